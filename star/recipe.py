@@ -1,0 +1,279 @@
+"""The recipe: every choice of a run, frozen and checked before anything heavy is imported.
+
+A YAML file, `--section.key value` on top, one resolved recipe out. The digest of the resolved recipe names the run
+directory, so two different recipes can never share one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SEEDS = Path(__file__).resolve().parent.parent / "seeds"
+DEFAULT_RECIPE = SEEDS / "recipes" / "addition.yaml"
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; the message says what was found, what was expected and what to do."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TaskSettings(_Section):
+    """Which problems."""
+
+    name: Literal["addition", "gsm8k", "commonsense_qa", "records"] = "addition"
+    """addition | gsm8k | commonsense_qa | records (your own question/answer rows)."""
+    path: str | None = None
+    """Local training file (.jsonl, .jsonl.gz, .parquet); None loads the task's data set from the Hub."""
+    test_path: str | None = None
+    """Local test file. None with `path` set: the task's usual neighbour file if there is one, else a seeded share of `path`."""
+    dataset: str | None = None
+    """Hub data set id (records), or another id than the task's own."""
+    dataset_config: str | None = None
+    """Configuration of the Hub data set."""
+    train_split: str = "train"
+    """Name of the training split on the Hub."""
+    test_split: str = "test"
+    """Name of the test split on the Hub."""
+    question: str = "question"
+    """records: column of the question."""
+    answer: str = "answer"
+    """records: column of the reference answer."""
+    choices: str | None = None
+    """records: column of the options ({label: text}, or a list), for answer_type choice."""
+    answer_type: Literal["number", "choice", "text", "math"] = "number"
+    """records: how answers are compared."""
+    limit: int | None = Field(None, ge=1)
+    """Use at most this many training problems (drawn with the recipe's seed)."""
+    test_limit: int | None = Field(None, ge=1)
+    """Use at most this many test problems."""
+    test_share: float = Field(0.1, gt=0, lt=1)
+    """Share of the rows that becomes the test split when there is no test file."""
+    digits: tuple[int, ...] = (1, 2, 3, 4, 5)
+    """addition: digit lengths in the pool."""
+    pool: int = Field(50_000, ge=1)
+    """addition: training problems in the pool (the paper: 50,000)."""
+    test_size: int = Field(1_000, ge=1)
+    """addition: test problems, spread evenly over the digit lengths."""
+
+
+class ModelSettings(_Section):
+    """Which model STaR starts from."""
+
+    path: str = "seeds/models/addition-0.2m"
+    """A `from_pretrained` directory or a Hub id. A relative path that starts with seeds/ is looked up in the project too."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: bfloat16 on a GPU, float32 on a CPU."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Only for models you trust."""
+
+
+class PromptingSettings(_Section):
+    """How a problem becomes a prompt: one function for sampling, training and evaluation."""
+
+    mode: Literal["auto", "few_shot", "chat"] = "auto"
+    """few_shot: plain text; chat: the model's chat template; auto: chat if the tokenizer has a template."""
+    shots: int = Field(10, ge=0)
+    """Few-shot examples in front of the question."""
+    keep_shots: bool = True
+    """Keep the few-shot examples while sampling from round 2 on (the paper does; the first round always has them)."""
+    shots_in_training: bool = False
+    """Put the few-shot examples in front of every training row too."""
+    answer_only: bool = False
+    """No rationale: the model answers directly (the paper's direct baselines)."""
+
+
+class SamplingSettings(_Section):
+    """How completions are drawn."""
+
+    backend: Literal["auto", "vllm", "transformers"] = "auto"
+    """auto: vLLM on a GPU; on a CPU whichever is faster for the model's size (see star/sampling)."""
+    temperature: float = Field(0.01, ge=0)
+    """The paper's near-greedy 0.01; 0 is greedy."""
+    top_p: float = Field(0.9, gt=0, le=1)
+    """Nucleus of the paper."""
+    samples: int = Field(1, ge=1)
+    """Completions per problem."""
+    max_new_tokens: int = Field(256, ge=1)
+    """Length limit of a completion in tokens."""
+    batch_size: int = Field(512, ge=1)
+    """transformers backend: prompts per batch."""
+    gpu_memory: float = Field(0.6, gt=0, le=1)
+    """vLLM on a GPU: share of its memory."""
+
+
+class LoopSettings(_Section):
+    """Algorithm 1."""
+
+    method: Literal["star", "few_shot", "direct"] = "star"
+    """star; few_shot: evaluate the base model only; direct: fine-tune once on gold answers without rationales."""
+    rounds: int = Field(16, ge=1)
+    """Outer loops."""
+    problems: int | None = Field(None, ge=1)
+    """Problems drawn per round; None uses all."""
+    start: Literal["restart", "continue"] = "restart"
+    """Fine-tune the base model each round (the paper), or continue from the round before."""
+    rationalize: bool = True
+    """Retry failed problems with the answer as a hint."""
+    rationalizer: Literal["current", "base"] = "current"
+    """Which model rationalizes. A fine-tuned model forgets how to use hints, so `base` keeps the rows coming."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after this many rounds without a better selection accuracy; None runs all rounds."""
+    target: float | None = Field(None, gt=0, le=1)
+    """Stop as soon as selection accuracy reaches this."""
+    gate: Literal["warn", "stop", "off"] = "warn"
+    """What to do when first-pass accuracy is not above chance: the loop has nothing to bootstrap from."""
+
+
+class CurationSettings(_Section):
+    """Which rationales become training rows."""
+
+    require: Literal["answer", "sound"] = "answer"
+    """answer: the paper. sound: the task's exact rationale check too, or p_unsound below `max_unsound` where there is none."""
+    max_unsound: float = Field(0.5, ge=0, le=1)
+    """Threshold on p_unsound for tasks without an exact check."""
+    cap: int | None = Field(None, ge=1)
+    """Rationales kept per problem and round."""
+    deduplicate: Literal["off", "exact", "equations"] = "exact"
+    """Drop repeated rationales of the same problem: same text, or same list of equations."""
+    hint_share: float = Field(0.0, ge=0, le=1)
+    """Share of rationalized rows whose training prompt keeps the hint. The paper: 0."""
+    replay: int = Field(0, ge=0)
+    """Also train on the rows of this many earlier rounds."""
+
+
+class StepSchedule(_Section):
+    """Optimizer steps of round n (counted from 1): min(cap, first * growth^(n-1) + add * (n-1)), or epochs over the rows."""
+
+    first: int = Field(40, ge=1)
+    """Steps of the first round."""
+    growth: float = Field(1.2, ge=1)
+    """Factor from round to round."""
+    add: int = Field(0, ge=0)
+    """Steps added from round to round."""
+    cap: int | None = Field(7_912, ge=1)
+    """At most this many."""
+    epochs: float | None = Field(None, gt=0)
+    """When set, this many passes over the rows instead."""
+
+
+class LoraSettings(_Section):
+    """Low-rank adapters (peft); merged into a full model after each round."""
+
+    rank: int = Field(16, ge=1)
+    """Rank of the update."""
+    alpha: int = Field(32, ge=1)
+    """Scale."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout on the adapter input."""
+    targets: str | tuple[str, ...] = "all-linear"
+    """Module names, or all-linear."""
+
+
+class TrainingSettings(_Section):
+    """How a model is fine-tuned on the kept rationales (TRL SFTTrainer)."""
+
+    method: Literal["full", "lora"] = "full"
+    """All weights, or LoRA."""
+    steps: StepSchedule = StepSchedule()
+    """Steps per round."""
+    learning_rate: float = Field(1e-6, gt=0)
+    """Constant after warm-up (the paper's GPT-J 6B: 1e-6)."""
+    warmup_steps: int = Field(100, ge=0)
+    """Linear warm-up; at most a third of a round's steps."""
+    batch_size: int = Field(8, ge=1)
+    """Rows per optimizer step, all devices and accumulation steps together."""
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Rows per forward pass on one device; None: the whole batch at once."""
+    max_length: int = Field(1_024, ge=8)
+    """Tokens per row; longer rows are cut and counted."""
+    loss_on: Literal["completion", "all"] = "completion"
+    """Tokens that carry loss."""
+    packing: bool = False
+    """Pack rows into sequences of max_length (the paper does, on its 8 x 1,024 batch)."""
+    weight_decay: float = Field(0.0, ge=0)
+    """The paper: none."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradient clipping."""
+    gradient_checkpointing: bool = False
+    """Trade time for memory."""
+    lora: LoraSettings = LoraSettings()
+    """Adapter settings."""
+    report_to: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
+    """Where TRL's curves and each round's metrics go besides the run directory."""
+
+
+class EvaluationSettings(_Section):
+    """The protocol: choose on a selection split cut from train, evaluate test once."""
+
+    selection_size: int = Field(500, ge=1)
+    """Problems cut from train to choose the round."""
+    select_on: Literal["selection", "test"] = "selection"
+    """`test` is against the protocol and marked in every report."""
+    samples: int = Field(0, ge=0)
+    """Additional samples per test problem for pass@k and maj@k; 0: greedy only."""
+    temperature: float = Field(0.7, gt=0)
+    """Temperature of those samples."""
+
+
+class Recipe(_Section):
+    """Everything a run depends on."""
+
+    name: str = Field("addition", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
+    """Names the run directory."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seeds the splits, the draws, the sampler and the trainer."""
+    runs_dir: str = "runs"
+    """Where run directories are made. Not part of the digest."""
+    keep_models: Literal["all", "last_and_best"] = "all"
+    """Which rounds' model directories stay on disk. Not part of the digest."""
+    task: TaskSettings = TaskSettings()
+    """Which problems."""
+    model: ModelSettings = ModelSettings()
+    """Which base model."""
+    prompting: PromptingSettings = PromptingSettings()
+    """How a problem becomes a prompt."""
+    sampling: SamplingSettings = SamplingSettings()
+    """How completions are drawn."""
+    loop: LoopSettings = LoopSettings()
+    """The outer loop."""
+    curation: CurationSettings = CurationSettings()
+    """Which rationales are kept."""
+    training: TrainingSettings = TrainingSettings()
+    """How the model is fine-tuned."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """How rounds are chosen and reported."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        micro = self.training.micro_batch_size
+        if micro is not None and self.training.batch_size % micro:
+            raise ValueError(
+                f"training.batch_size {self.training.batch_size} is not a multiple of training.micro_batch_size {micro}"
+            )
+        if self.task.name == "addition" and not all(1 <= d <= 15 for d in self.task.digits):
+            raise ValueError(f"task.digits {self.task.digits}: every length must be 1 to 15")
+        return self
+
+    def digest(self) -> str:
+        """Six hex digits of what the run computes; where it is stored does not count."""
+        content = self.model_dump(mode="json", exclude={"runs_dir", "keep_models"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]
+
+    @property
+    def run_dir(self) -> Path:
+        """`<runs_dir>/<name>-<digest6>`."""
+        return Path(self.runs_dir) / f"{self.name}-{self.digest()}"
+
+    def to_yaml(self) -> str:
+        """The resolved recipe as YAML that `load` reads back to an equal recipe."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,104 @@
+"""What a task is: a frozen record of functions over problems. One file beside this one for each task."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """The outcome of grading one attempt. Only `correct` counts as right; the other four are kept apart in every report."""
+
+    correct = "correct"
+    incorrect = "incorrect"
+    no_answer = "no_answer"
+    truncated = "truncated"
+    ungradable = "ungradable"
+
+
+def problem_id(question: str, choices: Mapping[str, str] | None = None) -> str:
+    """Content hash (16 hex digits) of a question and its choices, blind to case, spacing and Unicode form."""
+    parts = [question, *(f"{label}={text}" for label, text in sorted((choices or {}).items()))]
+    text = " ".join(" ".join(unicodedata.normalize("NFKC", part).lower().split()) for part in parts)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One question with its reference answer."""
+
+    id: str
+    """Content hash, see `problem_id`."""
+    question: str
+    gold: str
+    """Reference answer, as the task's grader wants it (number without separators, choice label, ...)."""
+    choices: Mapping[str, str] | None = None
+    """Label -> text of each option, in order; None where the answer is free."""
+    slice: str = "all"
+    """The group a result is broken down by, for example "3 digits"."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One few-shot worked example."""
+
+    problem: Problem
+    rationale: str
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Problems as loaded. The engine cuts the selection split from `train`; `test` is evaluated once, at the end."""
+
+    train: tuple[Problem, ...]
+    test: tuple[Problem, ...]
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> number of rows that were read and left out, reported at the start of a run."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What was found in a completion. Spans are raw text: grading normalises them."""
+
+    rationale: str
+    """The completion without the statement of the answer."""
+    strict: str | None
+    """Answer span under the task's contract; None when the completion does not follow it. This one counts."""
+    lenient: str | None
+    """Best-effort answer span, recorded beside the strict one to show what the format costs."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything the engine needs to know about a kind of problem. All functions are pure and cheap."""
+
+    name: str
+    load: Callable[[], Splits]
+    examples: tuple[Example, ...]
+    """Few-shot worked examples, about ten."""
+    prompt: Callable[[Problem], str]
+    """The question block, up to and including the cue after which the completion starts."""
+    hinted_prompt: Callable[[Problem], str]
+    """The same with the gold answer as a hint (STaR section 3.3). Never used as a training prompt unless asked for."""
+    completion: Callable[[str, str], str]
+    """(rationale, answer) -> the text a perfect model would write after `prompt`; an empty rationale gives the direct answer."""
+    extract: Callable[[str, Problem], Extraction]
+    grade: Callable[[str | None, Problem], Verdict]
+    """(answer span, problem) -> verdict; None gives `no_answer`. Truncation is decided by the engine from the finish reason."""
+    chance: Callable[[Problem], float]
+    """Probability that a blind guess is right: 1/choices, or 0."""
+    mentions_hint: Callable[[str], bool]
+    """True when a rationale shows the hint marker or says that the answer was given: such a rationale is never trained on."""
+    equations: Callable[[str], tuple[str, ...]]
+    """The normalised equations of a rationale, in order: two rationales with the same ones are duplicates (RFT)."""
+    check: Callable[[Problem, str], bool] | None = None
+    """Exact rationale check, where the task has a grammar: True when every line is right. None where there is none."""
+    instructions: str = ""
+    """System message for chat models: how to reason and how to state the answer."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a completion, for models that were not trained to stop by themselves."""
+    separator: str = "\n\n"
+    """Text between few-shot documents."""
