@@ -1,0 +1,74 @@
+"""What every step check returns: flags on steps and, from an exact checker, the first wrong step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+SOUND = -1
+"""The value of `first_error_step` that says that no step is wrong."""
+
+MAX_STEPS = 20_000
+"""An exact checker abstains on a rationale with more steps than this: no real one has them."""
+
+MAX_STEP_CHARS = 20_000
+"""Text of one step beyond this is not read by an exact checker, which keeps every record under a second."""
+
+MAX_TOTAL_CHARS = 400_000
+"""An exact checker abstains on a question and rationale with more text than this."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One finding about one step."""
+
+    step: int
+    """0-based."""
+    check: str
+    """Short stable name of the check, for example "equation_false"."""
+    message: str
+    """A sentence a person can read: "48 / 2 = 24, not 26"."""
+    severity: float = 1.0
+    """1 = proven wrong; less for soft evidence."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An exact checker's result for one rationale."""
+
+    kind: str
+    """The task kind whose rules were applied."""
+    first_error_step: int | None
+    """0-based; -1 (`SOUND`) when no step is wrong; None when the checker abstains."""
+    flags: tuple[Flag, ...] = ()
+    """In the order of the steps. A flag of severity 1 on the first wrong step says what is wrong there."""
+
+
+class Checker(Protocol):
+    """The one function of each exact checker: total, bounded, blind to labels."""
+
+    def __call__(
+        self, question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None
+    ) -> Finding:
+        """Judge `steps` by the rules of the task that `question` states; `answer` is the one the rationale reached."""
+        ...
+
+
+def abstain(kind: str) -> Finding:
+    """The text could not be read as this kind of task."""
+    return Finding(kind, None)
+
+
+def conclude(kind: str, flags: Sequence[Flag]) -> Finding:
+    """First wrong step from the flags that prove one (severity 1); softer flags are only reported."""
+    ordered = tuple(sorted(flags, key=lambda flag: flag.step))
+    first = next((flag.step for flag in ordered if flag.severity >= 1.0), SOUND)
+    return Finding(kind, first, ordered)
+
+
+def within_limits(question: str, steps: Sequence[str]) -> bool:
+    """False for a record so large that an exact checker abstains on it."""
+    if not steps or len(steps) > MAX_STEPS:
+        return False
+    return len(question) + sum(len(step) for step in steps) <= MAX_TOTAL_CHARS
