@@ -1,0 +1,186 @@
+"""n-digit addition with the scratchpads of the STaR paper (section 4.2, Figure 3).
+
+One problem of three digits, its prompt and a perfect completion:
+
+    Input:                    <scratch>
+    6 2 4 + 2 5 9             6 2 4 + 2 5 9 , C: 0
+    Target:                   2 + 5 , 3 C: 1
+                              6 + 2 , 8 3 C: 0
+                              , 8 8 3 C: 0
+                              0 8 8 3
+                              </scratch>
+                              8 8 3
+
+Each line holds the next pair of digits to add, the answer's digits so far and the carry; the carry-prefixed sum closes the
+scratchpad. The hint is that carry-prefixed sum, on a line of its own after `Target:`. The strict answer is the one line
+of digits after `</scratch>` (or the whole completion, where the model is asked for the answer alone).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+
+from star.recipe import TaskSettings
+from star.tasks.base import Example, Extraction, Problem, Splits, Task, Verdict, problem_id
+
+OPEN, CLOSE = "<scratch>", "</scratch>"
+_QUESTION = re.compile(r"^(\d(?: \d){0,24}) \+ (\d(?: \d){0,24})$")
+_DIGITS = re.compile(r"\d(?: ?\d){0,30}")
+TEST_SHARE = 0.3  # of all the sums of a length: there are only 100 with one digit
+
+
+def spaced(number: int, width: int = 0) -> str:
+    """624 -> "6 2 4", padded with zeros to `width` digits."""
+    return " ".join(str(number).zfill(width))
+
+
+def operands(question: str) -> tuple[int, int]:
+    """ "6 2 4 + 2 5 9" -> (624, 259). Raises ValueError for anything else."""
+    found = _QUESTION.match(question.strip())
+    if not found:
+        raise ValueError(f"not an addition question: {question[:80]!r} (expected digits like '6 2 4 + 2 5 9')")
+    return int(found[1].replace(" ", "")), int(found[2].replace(" ", ""))
+
+
+def question_of(a: int, b: int, digits: int = 0) -> str:
+    """(624, 259) -> "6 2 4 + 2 5 9"; both operands take `digits` digits, or those of the longer one."""
+    width = digits or max(len(str(a)), len(str(b)))
+    return f"{spaced(a, width)} + {spaced(b, width)}"
+
+
+def scratchpad(a: int, b: int, digits: int = 0) -> list[str]:
+    """Lines of the one right rationale, `<scratch>` and `</scratch>` included (digits + 5 lines)."""
+    width = digits or max(len(str(a)), len(str(b)))
+    top, bottom = str(a).zfill(width), str(b).zfill(width)
+    lines, done, carry = [OPEN, f"{question_of(a, b, width)} , C: 0"], "", 0
+    for place in range(width - 1, -1, -1):
+        total = int(top[place]) + int(bottom[place]) + carry
+        done, carry = str(total % 10) + done, total // 10
+        pair = f"{top[place - 1]} + {bottom[place - 1]} " if place else ""
+        lines.append(f"{pair}, {' '.join(done)} C: {carry}")
+    return [*lines, f"{carry} {' '.join(done)}", CLOSE]
+
+
+def check(problem: Problem, rationale: str) -> bool:
+    """True when the rationale is the right scratchpad, line by line."""
+    a, b = operands(problem.question)
+    width = (len(problem.question.strip().split(" + ")[0]) + 1) // 2
+    return [line.strip() for line in rationale.strip().splitlines()] == scratchpad(a, b, width)
+
+
+def extract(completion: str, problem: Problem) -> Extraction:
+    """Answer span after the scratchpad; see the module docstring for the contract."""
+    text = completion.strip()
+    head, mark, tail = text.partition(CLOSE)
+    tail = tail.strip()
+    rationale = (head + mark).strip() if mark or OPEN in text else ""
+    span = tail if mark else (text if not rationale else "")
+    strict = span if _DIGITS.fullmatch(span) else None
+    numbers = [line.strip() for line in (tail or text).splitlines() if _DIGITS.fullmatch(line.strip())]
+    return Extraction(rationale, strict, strict or (numbers[0] if tail and numbers else numbers[-1] if numbers else None))
+
+
+def grade(span: str | None, problem: Problem) -> Verdict:
+    """Equality as whole numbers."""
+    if span is None:
+        return Verdict.no_answer
+    digits = span.replace(" ", "")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 40:
+        return Verdict.ungradable
+    return Verdict.correct if int(digits) == int(problem.gold) else Verdict.incorrect
+
+
+def prompt(problem: Problem) -> str:
+    """The question block."""
+    return f"Input:\n{problem.question}\nTarget:\n"
+
+
+def hinted_prompt(problem: Problem) -> str:
+    """The question block with the carry-prefixed sum (one digit wider than the operands) after `Target:`."""
+    width = (len(problem.question.split(" + ")[0]) + 1) // 2 + 1
+    return f"{prompt(problem)}{spaced(int(problem.gold), width)}\n"
+
+
+def completion(rationale: str, answer: str) -> str:
+    """Scratchpad, then the answer with spaces between its digits."""
+    digits = " ".join(answer.replace(" ", ""))
+    return f"{rationale.strip()}\n{digits}" if rationale else digits
+
+
+def make_problem(a: int, b: int, digits: int) -> Problem:
+    """The problem a + b, both written with `digits` digits."""
+    question = question_of(a, b, digits)
+    return Problem(problem_id(question), question, str(a + b), slice=f"{digits} digit{'s' if digits > 1 else ''}")
+
+
+def _sums(digits: int, rng: random.Random) -> Iterator[tuple[int, int]]:
+    """Distinct random sums of a length, endlessly for long ones; the first number of digits is never 0 from 2 digits on."""
+    low, high = (0, 9) if digits == 1 else (10 ** (digits - 1), 10**digits - 1)
+    if digits <= 2:
+        pairs = [(a, b) for a in range(low, high + 1) for b in range(low, high + 1)]
+        rng.shuffle(pairs)
+        yield from pairs
+        return
+    seen: set[tuple[int, int]] = set()
+    while True:
+        pair = rng.randint(low, high), rng.randint(low, high)
+        if pair not in seen:
+            seen.add(pair)
+            yield pair
+
+
+def _load(settings: TaskSettings, seed: int, taken: frozenset[str]) -> Splits:
+    """Disjoint train and test sums, spread evenly over the digit lengths as far as there are enough."""
+    train: list[Problem] = []
+    test: list[Problem] = []
+    skipped = 0
+    per_test = -(-settings.test_size // len(settings.digits))
+    per_train = -(-settings.pool // len(settings.digits))
+    for digits in sorted(set(settings.digits)):
+        rng = random.Random(f"addition-{seed}-{digits}")
+        total = 100 if digits == 1 else 81 * 100 ** (digits - 1)
+        test_here = min(per_test, int(total * TEST_SHARE))
+        wanted = min(per_train, total - test_here) + test_here
+        for index, (a, b) in enumerate(_sums(digits, rng)):
+            if index >= wanted:
+                break
+            problem = make_problem(a, b, digits)
+            if problem.id in taken:
+                skipped += 1
+            else:
+                (test if index < test_here else train).append(problem)
+    return Splits(tuple(train), tuple(test), {"equal to a few-shot example": skipped} if skipped else {})
+
+
+def examples(seed: int, digits: tuple[int, ...], per_length: int = 2) -> tuple[Example, ...]:
+    """Few-shot examples: `per_length` sums of each length, short ones first."""
+    rng = random.Random(f"addition-examples-{seed}")
+    chosen = []
+    for length in sorted(set(digits)):
+        for _, (a, b) in zip(range(per_length), _sums(length, rng), strict=False):
+            chosen.append(Example(make_problem(a, b, length), "\n".join(scratchpad(a, b, length))))
+    return tuple(chosen)
+
+
+def build(settings: TaskSettings, seed: int) -> Task:
+    """The addition task over `settings.digits`."""
+    shown = examples(seed, settings.digits)
+    taken = frozenset(example.problem.id for example in shown)
+    return Task(
+        name="addition",
+        load=lambda: _load(settings, seed, taken),
+        examples=shown,
+        prompt=prompt,
+        hinted_prompt=hinted_prompt,
+        completion=completion,
+        extract=extract,
+        grade=grade,
+        chance=lambda problem: 0.0,
+        mentions_hint=lambda rationale: bool(rationale) and not rationale.lstrip().startswith(OPEN),
+        equations=lambda rationale: tuple(line.strip() for line in rationale.splitlines() if line.strip()),
+        check=check,
+        instructions="Add the two numbers digit by digit inside <scratch> and </scratch>, then write the sum.",
+        stop=("\n\n",),
+    )
