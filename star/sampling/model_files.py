@@ -1,0 +1,153 @@
+"""What a model directory says about itself, read without importing torch: parameters, context, end tokens, tokenizer.
+
+Every way in which a directory can be broken ends here, as a SamplerError that names the file and says what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+from star.sampling.base import SamplerError
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
+CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
+
+
+def check_model_dir(model_dir: Path) -> None:
+    """Raise SamplerError unless `model_dir` holds a configuration, a tokenizer and readable weights."""
+    if not model_dir.is_dir():
+        raise SamplerError(f"{model_dir} is not a directory; expected a model saved with save_pretrained.")
+    read_config(model_dir)
+    if not any((model_dir / name).is_file() for name in TOKENIZER_FILES):
+        raise SamplerError(
+            f"{model_dir} has no tokenizer (looked for {', '.join(TOKENIZER_FILES)}); "
+            "save one beside the model with tokenizer.save_pretrained."
+        )
+    shards = sorted(model_dir.glob("*.safetensors"))
+    if not shards:
+        raise SamplerError(
+            f"{model_dir} has no .safetensors weights; save the model with save_pretrained (pickles are not read)."
+        )
+    for shard in shards:
+        _read_header(shard)
+
+
+def read_config(model_dir: Path) -> dict[str, Any]:
+    """The model's config.json; a text model nested in a multimodal configuration is returned on its own."""
+    path = model_dir / "config.json"
+    config = _read_json(path)
+    if config is None:
+        raise SamplerError(f"{model_dir} has no config.json; expected a model saved with save_pretrained.")
+    nested = config.get("text_config")
+    return nested if isinstance(nested, dict) else config
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise SamplerError(f"{path} cannot be read ({error}); restore the file or save the model again.") from error
+    if not isinstance(content, dict):
+        raise SamplerError(f"{path} holds {type(content).__name__}, expected a JSON object; save the model again.")
+    return content
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """Header of a safetensors file, checked against the file's size, so that a cut-off copy is found before loading."""
+    try:
+        with path.open("rb") as handle:
+            (length,) = struct.unpack("<Q", handle.read(8))
+            if length > path.stat().st_size:
+                raise ValueError(f"header of {length} bytes in a file of {path.stat().st_size}")
+            header = json.loads(handle.read(length))
+        end = max((t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"), default=0)
+        if 8 + length + end != path.stat().st_size:
+            raise ValueError(f"{path.stat().st_size} bytes, its header announces {8 + length + end}")
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError) as error:
+        raise SamplerError(
+            f"{path} is not a whole safetensors file ({error}); copy or save the model again."
+        ) from error
+    return header
+
+
+def count_parameters(model_dir: Path) -> int:
+    """Stored parameters, from the safetensors headers (tied embeddings count once)."""
+    return sum(
+        math.prod(tensor["shape"])
+        for shard in sorted(model_dir.glob("*.safetensors"))
+        for name, tensor in _read_header(shard).items()
+        if name != "__metadata__"
+    )
+
+
+def context_length(model_dir: Path, limit: int | None = None) -> int | None:
+    """Longest sequence in tokens the configuration allows, at most `limit`; None when neither says anything."""
+    config = read_config(model_dir)
+    known = [config[name] for name in CONTEXT_FIELDS if isinstance(config.get(name), int) and config[name] > 0]
+    return min([*known[:1], *([limit] if limit else [])], default=None)
+
+
+def end_tokens(model_dir: Path, tokenizer: Any) -> tuple[int, ...]:
+    """Token ids that end a completion: those of generation_config.json, config.json and the tokenizer together.
+
+    Empty when the model has none: then only stop strings and the length limit end a completion.
+    """
+    generation = _read_json(model_dir / "generation_config.json") or {}
+    found: set[int] = set()
+    for value in (generation.get("eos_token_id"), read_config(model_dir).get("eos_token_id"), tokenizer.eos_token_id):
+        found.update(value if isinstance(value, list) else [value] if isinstance(value, int) else [])
+    return tuple(sorted(found))
+
+
+def load_tokenizer(model_dir: Path, *, trust_remote_code: bool = False) -> Any:
+    """The directory's Hugging Face tokenizer. Raises SamplerError when it cannot be loaded."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(model_dir, trust_remote_code=trust_remote_code, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise SamplerError(f"The tokenizer in {model_dir} cannot be loaded ({_first_line(error)}).") from error
+
+
+def load_model(model_dir: Path, *, dtype: Any, trust_remote_code: bool = False) -> Any:
+    """The directory's causal language model on the CPU, in evaluation mode.
+
+    transformers fills weights it does not find with random numbers and only warns; here that is a SamplerError.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    check_model_dir(model_dir)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # one bar a round for loading a few files is noise
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            model_dir,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        raise SamplerError(f"The model in {model_dir} cannot be loaded ({_first_line(error)}).") from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    absent = sorted(report["missing_keys"])
+    if absent:
+        raise SamplerError(
+            f"The weights in {model_dir} lack {len(absent)} tensors of the configured model (first: {absent[0]}); "
+            "config.json and the safetensors files do not belong together."
+        )
+    return model.eval()
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

@@ -1,0 +1,142 @@
+"""The transformers sampler: in this process, any model with a KV cache, no installation beyond torch."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from star.sampling import model_files
+from star.sampling.base import Completion, Decoding, SamplerError
+from star.sampling.decode_loop import DecodeLoop, Row
+from star.sampling.text import StopStrings, finished_completions
+
+
+class TransformersSampler:
+    """Batches sorted by prompt length, left padded; see decode_loop for what happens inside one."""
+
+    name = "transformers"
+
+    def __init__(
+        self,
+        model_dir: Path,
+        *,
+        batch_size: int = 512,
+        dtype: str = "auto",
+        trust_remote_code: bool = False,
+        max_context: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        import torch
+
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        default = "bfloat16" if self.device.startswith("cuda") else "float32"
+        self.dtype = getattr(torch, default if dtype == "auto" else dtype)
+        self.batch_size = batch_size
+        self.trust_remote_code = trust_remote_code
+        self.max_context = max_context
+        self.model_dir: Path | None = None
+        self.model: Any = None
+        self.load(model_dir)
+
+    def load(self, model_dir: Path) -> None:
+        """Load weights and tokenizer of `model_dir`; a missing tensor is an error, so what runs is what was saved."""
+        self._forget()
+        model = model_files.load_model(model_dir, dtype=self.dtype, trust_remote_code=self.trust_remote_code)
+        self.model = model.to(self.device)
+        self.tokenizer = model_files.load_tokenizer(model_dir, trust_remote_code=self.trust_remote_code)
+        self.ends = model_files.end_tokens(model_dir, self.tokenizer)
+        self.context = model_files.context_length(model_dir, self.max_context)
+        self.model_dir = model_dir
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], decoding: Decoding, *, progress: str | None = None
+    ) -> list[list[Completion]]:
+        """See Sampler.sample. Raises SamplerError on an empty prompt or a token id outside the vocabulary."""
+        from tqdm import tqdm
+
+        if self.model is None:
+            raise SamplerError("This sampler was closed or put to sleep; call load(model_dir) before sample.")
+        if not prompts:
+            return []
+        rows = self._rows(prompts, decoding)
+        stop = StopStrings(self.tokenizer, decoding.stop)
+        loop = DecodeLoop(self.model, decoding, stop, self.ends)
+        waiting = sorted((row for row in rows if row.budget > 0), key=lambda row: (len(row.prompt), row.number))
+        with tqdm(total=len(rows), desc=progress, disable=progress is None, unit="completion", leave=False) as bar:
+            bar.update(len(rows) - len(waiting))
+            while waiting:
+                batch, waiting = waiting[: self.batch_size], waiting[self.batch_size :]
+                if self._run(loop, batch):
+                    bar.update(len(batch))
+                else:
+                    waiting = batch + waiting
+        done = finished_completions(
+            self.tokenizer, stop, self.ends, [(row.token_ids, row.logprobs, row.finish_reason) for row in rows]
+        )
+        return [done[i : i + decoding.samples] for i in range(0, len(done), decoding.samples)]
+
+    def _rows(self, prompts: Sequence[Sequence[int]], decoding: Decoding) -> list[Row]:
+        size = self.model.get_input_embeddings().weight.shape[0]
+        check_prompts(prompts, size)
+        rows = []
+        for i, prompt in enumerate(prompts):
+            room = decoding.max_new_tokens if self.context is None else self.context - len(prompt)
+            budget = max(0, min(decoding.max_new_tokens, room))
+            rows += [Row(prompt, i * decoding.samples + k, budget) for k in range(decoding.samples)]
+        return rows
+
+    def _run(self, loop: DecodeLoop, batch: Sequence[Row]) -> bool:
+        """One batch; False (and a smaller batch size from here on) when it does not fit into memory."""
+        import torch
+
+        try:
+            loop.run(batch)
+            return True
+        except torch.OutOfMemoryError as error:
+            if len(batch) == 1:
+                raise SamplerError(
+                    f"One row of {len(batch[0].prompt)} + {batch[0].budget} tokens does not fit into memory; "
+                    "lower max_new_tokens or use a smaller model."
+                ) from error
+        self.batch_size = max(1, len(batch) // 2)
+        warnings.warn(f"Out of memory: sampling goes on with batches of {self.batch_size}.", stacklevel=3)
+        for row in batch:
+            row.token_ids, row.logprobs, row.finish_reason = [], [], "length"
+        gc.collect()
+        torch.cuda.empty_cache()
+        return False
+
+    def _forget(self) -> None:
+        if self.model is None:
+            return
+        import torch
+
+        self.model = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def sleep(self) -> None:
+        """Give back accelerator memory until the next `load`; nothing on a CPU."""
+        if self.device != "cpu":
+            self._forget()
+
+    def close(self) -> None:
+        """Free the model. Safe to call twice."""
+        self._forget()
+        self.model_dir = None
+
+
+def check_prompts(prompts: Sequence[Sequence[int]], vocabulary: int) -> None:
+    """Raise SamplerError when a prompt is empty or holds an id the model has no embedding for."""
+    for i, prompt in enumerate(prompts):
+        if not len(prompt):
+            raise SamplerError(f"Prompt {i} has no tokens; expected at least one.")
+        if min(prompt) < 0 or max(prompt) >= vocabulary:
+            raise SamplerError(
+                f"Prompt {i} holds token ids from {min(prompt)} to {max(prompt)}, the model has {vocabulary}; "
+                "the tokenizer and the model do not belong together."
+            )
