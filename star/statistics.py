@@ -1,0 +1,253 @@
+"""Intervals and paired comparisons: the only place where the project computes them.
+
+Everything here takes plain sequences and returns plain numbers; scipy and statsmodels are imported where they are used,
+so that reading this module costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+RESAMPLES = 2_000
+"""Bootstrap resamples: the Monte-Carlo error of a 95 % bound is then about 0.05 standard errors."""
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval and what it rests on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """Independent units: questions (or clusters) where rows share one, else rows."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; an estimate from nothing has nulls."""
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}
+
+    def percent(self, digits: int = 1) -> str:
+        """ "72.5 [70.1, 74.9]", or "-" when it rests on nothing."""
+        if self.n == 0 or math.isnan(self.value):
+            return "-"
+        return f"{100 * self.value:.{digits}f} [{100 * self.low:.{digits}f}, {100 * self.high:.{digits}f}]"
+
+    def plain(self, digits: int = 3) -> str:
+        """ "0.725 [0.701, 0.749]", or "-" when it rests on nothing."""
+        if self.n == 0 or math.isnan(self.value):
+            return "-"
+        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+
+EMPTY = Interval(math.nan, math.nan, math.nan, 0)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Exact McNemar test on paired right/wrong outcomes."""
+
+    only_a: int
+    """Questions that only the first arm gets right."""
+    only_b: int
+    p: float
+    n: int
+
+
+def wilson(k: int, n: int) -> Interval:
+    """Wilson score interval of a share k/n (Wilson 1927), at 95 %. n = 0 gives an empty interval.
+
+    Raises ValueError unless 0 <= k <= n.
+    """
+    if not 0 <= k <= n:
+        raise ValueError(f"{k} successes of {n} trials: expected 0 <= successes <= trials")
+    if n == 0:
+        return EMPTY
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(k, n, alpha=1 - LEVEL, method="wilson")
+    return Interval(k / n, min(max(0.0, float(low)), k / n), max(min(1.0, float(high)), k / n), n)
+
+
+def bootstrap_mean(
+    values: Sequence[float | bool],
+    clusters: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Mean with a 95 % percentile bootstrap interval (Efron 1979); with `clusters`, whole clusters are resampled.
+
+    Clusters are the questions when several rows share one (Field and Welsh 2007). Rows weigh equally.
+    """
+    return bootstrap(
+        lambda columns: columns[:, 0] / columns[:, 1], [values, [1.0] * len(values)], clusters, seed, resamples
+    )
+
+
+def bootstrap(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    columns: Sequence[Sequence[float | bool]],
+    clusters: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Percentile bootstrap of a function of column sums.
+
+    `columns` are c sequences over the same rows; `statistic` maps sums of shape (resamples, c) to (resamples,). That
+    covers means, ratios and differences of shares at the cost of one matrix product.
+    """
+    table = np.asarray(columns, dtype=float).T if len(columns[0]) else np.empty((0, len(columns)))
+    if clusters is not None:
+        table = _sum_by(table, clusters)
+    n = len(table)
+    if n == 0:
+        return EMPTY
+    # Rows with equal values are interchangeable, so drawing how often each distinct row occurs is the same bootstrap;
+    # for right/wrong outcomes that is 2 to 4 numbers a resample in place of n.
+    distinct, counts = np.unique(table, axis=0, return_counts=True)
+    rng = np.random.default_rng(seed)
+    chunk = max(1, 20_000_000 // len(distinct))  # at most 160 MB of counts at a time
+    draws = []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(statistic(table.sum(axis=0, keepdims=True))[0])
+        for start in range(0, resamples, chunk):
+            drawn = rng.multinomial(n, counts / n, size=min(chunk, resamples - start))
+            draws.append(statistic(drawn @ distinct))
+    sampled = np.concatenate(draws)
+    sampled = sampled[np.isfinite(sampled)]
+    if not len(sampled) or math.isnan(value):
+        return Interval(value, math.nan, math.nan, n)
+    low, high = np.quantile(sampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value, float(low), float(high), n)
+
+
+def _sum_by(table: np.ndarray, clusters: Sequence[Hashable]) -> np.ndarray:
+    if len(clusters) != len(table):
+        raise ValueError(f"{len(clusters)} cluster labels for {len(table)} rows: expected one each")
+    index: dict[Hashable, int] = {}
+    rows = np.array([index.setdefault(label, len(index)) for label in clusters], dtype=int)
+    sums = np.zeros((len(index), table.shape[1]))
+    np.add.at(sums, rows, table)
+    return sums
+
+
+def paired_difference(
+    a: Sequence[float | bool],
+    b: Sequence[float | bool],
+    clusters: Sequence[Hashable] | None = None,
+    seed: int = 0,
+) -> Interval:
+    """mean(b) - mean(a) with a paired bootstrap interval: whole questions are resampled, both arms together.
+
+    `a[i]` and `b[i]` are outcomes on the same question. Raises ValueError when the lengths differ.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} outcomes against {len(b)}: a paired comparison needs the same questions")
+    return bootstrap_mean([float(y) - float(x) for x, y in zip(a, b, strict=True)], clusters, seed)
+
+
+def bootstrap_p(difference: Interval, sampled_sd: float | None = None) -> float:
+    """Two-sided p-value of "no difference" from an interval, by its normal approximation.
+
+    For measures that have no exact test of their own, so that Holm's correction can take them in.
+    """
+    from scipy.stats import norm
+
+    sd = sampled_sd if sampled_sd is not None else (difference.high - difference.low) / (2 * norm.ppf((1 + LEVEL) / 2))
+    if math.isnan(difference.value) or math.isnan(sd):
+        return math.nan
+    if sd == 0:
+        return 1.0 if difference.value == 0 else 0.0
+    return float(2 * norm.sf(abs(difference.value) / sd))
+
+
+def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> McNemar:
+    """Exact (binomial) McNemar test (McNemar 1947) of two arms on the same questions, in the same order."""
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} outcomes against {len(b)}: a paired comparison needs the same questions")
+    both = Counter((bool(x), bool(y)) for x, y in zip(a, b, strict=True))
+    only_a, only_b = both[True, False], both[False, True]
+    if only_a + only_b == 0:
+        return McNemar(0, 0, 1.0, len(a))
+    from statsmodels.stats.contingency_tables import mcnemar as test
+
+    table = [[both[True, True], only_a], [only_b, both[False, False]]]
+    return McNemar(only_a, only_b, min(1.0, float(test(table, exact=True).pvalue)), len(a))
+
+
+def holm(pvalues: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p-values (Holm 1979), in the order given; NaN stays NaN and does not count."""
+    known = [i for i, p in enumerate(pvalues) if not math.isnan(p)]
+    adjusted = [math.nan] * len(pvalues)
+    if not known:
+        return adjusted
+    from statsmodels.stats.multitest import multipletests
+
+    for i, p in zip(known, multipletests([pvalues[i] for i in known], method="holm")[1], strict=True):
+        adjusted[i] = float(p)
+    return adjusted
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """Unbiased probability that one of k samples is right, from c right ones of n: 1 - C(n-c, k) / C(n, k).
+
+    Chen et al. 2021 (arXiv 2107.03374), section 2.1. Raises ValueError unless 0 <= c <= n and 1 <= k <= n.
+    """
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass@{k} from {c} right of {n} samples: expected 0 <= right <= samples, 1 <= k <= samples")
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def maj_at_k(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
+    """Probability that the majority vote of all k samples is right; a tie is broken at random, so counts as a share.
+
+    Wang et al. 2022 (arXiv 2203.11171). Samples without an answer do not vote; nobody voting is wrong. `correct[i]`
+    tells whether `answers[i]` is right. Right answers vote together even when written differently (1,000 and 1000).
+    """
+    votes: Counter[str] = Counter()
+    for answer, right in zip(answers, correct, strict=True):
+        if right:
+            votes["\0right"] += 1
+        elif answer is not None:
+            votes[" ".join(answer.split()).lower()] += 1
+    if not votes:
+        return 0.0
+    top = max(votes.values())
+    winners = [answer for answer, count in votes.items() if count == top]
+    return ("\0right" in winners) / len(winners)
+
+
+def binomial_above(k: int, n: int, p0: float) -> float:
+    """One-sided exact binomial p-value of "k right of n is no better than chance p0".
+
+    With p0 = 0 a single right answer is proof (p = 0), none is no evidence (p = 1). This is the bootstrap gate: STaR's
+    few-shot model must beat chance (Zelikman et al. 2022, section 5).
+    """
+    if not (0 <= k <= n and 0 <= p0 < 1):
+        raise ValueError(f"{k} right of {n} against chance {p0}: expected 0 <= right <= n and 0 <= chance < 1")
+    if k == 0:
+        return 1.0
+    if p0 == 0:
+        return 0.0
+    from scipy.stats import binomtest
+
+    return float(binomtest(k, n, p0, alternative="greater").pvalue)
+
+
+def kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
+    """Cohen's kappa (Cohen 1960) of two raters over the same items; NaN when chance agreement is complete or empty."""
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} ratings against {len(b)}: expected the same items")
+    n = len(a)
+    if n == 0:
+        return math.nan
+    observed = sum(x == y for x, y in zip(a, b, strict=True)) / n
+    left, right = Counter(a), Counter(b)
+    expected = sum(left[label] * right[label] for label in left) / n**2
+    return math.nan if expected == 1 else (observed - expected) / (1 - expected)

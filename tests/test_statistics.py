@@ -1,0 +1,170 @@
+"""Statistics: published values, coverage, invariants, and errors that name what was found."""
+
+from __future__ import annotations
+
+import math
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from star import statistics
+
+
+def test_wilson_matches_published_values() -> None:
+    # Newcombe 1998, table I: 81 of 263, and 0 of 20, method 3 (score without continuity correction).
+    found = statistics.wilson(81, 263)
+    assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
+    assert (round(statistics.wilson(0, 20).low, 4), round(statistics.wilson(0, 20).high, 4)) == (0.0, 0.1611)
+
+
+@given(st.integers(0, 200), st.integers(0, 200))
+def test_wilson_holds_its_value_and_mirrors(a: int, b: int) -> None:
+    k, n = min(a, b), max(a, b)
+    found = statistics.wilson(k, n)
+    if n == 0:
+        assert math.isnan(found.value) and found.percent() == "-"
+        return
+    other = statistics.wilson(n - k, n)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert math.isclose(found.low, 1 - other.high, abs_tol=1e-9)
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 3), (4, 3)])
+def test_wilson_refuses_impossible_counts(k: int, n: int) -> None:
+    with pytest.raises(ValueError, match="expected 0 <= successes"):
+        statistics.wilson(k, n)
+
+
+def test_bootstrap_interval_covers_the_mean_and_repeats_with_its_seed() -> None:
+    rng = random.Random(0)
+    covered = 0
+    for trial in range(200):
+        values = [rng.random() < 0.3 for _ in range(80)]
+        found = statistics.bootstrap_mean(values, seed=trial, resamples=400)
+        covered += found.low <= 0.3 <= found.high
+    assert 178 <= covered <= 200  # 190 expected, standard error 3
+    values = [1.0, 2.0, 5.0]
+    assert statistics.bootstrap_mean(values, seed=3) == statistics.bootstrap_mean(values, seed=3)
+
+
+def test_clusters_widen_the_interval_when_rows_repeat_their_question() -> None:
+    rng = random.Random(1)
+    outcome = [rng.random() < 0.5 for _ in range(40)]
+    rows, questions = [o for o in outcome for _ in range(10)], [q for q in range(40) for _ in range(10)]
+    naive = statistics.bootstrap_mean(rows)
+    clustered = statistics.bootstrap_mean(rows, questions)
+    assert clustered.n == 40 and naive.n == 400
+    assert clustered.value == pytest.approx(naive.value)
+    assert clustered.high - clustered.low > 2.5 * (naive.high - naive.low)  # sqrt(10) = 3.2 in theory
+    assert clustered.low == pytest.approx(statistics.bootstrap_mean(outcome).low, abs=0.03)
+
+
+def test_clusters_must_fit_the_rows() -> None:
+    with pytest.raises(ValueError, match="2 cluster labels for 3 rows"):
+        statistics.bootstrap_mean([1, 2, 3], ["a", "b"])
+
+
+def test_bootstrap_of_nothing_is_empty() -> None:
+    assert statistics.bootstrap_mean([]) == statistics.EMPTY or statistics.bootstrap_mean([]).n == 0
+
+
+def test_bootstrap_speed_does_not_depend_on_the_number_of_equal_rows() -> None:
+    values = np.random.default_rng(0).random(1_000_000) < 0.5
+    found = statistics.bootstrap_mean(values.tolist())
+    assert found.n == 1_000_000
+    assert found.high - found.low == pytest.approx(2 * 1.96 * 0.5 / 1000, rel=0.1)
+
+
+def test_paired_difference_is_b_minus_a_and_narrower_than_unpaired() -> None:
+    rng = random.Random(2)
+    hard = [rng.random() for _ in range(300)]
+    a, b = [h < 0.5 for h in hard], [h < 0.6 for h in hard]  # b is right wherever a is
+    found = statistics.paired_difference(a, b)
+    assert found.value == pytest.approx(np.mean(b) - np.mean(a))
+    assert found.low > 0
+    assert found.high - found.low < 0.1
+    with pytest.raises(ValueError, match="same questions"):
+        statistics.paired_difference([1], [1, 0])
+
+
+def test_mcnemar_counts_only_discordant_questions() -> None:
+    a = [True] * 10 + [False] * 2 + [True] * 50
+    b = [False] * 10 + [True] * 2 + [True] * 50
+    found = statistics.mcnemar(a, b)
+    assert (found.only_a, found.only_b, found.n) == (10, 2, 62)
+    assert found.p == pytest.approx(2 * sum(math.comb(12, i) for i in range(3)) / 2**12)
+    assert statistics.mcnemar(a, a).p == 1.0
+
+
+def test_holm_matches_a_worked_example_and_keeps_unknowns() -> None:
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    with_unknown = statistics.holm([0.01, math.nan, 0.04])
+    assert (
+        with_unknown[0] == pytest.approx(0.02)
+        and math.isnan(with_unknown[1])
+        and with_unknown[2] == pytest.approx(0.04)
+    )
+    assert statistics.holm([]) == []
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(10, 3, 1), (10, 3, 5), (6, 0, 3), (6, 6, 3), (5, 1, 5)])
+def test_pass_at_k_is_the_share_of_subsets_that_hold_a_right_sample(n: int, c: int, k: int) -> None:
+    from itertools import combinations
+
+    subsets = list(combinations([i < c for i in range(n)], k))
+    assert statistics.pass_at_k(n, c, k) == pytest.approx(sum(map(any, subsets)) / len(subsets))
+
+
+def test_pass_at_k_refuses_more_than_was_sampled() -> None:
+    with pytest.raises(ValueError, match="pass@5 from 1 right of 4"):
+        statistics.pass_at_k(4, 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("answers", "correct", "expected"),
+    [
+        (["4", "4", "5"], [True, True, False], 1.0),
+        (["4", "5", "5"], [True, False, False], 0.0),
+        (["4", "5"], [True, False], 0.5),  # a tie
+        (["1,000", "1000", "7", "7"], [True, True, False, False], 0.5),  # spellings of the right answer vote together
+        ([None, None, "4"], [False, False, True], 1.0),  # no answer, no vote
+        ([None], [False], 0.0),
+        ([], [], 0.0),
+    ],
+)
+def test_majority_vote(answers: list[str | None], correct: list[bool], expected: float) -> None:
+    assert statistics.maj_at_k(answers, correct) == expected
+
+
+def test_gate_against_chance() -> None:
+    assert statistics.binomial_above(0, 100, 0.0) == 1.0
+    assert statistics.binomial_above(1, 100, 0.0) == 0.0
+    assert statistics.binomial_above(20, 100, 0.2) > 0.4
+    assert statistics.binomial_above(35, 100, 0.2) < 0.001
+    with pytest.raises(ValueError, match="against chance"):
+        statistics.binomial_above(3, 2, 0.5)
+
+
+def test_kappa_of_a_worked_example() -> None:
+    a = ["y"] * 25 + ["n"] * 25
+    b = ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15
+    assert statistics.kappa(a, b) == pytest.approx(0.4)
+    assert math.isnan(statistics.kappa([], [])) and math.isnan(statistics.kappa(["y"], ["y"]))
+
+
+def test_normal_p_value_agrees_with_the_interval() -> None:
+    assert statistics.bootstrap_p(statistics.Interval(0.196, 0.0, 0.392, 9)) == pytest.approx(0.05, abs=1e-3)
+    assert statistics.bootstrap_p(statistics.Interval(0.0, 0.0, 0.0, 9)) == 1.0
+    assert math.isnan(statistics.bootstrap_p(statistics.EMPTY))
+
+
+def test_importing_it_loads_nothing_heavy() -> None:
+    heavy = ("scipy", "statsmodels", "torch", "pandas")
+    code = f"import star.statistics, sys; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
