@@ -1,0 +1,308 @@
+"""The equations that a step states, read by a small parser of its own: nothing is ever evaluated as code.
+
+"In total she can pick 6 quarts + 5 quarts = <<6+5=11>>11 quarts" -> operands 6 and 5, operator +, value 11, stated result 11.
+Only an expression of numbers, bounded on both sides by something that cannot belong to it, counts as `checkable`: in
+"x + 30 = 50" and "2 sin 4 = 8" the numbers alone say nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.consistency.numbers import SCALES, Token, tokenize
+
+MARK = re.compile(r"<<([^<>]{1,400})>>")
+_MAX_DEPTH = 12
+_MAX_TOKENS = 120
+_MAX_EQUATIONS = 400
+_JOINING = {"is", "equals", "equal", "gives", "makes", "are"}
+_FUNCTIONS = set(
+    "sin cos tan sec csc cot log ln exp lim mod sqrt root square cube cubed squared gcd lcm max min det floor".split()
+)
+_CONJUNCTIONS = {"because", "since", "and", "so", "then", "when", "if", "but", "as", "or", "that", "which"}
+_APPROXIMATE = re.compile(r"≈|~|\b(?:about|approx|around|round|nearly|almost|roughly|nearest|estimat)", re.I)
+_SINGLE_UNITS = {"m", "g", "h", "s", "l", "L", "a"}
+_CONVERTED = set(
+    "hour hours minute minutes second seconds day days week weeks month months year years hr hrs min mins sec secs feet foot inch"
+    " inches ft in yard yards mile miles km m cm mm meter meters kilometer kilometers g kg gram grams kilogram kilograms pound"
+    " pounds lb lbs ounce ounces oz ton tons cent cents dollar dollars dime dimes nickel nickels penny pennies quarter quarters"
+    " gallon gallons quart quarts pint pints cup cups liter liters ml dozen dozens pair pairs half halves percent".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One number of an expression."""
+
+    value: float
+    text: str
+    percent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """`expression = result`, both of numbers."""
+
+    text: str
+    """The expression as written."""
+    operands: tuple[Operand, ...]
+    operators: str
+    """Operators in the order of the text, out of + - * / ^."""
+    value: float | None
+    """What the expression comes to; None for a division by zero or a number out of range."""
+    result: float
+    """What the text says it comes to."""
+    result_text: str
+    percent_result: bool
+    checkable: bool
+    approximate: bool
+    start: int
+
+
+@dataclass(slots=True)
+class _Expression:
+    value: float | None
+    operands: list[Operand]
+    operators: list[str]
+    start: int
+    """Index of the first token."""
+    stop: int
+    """Index after the last token."""
+    units: set[str]
+
+
+class _Parser:
+    """Precedence climbing over a list of tokens, bounded in depth and length."""
+
+    def __init__(self, tokens: Sequence[Token]):
+        self.tokens = tokens
+
+    def kind(self, index: int) -> str:
+        return self.tokens[index].kind if 0 <= index < len(self.tokens) else "end"
+
+    def parse(self, start: int) -> _Expression | None:
+        """The longest expression that begins at a token; None where none does."""
+        return self._chain(start, 0, min(len(self.tokens), start + _MAX_TOKENS))
+
+    def _chain(self, start: int, depth: int, limit: int) -> _Expression | None:
+        first = self._operand(start, depth, limit)
+        if first is None:
+            return None
+        terms: list[tuple[str, float | None]] = [("+", first.value)]
+        while first.stop < limit:
+            operator = self._operator(first.stop)
+            following = self._operand(first.stop + 1, depth, limit) if operator else None
+            if operator is None or following is None:
+                break
+            terms.append((operator, following.value))
+            first.operators += [operator, *following.operators]
+            first.operands += following.operands
+            first.units |= following.units
+            first.stop = following.stop
+        first.value = _evaluate(terms)
+        return first
+
+    def _operator(self, index: int) -> str | None:
+        """The operator at a token: a sign, an x between two numbers, or the "of" of "20 % of 50"."""
+        token = self.tokens[index] if index < len(self.tokens) else None
+        if token is None:
+            return None
+        if token.kind == "op":
+            return {"**": "^"}.get(token.text, token.text)
+        if token.kind == "word" and token.text in ("x", "X") and self.kind(index + 1) in ("number", "currency", "open"):
+            return "*"
+        if token.text == "of" and self.kind(index - 1) == "percent" and self.kind(index + 1) in ("number", "currency"):
+            return "*"
+        fraction = (
+            self.kind(index - 1) == "number" and self.kind(index - 2) == "op" and self.tokens[index - 2].text == "/"
+        )
+        if token.text == "of" and fraction and self.kind(index + 1) in ("number", "currency"):
+            return "*"
+        return None
+
+    def _operand(self, index: int, depth: int, limit: int) -> _Expression | None:
+        if index >= limit:
+            return None
+        token = self.tokens[index]
+        if token.kind == "op" and token.text == "-" and self.kind(index + 1) in ("number", "currency", "open"):
+            inner = self._operand(index + 1, depth + 1, limit) if depth < _MAX_DEPTH else None
+            if inner is not None:
+                inner.value = None if inner.value is None else -inner.value
+                inner.start = index
+            return inner
+        if token.kind == "currency" and self.kind(index + 1) == "number":
+            index += 1
+            token = self.tokens[index]
+        if token.kind == "number" and token.value is not None:
+            return self._number(index, token)
+        if token.kind == "open" and depth < _MAX_DEPTH:
+            inner = self._chain(index + 1, depth + 1, limit)
+            if inner is not None and inner.stop < limit and self.kind(inner.stop) == "close":
+                inner.start, inner.stop = index, inner.stop + 1
+                self._units(inner)
+                return inner
+        return None
+
+    def _number(self, index: int, token: Token) -> _Expression:
+        value = token.value if token.value is not None else 0.0
+        stop, percent = index + 1, False
+        if self.kind(stop) == "word" and self.tokens[stop].text.lower() in SCALES:
+            value *= SCALES[self.tokens[stop].text.lower()]
+            stop += 1
+        if self.kind(stop) == "percent":
+            value, stop, percent = value / 100, stop + 1, True
+        expression = _Expression(value, [Operand(value, token.text, percent)], [], index, stop, set())
+        self._units(expression)
+        return expression
+
+    def _units(self, expression: _Expression) -> None:
+        """Pass over the unit behind a number ("5 apples + ...") when an operator, equals sign or bracket follows it."""
+        stop = expression.stop
+        words: list[str] = []
+        while len(words) < 4 and self.kind(stop) == "word" and self.tokens[stop].text.lower() not in _JOINING:
+            text = self.tokens[stop].text
+            touching = self.tokens[stop].start == self.tokens[stop - 1].end
+            if len(text) == 1 and (touching or text not in _SINGLE_UNITS):
+                return
+            if text[0].isupper() or text in _CONJUNCTIONS:
+                return
+            words.append(text.lower())
+            stop += 1
+        if not words or words[0] in _FUNCTIONS:
+            return
+        if self.kind(stop) == "op" and self.tokens[stop].text == "/" and self.kind(stop + 1) == "word":
+            words.append(self.tokens[stop + 1].text.lower())  # "$2 per hour" written as "2 dollars/hour"
+            stop += 2
+        if self.kind(stop) in ("op", "equal", "close") or (
+            self.kind(stop) == "word" and self.tokens[stop].text in ("x", "X")
+        ):
+            expression.units.update(word for word in words if word in _CONVERTED)
+            expression.stop = stop
+
+
+def _evaluate(terms: Sequence[tuple[str, float | None]]) -> float | None:
+    """Left to right with the usual precedence; None as soon as a part has no value."""
+    stack: list[tuple[str, float]] = []
+    for operator, value in terms:
+        if value is None:
+            return None
+        while stack and stack[-1][0] in _TIGHTER.get(operator, "") and len(stack) > 1:
+            joined = _apply(stack[-1][0], stack[-2][1], stack[-1][1])
+            if joined is None:
+                return None
+            stack[-2:] = [(stack[-2][0], joined)]
+        stack.append((operator, value))
+    while len(stack) > 1:
+        joined = _apply(stack[-1][0], stack[-2][1], stack[-1][1])
+        if joined is None:
+            return None
+        stack[-2:] = [(stack[-2][0], joined)]
+    return stack[0][1]
+
+
+_TIGHTER = {"+": "+-*/^", "-": "+-*/^", "*": "*/^", "/": "*/^", "^": ""}
+
+
+def _apply(operator: str, a: float, b: float) -> float | None:
+    try:
+        if operator == "^":
+            if abs(b) > 64 or (a < 0 and b != int(b)):
+                return None
+            value = float(a**b)
+        else:
+            value = {"+": a + b, "-": a - b, "*": a * b}[operator] if operator != "/" else a / b
+    except (ZeroDivisionError, OverflowError):
+        return None
+    return value if math.isfinite(value) and abs(value) < 1e30 else None
+
+
+def read_equations(text: str, tokens: Sequence[Token] | None = None) -> list[Equation]:
+    """The equations of a plain text without calculator marks, in order; at most 400 of them."""
+    tokens = tokenize(text) if tokens is None else tokens
+    if not any(token.kind == "equal" or token.text in _JOINING for token in tokens):
+        return []
+    parser = _Parser(tokens)
+    approximate = bool(_APPROXIMATE.search(text))
+    equations: list[Equation] = []
+    index = 0
+    while index < len(tokens) and len(equations) < _MAX_EQUATIONS:
+        if tokens[index].kind not in ("number", "currency", "open", "op"):
+            index += 1
+            continue
+        left = parser.parse(index)
+        if left is None:
+            index += 1
+            continue
+        index = left.stop
+        while (equal := _equals(tokens, left)) is not None:
+            right = parser.parse(equal)
+            if right is None:
+                break
+            if left.operators and right.value is not None:
+                equations.append(_equation(text, tokens, left, right, approximate))
+            elif right.operators and left.value is not None and left.stop == left.start + 1:  # "36 = 6 * 6"
+                equations.append(_equation(text, tokens, right, left, approximate))
+            left, index = right, right.stop
+    return equations
+
+
+def _equals(tokens: Sequence[Token], left: _Expression) -> int | None:
+    """Index of the first token behind the equals sign that follows an expression; None where none follows."""
+    if left.stop >= len(tokens):
+        return None
+    token = tokens[left.stop]
+    if token.kind == "equal":
+        return left.stop + 1
+    if token.kind == "word" and token.text in _JOINING and left.operators:
+        return left.stop + (2 if token.text == "equal" and _kind(tokens, left.stop + 1) == "word" else 1)
+    return None
+
+
+def _kind(tokens: Sequence[Token], index: int) -> str:
+    return tokens[index].kind if 0 <= index < len(tokens) else "end"
+
+
+def _equation(text: str, tokens: Sequence[Token], left: _Expression, right: _Expression, approximate: bool) -> Equation:
+    units = left.units | right.units
+    return Equation(
+        text=text[tokens[left.start].start : tokens[left.stop - 1].end].strip(),
+        operands=tuple(left.operands),
+        operators="".join(left.operators),
+        value=left.value,
+        result=right.value if right.value is not None else 0.0,
+        result_text=text[tokens[right.start].start : tokens[right.stop - 1].end].strip(),
+        percent_result=bool(right.operands and right.operands[-1].percent),
+        checkable=_opens(tokens, min(left.start, right.start))
+        and _closes(tokens, max(left.stop, right.stop))
+        and len(units) < 2,
+        approximate=approximate,
+        start=tokens[left.start].start,
+    )
+
+
+def _opens(tokens: Sequence[Token], start: int) -> bool:
+    """Whether nothing in front of a token can belong to its expression."""
+    before = tokens[start - 1] if start > 0 else None
+    if before is None or before.kind in ("end", "equal"):
+        return True
+    if before.kind == "word":
+        return len(before.text) > 1 and before.text.lower() not in _FUNCTIONS and before.value is None
+    return before.kind == "currency" and start == 1
+
+
+def _closes(tokens: Sequence[Token], stop: int) -> bool:
+    """Whether nothing from a token on can belong to the expression before it."""
+    after = tokens[stop] if stop < len(tokens) else None
+    if after is None or after.kind in ("end", "equal", "close", "currency"):
+        return True
+    if after.kind == "word":
+        touching = after.start == tokens[stop - 1].end
+        return (
+            (not touching or len(after.text) > 1)
+            and after.text.lower() not in SCALES
+            and (len(after.text) > 1 or after.text in _SINGLE_UNITS)
+        )
+    return after.kind == "percent"

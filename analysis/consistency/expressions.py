@@ -1,0 +1,192 @@
+"""Exact integer and fraction arithmetic on hostile text: tokens, chains of equations, values. Nothing is evaluated as code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+MAX_DIGITS = 30
+"""Longer numbers are left unread: an expression that holds one has no value here."""
+MAX_BITS = 2_000
+"""Intermediate results beyond this size have no value here."""
+MAX_TOKENS = 3_000
+"""Expressions of more tokens than this have no value here."""
+
+_FOLD = str.maketrans(
+    {"−": "-", "–": "-", "‒": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "[": "(", "]": ")"}
+)
+_TOKEN = re.compile(
+    r"(?P<number>\d[\d,]*(?:\.\d+)?)|(?P<name>[A-Za-z_]+)|(?P<sign>[-+*/()=])|(?P<other>[^\s])", re.ASCII
+)
+_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3}
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of text with its place, so that a message can quote the original."""
+
+    kind: str
+    """number, name, sign or other."""
+    text: str
+    start: int
+    end: int
+
+
+def tokenize(text: str) -> list[Token]:
+    """Tokens of `text` after typographic signs are folded to ASCII; offsets are those of `text`."""
+    found = []
+    for match in _TOKEN.finditer(text.translate(_FOLD)):
+        kind = match.lastgroup or "other"
+        token, end = match.group(), match.end()
+        if kind == "number" and token.endswith(","):
+            token = token.rstrip(",")
+            end = match.start() + len(token)
+        found.append(Token(kind, token, match.start(), end))
+    return found
+
+
+def number(text: str) -> Fraction | None:
+    """Value of a plain decimal numeral such as "1,234.5"; None when it is too long or its commas are misplaced."""
+    if len(text) > MAX_DIGITS or ("," in text and not re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", text, re.ASCII)):
+        return None
+    return Fraction(text.replace(",", ""))
+
+
+def evaluate(tokens: Sequence[Token], names: Mapping[str, Fraction] | None = None) -> Fraction | None:
+    """Value by operator precedence, `names` giving the value of letters; None where there is none.
+
+    A bracket too few at the end or too many is forgiven, because that is a slip of writing, not of arithmetic.
+    No recursion: brackets may be nested to any depth.
+    """
+    if not tokens or len(tokens) > MAX_TOKENS:
+        return None
+    values: list[Fraction] = []
+    operators: list[str] = []
+    operand_next = True
+    for token in tokens:
+        if token.kind in ("number", "name") or token.text == "(":
+            if not operand_next and not _push_operator("*", values, operators):
+                return None
+            if token.text == "(":
+                operators.append("(")
+                operand_next = True
+                continue
+            value = number(token.text) if token.kind == "number" else (names or {}).get(token.text)
+            if value is None:
+                return None
+            values.append(value)
+            operand_next = False
+        elif token.text == ")":
+            if operand_next:
+                return None
+            while operators and operators[-1] != "(":
+                if not _apply(operators.pop(), values):
+                    return None
+            if operators:
+                operators.pop()
+        elif token.text in "+-*/" and operand_next:
+            if token.text in "*/":
+                return None
+            if token.text == "-":
+                operators.append("neg")
+        elif token.text in "+-*/":
+            if not _push_operator(token.text, values, operators):
+                return None
+            operand_next = True
+        else:
+            return None
+    if operand_next:
+        return None
+    while operators:
+        operator = operators.pop()
+        if operator != "(" and not _apply(operator, values):
+            return None
+    return values[0] if len(values) == 1 else None
+
+
+def _push_operator(operator: str, values: list[Fraction], operators: list[str]) -> bool:
+    while operators and operators[-1] != "(" and _PRECEDENCE[operators[-1]] >= _PRECEDENCE[operator]:
+        if not _apply(operators.pop(), values):
+            return False
+    operators.append(operator)
+    return True
+
+
+def _apply(operator: str, values: list[Fraction]) -> bool:
+    if operator == "neg":
+        values[-1] = -values[-1]
+        return True
+    if len(values) < 2:
+        return False
+    right, left = values.pop(), values.pop()
+    if operator == "/" and right == 0:
+        return False
+    if operator == "+":
+        result = left + right
+    elif operator == "-":
+        result = left - right
+    elif operator == "*":
+        result = left * right
+    else:
+        result = left / right
+    if result.numerator.bit_length() > MAX_BITS or result.denominator.bit_length() > MAX_BITS:
+        return False
+    values.append(result)
+    return True
+
+
+def chains(text: str, letters: frozenset[str] | set[str] = frozenset()) -> list[list[list[Token]]]:
+    """All runs of arithmetic in `text`, each cut at its equals signs into segments; `letters` may stand for numbers.
+
+    "Let's calculate A = 2 + 3 = 5." with letters {"A"} gives one chain of three segments.
+    """
+    found: list[list[list[Token]]] = []
+    run: list[Token] = []
+    for token in [*tokenize(text), Token("other", "", len(text), len(text))]:
+        if token.kind in ("number", "sign") or (token.kind == "name" and token.text in letters):
+            run.append(token)
+            continue
+        if run:
+            found.append(_segments(run))
+            run = []
+    return [chain for chain in found if chain]
+
+
+def _segments(run: Sequence[Token]) -> list[list[Token]]:
+    segments: list[list[Token]] = [[]]
+    for token in run:
+        if token.text == "=":
+            segments.append([])
+        else:
+            segments[-1].append(token)
+    return [segment for segment in segments if segment]
+
+
+def spelled(tokens: Sequence[Token], text: str) -> str:
+    """The original text of consecutive tokens, without brackets that enclose it all, shortened for a message."""
+    if not tokens:
+        return ""
+    piece = " ".join(text[tokens[0].start : tokens[-1].end].split())
+    if tokens[0].text == "(" and _closes_at_end(tokens):
+        piece = piece[1:-1].strip()
+    return piece if len(piece) <= 120 else piece[:80] + " ... " + piece[-30:]
+
+
+def _closes_at_end(tokens: Sequence[Token]) -> bool:
+    depth = 0
+    for position, token in enumerate(tokens):
+        depth += (token.text == "(") - (token.text == ")")
+        if depth == 0:
+            return position == len(tokens) - 1
+    return False
+
+
+def plain(value: Fraction) -> str:
+    """A value as a person writes it: an integer, a short decimal, or a fraction."""
+    if value.denominator == 1:
+        return str(value.numerator) if value.numerator.bit_length() < 400 else "a number of over 100 digits"
+    if value.denominator.bit_length() < 60 and (10**6) % value.denominator == 0:
+        return f"{float(value):.10g}"
+    return f"{value.numerator}/{value.denominator}" if value.numerator.bit_length() < 200 else "a long fraction"

@@ -1,0 +1,347 @@
+"""Word sorting: put a list of words into alphabetical order, letter position by letter position.
+
+The rules: the order of two words is that of their first differing characters; every word of the list is kept, as often as it
+occurs; a letter named as the second of a word is its second, and its number is its place in the alphabet; a group that is still
+open ("[a ? b]") must be sorted before the list is called sorted; what was found for a group shows in the next full list.
+Punctuation inside words ("we're") may be counted or skipped: only orders that are wrong both ways are flagged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+
+from analysis.consistency.base import MAX_STEP_CHARS, Finding, Flag, abstain, conclude, within_limits
+
+KIND = "word_sorting"
+MAX_WORDS = 400
+ORDINALS = (
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+)
+
+_FACT = re.compile(
+    r"(?:[\"“]([^\"“”]{1,60})[\"”]|([A-Za-z][\w'’&.-]*))\s*:\s*[\"“']?([A-Za-z'’&.-])[\"”']?\s*\((\d{1,3})\)"
+)
+_LETTER = re.compile(rf"\b({'|'.join(ORDINALS)})\s+letters?\b", re.I)
+_TOKEN = re.compile(
+    r"\((?P<number>\d{1,4})\)|[\"“](?P<quoted>[^\"“”]{1,60})[\"”]|(?P<bare>[A-Za-z][\w'’-]*)|(?P<sign>[\[\]?<=>])|(?P<other>[^\s,])"
+)
+_ANSWER = re.compile(r"\b(?:answer|sorted list|final (?:list|order))\s*(?:is|:)\s*:?\s*(.+)", re.I | re.S)
+_SORTED = re.compile(r"\bsorted all\b|\banswer\b", re.I)
+_PROMPT = re.compile(r"^.*?(?:list|words?|alphabetical\w*|order)\s*:\s*(?:list\s*:)?", re.I | re.S)
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """One "a < [b ? c] < d": groups in order, a group being one word or several whose order is still open."""
+
+    groups: tuple[tuple[str, ...], ...]
+    numbers: tuple[int | None, ...]
+    """The number in brackets before each group, None where there is none."""
+    signs: frozenset[str]
+
+    @property
+    def words(self) -> list[str]:
+        """All words in the order they are written."""
+        return [word for group in self.groups for word in group]
+
+    @property
+    def open_groups(self) -> list[tuple[str, ...]]:
+        """The groups that are not sorted yet."""
+        return [group for group in self.groups if len(group) > 1]
+
+
+@dataclass
+class _Run:
+    words: list[str]
+    known: set[str]
+    respelled: dict[str, str] = field(default_factory=dict)
+    """A word the rationale spells in another way -> the word of the list."""
+    current: Ordering | None = None
+    """The last full list."""
+    subpart: tuple[str, ...] | None = None
+    position: int = 0
+    """Which letter is looked at, 0-based."""
+    sorted_subpart: Ordering | None = None
+    readable: int = 0
+    flags: list[Flag] = field(default_factory=list)
+
+    def flag(self, step: int, check: str, message: str, severity: float = 1.0) -> None:
+        self.flags.append(Flag(step, check, message, severity))
+
+
+def parse_question(question: str) -> list[str] | None:
+    """The words to sort; None when the question is not a plain list of words (a leading "Sort ...: List:" is allowed)."""
+    text = question.strip()
+    prompt = _PROMPT.match(text) if ":" in text[:300] else None
+    text = text[prompt.end() :] if prompt else text
+    words = text.replace(",", " ").split()
+    if not 2 <= len(words) <= MAX_WORDS or any(not re.fullmatch(r"[A-Za-z][\w'’&.-]{0,59}", word) for word in words):
+        return None
+    if not prompt and (text[:1].isupper() and text[-1:] in ".?!"):
+        return None
+    return [_fold(word) for word in words]
+
+
+def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
+    """First step with a wrong letter, order, lost or invented word. Abstains when no step holds a list of the question's words."""
+    words = parse_question(question) if within_limits(question, steps) else None
+    if words is None:
+        return abstain(KIND)
+    run = _Run(words, set(words))
+    for index, text in enumerate(step[:MAX_STEP_CHARS] for step in steps):
+        _check_facts(index, text, run)
+        _check_subpart(index, text, run)
+        _check_orderings(index, text, run)
+        _check_answer(index, text, run)
+    return conclude(KIND, run.flags) if run.readable else abstain(KIND)
+
+
+def _fold(word: str) -> str:
+    return word.replace("’", "'").strip(".,;").lower()
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", word)
+
+
+def misplaced(before: str, after: str) -> bool:
+    """True when `before` must come after `after`, with and without the punctuation inside words."""
+    return before > after and _plain(before) > _plain(after)
+
+
+def _show(words: Sequence[str]) -> str:
+    return ", ".join(f'"{word[:40]}"' for word in words[:5]) + (" ..." if len(words) > 5 else "")
+
+
+def orderings(text: str, known: set[str]) -> Iterator[tuple[int, Ordering]]:
+    """Every list of the form `"a" < ["b" ? "c"]` in `text` with its offset; bare words count where nothing is quoted."""
+    quoted = '"' in text or "“" in text
+    start, groups, numbers, signs = 0, list[tuple[str, ...]](), list[int | None](), set[str]()
+    number: int | None = None
+    inside: list[str] | None = None
+    joins = False
+    for match in [*_TOKEN.finditer(text), None]:
+        kind = match.lastgroup if match else "other"
+        token = match.group(kind) if match and kind else ""
+        word = _fold(token) if kind == "quoted" or (kind == "bare" and not quoted and _fold(token) in known) else None
+        if word is not None:
+            start = match.start() if match and not groups and inside is None else start
+            if inside is not None:
+                inside.append(word)
+            elif joins:
+                groups[-1] = (*groups[-1], word)
+            else:
+                groups.append((word,))
+                numbers.append(number)
+                number = None
+            joins = False
+        elif kind == "number" and inside is None:
+            number = int(token)
+        elif token == "[" and inside is None:
+            inside = []
+            start = match.start() if match and not groups else start
+        elif token == "]" and inside is not None:
+            if inside:
+                groups.append(tuple(inside))
+                numbers.append(number)
+            inside, number = None, None
+        elif kind == "sign" and token in "?<=>":
+            signs.add(token)
+            joins = inside is None and token in "?=" and bool(groups)
+        elif not (inside is not None and kind == "number"):
+            if groups and (signs or any(len(group) > 1 for group in groups)):
+                yield start, Ordering(tuple(groups), tuple(numbers), frozenset(signs))
+            groups, numbers, signs = [], [], set()
+            number, inside, joins = None, None, False
+
+
+def _check_facts(index: int, text: str, run: _Run) -> None:
+    """Letters and their numbers: `"coset": "o" (15)`."""
+    named = _LETTER.findall(text)
+    if named:
+        run.position = ORDINALS.index(named[-1].lower())
+    told: Counter[str] = Counter()
+    for quoted, bare, letter, number in _FACT.findall(text):
+        run.readable += 1
+        word, letter = _fold(quoted or bare), letter.lower()
+        told[word] += 1
+        choices = {spelling[run.position] for spelling in (word, _plain(word)) if run.position < len(spelling)}
+        if not choices and letter.isalpha():
+            run.flag(index, "wrong_letter", f'"{word}" has no {ORDINALS[run.position]} letter')
+        elif choices and letter not in choices:
+            right = word[run.position] if run.position < len(word) else min(choices)
+            run.flag(
+                index, "wrong_letter", f'the {ORDINALS[run.position]} letter of "{word}" is "{right}", not "{letter}"'
+            )
+        elif letter.isalpha() and int(number) != ord(letter) - 96:
+            run.flag(
+                index, "wrong_letter_number", f'"{letter}" is letter {ord(letter) - 96} of the alphabet, not {number}'
+            )
+    if run.current is None and len(told) > len(set(run.words)) // 2:
+        _check_kept(index, told, run)
+
+
+def _check_kept(index: int, told: Counter[str], run: _Run) -> None:
+    """The words of a full list are those of the question, each as often. A word that was merely respelled is softly flagged once."""
+    wanted = Counter(run.words)
+    told = Counter(run.respelled.get(word, word) for word in told.elements())
+    missing, extra = sorted((wanted - told).keys()), sorted((told - wanted).keys())
+    for word in [word for word in extra if word not in run.known][:10]:
+        original = next((lost for lost in missing if SequenceMatcher(None, word[:60], lost[:60]).ratio() > 0.7), None)
+        if original is not None:
+            run.flag(index, "word_changed", f'"{original}" of the list became "{word}"', 0.5)
+            run.respelled[word] = original
+            run.known.add(word)
+            missing.remove(original)
+            extra.remove(word)
+    if missing:
+        run.flag(index, "word_lost", f"{_show(missing)} of the list {'is' if len(missing) == 1 else 'are'} missing")
+    if extra:
+        reason = "listed too often" if set(extra) <= run.known else "not in the list"
+        run.flag(index, "word_added", f"{_show(extra)} {'is' if len(extra) == 1 else 'are'} {reason}")
+
+
+def _check_subpart(index: int, text: str, run: _Run) -> None:
+    """ "Now let's sort this subpart [...]": it is an open group, and no open group before it is left behind."""
+    if not re.search(r"\bsort (?:this|the) (?:subpart|sublist|group|part)\b", text, re.I):
+        return
+    found = next((order for _, order in orderings(text, run.known) if order.open_groups), None)
+    if found is None:
+        return
+    run.readable += 1
+    run.subpart, run.sorted_subpart = tuple(found.words), None
+    if run.current is None:
+        return
+    unsorted = run.current.open_groups
+    if not any(set(group) == set(run.subpart) for group in unsorted):
+        strangers = [word for word in run.subpart if word not in run.known]
+        if strangers:
+            run.flag(index, "word_added", f"{_show(strangers)} is not in the list")
+        else:
+            run.flag(index, "not_a_group", f"{_show(run.subpart)} is not a group that is still open")
+    elif set(unsorted[0]) != set(run.subpart):
+        run.flag(index, "group_skipped", f"{_show(unsorted[0])} is left unsorted")
+
+
+def _check_orderings(index: int, text: str, run: _Run) -> None:
+    if re.search(r"\bsort (?:this|the) (?:subpart|sublist|group|part)\b", text, re.I):
+        return
+    for offset, order in orderings(text, run.known):
+        run.readable += 1
+        partial = bool(re.match(r"[^.]{0,40}\bsubpart\b", text[offset + _length(order) :][:80])) or (
+            run.subpart is not None and set(order.words) == set(run.subpart)
+        )
+        if partial and run.subpart is not None:
+            _check_partial(index, order, run)
+            continue
+        if len(order.words) * 2 < len(run.words):
+            _check_sequence(index, order, run)
+            continue
+        _check_kept(index, Counter(order.words), run)
+        _check_sequence(index, order, run)
+        if run.current is None and not run.position:
+            _check_numbers(index, order, 0, run)
+        _check_progress(index, order, run)
+        run.current = order
+
+
+def _length(order: Ordering) -> int:
+    return sum(len(word) for word in order.words)
+
+
+def _check_partial(index: int, order: Ordering, run: _Run) -> None:
+    """What was found for the subpart: its words, all of them, in an order that the letters give."""
+    assert run.subpart is not None
+    told, wanted = Counter(order.words), Counter(run.subpart)
+    if told - wanted:
+        run.flag(index, "word_added", f"{_show(sorted((told - wanted).keys()))} is not in this group")
+    if wanted - told:
+        run.flag(index, "word_lost", f"{_show(sorted((wanted - told).keys()))} of this group is missing")
+    _check_sequence(index, order, run)
+    _check_numbers(index, order, run.position, run)
+    run.sorted_subpart = order
+    if run.current is not None:
+        groups = [
+            part
+            for group in run.current.groups
+            for part in (order.groups if len(group) > 1 and set(group) == set(run.subpart) else (group,))
+        ]
+        run.current = Ordering(tuple(groups), (None,) * len(groups), run.current.signs)
+
+
+def _check_numbers(index: int, order: Ordering, position: int, run: _Run) -> None:
+    """A number before a group is the place of the letter looked at; words under one number share that letter."""
+    for group, number in zip(order.groups, order.numbers, strict=True):
+        if number is None:
+            continue
+        for word in group:
+            letters = {spelling[position] for spelling in (word, _plain(word)) if position < len(spelling)}
+            if letters and all(letter.isalpha() and ord(letter) - 96 != number for letter in letters):
+                right = word[position] if position < len(word) else min(letters)
+                message = (
+                    f'the {ORDINALS[position]} letter of "{word}" is "{right}" ({ord(right) - 96}), not number {number}'
+                )
+                shared = {_plain(other)[position : position + 1] for other in group}
+                run.flag(index, "wrong_letter_number", message, 1.0 if len(shared) > 1 else 0.5)
+                return
+
+
+def _check_sequence(index: int, order: Ordering, run: _Run) -> None:
+    """No word of a group belongs after a word of the next; open groups hold words whose order is open."""
+    if ">" in order.signs:
+        return
+    for group, following in zip(order.groups, order.groups[1:], strict=False):
+        before, after = max(group), min(following)
+        if misplaced(before, after):
+            run.flag(index, "wrong_order", f'"{after}" comes before "{before}"')
+            return
+
+
+def _check_progress(index: int, order: Ordering, run: _Run) -> None:
+    """The new full list shows what was found for the subpart."""
+    found = run.sorted_subpart
+    if found is not None and run.subpart is not None and len(found.groups) > 1:
+        still = next((group for group in order.open_groups if set(group) >= set(run.subpart)), None)
+        if still is not None:
+            run.flag(index, "result_not_used", f"{_show(still)} is still open here, though it was just sorted")
+    place = {word: number for number, group in enumerate(order.groups) for word in group}
+    for group in run.current.open_groups if run.current else ():
+        if len({place.get(word) for word in group}) > 1:
+            run.flag(index, "order_not_shown", f"{_show(group)} are put into an order that was not worked out")
+            break
+    run.subpart = run.sorted_subpart = None
+
+
+def _check_answer(index: int, text: str, run: _Run) -> None:
+    if not _SORTED.search(text):
+        return
+    unsorted = run.current.open_groups if run.current else []
+    stated = _ANSWER.search(text)
+    listed = [_fold(word) for word in re.split(r"[\s,<]+", stated.group(1)) if word] if stated else []
+    listed = [word.strip("\"“”'") if word not in run.known else word for word in listed]
+    if len(set(listed) & run.known) * 2 < len(run.known):
+        listed = []
+    if listed:
+        run.readable += 1
+        _check_kept(index, Counter(listed), run)
+        for before, after in zip(listed, listed[1:], strict=False):
+            if misplaced(before, after):
+                run.flag(index, "wrong_order", f'"{after}" comes before "{before}"')
+                break
+    if unsorted:
+        run.flag(index, "group_skipped", f"{_show(unsorted[0])} is left unsorted")
