@@ -208,6 +208,8 @@ class TrainingSettings(_Section):
     """Trade time for memory."""
     lora: LoraSettings = LoraSettings()
     """Adapter settings."""
+    accelerate_config: str | None = None
+    """Configuration file for `accelerate launch` (several GPUs, see seeds/accelerate); None trains in this process."""
     report_to: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
     """Where TRL's curves and each round's metrics go besides the run directory."""
 

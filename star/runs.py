@@ -52,6 +52,7 @@ ATTEMPTS = pa.schema(
         ("slice", pa.string()),
         ("sample", pa.int32()),  # index among the samples of the same problem and mode
         ("prompt_hash", pa.string()),  # of the prompt's token ids
+        ("prompt_tokens", pa.int32()),
         ("completion", pa.string()),  # as sampled
         ("rationale", pa.string()),  # completion without the statement of the answer
         ("answer", pa.string()),  # strict answer span, or null

@@ -1,0 +1,106 @@
+"""Problems -> graded attempts: prompt, sample, extract, grade, check. Used alike for generation, rationalization and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from star.prompting import PromptBuilder, prompt_hash
+from star.sampling.base import Completion, Decoding, Sampler
+from star.tasks.base import Problem, Task, Verdict
+
+Mode = Literal["generated", "rationalized", "evaluated"]
+
+
+def sample_attempts(
+    sampler: Sampler,
+    builder: PromptBuilder,
+    problems: Sequence[Problem],
+    decoding: Decoding,
+    *,
+    mode: Mode,
+    split: str,
+    round_number: int,
+    shots: bool,
+    first_sample: int = 0,
+) -> list[dict[str, Any]]:
+    """Rows of `star.runs.ATTEMPTS`, `decoding.samples` for each problem, in order; not yet curated."""
+    hinted = mode == "rationalized"
+    prompts = [builder.ids(problem, shots=shots, hinted=hinted) for problem in problems]
+    sampled = sampler.sample(prompts, decoding, progress=f"round {round_number}: {mode} ({split})")
+    rows = []
+    for problem, prompt, completions in zip(problems, prompts, sampled, strict=True):
+        hashed = prompt_hash(prompt)
+        for index, completion in enumerate(completions, start=first_sample):
+            rows.append(
+                {
+                    "attempt_id": f"{round_number:02d}-{mode[0]}-{problem.id}-{index}",
+                    "problem_id": problem.id,
+                    "round": round_number,
+                    "mode": mode,
+                    "split": split,
+                    "slice": problem.slice,
+                    "sample": index,
+                    "prompt_hash": hashed,
+                    "prompt_tokens": len(prompt),
+                    "seed": decoding.seed,
+                    "kept": None,
+                    "drop_reason": None,
+                    **judge(builder.task, problem, completion),
+                }
+            )
+    return rows
+
+
+def judge(task: Task, problem: Problem, completion: Completion) -> dict[str, Any]:
+    """The part of an attempt that follows from its completion: spans, verdicts, soundness."""
+    found = task.extract(completion.text, problem)
+    cut = completion.finish_reason == "length"
+    strict, lenient = (_verdict(task, problem, span, cut) for span in (found.strict, found.lenient))
+    return {
+        "completion": completion.text,
+        "rationale": found.rationale,
+        "answer": found.strict,
+        "lenient_answer": found.lenient,
+        "gold": problem.gold,
+        "verdict": str(strict),
+        "lenient_verdict": str(lenient),
+        "sound": None if task.check is None else task.check(problem, found.rationale),
+        "finish_reason": completion.finish_reason,
+        "tokens": len(completion.token_ids),
+        "logprob": float(sum(completion.logprobs)),
+    }
+
+
+def _verdict(task: Task, problem: Problem, span: str | None, cut: bool) -> Verdict:
+    """A completion that hit the length limit is truncated, whatever it says: its answer may not be its last word."""
+    return Verdict.truncated if cut else task.grade(span, problem)
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts and shares of evaluated attempts (sample 0 of each problem), overall and by slice."""
+    from star.statistics import wilson
+
+    greedy = [row for row in rows if row["sample"] == 0]
+    correct = [row for row in greedy if row["verdict"] == Verdict.correct]
+    interval = wilson(len(correct), len(greedy))
+    checked = any(row["sound"] is not None for row in greedy)
+    slices: dict[str, dict[str, int]] = {}
+    for row in greedy:
+        counts = slices.setdefault(row["slice"], {"n": 0, "correct": 0, "sound": 0})
+        right = row["verdict"] == Verdict.correct
+        counts["n"] += 1
+        counts["correct"] += right
+        counts["sound"] += bool(right and row["sound"])
+    return {
+        "n": len(greedy),
+        "correct": len(correct),
+        "accuracy": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        "no_answer": sum(row["verdict"] == Verdict.no_answer for row in greedy),
+        "truncated": sum(row["verdict"] == Verdict.truncated for row in greedy),
+        "ungradable": sum(row["verdict"] == Verdict.ungradable for row in greedy),
+        "sound_of_correct": sum(bool(row["sound"]) for row in correct) / len(correct) if checked and correct else None,
+        "slices": dict(sorted(slices.items())),
+    }

@@ -1,0 +1,80 @@
+"""The pretraining corpus of the embedded base models: what they have seen before STaR starts.
+
+STaR needs a model that is good at easy problems, fails hard ones, and can explain a hard one's answer when it is told.
+Four kinds of document make such a model, in the format of `star/tasks/addition.py`:
+
+    share  kind        what it teaches
+    .10    short       1-digit sums with a scratchpad, no hint
+    .03    partial     2-digit sums with a scratchpad, no hint: rare, so they are learned in part
+    .80    hinted      1- to 6-digit sums with the carry-prefixed sum after `Target:`, then the scratchpad
+    .07    few-shot    two to five documents of 1 digit (unhinted) in one, as a few-shot prompt looks
+
+Sums of three and more digits never occur unhinted. Every document ends with the end-of-text token; the loss is on what
+comes after each `Target:` block. All of it follows from (seed, document index): nothing is stored.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from star.tasks import addition
+
+END = "<|endoftext|>"
+PAD = "<|pad|>"
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Shares of the four kinds of document, and the longest hinted sum."""
+
+    short: float = 0.10
+    partial: float = 0.03
+    hinted: float = 0.80
+    few_shot: float = 0.07
+    longest: int = 6
+
+
+@dataclass(frozen=True)
+class Document:
+    """Alternating (prompt, completion) texts; only completions carry loss."""
+
+    parts: tuple[tuple[str, str], ...]
+
+
+def _sum(rng: random.Random, digits: int) -> tuple[int, int]:
+    low = 0 if digits == 1 else 10 ** (digits - 1)
+    return rng.randint(low, 10**digits - 1), rng.randint(low, 10**digits - 1)
+
+
+def worked(rng: random.Random, digits: int, *, hinted: bool) -> tuple[str, str]:
+    """(prompt, completion) of one random sum."""
+    a, b = _sum(rng, digits)
+    problem = addition.make_problem(a, b, digits)
+    prompt = addition.hinted_prompt(problem) if hinted else addition.prompt(problem)
+    return prompt, addition.completion("\n".join(addition.scratchpad(a, b, digits)), problem.gold)
+
+
+def document(rng: random.Random, mixture: Mixture) -> Document:
+    """One random document. Hinted lengths are drawn in proportion to length + 1: long ones are harder to copy."""
+    draw = rng.random() * (mixture.short + mixture.partial + mixture.hinted + mixture.few_shot)
+    if (draw := draw - mixture.short) < 0:
+        return Document((worked(rng, 1, hinted=False),))
+    if (draw := draw - mixture.partial) < 0:
+        return Document((worked(rng, 2, hinted=False),))
+    if draw - mixture.hinted < 0:
+        lengths = range(1, mixture.longest + 1)
+        digits = rng.choices(lengths, weights=[length + 1 for length in lengths])[0]
+        return Document((worked(rng, digits, hinted=True),))
+    count = rng.randint(2, 5)
+    parts = [worked(rng, 1, hinted=False) for _ in range(count)]
+    spaced = [parts[0], *(("\n\n" + prompt, completion) for prompt, completion in parts[1:])]
+    return Document(tuple(spaced))
+
+
+def documents(seed: int, mixture: Mixture) -> Iterator[Document]:
+    """Endless stream of documents."""
+    rng = random.Random(f"corpus-{seed}")
+    while True:
+        yield document(rng, mixture)

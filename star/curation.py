@@ -1,0 +1,115 @@
+"""Which rationales become training rows: Algorithm 1's filter, and what can be asked for beyond it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from star.prompting import PromptBuilder
+from star.recipe import CurationSettings
+from star.tasks.base import Problem, Task, Verdict
+
+Attempt = dict[str, Any]  # a row of star.runs.ATTEMPTS
+Soundness = Callable[[Sequence[Attempt]], list[bool]]
+
+
+def curate(
+    attempts: Sequence[Attempt], task: Task, settings: CurationSettings, soundness: Soundness | None
+) -> list[Attempt]:
+    """The attempts with `kept` and `drop_reason` filled in; order and number stay.
+
+    Reasons, in the order they are tried: the verdict itself, mentions_hint, unsound, duplicate, cap. `soundness` judges
+    attempts (True passes) and is called once, for those that are left by then; None when `require` is `answer`.
+    """
+    judged = [{**attempt, "kept": False, "drop_reason": _plain_reason(attempt, task)} for attempt in attempts]
+    open_ones = [attempt for attempt in judged if attempt["drop_reason"] is None]
+    if soundness is not None:
+        for attempt, passes in zip(open_ones, soundness(open_ones), strict=True):
+            attempt["drop_reason"] = None if passes else "unsound"
+    seen: set[tuple[str, object]] = set()
+    count: dict[str, int] = {}
+    for attempt in (a for a in open_ones if a["drop_reason"] is None):
+        problem_id, key = attempt["problem_id"], _key(attempt, task, settings)
+        if key is not None and (problem_id, key) in seen:
+            attempt["drop_reason"] = "duplicate"
+        elif settings.cap is not None and count.get(problem_id, 0) >= settings.cap:
+            attempt["drop_reason"] = "cap"
+        else:
+            attempt["kept"] = True
+            seen.add((problem_id, key))
+            count[problem_id] = count.get(problem_id, 0) + 1
+    return judged
+
+
+def _plain_reason(attempt: Attempt, task: Task) -> str | None:
+    if attempt["verdict"] != Verdict.correct:
+        return str(attempt["verdict"])
+    return "mentions_hint" if task.mentions_hint(attempt["rationale"]) else None
+
+
+def _key(attempt: Attempt, task: Task, settings: CurationSettings) -> object | None:
+    if settings.deduplicate == "off":
+        return None
+    if settings.deduplicate == "equations" and (equations := task.equations(attempt["rationale"])):
+        return equations
+    return " ".join(attempt["rationale"].split())
+
+
+def soundness_of(
+    task: Task, settings: CurationSettings, problems: Mapping[str, Problem]
+) -> Soundness | None:
+    """The check behind `require: sound`: the task's exact one, else p_unsound of the analysis package below the threshold."""
+    if settings.require == "answer":
+        return None
+    if task.check is not None:
+        return lambda attempts: [bool(attempt["sound"]) for attempt in attempts]
+
+    def scored(attempts: Sequence[Attempt]) -> list[bool]:
+        from analysis import score_records  # the one seam from the engine to the analysis
+        from analysis.records import Record
+        from analysis.steps import split_steps
+
+        records = [
+            Record(
+                id=attempt["attempt_id"],
+                question=problems[attempt["problem_id"]].question,
+                choices=problems[attempt["problem_id"]].choices,
+                steps=tuple(split_steps(attempt["rationale"])),
+                answer=attempt["answer"],
+            )
+            for attempt in attempts
+        ]
+        scores = score_records(records)["p_unsound"] if records else []
+        return [score is not None and score == score and score < settings.max_unsound for score in scores]
+
+    return scored
+
+
+def training_rows(
+    kept: Iterable[Attempt],
+    problems: Mapping[str, Problem],
+    builder: PromptBuilder,
+    settings: CurationSettings,
+    *,
+    shots: bool,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Rows of `star.runs.TRAINING`, one for each kept attempt. The hint is left out of the prompt unless `hint_share` says so."""
+    rng = random.Random(f"hints-{seed}")
+    rows = []
+    for attempt in kept:
+        problem = problems[attempt["problem_id"]]
+        hinted = attempt["mode"] == "rationalized" and rng.random() < settings.hint_share
+        rows.append(
+            {
+                "attempt_id": attempt["attempt_id"],
+                "problem_id": problem.id,
+                "from_round": attempt["round"],
+                "mode": attempt["mode"],
+                "hinted": hinted,
+                "prompt": builder.text(problem, shots=shots, hinted=hinted),
+                "completion": builder.task.completion(attempt["rationale"], attempt["answer"]),
+            }
+        )
+    return rows

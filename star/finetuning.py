@@ -1,0 +1,260 @@
+"""Rows -> a `from_pretrained` directory, through TRL's SFTTrainer. Runs in the loop's process, or under `accelerate launch`:
+
+    accelerate launch --config_file seeds/accelerate/fsdp2.yaml -m star.finetuning JOB.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from star.recipe import StepSchedule, TrainingSettings
+
+
+class FinetuningError(RuntimeError):
+    """Training cannot start or did not work; the message says what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fine-tuning: everything a training process needs, so that it can be written to a file and launched."""
+
+    base: str
+    """Model directory or Hub id to start from."""
+    output: str
+    """Directory to write; appears whole or not at all."""
+    rows: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+    """(prompt ids, completion ids) of each row."""
+    steps: int
+    seed: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    """A dumped TrainingSettings."""
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    run_name: str = "star"
+
+
+def steps_of_round(schedule: StepSchedule, round_number: int, rows: int, batch_size: int) -> int:
+    """Optimizer steps of round n (1-based): the paper's 40 x 1.2^(n-1), capped; or epochs over the rows, rounded up."""
+    if schedule.epochs is not None:
+        wanted = -(-schedule.epochs * rows // batch_size)
+    else:
+        wanted = schedule.first * schedule.growth ** (round_number - 1) + schedule.add * (round_number - 1)
+    return max(1, int(min(wanted, schedule.cap) if schedule.cap is not None else wanted))
+
+
+def prepare(job: Job) -> tuple[list[dict[str, list[int]]], int]:
+    """(rows for TRL, number of rows cut to max_length). Raises FinetuningError when a row has nothing to learn from."""
+    settings = TrainingSettings.model_validate(job.settings)
+    rows, truncated = [], 0
+    for index, (prompt, completion) in enumerate(job.rows):
+        ids = [*prompt, *completion]
+        mask = [int(settings.loss_on == "all")] * len(prompt) + [1] * len(completion)
+        truncated += len(ids) > settings.max_length
+        ids, mask = ids[: settings.max_length], mask[: settings.max_length]
+        if not any(mask[1:]):
+            raise FinetuningError(
+                f"training row {index} has no token to learn from: its prompt alone is {len(prompt)} tokens and "
+                f"training.max_length is {settings.max_length}. Raise training.max_length or use fewer prompting.shots."
+            )
+        rows.append({"input_ids": ids, "completion_mask": mask})
+    if not rows:
+        raise FinetuningError("there is no training row: no rationale was kept")
+    return rows, truncated
+
+
+def finetune(job: Job) -> dict[str, Any]:
+    """Train and save; returns steps, rows, tokens, loss, truncated_rows, seconds and how many of 4 generations ended.
+
+    With `settings.accelerate_config` the job goes to `accelerate launch`, else it runs here.
+    """
+    settings = TrainingSettings.model_validate(job.settings)
+    if settings.accelerate_config is None or os.environ.get("ACCELERATE_MIXED_PRECISION"):
+        return _train(job, settings)
+    return _launch(job, settings.accelerate_config)
+
+
+def _launch(job: Job, config: str) -> dict[str, Any]:
+    folder = Path(job.output).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    job_file, result_file = folder / "finetuning_job.json", folder / "finetuning_result.json"
+    job_file.write_text(json.dumps(asdict(job)), encoding="utf-8")
+    result_file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config]
+    done = subprocess.run([*command, "-m", "star.finetuning", str(job_file)], check=False)
+    if done.returncode or not result_file.is_file():
+        raise FinetuningError(f"accelerate launch ended with status {done.returncode}; its messages are above.")
+    result: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
+    job_file.unlink()
+    result_file.unlink()
+    return result
+
+
+def _load(job: Job) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    wanted = job.dtype if job.dtype != "auto" else ("bfloat16" if torch.cuda.is_available() else "float32")
+    model = AutoModelForCausalLM.from_pretrained(
+        job.base, dtype=getattr(torch, wanted), trust_remote_code=job.trust_remote_code
+    )
+    tokenizer = AutoTokenizer.from_pretrained(job.base, trust_remote_code=job.trust_remote_code)
+    if tokenizer.pad_token_id is None:  # padding is masked out: any token will do
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    return model, tokenizer
+
+
+def _config(job: Job, settings: TrainingSettings, folder: Path) -> Any:
+    import torch
+    from trl import SFTConfig
+
+    devices = int(os.environ.get("WORLD_SIZE", "1"))
+    if settings.batch_size % devices:
+        raise FinetuningError(f"training.batch_size {settings.batch_size} is not a multiple of {devices} processes")
+    share = settings.batch_size // devices
+    micro = min(settings.micro_batch_size or share, share)
+    return SFTConfig(
+        output_dir=str(folder),
+        run_name=job.run_name,
+        max_steps=job.steps,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=share // micro,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=min(settings.warmup_steps, job.steps // 3),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        max_length=settings.max_length,
+        completion_only_loss=True,
+        packing=settings.packing,
+        train_sampling_strategy="random" if settings.packing else "group_by_length",
+        bf16=torch.cuda.is_available() and job.dtype in ("auto", "bfloat16"),
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=settings.gradient_checkpointing,
+        seed=job.seed,
+        data_seed=job.seed,
+        logging_steps=max(1, min(50, job.steps // 10)),
+        save_strategy="no",
+        report_to=[] if settings.report_to == "none" else [settings.report_to],
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=None,
+    )
+
+
+def _lora(settings: TrainingSettings) -> Any:
+    from peft import LoraConfig
+
+    lora = settings.lora
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    return LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+    )
+
+
+def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
+    started = time.monotonic()
+    rows, truncated = prepare(job)
+    from datasets import Dataset
+    from trl import SFTTrainer
+
+    model, tokenizer = _load(job)
+    scratch = Path(job.output + ".tmp")
+    trainer = SFTTrainer(
+        model=model,
+        args=_config(job, settings, scratch),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=_lora(settings) if settings.method == "lora" else None,
+    )
+    outcome = trainer.train()
+    tokens = sum(int(entry["num_tokens"]) for entry in trainer.state.log_history[-2:-1] if "num_tokens" in entry)
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    result = {
+        "steps": job.steps,
+        "rows": len(rows),
+        "tokens": tokens,
+        "loss": float(losses[-1] if losses else outcome.training_loss),
+        "loss_curve": losses,
+        "truncated_rows": truncated,
+    }
+    _save(trainer, job, settings, tokenizer, scratch)
+    if trainer.accelerator.is_main_process:
+        result["ended"] = _endings(trainer, job) if trainer.accelerator.num_processes == 1 else None
+        _publish(scratch, Path(job.output))
+    return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _save(trainer: Any, job: Job, settings: TrainingSettings, tokenizer: Any, folder: Path) -> None:
+    if settings.method == "lora":
+        merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
+        if trainer.accelerator.is_main_process:
+            merged.save_pretrained(folder)
+        trainer.model = merged
+    else:
+        trainer.save_model(str(folder))  # gathers the shards under FSDP
+    if not trainer.accelerator.is_main_process:
+        return
+    tokenizer.save_pretrained(folder)
+    (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; everything in it is in the recipe
+    _write_card(folder, job, settings)
+
+
+def _write_card(folder: Path, job: Job, settings: TrainingSettings) -> None:
+    card = (
+        "---\nlibrary_name: transformers\ntags: [star, self-taught-reasoner]\n---\n"
+        f"# {job.run_name}\n\nFine-tuned from `{Path(job.base).name}` on {len(job.rows)} self-generated rationales "
+        f"({settings.method}, {job.steps} steps of {settings.batch_size} rows, learning rate {settings.learning_rate:g}, "
+        f"loss on {settings.loss_on}, seed {job.seed}) by one round of STaR. The recipe, the rationales and their "
+        "provenance are in the run directory this model belongs to.\n"
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _endings(trainer: Any, job: Job, count: int = 4) -> int:
+    """How many of `count` training prompts get a greedy completion that ends by itself: none means a lost end token."""
+    import torch
+
+    model = trainer.accelerator.unwrap_model(trainer.model).eval()
+    ended = 0
+    for prompt, completion in job.rows[:count]:
+        ids = torch.tensor([prompt], device=model.device)
+        with torch.no_grad():
+            out = model.generate(
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=2 * len(completion) + 8, do_sample=False
+            )
+        ended += int(out.shape[1] < ids.shape[1] + 2 * len(completion) + 8)
+    return ended
+
+
+def _publish(scratch: Path, output: Path) -> None:
+    """Rename the finished directory into place."""
+    if output.exists():
+        shutil.rmtree(output)
+    scratch.rename(output)
+
+
+def read_job(path: Path) -> Job:
+    """A job as `finetune` writes it for `accelerate launch`."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rows: Sequence[Any] = content.pop("rows")
+    return Job(rows=tuple((tuple(prompt), tuple(completion)) for prompt, completion in rows), **content)
+
+
+def main() -> None:
+    """One process of an `accelerate launch`."""
+    path = Path(sys.argv[1])
+    result = _train(job := read_job(path), TrainingSettings.model_validate(job.settings))
+    if os.environ.get("RANK", "0") == "0":
+        (path.parent / "finetuning_result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""Builds the embedded base models: `python -m star.pretrain --size 0.2m --out seeds/models/addition-0.2m`.
+
+A from-scratch Llama of 0.03M to 100M parameters on the corpus of `star/corpus.py`, saved as a `from_pretrained`
+directory (untied embeddings, safetensors, a Hugging Face tokenizer, a model card). This is the one training loop of our own in
+the project: fine-tuning goes through TRL, see `star/finetuning.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from star.corpus import END, PAD, Document, Mixture, documents
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+Size = Literal["0.03m", "0.1m", "0.2m", "0.5m", "1m", "4m", "16m", "100m"]
+
+# hidden, layers, heads, intermediate
+SIZES: dict[Size, tuple[int, int, int, int]] = {
+    "0.03m": (24, 2, 2, 64),
+    "0.1m": (48, 2, 4, 128),
+    "0.2m": (64, 3, 4, 176),
+    "0.5m": (96, 4, 4, 256),
+    "1m": (128, 5, 4, 352),
+    "4m": (224, 7, 7, 608),
+    "16m": (384, 9, 8, 1024),
+    "100m": (768, 14, 12, 2048),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Flags of `python -m star.pretrain`."""
+
+    size: Size = "0.2m"
+    """Parameters of the model, about."""
+    out: Path = Path("seeds/models/addition-0.2m")
+    """Directory to write."""
+    tokens: float = 40e6
+    """Pretraining tokens, prompts included."""
+    seed: int = 0
+    """Seeds the weights and the corpus."""
+    batch_tokens: int = 4096
+    """Tokens per optimizer step, padding included."""
+    learning_rate: float = 3e-3
+    """Peak for the 0.2m size; scaled by the square root of 64/hidden. Linear warm-up, cosine to a tenth."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    threads: int = 0
+    """CPU threads; 0 leaves torch's choice."""
+
+
+def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
+    """Byte-level BPE: every byte, every digit with and without its space, the words of the format, an end and a pad token."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(r" ?\d| ?[^\s\d]+|\s"), behavior="isolated")
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=[END, PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    sample = islice(documents(seed, Mixture()), 2000)
+    tokenizer.train_from_iterator(("".join(p + c for p, c in doc.parts) for doc in sample), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=PAD,
+        model_max_length=2048,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_model(size: Size, vocab_size: int, seed: int, eos: int, pad: int) -> LlamaForCausalLM:
+    """A random Llama of the ladder."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    hidden, layers, heads, intermediate = SIZES[size]
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=2048,
+        tie_word_embeddings=False,  # some engines keep the old head of a tied model after a weight swap
+        bos_token_id=None,
+        eos_token_id=eos,
+        pad_token_id=pad,
+        initializer_range=0.02 if hidden > 256 else 1 / math.sqrt(hidden) / 2,
+    )
+    return LlamaForCausalLM(config)
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, docs: list[Document]) -> list[tuple[list[int], list[bool]]]:
+    """Token ids of each document and whether each token carries loss; prompt and completion are encoded apart, as in STaR."""
+    texts = [text for doc in docs for part in doc.parts for text in part]
+    encoded = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
+    rows = []
+    for doc in docs:
+        ids: list[int] = []
+        loss: list[bool] = []
+        for _ in doc.parts:
+            prompt, completion = next(encoded), next(encoded)
+            ids += prompt + completion
+            loss += [False] * len(prompt) + [True] * len(completion)
+        rows.append((ids + [tokenizer.eos_token_id], [*loss, True]))
+    return rows
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, options: Options) -> Any:
+    """Endless (ids, labels) batches of about `batch_tokens` tokens: rows of similar length together, batches shuffled."""
+    import random
+
+    import torch
+
+    stream = documents(options.seed + 1, Mixture())
+    rng = random.Random(options.seed)
+    while True:
+        rows = sorted(encode(tokenizer, list(islice(stream, 4096))), key=lambda row: len(row[0]))
+        groups: list[list[tuple[list[int], list[bool]]]] = [[]]
+        for row in rows:
+            if groups[-1] and (len(groups[-1]) + 1) * len(row[0]) > options.batch_tokens:
+                groups.append([])
+            groups[-1].append(row)
+        rng.shuffle(groups)
+        for group in groups:
+            width = max(len(ids) for ids, _ in group)
+            ids = torch.full((len(group), width), tokenizer.pad_token_id)
+            labels = torch.full((len(group), width), -100)
+            for index, (row, loss) in enumerate(group):
+                ids[index, : len(row)] = torch.tensor(row)
+                labels[index, : len(row)] = torch.where(torch.tensor(loss), ids[index, : len(row)], -100)
+            yield ids, labels
+
+
+def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, options: Options) -> dict[str, float]:
+    """Train in place for `options.tokens` tokens; returns tokens, steps, seconds and the last losses' mean."""
+    import torch
+    from tqdm import tqdm
+
+    model.to(options.device).train()
+    autocast = torch.autocast(options.device, torch.bfloat16, enabled=options.device == "cuda")
+    peak = options.learning_rate * math.sqrt(64 / model.config.hidden_size)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    seen, step, loss_mean, started = 0, 0, math.log(model.config.vocab_size), time.monotonic()
+    bar = tqdm(total=int(options.tokens), unit="tok", unit_scale=True, desc=f"pretraining {options.size}")
+    for ids, labels in batches(tokenizer, options):
+        done = seen / options.tokens
+        scale = min(1.0, (step + 1) / 100) * (0.1 + 0.45 * (1 + math.cos(math.pi * min(done, 1.0))))
+        optimizer.param_groups[0]["lr"] = peak * scale
+        ids, labels = ids.to(options.device), labels.to(options.device)
+        with autocast:
+            hidden = model.model(ids).last_hidden_state[:, :-1]
+            target = labels[:, 1:]
+            chosen = target != -100
+            loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[chosen]).float(), target[chosen])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        count = ids.numel()
+        seen, step = seen + count, step + 1
+        loss_mean = 0.98 * loss_mean + 0.02 * loss.item() if step > 50 else loss.item()
+        bar.update(count)
+        bar.set_postfix(loss=f"{loss_mean:.4f}", refresh=False)
+        if seen >= options.tokens:
+            break
+    bar.close()
+    return {"tokens": seen, "steps": step, "seconds": time.monotonic() - started, "loss": loss_mean}
+
+
+CARD = """---
+license: apache-2.0
+library_name: transformers
+tags: [star, addition]
+---
+# addition-{size}
+
+A Llama-architecture model of {parameters:,} parameters, pretrained from scratch as the starting point of STaR on n-digit
+addition: it adds one digit, two digits in part, longer numbers not at all, and can explain a longer sum whose answer it is
+told. Corpus, format and purpose: `star/corpus.py`. Not useful for anything else.
+
+Made by `python -m star.pretrain --size {size} --tokens {tokens:.0f} --seed {seed}` (torch {torch}, {device}):
+{steps} steps of about {batch_tokens} tokens, {seconds:.0f} s, final training loss {loss:.4f}.
+"""
+
+
+def save(model: LlamaForCausalLM, tokenizer: Any, options: Options, trained: dict[str, float]) -> None:
+    """Write the model directory and its card."""
+    import torch
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    model.float().cpu().eval()
+    model.generation_config.max_length = None
+    model.save_pretrained(options.out)
+    tokenizer.save_pretrained(options.out)
+    card = CARD.format(**{**asdict(options), **trained}, parameters=model.num_parameters(), torch=torch.__version__)
+    (options.out / "README.md").write_text(card, encoding="utf-8")
+
+
+def main() -> None:
+    """Command line."""
+    import tyro
+
+    options = tyro.cli(Options, description=__doc__)
+    import torch
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    tokenizer = build_tokenizer()
+    model = build_model(options.size, len(tokenizer), options.seed, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    print(f"{model.num_parameters():,} parameters, vocabulary {len(tokenizer)}")
+    save(model, tokenizer, options, train(model, tokenizer, options))
+    print(f"saved to {options.out}")
+
+
+if __name__ == "__main__":
+    main()
