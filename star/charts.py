@@ -1,0 +1,262 @@
+"""The two charts of a run: does it learn, and is what it learns sound? Written to `charts/` of the run directory.
+
+The look shared by every chart of the project is here too: colours with one meaning each (Okabe and Ito's palette, told
+apart by colour-blind people), mid-grey text and no background, so that a chart reads on light and dark pages alike
+(image files get white paper).
+`analysis.charts` builds the others on it. altair and pandas are imported where they are used.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from star.statistics import wilson
+
+if TYPE_CHECKING:
+    import altair as alt
+    import pandas as pd
+
+COLOURS = {
+    "accuracy": "#0072B2",
+    "sound": "#009E73",
+    "unsound": "#D55E00",
+    "generated": "#56B4E9",
+    "rationalized": "#E69F00",
+    "faithfulness": "#CC79A7",
+    "neutral": "#8C8C8C",
+}
+"""Meaning -> colour. Right answers are blue, sound ones green, right-but-unsound ones vermillion, everywhere."""
+INK = "#7A7A7A"
+"""Text and axes: contrast of at least 4 on white and on near-black."""
+SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C")
+"""Colours where lines are runs or recipes and carry no meaning of their own."""
+WIDTH, HEIGHT = 640, 260
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """The finished rounds of `metrics.jsonl`, in order; a torn last line is left out. Empty without the file."""
+    path = run_dir / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("selection"), dict):
+            found.append(row)
+    return sorted(found, key=lambda row: row.get("round", 0))
+
+
+def rounds_frame(metrics: Iterable[Mapping[str, Any]], run: str = "") -> pd.DataFrame:
+    """One row per round and slice ("all" first) from lines of metrics.jsonl.
+
+    Columns: run, round, slice, n, correct, accuracy, low, high (95 % Wilson); sound (count of right answers whose
+    rationale is sound), right_sound, right_sound_low, right_sound_high (its share of n), unsound (share of n that is
+    right but unsound), sound_of_correct; NaN where the task has no check.
+    """
+    import pandas as pd
+
+    rows = []
+    for line in metrics:
+        selection = line["selection"]
+        n, correct = int(selection.get("n") or 0), int(selection.get("correct") or 0)
+        share = selection.get("sound_of_correct")
+        rows.append(_row(run, line, "all", n, correct, None if share is None else round(share * correct)))
+        for name, part in (selection.get("slices") or {}).items():
+            sound = part.get("sound")
+            rows.append(_row(run, line, str(name), int(part.get("n") or 0), int(part.get("correct") or 0), sound))
+    return pd.DataFrame(rows, columns=list(_row(run, {"round": 0}, "all", 0, 0, None)))
+
+
+def _row(run: str, line: Mapping[str, Any], name: str, n: int, correct: int, sound: int | None) -> dict[str, Any]:
+    accuracy = wilson(min(correct, n), n)
+    row: dict[str, Any] = {"run": run, "round": int(line.get("round", 0)), "slice": name, "n": n, "correct": correct}
+    row |= {"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high}
+    sound = None if sound is None else min(int(sound), correct)
+    both = wilson(sound, n) if sound is not None else None
+    row["sound"] = math.nan if sound is None else float(sound)
+    row["right_sound"] = both.value if both else math.nan
+    row["right_sound_low"] = both.low if both else math.nan
+    row["right_sound_high"] = both.high if both else math.nan
+    row["unsound"] = (correct - sound) / n if sound is not None and n else math.nan
+    row["sound_of_correct"] = sound / correct if sound is not None and correct else math.nan
+    return row
+
+
+def slice_order(names: Iterable[str]) -> list[str]:
+    """Slices in reading order: by the number they hold ("2 digits" before "10 digits"), then by name."""
+    return sorted(set(names), key=lambda name: (_first_number(name), name))
+
+
+def _first_number(text: str) -> float:
+    digits = "".join(c if c.isascii() and c.isdigit() else " " for c in text[:80]).split()
+    return float(digits[0]) if digits else math.inf
+
+
+def style(chart: Any, *, paper: bool = False) -> Any:
+    """The project's look; call it once, on the outermost chart. `paper`: dark ink on white, for image files."""
+    ink = "#3C3C3C" if paper else INK
+    text = {"labelColor": ink, "titleColor": ink, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
+    lines = {"gridColor": "#808080", "gridOpacity": 0.22, "domainColor": "#808080", "domainOpacity": 0.5}
+    font = "DejaVu Sans, Helvetica, Arial, sans-serif"
+    return (
+        chart.configure(background="white" if paper else "transparent", padding=12, font=font)
+        .configure_view(stroke=None)
+        .configure_axis(**text, **lines, ticks=False, labelPadding=6, titlePadding=8, labelFlush=False)
+        .configure_legend(**text, orient="top", direction="horizontal", labelLimit=260, symbolOpacity=1)
+        .configure_title(color=ink, subtitleColor=ink, anchor="start", fontSize=16, subtitleFontSize=12, offset=14)
+        .configure_header(**(text | {"labelFontWeight": "bold"}))
+    )
+
+
+def title(question: str, *subtitle: str) -> Any:
+    """A title that states the question the chart answers, and what it rests on below."""
+    import altair as alt
+
+    return alt.TitleParams(question, subtitle=[line for line in subtitle if line])
+
+
+def share_axis(name: str, field: str = "accuracy") -> Any:
+    """A y axis of shares, 0 to 100 %."""
+    import altair as alt
+
+    return alt.Y(f"{field}:Q", title=name, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5))
+
+
+def round_axis(rounds: Iterable[int]) -> Any:
+    """An x axis of rounds with whole numbers; 0 is the base model."""
+    import altair as alt
+
+    found = sorted(set(rounds)) or [0]
+    step = max(1, math.ceil(len(found) / 20))
+    axis = alt.Axis(values=[r for r in found if r % step == 0], format="d", grid=False)
+    scale = alt.Scale(domain=[found[0], max(found[-1], found[0] + 1)], nice=False)
+    return alt.X("round:Q", title="round (0: base model)", axis=axis, scale=scale)
+
+
+def n_note(frame: pd.DataFrame) -> str:
+    """ "n = 500 problems", from the column n of a frame with a row for each round."""
+    counts = sorted({int(n) for n in frame["n"]}) or [0]
+    return f"n = {counts[0]:,}" if len(counts) == 1 else f"n = {counts[0]:,} to {counts[-1]:,}"
+
+
+def tooltip(*fields: str) -> list[Any]:
+    """Tooltips: shares in per cent, the rest as it is."""
+    import altair as alt
+
+    whole = ("n", "correct", "round", "count", "rows")
+    return [
+        alt.Tooltip(field, format=",d" if field in whole else "")
+        if field in (*whole, "run", "slice", "recipe", "kind", "label", "arm")
+        else alt.Tooltip(f"{field}:Q", format=".1%", title=field.replace("_", " "))
+        for field in fields
+    ]
+
+
+def accuracy_by_round(frame: pd.DataFrame, question: str = "Does it learn?") -> alt.LayerChart | alt.FacetChart:
+    """Accuracy of all problems with its 95 % band, and a thin line for each slice. Takes `rounds_frame` of one run."""
+    import altair as alt
+
+    whole, parts = frame[frame["slice"] == "all"], frame[frame["slice"] != "all"]
+    order = slice_order(parts["slice"])
+    x = round_axis(frame["round"])
+    tips = tooltip("round", "slice", "accuracy", "low", "high", "n")
+    layers = []
+    if len(order) > 1:
+        layers.append(_slice_lines(parts, order, x, tips))
+    base = alt.Chart(whole).encode(x=x)
+    blue = COLOURS["accuracy"]
+    layers += [
+        base.mark_area(color=blue, opacity=0.16).encode(y="low:Q", y2="high:Q"),
+        base.mark_line(color=blue, strokeWidth=3.5).encode(y=share_axis("answers right")),
+        base.mark_circle(color=blue, size=60, opacity=1).encode(y="accuracy:Q", tooltip=tips),
+    ]
+    note = f"answers right on the selection problems, {n_note(whole)}; thick line and band: all, with 95 % interval"
+    more = "thin lines: by slice" if len(order) > 1 else ""
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=title(question, note, more))
+
+
+def _slice_lines(parts: pd.DataFrame, order: Sequence[str], x: Any, tips: list[Any]) -> Any:
+    import altair as alt
+
+    # Slices are ordered (digits, steps), so a sequential scheme; its ends would vanish on a white or a black page.
+    scheme = alt.SchemeParams("plasma", extent=[0.2, 0.86])
+    colour = alt.Color("slice:N", sort=list(order), scale=alt.Scale(domain=list(order), scheme=scheme), title=None)
+    lines = alt.Chart(parts).mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=22))
+    return lines.encode(x=x, y=share_axis("answers right"), color=colour, tooltip=tips)
+
+
+def soundness_by_round(
+    frame: pd.DataFrame, question: str = "Are the right answers right for the right reason?"
+) -> alt.VConcatChart | alt.LayerChart | alt.FacetChart | None:
+    """Right answers, right and sound ones, and the gap between; below, the same by slice. None without a check."""
+    import altair as alt
+
+    frame = frame[frame["right_sound"].notna()]
+    whole, parts = frame[frame["slice"] == "all"], frame[frame["slice"] != "all"]
+    if not len(whole):
+        return None
+    note = f"share of the selection problems, {n_note(whole)}; right but unsound: right answer, wrong reasoning"
+    top = _gap(whole, legend=True).properties(width=WIDTH, height=HEIGHT, title=title(question, note))
+    order = slice_order(parts["slice"])
+    if len(order) < 2:
+        return top
+    across = min(5, len(order))
+    small = [
+        _gap(parts[parts["slice"] == name], legend=False).properties(
+            width=(WIDTH - 60 * (across - 1)) / across, height=110, title=alt.TitleParams(name, fontSize=12, offset=6)
+        )
+        for name in order
+    ]
+    rows = [alt.hconcat(*small[i : i + across], spacing=22) for i in range(0, len(small), across)]
+    return alt.vconcat(top, *rows, spacing=26).resolve_scale(color="independent")
+
+
+def _gap(frame: pd.DataFrame, *, legend: bool) -> alt.LayerChart | alt.FacetChart:
+    import altair as alt
+
+    names = {"right": COLOURS["accuracy"], "right and sound": COLOURS["sound"], "right but unsound": COLOURS["unsound"]}
+    key = alt.Legend(title=None, symbolType="square", symbolStrokeWidth=0) if legend else None
+    colour = alt.Color("kind:N", scale=alt.Scale(domain=list(names), range=list(names.values())), legend=key)
+    x = round_axis(frame["round"]) if legend else round_axis(frame["round"]).title(None)
+    y = share_axis("problems" if legend else "", "share")
+    tips = tooltip("round", "accuracy", "right_sound", "unsound", "n")
+    area = alt.Chart(frame.assign(kind="right but unsound")).mark_area(opacity=0.3)
+    lines = [
+        alt.Chart(frame.assign(kind=kind, share=frame[field])).mark_line(strokeWidth=3 if legend else 2, point=legend)
+        for kind, field in (("right", "accuracy"), ("right and sound", "right_sound"))
+    ]
+    gap = area.encode(x=x, y=alt.Y("right_sound:Q"), y2="accuracy:Q", color=colour, tooltip=tips)
+    return alt.layer(gap, *(line.encode(x=x, y=y, color=colour, tooltip=tips) for line in lines))
+
+
+def save(chart: Any, path: Path, *, scale: float = 2.0) -> Path:
+    """Write a chart as .png, .svg, .html or .json by its ending, under a temporary name that is then renamed.
+
+    Raises ValueError for another ending.
+    """
+    if path.suffix not in (".png", ".svg", ".json", ".html"):
+        raise ValueError(f"{path}: expected a name that ends in .png, .svg, .html or .json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
+    style(chart, paper=path.suffix == ".png").save(temporary, scale_factor=scale)
+    temporary.replace(path)
+    return path
+
+
+def save_run_charts(run_dir: Path) -> list[Path]:
+    """Write charts/accuracy.png and, where rationales are checked, charts/soundness.png; returns what was written."""
+    frame = rounds_frame(read_metrics(run_dir), run_dir.name)
+    if not len(frame):
+        return []
+    written = [save(accuracy_by_round(frame), run_dir / "charts" / "accuracy.png")]
+    soundness = soundness_by_round(frame)
+    if soundness is not None:
+        written.append(save(soundness, run_dir / "charts" / "soundness.png"))
+    return written
