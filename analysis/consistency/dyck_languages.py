@@ -1,0 +1,157 @@
+"""Dyck languages: close the open brackets of a sequence, keeping a stack while reading it symbol by symbol.
+
+The rules: symbols are read in the order of the question, none left out; an opening one is pushed, a closing one takes away the
+top, which must be its partner; what is left at the end is closed from the top down. Spacing between brackets means nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from analysis.consistency.base import MAX_STEP_CHARS, Finding, Flag, abstain, conclude, within_limits
+
+KIND = "dyck_languages"
+MAX_SYMBOLS = 20_000
+MAX_WORK = 2_000_000
+"""Stack symbols compared over all steps; later steps are not judged."""
+PARTNER = {"(": ")", "[": "]", "{": "}", "<": ">"}
+_OPENING = {closing: opening for opening, closing in PARTNER.items()}
+_BRACKETS = "".join(PARTNER) + "".join(_OPENING)
+_B = "[" + re.escape(_BRACKETS) + "]"
+_RUN = rf"[\s\"'“”`,{re.escape(_BRACKETS)}]*"
+_LIST = rf"(?:[\s\"'“”`,{re.escape(_BRACKETS)}]|\band\b)*"
+
+_READ = re.compile(rf"^[^{re.escape(_BRACKETS)}]{{0,60}}?({_B})[^{re.escape(_BRACKETS)}:]{{0,40}}?\bstack\b[^{re.escape(_BRACKETS)}]{{0,20}}?[:=]\s*"
+                   rf"(empty|{_RUN})", re.I)  # fmt: skip
+_START = re.compile(rf"^\s*(?:the\s+)?(?:initial\s+)?stack\s*(?:is\s+)?[:=]?\s*(empty\b|{_RUN})\s*\.?$", re.I)
+_FINAL = re.compile(rf"\bfinal stack\s*(?:is|:)?\s*(?:now\s+)?(empty\b|{_RUN})", re.I)
+_POP = re.compile(rf"\bpop\s+(?:out\s+)?(nothing\b|{_LIST})", re.I)
+_NEED = re.compile(rf"\bwe need\s+(?:to add\s+)?(nothing\b|{_LIST})", re.I)
+_ANSWER = re.compile(rf"\banswer\s*(?:is|:)\s*:?\s*({_RUN})", re.I)
+
+
+@dataclass
+class _Run:
+    symbols: str
+    stack: list[str] = field(default_factory=list)
+    done: int = 0
+    """How many symbols were read."""
+    readable: int = 0
+    work: int = 0
+    ended: bool = False
+    flags: list[Flag] = field(default_factory=list)
+
+    def flag(self, step: int, check: str, message: str) -> None:
+        self.flags.append(Flag(step, check, message))
+
+
+def parse_question(question: str) -> str | None:
+    """The bracket sequence of a question ("Input: [ {" or the brackets alone); None when it is not one."""
+    text = question.strip()
+    if len(text) > 4 * MAX_SYMBOLS:
+        return None
+    head, mark, tail = text.rpartition(":")
+    body = tail if mark and not any(bracket in head for bracket in "[{<") else text
+    symbols = "".join(body.split())
+    if not symbols or len(symbols) > MAX_SYMBOLS or any(symbol not in _BRACKETS for symbol in symbols):
+        return None
+    return symbols
+
+
+def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
+    """First step with a wrong symbol, stack or closing bracket. Abstains when no step keeps a stack or gives an answer."""
+    symbols = parse_question(question) if within_limits(question, steps) else None
+    if symbols is None:
+        return abstain(KIND)
+    run = _Run(symbols)
+    for index, text in enumerate(step[:MAX_STEP_CHARS] for step in steps):
+        if run.work > MAX_WORK:
+            break
+        _check_step(index, text, run)
+    return conclude(KIND, run.flags) if run.readable else abstain(KIND)
+
+
+def _brackets(text: str) -> list[str]:
+    return [symbol for symbol in text if symbol in _BRACKETS]
+
+
+def _show(symbols: Sequence[str]) -> str:
+    if not symbols:
+        return "empty"
+    return " ".join(symbols) if len(symbols) <= 30 else " ".join(symbols[:5]) + " ... " + " ".join(symbols[-10:])
+
+
+def _check_step(index: int, text: str, run: _Run) -> None:
+    before = len(run.flags)
+    read = _READ.match(text)
+    start = None if read else _START.match(text)
+    if read:
+        _check_read(index, read.group(1), _brackets(read.group(2)), run)
+    elif start and not run.done:
+        run.readable += 1
+        if _brackets(start.group(1)):
+            run.flag(index, "wrong_stack", "the stack is empty at the start")
+    final, pop, need, stated = _FINAL.search(text), _POP.search(text), _NEED.search(text), _ANSWER.search(text)
+    if final:
+        _check_end(index, _brackets(final.group(1)), run)
+    closing = [PARTNER.get(symbol, symbol) for symbol in reversed(run.stack)] if need or stated else []
+    if pop and len(run.flags) == before and (_brackets(pop.group(1)) or "nothing" in pop.group(1).lower()):
+        _expect(index, "wrong_pop", "to be popped", _brackets(pop.group(1)), run.stack[::-1], run)
+    if need and len(run.flags) == before:
+        _expect(index, "wrong_closing", "still to be closed", _brackets(need.group(1)), closing, run)
+    if stated and len(run.flags) == before:
+        run.readable += 1
+        if run.readable > 1:
+            _expect(index, "answer_wrong", "the right answer", _brackets(stated.group(1)), closing, run)
+
+
+def _expect(index: int, name: str, what: str, said: Sequence[str], right: Sequence[str], run: _Run) -> None:
+    run.work += len(right)
+    if list(said) != list(right):
+        run.flag(index, name, f"{what}: {_show(right)}, not {_show(said)}")
+
+
+def _check_read(index: int, symbol: str, said: list[str], run: _Run) -> None:
+    """One "X ; stack: ..." step: X is the next symbol and the stack is what X makes of it."""
+    run.readable += 1
+    run.work += len(said) + 1
+    due = run.symbols[run.done] if run.done < len(run.symbols) else None
+    run.done += 1
+    if symbol != due:
+        expected = f"symbol {run.done} of the input is {due}" if due else "the input has ended"
+        run.flag(index, "wrong_symbol", f"{expected}, but {symbol} is read here")
+        run.done = _resume(symbol, run)
+        run.stack = said
+        return
+    if symbol in PARTNER:
+        right = [*run.stack, symbol]
+    elif run.stack and run.stack[-1] == _OPENING[symbol]:
+        right = run.stack[:-1]
+    else:
+        top = run.stack[-1] if run.stack else "nothing"
+        run.flag(index, "unmatched", f"{symbol} closes {_OPENING[symbol]}, but the top of the stack is {top}")
+        run.stack = said
+        return
+    if said != right:
+        run.flag(index, "wrong_stack", f"after {symbol} the stack is {_show(right)}, not {_show(said)}")
+    run.stack = said
+
+
+def _resume(symbol: str, run: _Run) -> int:
+    """Where to go on after a wrong symbol: behind the next place where it stands, or one further."""
+    found = run.symbols.find(symbol, run.done - 1, run.done + 20)
+    return found + 1 if found >= 0 else run.done
+
+
+def _check_end(index: int, said: list[str], run: _Run) -> None:
+    run.readable += 1
+    run.work += len(said)
+    if run.done < len(run.symbols):
+        left = len(run.symbols) - run.done
+        message = f"{left} symbol{' is' if left == 1 else 's are'} not read yet, the next is {run.symbols[run.done]}"
+        run.flag(index, "input_left", message)
+    elif said != run.stack:
+        run.flag(index, "wrong_stack", f"the stack at the end is {_show(run.stack)}, not {_show(said)}")
+    run.stack, run.done = said, len(run.symbols)
