@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,29 +167,32 @@ def accuracy_by_round(frame: pd.DataFrame, question: str = "Does it learn?") -> 
     order = slice_order(parts["slice"])
     x = round_axis(frame["round"])
     tips = tooltip("round", "slice", "accuracy", "low", "high", "n")
-    layers = []
-    if len(order) > 1:
-        layers.append(_slice_lines(parts, order, x, tips))
-    base = alt.Chart(whole).encode(x=x)
+    base = alt.Chart(whole.assign(slice="all problems")).encode(x=x)
     blue = COLOURS["accuracy"]
-    layers += [
+    layers = [
         base.mark_area(color=blue, opacity=0.16).encode(y="low:Q", y2="high:Q"),
         base.mark_line(color=blue, strokeWidth=3.5).encode(y=share_axis("answers right")),
         base.mark_circle(color=blue, size=60, opacity=1).encode(y="accuracy:Q", tooltip=tips),
     ]
-    note = f"answers right on the selection problems, {n_note(whole)}; thick line and band: all, with 95 % interval"
-    more = "thin lines: by slice" if len(order) > 1 else ""
-    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=title(question, note, more))
+    if len(order) > 1:
+        domain, colours = ["all problems", *order], [blue, *slice_colours(len(order))]
+        colour = alt.Color("slice:N", scale=alt.Scale(domain=domain, range=colours), title=None)
+        lines = alt.Chart(parts).mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=22))
+        layers.insert(0, lines.encode(x=x, y=share_axis("answers right"), color=colour, tooltip=tips))
+    note = f"answers right on the selection problems, {n_note(whole)}; band: 95 % interval"
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=title(question, note))
 
 
-def _slice_lines(parts: pd.DataFrame, order: Sequence[str], x: Any, tips: list[Any]) -> Any:
-    import altair as alt
-
-    # Slices are ordered (digits, steps), so a sequential scheme; its ends would vanish on a white or a black page.
-    scheme = alt.SchemeParams("plasma", extent=[0.2, 0.86])
-    colour = alt.Color("slice:N", sort=list(order), scale=alt.Scale(domain=list(order), scheme=scheme), title=None)
-    lines = alt.Chart(parts).mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=22))
-    return lines.encode(x=x, y=share_axis("answers right"), color=colour, tooltip=tips)
+def slice_colours(count: int) -> list[str]:
+    """Colours for ordered slices: purple to orange with falling darkness, clear of the blue that means "all"."""
+    stops = [(106, 0, 168), (177, 42, 144), (225, 100, 98), (252, 166, 54)]  # the plasma map's middle part
+    colours = []
+    for index in range(count):
+        place = index * (len(stops) - 1) / max(1, count - 1)
+        left = min(int(place), len(stops) - 2)
+        mixed = [a + (b - a) * (place - left) for a, b in zip(stops[left], stops[left + 1], strict=True)]
+        colours.append("#" + "".join(f"{round(value):02x}" for value in mixed))
+    return colours
 
 
 def soundness_by_round(
@@ -202,8 +205,9 @@ def soundness_by_round(
     whole, parts = frame[frame["slice"] == "all"], frame[frame["slice"] != "all"]
     if not len(whole):
         return None
-    note = f"share of the selection problems, {n_note(whole)}; right but unsound: right answer, wrong reasoning"
-    top = _gap(whole, legend=True).properties(width=WIDTH, height=HEIGHT, title=title(question, note))
+    note = f"share of the selection problems, {n_note(whole)}, with 95 % intervals"
+    more = "right but unsound: right answer, wrong reasoning"
+    top = _gap(whole, legend=True).properties(width=WIDTH, height=HEIGHT, title=title(question, note, more))
     order = slice_order(parts["slice"])
     if len(order) < 2:
         return top
@@ -228,12 +232,16 @@ def _gap(frame: pd.DataFrame, *, legend: bool) -> alt.LayerChart | alt.FacetChar
     y = share_axis("problems" if legend else "", "share")
     tips = tooltip("round", "accuracy", "right_sound", "unsound", "n")
     area = alt.Chart(frame.assign(kind="right but unsound")).mark_area(opacity=0.3)
-    lines = [
-        alt.Chart(frame.assign(kind=kind, share=frame[field])).mark_line(strokeWidth=3 if legend else 2, point=legend)
-        for kind, field in (("right", "accuracy"), ("right and sound", "right_sound"))
-    ]
-    gap = area.encode(x=x, y=alt.Y("right_sound:Q"), y2="accuracy:Q", color=colour, tooltip=tips)
-    return alt.layer(gap, *(line.encode(x=x, y=y, color=colour, tooltip=tips) for line in lines))
+    layers = [area.encode(x=x, y=alt.Y("right_sound:Q"), y2="accuracy:Q", color=colour, tooltip=tips)]
+    for kind, value, low, high in (
+        ("right", "accuracy", "low", "high"),
+        ("right and sound", "right_sound", "right_sound_low", "right_sound_high"),
+    ):
+        base = alt.Chart(frame.assign(kind=kind, share=frame[value])).encode(x=x, color=colour, tooltip=tips)
+        layers.append(base.mark_line(strokeWidth=3 if legend else 2, point=legend).encode(y=y))
+        if legend:
+            layers.append(base.mark_rule(strokeWidth=1.5).encode(y=alt.Y(f"{low}:Q"), y2=f"{high}:Q"))
+    return alt.layer(*layers)
 
 
 def save(chart: Any, path: Path, *, scale: float = 2.0) -> Path:
