@@ -1,0 +1,127 @@
+"""Is the automatic score to be trusted? People's labels against it, and people against each other."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.labels import Labels, Ranking
+
+KS = (5, 10, 20, 50)
+"""Cut-offs of precision at k."""
+BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Edges of the reliability table."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Labels against the automatic score. Intervals are (value, low, high, n)."""
+
+    n: int
+    unsure: int
+    """Labelled unsure, or not scored: left out."""
+    both_unsound: int
+    both_sound: int
+    only_person: int
+    """Unsound to the person, sound to the score."""
+    only_score: int
+    kappa: tuple[float, float, float]
+    """Cohen's kappa with a 95 % bootstrap interval."""
+    precision: tuple[tuple[int, int], ...]
+    """(k, unsound among the k labelled rationales with the highest p_unsound)."""
+    reliability: tuple[tuple[float, float, int, float, int], ...]
+    """(from, to, n, mean p_unsound, labelled unsound) per bin that has labels."""
+    steps: tuple[int, int] = (0, 0)
+    """(same first wrong step, unsound to both with a step named by both)."""
+
+
+def agreement(
+    verdicts: Mapping[str, str],
+    scores: Mapping[str, float],
+    cut: float = 0.5,
+    steps: Mapping[str, tuple[int | None, int]] | None = None,
+) -> Agreement:
+    """Compare verdicts (id -> sound, unsound, unsure) with p_unsound by id; p >= cut is unsound to the score.
+
+    `steps` gives (the person's first wrong step, the score's) by id.
+    """
+    pairs = [
+        (identifier, verdict == "unsound", scores[identifier])
+        for identifier, verdict in verdicts.items()
+        if verdict in ("sound", "unsound") and not math.isnan(scores.get(identifier, math.nan))
+    ]
+    person = np.array([unsound for _, unsound, _ in pairs], dtype=bool)
+    p = np.array([score for _, _, score in pairs], dtype=float)
+    score = p >= cut
+    order = np.argsort(-p, kind="stable")
+    named = [(a, b) for name, u, s in pairs if u and s >= cut for a, b in [(steps or {}).get(name, (None, -1))]]
+    both_named = [(a, b) for a, b in named if a is not None and b >= 0]
+    return Agreement(
+        n=len(pairs),
+        unsure=len(verdicts) - len(pairs),
+        both_unsound=int((person & score).sum()),
+        both_sound=int((~person & ~score).sum()),
+        only_person=int((person & ~score).sum()),
+        only_score=int((~person & score).sum()),
+        kappa=_kappa(person, score),
+        precision=tuple((k, int(person[order[:k]].sum())) for k in KS if k <= len(pairs)),
+        reliability=_reliability(person, p),
+        steps=(sum(a == b for a, b in both_named), len(both_named)),
+    )
+
+
+def _kappa(a: np.ndarray, b: np.ndarray, resamples: int = 2_000) -> tuple[float, float, float]:
+    """Cohen's kappa of two yes/no raters (Cohen 1960) with a 95 % percentile bootstrap interval over items."""
+    n = len(a)
+    if n == 0:
+        return (math.nan, math.nan, math.nan)
+    counts = np.array([(a & b).sum(), (a & ~b).sum(), (~a & b).sum(), (~a & ~b).sum()])
+    drawn = np.random.default_rng(0).multinomial(n, counts / n, size=resamples)
+    table = np.vstack([counts, drawn]) / n
+    expected = (table[:, 0] + table[:, 1]) * (table[:, 0] + table[:, 2])
+    expected += (table[:, 2] + table[:, 3]) * (table[:, 1] + table[:, 3])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kappas = (table[:, 0] + table[:, 3] - expected) / (1 - expected)
+    known = kappas[1:][np.isfinite(kappas[1:])]
+    if not np.isfinite(kappas[0]) or not len(known):
+        return (math.nan, math.nan, math.nan)
+    low, high = np.quantile(known, [0.025, 0.975])
+    return (float(kappas[0]), float(low), float(high))
+
+
+def _reliability(person: np.ndarray, p: np.ndarray) -> tuple[tuple[float, float, int, float, int], ...]:
+    rows = []
+    for low, high in itertools.pairwise(BINS):
+        inside = (p >= low) & ((p < high) | (high == BINS[-1]))
+        if inside.any():
+            rows.append((low, high, int(inside.sum()), float(p[inside].mean()), int(person[inside].sum())))
+    return tuple(rows)
+
+
+def between_people(labels: Labels) -> list[tuple[str, str, int, int, tuple[float, float, float]]]:
+    """(person, person, rationales both called sound or unsound, agreed, kappa) for each pair with any."""
+    rows = []
+    names = labels.labellers
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            left, right = labels.verdicts(first), labels.verdicts(second)
+            shared = [x for x in left if x in right and "unsure" not in (left[x], right[x])]
+            if shared:
+                a = np.array([left[x] == "unsound" for x in shared])
+                b = np.array([right[x] == "unsound" for x in shared])
+                rows.append((first, second, len(shared), int((a == b).sum()), _kappa(a, b)))
+    return rows
+
+
+def ranking_results(rankings: Iterable[Ranking]) -> list[tuple[str, int, int, float]]:
+    """(origin, times ranked, times first, mean place from 1) of each origin, best mean place first."""
+    places: dict[str, list[int]] = {}
+    for ranking in rankings:
+        for place, origin in enumerate(ranking.origins, start=1):
+            places.setdefault(origin, []).append(place)
+    rows = [(origin, len(found), found.count(1), sum(found) / len(found)) for origin, found in places.items()]
+    return sorted(rows, key=lambda row: (row[3], row[0]))

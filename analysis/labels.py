@@ -1,0 +1,202 @@
+"""Labels that people give, in append-only files; `analysis.agreement` compares them with the automatic score.
+
+    runs/<name>/analysis/labels/ann.jsonl         one file per labeller, one JSON object a line
+    records.labels/ann.jsonl                      beside a record file
+
+A line is a label or a ranking; nothing is ever rewritten. The last line about a rationale counts, so undoing is a line
+too. A line is on the disk before the app goes on, and a line torn by a crash costs that line only.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from analysis.store import Source
+
+Verdict = Literal["sound", "unsound", "unsure"]
+VERDICTS: tuple[Verdict, ...] = ("sound", "unsound", "unsure")
+
+
+class LabelError(RuntimeError):
+    """A label that cannot be stored; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One person's judgement of one rationale."""
+
+    id: str
+    labeller: str
+    verdict: Verdict | None
+    """None takes an earlier label back."""
+    error_step: int | None = None
+    """0-based first wrong step, where the verdict is unsound and the person named one."""
+    note: str = ""
+    blind: bool = False
+    """The automatic score was hidden."""
+    at: str = ""
+    """UTC, ISO 8601."""
+    kind: str = "label"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One person's blind order of several rationales of the same question (the paper's section 4.3 asks crowd workers
+    to do this with three)."""
+
+    problem: str
+    labeller: str
+    order: tuple[str, ...]
+    """Ids of the rationales, best first."""
+    origins: tuple[str, ...]
+    """Where each of `order` came from, hidden while ranking."""
+    note: str = ""
+    at: str = ""
+    kind: str = "ranking"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """All that was read from a folder of labels."""
+
+    latest: Mapping[tuple[str, str], Label] = field(default_factory=dict)
+    """(labeller, id) -> the label that counts."""
+    rankings: Mapping[tuple[str, str], Ranking] = field(default_factory=dict)
+    """(labeller, problem) -> the ranking that counts."""
+    torn: int = 0
+    """Lines that could not be read."""
+
+    @property
+    def labellers(self) -> list[str]:
+        """Everybody who has a label that counts."""
+        return sorted({name for name, _ in self.latest})
+
+    def of(self, identifier: str) -> list[Label]:
+        """Labels of one rationale, by all people."""
+        return [label for (_, name), label in sorted(self.latest.items()) if name == identifier]
+
+    def verdicts(self, labeller: str | None = None) -> dict[str, str]:
+        """Id -> verdict of one person, or of everybody: the majority, unsure where there is none."""
+        votes: dict[str, list[str]] = {}
+        for (name, identifier), label in self.latest.items():
+            if label.verdict and labeller in (None, name):
+                votes.setdefault(identifier, []).append(label.verdict)
+        return {identifier: _majority(given) for identifier, given in votes.items()}
+
+
+def _majority(votes: Sequence[str]) -> str:
+    sound, unsound = votes.count("sound"), votes.count("unsound")
+    return "unsure" if sound == unsound else "sound" if sound > unsound else "unsound"
+
+
+def label_folder(source: Source) -> Path:
+    """Where the labels of a source are kept."""
+    if source.kind == "run":
+        return source.path / "analysis" / "labels"
+    stem = re.sub(r"(\.jsonl(\.gz)?|\.parquet)$", "", source.path.name)
+    return source.path.with_name(stem + ".labels")
+
+
+def label_file(folder: Path, labeller: str) -> Path:
+    """A file name for a person; names that are no plain file names get a hash behind them, so that no two meet."""
+    plain = re.sub(r"[^a-z0-9_-]+", "-", labeller.strip().lower()).strip("-")[:40]
+    if not plain or plain != labeller:
+        plain = f"{plain or 'person'}-{hashlib.sha256(labeller.encode()).hexdigest()[:6]}"
+    return folder / f"{plain}.jsonl"
+
+
+def append(folder: Path, entry: Label | Ranking) -> None:
+    """Write one line and force it to the disk. Raises LabelError when the folder cannot be written."""
+    row = asdict(entry) | {"at": entry.at or datetime.now(UTC).isoformat(timespec="milliseconds")}
+    line = json.dumps(row, ensure_ascii=True) + "\n"
+    path = label_file(folder, entry.labeller)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            size = os.fstat(handle).st_size
+            torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            os.write(handle, (("\n" if torn else "") + line).encode())
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise LabelError(f"The label was not stored: {folder.name} cannot be written ({error.strerror}).") from error
+
+
+def read_labels(folder: Path) -> Labels:
+    """Every label and ranking that counts; lines that cannot be read are counted and left out."""
+    latest: dict[tuple[str, str], Label] = {}
+    rankings: dict[tuple[str, str], Ranking] = {}
+    torn = 0
+    for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            entry = _entry(line) if line.strip() else None
+            if entry is None:
+                torn += bool(line.strip())
+            elif isinstance(entry, Ranking):
+                rankings[entry.labeller, entry.problem] = entry
+            elif entry.verdict is None:
+                latest.pop((entry.labeller, entry.id), None)
+            else:
+                latest[entry.labeller, entry.id] = entry
+    return Labels(latest, rankings, torn)
+
+
+def _entry(line: str) -> Label | Ranking | None:
+    try:
+        row = json.loads(line)
+        if row["kind"] == "ranking":
+            order, origins = tuple(map(str, row["order"])), tuple(map(str, row["origins"]))
+            ranking = Ranking(str(row["problem"]), str(row["labeller"]), order, origins, str(row["note"]), row["at"])
+            return ranking if len(order) == len(origins) >= 2 else None
+        step, verdict = row["error_step"], row["verdict"]
+        if verdict not in (*VERDICTS, None) or not (step is None or isinstance(step, int)):
+            return None
+        fields = (str(row["id"]), str(row["labeller"]), verdict, step, str(row["note"]), bool(row["blind"]), row["at"])
+        return Label(*fields)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def export_rows(labels: Labels, scores: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The labels that count, with the automatic score beside each."""
+    rows = []
+    for label in sorted(labels.latest.values(), key=lambda one: one.at):
+        row = asdict(label)
+        del row["kind"]
+        score = scores.get(label.id, math.nan)
+        rows.append(row | {"p_unsound": None if math.isnan(score) else score})
+    return rows
+
+
+def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
+    """One JSON object a line."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table for a spreadsheet. A text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    if not rows:
+        return ""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(value) for name, value in row.items()})
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
