@@ -1,0 +1,110 @@
+"""The parent's side of the vLLM worker: start it, ask it, notice when it dies, end it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from star.sampling.base import SamplerError
+from star.sampling.vllm_worker import read_frame, write_frame
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def worker_environment(cpu: bool) -> dict[str, str]:
+    """Environment of the worker: engine in one process, no usage statistics, no look-ups on the network."""
+    environment = dict(os.environ)
+    environment.update(
+        VLLM_ENABLE_V1_MULTIPROCESSING="0",
+        VLLM_NO_USAGE_STATS="1",
+        DO_NOT_TRACK="1",
+        HF_HUB_OFFLINE="1",
+        TOKENIZERS_PARALLELISM="false",
+        VLLM_LOGGING_LEVEL=os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"),
+        PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    )
+    if cpu:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        environment.update(
+            OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", str(cores)),
+            VLLM_CPU_KVCACHE_SPACE=os.environ.get("VLLM_CPU_KVCACHE_SPACE", "2"),
+        )
+    return environment
+
+
+class WorkerProcess:
+    """One worker. Every failure ends the process and is a SamplerError that carries the end of its log."""
+
+    def __init__(self, *, cpu: bool) -> None:
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "star.sampling.vllm_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            env=worker_environment(cpu),
+        )
+
+    def ask(self, do: str, **arguments: Any) -> Any:
+        """Send one request and return its result."""
+        return next(item for item in self.stream(do, **arguments) if "result" in item)["result"]
+
+    def stream(self, do: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        """Send one request and yield its replies; the last one has the key "result"."""
+        assert self.process.stdin and self.process.stdout
+        complete = False
+        try:
+            write_frame(self.process.stdin, {"do": do, **arguments})
+            while True:
+                reply = read_frame(self.process.stdout)
+                if reply is None:
+                    raise SamplerError(self._obituary(f"The vLLM worker died during `{do}`"))
+                if "error" in reply:
+                    raise SamplerError(self._obituary(f"vLLM failed during `{do}`: {reply['error']}"))
+                complete = "result" in reply
+                yield reply
+                if complete:
+                    return
+        except BrokenPipeError as error:
+            raise SamplerError(self._obituary(f"The vLLM worker was gone before `{do}`")) from error
+        finally:
+            # An interrupted exchange leaves frames in the pipe that the next one would take for its own.
+            if not complete:
+                self.end()
+
+    def _obituary(self, what: str) -> str:
+        status = self._wait(5)
+        return f"{what} (exit status {status}). End of its log:\n{self.log_tail()}"
+
+    def _wait(self, seconds: float) -> int | None:
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def log_tail(self, lines: int = 15) -> str:
+        """Last lines of what the worker printed."""
+        if self.log.closed:
+            return "(closed)"
+        # pread: the worker appends through the same file offset, which must not move
+        size = os.fstat(self.log.fileno()).st_size
+        text = os.pread(self.log.fileno(), 20_000, max(0, size - 20_000)).decode(errors="replace")
+        return "\n".join(text.splitlines()[-lines:]) or "(empty)"
+
+    def end(self) -> None:
+        """Close the worker's input, which ends it; kill it if it does not listen. Safe to call twice."""
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None and not stream.closed:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    continue
+        if self._wait(5) is None:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()

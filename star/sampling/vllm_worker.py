@@ -1,0 +1,159 @@
+"""The process that holds a vLLM engine: `python -m star.sampling.vllm_worker`, started by VllmSampler and by nobody else.
+
+Requests come in on standard input, replies go out on what was standard output when the process started; each is a
+frame of 8 bytes of length and that much JSON. Whatever vLLM prints goes to standard error. The process ends when
+standard input closes or its parent is gone, so that no engine outlives a killed run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import struct
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+CHUNK = 512
+"""Completed prompts per reply frame."""
+
+
+def write_frame(stream: BinaryIO, content: Any) -> None:
+    """Write one frame and flush."""
+    data = json.dumps(content).encode()
+    stream.write(struct.pack("<Q", len(data)) + data)
+    stream.flush()
+
+
+def read_frame(stream: BinaryIO) -> Any:
+    """The next frame's content; None when the other side is gone."""
+    head = stream.read(8)
+    if len(head) < 8:
+        return None
+    (length,) = struct.unpack("<Q", head)
+    data = stream.read(length)
+    return json.loads(data) if len(data) == length else None
+
+
+def main() -> None:
+    """Serve requests one after the other until standard input closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which then closes us
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    requests: queue.Queue[Any] = queue.Queue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    engine = Engine(lambda content: write_frame(replies, content))
+    while True:
+        request = requests.get()
+        try:
+            write_frame(replies, {"result": getattr(engine, request.pop("do"))(**request)})
+        except Exception as error:  # the boundary of the process: everything becomes a reply
+            traceback.print_exc()
+            write_frame(replies, {"error": f"{type(error).__name__}: {error}"})
+
+
+def _listen(requests: queue.Queue[Any]) -> None:
+    while (request := read_frame(sys.stdin.buffer)) is not None:
+        requests.put(request)
+    os._exit(0)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Standard input stays open when a fork of a killed parent still holds it; the change of parent tells the truth."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
+
+
+class Engine:
+    """One vLLM engine; each public method is a request."""
+
+    def __init__(self, reply: Callable[[Any], None]) -> None:
+        self.reply = reply
+        self.llm: Any = None
+
+    def start(self, model_dir: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Build the engine. Returns vLLM's version and the context length in use."""
+        import vllm
+
+        self.llm = vllm.LLM(model=model_dir, tokenizer=model_dir, **options)
+        return {"version": vllm.__version__, "context": int(self.llm.llm_engine.model_config.max_model_len)}
+
+    def reload(self, model_dir: str) -> None:
+        """Put other weights of the same model in place. Whether that worked is for the parent to prove."""
+        if self.llm.llm_engine.is_sleeping():
+            self.llm.wake_up()
+        # Without a path vLLM would restore the first weights.
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_path": model_dir})
+        self.llm.reset_prefix_cache()
+
+    def sleep(self) -> None:
+        """Give the accelerator's memory back; the weights are loaded again by `reload`."""
+        self.llm.sleep(level=2)
+
+    def sample(
+        self, prompts: list[list[int]], budgets: list[int], decoding: dict[str, Any], ends: list[int], report: bool
+    ) -> None:
+        """Reply with {"at": place of the first prompt, "outputs": [[[token ids, log-probabilities, reason], ...], ...]}."""
+        import torch
+        from vllm import SamplingParams
+
+        # One seed for the call: a seed per request costs a random generator per request and step.
+        torch.manual_seed(decoding["seed"] % 2**63)
+        self.llm.reset_prefix_cache()
+        by_budget = {
+            budget: SamplingParams(
+                n=decoding["samples"],
+                temperature=decoding["temperature"],
+                top_p=decoding["top_p"] if decoding["temperature"] > 0 else 1.0,
+                max_tokens=budget,
+                stop=decoding["stop"] or None,
+                stop_token_ids=ends or None,
+                ignore_eos=not ends,
+                logprobs=0,
+                flat_logprobs=True,
+                detokenize=bool(decoding["stop"]),
+            )
+            for budget in set(budgets)
+        }
+        outputs = self.llm.generate(
+            [{"prompt_token_ids": prompt} for prompt in prompts],
+            [by_budget[budget] for budget in budgets],
+            use_tqdm=self._progress if report else False,
+        )
+        for at in range(0, len(outputs), CHUNK):
+            chunk = [[_plain(one) for one in output.outputs] for output in outputs[at : at + CHUNK]]
+            self.reply({"at": at, "outputs": chunk})
+
+    def _progress(self, iterable: Any = None, **settings: Any) -> Any:
+        """A progress bar that draws nothing and tells the parent how many prompts are done."""
+        from tqdm import tqdm
+
+        if iterable is not None:  # preparing the prompts: not worth a bar
+            return iterable
+        reply = self.reply
+
+        class Reporter(tqdm):
+            def update(self, n: float | None = 1) -> bool | None:
+                reply({"finished": n})
+                return super().update(n)
+
+        return Reporter(**{**settings, "file": Path(os.devnull).open("w")})  # noqa: SIM115
+
+
+def _plain(output: Any) -> tuple[list[int], list[float], str]:
+    ids = list(output.token_ids)
+    flat = output.logprobs
+    logprobs = [flat.logprobs[start] for start in flat.start_indices[: len(ids)]]
+    return ids, logprobs, "stop" if output.finish_reason == "stop" else "length"
+
+
+if __name__ == "__main__":
+    main()
