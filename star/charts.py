@@ -32,8 +32,8 @@ COLOURS = {
 """Meaning -> colour. Right answers are blue, sound ones green, right-but-unsound ones vermillion, everywhere."""
 INK = "#7A7A7A"
 """Text and axes: contrast of at least 4 on white and on near-black."""
-SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C")
-"""Colours where lines are runs or recipes and carry no meaning of their own."""
+SERIES = ("#5B4BC4", "#999933", "#AA4499", "#44AA99", "#882255", "#88CCEE", "#8C8C8C")
+"""Colours where lines are runs or recipes: after Tol's muted scheme, none of the above; shapes differ too."""
 WIDTH, HEIGHT = 640, 260
 
 

@@ -1,0 +1,323 @@
+"""Every chart of the project: for the app, the benchmarks and the README alike.
+
+Each function takes a DataFrame with the columns its docstring names and returns an unstyled altair chart; `style` gives
+it the project's look once, on the outermost chart, and `save` styles and writes it. A colour means the same in every
+chart (`star.charts.COLOURS`), titles state the question, n is in every tooltip. The charts of a run are in `star.charts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from star.charts import (
+    COLOURS,
+    HEIGHT,
+    INK,
+    SERIES,
+    WIDTH,
+    accuracy_by_round,
+    n_note,
+    read_metrics,
+    round_axis,
+    rounds_frame,
+    save,
+    save_run_charts,
+    share_axis,
+    slice_order,
+    soundness_by_round,
+    style,
+    title,
+    tooltip,
+)
+
+__all__ = [
+    "COLOURS",
+    "INK",
+    "accuracy_by_round",
+    "accuracy_of_runs",
+    "against_size",
+    "by_slice",
+    "comparison",
+    "cost_scaling",
+    "data_by_round",
+    "data_frame",
+    "four_way",
+    "measure_bars",
+    "precision_recall",
+    "read_metrics",
+    "reliability",
+    "rounds_frame",
+    "save",
+    "save_run_charts",
+    "soundness_by_round",
+    "style",
+    "truncation_curve",
+]
+
+Chart = Any
+"""Layered, faceted or concatenated: altair has no common public name for them."""
+
+
+def accuracy_of_runs(
+    frame: pd.DataFrame, question: str = "Which run learns faster?", colours: Mapping[str, str] | None = None
+) -> Chart:
+    """Accuracy by round, one line and 95 % band per run. Takes `rounds_frame` of several runs, concatenated."""
+    whole = frame[frame["slice"] == "all"]
+    tips = tooltip("run", "round", "accuracy", "low", "high", "n")
+    base = alt.Chart(whole).encode(x=round_axis(whole["round"]), color=_series(whole["run"], "run", colours))
+    band = base.mark_area(opacity=0.13).encode(y="low:Q", y2="high:Q")
+    line = base.mark_line(strokeWidth=2.5).encode(y=share_axis("answers right"))
+    dots = base.mark_point(size=50, filled=True, opacity=1)
+    dots = dots.encode(y=share_axis("answers right"), shape=_shape(whole["run"], "run"), tooltip=tips)
+    note = f"answers right on the selection problems, {n_note(whole)}; bands: 95 % intervals"
+    return alt.layer(band, line, dots).properties(width=WIDTH, height=HEIGHT, title=title(question, note))
+
+
+def _series(labels: Iterable[str], field: str, colours: Mapping[str, str] | None = None, **options: Any) -> alt.Color:
+    """Colours of labels that have no fixed meaning, in order of appearance."""
+    names = list(dict.fromkeys(labels))
+    fallback = {name: SERIES[index % len(SERIES)] for index, name in enumerate(names)}
+    range_ = [(colours or {}).get(name, fallback[name]) for name in names]
+    legend = alt.Legend(title=None, columns=3 if len(names) > 4 else 0)
+    options = {"legend": legend} | options
+    return alt.Color(f"{field}:N", sort=names, scale=alt.Scale(domain=names, range=range_), title=None, **options)
+
+
+def _shape(labels: Iterable[str], field: str) -> alt.Shape:
+    """A shape for each label, in the order of its colours, so that no chart rests on colour alone."""
+    names = list(dict.fromkeys(labels))
+    shapes = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
+    return alt.Shape(
+        f"{field}:N",
+        sort=names,
+        scale=alt.Scale(domain=names, range=[shapes[i % len(shapes)] for i in range(len(names))]),
+        legend=alt.Legend(title=None, columns=3 if len(names) > 4 else 0),
+    )
+
+
+def data_frame(metrics: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Columns round, kind (generated, rationalized, dropped), label (reason of the drop), rows; from metrics.jsonl."""
+    found = []
+    for line in metrics:
+        data = line.get("data") or {}
+        found += [
+            {"round": line["round"], "kind": kind, "label": "kept", "rows": data[kind]}
+            for kind in ("generated", "rationalized")
+            if data.get(kind) is not None
+        ]
+        for reason, count in (data.get("dropped") or {}).items():
+            found.append({"round": line["round"], "kind": "dropped", "label": str(reason), "rows": count})
+    return pd.DataFrame(found, columns=["round", "kind", "label", "rows"])
+
+
+def data_by_round(frame: pd.DataFrame, question: str = "What did each round train on?") -> Chart:
+    """Stacked bars: rationales kept as generated, kept as rationalized, and dropped. Takes `data_frame`."""
+    kinds = {kind: COLOURS.get(kind, COLOURS["neutral"]) for kind in ("generated", "rationalized", "dropped")}
+    order = alt.Scale(domain=list(kinds), range=list(kinds.values()))
+    frame = frame.assign(rank=frame["kind"].map({kind: index for index, kind in enumerate(kinds)}))
+    rounds = max(1, frame["round"].nunique())
+    bars = alt.Chart(frame).mark_bar(size=max(4, min(46, 0.6 * WIDTH / rounds)))
+    bars = bars.encode(
+        x=alt.X("round:O", title="round", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("sum(rows):Q", title="rationales", axis=alt.Axis(format="~s")),
+        color=alt.Color("kind:N", scale=order, title=None),
+        order=alt.Order("rank:Q"),
+        tooltip=["round:O", "kind:N", alt.Tooltip("label:N", title="reason"), alt.Tooltip("rows:Q", format=",d")],
+        detail="label:N",
+    )
+    note = "sampled rationales by what became of them; hover for why one was dropped"
+    return bars.properties(width=WIDTH, height=HEIGHT, title=title(question, note))
+
+
+def four_way(frame: pd.DataFrame, question: str = "Right for the right reason?") -> Chart:
+    """Answer right or wrong against reasoning sound or unsound: columns answer, reasoning, count."""
+    total = int(frame["count"].sum())
+    colour = {"right sound": "sound", "right unsound": "unsound"}
+    cells = frame.assign(
+        share=frame["count"] / max(1, total),
+        fill=[COLOURS[colour.get(f"{a} {r}", "neutral")] for a, r in zip(frame.answer, frame.reasoning, strict=True)],
+    )
+    cells["text"] = [f"{count:,}  ({share:.1%})" for count, share in zip(cells["count"], cells.share, strict=True)]
+    base = alt.Chart(cells).encode(
+        x=alt.X("reasoning:N", sort=["sound", "unsound"], title="reasoning", axis=alt.Axis(labelAngle=0, orient="top")),
+        y=alt.Y("answer:N", sort=["right", "wrong"], title="answer"),
+        tooltip=["answer:N", "reasoning:N", alt.Tooltip("count:Q", format=",d"), alt.Tooltip("share:Q", format=".1%")],
+    )
+    fill = base.mark_rect(stroke="white", strokeWidth=2, cornerRadius=6).encode(
+        color=alt.Color("fill:N", scale=None),
+        opacity=alt.Opacity("share:Q", scale=alt.Scale(range=[0.35, 1]), legend=None),
+    )
+    text = base.mark_text(fontSize=17, fontWeight="bold", color="#111111").encode(text="text:N")
+    note = f"n = {total:,} rationales"
+    return alt.layer(fill, text).properties(width=420, height=170, title=title(question, note))
+
+
+def truncation_curve(
+    frame: pd.DataFrame, question: str = "How much of the rationale does the answer need?", by: str | None = None
+) -> Chart:
+    """Share of answers unchanged when the rationale is cut: columns place (0..1), same, low, high, n, and `by`."""
+    tips = [alt.Tooltip("place:Q", format=".0%", title="part shown"), *tooltip("same", "low", "high", "n")]
+    colour = _series(frame[by].astype(str), by) if by else alt.value(COLOURS["faithfulness"])
+    base = alt.Chart(frame).encode(
+        x=alt.X(
+            "place:Q",
+            title="part of the rationale shown",
+            axis=alt.Axis(format="%", tickCount=5),
+            scale=alt.Scale(domain=[0, 1]),
+        ),
+        color=colour,
+    )
+    band = base.mark_area(opacity=0.15).encode(y="low:Q", y2="high:Q")
+    line = base.mark_line(strokeWidth=2.5, point=alt.OverlayMarkDef(size=36))
+    line = line.encode(y=share_axis("answer as with the whole rationale", "same"), tooltip=tips)
+    note = f"{n_note(frame)} rationales; high on the left: the answer was settled before the reasoning; band: 95 %"
+    return alt.layer(band, line).properties(width=WIDTH, height=HEIGHT, title=title(question, note))
+
+
+def measure_bars(frame: pd.DataFrame, question: str = "Does changing the rationale change the answer?") -> Chart:
+    """Each effect beside its control: columns label, kind (effect, control), value, low, high, n."""
+    kinds = {"effect": COLOURS["faithfulness"], "control": COLOURS["neutral"]}
+    tips = ["label:N", "kind:N", *tooltip("value", "low", "high", "n")]
+    base = alt.Chart(frame).encode(
+        y=alt.Y("label:N", sort=list(dict.fromkeys(frame["label"])), title=None, axis=alt.Axis(labelLimit=280)),
+        yOffset=alt.YOffset("kind:N", sort=list(kinds)),
+        color=alt.Color("kind:N", scale=alt.Scale(domain=list(kinds), range=list(kinds.values())), title=None),
+        tooltip=tips,
+    )
+    x = alt.X("low:Q", title="share", axis=alt.Axis(format="%"))
+    rule = base.mark_rule(strokeWidth=3, opacity=0.5).encode(x=x, x2="high:Q")
+    dot = base.mark_circle(size=90, opacity=1).encode(x="value:Q")
+    note = "grey: what a change that should not matter does; bars: 95 % intervals"
+    return alt.layer(rule, dot).properties(width=WIDTH - 160, height=alt.Step(22), title=title(question, note))
+
+
+def against_size(frame: pd.DataFrame, question: str, *, arms: str = "arm", axis: str = "share") -> Chart:
+    """A panel per measure against parameters (log): columns parameters, measure, value, low, high, n and the arm."""
+    measures = list(dict.fromkeys(frame["measure"]))
+    names = list(dict.fromkeys(frame[arms]))
+    across = min(2, len(measures))
+    width = WIDTH if across == 1 else (WIDTH - 70) / across
+    panels = []
+    for measure in measures:
+        part = frame[frame["measure"] == measure]
+        shares = bool(part["value"].dropna().between(0, 1).all())
+        y = share_axis(axis, "value") if shares else alt.Y("value:Q", title="nats", scale=alt.Scale(zero=True))
+        tips = [
+            "measure:N",
+            f"{arms}:N",
+            alt.Tooltip("parameters:Q", format=",d"),
+            *tooltip("value", "low", "high", "n"),
+        ]
+        sizes = sorted({float(size) for size in part["parameters"]})
+        axis_x = alt.Axis(
+            format=".2~s", title="parameters (log scale)", grid=False, values=sizes, labelOverlap="greedy"
+        )
+        x = alt.X("parameters:Q", scale=alt.Scale(type="log", nice=False, padding=14), axis=axis_x)
+        base = alt.Chart(part).encode(x=x, color=_series(names, arms), tooltip=tips)
+        bars = base.mark_rule(strokeWidth=1.6, opacity=0.6).encode(y=alt.Y("low:Q"), y2="high:Q")
+        line = base.mark_line(strokeWidth=2.2).encode(y=y)
+        dots = base.mark_point(size=50, filled=True, opacity=1).encode(y=y, shape=_shape(names, arms))
+        head = alt.TitleParams(measure, fontSize=13, offset=8)
+        panels.append(alt.layer(bars, line, dots).properties(width=width, height=190, title=head))
+    rows = [alt.hconcat(*panels[i : i + across], spacing=26) for i in range(0, len(panels), across)]
+    return alt.vconcat(*rows, spacing=26).properties(title=title(question, f"{n_note(frame)}; bars: 95 % intervals"))
+
+
+def comparison(frame: pd.DataFrame, question: str = "Do they differ?") -> Chart:
+    """A panel per measure, a dot and interval per arm: columns label (arm), measure, value, low, high, n."""
+    frame = frame.dropna(subset=["value"])
+    labels = list(dict.fromkeys(frame["label"]))
+    panels = []
+    for measure in dict.fromkeys(frame["measure"]):
+        part = frame[frame["measure"] == measure]
+        shares = bool(part["value"].between(-1, 1).all())
+        y = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=150))
+        base = alt.Chart(part).encode(
+            y=y, color=_series(labels, "label", legend=None), tooltip=["label:N", *tooltip("value", "low", "high", "n")]
+        )
+        axis = alt.Axis(format="%" if shares else ".2~f", tickCount=5)
+        domain = alt.Scale(domain=[0, 1]) if shares and part["low"].min() >= 0 else alt.Scale(zero=True)
+        rule = base.mark_rule(strokeWidth=3, opacity=0.5)
+        rule = rule.encode(x=alt.X("low:Q", title="" if shares else "nats", axis=axis, scale=domain), x2="high:Q")
+        dot = base.mark_circle(size=90, opacity=1).encode(x="value:Q")
+        head = alt.TitleParams(str(measure), fontSize=13, offset=6)
+        panels.append(alt.layer(rule, dot).properties(width=210, height=alt.Step(24), title=head))
+    rows = [alt.hconcat(*panels[i : i + 2], spacing=30) for i in range(0, len(panels), 2)]
+    note = f"{n_note(frame)} questions; bars: 95 % intervals"
+    return alt.vconcat(*rows, spacing=22).properties(title=title(question, note))
+
+
+def precision_recall(frame: pd.DataFrame, question: str, *, base_rate: float | None = None) -> Chart:
+    """Columns recall, precision, label (which score); `base_rate` draws what chance gives."""
+    tips = ["label:N", *tooltip("precision", "recall")]
+    axis = alt.Axis(format="%", tickCount=5)
+    x = alt.X("recall:Q", title="unsound rationales found (recall)", axis=axis, scale=alt.Scale(domain=[0, 1]))
+    lines = alt.Chart(frame).mark_line(strokeWidth=2.5, interpolate="step-after")
+    y = share_axis("flagged ones that are unsound (precision)", "precision")
+    layers: list[Any] = [lines.encode(x=x, y=y, color=_series(frame["label"], "label"), tooltip=tips)]
+    note = ""
+    if base_rate is not None:
+        rule = alt.Chart(pd.DataFrame({"rate": [base_rate]})).mark_rule(color=COLOURS["neutral"], strokeDash=[5, 4])
+        layers.append(rule.encode(y="rate:Q"))
+        note = f"dashed: flagging at random ({base_rate:.1%})"
+    return alt.layer(*layers).properties(width=WIDTH * 0.7, height=WIDTH * 0.5, title=title(question, note))
+
+
+def reliability(frame: pd.DataFrame, question: str = "Is 30 % unsound really 30 %?") -> Chart:
+    """Columns predicted (mean of the bin), observed (share), low, high, n."""
+    tips = tooltip("predicted", "observed", "low", "high", "n")
+    axis = alt.Axis(format="%", tickCount=5)
+    base = alt.Chart(frame).encode(
+        x=alt.X("predicted:Q", title="predicted p_unsound", axis=axis, scale=alt.Scale(domain=[0, 1])), tooltip=tips
+    )
+    line = alt.Chart(pd.DataFrame({"predicted": [0, 1], "observed": [0, 1]}))
+    perfect = line.mark_line(color=COLOURS["neutral"], strokeDash=[5, 4]).encode(x="predicted:Q", y="observed:Q")
+    colour = COLOURS["unsound"]
+    bars = base.mark_rule(color=colour, strokeWidth=2).encode(y=alt.Y("low:Q"), y2="high:Q")
+    size = alt.Size("n:Q", title="rationales", scale=alt.Scale(range=[30, 320]), legend=alt.Legend(format="~s"))
+    dots = base.mark_circle(color=colour, opacity=1).encode(y=share_axis("unsound by label", "observed"), size=size)
+    note = f"n = {int(frame['n'].sum()):,} labelled rationales; dashed: perfect; bars: 95 % intervals"
+    return alt.layer(perfect, bars, dots).properties(width=WIDTH * 0.6, height=WIDTH * 0.5, title=title(question, note))
+
+
+def cost_scaling(
+    frame: pd.DataFrame, question: str, *, x: str = "problems", y: str = "seconds", x_title: str = "", y_title: str = ""
+) -> Chart:
+    """Cost against amount, both logarithmic, with a dashed line of proportional growth: columns x, y and label."""
+    axis = alt.Axis(format="~s", grid=True, tickCount=6)
+    log = alt.Scale(type="log", nice=False, padding=14)
+    colour = _series(frame["label"], "label", legend=alt.Legend(title=None) if frame["label"].nunique() > 1 else None)
+    base = alt.Chart(frame).encode(
+        x=alt.X(f"{x}:Q", title=x_title or x, scale=log, axis=axis),
+        y=alt.Y(f"{y}:Q", title=y_title or y, scale=log, axis=axis),
+        color=colour,
+        tooltip=["label:N", alt.Tooltip(f"{x}:Q", format=",d"), alt.Tooltip(f"{y}:Q", format=",.3~g")],
+    )
+    first = frame.sort_values(x).iloc[0]
+    ends = [float(frame[x].min()), float(frame[x].max())]
+    straight = pd.DataFrame({x: ends, y: [float(first[y]) * end / float(first[x]) for end in ends]})
+    line = alt.Chart(straight).mark_line(color=COLOURS["neutral"], strokeDash=[5, 4]).encode(x=f"{x}:Q", y=f"{y}:Q")
+    dots = base.mark_line(strokeWidth=2.5, point=alt.OverlayMarkDef(size=50))
+    note = "dashed: in proportion to the smallest"
+    return alt.layer(line, dots).properties(width=WIDTH, height=HEIGHT, title=title(question, note))
+
+
+def by_slice(frame: pd.DataFrame, question: str = "Which problems does it solve?") -> Chart:
+    """Accuracy by slice of one evaluation: columns slice, accuracy, low, high, n, and label where several are shown."""
+    order = slice_order(frame["slice"])
+    several = "label" in frame and frame["label"].nunique() > 1
+    tips = [*(["label:N"] if several else []), *tooltip("slice", "accuracy", "low", "high", "n")]
+    base = alt.Chart(frame).encode(
+        x=alt.X("slice:N", sort=order, title=None, axis=alt.Axis(labelAngle=0)), tooltip=tips
+    )
+    base = base.encode(color=_series(frame["label"], "label") if several else alt.value(COLOURS["accuracy"]))
+    if several:
+        base = base.encode(xOffset=alt.XOffset("label:N", sort=list(dict.fromkeys(frame["label"]))))
+    dots = base.mark_circle(size=110, opacity=1).encode(y=share_axis("answers right"))
+    rule = base.mark_rule(strokeWidth=3, opacity=0.5).encode(y=alt.Y("low:Q"), y2="high:Q")
+    note = f"{n_note(frame)} problems a slice; bars: 95 % intervals"
+    return alt.layer(rule, dots).properties(width=WIDTH, height=HEIGHT, title=title(question, note))
