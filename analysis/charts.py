@@ -2,7 +2,7 @@
 
 Each function takes a DataFrame with the columns its docstring names and returns an unstyled altair chart; `style` gives
 it the project's look once, on the outermost chart, and `save` styles and writes it. A colour means the same in every
-chart (`star.charts.COLOURS`), titles state the question, n is in every tooltip. The charts of a run are in `star.charts`.
+chart (`star.charts.COLOURS`), titles state the question, n is in every tooltip. Those of a run are in `star.charts`.
 """
 
 from __future__ import annotations
