@@ -1,5 +1,44 @@
-"""Step checks of a rationale. `Flag` and `Finding` are what every check returns."""
+"""Step checks of a rationale: one file per kind of rationale, plus the generic checks.
+
+`detect_kind` guesses the kind of task from the text, `check_exact` applies the rules of a kind that has a grammar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 
 from analysis.consistency.base import SOUND, Finding, Flag
 
-__all__ = ["SOUND", "Finding", "Flag"]
+__all__ = ["EXACT", "SOUND", "Finding", "Flag", "check_exact", "detect_kind"]
+
+EXACT = (
+    "addition",
+    "multistep_arithmetic",
+    "tracking_shuffled_objects",
+    "word_sorting",
+    "logical_deduction",
+    "dyck_languages",
+)
+"""Kinds with an exact checker, each in the module of that name."""
+
+
+def detect_kind(question: str, steps: Sequence[str], choices: Mapping[str, str] | None = None) -> str:
+    """The kind of task (one of `analysis.consistency.kinds.KINDS`) that the text looks like."""
+    from analysis.consistency.kinds import detect_kind as detect
+
+    return detect(question, steps, choices)
+
+
+def check_exact(
+    kind: str,
+    question: str,
+    steps: Sequence[str],
+    answer: str | None = None,
+    choices: Mapping[str, str] | None = None,
+) -> Finding | None:
+    """What the exact checker of `kind` finds; None when there is none or when the text cannot be read as that kind."""
+    if kind not in EXACT:
+        return None
+    finding: Finding = import_module(f"analysis.consistency.{kind}").check(question, steps, answer, choices)
+    return finding if finding.first_error_step is not None else None

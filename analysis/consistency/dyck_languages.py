@@ -1,7 +1,8 @@
 """Dyck languages: close the open brackets of a sequence, keeping a stack while reading it symbol by symbol.
 
-The rules: symbols are read in the order of the question, none left out; an opening one is pushed, a closing one takes away the
-top, which must be its partner; what is left at the end is closed from the top down. Spacing between brackets means nothing.
+The rules: symbols are read in the order of the question, none left out; an opening one is pushed, a closing one takes
+away the top, which must be its partner; what is left at the end is closed from the top down. Spacing between brackets
+means nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _B = "[" + re.escape(_BRACKETS) + "]"
 _RUN = rf"[\s\"'“”`,{re.escape(_BRACKETS)}]*"
 _LIST = rf"(?:[\s\"'“”`,{re.escape(_BRACKETS)}]|\band\b)*"
 
-_READ = re.compile(rf"^[^{re.escape(_BRACKETS)}]{{0,60}}?({_B})[^{re.escape(_BRACKETS)}:]{{0,40}}?\bstack\b[^{re.escape(_BRACKETS)}]{{0,20}}?[:=]\s*"
-                   rf"(empty|{_RUN})", re.I)  # fmt: skip
+_NO = f"[^{re.escape(_BRACKETS)}]"
+_READ = re.compile(rf"^{_NO}{{0,60}}?({_B})(?:(?!:){_NO}){{0,40}}?\bstack\b{_NO}{{0,20}}?[:=]\s*(empty|{_RUN})", re.I)
 _START = re.compile(rf"^\s*(?:the\s+)?(?:initial\s+)?stack\s*(?:is\s+)?[:=]?\s*(empty\b|{_RUN})\s*\.?$", re.I)
 _FINAL = re.compile(rf"\bfinal stack\s*(?:is|:)?\s*(?:now\s+)?(empty\b|{_RUN})", re.I)
 _POP = re.compile(rf"\bpop\s+(?:out\s+)?(nothing\b|{_LIST})", re.I)
@@ -48,7 +49,7 @@ class _Run:
 
 
 def parse_question(question: str) -> str | None:
-    """The bracket sequence of a question ("Input: [ {" or the brackets alone); None when it is not one."""
+    """The brackets of a question ("Input: [ {" or the brackets alone); None for any other text."""
     text = question.strip()
     if len(text) > 4 * MAX_SYMBOLS:
         return None
@@ -61,7 +62,7 @@ def parse_question(question: str) -> str | None:
 
 
 def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
-    """First step with a wrong symbol, stack or closing bracket. Abstains when no step keeps a stack or gives an answer."""
+    """First step with a wrong symbol, stack or closing bracket. Abstains when no step keeps a stack."""
     symbols = parse_question(question) if within_limits(question, steps) else None
     if symbols is None:
         return abstain(KIND)

@@ -1,4 +1,4 @@
-"""Exact integer and fraction arithmetic on hostile text: tokens, chains of equations, values. Nothing is evaluated as code."""
+"""Exact fractions from hostile text: tokens, chains of equations, values. Nothing is evaluated as code."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Logical deduction: a few objects in a fixed order, clues about it, and a question about one place.
 
-The rules: a step may restate a clue of the question, and may claim what follows from the clues it and the steps before it used.
-"Follows" is decided by trying all orders (at most 8! = 40,320): a claim follows when it is true in every order that the used clues
-allow. An ordering that puts an object at a place that is only possible, or uses a clue that was not looked at yet, does not follow.
+The rules: a step may restate a clue of the question, and may claim what follows from the clues it and the steps
+before it used. "Follows" is decided by trying all orders (at most 8! = 40,320): a claim follows when it is true in
+every order that the used clues allow. An ordering that puts an object at a place that is only possible, or uses a
+clue that was not looked at yet, does not follow.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from analysis.consistency.base import Finding, Flag, abstain, conclude, within_limits
-from analysis.consistency.orderings import _ORD, MAX_OBJECTS, Mask, Reader, Statement, ordinal_index
+from analysis.consistency.order_words import ORDINAL, ordinal_index
+from analysis.consistency.orderings import MAX_OBJECTS, Mask, Reader, Statement
 
 KIND = "logical_deduction"
 MAX_CLUES = 40
@@ -25,9 +27,12 @@ MAX_TOTAL_READ = 60_000
 
 _LIST = re.compile(r"\b(?:there (?:are|were|is)|sells|has|have|had|with)\b[^:.\n]{0,80}:\s*([^.\n]{3,400})", re.I)
 _ANSWER = re.compile(r"\banswer\s*(?:is|:)\s*\(?([A-Za-z])\)?(?![A-Za-z])")
-_FROM = re.compile(r"\bfrom\s+(?:the\s+)?(?P<start>[\w-]+(?:\s+expensive)?)\s+to\s+(?:the\s+)?(?P<end>[\w-]+(?:\s+expensive)?)\s*[:,]", re.I)
+_FROM = re.compile(
+    r"\bfrom\s+(?:the\s+)?(?P<start>[\w-]+(?:\s+expensive)?)\s+to\s+(?:the\s+)?(?P<end>[\w-]+(?:\s+expensive)?)\s*[:,]",
+    re.I,
+)
 _SLOT = re.compile(
-    rf"(?P<places>\b(?:{_ORD}|last)(?:(?:\s*,\s*(?:and\s+|or\s+|then\s+)?|\s+and\s+|\s+or\s+|\s+to\s+|\s+through\s+|\s*-\s*)(?:{_ORD}|last)\b)*)"
+    rf"(?P<places>\b(?:{ORDINAL}|last)(?:(?:\s*,\s*(?:and\s+|or\s+|then\s+)?|\s+and\s+|\s+or\s+|\s+to\s+|\s+through\s+|\s*-\s*)(?:{ORDINAL}|last)\b)*)"
     r"\s+(?P<verb>is|are|can be|could be|must be|may be|will be)\b",
     re.I,
 )  # fmt: skip
@@ -52,12 +57,15 @@ class _Run:
 
 
 def parse_question(question: str) -> _Run | None:
-    """Objects and clues; None when the text is of another kind, a clue cannot be read, or the clues contradict each other."""
+    """Objects and clues; None for another kind of text, an unreadable clue, or clues that contradict each other."""
     body = re.split(r"\n\s*(?:Q:|Options:|Question:)", question[:20_000], maxsplit=1)[0]
     listed = _LIST.search(body)
     if listed is None:
         return None
-    names = [re.sub(r"^(?:and\s+)?(?:an?\s+|the\s+)?", "", part.strip(), flags=re.I) for part in re.split(r",|\band\b", listed.group(1))]
+    names = [
+        re.sub(r"^(?:and\s+)?(?:an?\s+|the\s+)?", "", part.strip(), flags=re.I)
+        for part in re.split(r",|\band\b", listed.group(1))
+    ]
     names = [name for name in names if name]
     if not 2 <= len(names) <= MAX_OBJECTS or len({name.lower() for name in names}) != len(names):
         return None
@@ -65,7 +73,7 @@ def parse_question(question: str) -> _Run | None:
     clues: list[Statement] = []
     for line in re.split(r"\n|(?<=[.!?])\s+", body[listed.end() :])[: MAX_CLUES * 2]:
         read = reader.statements(line.strip(" -•*"))
-        if not read and sum(token.kind == "object" for token in reader.tokens(line)):
+        if not read and sum(token.kind == "object" for token in reader.lexicon.tokens(line)):
             return None
         clues.extend(read)
     if not clues or len(clues) > MAX_CLUES:
@@ -77,7 +85,7 @@ def parse_question(question: str) -> _Run | None:
 
 
 def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
-    """First step that claims what does not follow. Abstains when the question or every step is unreadable as this kind."""
+    """First step that claims what does not follow. Abstains when question or steps are unreadable as this kind."""
     run = parse_question(question) if within_limits(question, steps) else None
     if run is None:
         return abstain(KIND)
@@ -97,7 +105,11 @@ def _check_step(index: int, text: str, run: _Run) -> None:
     for part in _parts(text):
         ordered = _FROM.search(part) or (_SLOT.match(part.strip()) and run.claims)
         for statement in _ordering(part, run) if ordered else run.reader.statements(part):
-            used = None if statement.in_ordering else next((clue for clue in run.clues if np.array_equal(clue.mask, statement.mask)), None)
+            used = (
+                None
+                if statement.in_ordering
+                else next((clue for clue in run.clues if np.array_equal(clue.mask, statement.mask)), None)
+            )
             if used is None:
                 claims.append(statement)
             else:
@@ -129,7 +141,8 @@ def _explain(claim: Statement, run: _Run) -> tuple[str, str]:
     if claim.subject is not None:
         mask = run.solution if check_name == "contradicts_clues" else run.known
         places = sorted(set(run.reader.pos[claim.subject][mask].tolist()))
-        message += f": {run.reader.subject(claim.subject) if len(places) == 1 else run.reader.named(claim.subject) + ' can be'} "
+        reader, thing = run.reader, claim.subject
+        message += f": {reader.subject(thing)} " if len(places) == 1 else f": {reader.named(thing)} can be "
         message += " or ".join(run.reader.place_name(place) for place in places)
     return check_name, message
 
@@ -158,15 +171,18 @@ def _slot(slot: re.Match[str], rest: str, before: Mapping[int, int], run: _Run) 
     tail = re.split(r",\s*(?:and|but)\s+(?=[^,]*\b(?:is|are)\b)", rest, maxsplit=1)
     found = list(reader.statements(tail[1])) if len(tail) > 1 else []
     body, _, excepted = tail[0].partition(" except ")
-    things = [token.value for token in reader.tokens(body) if token.kind == "object"]
+    things = [token.value for token in reader.lexicon.tokens(body) if token.kind == "object"]
     vague = re.search(r"\b(?:any|unknown|some|another|remaining|other|either of)\b", body, re.I)
     if vague and excepted:
-        for thing in (token.value for token in reader.tokens(excepted) if token.kind == "object"):
+        for thing in (token.value for token in reader.lexicon.tokens(excepted) if token.kind == "object"):
             found.append(reader.position_statement(thing, places, negated=True, in_ordering=True))
     if vague or not things:
         if re.search(r"\bany\b", body, re.I) and not excepted:
             lost = [place for place in places if place in before]
-            found.extend(Statement(~reader.at(before[place], [place]), f"{reader.place_name(place)}: any", None, True) for place in lost)
+            found.extend(
+                Statement(~reader.at(before[place], [place]), f"{reader.place_name(place)}: any", None, True)
+                for place in lost
+            )
         return found
     listed = bool(re.search(r"\bor\b", slot.group("places"), re.I))
     if len(things) == 1 and len(places) == 1:
@@ -182,7 +198,7 @@ def _slot(slot: re.Match[str], rest: str, before: Mapping[int, int], run: _Run) 
 
 def _places(text: str, count: int, high_first: bool) -> list[int]:
     """ "third to fifth" -> [2, 3, 4], turned round when the ordering runs from the high end."""
-    words = re.findall(rf"{_ORD}|last|\bto\b|\bthrough\b|-", text, re.I)
+    words = re.findall(rf"{ORDINAL}|last|\bto\b|\bthrough\b|-", text, re.I)
     places: list[int] = []
     for number, word in enumerate(words):
         if word.lower() in ("to", "through", "-"):
@@ -205,7 +221,9 @@ def _check_answer(index: int, text: str, run: _Run, choices: Mapping[str, str]) 
     if len(claims) == 1 and not (claims[0].mask | ~run.solution).all():
         right = [label for label, other in choices.items() if _follows(other, run)]
         known = f", ({right[0]}) does" if len(right) == 1 else ""
-        run.flags.append(Flag(index, "answer_wrong", f"option ({stated.group(1).upper()}) does not follow from the clues{known}"))
+        run.flags.append(
+            Flag(index, "answer_wrong", f"option ({stated.group(1).upper()}) does not follow from the clues{known}")
+        )
 
 
 def _follows(option: str, run: _Run) -> bool:

@@ -1,10 +1,11 @@
 """Multistep arithmetic: "((-1 * 9 + 1) - (8 + -2 * 7)) =", split into named parts, each part worked out, then combined.
 
-What is checked is arithmetic alone: in "A = e1 = e2 = v" neighbours have the same value; a part is worked out from the
-text it was given; a letter stands for the value that was found for it (carrying a wrong value on is not a new mistake);
-the final combination of the parts is worth what the question is worth.
-A plan ("this can be written as A - B, where ...") is a way of writing and not yet a calculation: when it does not fit the
-question, that is flagged softly there and counts as an error at the step that calculates with it.
+What is checked is arithmetic alone: in "A = e1 = e2 = v" neighbours have the same value; a part is worked out from
+the text it was given; a letter stands for the value that was found for it (carrying a wrong value on is not a new
+mistake); the final combination of the parts is worth what the question is worth.
+
+A plan("this can be written as A - B, where ...") is a way of writing and not yet a calculation: when it does not fit
+the question, that is flagged softly there and counts as an error at the step that calculates with it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 
 from analysis.consistency.base import MAX_STEP_CHARS, Finding, Flag, abstain, conclude, within_limits
 from analysis.consistency.expressions import Token, chains, evaluate, plain, spelled, tokenize
@@ -56,7 +58,7 @@ def question_value(question: str) -> Fraction | None:
 
 
 def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
-    """First step with false arithmetic. Abstains when the question is not one expression or no step holds an equation."""
+    """First step with false arithmetic. Abstains when the question is no expression or no step holds an equation."""
     value = question_value(question) if within_limits(question, steps) else None
     if value is None:
         return abstain(KIND)
@@ -114,8 +116,8 @@ def _check_chain(index: int, text: str, chain: list[list[Token]], state: _State)
         value = evaluate(chain[0], state.names)
         expected = state.definitions.get(name)
         if value is not None and expected is not None and value != expected and len(chain[0]) > 1:
-            state.flag(index, "copied_wrong", f"{name} was defined with the value {plain(expected)}, but is worked out from "
-                       f"{spelled(chain[0], text)} = {plain(value)}")  # fmt: skip
+            message = f"{name} stands for {plain(expected)}, but is worked out from {spelled(chain[0], text)} = {plain(value)}"
+            state.flag(index, "copied_wrong", message)
     _check_equal(index, text, chain, state)
     last = evaluate(chain[-1], state.names)
     if last is None:
@@ -127,7 +129,7 @@ def _check_chain(index: int, text: str, chain: list[list[Token]], state: _State)
 
 
 def _check_equal(index: int, text: str, chain: Sequence[list[Token]], state: _State) -> None:
-    for left, right in zip(chain, chain[1:], strict=False):
+    for left, right in pairwise(chain):
         before, after = evaluate(left, state.names), evaluate(right, state.names)
         if before is None or after is None or before == after:
             continue
@@ -152,5 +154,7 @@ def _check_answer(index: int, text: str, state: _State) -> None:
             f"the last value found is {plain(state.last)}, but the answer is given as {plain(value)}",
         )
     elif value != state.true_value and not any(flag.severity >= 1 for flag in state.flags):
-        message = f"the question is worth {plain(state.true_value)}, not {plain(value)}: the parts were put together in another way"
+        message = (
+            f"the question is worth {plain(state.true_value)}, not {plain(value)}: its parts were combined wrongly"
+        )
         state.flag(index, "answer_wrong", message)

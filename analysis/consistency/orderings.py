@@ -1,13 +1,12 @@
 """Statements about a fixed order of a few objects, read from text into sets of permutations.
 
-"The black book is to the left of the gray book", "Rob finished second", "the third-most expensive fruit is the pears", "from left to
-right: first is the red book, then second and third can be any book": each becomes the set of orders in which it is true.
-Positions count from 0 at the left, cheap, old, first end.
+"The black book is to the left of the gray book", "Rob finished second", "the third-most expensive fruit is the
+pears", "from left to right: first is the red book, then second and third can be any book": each becomes the set of
+orders in which it is true. Positions count from 0 at the left, cheap, old, first end.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,47 +15,10 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.consistency.order_words import ORDINALS, Lexicon, Token
+
 MAX_OBJECTS = 8
-ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
-_ORD = rf"(?:{'|'.join(ORDINALS)}|\d{{1,2}}(?:st|nd|rd|th))"
-_NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
-
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One way of speaking about the order: words for its two ends and for comparisons."""
-
-    name: str
-    low: str
-    """Regular expressions: superlative of position 0, e.g. "cheapest"."""
-    high: str
-    less: str
-    """Comparison "X is ... Y" that puts X nearer to position 0."""
-    more: str
-
-
-AXES = (
-    Axis("row", r"left-?most|far left", r"right-?most|far right", r"(?:to the )?left of", r"(?:to the )?right of"),
-    Axis("age", r"oldest", r"newest|youngest", r"older than", r"(?:newer|younger) than"),
-    Axis("price", r"cheapest|least[- ]expensive", r"most[- ]expensive|costliest|priciest|dearest",
-         r"(?:cheaper|less expensive) than", r"(?:more expensive|costlier|pricier|dearer) than"),
-    Axis("rank", r"\bfirst\b(?! from)|winner", r"\blast\b|bottom", r"above|ahead of|before|better than|higher than",
-         r"below|behind|after|worse than|lower than"),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Token:
-    """A word or phrase that matters."""
-
-    kind: str
-    """object, place, relation, count, not, may, separator, pronoun, if or end."""
-    value: int = 0
-    """Index of the object, position, number of objects, or -1 / +1 for a relation towards low / high."""
-    exact: bool = False
-    """A relation that says "immediately"."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +41,6 @@ def positions(count: int) -> NDArray[np.int8]:
     return orders.T
 
 
-def ordinal_index(word: str) -> int | None:
-    """ "third" or "3rd" -> 2."""
-    word = word.lower()
-    if word in ORDINALS:
-        return ORDINALS.index(word)
-    return int(re.sub(r"\D", "", word) or 0) - 1 if word[:1].isdigit() else None
-
-
 class Reader:
     """Reads statements about `objects`, in the words of the axes that the question uses."""
 
@@ -94,69 +48,7 @@ class Reader:
         self.objects = tuple(objects)
         self.count = len(objects)
         self.pos = positions(self.count)
-        self.axes = _axes_of(question)
-        self._object = _object_pattern(objects)
-        self._index = _aliases(objects)
-        self._lexicon = self._compile()
-
-    def _compile(self) -> re.Pattern[str]:
-        low = "|".join(axis.low for axis in self.axes)
-        high = "|".join(axis.high for axis in self.axes)
-        less = "|".join(axis.less for axis in self.axes)
-        more = "|".join(axis.more for axis in self.axes)
-        near = r"immediately|directly|just"
-        rank = any(axis.name == "rank" for axis in self.axes)
-        finished = rf"|(?P<finished>{_ORD})(?:[- ]place)?\b(?![- ](?:to|from|or|and)\b[- ](?!finish))" if rank else ""
-        return re.compile(
-            rf"\b(?P<count>no|one|{'|'.join(_NUMBERS)})\s+(?:(?!of\b|other\b)\w+\s+){{1,3}}?(?=(?:less|more|{less}|{more})\b)"
-            rf"|(?P<less>(?:(?:{near})\s+)?\b(?:{less})\b)|(?P<more>(?:(?:{near})\s+)?\b(?:{more})\b)"
-            rf"|\b(?P<from>{_ORD})(?:[- ]\w+)?\s+from\s+(?:the\s+)?(?P<side>left|right)\b"
-            rf"|\b(?P<tolast>{_ORD})[- ](?:to[- ])?last\b"
-            rf"|(?:\b(?P<nlow>{_ORD})[- ]+)?(?P<low>{low})|(?:\b(?P<nhigh>{_ORD})[- ]+)?(?P<high>{high})"
-            rf"|\b(?P<object>{self._object})\b{finished}"
-            r"|\b(?P<not>cannot|can't|can not|not|never|n't|neither|nor|isn't|aren't)\b"
-            r"|\b(?P<may>can|could|may|might|possibly|possible|should)\b|\b(?P<if>if|suppose|assume|assuming|unless|whether)\b"
-            r"|(?P<pronoun>\b(?:they|it|he|she)\b)"
-            r"|(?P<end>[.;:!?\n])|(?P<separator>\b(?:so|because|since|therefore|thus|hence|means|but|while|however|then|which)\b|,)",
-            re.I,
-        )
-
-    def tokens(self, text: str) -> list[Token]:
-        """The words of `text` that matter, in order."""
-        found: list[Token] = []
-        for match in self._lexicon.finditer(text):
-            group = {name: value for name, value in match.groupdict().items() if value}
-            if "less" in group or "more" in group:
-                phrase = group.get("less") or group["more"]
-                exact = bool(re.match(r"immediately|directly|just", phrase, re.I))
-                found.append(Token("relation", -1 if "less" in group else 1, exact))
-            elif "count" in group:
-                word = group["count"].lower()
-                found.append(Token("count", _NUMBERS.get(word, 0 if word == "no" else 1)))
-            elif "object" in group:
-                found.append(Token("object", self._index[" ".join(group["object"].lower().split())]))
-            else:
-                place = self._place(group)
-                if place is not None:
-                    found.append(Token("place", place))
-                else:
-                    kind = next((name for name in ("not", "may", "if", "pronoun", "end", "separator") if name in group), None)
-                    if kind:
-                        found.append(Token(kind))
-        return found
-
-    def _place(self, group: dict[str, str]) -> int | None:
-        """Position from 0 that a phrase names; None when it is none. May lie outside the row ("eighth")."""
-        if "from" in group:
-            steps = ordinal_index(group["from"]) or 0
-            return steps if group["side"].lower() == "left" else self.count - 1 - steps
-        if "tolast" in group:
-            return self.count - 1 - (ordinal_index(group["tolast"]) or 0)
-        if "low" in group:
-            return (ordinal_index(group["nlow"]) or 0) if "nlow" in group else 0
-        if "high" in group:
-            return self.count - 1 - ((ordinal_index(group["nhigh"]) or 0) if "nhigh" in group else 0)
-        return ordinal_index(group["finished"]) if "finished" in group else None
+        self.lexicon = Lexicon(objects, question)
 
     def at(self, thing: int, places: Sequence[int]) -> Mask:
         """Orders in which an object is at one of the places."""
@@ -164,7 +56,7 @@ class Reader:
 
     def place_name(self, place: int) -> str:
         """A position in the words of the question: "second from the left", "third-cheapest", "fourth"."""
-        axis = self.axes[0].name
+        axis = self.lexicon.axis.name
         ordinal = ORDINALS[place] if 0 <= place < len(ORDINALS) else f"number {place + 1}"
         if axis == "row":
             return f"{ordinal} from the left"
@@ -177,7 +69,7 @@ class Reader:
         """All claims of plain sentences in `text`; suppositions ("if ...") and mere possibilities are left out."""
         found: list[Statement] = []
         sentence: list[Token] = []
-        for token in [*self.tokens(text), Token("end")]:
+        for token in [*self.lexicon.tokens(text), Token("end")]:
             if token.kind != "end":
                 sentence.append(token)
                 continue
@@ -228,7 +120,7 @@ class Reader:
 
     def subject(self, thing: int) -> str:
         """Name of an object with its verb: "the plums are", "Rob is"."""
-        plural = self.axes[0].name == "price" and self.objects[thing].endswith("s")
+        plural = self.lexicon.axis.name == "price" and self.objects[thing].endswith("s")
         return f"{self.named(thing)} {'are' if plural else 'is'}"
 
     def _comparison(self, sign: int) -> str:
@@ -238,7 +130,7 @@ class Reader:
             "price": ("cheaper than", "more expensive than"),
             "rank": ("above", "below"),
         }
-        return words[self.axes[0].name][sign > 0]
+        return words[self.lexicon.axis.name][sign > 0]
 
 
 class _Sentence:
@@ -261,7 +153,9 @@ class _Sentence:
             if token.kind == "separator":
                 self._close(keep=self._in_list())
             elif token.kind == "pronoun":
-                self.subjects = [self.last_subject] if self.last_subject is not None and not self.subjects else self.subjects
+                self.subjects = (
+                    [self.last_subject] if self.last_subject is not None and not self.subjects else self.subjects
+                )
             elif token.kind == "not":
                 self.negated = True
             elif token.kind == "may":
@@ -329,33 +223,3 @@ class _Sentence:
         self.subjects, self.places, self.relation, self.counted = [], [], None, None
         self.negated = self.may = False
         self._subject_first = True
-
-
-def _axes_of(question: str) -> tuple[Axis, ...]:
-    """The axes whose words the question uses, most used first; rank when there is none."""
-    text = question.lower()
-    counts = {axis.name: len(re.findall("|".join((axis.low, axis.high, axis.less, axis.more)), text)) for axis in AXES}
-    counts["row"] += len(re.findall(r"from the (?:left|right)", text))
-    best = max(AXES, key=lambda axis: counts[axis.name] + (axis.name != "rank") * 0.5)
-    return (best,)
-
-
-def _aliases(objects: Sequence[str]) -> dict[str, int]:
-    """Lower-case names of each object: as listed, singular, and the word that tells it apart when all share their last word."""
-    names: dict[str, int] = {}
-    heads = {name.lower().split()[-1] for name in objects}
-    for index, name in enumerate(objects):
-        lower = " ".join(name.lower().split())
-        names.setdefault(lower, index)
-        if len(heads) == 1 and len(lower.split()) > 1:
-            names.setdefault(" ".join(lower.split()[:-1]), index)
-        if lower.endswith("es") and len(lower) > 4:
-            names.setdefault(lower[:-2], index)
-        if lower.endswith("s") and len(lower) > 3:
-            names.setdefault(lower[:-1], index)
-    return names
-
-
-def _object_pattern(objects: Sequence[str]) -> str:
-    names = sorted(_aliases(objects), key=len, reverse=True)
-    return "|".join(r"\s+".join(map(re.escape, name.split())) for name in names)

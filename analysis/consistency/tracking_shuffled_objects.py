@@ -1,8 +1,9 @@
 """Tracking shuffled objects: people hold things, pairs of them swap, who ends with what?
 
-The rules: the start is what the question says; each swap exchanges two holdings and nothing else; swaps happen in the order of
-the question. Every "Alice: red" or "Alice has the red ball" in a step is compared with the holdings after the swaps told so far.
-A step may leave people out. After a wrong step the rationale's own holdings are followed, so that each flag is a new mistake.
+The rules: the start is what the question says; each swap exchanges two holdings and nothing else; swaps happen in the
+order of the question. Every "Alice: red" or "Alice has the red ball" in a step is compared with the holdings after
+the swaps told so far. A step may leave people out. After a wrong step the rationale's own holdings are followed, so
+that each flag is a new mistake.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ _HOLDS = (
 _START = re.compile(
     rf"\b([A-Z][\w'-]*)\s+(?:{_HOLDS})\s+(?:an?\s+|the\s+)?([^,.;\n]{{1,80}}?)(?=,|\.|;|\n|\s+and\s+[A-Z]|$)"
 )
-_SWAP = re.compile(rf"\b([A-Z][\w'-]*)\s+(?:and|&|with)\s+([A-Z][\w'-]*)\s+(?:\w+\s+){{0,3}}?{_VERB}|\b([A-Z][\w'-]*)\s+{_VERB}\w*\s+"
-                   r"(?:\w+\s+){0,4}?with\s+([A-Z][\w'-]*)")  # fmt: skip
+_SWAP = re.compile(
+    rf"\b([A-Z][\w'-]*)\s+(?:and|&|with)\s+([A-Z][\w'-]*)\s+(?:\w+\s+){{0,3}}?{_VERB}"
+    rf"|\b([A-Z][\w'-]*)\s+{_VERB}\w*\s+(?:\w+\s+){{0,4}}?with\s+([A-Z][\w'-]*)"
+)
 _ASKED = re.compile(rf"\bat\s+the\s+end\b[^,.]{{0,60}},\s*([A-Z][\w'-]*)\s+(?:{_HOLDS})", re.I)
 _ANSWER = re.compile(r"\banswer\s*(?:is|:)\s*\(?([A-Za-z])\)?(?![A-Za-z])")
 _CLOSING = re.compile(r"\b(?:at|in) the end\b|\banswer\b|\bfinally,? (?:we|[A-Z]\w+ (?:has|is))", re.I)
 _STOPWORDS = frozenset(
-    "the a an of and ball balls present presents gift gifts book books new position partner player".split()
+    ("the", "a", "an", "of", "and", "ball", "balls", "present", "presents", "gift", "gifts", "book", "books", "new")
 )
 
 
@@ -103,10 +106,16 @@ class _Reader:
         self._claim = re.compile(
             rf"\b({name})(?:'s\s+\w+)?\s*(?:[:=]|->|→|\(|\b(?:now\s+|then\s+|still\s+|will\s+)*(?:{_HOLDS})\b)\s*"
         )
-        self._swap = re.compile(rf"\b({name})\s*(?:and|&|,|/|with|<->|↔)\s*({name})\b[^:.;\n]{{0,40}}?\b{_VERB}"
-                                rf"|\b({name})\s+{_VERB}\w*\s+[^:.;\n]{{0,40}}?\bwith\s+({name})\b"
-                                rf"|\b{_VERB}\w*\s+(?:between\s+)?({name})\s*(?:and|&|with)\s*({name})\b", re.I)  # fmt: skip
+        self._swap = re.compile(
+            rf"\b({name})\s*(?:and|&|,|/|with|<->|↔)\s*({name})\b[^:.;\n]{{0,40}}?\b{_VERB}"
+            rf"|\b({name})\s+{_VERB}\w*\s+[^:.;\n]{{0,40}}?\bwith\s+({name})\b"
+            rf"|\b{_VERB}\w*\s+(?:between\s+)?({name})\s*(?:and|&|with)\s*({name})\b",
+            re.I,
+        )
         self._things = {thing: _words(thing) for thing in game.start.values()}
+        word = "|".join(re.escape(word) for word in sorted({word for words in self._things.values() for word in words}))
+        self._terse = re.compile(rf"\b({name})\s+(?=(?:{word})\b)", re.I) if word else None
+        self._pair = re.compile(rf"^\W*({name})\s+({name})\s*:")
         self._memo: dict[str, str | None] = {}
 
     def thing(self, text: str) -> str | None:
@@ -121,7 +130,7 @@ class _Reader:
 
     def swap(self, text: str) -> tuple[str, str] | None:
         """The first pair that the step says swaps."""
-        match = self._swap.search(text)
+        match = self._swap.search(text) or self._pair.search(text)
         if match is None:
             return None
         one, other = [group for group in match.groups() if group]
@@ -129,18 +138,20 @@ class _Reader:
         return (pair[0], pair[1]) if pair[0] and pair[1] and pair[0] != pair[1] else None
 
     def holdings(self, text: str) -> dict[str, str | None]:
-        """Person -> thing the step says they hold (the last such statement); None for a thing that is not in the game."""
+        """Person -> thing the step says they hold, the last time; None for a thing that is not in the game."""
         found: dict[str, str | None] = {}
-        matches = list(self._claim.finditer(text))
+        matches = [*self._claim.finditer(text), *(self._terse.finditer(text) if self._terse else ())]
+        matches.sort(key=lambda match: match.start())
         for number, match in enumerate(matches):
             stop = matches[number + 1].start() if number + 1 < len(matches) else len(text)
             rest = re.split(
                 r"[,.;\n)|]|\band\b|\bSo\b|\bbecause\b", text[match.end() : min(stop, match.end() + 80)], maxsplit=1
             )[0]
             words = _words(rest)
-            if not words or rest.strip() in self.names:
+            person = self._person(match.group(1))
+            if not words or person is None or rest.split()[0] in self.names:
                 continue
-            found[self.names[match.group(1)]] = self.thing(" ".join(rest.split()))
+            found[person] = self.thing(" ".join(rest.split()))
         return found
 
     def _person(self, name: str) -> str | None:
@@ -163,11 +174,14 @@ def _check_step(index: int, text: str, reader: _Reader, run: _Run) -> None:
         _tell_swap(index, swap, run)
     elif run.done < len(run.game.swaps) and not (closing and len(said) < 2):
         opening = index == 0 or (run.done == 0 and re.search(r"\bstart\b|\bbegin|\binitial", text, re.I))
-        if not (opening and _agrees(known, run.now)):
-            if not opening or _agrees(known, _swapped(run.now, run.game.swaps[0])):
-                run.now = _swapped(run.now, run.game.swaps[run.done])
-                run.done += 1
+        told = _swapped(run.now, run.game.swaps[run.done])
+        if not opening or (_agrees(known, told) and not _agrees(known, run.now)):
+            run.now = told
+            run.done += 1
     _compare(index, said, run)
+    if swap and len(known) > 1 and len(set(swap) & set(said)) == 1:
+        left_out = swap[0] if swap[0] not in said else swap[1]
+        run.flag(index, "holding_left_out", f"{' and '.join(swap)} swap, but what {left_out} has then is left out")
 
 
 def _tell_swap(index: int, swap: tuple[str, str], run: _Run) -> None:
@@ -194,7 +208,7 @@ def _agrees(said: Mapping[str, str], now: Mapping[str, str]) -> bool:
 
 
 def _compare(index: int, said: Mapping[str, str | None], run: _Run) -> None:
-    """Flag every person whose stated holding is not the one after the swaps so far, and follow the rationale from there."""
+    """Flag every stated holding that is not the one after the swaps so far, and follow the rationale from there."""
     before = dict(run.now)
     for person, thing in said.items():
         if thing is None:

@@ -1,23 +1,25 @@
 """Word sorting: put a list of words into alphabetical order, letter position by letter position.
 
-The rules: the order of two words is that of their first differing characters; every word of the list is kept, as often as it
-occurs; a letter named as the second of a word is its second, and its number is its place in the alphabet; a group that is still
-open ("[a ? b]") must be sorted before the list is called sorted; what was found for a group shows in the next full list.
-Punctuation inside words ("we're") may be counted or skipped: only orders that are wrong both ways are flagged.
+The rules: the order of two words is that of their first differing characters; every word of the list is kept, as
+often as it occurs; a letter named as the second of a word is its second, and its number is its place in the alphabet;
+a group that is still open ("[a ? b]") must be sorted before the list is called sorted; what was found for a group
+shows in the next full list. Punctuation inside words ("we're") may be counted or skipped: only orders that are wrong
+both ways are flagged.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from itertools import pairwise
 
 from analysis.consistency.base import MAX_STEP_CHARS, Finding, Flag, abstain, conclude, within_limits
+from analysis.consistency.word_lists import Ordering, fold, misplaced, orderings, parse_question, plain, show
 
 KIND = "word_sorting"
-MAX_WORDS = 400
 ORDINALS = (
     "first",
     "second",
@@ -37,32 +39,8 @@ _FACT = re.compile(
     r"(?:[\"“]([^\"“”]{1,60})[\"”]|([A-Za-z][\w'’&.-]*))\s*:\s*[\"“']?([A-Za-z'’&.-])[\"”']?\s*\((\d{1,3})\)"
 )
 _LETTER = re.compile(rf"\b({'|'.join(ORDINALS)})\s+letters?\b", re.I)
-_TOKEN = re.compile(
-    r"\((?P<number>\d{1,4})\)|[\"“](?P<quoted>[^\"“”]{1,60})[\"”]|(?P<bare>[A-Za-z][\w'’-]*)|(?P<sign>[\[\]?<=>])|(?P<other>[^\s,])"
-)
 _ANSWER = re.compile(r"\b(?:answer|sorted list|final (?:list|order))\s*(?:is|:)\s*:?\s*(.+)", re.I | re.S)
 _SORTED = re.compile(r"\bsorted all\b|\banswer\b", re.I)
-_PROMPT = re.compile(r"^.*?(?:list|words?|alphabetical\w*|order)\s*:\s*(?:list\s*:)?", re.I | re.S)
-
-
-@dataclass(frozen=True)
-class Ordering:
-    """One "a < [b ? c] < d": groups in order, a group being one word or several whose order is still open."""
-
-    groups: tuple[tuple[str, ...], ...]
-    numbers: tuple[int | None, ...]
-    """The number in brackets before each group, None where there is none."""
-    signs: frozenset[str]
-
-    @property
-    def words(self) -> list[str]:
-        """All words in the order they are written."""
-        return [word for group in self.groups for word in group]
-
-    @property
-    def open_groups(self) -> list[tuple[str, ...]]:
-        """The groups that are not sorted yet."""
-        return [group for group in self.groups if len(group) > 1]
 
 
 @dataclass
@@ -84,21 +62,8 @@ class _Run:
         self.flags.append(Flag(step, check, message, severity))
 
 
-def parse_question(question: str) -> list[str] | None:
-    """The words to sort; None when the question is not a plain list of words (a leading "Sort ...: List:" is allowed)."""
-    text = question.strip()
-    prompt = _PROMPT.match(text) if ":" in text[:300] else None
-    text = text[prompt.end() :] if prompt else text
-    words = text.replace(",", " ").split()
-    if not 2 <= len(words) <= MAX_WORDS or any(not re.fullmatch(r"[A-Za-z][\w'’&.-]{0,59}", word) for word in words):
-        return None
-    if not prompt and (text[:1].isupper() and text[-1:] in ".?!"):
-        return None
-    return [_fold(word) for word in words]
-
-
 def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
-    """First step with a wrong letter, order, lost or invented word. Abstains when no step holds a list of the question's words."""
+    """First step with a wrong letter or order, a lost or new word. Abstains when no step lists the question's words."""
     words = parse_question(question) if within_limits(question, steps) else None
     if words is None:
         return abstain(KIND)
@@ -111,65 +76,6 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     return conclude(KIND, run.flags) if run.readable else abstain(KIND)
 
 
-def _fold(word: str) -> str:
-    return word.replace("’", "'").strip(".,;").lower()
-
-
-def _plain(word: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", word)
-
-
-def misplaced(before: str, after: str) -> bool:
-    """True when `before` must come after `after`, with and without the punctuation inside words."""
-    return before > after and _plain(before) > _plain(after)
-
-
-def _show(words: Sequence[str]) -> str:
-    return ", ".join(f'"{word[:40]}"' for word in words[:5]) + (" ..." if len(words) > 5 else "")
-
-
-def orderings(text: str, known: set[str]) -> Iterator[tuple[int, Ordering]]:
-    """Every list of the form `"a" < ["b" ? "c"]` in `text` with its offset; bare words count where nothing is quoted."""
-    quoted = '"' in text or "“" in text
-    start, groups, numbers, signs = 0, list[tuple[str, ...]](), list[int | None](), set[str]()
-    number: int | None = None
-    inside: list[str] | None = None
-    joins = False
-    for match in [*_TOKEN.finditer(text), None]:
-        kind = match.lastgroup if match else "other"
-        token = match.group(kind) if match and kind else ""
-        word = _fold(token) if kind == "quoted" or (kind == "bare" and not quoted and _fold(token) in known) else None
-        if word is not None:
-            start = match.start() if match and not groups and inside is None else start
-            if inside is not None:
-                inside.append(word)
-            elif joins:
-                groups[-1] = (*groups[-1], word)
-            else:
-                groups.append((word,))
-                numbers.append(number)
-                number = None
-            joins = False
-        elif kind == "number" and inside is None:
-            number = int(token)
-        elif token == "[" and inside is None:
-            inside = []
-            start = match.start() if match and not groups else start
-        elif token == "]" and inside is not None:
-            if inside:
-                groups.append(tuple(inside))
-                numbers.append(number)
-            inside, number = None, None
-        elif kind == "sign" and token in "?<=>":
-            signs.add(token)
-            joins = inside is None and token in "?=" and bool(groups)
-        elif not (inside is not None and kind == "number"):
-            if groups and (signs or any(len(group) > 1 for group in groups)):
-                yield start, Ordering(tuple(groups), tuple(numbers), frozenset(signs))
-            groups, numbers, signs = [], [], set()
-            number, inside, joins = None, None, False
-
-
 def _check_facts(index: int, text: str, run: _Run) -> None:
     """Letters and their numbers: `"coset": "o" (15)`."""
     named = _LETTER.findall(text)
@@ -178,9 +84,9 @@ def _check_facts(index: int, text: str, run: _Run) -> None:
     told: Counter[str] = Counter()
     for quoted, bare, letter, number in _FACT.findall(text):
         run.readable += 1
-        word, letter = _fold(quoted or bare), letter.lower()
+        word, letter = fold(quoted or bare), letter.lower()
         told[word] += 1
-        choices = {spelling[run.position] for spelling in (word, _plain(word)) if run.position < len(spelling)}
+        choices = {spelling[run.position] for spelling in (word, plain(word)) if run.position < len(spelling)}
         if not choices and letter.isalpha():
             run.flag(index, "wrong_letter", f'"{word}" has no {ORDINALS[run.position]} letter')
         elif choices and letter not in choices:
@@ -197,7 +103,7 @@ def _check_facts(index: int, text: str, run: _Run) -> None:
 
 
 def _check_kept(index: int, told: Counter[str], run: _Run) -> None:
-    """The words of a full list are those of the question, each as often. A word that was merely respelled is softly flagged once."""
+    """A full list has the words of the question, each as often. A respelled word is softly flagged, once."""
     wanted = Counter(run.words)
     told = Counter(run.respelled.get(word, word) for word in told.elements())
     missing, extra = sorted((wanted - told).keys()), sorted((told - wanted).keys())
@@ -210,10 +116,10 @@ def _check_kept(index: int, told: Counter[str], run: _Run) -> None:
             missing.remove(original)
             extra.remove(word)
     if missing:
-        run.flag(index, "word_lost", f"{_show(missing)} of the list {'is' if len(missing) == 1 else 'are'} missing")
+        run.flag(index, "word_lost", f"{show(missing)} of the list {'is' if len(missing) == 1 else 'are'} missing")
     if extra:
         reason = "listed too often" if set(extra) <= run.known else "not in the list"
-        run.flag(index, "word_added", f"{_show(extra)} {'is' if len(extra) == 1 else 'are'} {reason}")
+        run.flag(index, "word_added", f"{show(extra)} {'is' if len(extra) == 1 else 'are'} {reason}")
 
 
 def _check_subpart(index: int, text: str, run: _Run) -> None:
@@ -231,11 +137,11 @@ def _check_subpart(index: int, text: str, run: _Run) -> None:
     if not any(set(group) == set(run.subpart) for group in unsorted):
         strangers = [word for word in run.subpart if word not in run.known]
         if strangers:
-            run.flag(index, "word_added", f"{_show(strangers)} is not in the list")
+            run.flag(index, "word_added", f"{show(strangers)} is not in the list")
         else:
-            run.flag(index, "not_a_group", f"{_show(run.subpart)} is not a group that is still open")
+            run.flag(index, "not_a_group", f"{show(run.subpart)} is not a group that is still open")
     elif set(unsorted[0]) != set(run.subpart):
-        run.flag(index, "group_skipped", f"{_show(unsorted[0])} is left unsorted")
+        run.flag(index, "group_skipped", f"{show(unsorted[0])} is left unsorted")
 
 
 def _check_orderings(index: int, text: str, run: _Run) -> None:
@@ -269,9 +175,9 @@ def _check_partial(index: int, order: Ordering, run: _Run) -> None:
     assert run.subpart is not None
     told, wanted = Counter(order.words), Counter(run.subpart)
     if told - wanted:
-        run.flag(index, "word_added", f"{_show(sorted((told - wanted).keys()))} is not in this group")
+        run.flag(index, "word_added", f"{show(sorted((told - wanted).keys()))} is not in this group")
     if wanted - told:
-        run.flag(index, "word_lost", f"{_show(sorted((wanted - told).keys()))} of this group is missing")
+        run.flag(index, "word_lost", f"{show(sorted((wanted - told).keys()))} of this group is missing")
     _check_sequence(index, order, run)
     _check_numbers(index, order, run.position, run)
     run.sorted_subpart = order
@@ -290,13 +196,13 @@ def _check_numbers(index: int, order: Ordering, position: int, run: _Run) -> Non
         if number is None:
             continue
         for word in group:
-            letters = {spelling[position] for spelling in (word, _plain(word)) if position < len(spelling)}
+            letters = {spelling[position] for spelling in (word, plain(word)) if position < len(spelling)}
             if letters and all(letter.isalpha() and ord(letter) - 96 != number for letter in letters):
                 right = word[position] if position < len(word) else min(letters)
                 message = (
                     f'the {ORDINALS[position]} letter of "{word}" is "{right}" ({ord(right) - 96}), not number {number}'
                 )
-                shared = {_plain(other)[position : position + 1] for other in group}
+                shared = {plain(other)[position : position + 1] for other in group}
                 run.flag(index, "wrong_letter_number", message, 1.0 if len(shared) > 1 else 0.5)
                 return
 
@@ -305,7 +211,7 @@ def _check_sequence(index: int, order: Ordering, run: _Run) -> None:
     """No word of a group belongs after a word of the next; open groups hold words whose order is open."""
     if ">" in order.signs:
         return
-    for group, following in zip(order.groups, order.groups[1:], strict=False):
+    for group, following in pairwise(order.groups):
         before, after = max(group), min(following)
         if misplaced(before, after):
             run.flag(index, "wrong_order", f'"{after}" comes before "{before}"')
@@ -318,11 +224,11 @@ def _check_progress(index: int, order: Ordering, run: _Run) -> None:
     if found is not None and run.subpart is not None and len(found.groups) > 1:
         still = next((group for group in order.open_groups if set(group) >= set(run.subpart)), None)
         if still is not None:
-            run.flag(index, "result_not_used", f"{_show(still)} is still open here, though it was just sorted")
+            run.flag(index, "result_not_used", f"{show(still)} is still open here, though it was just sorted")
     place = {word: number for number, group in enumerate(order.groups) for word in group}
     for group in run.current.open_groups if run.current else ():
         if len({place.get(word) for word in group}) > 1:
-            run.flag(index, "order_not_shown", f"{_show(group)} are put into an order that was not worked out")
+            run.flag(index, "order_not_shown", f"{show(group)} are put into an order that was not worked out")
             break
     run.subpart = run.sorted_subpart = None
 
@@ -332,16 +238,16 @@ def _check_answer(index: int, text: str, run: _Run) -> None:
         return
     unsorted = run.current.open_groups if run.current else []
     stated = _ANSWER.search(text)
-    listed = [_fold(word) for word in re.split(r"[\s,<]+", stated.group(1)) if word] if stated else []
+    listed = [fold(word) for word in re.split(r"[\s,<]+", stated.group(1)) if word] if stated else []
     listed = [word.strip("\"“”'") if word not in run.known else word for word in listed]
     if len(set(listed) & run.known) * 2 < len(run.known):
         listed = []
     if listed:
         run.readable += 1
         _check_kept(index, Counter(listed), run)
-        for before, after in zip(listed, listed[1:], strict=False):
+        for before, after in pairwise(listed):
             if misplaced(before, after):
                 run.flag(index, "wrong_order", f'"{after}" comes before "{before}"')
                 break
     if unsorted:
-        run.flag(index, "group_skipped", f"{_show(unsorted[0])} is left unsorted")
+        run.flag(index, "group_skipped", f"{show(unsorted[0])} is left unsorted")
