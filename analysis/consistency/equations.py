@@ -11,30 +11,29 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from analysis.consistency.numbers import SCALES, Token, tokenize
 
 MARK = re.compile(r"<<([^<>]{1,400})>>")
+_AMBIGUOUS = re.compile(r"[x*]\s?10\s?-\s?\d|^-\s?\d+/\d+$")
+"""A power of ten that lost its sign ("1.2 x 10-5"), or a label ("for m = -1/2 = ...")."""
 _MAX_DEPTH = 12
 _MAX_TOKENS = 120
 _MAX_EQUATIONS = 400
 _JOINING = {"is", "equals", "equal", "gives", "makes", "are"}
 _FUNCTIONS = set(
-    "sin cos tan sec csc cot log ln exp lim mod sqrt root square cube cubed squared gcd lcm max min det floor".split()
+    ["sin", "cos", "tan", "sec", "csc", "cot", "log", "ln", "exp", "lim", "mod", "sqrt", "root", "square", "cube", "cubed", "squared", "gcd", "lcm", "max", "min", "det", "floor"]
 )
 _CONJUNCTIONS = {"because", "since", "and", "so", "then", "when", "if", "but", "as", "or", "that", "which"}
 _APPROXIMATE = re.compile(r"≈|~|\b(?:about|approx|around|round|nearly|almost|roughly|nearest|estimat)", re.I)
 _SINGLE_UNITS = {"m", "g", "h", "s", "l", "L", "a"}
 _CONVERTED = set(
-    "hour hours minute minutes second seconds day days week weeks month months year years hr hrs min mins sec secs feet foot inch"
-    " inches ft in yard yards mile miles km m cm mm meter meters kilometer kilometers g kg gram grams kilogram kilograms pound"
-    " pounds lb lbs ounce ounces oz ton tons cent cents dollar dollars dime dimes nickel nickels penny pennies quarter quarters"
-    " gallon gallons quart quarts pint pints cup cups liter liters ml dozen dozens pair pairs half halves percent".split()
+    ["hour", "hours", "minute", "minutes", "second", "seconds", "day", "days", "week", "weeks", "month", "months", "year", "years", "hr", "hrs", "min", "mins", "sec", "secs", "feet", "foot", "inch", "inches", "ft", "in", "yard", "yards", "mile", "miles", "km", "m", "cm", "mm", "meter", "meters", "kilometer", "kilometers", "g", "kg", "gram", "grams", "kilogram", "kilograms", "pound", "pounds", "lb", "lbs", "ounce", "ounces", "oz", "ton", "tons", "cent", "cents", "dollar", "dollars", "dime", "dimes", "nickel", "nickels", "penny", "pennies", "quarter", "quarters", "gallon", "gallons", "quart", "quarts", "pint", "pints", "cup", "cups", "liter", "liters", "ml", "dozen", "dozens", "pair", "pairs", "half", "halves", "percent"]
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(NamedTuple):
     """One number of an expression."""
 
     value: float
@@ -42,8 +41,7 @@ class Operand:
     percent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Equation:
+class Equation(NamedTuple):
     """`expression = result`, both of numbers."""
 
     text: str
@@ -56,6 +54,8 @@ class Equation:
     result: float
     """What the text says it comes to."""
     result_text: str
+    computed_result: bool
+    """The right side is an expression itself: "27 / 3 = 3 * 3"."""
     percent_result: bool
     checkable: bool
     approximate: bool
@@ -176,6 +176,8 @@ class _Parser:
         if self.kind(stop) == "op" and self.tokens[stop].text == "/" and self.kind(stop + 1) == "word":
             words.append(self.tokens[stop + 1].text.lower())  # "$2 per hour" written as "2 dollars/hour"
             stop += 2
+        if self.kind(stop) == "op" and self.tokens[stop].text in ("^", "**"):
+            return
         if self.kind(stop) in ("op", "equal", "close") or (
             self.kind(stop) == "word" and self.tokens[stop].text in ("x", "X")
         ):
@@ -267,17 +269,20 @@ def _kind(tokens: Sequence[Token], index: int) -> str:
 
 def _equation(text: str, tokens: Sequence[Token], left: _Expression, right: _Expression, approximate: bool) -> Equation:
     units = left.units | right.units
+    written = text[tokens[left.start].start : tokens[left.stop - 1].end].strip()
     return Equation(
-        text=text[tokens[left.start].start : tokens[left.stop - 1].end].strip(),
+        text=written,
         operands=tuple(left.operands),
         operators="".join(left.operators),
         value=left.value,
         result=right.value if right.value is not None else 0.0,
         result_text=text[tokens[right.start].start : tokens[right.stop - 1].end].strip(),
+        computed_result=bool(right.operators),
         percent_result=bool(right.operands and right.operands[-1].percent),
         checkable=_opens(tokens, min(left.start, right.start))
         and _closes(tokens, max(left.stop, right.stop))
-        and len(units) < 2,
+        and len(units) < 2
+        and not _AMBIGUOUS.search(written),
         approximate=approximate,
         start=tokens[left.start].start,
     )

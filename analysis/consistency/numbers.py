@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_CHARS = 20_000
 """Text of one step or question beyond this is not read."""
 
 _TOKEN = re.compile(
-    r"(?P<number>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|(?<![\d.])\.\d+)"
+    r"(?P<date>\d{1,4}/\d{1,2}/\d{2,4}(?![\d/])|\d{1,2}:\d{2}(?!\d))"
+    r"|(?P<number>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|(?<![\d.])\.\d+)"
     r"|(?P<word>[^\W\d_]+(?:'[a-z]{1,3})?)"
     r"|(?P<op>\*\*|[-+*/^])"
     r"|(?P<equal>≈|~=|={1,2})"
@@ -35,6 +36,7 @@ _LATEX = (
     (re.compile(r"\\(?:left|right|big|Big)(?![a-zA-Z])|\\[,;!()\[\]]|\\quad"), " "),
     (re.compile(r"\\([%$])"), r"\1"),
 )
+_THOUSANDS = re.compile(r"(?<=\d) (?=000\b)")
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "—": " , ", "×": "*", "✕": "*", "·": "*", "⋅": "*", "÷": "/", "∕": "/", "⁄": "/", "’": "'"}
 )
@@ -87,12 +89,11 @@ MULTIPLES |= {
 MULTIPLES |= {"score": 20.0, "once": 1.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One token; `value` is set for numbers and number words only."""
 
     kind: str
-    """number, huge, word, op, equal, open, close, currency, percent, end, other."""
+    """number, date (or time of day), huge, word, op, equal, open, close, currency, percent, end, other."""
     text: str
     start: int
     end: int
@@ -108,7 +109,7 @@ def plain(text: str) -> str:
     if "\\" in text:
         for pattern, replacement in _LATEX:
             text = pattern.sub(replacement, text)
-    return text
+    return _THOUSANDS.sub("", text) if " 000" in text else text
 
 
 def _plain_character(character: str) -> str:
@@ -128,7 +129,9 @@ def tokenize(text: str) -> list[Token]:
         kind = match.lastgroup or "other"
         word = match.group()
         value = None
-        if kind == "number":
+        if kind == "number" and match.start() and text[match.start() - 1].isalpha():
+            kind = "other"  # "t0", "H2O": part of a name
+        elif kind == "number":
             value = float(word.replace(",", ""))
             if not math.isfinite(value) or value > 1e30:
                 kind, value = "huge", None

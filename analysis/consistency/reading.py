@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from analysis.consistency.equations import MARK, Equation, read_equations
 from analysis.consistency.numbers import FRACTIONS, MULTIPLES, SCALES, Token, plain, tokenize
@@ -23,8 +25,7 @@ _ANSWER = re.compile(
 _NUMBER = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
+class Mention(NamedTuple):
     """A number in a text."""
 
     value: float
@@ -80,7 +81,7 @@ def read(
     for text in steps[:MAX_STEPS]:
         read_steps.append(_read_step(text if left > 0 else ""))
         left -= len(text)
-    reading = Reading(_read_step(question), read_steps, _number(answer) if answer else None)
+    reading = Reading(_read_question(question), read_steps, _number(answer) if answer else None)
     if reading.answer is None and answer is None:
         reading.answer = stated_answer(reading.steps)
     if choices:
@@ -109,6 +110,12 @@ def _number(text: str) -> float | None:
         behind = tokens[numbers[0] - 2]
     negative = behind is not None and behind.text == "-"
     return -value if negative and value is not None else value
+
+
+@lru_cache(maxsize=2048)
+def _read_question(text: str) -> Step:
+    """A question is read once for all its rationales; nothing changes a Step after it was read."""
+    return _read_step(text)
 
 
 def _read_step(raw: str) -> Step:

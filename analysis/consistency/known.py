@@ -1,0 +1,113 @@
+"""Which numbers a step may use without deriving them: what was said before, its usual rewritings, and common constants."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import lru_cache
+
+CONSTANTS = frozenset(
+    [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        10,
+        12,
+        16,
+        20,
+        24,
+        28,
+        29,
+        30,
+        31,
+        36,
+        48,
+        50,
+        52,
+        60,
+        90,
+        100,
+        144,
+        180,
+        200,
+        360,
+        365,
+        366,
+        500,
+    ]
+    + [
+        1000,
+        1024,
+        1440,
+        1760,
+        2000,
+        3600,
+        5280,
+        10_000,
+        86_400,
+        100_000,
+        1_000_000,
+        0.01,
+        0.05,
+        0.1,
+        0.2,
+        0.25,
+        0.5,
+        0.75,
+        1.5,
+    ]
+    + [3.14, 3.1416, 3.14159, 9.8, 9.81, 273.15, 273, 22.4, 8.314, 6.022, 2.718]
+)
+"""Numbers that need no source: small counts, parts of units of time, length and money, percentages, pi and a few of physics."""
+
+
+@lru_cache(maxsize=65_536)
+def key(value: float) -> str:
+    """Numbers that agree in four digits share a key, so a rounded copy is recognised."""
+    return f"{abs(value):.4g}"
+
+
+def forms(value: float) -> list[float]:
+    """A number and what it turns into without being worked out: percent, complement, reciprocal, roundings."""
+    found = [value, value * 100, value / 100]
+    if 0 < value < 1:
+        found += [1 - value, 1 + value, 100 - 100 * value, 100 + 100 * value, 1 / value]
+    elif 0 < value <= 100:
+        found += [100 - value, 100 + value, 1 - value / 100, 1 + value / 100, 1 / value]
+    elif value:
+        found.append(1 / value)
+    if value != int(value):
+        found += [round(value), round(value, 1), round(value, 2), math.floor(value), math.ceil(value)]
+    return found
+
+
+@lru_cache(maxsize=16_384)
+def form_keys(value: float) -> frozenset[str]:
+    """Keys of a number's forms."""
+    return frozenset(map(key, forms(value)))
+
+
+class Known:
+    """A growing set of numbers with tolerant membership in constant time."""
+
+    def __init__(self, values: Iterable[float] = ()):
+        self._keys: set[str] = set()
+        for value in values:
+            self.add(value)
+
+    def add(self, value: float) -> None:
+        """Remember a number and its forms."""
+        self._keys |= form_keys(value)
+
+    def add_plain(self, value: float) -> None:
+        """Remember a number without its forms."""
+        self._keys.add(key(value))
+
+    def __contains__(self, value: float) -> bool:
+        return key(value) in self._keys

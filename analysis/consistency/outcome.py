@@ -1,0 +1,92 @@
+"""Checks of what a rationale ends in, and of what it says twice."""
+
+from __future__ import annotations
+
+import re
+
+from analysis.consistency.arithmetic import shorten
+from analysis.consistency.base import Flag
+from analysis.consistency.numbers import same, show
+from analysis.consistency.reading import Reading, Step
+
+_PEOPLE_AND_THINGS = set(
+    ["people", "person", "student", "child", "children", "kid", "boy", "girl", "man", "men", "woman", "women", "friend", "guest", "teacher", "worker", "player", "passenger", "customer", "patient", "soldier", "dog", "cat", "bird", "chicken", "cow", "horse", "rabbit", "sheep", "lion", "monkey", "elephant", "car", "bus", "bike", "boat", "plane"]
+)
+_TIMES = ("second", "minute", "hour", "day", "week", "month", "year")
+_ASKED = re.compile(r"\bhow many (?:more |fewer |total |full |whole )?([a-z]+)", re.I)
+_SIGNED = re.compile(
+    r"temperature|degree|negative|below|debt|owe|loss|lose|lost|elevation|coordinate|slope|deficit|profit|[xyz]\b|equation|charge",
+    re.I,
+)
+
+
+def step_repeated(reading: Reading) -> list[Flag]:
+    """A step whose text, apart from case, spacing and numbering, is that of an earlier one."""
+    flags: list[Flag] = []
+    seen: set[str] = set()
+    for index, step in enumerate(reading.steps):
+        text = re.sub(r"^\s*(?:step\s*\d+\s*[:.)]|#?\d+[.)])\s*", "", step.text.lower())
+        text = " ".join(text.split())
+        if len(text) >= 12 and text in seen:
+            flags.append(Flag(index, "step_repeated", f"says again: “{shorten(step.text, 70)}”", 0.4))
+        seen.add(text)
+    return flags
+
+
+def answer_differs(reading: Reading) -> list[Flag]:
+    """The final answer is not the value that the last equation comes to; flagged on the last step."""
+    last, answer = reading.last_result, reading.answer
+    if last is None or answer is None or reading.choices:
+        return []
+    readings = (last, last * 100, last / 100, round(last), round(last, 1), round(last, 2), int(last), int(last) + 1)
+    if any(same(answer, value, 0.01) for value in readings):
+        return []
+    earlier = any(same(equation.result, answer, 1e-3) for step in reading.steps for equation in step.equations)
+    message = f"the last value worked out is {show(last)}, the answer given is {show(answer)}"
+    return [Flag(len(reading.steps) - 1, "answer_differs", message, 0.3 if earlier else 0.7)]
+
+
+def count_not_whole(reading: Reading) -> list[Flag]:
+    """A fraction of something that comes whole ("2.5 people"), or less than nothing of something that cannot be owed."""
+    flags: list[Flag] = []
+    signed = bool(_SIGNED.search(reading.question.text))
+    for index, step in enumerate(reading.steps):
+        averaged = "average" in step.words or "mean" in step.words or "per" in step.words or "each" in step.words
+        for mention in step.mentions:
+            if mention.noun in _PEOPLE_AND_THINGS and not mention.word and not mention.percent and not averaged:
+                if mention.value != int(mention.value) and "/" not in step.text[mention.start : mention.start + 12]:
+                    message = f"{mention.text} {mention.noun}: a count should be a whole number"
+                    flags.append(Flag(index, "count_not_whole", message, 0.4))
+        if not signed and not reading.choices and all(mention.value >= 0 for mention in reading.question.mentions):
+            flags += _negative(index, step)
+    return flags[:200]
+
+
+def _negative(index: int, step: Step) -> list[Flag]:
+    below = [
+        e
+        for e in step.equations
+        if e.checkable and e.result < 0 and e.value is not None and e.value < 0 and not e.text.startswith(("-", "("))
+    ]
+    return [
+        Flag(index, "count_negative", f"{shorten(e.text, 60)} = {show(e.result)} is below zero", 0.5) for e in below[:1]
+    ]
+
+
+def unit_differs(reading: Reading) -> list[Flag]:
+    """The question asks for one unit of time and the last step that works something out ends in another."""
+    asked = _ASKED.findall(reading.question.text)
+    wanted = asked[-1].lower().rstrip("s") if asked else ""
+    if wanted not in _TIMES:
+        return []
+    for index in range(len(reading.steps) - 1, -1, -1):
+        step = reading.steps[index]
+        if not step.equations:
+            continue
+        result = step.equations[-1].result
+        units = {m.noun for m in step.mentions if same(m.value, result, 1e-3) and m.noun in _TIMES}
+        if units and wanted not in units and wanted not in {word.rstrip("s") for word in step.words}:
+            message = f"the question asks for {wanted}s, this ends in {show(result)} {sorted(units)[0]}s"
+            return [Flag(index, "unit_differs", message, 0.5)]
+        return []
+    return []

@@ -1,0 +1,133 @@
+"""The learned detector: fitted by `benchmarks/fit_detector.py`, shipped as JSON, evaluated with numpy alone."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+def pack(array: np.ndarray) -> dict[str, Any]:
+    """An array as JSON: type, shape and compressed bytes in base 64."""
+    array = np.ascontiguousarray(array)
+    data = base64.b64encode(zlib.compress(array.tobytes(), 9)).decode("ascii")
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "data": data}
+
+
+def unpack(content: dict[str, Any]) -> np.ndarray:
+    """The array of `pack`. Raises ValueError for a type that is not a plain number."""
+    dtype = np.dtype(content["dtype"])
+    if dtype.kind not in "iuf":
+        raise ValueError(f"expected an array of numbers, found {content['dtype']!r}")
+    flat = np.frombuffer(zlib.decompress(base64.b64decode(content["data"])), dtype=dtype)
+    return flat.reshape(content["shape"])
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """A linear model over hashed features; scores are log-odds."""
+
+    weights: np.ndarray
+    intercept: float
+
+    def score(self, indices: np.ndarray, values: np.ndarray) -> float:
+        """Score of one hashed vector."""
+        return float(self.weights[indices] @ values) + self.intercept
+
+    def score_sparse(self, matrix: Any) -> np.ndarray:
+        """Scores of the rows of a sparse matrix."""
+        return np.asarray(matrix @ self.weights).ravel() + self.intercept
+
+    def to_json(self) -> dict[str, Any]:
+        return {"weights": pack(self.weights.astype(np.float16)), "intercept": self.intercept}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Hashed:
+        return cls(unpack(content["weights"]).astype(np.float64), float(content["intercept"]))
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """Boosted trees in flat arrays; scores are log-odds (the sum of the leaves, plus a constant)."""
+
+    feature: np.ndarray
+    """Feature index of each node; -1 for a leaf."""
+    threshold: np.ndarray
+    """Go left where the feature is at most this."""
+    left: np.ndarray
+    right: np.ndarray
+    value: np.ndarray
+    """Contribution of a leaf."""
+    roots: np.ndarray
+    """Node at which each tree starts."""
+    constant: float
+
+    def score(self, dense: np.ndarray) -> np.ndarray:
+        """Scores [rows] of dense features [rows, features]."""
+        dense = dense.astype(np.float32)
+        total = np.full(len(dense), self.constant)
+        rows = np.arange(len(dense))
+        for root in self.roots:
+            node = np.full(len(dense), root)
+            while True:
+                feature = self.feature[node]
+                inner = feature >= 0
+                if not inner.any():
+                    break
+                goes_left = dense[rows, np.maximum(feature, 0)] <= self.threshold[node]
+                node = np.where(inner, np.where(goes_left, self.left[node], self.right[node]), node)
+            total += self.value[node]
+        return total
+
+    @classmethod
+    def from_sklearn(cls, model: Any) -> Boosted:
+        """The trees of a fitted binary HistGradientBoostingClassifier."""
+        parts = [predictor[0].nodes for predictor in model._predictors]
+        offsets = np.cumsum([0, *(len(nodes) for nodes in parts)])[:-1]
+        nodes = np.concatenate(parts)
+        shift = np.repeat(offsets, [len(part) for part in parts])
+        leaf = nodes["is_leaf"].astype(bool)
+        return cls(
+            feature=np.where(leaf, -1, nodes["feature_idx"].astype(np.int16)).astype(np.int16),
+            threshold=np.where(leaf, 0, nodes["num_threshold"]).astype(np.float32),
+            left=np.where(leaf, 0, nodes["left"] + shift).astype(np.int32),
+            right=np.where(leaf, 0, nodes["right"] + shift).astype(np.int32),
+            value=np.where(leaf, nodes["value"], 0).astype(np.float32),
+            roots=offsets.astype(np.int32),
+            constant=float(np.ravel(model._baseline_prediction)[0]),
+        )
+
+    @classmethod
+    def average(cls, parts: Sequence[Boosted]) -> Boosted:
+        """One model whose score is the mean of the parts' scores."""
+        offsets = np.cumsum([0, *(len(part.feature) for part in parts)])[:-1]
+        return cls(
+            feature=np.concatenate([part.feature for part in parts]),
+            threshold=np.concatenate([part.threshold for part in parts]),
+            left=np.concatenate([part.left + shift for part, shift in zip(parts, offsets, strict=True)]).astype(
+                np.int32
+            ),
+            right=np.concatenate([part.right + shift for part, shift in zip(parts, offsets, strict=True)]).astype(
+                np.int32
+            ),
+            value=np.concatenate([part.value / len(parts) for part in parts]),
+            roots=np.concatenate([part.roots + shift for part, shift in zip(parts, offsets, strict=True)]).astype(
+                np.int32
+            ),
+            constant=float(np.mean([part.constant for part in parts])),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        arrays = {
+            name: pack(getattr(self, name)) for name in ("feature", "threshold", "left", "right", "value", "roots")
+        }
+        return arrays | {"constant": self.constant}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Boosted:
+        names = ("feature", "threshold", "left", "right", "value", "roots")
+        return cls(*(unpack(content[name]) for name in names), float(content["constant"]))
