@@ -14,8 +14,10 @@ __all__ = ["Completion", "Decoding", "Sampler", "SamplerError", "choose_backend"
 
 
 def choose_backend(settings: SamplingSettings, model_dir: Path) -> tuple[str, str]:
-    """The sampler to use, "vllm" or "transformers", and the reason in words."""
-    return "transformers", "the only one that stands"
+    """The sampler to use, "vllm" or "transformers", and the reason in words. Raises SamplerError: see backends."""
+    from star.sampling import backends
+
+    return backends.choose_backend(settings, model_dir)
 
 
 def open_sampler(
@@ -26,10 +28,24 @@ def open_sampler(
     trust_remote_code: bool = False,
     max_context: int | None = None,
 ) -> Sampler:
-    """A sampler with `model_dir` loaded. `max_context` bounds prompt and completion together, in tokens."""
+    """A sampler with `model_dir` loaded. `max_context` bounds prompt and completion together, in tokens.
+
+    Raises SamplerError when the directory is broken or the sampler cannot be started.
+    """
     from star.sampling import model_files
 
     model_files.check_model_dir(model_dir)
+    name, _ = choose_backend(settings, model_dir)
+    if name == "vllm":
+        from star.sampling.vllm_sampler import VllmSampler
+
+        return VllmSampler(
+            model_dir,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            max_context=max_context,
+            gpu_memory=settings.gpu_memory,
+        )
     from star.sampling.transformers_sampler import TransformersSampler
 
     return TransformersSampler(

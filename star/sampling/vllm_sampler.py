@@ -25,7 +25,7 @@ TOLERANCE = {"float32": 2e-3, "float16": 0.05, "bfloat16": 0.15}
 """Largest difference of a token's log-probability, in nats, between vLLM and transformers on the same weights."""
 PROBE_TOKENS = 8
 MIN_TEMPERATURE = 0.01
-"""vLLM divides logits by the temperature in the model's precision; it raises lower ones to this itself, with a warning."""
+"""vLLM itself raises lower temperatures to this, with a warning each time."""
 
 
 class VllmSampler:

