@@ -38,7 +38,7 @@ _QUANTITY = re.compile(
 
 
 def detect_kind(question: str, steps: Sequence[str], choices: Mapping[str, str] | None = None) -> str:
-    """One of `KINDS`; `choices` are those of the question. Only the start of the texts is looked at: the cost is bounded."""
+    """One of `KINDS`; `choices` are those of the question. Only the start of the texts is looked at."""
     head = question[:20_000]
     start = "\n".join(step[:1_000] for step in steps[:5])
     if addition.looks_like_scratchpad(steps) and addition.parse_question(head):

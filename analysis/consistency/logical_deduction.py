@@ -58,7 +58,7 @@ class _Run:
 
 def parse_question(question: str) -> _Run | None:
     """Objects and clues; None for another kind of text, an unreadable clue, or clues that contradict each other."""
-    body = re.split(r"\n\s*(?:Q:|Options:|Question:)", question[:20_000], maxsplit=1)[0]
+    body = re.split(r"\n[ \t]{0,20}(?:Q:|Options:|Question:)", question[:20_000], maxsplit=1)[0]
     listed = _LIST.search(body)
     if listed is None:
         return None

@@ -66,6 +66,8 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     letters = _letters(steps)
     equations = 0
     for index, text in enumerate(step[:MAX_STEP_CHARS] for step in steps):
+        if not any(character.isdigit() for character in text):
+            continue
         found = chains(text, letters)
         equations += sum(len(chain) > 1 for chain in found)
         if _PLAN.search(text) and not re.search(r"\bcalculate\b|\bfinal equation\b", text, re.I):
@@ -116,7 +118,8 @@ def _check_chain(index: int, text: str, chain: list[list[Token]], state: _State)
         value = evaluate(chain[0], state.names)
         expected = state.definitions.get(name)
         if value is not None and expected is not None and value != expected and len(chain[0]) > 1:
-            message = f"{name} stands for {plain(expected)}, but is worked out from {spelled(chain[0], text)} = {plain(value)}"
+            worked = f"{spelled(chain[0], text)} = {plain(value)}"
+            message = f"{name} stands for {plain(expected)}, but is worked out from {worked}"
             state.flag(index, "copied_wrong", message)
     _check_equal(index, text, chain, state)
     last = evaluate(chain[-1], state.names)

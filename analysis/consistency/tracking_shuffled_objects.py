@@ -24,13 +24,13 @@ _HOLDS = (
     r"|has|have|had|gets|got|holds|plays|receives|buys|owns|ends\s+up\s+with|is\s+left\s+with|with"
 )
 _START = re.compile(
-    rf"\b([A-Z][\w'-]*)\s+(?:{_HOLDS})\s+(?:an?\s+|the\s+)?([^,.;\n]{{1,80}}?)(?=,|\.|;|\n|\s+and\s+[A-Z]|$)"
+    rf"\b([A-Z][\w'-]{0, 40})\s+(?:{_HOLDS})\s+(?:an?\s+|the\s+)?([^,.;\n]{{1,80}}?)(?=,|\.|;|\n|\s+and\s+[A-Z]|$)"
 )
 _SWAP = re.compile(
-    rf"\b([A-Z][\w'-]*)\s+(?:and|&|with)\s+([A-Z][\w'-]*)\s+(?:\w+\s+){{0,3}}?{_VERB}"
-    rf"|\b([A-Z][\w'-]*)\s+{_VERB}\w*\s+(?:\w+\s+){{0,4}}?with\s+([A-Z][\w'-]*)"
+    rf"\b([A-Z][\w'-]{0, 40})\s+(?:and|&|with)\s+([A-Z][\w'-]{0, 40})\s+(?:\w+\s+){{0,3}}?{_VERB}"
+    rf"|\b([A-Z][\w'-]{0, 40})\s+{_VERB}\w*\s+(?:\w+\s+){{0,4}}?with\s+([A-Z][\w'-]{0, 40})"
 )
-_ASKED = re.compile(rf"\bat\s+the\s+end\b[^,.]{{0,60}},\s*([A-Z][\w'-]*)\s+(?:{_HOLDS})", re.I)
+_ASKED = re.compile(rf"\bat\s+the\s+end\b[^,.]{{0,60}},\s*([A-Z][\w'-]{0, 40})\s+(?:{_HOLDS})", re.I)
 _ANSWER = re.compile(r"\banswer\s*(?:is|:)\s*\(?([A-Za-z])\)?(?![A-Za-z])")
 _CLOSING = re.compile(r"\b(?:at|in) the end\b|\banswer\b|\bfinally,? (?:we|[A-Z]\w+ (?:has|is))", re.I)
 _STOPWORDS = frozenset(
@@ -63,7 +63,7 @@ class _Run:
 
 def parse_question(question: str) -> Game | None:
     """Read a question of this kind; None when it is of another."""
-    body = re.split(r"\n\s*Options:", question[:MAX_STEP_CHARS], maxsplit=1)[0]
+    body = re.split(r"\n[ \t]{0,20}Options:", question[:MAX_STEP_CHARS], maxsplit=1)[0]
     first = _SWAP.search(body)
     if first is None:
         return None

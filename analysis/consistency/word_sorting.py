@@ -36,7 +36,7 @@ ORDINALS = (
 )
 
 _FACT = re.compile(
-    r"(?:[\"“]([^\"“”]{1,60})[\"”]|([A-Za-z][\w'’&.-]*))\s*:\s*[\"“']?([A-Za-z'’&.-])[\"”']?\s*\((\d{1,3})\)"
+    r"(?:[\"“]([^\"“”]{1,60})[\"”]|\b([A-Za-z][\w'’&.-]{0,59}))\s{0,5}:\s*[\"“']?([A-Za-z'’&.-])[\"”']?\s*\((\d{1,3})\)"
 )
 _LETTER = re.compile(rf"\b({'|'.join(ORDINALS)})\s+letters?\b", re.I)
 _ANSWER = re.compile(r"\b(?:answer|sorted list|final (?:list|order))\s*(?:is|:)\s*:?\s*(.+)", re.I | re.S)
