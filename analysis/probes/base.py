@@ -52,6 +52,7 @@ PROBES: dict[str, str] = {
     "paraphrase": "control: the rationale rewritten with the same meaning, answer asked for at once",
     "paraphrase_regenerated": "control: step i rewritten with the same meaning, the rest regenerated",
     "paraphrase_question": "control: the question rewritten with the same meaning, the rationale kept",
+    "information_gain_shuffled": "control: the same from no rationale to another question's whole one",
     "option_shuffle": "control: options in another order, rationale relabelled; position 0: without the rationale",
     "resample": "control: the same prefix of i steps (0: the bare prompt), the rest regenerated",
     "resample_rationale": "control: the rationale replaced by another sample for the same question",
