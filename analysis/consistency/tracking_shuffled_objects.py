@@ -24,13 +24,13 @@ _HOLDS = (
     r"|has|have|had|gets|got|holds|plays|receives|buys|owns|ends\s+up\s+with|is\s+left\s+with|with"
 )
 _START = re.compile(
-    rf"\b([A-Z][\w'-]{0, 40})\s+(?:{_HOLDS})\s+(?:an?\s+|the\s+)?([^,.;\n]{{1,80}}?)(?=,|\.|;|\n|\s+and\s+[A-Z]|$)"
+    rf"\b([A-Z][\w'-]{{0,40}})\s+(?:{_HOLDS})\s+(?:an?\s+|the\s+)?([^,.;\n]{{1,80}}?)(?=,|\.|;|\n|\s+and\s+[A-Z]|$)"
 )
 _SWAP = re.compile(
-    rf"\b([A-Z][\w'-]{0, 40})\s+(?:and|&|with)\s+([A-Z][\w'-]{0, 40})\s+(?:\w+\s+){{0,3}}?{_VERB}"
-    rf"|\b([A-Z][\w'-]{0, 40})\s+{_VERB}\w*\s+(?:\w+\s+){{0,4}}?with\s+([A-Z][\w'-]{0, 40})"
+    rf"\b([A-Z][\w'-]{{0,40}})\s+(?:and|&|with)\s+([A-Z][\w'-]{{0,40}})\s+(?:\w+\s+){{0,3}}?{_VERB}"
+    rf"|\b([A-Z][\w'-]{{0,40}})\s+{_VERB}\w*\s+(?:\w+\s+){{0,4}}?with\s+([A-Z][\w'-]{{0,40}})"
 )
-_ASKED = re.compile(rf"\bat\s+the\s+end\b[^,.]{{0,60}},\s*([A-Z][\w'-]{0, 40})\s+(?:{_HOLDS})", re.I)
+_ASKED = re.compile(rf"\bat\s+the\s+end\b[^,.]{{0,60}},\s*([A-Z][\w'-]{{0,40}})\s+(?:{_HOLDS})", re.I)
 _ANSWER = re.compile(r"\banswer\s*(?:is|:)\s*\(?([A-Za-z])\)?(?![A-Za-z])")
 _CLOSING = re.compile(r"\b(?:at|in) the end\b|\banswer\b|\bfinally,? (?:we|[A-Z]\w+ (?:has|is))", re.I)
 _STOPWORDS = frozenset(
