@@ -8,12 +8,12 @@ apart by colour-blind people), mid-grey text and no background, so that a chart 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from star import runs
 from star.statistics import wilson
 
 if TYPE_CHECKING:
@@ -38,19 +38,8 @@ WIDTH, HEIGHT = 640, 260
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The finished rounds of `metrics.jsonl`, in order; a torn last line is left out. Empty without the file."""
-    path = run_dir / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    found = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("selection"), dict):
-            found.append(row)
-    return sorted(found, key=lambda row: row.get("round", 0))
+    """The finished rounds of `metrics.jsonl` that hold an evaluation, in order. Empty without the file."""
+    return [row for row in runs.read_metrics(run_dir) if isinstance(row.get("selection"), dict)]
 
 
 def rounds_frame(metrics: Iterable[Mapping[str, Any]], run: str = "") -> pd.DataFrame:
@@ -69,7 +58,7 @@ def rounds_frame(metrics: Iterable[Mapping[str, Any]], run: str = "") -> pd.Data
         share = selection.get("sound_of_correct")
         rows.append(_row(run, line, "all", n, correct, None if share is None else round(share * correct)))
         for name, part in (selection.get("slices") or {}).items():
-            sound = part.get("sound")
+            sound = part.get("sound") if share is not None else None  # without a check the count is a plain 0
             rows.append(_row(run, line, str(name), int(part.get("n") or 0), int(part.get("correct") or 0), sound))
     return pd.DataFrame(rows, columns=list(_row(run, {"round": 0}, "all", 0, 0, None)))
 

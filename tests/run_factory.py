@@ -195,6 +195,7 @@ class _Writer:
             "sound": sound if exact else None,
             "finish_reason": "length" if verdict == "truncated" else "stop",
             "tokens": 20 + 5 * len(steps),
+            "prompt_tokens": 300,
             "logprob": -0.1 * len(steps) - difficulty,
             "seed": self.plan.seed,
             "kept": None,
@@ -296,7 +297,7 @@ class _Writer:
         ]
         runs.write_parquet(self.dir / "test" / "evaluation.parquet", rows, runs.ATTEMPTS)
         greedy = [row for row in rows if row["sample"] == 0]
-        gate = {"chance": 0.0, "correct": 5, "n": self.plan.problems, "p": 0.0, "passed": True}
+        gate = {"chance": 0.0, "correct": 5, "n": self.plan.problems, "p_value": 0.0, "passed": True}
         result = {
             "chosen_round": rounds,
             "select_on": self.plan.select_on,

@@ -1,0 +1,292 @@
+"""Runs as one table, named as in the paper's tables.
+
+    python -m star.report runs/addition-1a2b3c runs/addition-4d5e6f --compare
+    python -m star.report runs/* --format markdown --slices
+
+Accuracy comes with its 95 % Wilson interval and n; rates, samples, tokens, seconds and FLOPs are of the whole run. Runs
+whose recipes differ only in the seed are also shown as one row: mean and standard deviation over seeds. `--compare`
+compares every two arms on the problems that both answered: paired bootstrap interval of the difference, exact McNemar
+test, p-values corrected by Holm's method. An unfinished run shows its last round on the selection split, and says so.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import statistics as plain
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from star.charts import slice_order
+from star.paired import Comparison, compare, groups, order
+from star.run_summary import RunSummary, summarise_run
+from star.runs import RunError
+from star.statistics import Interval
+
+Cells = dict[str, str]
+RIGHT_ALIGNED = 4
+"""Columns from this one on hold numbers."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What `python -m star.report` was asked for."""
+
+    runs: tuple[Path, ...]
+    """Run directories."""
+    format: Literal["table", "markdown", "csv", "json"] = "table"
+    """How to print."""
+    compare: bool = False
+    """Compare every two arms on the same problems (csv prints this table instead of the other)."""
+    slices: bool = False
+    """Accuracy by slice too (digits, steps, ...)."""
+
+
+def percent(share: float | None) -> str:
+    """0.725 -> "72.5"; "-" where it is not known."""
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.1f}"
+
+
+def amount(value: float | None) -> str:
+    """Large numbers, short: 12,345 as it is, 3.1e+15 beyond a million million."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value < 1e12 else f"{value:.1e}"
+
+
+def label(summary: RunSummary) -> str:
+    """The arm, and what a reader must not overlook about it."""
+    marks = []
+    if not summary.finished:
+        marks.append(f"UNFINISHED, round {summary.round}")
+    if summary.select_on == "test":
+        marks.append("CHOSEN ON TEST")
+    return summary.arm + (f" [{'; '.join(marks)}]" if marks else "")
+
+
+def cells(summary: RunSummary, *, slices: Sequence[str] = ()) -> Cells:
+    """One run's row."""
+    row = {
+        "method": label(summary),
+        "run": summary.path.name,
+        "parameters": amount(summary.parameters),
+        "split": summary.split,
+        "accuracy % [95 %]": summary.accuracy.percent(),
+        "n": f"{summary.accuracy.n:,}",
+        "no answer %": percent(summary.no_answer),
+        "truncated %": percent(summary.truncated),
+        "sound of right %": summary.sound_of_correct.percent(),
+        "train data used %": percent(summary.data_used),
+        "generated %": percent(summary.generated),
+        "rationalized %": percent(summary.rationalized),
+        "samples": amount(summary.samples),
+        "tokens": amount(summary.tokens),
+        "seconds": amount(summary.seconds),
+        "training FLOPs": _flops(summary.training_flops),
+        "sampling FLOPs": _flops(summary.sampling_flops),
+    }
+    row |= {f"pass@{k} %": share.percent() for k, share in summary.pass_at_k.items()}
+    row |= {f"maj@{k} %": share.percent() for k, share in summary.maj_at_k.items() if k > 1}
+    row |= {f"{name} %": summary.slices[name].percent() if name in summary.slices else "-" for name in slices}
+    return row
+
+
+def _flops(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}"
+
+
+def spread(runs: Sequence[RunSummary]) -> Cells | None:
+    """The row of several finished seeds of one recipe; None for fewer than two."""
+    done = [run for run in runs if run.finished]
+    if len(done) < 2:
+        return None
+    shares = [run.accuracy.value for run in done]
+    low, high = 100 * min(shares), 100 * max(shares)
+    text = f"{100 * plain.mean(shares):.1f} ± {100 * plain.stdev(shares):.1f} ({low:.1f} to {high:.1f})"
+    marks = " [CHOSEN ON TEST]" if any(run.select_on == "test" for run in done) else ""
+    return {
+        "method": f"{done[0].arm}: mean ± sd of {len(done)} seeds{marks}",
+        "run": "seeds " + ", ".join(str(run.seed) for run in done),
+        "parameters": amount(done[0].parameters),
+        "split": "test",
+        "accuracy % [95 %]": text,
+        "n": f"{done[0].accuracy.n:,}",
+        "no answer %": percent(_mean([run.no_answer for run in done])),
+        "truncated %": percent(_mean([run.truncated for run in done])),
+        "train data used %": percent(_mean([run.data_used for run in done])),
+        "seconds": amount(_mean([run.seconds for run in done])),
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return plain.mean(known) if known else None
+
+
+def table(summaries: Sequence[RunSummary], *, slices: bool = False) -> list[Cells]:
+    """Rows in the paper's order, seeds of one recipe together with a row of their mean below."""
+    names = slice_order(name for run in summaries for name in run.slices) if slices else []
+    rows = []
+    for runs in groups(summaries):
+        rows += [cells(run, slices=names) for run in runs]
+        below = spread(runs)
+        if below is not None:
+            rows.append(below)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return [{name: row.get(name, "-") for name in columns} for row in rows]
+
+
+def comparison_cells(found: Comparison) -> Cells:
+    """One comparison as a row."""
+    return {
+        "a": found.a,
+        "b": found.b,
+        "problems": f"{found.n:,}",
+        "b - a, points [95 %]": found.difference.percent(),
+        "only a right": "-" if found.only_a is None else f"{found.only_a:,}",
+        "only b right": "-" if found.only_b is None else f"{found.only_b:,}",
+        "McNemar p": p_text(found.p),
+        "p (Holm)": p_text(found.p_holm),
+    }
+
+
+def p_text(p: float) -> str:
+    """ "0.013", "<0.001", or "-" where there is no test."""
+    return "-" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def warnings(summaries: Sequence[RunSummary]) -> list[str]:
+    """Sentences that stand above the table."""
+    found = []
+    chosen = sorted(run.path.name for run in summaries if run.select_on == "test")
+    if chosen:
+        found.append(
+            f"WARNING: rounds of {', '.join(chosen)} were chosen on the test split (evaluation.select_on: test); "
+            "their test accuracy is too high and is not comparable."
+        )
+    unfinished = sorted(run.path.name for run in summaries if not run.finished)
+    if unfinished:
+        found.append(
+            f"Unfinished: {', '.join(unfinished)}. Their rows show the last finished round on the selection split; "
+            "`python -m star.train <run>/recipe.yaml` goes on."
+        )
+    return found
+
+
+def markdown(rows: Sequence[Cells]) -> str:
+    """A GitHub table."""
+    if not rows:
+        return ""
+    names = list(rows[0])
+    lines = [names, ["---:" if i >= RIGHT_ALIGNED else "---" for i in range(len(names))]]
+    lines += [[row[name].replace("|", "\\|") for name in names] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def as_csv(rows: Sequence[Cells]) -> str:
+    """Comma-separated, with a header."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().rstrip("\n")
+
+
+def as_json(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison]) -> str:
+    """Everything as numbers."""
+    runs = []
+    for run in sorted(summaries, key=order):
+        row = {name: getattr(run, name) for name in run.__dataclass_fields__ if name not in ("outcomes", "path")}
+        runs.append({"run": run.path.name, **row})
+    content = {"warnings": warnings(summaries), "runs": runs}
+    if comparisons:
+        content["comparisons"] = [vars(found) for found in comparisons]
+    return json.dumps(_plain(content), indent=2, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Interval):
+        return value.as_dict()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def print_table(rows: Sequence[Cells], title: str) -> None:
+    """A table in the terminal; one that is too wide is turned on its side, runs as columns."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    names = list(rows[0])
+    widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
+    sideways = sum(widths) + 3 * len(names) > console.width
+    out = Table(title=title, title_justify="left", show_lines=False)
+    if sideways:
+        out.add_column("")
+        for row in rows:
+            out.add_column(Text(row[names[0]]), justify="right", overflow="fold")
+        for name in names[1:]:
+            out.add_row(name, *(Text(row[name]) for row in rows))
+    else:
+        for index, name in enumerate(names):
+            out.add_column(name, justify="right" if index >= RIGHT_ALIGNED else "left")
+        for row in rows:
+            out.add_row(*(Text(row[name]) for name in names))
+    console.print(out)
+
+
+def render(arguments: Arguments, summaries: Sequence[RunSummary]) -> None:
+    """Print the report in the format that was asked for."""
+    rows = table(summaries, slices=arguments.slices)
+    comparisons = compare(summaries) if arguments.compare else []
+    if arguments.format == "json":
+        print(as_json(summaries, comparisons))
+        return
+    notes = warnings(summaries)
+    if arguments.compare and not comparisons:
+        notes.append("Nothing to compare: fewer than two finished arms answered the same test problems.")
+    if arguments.format == "csv":
+        for note in notes:
+            print(note, file=sys.stderr)
+        print(as_csv([comparison_cells(found) for found in comparisons] if arguments.compare else rows))
+        return
+    shown = [(rows, "Runs"), ([comparison_cells(found) for found in comparisons], "Paired comparison, same problems")]
+    for note in notes:
+        print(f"{note}\n")
+    for part, title in shown:
+        if part and arguments.format == "markdown":
+            print(f"{markdown(part)}\n")
+        elif part:
+            print_table(part, title)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """A folder that is no run or has no finished round is named and left out; exit status 1 when none is left."""
+    import tyro
+
+    positional = Annotated[Arguments, tyro.conf.PositionalRequiredArgs]
+    arguments = tyro.cli(positional, description=__doc__, args=argv)
+    summaries = []
+    for run in dict.fromkeys(arguments.runs):
+        try:
+            summaries.append(summarise_run(run))
+        except RunError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    if not summaries:
+        print("error: no run to report; for example: python -m star.report runs/*", file=sys.stderr)
+        return 1
+    render(arguments, summaries)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,244 @@
+"""What a run reached and what it cost, read from its directory: the row of a report, finished or not.
+
+The paper's tables name their rows after method, rationalization and whether rationales are used at all; `arm_name`
+gives a recipe the same name. FLOPs are estimates: 6 per parameter and trained token, 2 per parameter and sampled or
+read token (Kaplan et al. 2020, arXiv 2001.08361, section 2.1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from star import runs
+from star.statistics import EMPTY, Interval, bootstrap_mean, maj_at_k, pass_at_k, wilson
+
+ARMS = (
+    "few-shot direct",
+    "few-shot chain of thought",
+    "direct fine-tuning",
+    "STaR without rationalization",
+    "STaR",
+)
+"""Rows of the paper's tables, in their order; a soundness filter or another start is added behind a comma."""
+COLUMNS = ("problem_id", "slice", "sample", "answer", "verdict", "sound")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run. Shares are of `n` problems; what the run does not hold is None (or an empty interval)."""
+
+    path: Path
+    arm: str
+    group: str
+    """Equal for runs whose recipes differ in nothing but seed and name."""
+    seed: int | None
+    finished: bool
+    split: str
+    """test for a finished run; else selection, with the last round's figures."""
+    select_on: str
+    round: int | None
+    """The chosen round, or the last finished one."""
+    accuracy: Interval
+    no_answer: float | None
+    truncated: float | None
+    sound_of_correct: Interval
+    data_used: float | None
+    """Share of the training pool that the chosen round was trained on."""
+    generated: float | None
+    rationalized: float | None
+    samples: int | None
+    tokens: int | None
+    """Sampled ones, over all rounds and the test."""
+    seconds: float | None
+    sampling_flops: float | None
+    training_flops: float | None
+    parameters: int | None
+    slices: Mapping[str, Interval] = field(default_factory=dict)
+    pass_at_k: Mapping[int, Interval] = field(default_factory=dict)
+    maj_at_k: Mapping[int, Interval] = field(default_factory=dict)
+    outcomes: Mapping[str, bool] = field(default_factory=dict)
+    """problem_id -> right, of the greedy answers on `split`."""
+
+
+def arm_name(recipe: Mapping[str, Any]) -> str:
+    """The row of the paper's tables that a resolved recipe belongs to, with what differs from the paper behind it."""
+    loop, curation = recipe.get("loop") or {}, recipe.get("curation") or {}
+    method = loop.get("method", "star")
+    if method == "few_shot":
+        return ARMS[0] if (recipe.get("prompting") or {}).get("answer_only") else ARMS[1]
+    if method == "direct":
+        return ARMS[2]
+    name = ARMS[4] if loop.get("rationalize", True) else ARMS[3]
+    if curation.get("require") == "sound":
+        name += ", require sound"
+    if loop.get("start") == "continue":
+        name += ", continued"
+    return name
+
+
+def recipe_group(recipe: Mapping[str, Any]) -> str:
+    """Digest of a resolved recipe without its seed, name and places: equal for the seeds of one experiment."""
+    content = {key: value for key, value in recipe.items() if key not in ("seed", "name", "runs_dir", "keep_models")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def read_recipe(run_dir: Path) -> dict[str, Any]:
+    """The resolved recipe. Raises RunError for a folder that is not a run directory."""
+    path = run_dir / "recipe.yaml"
+    if not path.is_file():
+        raise runs.RunError(
+            f"{run_dir} is not a run directory: it holds no recipe.yaml. Give one or more directories such as "
+            "runs/addition-1a2b3c; `python -m star.train` makes one."
+        )
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise runs.RunError(f"{path} cannot be read ({error})") from error
+    if not isinstance(recipe, dict):
+        raise runs.RunError(f"{path} holds no recipe")
+    return recipe
+
+
+def summarise_run(run_dir: Path) -> RunSummary:
+    """Read one run. Raises RunError when it is not a run directory or has no finished round yet."""
+    recipe = read_recipe(run_dir)
+    metrics = [line for line in runs.read_metrics(run_dir) if isinstance(line.get("selection"), dict)]
+    result_file, test_file = run_dir / "result.json", run_dir / "test" / "evaluation.parquet"
+    result = runs.read_json(result_file) if result_file.is_file() else {}
+    finished = bool(result)
+    if not metrics and not finished:
+        raise runs.RunError(f"{run_dir} has no finished round yet; run its command again to go on")
+    number = int(result.get("chosen_round", metrics[-1]["round"] if metrics else 0))
+    shown = result.get("test") or {} if finished else metrics[-1]["selection"]
+    evaluation = test_file if finished else run_dir / f"round_{number:02d}" / "evaluation.parquet"
+    rows = runs.read_rows(evaluation, COLUMNS) if evaluation.is_file() else []
+    parameters = _parameters(run_dir, result)
+    return RunSummary(
+        path=run_dir,
+        arm=arm_name(recipe),
+        group=recipe_group(recipe),
+        seed=recipe.get("seed"),
+        finished=finished,
+        split="test" if finished else "selection",
+        select_on=(recipe.get("evaluation") or {}).get("select_on", "selection"),
+        round=number,
+        parameters=parameters,
+        **_evaluated(rows, shown),
+        **_data_used(run_dir, number, metrics),
+        **_cost(metrics, result, parameters),
+        **_sampled(rows),
+    )
+
+
+def _parameters(run_dir: Path, result: Mapping[str, Any]) -> int | None:
+    if result.get("parameters"):
+        return int(result["parameters"])
+    manifest = run_dir / "run.json"
+    model = (runs.read_json(manifest).get("model") or {}) if manifest.is_file() else {}
+    return model.get("parameters")
+
+
+def _evaluated(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of the greedy answers, from the rows where they are there, else from the counts in `shown`."""
+    greedy = [row for row in rows if not row["sample"]]
+    if not greedy:
+        n, correct = int(shown.get("n") or 0), int(shown.get("correct") or 0)
+        share = shown.get("sound_of_correct")
+        slices = {k: wilson(v["correct"], v["n"]) for k, v in (shown.get("slices") or {}).items()}
+        return {
+            "accuracy": wilson(correct, n),
+            "no_answer": shown["no_answer"] / n if n and shown.get("no_answer") is not None else None,
+            "truncated": shown["truncated"] / n if n and shown.get("truncated") is not None else None,
+            "sound_of_correct": EMPTY if share is None else wilson(round(share * correct), correct),
+            "slices": slices,
+        }
+    n = len(greedy)
+    right = [row for row in greedy if row["verdict"] == "correct"]
+    checked = [row for row in right if row["sound"] is not None]
+    by_slice: dict[str, list[bool]] = {}
+    for row in greedy:
+        by_slice.setdefault(row["slice"] or "all", []).append(row["verdict"] == "correct")
+    return {
+        "accuracy": wilson(len(right), n),
+        "no_answer": sum(row["verdict"] == "no_answer" for row in greedy) / n,
+        "truncated": sum(row["verdict"] == "truncated" for row in greedy) / n,
+        "sound_of_correct": wilson(sum(row["sound"] for row in checked), len(checked)),
+        "slices": {name: wilson(sum(part), len(part)) for name, part in by_slice.items()},
+        "outcomes": {row["problem_id"]: row["verdict"] == "correct" for row in greedy},
+    }
+
+
+def _data_used(run_dir: Path, number: int, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Shares of the pool: a problem with a generated rationale counts as generated, else as rationalized."""
+    nothing: dict[str, Any] = {"data_used": None, "generated": None, "rationalized": None}
+    data = next((line.get("data") or {} for line in metrics if line["round"] == number), {})
+    pool = data.get("pool")
+    file = run_dir / f"round_{number:02d}" / "training.parquet"
+    if not pool or not file.is_file():
+        return nothing
+    modes: dict[str, set[str]] = {}
+    for row in runs.read_rows(file, ["problem_id", "mode"]):
+        modes.setdefault(row["mode"], set()).add(row["problem_id"])
+    generated = modes.get("generated", set())
+    rationalized = modes.get("rationalized", set()) - generated
+    used = len(set().union(*modes.values())) if modes else 0
+    if "gold" in modes:  # direct fine-tuning trains on answers, not on rationales
+        return nothing | {"data_used": used / pool}
+    return {"data_used": used / pool, "generated": len(generated) / pool, "rationalized": len(rationalized) / pool}
+
+
+def _cost(metrics: Sequence[Mapping[str, Any]], result: Mapping[str, Any], parameters: int | None) -> dict[str, Any]:
+    """Totals over all rounds and the test."""
+    lines = [*metrics, result.get("cost") or {}]
+    sampled, read = _total(lines, "sampled_tokens"), _total(lines, "prompt_tokens")
+    trained = _total([line.get("training") or {} for line in metrics], "tokens")
+    sampling = _total([line.get("flops") or {} for line in lines], "sampling")
+    training = _total([line.get("flops") or {} for line in lines], "training")
+    if sampling is None and parameters and sampled is not None:
+        sampling = 2.0 * parameters * (sampled + (read or 0))
+    if training is None and parameters and trained is not None:
+        training = 6.0 * parameters * trained
+    seconds = [value for line in metrics for value in (line.get("seconds") or {}).values() if value is not None]
+    return {
+        "samples": _whole(_total(lines, "samples")),
+        "tokens": _whole(sampled),
+        "seconds": result.get("seconds_total") or (sum(seconds) if seconds else None),
+        "sampling_flops": sampling,
+        "training_flops": training,
+    }
+
+
+def _total(lines: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    found = [line[name] for line in lines if line.get(name) is not None]
+    return sum(found) if found else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None or math.isnan(value) else int(value)
+
+
+def _sampled(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """pass@k and maj@k over samples 1..k of each problem, with intervals over problems; sample 0 is the greedy one."""
+    problems: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if (row["sample"] or 0) > 0:
+            problems.setdefault(row["problem_id"], []).append(row)
+    if not problems:
+        return {}
+    most = min(len(samples) for samples in problems.values())
+    counts = sorted({k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < most} | {most})
+    right = {key: [row["verdict"] == "correct" for row in samples] for key, samples in problems.items()}
+    passes = {k: bootstrap_mean([pass_at_k(len(r), sum(r), k) for r in right.values()]) for k in counts}
+    votes = {
+        k: bootstrap_mean([maj_at_k([row["answer"] for row in s[:k]], right[key][:k]) for key, s in problems.items()])
+        for k in counts
+    }
+    return {"pass_at_k": passes, "maj_at_k": votes}

@@ -1,0 +1,150 @@
+"""The report: names as in the paper, figures from the run's own files, marks that cannot be overlooked."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from run_factory import make_run
+
+from star import report, runs
+from star.paired import compare
+from star.run_summary import arm_name, summarise_run
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name"),
+    [
+        ({"loop": {"method": "few_shot"}, "prompting": {"answer_only": True}}, "few-shot direct"),
+        ({"loop": {"method": "few_shot"}}, "few-shot chain of thought"),
+        ({"loop": {"method": "direct"}, "prompting": {"answer_only": True}}, "direct fine-tuning"),
+        ({"loop": {"method": "star", "rationalize": False}}, "STaR without rationalization"),
+        ({"loop": {"method": "star", "rationalize": True}}, "STaR"),
+        ({"curation": {"require": "sound"}}, "STaR, require sound"),
+        ({"loop": {"start": "continue"}, "curation": {"require": "sound"}}, "STaR, require sound, continued"),
+        ({}, "STaR"),
+    ],
+)
+def test_rows_are_named_as_in_the_paper(recipe: dict[str, object], name: str) -> None:
+    assert arm_name(recipe) == name
+
+
+def test_figures_are_those_of_the_run_directory(tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=2, problems=60, samples=4)
+    found = summarise_run(run)
+    rows = runs.read_rows(run / "test" / "evaluation.parquet")
+    greedy = [row for row in rows if row["sample"] == 0]
+    assert found.finished and found.split == "test" and found.round == 2
+    assert found.accuracy.n == len(greedy) == 60
+    assert found.accuracy.value == sum(row["verdict"] == "correct" for row in greedy) / 60
+    assert found.no_answer == sum(row["verdict"] == "no_answer" for row in greedy) / 60
+    training = runs.read_rows(run / "round_02" / "training.parquet")
+    assert found.data_used == len({row["problem_id"] for row in training}) / 60
+    assert found.generated is not None and found.rationalized is not None
+    assert found.generated + found.rationalized == pytest.approx(found.data_used)
+    metrics = runs.read_metrics(run)
+    assert found.samples == sum(line["samples"] for line in metrics)
+    assert found.training_flops == 6 * 200_000 * sum(line.get("training", {}).get("tokens", 0) for line in metrics)
+    assert found.sampling_flops == sum(
+        2 * 200_000 * (line["sampled_tokens"] + line["prompt_tokens"]) for line in metrics
+    )
+    assert set(found.pass_at_k) == {1, 2, 4} and set(found.slices) == {"1 digit", "2 digits", "3 digits"}
+    sampled = [row["verdict"] == "correct" for row in rows if row["sample"] > 0]
+    assert found.pass_at_k[1].value == pytest.approx(sum(sampled) / len(sampled))  # pass@1 is the mean of the samples
+    assert found.pass_at_k[4].value >= found.pass_at_k[2].value >= found.pass_at_k[1].value
+
+
+def test_missing_figures_are_dashes_not_errors(tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=1, problems=9)
+    (run / "metrics.jsonl").write_text('{"round": 0, "selection": {"n": 9, "correct": 3}}\n{"round": 1, "sel')
+    (run / "test" / "evaluation.parquet").unlink()
+    (run / "result.json").write_text('{"chosen_round": 0, "test": {"n": 9, "correct": 4}}')
+    row = report.cells(summarise_run(run))
+    assert row["accuracy % [95 %]"].startswith("44.4 [")
+    assert row["samples"] == row["seconds"] == row["train data used %"] == row["no answer %"] == "-"
+
+
+def test_unfinished_run_says_so_on_its_face(tmp_path: Path) -> None:
+    found = summarise_run(make_run(tmp_path, rounds=2, problems=30, finished=False))
+    assert not found.finished and found.split == "selection"
+    assert "UNFINISHED, round 2" in report.label(found)
+    assert "goes on" in report.warnings([found])[0]
+
+
+def test_selection_on_test_is_marked_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path, rounds=1, problems=20, select_on="test")
+    for style in ("table", "markdown", "csv", "json"):
+        assert report.main([str(run), "--format", style]) == 0
+        shown = capsys.readouterr()
+        assert "chosen on the test split" in " ".join((shown.out + shown.err).split())
+        assert style == "json" or "CHOSEN ON TEST" in " ".join(shown.out.split())
+    assert "CHOSEN ON TEST" not in report.label(summarise_run(make_run(tmp_path, name="b", rounds=1, problems=20)))
+
+
+def test_seeds_of_one_recipe_are_one_group_with_mean_and_spread(tmp_path: Path) -> None:
+    seeds = [make_run(tmp_path, rounds=1, problems=40, seed=s, skill=0.3 + 0.2 * s) for s in range(3)]
+    other = make_run(tmp_path, name="other", rounds=1, problems=40, rationalize=False)
+    summaries = [summarise_run(run) for run in [*seeds, other]]
+    rows = report.table(summaries)
+    assert [row["method"] for row in rows].count("STaR") == 3
+    mean = next(row for row in rows if "mean ± sd of 3 seeds" in row["method"])
+    shares = [100 * s.accuracy.value for s in summaries[:3]]
+    assert mean["accuracy % [95 %]"].startswith(f"{sum(shares) / 3:.1f} ± ")
+    assert mean["run"] == "seeds 0, 1, 2"
+    found = compare(summaries)
+    assert len(found) == 1 and found[0].only_a is None  # seeds are averaged per problem: no McNemar
+    assert report.comparison_cells(found[0])["McNemar p"] == "-"
+
+
+def test_two_arms_are_compared_on_the_same_problems(tmp_path: Path) -> None:
+    weak = make_run(tmp_path, name="weak", rounds=2, problems=90, skill=0.3, rationalize=False)
+    strong = make_run(tmp_path, name="strong", rounds=2, problems=90, skill=0.8)
+    a, b = summarise_run(weak), summarise_run(strong)
+    (found,) = compare([b, a])
+    assert (found.a, found.b, found.n) == ("STaR without rationalization", "STaR", 90)  # the paper's order
+    assert found.difference.value == pytest.approx(b.accuracy.value - a.accuracy.value)
+    assert found.difference.low > 0 and found.p < 0.01 and found.p_holm == found.p
+    assert found.only_b is not None and found.only_a is not None
+    assert found.only_b - found.only_a == round(90 * found.difference.value)
+
+
+def test_formats_hold_the_same_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path, rounds=1, problems=30)
+    expected = summarise_run(run).accuracy
+    report.main([str(run), "--format", "csv"])
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["accuracy % [95 %]"] == expected.percent()
+    report.main([str(run), "--format", "json", "--slices"])
+    content = json.loads(capsys.readouterr().out)["runs"][0]
+    assert content["accuracy"]["value"] == expected.value and content["slices"]["1 digit"]["n"] == 10
+    report.main([str(run), "--format", "markdown"])
+    assert f"| {expected.percent()} |" in capsys.readouterr().out
+    report.main([str(run), "--slices"])
+    assert "1 digit %" in capsys.readouterr().out
+
+
+def test_bad_input_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main([str(tmp_path)]) == 1
+    assert "not a run directory" in capsys.readouterr().err
+    run = make_run(tmp_path, rounds=1, problems=9)
+    (run / "result.json").write_text("{")
+    assert report.main([str(run)]) == 1
+    assert "result.json cannot be read" in capsys.readouterr().err
+    (run / "result.json").unlink()
+    (run / "metrics.jsonl").write_text("")
+    assert report.main([str(run)]) == 1
+    assert "no finished round yet" in capsys.readouterr().err
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, star.report\n"
+        "print([m for m in ('torch', 'pandas', 'scipy', 'altair', 'statsmodels') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
