@@ -4,10 +4,10 @@ STaR needs a model that is good at easy problems, fails hard ones, and can expla
 Four kinds of document make such a model, in the format of `star/tasks/addition.py`:
 
     share  kind        what it teaches
-    .10    short       1-digit sums with a scratchpad, no hint
-    .03    partial     2-digit sums with a scratchpad, no hint: rare, so they are learned in part
-    .80    hinted      1- to 6-digit sums with the carry-prefixed sum after `Target:`, then the scratchpad
-    .07    few-shot    two to five documents of 1 digit (unhinted) in one, as a few-shot prompt looks
+    .25    short       1-digit sums with a scratchpad, no hint
+    .10    partial     2-digit sums with a scratchpad, no hint: few, so they are learned in part
+    .50    hinted      1- to 6-digit sums with the carry-prefixed sum after `Target:`, then the scratchpad
+    .15    few-shot    two to five documents of 1 digit (unhinted) in one, as a few-shot prompt looks
 
 Sums of three and more digits never occur unhinted. Every document ends with the end-of-text token; the loss is on what
 comes after each `Target:` block. All of it follows from (seed, document index): nothing is stored.
@@ -29,10 +29,10 @@ PAD = "<|pad|>"
 class Mixture:
     """Shares of the four kinds of document, and the longest hinted sum."""
 
-    short: float = 0.10
-    partial: float = 0.03
-    hinted: float = 0.80
-    few_shot: float = 0.07
+    short: float = 0.25
+    partial: float = 0.10
+    hinted: float = 0.50
+    few_shot: float = 0.15
     longest: int = 6
 
 

@@ -56,9 +56,7 @@ def _key(attempt: Attempt, task: Task, settings: CurationSettings) -> object | N
     return " ".join(attempt["rationale"].split())
 
 
-def soundness_of(
-    task: Task, settings: CurationSettings, problems: Mapping[str, Problem]
-) -> Soundness | None:
+def soundness_of(task: Task, settings: CurationSettings, problems: Mapping[str, Problem]) -> Soundness | None:
     """The check behind `require: sound`: the task's exact one, else p_unsound of the analysis package below the threshold."""
     if settings.require == "answer":
         return None

@@ -1,6 +1,6 @@
 """Rows -> a `from_pretrained` directory, through TRL's SFTTrainer. Runs in the loop's process, or under `accelerate launch`:
 
-    accelerate launch --config_file seeds/accelerate/fsdp2.yaml -m star.finetuning JOB.json
+accelerate launch --config_file seeds/accelerate/fsdp2.yaml -m star.finetuning JOB.json
 """
 
 from __future__ import annotations

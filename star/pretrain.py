@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from star.corpus import END, PAD, Document, Mixture, documents
 
 if TYPE_CHECKING:
-    import torch
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 Size = Literal["0.03m", "0.1m", "0.2m", "0.5m", "1m", "4m", "16m", "100m"]
@@ -120,7 +119,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, docs: list[Document]) -> list[tup
             prompt, completion = next(encoded), next(encoded)
             ids += prompt + completion
             loss += [False] * len(prompt) + [True] * len(completion)
-        rows.append((ids + [tokenizer.eos_token_id], [*loss, True]))
+        rows.append(([*ids, tokenizer.eos_token_id], [*loss, True]))
     return rows
 
 

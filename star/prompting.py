@@ -41,7 +41,7 @@ class PromptBuilder:
         """The prompt as text. With `hinted` every question block, the examples' too, shows its answer."""
         block = self.task.hinted_prompt if hinted else self.task.prompt
         if self.chat:
-            return self._render(self._turns(shots, hinted) + [{"role": "user", "content": block(problem)}])
+            return self._render([*self._turns(shots, hinted), {"role": "user", "content": block(problem)}])
         return self._shots_text(shots, hinted) + block(problem)
 
     def ids(self, problem: Problem, *, shots: bool, hinted: bool = False) -> list[int]:

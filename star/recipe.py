@@ -279,3 +279,43 @@ class Recipe(_Section):
     def to_yaml(self) -> str:
         """The resolved recipe as YAML that `load` reads back to an equal recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file. Raises RecipeError for a missing file, bad YAML, unknown keys (with a suggestion) and bad values."""
+    if not path.is_file():
+        known = sorted(file.name for file in (SEEDS / "recipes").glob("*.yaml"))
+        near = difflib.get_close_matches(path.name, known, n=1, cutoff=0.5)
+        hint = (
+            f"Did you mean seeds/recipes/{near[0]}?" if near else f"Shipped ones: {', '.join(known)} in seeds/recipes."
+        )
+        raise RecipeError(f"there is no recipe {path}. {hint}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path} holds {type(content).__name__}, expected keys like name, task, model, loop")
+    return parse_recipe(content, str(path))
+
+
+def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
+    """A recipe from plain data; RecipeError names the source and the key."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{source}: " + "; ".join(_sentence(entry) for entry in error.errors())) from error
+
+
+def _sentence(entry: Any) -> str:
+    place = ".".join(str(part) for part in entry["loc"])
+    if entry["type"] != "extra_forbidden":
+        return f"{place or 'recipe'}: {entry['msg']} (found {entry['input']!r:.80})" if place else str(entry["msg"])
+    section: Any = Recipe
+    for part in entry["loc"][:-1]:
+        section = section.model_fields[str(part)].annotation
+    key = str(entry["loc"][-1])
+    near = difflib.get_close_matches(key, list(section.model_fields), n=1)
+    return f"unknown key {place}" + (
+        f"; did you mean {near[0]}?" if near else f"; known: {', '.join(section.model_fields)}"
+    )

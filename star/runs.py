@@ -19,6 +19,7 @@ Round n's attempts are sampled from the model of round n-1; its model is fine-tu
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -121,3 +122,33 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> list[dict[str
         return pq.read_table(path, columns=list(columns) if columns else None).to_pylist()
     except (pa.ArrowInvalid, OSError) as error:
         raise RunError(f"{path} cannot be read ({error}). Delete it and run the same command again.") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises RunError naming the file when it cannot be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}). Delete it and run the same command again.") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} holds {type(content).__name__}, expected a JSON object")
+    return content
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """Lines of metrics.jsonl in order of rounds; a torn last line is left out, for its round is owed again."""
+    path = run_dir / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    lines = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return sorted(lines, key=lambda entry: entry["round"])
+
+
+def derived_seed(seed: int, label: str) -> int:
+    """A seed for one use of randomness, independent of those for other labels."""
+    return int.from_bytes(hashlib.sha256(f"{seed}-{label}".encode()).digest()[:4], "big") % 2**31

@@ -12,7 +12,9 @@ from star.tasks.base import Problem
 def cut_selection(train: Sequence[Problem], size: int, seed: int) -> tuple[list[Problem], list[Problem]]:
     """(pool, selection): the selection split is cut from train, at most half of it, spread over the slices."""
     if len(train) < 2:
-        raise RecipeError(f"the task has {len(train)} training problems; at least 2 are needed. Check task.path and task.limit.")
+        raise RecipeError(
+            f"the task has {len(train)} training problems; at least 2 are needed. Check task.path and task.limit."
+        )
     chosen = {problem.id for problem in draw(train, min(size, len(train) // 2), f"selection-{seed}")}
     return [p for p in train if p.id not in chosen], [p for p in train if p.id in chosen]
 

@@ -79,7 +79,9 @@ def extract(completion: str, problem: Problem) -> Extraction:
     span = tail if mark else (text if not rationale else "")
     strict = span if _DIGITS.fullmatch(span) else None
     numbers = [line.strip() for line in (tail or text).splitlines() if _DIGITS.fullmatch(line.strip())]
-    return Extraction(rationale, strict, strict or (numbers[0] if tail and numbers else numbers[-1] if numbers else None))
+    return Extraction(
+        rationale, strict, strict or (numbers[0] if tail and numbers else numbers[-1] if numbers else None)
+    )
 
 
 def grade(span: str | None, problem: Problem) -> Verdict:

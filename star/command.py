@@ -1,0 +1,167 @@
+"""The command line of `python -m star.train`: flags, errors in sentences, the table of rounds."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from star.recipe import DEFAULT_RECIPE, Recipe, RecipeError, load_recipe
+
+if TYPE_CHECKING:
+    from star.setup import Setup
+
+DESCRIPTION = """Run STaR: sample rationales, keep those that reach the right answer, retry the others with the answer as a
+hint, fine-tune, repeat.
+
+usage: python -m star.train [RECIPE.yaml] [--dry-run] [--seeds 0,1,2] [--section.key value ...]
+
+RECIPE.yaml is one of seeds/recipes or your own (default: seeds/recipes/addition.yaml); flags go on top of it. --dry-run
+prints the resolved recipe and what each stage would do. --seeds runs the recipe once for each seed. The same
+command goes on with an interrupted run."""
+
+
+def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
+    """(recipe, seeds, dry run) of a command line. Raises RecipeError; tyro exits by itself for bad flags and --help."""
+    import tyro
+
+    rest = list(argv)
+    path = Path(rest.pop(0)) if rest and not rest[0].startswith("-") else DEFAULT_RECIPE
+    dry_run = "--dry-run" in rest
+    rest = [item for item in rest if item != "--dry-run"]
+    seeds_text = None
+    if "--seeds" in rest:
+        at = rest.index("--seeds")
+        seeds_text = rest[at + 1] if at + 1 < len(rest) else ""
+        del rest[at : at + 2]
+    recipe = tyro.cli(
+        Recipe, args=rest, default=load_recipe(path), prog="python -m star.train", description=DESCRIPTION
+    )
+    recipe = Recipe.model_validate(recipe.model_dump())
+    return recipe, _seeds(seeds_text, recipe.seed), dry_run
+
+
+def _seeds(text: str | None, default: int) -> list[int]:
+    if text is None:
+        return [default]
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise RecipeError(f"--seeds {text!r}: expected whole numbers separated by commas, like 0,1,2") from None
+    return seeds
+
+
+def run_command(argv: Sequence[str] | None = None) -> int:
+    """Parse, run, and turn everything that can go wrong outside the code into one sentence. Returns the exit status."""
+    from pydantic import ValidationError
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        recipe, seeds, dry_run = parse(arguments)
+        for seed in seeds:
+            one = Recipe.model_validate({**recipe.model_dump(), "seed": seed})
+            if dry_run:
+                explain(one)
+            else:
+                train(one, arguments)
+    except ValidationError as error:
+        return _fail("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+    except RecipeError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("\nstopped. Finished stages are kept: the same command goes on from there.", file=sys.stderr)
+        return 130
+    except OSError as error:
+        return _fail(_os_sentence(error))
+    except Exception as error:
+        if _is_expected(error):
+            return _fail(str(error))
+        raise
+    return 0
+
+
+def _is_expected(error: Exception) -> bool:
+    from star.finetuning import FinetuningError
+    from star.runs import RunError
+    from star.sampling.base import SamplerError
+    from star.tasks.loading import TaskError
+
+    disk_full = "No space left on device" in str(error)  # safetensors wraps the system's error in its own
+    return disk_full or isinstance(error, (FinetuningError, RunError, SamplerError, TaskError))
+
+
+def _os_sentence(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}. Free some space and run the same command again: finished stages are kept."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission to write{where}. Choose another --runs-dir or change the directory's permissions."
+    return f"{error.strerror or error}{where}"
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+def explain(recipe: Recipe) -> None:
+    """Print the resolved recipe and what each stage would do, without loading a model."""
+    loop, task = recipe.loop, recipe.task
+    print(recipe.to_yaml())
+    drawn = f"{loop.problems:,} problems" if loop.problems else "every problem"
+    hinted = (
+        f"failed ones again with the answer shown, by the {loop.rationalizer} model" if loop.rationalize else "no retry"
+    )
+    steps = recipe.training.steps
+    schedule = (
+        f"{steps.epochs} epochs" if steps.epochs else f"{steps.first} steps, then x{steps.growth:g} and +{steps.add}"
+    )
+    print(f"run directory   {recipe.run_dir}")
+    print(f"problems        {task.name}" + (f" from {task.path}" if task.path else ""))
+    if loop.method == "star":
+        print(f"each round      {drawn} of train, {recipe.sampling.samples} sample(s) each; {hinted}")
+        print(f"kept            right answers{' with sound rationales' if recipe.curation.require == 'sound' else ''}")
+    if loop.method != "few_shot":
+        print(
+            f"fine-tuning     {recipe.training.method}, {schedule}, {recipe.training.batch_size} rows a step, {loop.start}"
+        )
+        print(
+            f"evaluation      {recipe.evaluation.selection_size} problems of {recipe.evaluation.select_on} after each round"
+        )
+    print("at the end      the test split, once, with the chosen round's model")
+
+
+def train(recipe: Recipe, argv: Sequence[str]) -> None:
+    """Run one recipe to its end and print what it reached."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from star.sampling import choose_backend, open_sampler
+    from star.setup import locked, prepare
+    from star.table import RoundTable
+    from star.train import Loop
+
+    setup = prepare(recipe, argv)
+    with locked(setup.run_dir):
+        backend, why = choose_backend(recipe.sampling, setup.base_dir)
+        table = RoundTable(recipe, setup, f"{backend} ({why})")
+        sampler = open_sampler(
+            recipe.sampling,
+            setup.base_dir,
+            dtype=recipe.model.dtype,
+            trust_remote_code=recipe.model.trust_remote_code,
+        )
+        try:
+            loop = Loop(recipe, setup, sampler, table.row)
+            result = loop.run()
+        finally:
+            sampler.close()
+        table.finish(result, _charts(setup))
+
+
+def _charts(setup: Setup) -> list[Path]:
+    from star.charts import save_run_charts
+
+    return save_run_charts(setup.run_dir)

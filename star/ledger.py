@@ -1,0 +1,128 @@
+"""What a run cost and reached: seconds by stage, samples, tokens, FLOPs; metrics.jsonl and result.json."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from star import runs
+from star.attempts import summarise
+from star.statistics import maj_at_k, pass_at_k
+from star.tasks.base import Verdict
+
+T = TypeVar("T")
+
+
+class Ledger:
+    """Book-keeping of one run directory. A round's seconds survive an interruption in `round_NN/seconds.json`."""
+
+    def __init__(self, run_dir: Path, parameters: int) -> None:
+        self.run_dir, self.parameters = run_dir, parameters
+        self._seconds: dict[str, float] = {}
+        self._file: Path | None = None
+        self.gate: dict[str, Any] | None = None
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """Finished rounds, in order."""
+        return runs.read_metrics(self.run_dir)
+
+    def round(self, number: int) -> dict[str, Any] | None:
+        """A finished round's line, or None."""
+        return next((line for line in self.rounds() if line["round"] == number), None)
+
+    def open_round(self, number: int) -> None:
+        """Start a round's clock, with the seconds that an interrupted run had spent on its finished stages."""
+        self._file = self.run_dir / f"round_{number:02d}" / "seconds.json"
+        self._seconds = dict(runs.read_json(self._file)) if self._file.is_file() else {}
+
+    def timed(self, stage: str, work: Callable[[], T]) -> T:
+        """Do `work`, count its wall-clock seconds under `stage`. Time of a stage inside a stage counts for the inner one."""
+        outside, started = sum(self._seconds.values()), time.monotonic()
+        done = work()
+        inner = sum(self._seconds.values()) - outside
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + time.monotonic() - started - inner
+        if self._file is not None:
+            runs.write_json(self._file, {name: round(seconds, 3) for name, seconds in self._seconds.items()})
+        return done
+
+    def note(self, message: str) -> None:
+        """A warning for the person at the terminal, kept in notes.txt too."""
+        print(f"note: {message}", file=sys.stderr)
+        with (self.run_dir / "notes.txt").open("a", encoding="utf-8") as handle:
+            handle.write(message + "\n")
+
+    def close_round(self, number: int, selection: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+        """Append the round's line to metrics.jsonl, whole."""
+        folder = self.run_dir / f"round_{number:02d}"
+        line = {
+            "round": number,
+            "selection": selection,
+            **facts,
+            "seconds": {name: round(seconds, 2) for name, seconds in self._seconds.items()},
+            **self._cost([folder / "attempts.parquet", folder / "evaluation.parquet"], facts.get("training")),
+        }
+        lines = [*(entry for entry in self.rounds() if entry["round"] != number), line]
+        text = "".join(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n" for entry in lines)
+        runs.write_text(self.run_dir / "metrics.jsonl", text)
+        return line
+
+    def _cost(self, files: Sequence[Path], training: dict[str, Any] | None) -> dict[str, Any]:
+        """Samples, tokens and FLOPs: 2N per sampled or read token, 6N per trained one (Kaplan et al. 2020, section 2.1)."""
+        columns = ["tokens", "prompt_tokens"]
+        rows = [row for file in files if file.is_file() for row in runs.read_rows(file, columns)]
+        sampled, prompts = sum(row["tokens"] for row in rows), sum(row["prompt_tokens"] for row in rows)
+        trained = (training or {}).get("tokens", 0)
+        return {
+            "samples": len(rows),
+            "sampled_tokens": sampled,
+            "prompt_tokens": prompts,
+            "flops": {"sampling": 2 * self.parameters * (sampled + prompts), "training": 6 * self.parameters * trained},
+        }
+
+    def finish(self, chosen: int, select_on: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Write result.json: the chosen round, its test accuracy, pass@k and maj@k where samples were drawn."""
+        lines = self.rounds()
+        result = {
+            "chosen_round": chosen,
+            "rounds": max((line["round"] for line in lines), default=0),
+            "select_on": select_on,
+            "test": {**summarise(rows), **sampled_figures(rows)},
+            "gate": self.gate,
+            "parameters": self.parameters,
+            "seconds_total": round(sum(sum(line["seconds"].values()) for line in lines), 1),
+            "cost": self._cost([self.run_dir / "test" / "evaluation.parquet"], None),
+        }
+        runs.write_json(self.run_dir / "result.json", result)
+        return result
+
+
+def sampled_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """pass@k (unbiased, Chen et al. 2021) and maj@k over the samples 1..k of each problem; empty without samples."""
+    problems: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["sample"] > 0:
+            problems.setdefault(row["problem_id"], []).append(row)
+    if not problems:
+        return {}
+    k = min(len(samples) for samples in problems.values())
+    right = [sum(row["verdict"] == Verdict.correct for row in samples) for samples in problems.values()]
+    counts = [k_ for k_ in (1, 2, 4, 8, 16, 32, 64, 128) if k_ < k] + [k]
+    return {
+        "samples_per_problem": k,
+        "pass_at_k": {
+            str(c): sum(pass_at_k(len(s), r, c) for s, r in zip(problems.values(), right, strict=True)) / len(problems)
+            for c in counts
+        },
+        "maj_at_k": {
+            str(c): sum(
+                maj_at_k([row["answer"] for row in s[:c]], [row["verdict"] == Verdict.correct for row in s[:c]])
+                for s in problems.values()
+            )
+            / len(problems)
+            for c in counts
+        },
+    }

@@ -1,0 +1,173 @@
+"""Everything a run needs before its first sample: problems, base model, tokenizer, and a run directory that is really its own."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from star import provenance, runs, splits
+from star.recipe import SEEDS, ModelSettings, Recipe, RecipeError
+from star.sampling.model_files import check_model_dir, context_length, count_parameters, load_tokenizer
+from star.tasks import load_task
+from star.tasks.base import Problem, Task
+
+BYTES_PER_TOKEN = 1  # a byte-level tokenizer never makes more tokens than bytes
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What `star.train.Loop` works on."""
+
+    run_dir: Path
+    base_dir: Path
+    task: Task
+    tokenizer: Any
+    parameters: int
+    train: tuple[Problem, ...]
+    selection: tuple[Problem, ...]
+    test: tuple[Problem, ...]
+    skipped: dict[str, int]
+
+    @property
+    def all_problems(self) -> Iterator[Problem]:
+        """Train, selection and test problems."""
+        yield from (*self.train, *self.selection, *self.test)
+
+
+def resolve_model(settings: ModelSettings) -> Path:
+    """The model's directory: as given, below the project for seeds/..., or fetched from the Hub. Raises RecipeError."""
+    given = Path(settings.path).expanduser()
+    for candidate in (given, SEEDS.parent / given):
+        if candidate.is_dir():
+            return candidate.resolve()
+    looks_local = given.is_absolute() or settings.path.startswith((".", "~", "seeds/")) or settings.path.count("/") > 1
+    if looks_local:
+        raise RecipeError(f"model.path {settings.path} is not a directory; expected one saved with save_pretrained.")
+    return _download(settings.path)
+
+
+def _download(hub_id: str) -> Path:
+    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "10")
+    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "20")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=wanted)).resolve()
+    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RuntimeError) as error:
+        raise RecipeError(
+            f"model.path {hub_id} is neither a directory here nor to be had from the Hub ({str(error).splitlines()[0]}). Set "
+            "model.path to a local directory; with HF_HUB_OFFLINE=1 only models in the local cache are found."
+        ) from error
+
+
+def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
+    """Load and check everything; nothing is written before all of it is known to work."""
+    task = load_task(recipe.task, recipe.seed)
+    loaded = task.load()
+    base_dir = resolve_model(recipe.model)
+    check_model_dir(base_dir)
+    tokenizer = load_tokenizer(base_dir, trust_remote_code=recipe.model.trust_remote_code)
+    budget = (context_length(base_dir) or 10**9) - recipe.sampling.max_new_tokens - _shots_bytes(task, recipe)
+    skipped = dict(loaded.skipped)
+    train = _that_fit(loaded.train, task, tokenizer, budget, skipped)
+    test = _that_fit(loaded.test, task, tokenizer, budget, skipped)
+    if not test:
+        raise RecipeError(f"task {task.name} has no test problem left; check task.test_path and task.test_limit.")
+    pool, selection = splits.cut_selection(train, recipe.evaluation.selection_size, recipe.seed)
+    setup = Setup(
+        recipe.run_dir,
+        base_dir,
+        task,
+        tokenizer,
+        count_parameters(base_dir),
+        tuple(pool),
+        tuple(selection),
+        test,
+        skipped,
+    )
+    _claim(setup, recipe, argv)
+    return setup
+
+
+def _shots_bytes(task: Task, recipe: Recipe) -> int:
+    texts = [task.prompt(e.problem) + task.completion(e.rationale, e.problem.gold) for e in task.examples]
+    return sum(len(text.encode()) for text in texts[: recipe.prompting.shots]) // 3 + 64
+
+
+def _that_fit(
+    problems: Sequence[Problem], task: Task, tokenizer: Any, budget: int, skipped: dict[str, int]
+) -> tuple[Problem, ...]:
+    """Problems whose prompt leaves room for a completion; the others are counted. Only suspects are tokenised."""
+    kept = []
+    for problem in problems:
+        text = task.hinted_prompt(problem)
+        if len(text.encode()) * BYTES_PER_TOKEN > budget and len(tokenizer(text)["input_ids"]) > budget:
+            reason = "prompt and completion do not fit into the model's context"
+            skipped[reason] = skipped.get(reason, 0) + 1
+        else:
+            kept.append(problem)
+    return tuple(kept)
+
+
+def _problem_rows(setup: Setup) -> Iterator[dict[str, Any]]:
+    for split, problems in (("train", setup.train), ("selection", setup.selection), ("test", setup.test)):
+        for problem in problems:
+            yield {
+                "problem_id": problem.id,
+                "split": split,
+                "slice": problem.slice,
+                "question": problem.question,
+                "choices": None if problem.choices is None else json.dumps(dict(problem.choices), ensure_ascii=False),
+                "gold": problem.gold,
+                "hint": setup.task.hinted_prompt(problem),
+            }
+
+
+def _claim(setup: Setup, recipe: Recipe, argv: Sequence[str]) -> None:
+    """Make the run directory, or make sure that the one that is there belongs to the same recipe, model and problems."""
+    ids = " ".join(sorted(f"{p.id}:{p.gold}" for p in setup.all_problems))
+    fingerprints = {
+        "problems": hashlib.sha256(ids.encode()).hexdigest()[:16],
+        "model": provenance.model_fingerprint(setup.base_dir),
+    }
+    manifest = setup.run_dir / "run.json"
+    if manifest.is_file():
+        before = runs.read_json(manifest).get("fingerprints", {})
+        changed = [name for name, value in fingerprints.items() if before.get(name) != value]
+        if changed:
+            raise runs.RunError(
+                f"{setup.run_dir} was made from other {' and '.join(changed)} than this recipe finds now. Move that directory "
+                "away, or give this run another --name."
+            )
+        return
+    setup.run_dir.mkdir(parents=True, exist_ok=True)
+    runs.write_text(setup.run_dir / "recipe.yaml", recipe.to_yaml())
+    runs.write_parquet(setup.run_dir / "problems.parquet", _problem_rows(setup), runs.PROBLEMS)
+    facts = {
+        "recipe": recipe.name,
+        "model": {"path": recipe.model.path, "parameters": setup.parameters},
+        "fingerprints": fingerprints,
+        "skipped_rows": setup.skipped,
+    }
+    runs.write_json(manifest, provenance.describe(argv=argv, seed=recipe.seed, extra=facts))
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Hold the run directory for this process. Raises RunError when another process is at work on it."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise runs.RunError(f"another process is working on {run_dir}; wait for it or stop it.") from error
+        yield

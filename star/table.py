@@ -1,0 +1,79 @@
+"""What a person sees of a run: a header, one row per round, the result and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from star.recipe import Recipe
+from star.setup import Setup
+
+
+def percent(share: float | None) -> str:
+    """0.987 -> "98.7"; "-" for None."""
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+class RoundTable:
+    """Prints as the run goes. Columns: round, accuracy by slice and overall, data kept and dropped, soundness, seconds."""
+
+    def __init__(self, recipe: Recipe, setup: Setup, sampler: str) -> None:
+        self.console = Console(width=max(120, Console().width), highlight=False, soft_wrap=True)
+        self.slices: list[str] = sorted({p.slice for p in setup.selection})[:8]
+        self.setup = setup
+        self._print(f"[bold]{recipe.name}[/]: {setup.task.name}, {setup.parameters:,} parameters, sampler {sampler}")
+        self._print(
+            f"{len(setup.train):,} train, {len(setup.selection):,} selection, {len(setup.test):,} test problems"
+        )
+        for reason, count in setup.skipped.items():
+            self._print(f"left out: {count:,} problems ({reason})")
+        split = recipe.evaluation.select_on
+        if split == "test":
+            self._print("[bold yellow]rounds are chosen on test (evaluation.select_on): its accuracy will flatter[/]")
+        self.header_due = True
+
+    def _print(self, text: str) -> None:
+        self.console.print(text)
+
+    def _header(self) -> None:
+        self.header_due = False
+        slices = "".join(f"{name.replace(' digits', 'd').replace(' digit', 'd')[:9]:>10}" for name in self.slices)
+        self._print("\naccuracy % on the selection split (95 % interval); sound: of the kept rationales, line by line")
+        head = f"{'round':>5}{'accuracy':>20}{slices}{'generated':>11}{'rationalized':>13}{'dropped':>9}{'sound %':>9}"
+        self._print(f"[bold]{head}{'sample/train/eval s':>22}[/]")
+
+    def row(self, line: dict[str, Any]) -> None:
+        """One finished round."""
+        if self.header_due:
+            self._header()
+        chosen, data, seconds = line["selection"], line.get("data") or {}, line["seconds"]
+        interval = f"{percent(chosen['accuracy'])} ({percent(chosen['low'])}-{percent(chosen['high'])})"
+        by_slice = [chosen["slices"].get(name) for name in self.slices]
+        slices = "".join(f"{percent(s['correct'] / s['n']) if s else '-':>10}" for s in by_slice)
+        sampling = seconds.get("sampling", 0) + seconds.get("rationalizing", 0) + seconds.get("loading", 0)
+        times = f"{sampling:.0f}/{seconds.get('training', 0):.0f}/{seconds.get('evaluation', 0):.0f}"
+        counts = [
+            f"{data['generated']:,}" if data else "-",
+            f"{data['rationalized']:,}" if data else "-",
+            f"{sum(data['dropped'].values()):,}" if data else "-",
+        ]
+        tail = f"{counts[0]:>11}{counts[1]:>13}{counts[2]:>9}{percent(data.get('kept_sound')):>9}{times:>22}"
+        self._print(f"{line['round']:>5}{interval:>20}{slices}{tail}")
+
+    def finish(self, result: dict[str, Any], charts: Sequence[Path]) -> None:
+        """The end: test accuracy, where everything is, the next two commands."""
+        test, run_dir = result["test"], self.setup.run_dir
+        self._print(
+            f"\n[bold]round {result['chosen_round']} chosen on the {result['select_on']} split; test accuracy "
+            f"{percent(test['accuracy'])} % ({percent(test['low'])}-{percent(test['high'])}, n={test['n']:,})[/]"
+        )
+        if test["sound_of_correct"] is not None:
+            self._print(f"sound rationales among right answers on test: {percent(test['sound_of_correct'])} %")
+        for chart in charts:
+            self._print(f"chart           {chart}")
+        self._print(f"run directory   {run_dir}")
+        self._print("next            make app                        browse the rationales")
+        self._print(f"                .venv/bin/python -m star.report {run_dir}")
