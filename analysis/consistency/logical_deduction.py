@@ -33,7 +33,7 @@ _FROM = re.compile(
 )
 _SLOT = re.compile(
     rf"(?P<places>\b(?:{ORDINAL}|last)(?:(?:\s*,\s*(?:and\s+|or\s+|then\s+)?|\s+and\s+|\s+or\s+|\s+to\s+|\s+through\s+|\s*-\s*)(?:{ORDINAL}|last)\b)*)"
-    r"\s+(?P<verb>is|are|can be|could be|must be|may be|will be)\b",
+    r"(?:\s+(?!is\b|are\b|can\b|from\b|to\b)[a-z]+)?\s+(?P<verb>is|are|can be|could be|must be|may be|will be)\b",
     re.I,
 )  # fmt: skip
 _HIGH_ENDS = ("right", "rightmost", "newest", "youngest", "most", "most expensive", "last", "bottom", "highest")
@@ -115,6 +115,8 @@ def _check_step(index: int, text: str, run: _Run) -> None:
             else:
                 run.known = run.known & used.mask
                 run.claims += 1
+                if used.place is not None and used.subject is not None:
+                    run.placed[used.place] = used.subject
     for claim in claims:
         run.claims += 1
         if (claim.mask | ~run.known).all():
@@ -180,7 +182,9 @@ def _slot(slot: re.Match[str], rest: str, before: Mapping[int, int], run: _Run) 
         if re.search(r"\bany\b", body, re.I) and not excepted:
             lost = [place for place in places if place in before]
             found.extend(
-                Statement(~reader.at(before[place], [place]), f"{reader.place_name(place)}: any", None, True)
+                Statement(
+                    ~reader.at(before[place], [place]), f"{reader.place_name(place)} can be any", in_ordering=True
+                )
                 for place in lost
             )
         return found

@@ -28,7 +28,9 @@ class Statement:
     mask: Mask
     text: str
     subject: int | None = None
-    """The object it is about, when it is about one position of one object."""
+    """The object it is about, when it is about the position of one object."""
+    place: int | None = None
+    """The one position that the subject is said to have."""
     in_ordering: bool = False
     """Written as part of a full ordering ("first is ...") rather than as a sentence of its own."""
 
@@ -85,7 +87,9 @@ class Reader:
         mask = self.at(thing, places)
         where = " or ".join(self.place_name(place) for place in places)
         text = f"{self.subject(thing)} {'not ' if negated else ''}{where}"
-        return Statement(~mask if negated else mask, text, None if negated else thing, in_ordering)
+        if negated:
+            return Statement(~mask, text, in_ordering=in_ordering)
+        return Statement(mask, text, thing, places[0] if len(places) == 1 else None, in_ordering)
 
     def domain_statement(self, place: int, things: Sequence[int], in_ordering: bool = False) -> Statement:
         """ "At p is one of these"."""
@@ -93,7 +97,7 @@ class Reader:
         for thing in things:
             mask |= self.pos[thing] == place
         names = " or ".join(self.named(thing) for thing in things)
-        return Statement(mask, f"{self.place_name(place)}: {names}", None, in_ordering)
+        return Statement(mask, f"{self.place_name(place)}: {names}", in_ordering=in_ordering)
 
     def relation_statement(self, left: int, right: int, sign: int, exact: bool) -> Statement:
         """ "X is before (-1) or after (+1) Y", next to it when exact."""
