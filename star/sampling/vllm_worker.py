@@ -102,7 +102,7 @@ class Engine:
     def sample(
         self, prompts: list[list[int]], budgets: list[int], decoding: dict[str, Any], ends: list[int], report: bool
     ) -> None:
-        """Reply with frames of outputs, in order: for each prompt its [token ids, log-probabilities, reason] triples."""
+        """Reply with frames of outputs in order: for each prompt its (token ids, log-probabilities, reason) triples."""
         import torch
         from vllm import SamplingParams
 

