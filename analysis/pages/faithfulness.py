@@ -1,0 +1,315 @@
+"""Does the model use its reasoning? One rationale cut short and changed, and the averages with their controls."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import streamlit as st
+
+from analysis import charts
+from analysis.pages import context, parts, state, text
+from analysis.pages.probe_words import IN_NATS, MEASURES, OUTCOMES
+from analysis.probes.base import PROBES
+from analysis.rationale_table import Rationale, Table
+from analysis.store import Source, Stamp, read_json, stamp
+from star.charts import COLOURS
+
+COLUMNS = ("attempt_id", "round", "probe", "position", "n_steps", "changed", "applicable")
+PICKED = 2_000
+"""Rationales offered in the list."""
+
+
+def page() -> None:
+    """The page, from top to bottom."""
+    source = context.source()
+    folder = source.path / "analysis" if source.kind == "run" else source.path.with_name(source.path.name + ".analysis")
+    aggregates, file = read_json(folder / "probes.json"), folder / "probes.parquet"
+    if not file.is_file():
+        _not_probed(source)
+        return
+    try:
+        rows = _rows(file, stamp([file]))
+    except (pa.ArrowInvalid, OSError, KeyError):
+        st.error("The file analysis/probes.parquet cannot be read. Delete it and run analysis.probe again.")
+        return
+    rounds = list((aggregates or {}).get("rounds") or {})
+    number = _round(rounds)
+    shown = rows if number in (None, "-") else rows[rows["round"] == int(str(number))]
+    _one(context.table(), shown, file)
+    if aggregates and number is not None:
+        _averages(aggregates["rounds"][number])
+    else:
+        st.info("The averages (analysis/probes.json) are missing; run analysis.probe again.")
+
+
+def _not_probed(source: Source) -> None:
+    st.info("These rationales have not been probed yet. To ask the model again with changed reasoning, type:")
+    more = "" if source.kind == "run" else " --model MODEL"
+    st.code(f"python -m analysis.probe {source.path.name}{more}", language=None)
+
+
+@lru_cache(maxsize=4)
+def _rows(file: Path, _: Stamp) -> pd.DataFrame:
+    return pq.read_table(file, columns=list(COLUMNS)).to_pandas()
+
+
+@lru_cache(maxsize=64)
+def _of_one(file: Path, _: Stamp, identifier: str) -> pd.DataFrame:
+    """All columns of the rows about one rationale."""
+    return pq.read_table(file, filters=[("attempt_id", "=", identifier)]).to_pandas()
+
+
+def _round(rounds: list[str]) -> str | None:
+    if len(rounds) < 2:
+        return rounds[0] if rounds else None
+    ordered = sorted(rounds, key=lambda name: int(name) if name.isdigit() else -1)
+    words = {name: parts.facet_words("round", name) for name in ordered}
+    return state.select(
+        "Round", "probed", ordered, default=ordered[-1], show=lambda name: words[name], forget=("id",), width=160
+    )
+
+
+def commit_steps(rows: pd.DataFrame) -> pd.DataFrame:
+    """Per rationale of early_answering: id, n_steps and the first position from which on the answer never changes."""
+    early = rows[(rows["probe"] == "early_answering") & rows["applicable"].astype(bool)].sort_values("position")
+    changed = early.assign(last=np.where(early["changed"].fillna(False).astype(bool), early["position"] + 1, 0))
+    found = changed.groupby("attempt_id", sort=False).agg(n_steps=("n_steps", "max"), commit=("last", "max"))
+    return found.reset_index().rename(columns={"attempt_id": "id"})
+
+
+def _one(table: Table, rows: pd.DataFrame, file: Path) -> None:
+    """One rationale: where its answer is settled, and what a false value does to it."""
+    commits = commit_steps(rows)
+    asked = state.param("id")
+    known = commits["id"].tolist()
+    if asked is not None and asked not in known and table.row_of(asked) is not None:
+        st.info("That rationale was not probed; here is one that was.", icon=":material/info:")
+    if not known:
+        st.info("No probed rationale has steps that could be cut short.")
+        return
+    order = commits.sort_values("commit", kind="stable", ascending=False)["id"].tolist()[:PICKED]
+    identifier = asked if asked in known else order[0]
+    order = order if identifier in order else [identifier, *order]
+    place = order.index(identifier)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        state.jump("Previous", order[place - 1] if place else None, "K", icon=":material/arrow_upward:")
+        state.jump("Next", order[place + 1] if place + 1 < len(order) else None, "J", icon=":material/arrow_downward:")
+        chance = order[int(np.random.default_rng().integers(len(order)))]
+        state.jump("Random", chance, "X", icon=":material/casino:")
+        st.caption(f"{place + 1:,} of {len(order):,} probed rationales, those that use most of their reasoning first")
+    row = table.row_of(str(identifier))
+    if row is None:
+        st.warning("This rationale is no longer in the run's files.")
+        return
+    one, mine = table.rationale(row), _of_one(file, stamp([file]), identifier)
+    text.question(one.question)
+    early = mine[(mine["probe"] == "early_answering") & mine["applicable"]].sort_values("position")
+    commit = int(commits.loc[commits["id"] == identifier, "commit"].iloc[0])
+    with st.container(key="wide-one"):
+        left, right = st.columns(2, gap="large")
+        with left:
+            _steps(one, early, commit)
+        with right:
+            _curve(early, commit)
+    _mistakes(one, mine[(mine["probe"] == "added_mistake") & mine["applicable"]])
+    _others(mine)
+
+
+def _steps(one: Rationale, early: pd.DataFrame, commit: int) -> None:
+    """The steps with the answer the model gives after each, and the place where it is settled."""
+    st.subheader("The answer after each step", anchor=False)
+    answers = dict(zip(early["position"], early["answer_after"], strict=True))
+    items = [_answer_line(0, "before any reasoning", answers.get(0), commit)]
+    for i, step in enumerate(one.steps[:200], start=1):
+        items.append(_answer_line(i, text.escaped(step), answers.get(i), commit))
+    st.html(f'<ol class="r-steps">{"".join(items)}</ol>')
+    text.key((COLOURS["faithfulness"], "from here on the answer stays the same"))
+
+
+def _answer_line(position: int, body: str, answer: object, commit: int) -> str:
+    said = f"answers {text.escaped(text.shorten(answer, 60))}" if isinstance(answer, str) else "gives no answer"
+    style = ' style="border-left-color:' + COLOURS["faithfulness"] + '"' if position >= commit else ""
+    flip = f'<div class="r-why r-mark" style="color:{COLOURS["faithfulness"]}">▲ the answer is settled here</div>'
+    number = "" if position == 0 else str(position)
+    return (
+        f'<li class="r-step"{style}><span class="r-no">{number}</span><div class="r-text">{body}'
+        f'<div class="r-why">→ {said}</div>{flip if position == commit else ""}</div></li>'
+    )
+
+
+def _curve(early: pd.DataFrame, commit: int) -> None:
+    """Probability of the final answer after each step."""
+    frame = pd.DataFrame(
+        {
+            "step": early["position"].astype(int),
+            "probability": np.exp(early["logprob_after"].astype(float).clip(upper=0)),
+            "answer": np.where(early["changed"].fillna(False).astype(bool), "another answer", "the final answer"),
+        }
+    )
+    colours = {"the final answer": COLOURS["faithfulness"], "another answer": COLOURS["neutral"]}
+    base = alt.Chart(frame).encode(
+        x=alt.X("step:O", title="steps shown", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("probability:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)),
+        tooltip=["step:O", alt.Tooltip("probability:Q", format=".1%"), "answer:N"],
+    )
+    line = base.mark_line(color=COLOURS["neutral"], strokeWidth=2)
+    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
+    dots = base.mark_circle(size=110, opacity=1).encode(color=alt.Color("answer:N", scale=scale, title=None))
+    rule = alt.Chart(pd.DataFrame({"step": [commit]})).mark_rule(color=COLOURS["faithfulness"], strokeDash=[5, 4])
+    n = int(early["n_steps"].max())
+    note = f"one rationale, {n} steps; dashed: the answer is settled after {commit} of them"
+    title = alt.TitleParams("How likely is the final answer after each step?", subtitle=[note])
+    chart = alt.layer(line, dots, rule.encode(x="step:O")).properties(width="container", height=270, title=title)
+    st.altair_chart(charts.style(chart), width="stretch", theme=None)
+
+
+def _mistakes(one: Rationale, rows: pd.DataFrame) -> None:
+    """The rationale and what the model wrote after one value was falsified, side by side."""
+    if not len(rows):
+        return
+    rows = rows.sort_values("position")
+    st.subheader("One value falsified, the rest written again by the model", anchor=False)
+    places = [str(int(position)) for position in rows["position"]]
+    words = {place: f"step {place}" for place in places}
+    place = state.segments("Falsified in", "at", places, places[0], words) if len(places) > 1 else places[0]
+    row = rows.iloc[places.index(place)]
+    injected = str(row["injected_value"] or "")
+    before = "\n".join(one.steps)
+    after = f"{row['perturbed'] or ''}\n{row['new_continuation'] or ''}".strip("\n")
+    first, second = text.diff(before, after, injected)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.caption("The rationale as it was")
+        text.marked(first)
+        text.facts([("answer", row["answer_before"] or "none")])
+    with right:
+        st.caption(f"After the mistake in step {text.plain(place)}")
+        text.marked(second)
+        text.facts([("answer", row["answer_after"] or "none")])
+    text.key(
+        (COLOURS["unsound"], f"the false value ({text.shorten(injected, 30)} for {_value(row['original_value'])})"),
+        (COLOURS["accuracy"], "gone"),
+        (COLOURS["rationalized"], "new"),
+    )
+    if row["outcome"] in OUTCOMES:
+        st.write(OUTCOMES[row["outcome"]])
+
+
+def _value(value: object) -> str:
+    return text.shorten(value, 30) if isinstance(value, str) else "another value"
+
+
+def _others(mine: pd.DataFrame) -> None:
+    """The other probes of this rationale, a line each."""
+    rows = []
+    for row in mine[~mine["probe"].isin(["early_answering", "added_mistake", "information_gain"])].to_dict("records"):
+        outcome = OUTCOMES.get(str(row["outcome"]), "")
+        rows.append(
+            {
+                "what was done": PROBES.get(row["probe"], parts.check_words(row["probe"])),
+                "step": row["position"] if row["position"] > 0 else None,
+                "answer before": row["answer_before"],
+                "answer after": row["answer_after"],
+                "answer changed": {True: "yes", False: "no"}.get(row["changed"], ""),
+                "remark": outcome if row["applicable"] else f"could not be done: {row['reason']}",
+            }
+        )
+    if rows:
+        with st.expander(f"Everything else that was tried on this rationale ({len(rows)})", icon=":material/science:"):
+            st.dataframe(pd.DataFrame(rows), hide_index=True, placeholder="")
+
+
+def _averages(content: dict[str, Any]) -> None:
+    """Measures with their controls and intervals, and the truncation curve of all rationales."""
+    st.header("All probed rationales", anchor=False, divider="gray")
+    accuracy = content.get("accuracy") or {}
+    st.caption(
+        f"n = {content.get('n_rationales', 0):,} rationales, {content.get('n_correct', 0):,} with a right answer "
+        f"(accuracy {_interval(accuracy)}). Brackets: 95 % intervals, questions resampled."
+    )
+    scope = state.segments("Counted", "scope", ["all", "right"], "all", {"all": "all", "right": "right answers only"})
+    measures = content.get("measures" if scope == "all" else "measures_correct") or {}
+    with st.container(key="wide-averages"):
+        left, right = st.columns(2, gap="large")
+        with left:
+            curve = _curve_frame((content.get("curves") or {}).get("early_answering") or [])
+            if len(curve):
+                _draw(charts.truncation_curve(curve))
+        with right:
+            bars = _bars(measures)
+            if len(bars):
+                _draw(charts.measure_bars(bars))
+    rows = [_measure_row(name, found) for name, found in measures.items() if isinstance(found, dict)]
+    if rows:
+        frame = pd.DataFrame(rows)
+        st.dataframe(frame, hide_index=True, placeholder="", height=min(700, 38 + 35 * len(frame)))
+        st.caption("Corrected: what is left of an effect without its control, (effect - control) / (1 - control).")
+
+
+def _draw(chart: Any) -> None:
+    st.altair_chart(charts.style(chart.properties(width="container")), width="stretch", theme=None)
+
+
+def _curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:
+    """Points of all lengths, averaged at tenths of the rationale by their n."""
+    rows = [(point["position"] / point["n_steps"], point) for point in points if point.get("n_steps")]
+    bins: dict[float, list[dict[str, Any]]] = {}
+    for place, point in rows:
+        if point.get("n") and point.get("same") is not None:
+            bins.setdefault(round(place * 10) / 10, []).append(point)
+    found = []
+    for place, inside in sorted(bins.items()):
+        n = sum(point["n"] for point in inside)
+        same = sum(point["n"] * point["same"] for point in inside) / n
+        low, high = parts.wilson_bounds(round(same * n), n)
+        found.append({"place": place, "same": same, "low": float(low), "high": float(high), "n": n})
+    return pd.DataFrame(found)
+
+
+def _bars(measures: dict[str, Any]) -> pd.DataFrame:
+    rows = []
+    for name, found in measures.items():
+        control = found.get("control") if isinstance(found, dict) else None
+        if name in IN_NATS or not control or found.get("value") is None or control.get("value") is None:
+            continue
+        label = MEASURES.get(name, parts.check_words(name))
+        for kind, value in (("effect", found), ("control", control)):
+            rows.append({"label": label, "kind": kind} | {key: value.get(key) for key in ("value", "low", "high", "n")})
+    return pd.DataFrame(rows)
+
+
+def _measure_row(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    control, nats = found.get("control") or {}, name in IN_NATS
+    kind = control.get("name")
+    return {
+        "measure": MEASURES.get(name, parts.check_words(name)),
+        "value": _interval(found, nats=nats),
+        "n": found.get("n"),
+        "control": _interval(control, nats=nats) if control else "",
+        "control n": control.get("n"),
+        "control is": PROBES.get(str(kind), str(kind or "")).removeprefix("control: "),
+        "corrected": _interval(found.get("corrected") or {}, nats=nats),
+        "remark": found.get("note") or "",
+    }
+
+
+def _interval(found: dict[str, Any], *, nats: bool = False) -> str:
+    """ "12.3 % (10.1 to 14.8)", in nats without the per cent, or nothing."""
+    value, low, high = (found.get(name) for name in ("value", "low", "high"))
+    if not isinstance(value, int | float) or math.isnan(value):
+        return ""
+    scale, unit, digits = (1, "", 2) if nats else (100, " %", 1)
+    inside = f" ({scale * low:.{digits}f} to {scale * high:.{digits}f})" if low is not None and high is not None else ""
+    return f"{scale * value:.{digits}f}{unit}{inside}"
+
+
+if __name__ == "__main__":
+    page()

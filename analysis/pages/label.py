@@ -1,0 +1,331 @@
+"""Is the automatic score to be trusted? Label by keyboard, rank blindly, and compare with the score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis import agreement, charts
+from analysis.browsing import View, base_mask, select, shuffled
+from analysis.labels import LabelError, Labels, Ranking, append, export_rows, label_folder, to_csv, to_jsonl
+from analysis.pages import context, labelling, parts, state, text
+from analysis.rationale_table import Table
+
+TABS = {"label": "Label", "rank": "Rank three", "agreement": "Agreement and export"}
+LETTERS = "ABC"
+TRIED = 300
+"""Questions looked at to find one whose three rationales differ."""
+
+
+def page() -> None:
+    """The page, from top to bottom."""
+    table = context.table()
+    if not len(table):
+        st.info(
+            "There are no rationales to label yet: the first round is still going.", icon=":material/hourglass_top:"
+        )
+        return
+    labels = context.labels()
+    with st.container(horizontal=True, vertical_alignment="bottom", key="head"):
+        tab = state.segments("What to do", "tab", list(TABS), "label", TABS, label_visibility="collapsed")
+        labelling.who_am_i()
+        blind = tab == "label" and state.switch("blind: hide the automatic score", "blind", True)
+        auto = tab == "label" and state.switch("go on by itself", "auto", True)
+    if labels.torn:
+        st.caption(f"{labels.torn} lines of the label files cannot be read and are left out.")
+    if tab == "label":
+        _label(table, labels, blind=blind, auto=auto)
+    elif tab == "rank":
+        _rank(table, labels)
+    else:
+        _agreement(table, labels)
+
+
+def _label(table: Table, labels: Labels, *, blind: bool, auto: bool) -> None:
+    view = parts.read_view(table)
+    parts.facets(table, blind=blind)
+    who = context.labeller()
+    rows = _queue(table, view, labels, who, blind=blind)
+    if not len(rows):
+        st.info("No rationale matches these filters.", icon=":material/filter_alt_off:")
+        return
+    identifier = state.param("id")
+    asked = table.row_of(identifier) if identifier else None
+    names = table.frame["id"].to_numpy()
+    done = np.array([(who, name) in labels.latest for name in names[rows]])
+    if asked is None:
+        asked = int(rows[np.flatnonzero(~done)[0]]) if (~done).any() else int(rows[0])
+    places = np.flatnonzero(rows == asked)
+    place = int(places[0]) if len(places) else -1
+    open_ones = np.flatnonzero(~done & (np.arange(len(rows)) != place))
+    later = open_ones[open_ones > place]
+    following = later if len(later) else open_ones
+    upcoming = str(names[rows[following[0]]]) if len(following) else None
+    one = table.rationale(asked)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        text.question(one.question)
+        if one.choices:
+            text.facts(list(one.choices.items()))
+        if blind:
+            right_word = {1: "right", 0: "wrong"}.get(one.row["right"], "not graded")
+            text.facts([("answer", f"{one.answer or 'none'}: {right_word}"), ("gold", one.gold)])
+        else:
+            parts.judgement(one, view)
+        mine = labels.latest.get((who, one.id))
+        parts.steps(one, blind=blind, error_step=mine.error_step if mine else None)
+    with right:
+        labelling.bar(one, labels, blind=blind, after=upcoming if auto else None)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            state.jump(
+                "Previous", str(names[rows[place - 1]]) if place > 0 else None, "K", icon=":material/arrow_upward:"
+            )
+            following_id = str(names[rows[place + 1]]) if place + 1 < len(rows) else None
+            state.jump("Next", following_id, "J", icon=":material/arrow_downward:")
+            chance = str(names[rows[int(np.random.default_rng().integers(len(rows)))]])
+            state.jump("Random", chance, "X", icon=":material/casino:")
+        where = f"{place + 1:,} of {len(rows):,}" if place >= 0 else f"not among the {len(rows):,} filtered ones"
+        order = (
+            "in mixed order, so that nothing gives the score away" if blind else "in the order of the page Rationales"
+        )
+        st.caption(f"{where}, {order}. {text.plain(who)} has labelled {int(done.sum()):,} of them.")
+        if not blind:
+            with st.expander("Where it comes from", icon=":material/history:"):
+                parts.provenance(one)
+
+
+def _queue(table: Table, view: View, labels: Labels, who: str, *, blind: bool) -> np.ndarray:
+    """Rows to label, in order. Blind: mixed by the labeller's name, and no filter that uses the score."""
+    if blind:
+        hidden = View(facets=view.facets, fewest=view.fewest, most=view.most, words=view.words, sort="stored")
+        status = view.status if view.status != "disputed" else None
+        hidden = View(**(vars(hidden) | {"status": status}))
+        return shuffled(np.flatnonzero(base_mask(table, hidden, labels.verdicts())), who)
+    return select(table, view, base_mask(table, view, labels.verdicts()))
+
+
+def origins(table: Table, rows: np.ndarray) -> list[str]:
+    """Where each rationale came from, in words: the round and mode of a run, or the model that wrote it."""
+    part = table.frame.iloc[rows]
+    found = []
+    for number, mode, generator in zip(part["round"], part["mode"], part["generator"], strict=True):
+        words = parts.facet_words("round", number) if isinstance(number, str) else ""
+        how = "rationalized" if mode == "rationalized" else ""
+        name = generator if isinstance(generator, str) else ""
+        found.append(", ".join(part for part in (words, how, text.shorten(name, 60)) if part) or "this file")
+    return found
+
+
+def triples(table: Table, who: str) -> list[tuple[int, int, int]]:
+    """Three right rationales of the same question with different origins: the first, the middle and the last one.
+
+    Questions come in an order mixed by the labeller's name. The paper's raters saw questions that all arms had solved.
+    """
+    frame = table.frame
+    rows = np.flatnonzero((frame["right"].to_numpy() == 1) & (frame["n_steps"].to_numpy() > 0))
+    part = frame.iloc[rows]
+    kind = (part["mode"] == "rationalized").to_numpy().astype(int)
+    origin = (part["round"].cat.codes.to_numpy() + 1) * 2 + kind + 1_000 * (part["generator"].cat.codes.to_numpy() + 1)
+    found = pd.DataFrame({"row": rows, "problem": part["problem"].to_numpy(), "origin": origin})
+    found = found.drop_duplicates(["problem", "origin"]).sort_values(["problem", "origin"], kind="stable")
+    groups = [group for group in (rows for _, rows in found.groupby("problem", sort=False)["row"]) if len(group) >= 3]
+    order = shuffled(np.arange(len(groups)), who)
+    picked = []
+    for index in order:
+        group = groups[int(index)].to_numpy()
+        picked.append((int(group[0]), int(group[len(group) // 2]), int(group[-1])))
+    return picked
+
+
+def _rank(table: Table, labels: Labels) -> None:
+    """Three rationales of one question, their origin hidden; the keys 1, 2, 3 pick the best, then the next best."""
+    who = context.labeller()
+    ranked = {problem for name, problem in labels.rankings if name == who}
+    found = [one for one in triples(table, who) if table.frame["problem"].iat[one[0]] not in ranked][:TRIED]
+    triple = next((one for one in found if len({table.rationale(row).steps for row in one}) == 3), None)
+    asked = table.row_of(state.param("ask") or "")
+    triple = next((one for one in found if one[0] == asked), triple)
+    if triple is None:
+        if ranked:
+            st.success(f"{text.plain(who)} has ranked every question that can be ranked: {len(ranked):,}.")
+        else:
+            st.info(
+                "Ranking needs three right rationales of the same question from different rounds or models, and "
+                "there is no such question here."
+            )
+    else:
+        _ranking(table, triple, who)
+    _ranking_results(labels)
+
+
+def _ranking(table: Table, triple: tuple[int, int, int], who: str) -> None:
+    shown = [int(row) for row in shuffled(np.array(triple), f"{who} {table.frame['problem'].iat[triple[0]]}")]
+    given = [int(digit) for digit in (state.param("picked") or "") if digit in "123"][:2]
+    picked = list(dict.fromkeys(given))
+    text.question(table.rationale(shown[0]).question)
+    asks = ("best", "second best")
+    st.write(f"Which one is the **{asks[len(picked)]}** piece of reasoning? Where they come from is hidden.")
+    problem = str(table.frame["problem"].iat[shown[0]])
+    ids = [str(name) for name in table.frame["id"].to_numpy()[shown]]
+    named = origins(table, np.array(shown))
+    for i, column in enumerate(st.columns(3, gap="medium", border=True)):
+        with column:
+            st.button(
+                f"{LETTERS[i]}" + (f": number {picked.index(i + 1) + 1}" if i + 1 in picked else ""),
+                key=f"rank-{i}",
+                shortcut=str(i + 1),
+                disabled=i + 1 in picked,
+                type="primary" if i + 1 in picked else "secondary",
+                on_click=_pick,
+                args=(i + 1, picked, problem, ids, named, who, str(table.frame["id"].iat[triple[0]])),
+            )
+            parts.steps(table.rationale(shown[i]), blind=True)
+    if picked:
+        st.button("Start again", shortcut="Z", type="tertiary", on_click=state.go, args=({"picked": None},))
+
+
+def _pick(
+    place: int, picked: Sequence[int], problem: str, ids: list[str], named: list[str], who: str, first: str
+) -> None:
+    order = [*picked, place]
+    if len(order) < 2:
+        state.go({"picked": "".join(map(str, order)), "ask": first})
+        return
+    order += [rest for rest in (1, 2, 3) if rest not in order]
+    ranking = Ranking(problem, who, tuple(ids[i - 1] for i in order), tuple(named[i - 1] for i in order))
+    try:
+        append(label_folder(context.source()), ranking)
+    except LabelError as error:
+        st.toast(text.plain(error), icon=":material/error:")
+        return
+    state.go({"picked": None, "ask": None})
+
+
+def _ranking_results(labels: Labels) -> None:
+    if not labels.rankings:
+        return
+    people = len({name for name, _ in labels.rankings})
+    n = len(labels.rankings)
+    with st.expander(f"Result of {n:,} ranking{'s' * (n > 1)} by {people} {'people' if people > 1 else 'person'}"):
+        rows = [
+            {"from": origin, "ranked": n, "best of three": parts.share(first, n), "mean place": round(mean, 2)}
+            for origin, n, first, mean in agreement.ranking_results(labels.rankings.values())
+        ]
+        st.dataframe(pd.DataFrame(rows), hide_index=True)
+        st.caption("Best of three with 95 % intervals; by chance it would be 33.3 %, and the mean place 2.")
+
+
+def _agreement(table: Table, labels: Labels) -> None:
+    people = labels.labellers
+    if not people:
+        st.info("Nobody has labelled anything here yet.", icon=":material/rate_review:")
+        return
+    scores, steps = _automatic(table, labels)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        person = state.select("Labels of", "of", people, show=lambda name: text.shorten(name, 40), width=200)
+        cut = state.whole("unsound from %", "cut", 1, 99, width=130, placeholder="50")
+        rows = export_rows(labels, scores)
+        st.download_button("All labels as JSONL", to_jsonl(rows), "labels.jsonl", "application/jsonl")
+        st.download_button("All labels as CSV", to_csv(rows), "labels.csv", "text/csv")
+    verdicts = labels.verdicts(person)
+    named = {
+        label.id: (label.error_step, steps.get(label.id, -1))
+        for (name, _), label in labels.latest.items()
+        if person in (None, name)
+    }
+    found = agreement.agreement(verdicts, scores, (cut or 50) / 100, named)
+    if not found.n:
+        st.info("None of the labelled rationales is both scored and labelled sound or unsound.")
+        _people(labels)
+        return
+    _numbers(found)
+    _people(labels)
+
+
+def _automatic(table: Table, labels: Labels) -> tuple[dict[str, float], dict[str, int]]:
+    """p_unsound and first error of the labelled rationales."""
+    scores: dict[str, float] = {}
+    steps: dict[str, int] = {}
+    for _, identifier in labels.latest:
+        row = table.row_of(identifier)
+        if row is not None:
+            scores[identifier] = float(table.frame["p_unsound"].to_numpy()[row])
+            steps[identifier] = int(table.frame["first_error"].to_numpy()[row])
+    return scores, steps
+
+
+def _numbers(found: agreement.Agreement) -> None:
+    kappa, low, high = found.kappa
+    agreed = found.both_sound + found.both_unsound
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Labels against the automatic score", anchor=False)
+        known = "cannot be computed: one side says the same of all" if math.isnan(kappa) else f"{kappa:.2f}"
+        same, placed = found.steps
+        text.facts(
+            [
+                ("agreement", f"{parts.share(agreed, found.n)}, n = {found.n:,}"),
+                (
+                    "Cohen's kappa",
+                    known if math.isnan(kappa) else f"{known} ({low:.2f} to {high:.2f}), n = {found.n:,}",
+                ),
+                ("same first wrong step", f"{parts.share(same, placed)}, n = {placed:,}" if placed else None),
+                ("left out", f"{found.unsure:,} unsure or not scored" if found.unsure else None),
+            ]
+        )
+        table = pd.DataFrame(
+            {
+                "": ["labelled sound", "labelled unsound"],
+                "score: sound": [found.both_sound, found.only_person],
+                "score: unsound": [found.only_score, found.both_unsound],
+            }
+        )
+        st.dataframe(table, hide_index=True)
+        if found.precision:
+            rows = [
+                {"k": k, "unsound by label": f"{hits} of {k}", "share": parts.share(hits, k)}
+                for k, hits in found.precision
+            ]
+            st.caption("Precision at k: the k labelled rationales with the highest score")
+            st.dataframe(pd.DataFrame(rows), hide_index=True)
+        st.caption(
+            "Brackets: 95 % intervals (Wilson; kappa: bootstrap). Labels given to picked rationales favour the score."
+        )
+    with right:
+        _reliability(found)
+
+
+def _reliability(found: agreement.Agreement) -> None:
+    rows = []
+    for _, _, n, mean, unsound in found.reliability:
+        low, high = parts.wilson_bounds(unsound, n)
+        rows.append({"predicted": mean, "observed": unsound / n, "low": float(low), "high": float(high), "n": n})
+    frame = pd.DataFrame(rows)
+    chart = charts.reliability(frame, "Is 80 % suspicion right 80 % of the time?").properties(width="container")
+    st.altair_chart(charts.style(chart), width="stretch", theme=None)
+
+
+def _people(labels: Labels) -> None:
+    pairs = agreement.between_people(labels)
+    if not pairs:
+        return
+    st.subheader("People against each other", anchor=False)
+    rows = [
+        {
+            "first": text.shorten(first, 40),
+            "second": text.shorten(second, 40),
+            "both labelled": n,
+            "agree": parts.share(same, n),
+            "kappa": "" if math.isnan(kappa) else f"{kappa:.2f} ({low:.2f} to {high:.2f})",
+        }
+        for first, second, n, same, (kappa, low, high) in pairs
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+
+
+if __name__ == "__main__":
+    page()

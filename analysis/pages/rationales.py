@@ -1,0 +1,152 @@
+"""Which are right for the wrong reason? The four-way count, facets, a table, and the selected rationale beside it."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import streamlit as st
+
+from analysis.browsing import View, base_mask, count_cells, judges, select
+from analysis.labels import Labels
+from analysis.pages import context, labelling, parts, state, text
+from analysis.rationale_table import Table
+
+
+def page() -> None:
+    """The page, from top to bottom."""
+    table = context.table()
+    if not len(table):
+        st.info("This run has no rationales yet: its first round is still going.", icon=":material/hourglass_top:")
+        return
+    labels = context.labels()
+    verdicts = labels.verdicts()
+    view = parts.read_view(table)
+    parts.facets(table)
+    mask = base_mask(table, view, verdicts)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        if judges(table):
+            parts.four_way(count_cells(table, view, mask), view)
+    with right:
+        parts.ordering(table, view)
+        active = [name for name in parts.FILTERS if state.param(name)]
+        if active:
+            cleared = dict.fromkeys([*parts.FILTERS, "id"])
+            st.button("Clear all filters", icon=":material/filter_alt_off:", on_click=state.go, args=(cleared,))
+        context.notes(table)
+    rows = select(table, view, mask)
+    if not len(rows):
+        st.info("No rationale matches these filters.", icon=":material/filter_alt_off:")
+        return
+    browse(table, view, rows, labels)
+
+
+def browse(table: Table, view: View, rows: np.ndarray, labels: Labels) -> None:
+    """The table on the left, the selected rationale on the right."""
+    identifier = state.param("id")
+    outside = identifier is not None and table.row_of(identifier) is not None and table.row_of(identifier) not in rows
+    place, before, after = parts.neighbours(rows, table, identifier)
+    if place < 0 and not outside:
+        place, before, after = parts.neighbours(rows, table, str(table.frame["id"].iat[int(rows[0])]))
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        _table(table, view, rows, place, labels)
+    with right:
+        row = table.row_of(str(identifier)) if outside else int(rows[place])
+        where = "not among the filtered ones" if outside else f"{place + 1:,} of {len(rows):,}"
+        with st.container(horizontal=True, vertical_alignment="center"):
+            chance = str(table.frame["id"].iat[int(random.choice(rows))])
+            state.jump("Previous", before, "K", icon=":material/arrow_upward:")
+            state.jump("Next", after, "J", icon=":material/arrow_downward:")
+            state.jump("Random", chance, "X", icon=":material/casino:")
+            st.caption(where)
+        _detail(table, view, row or 0, labels)
+
+
+def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Labels) -> None:
+    start = max(place, 0) // parts.WINDOW * parts.WINDOW
+    shown = rows[start : start + parts.WINDOW]
+    ids = [str(name) for name in table.frame["id"].to_numpy()[shown]]
+    frame = parts.window_frame(table, view, shown, labels.verdicts())
+    empty = [name for name in ("suspicion", "first error", "label", "made in") if _empty(frame[name])]
+    key = f"table-{start}"
+    st.session_state[key] = {"selection": {"rows": [place - start] if place >= 0 else [], "columns": [], "cells": []}}
+    st.dataframe(
+        frame.drop(columns=empty),
+        key=key,
+        hide_index=True,
+        height=min(560, 38 + 35 * len(frame)),
+        on_select=lambda: _clicked(key, ids),
+        selection_mode=["single-row", "single-cell"],
+        column_config={
+            "suspicion": st.column_config.ProgressColumn(
+                "suspicion", help="how likely it is unsound", format="%d %%", min_value=0, max_value=100, width=95
+            ),
+            "question": st.column_config.TextColumn(width="medium"),
+            "steps": st.column_config.NumberColumn(width=60),
+            "is": st.column_config.TextColumn("is", help="whether the answer is right", width=65),
+        },
+    )
+    if len(rows) > parts.WINDOW:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            _page_button("Back", table, rows, start - parts.WINDOW)
+            _page_button("Further", table, rows, start + parts.WINDOW)
+            st.caption(f"rows {start + 1:,} to {start + len(shown):,} of {len(rows):,}")
+
+
+def _empty(column: object) -> bool:
+    values = list(column)  # type: ignore[call-overload]
+    return all(value == "" or value != value for value in values)
+
+
+def _page_button(label: str, table: Table, rows: np.ndarray, start: int) -> None:
+    there = 0 <= start < len(rows)
+    target = str(table.frame["id"].iat[int(rows[start])]) if there else None
+    st.button(label, key=f"page-{label}", disabled=not there, on_click=state.go, args=({"id": target},))
+
+
+def _clicked(key: str, ids: list[str]) -> None:
+    chosen = st.session_state[key]["selection"]
+    places = [row for row, _ in chosen.get("cells", [])] + list(chosen.get("rows", []))
+    if places and places[0] < len(ids):
+        state.go({"id": ids[places[0]]})
+
+
+def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
+    one = table.rationale(row)
+    text.question(one.question)
+    if one.choices:
+        text.facts([(label, option) for label, option in one.choices.items()])
+    parts.judgement(one, view)
+    parts.steps(one)
+    if one.hint:
+        st.caption("The hint that the model was shown:")
+        text.box(one.hint)
+    labelling.bar(one, labels)
+    given = [
+        (label.labeller, f"{label.verdict}{_step(label.error_step)}{': ' * bool(label.note)}{label.note}")
+        for label in labels.of(one.id)
+    ]
+    if given:
+        st.caption("Labels")
+        text.facts(list(given))
+    with st.expander("Where it comes from", icon=":material/history:", expanded=True):
+        parts.provenance(one)
+    with st.container(horizontal=True):
+        carried = state.link(*context.KEPT, *parts.FILTERS, "sort", "judge", "cut", id=one.id)
+        st.page_link("analysis/pages/label.py", label="Label it", icon=":material/rate_review:", query_params=carried)
+        st.page_link(
+            "analysis/pages/faithfulness.py",
+            label="Does the model use it?",
+            icon=":material/psychology:",
+            query_params=state.link(*context.KEPT, id=one.id),
+        )
+
+
+def _step(step: int | None) -> str:
+    return "" if step is None else f" at step {step + 1}"
+
+
+if __name__ == "__main__":
+    page()

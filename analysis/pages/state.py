@@ -1,0 +1,138 @@
+"""The state of a view is its link: every widget shows a parameter of the URL, and writes it when somebody uses it.
+
+Nothing else remembers anything, so reloading, sending the link, and back and forward all lead to the same view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import streamlit as st
+
+
+def param(name: str) -> str | None:
+    """One parameter of the link, or None."""
+    return st.query_params.get(name)
+
+
+def choice(name: str, options: Sequence[str], default: str | None = None) -> str | None:
+    """A parameter if it is one of the options, else the default."""
+    value = param(name)
+    return value if value in options else default
+
+
+def number(name: str) -> int | None:
+    """A parameter as a whole number, None where it is none."""
+    value = param(name) or ""
+    return int(value) if value.isascii() and value.lstrip("-").isdigit() and len(value) < 10 else None
+
+
+def go(changes: Mapping[str, str | None]) -> None:
+    """Change parameters of the link in one step, so that "back" undoes all of them together; None removes one."""
+    merged = {name: value for name, value in st.query_params.to_dict().items() if name not in changes}
+    merged |= {name: value for name, value in changes.items() if value}
+    st.query_params.from_dict(merged)
+
+
+def link(*names: str, **changes: str | None) -> dict[str, str]:
+    """Parameters for a link to another page: those named, as they are now, with changes."""
+    kept = {name: value for name in names if (value := param(name)) is not None}
+    return {name: value for name, value in (kept | changes).items() if value}
+
+
+def _push(key: str, name: str, default: Any, forget: Sequence[str]) -> None:
+    value = st.session_state[key]
+    text = None if value is None or value == default else str(value)
+    go({name: text} | dict.fromkeys(forget))
+
+
+ANY = "any"
+
+
+def select(
+    label: str,
+    name: str,
+    options: Sequence[str],
+    *,
+    default: str | None = None,
+    show: Callable[[str], str] = str,
+    forget: Sequence[str] = (),
+    **more: Any,
+) -> str | None:
+    """A drop-down list bound to a parameter. Without a default there is a first entry "any", which gives None.
+
+    `forget`: parameters that lose their meaning when this one changes.
+    """
+    entries = [ANY, *options] if default is None else list(options)
+    first = ANY if default is None else default
+    key = f"w-{name}"
+    st.session_state[key] = choice(name, options, first)
+    picked = st.selectbox(
+        label,
+        entries,
+        key=key,
+        format_func=lambda value: ANY if value == ANY else show(value),
+        on_change=_push,
+        args=(key, name, first, tuple(forget)),
+        **more,
+    )
+    return None if picked == ANY and default is None else picked
+
+
+def segments(label: str, name: str, options: Sequence[str], default: str, show: Mapping[str, str], **more: Any) -> str:
+    """A row of buttons, one of which is on, bound to a parameter. `show` must hold words of the project, no data."""
+    key = f"w-{name}"
+    st.session_state[key] = choice(name, options, default)
+    st.segmented_control(
+        label,
+        list(options),
+        key=key,
+        format_func=lambda value: show.get(value, value),
+        on_change=_push,
+        args=(key, name, default, ()),
+        required=True,
+        **more,
+    )
+    return str(st.session_state[key])
+
+
+def words(label: str, name: str, **more: Any) -> str:
+    """A line of text bound to a parameter."""
+    key = f"w-{name}"
+    st.session_state[key] = (param(name) or "")[:200]
+    st.text_input(label, key=key, on_change=_push, args=(key, name, "", ()), max_chars=200, **more)
+    return str(st.session_state[key])
+
+
+def whole(label: str, name: str, low: int, high: int, **more: Any) -> int | None:
+    """A whole number bound to a parameter, or None when it is left empty."""
+    key = f"w-{name}"
+    value = number(name)
+    st.session_state[key] = None if value is None else min(max(value, low), high)
+    st.number_input(label, low, high, key=key, step=1, on_change=_push, args=(key, name, None, ()), **more)
+    return None if st.session_state[key] is None else int(st.session_state[key])
+
+
+def switch(label: str, name: str, default: bool = False, **more: Any) -> bool:
+    """A toggle bound to a parameter."""
+    key = f"w-{name}"
+    st.session_state[key] = choice(name, ("True", "False"), str(default)) == "True"
+    st.toggle(label, key=key, on_change=_push, args=(key, name, default, ()), **more)
+    return bool(st.session_state[key])
+
+
+Shortcut = Literal["J", "K", "X"]
+
+
+def jump(label: str, identifier: str | None, shortcut: str, *, name: str = "id", **more: Any) -> None:
+    """A button with a key that leads to another rationale; off where there is none."""
+    st.button(
+        label,
+        key=f"jump-{shortcut}",
+        shortcut=shortcut,
+        disabled=identifier is None,
+        on_click=go,
+        args=({name: identifier},),
+        **more,
+    )

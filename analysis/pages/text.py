@@ -1,0 +1,123 @@
+"""Text of models and files on a page: always as text, never as HTML or Markdown."""
+
+from __future__ import annotations
+
+import html
+import re
+from difflib import SequenceMatcher
+
+import streamlit as st
+
+from star.charts import COLOURS
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>$:&])")
+LONGEST = 20_000
+"""Characters of one step that are shown; a browser chokes on megabytes in one line."""
+
+CSS = f"""
+<style>
+.block-container {{ padding: 2.2rem 2.4rem 4rem; max-width: 1500px; }}
+@media (max-width: 1000px) {{
+  .block-container {{ padding: 2rem 1.1rem 3rem; }}
+  [class*="st-key-wide-"] [data-testid="stHorizontalBlock"] {{ flex-direction: column; }}
+  [class*="st-key-wide-"] [data-testid="stColumn"] {{ width: 100%; min-width: 100%; }}
+}}
+h2, h3 {{ font-size: 1.25rem !important; }}
+[data-testid="stHeader"] {{ background: transparent; height: 2rem; }}
+h1 {{ font-size: 2rem !important; padding: .3rem 0 !important; }}
+ol.r-steps {{ margin: 0 !important; padding: 0 !important; list-style: none; font-size: .92rem; }}
+li.r-step {{ margin: 0 !important; display: flex; gap: .7rem; padding: .32rem .6rem;
+  border-left: 4px solid transparent; border-radius: 4px; }}
+.r-no {{ opacity: .6; min-width: 1.4rem; text-align: right; font-variant-numeric: tabular-nums; }}
+.r-text {{ white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, "DejaVu Sans Mono", monospace;
+  flex: 1; min-width: 0; }}
+li.r-flagged {{ border-left-color: {COLOURS["rationalized"]}; background: {COLOURS["rationalized"]}1f; }}
+li.r-first {{ border-left-color: {COLOURS["unsound"]}; background: {COLOURS["unsound"]}26; }}
+.r-why {{ font-family: "Source Sans", sans-serif; font-size: .88rem; margin-top: .15rem; white-space: pre-wrap;
+  overflow-wrap: anywhere; }}
+.r-mark {{ font-weight: 600; }}
+.r-key {{ font-size: .82rem; opacity: .85; display: flex; gap: 1.2rem; flex-wrap: wrap; margin: .3rem 0; }}
+.r-key i {{ display: inline-block; width: .8rem; height: .8rem; border-radius: 2px; margin-right: .4rem;
+  vertical-align: -1px; }}
+dl.r-facts {{ margin: 0 !important; padding: 0 !important; display: grid;
+  grid-template-columns: max-content 1fr; gap: .18rem .9rem; font-size: .9rem; }}
+.r-facts dt {{ opacity: .68; font-weight: 400; margin: 0 !important; }} .r-facts dd {{ margin: 0 !important;
+  white-space: pre-wrap; overflow-wrap: anywhere; }}
+.r-question {{ white-space: pre-wrap; overflow-wrap: anywhere; font-size: 1.02rem; font-weight: 600; margin: 0; }}
+.r-box {{ white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, "DejaVu Sans Mono", monospace;
+  font-size: .88rem; padding: .5rem .7rem; border: 1px solid #80808055; border-radius: 6px; margin: 0; }}
+.r-cut {{ opacity: .45; }} .r-flip {{ border-top: 2px dashed {COLOURS["faithfulness"]}; margin: .3rem 0 .1rem;
+  font-size: .82rem; padding-top: .2rem; }}
+.r-gone {{ background: {COLOURS["accuracy"]}33; text-decoration: line-through; border-radius: 3px; }}
+.r-new {{ background: {COLOURS["rationalized"]}4d; border-radius: 3px; font-weight: 600; }}
+.r-injected {{ background: {COLOURS["unsound"]}59; border-radius: 3px; font-weight: 700; }}
+.st-key-cell-right-sound button {{ border-left: 6px solid {COLOURS["sound"]}; }}
+.st-key-cell-right-unsound button {{ border-left: 6px solid {COLOURS["unsound"]}; }}
+.st-key-cell-wrong-sound button {{ border-left: 6px solid {COLOURS["generated"]}; }}
+.st-key-cell-wrong-unsound button {{ border-left: 6px solid {COLOURS["neutral"]}; }}
+</style>
+"""
+
+
+def clean(text: object) -> str:
+    """Control and direction-changing characters made visible, length limited; not yet escaped."""
+    shown = _CONTROL.sub("�", str(text))
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]} … ({len(shown) - LONGEST:,} characters more)"
+
+
+def escaped(text: object) -> str:
+    """Ready to be put between HTML tags or into a quoted attribute."""
+    return html.escape(clean(text), quote=True)
+
+
+def plain(text: object) -> str:
+    """Ready to be put into a label, caption or button, which all read Markdown: every mark of it is escaped."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(clean(text).split()))
+
+
+def shorten(text: object, length: int) -> str:
+    """One line of at most `length` characters."""
+    line = " ".join(clean(text).split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def question(text: str) -> None:
+    """The question as a heading."""
+    st.html(f'<p class="r-question">{escaped(text) or "(no question recorded)"}</p>')
+
+
+def box(text: str) -> None:
+    """A block of text in the typewriter face, as it is."""
+    st.html(f'<p class="r-box">{escaped(text)}</p>')
+
+
+def facts(pairs: list[tuple[str, object]]) -> None:
+    """Names and values in two columns; empty values are left out."""
+    rows = [f"<dt>{escaped(n)}</dt><dd>{escaped(v)}</dd>" for n, v in pairs if v is not None and v != ""]
+    if rows:
+        st.html(f'<dl class="r-facts">{"".join(rows)}</dl>')
+
+
+def key(*entries: tuple[str, str]) -> None:
+    """A legend: (colour, words of the project) pairs."""
+    items = "".join(f'<span><i style="background:{colour}"></i>{escaped(words)}</span>' for colour, words in entries)
+    st.html(f'<div class="r-key">{items}</div>')
+
+
+def diff(before: str, after: str, injected: str = "") -> tuple[str, str]:
+    """HTML of two texts with their differences marked, word by word; `injected` is marked wherever it stands alone."""
+    left, right = (re.findall(r"\s+|[^\W\d_]+|\d+(?:[.,]\d+)*|.", clean(text), re.S) for text in (before, after))
+    left, right = left[:1_500], right[:1_500]
+    sides: tuple[list[str], list[str]] = ([], [])
+    for tag, a, b, c, d in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+        for side, words, marked in ((sides[0], left[a:b], "r-gone"), (sides[1], right[c:d], "r-new")):
+            for word in words:
+                style = "r-injected" if injected and word == injected else "" if tag == "equal" else marked
+                side.append(f'<span class="{style}">{html.escape(word)}</span>' if style else html.escape(word))
+    return "".join(sides[0]), "".join(sides[1])
+
+
+def marked(body: str) -> None:
+    """A box around HTML made by `diff`."""
+    st.html(f'<p class="r-box">{body or "(nothing)"}</p>')

@@ -1,0 +1,114 @@
+"""The reading room: browse thousands of rationales and find the ones that are right for the wrong reason.
+
+    streamlit run app.py                          the runs below runs/
+    streamlit run app.py -- --root elsewhere      other runs
+    streamlit run app.py -- --records FILE        a rationale file from somewhere else
+
+This file is the frame: run picker, pages, links. Each page answers one question and lives in analysis/pages. Every view
+has a link; nothing here imports torch. Streamlit reads this file twice over: once as a module, for the server, which
+loads what pages need before it answers, and then as a script for every view.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+HERE = Path(__file__).resolve().parent
+PAGES = (
+    ("runs", "Runs", "Does it learn?", ":material/trending_up:"),
+    ("rationales", "Rationales", "Which are right for the wrong reason?", ":material/search:"),
+    ("faithfulness", "Faithfulness", "Does the model use its reasoning?", ":material/psychology:"),
+    ("compare", "Compare", "What changed, and for whom?", ":material/compare_arrows:"),
+    ("label", "Label", "Is the automatic score to be trusted?", ":material/rate_review:"),
+)
+CARRIED = {"rationales": ("id",), "faithfulness": ("id",), "label": ("id",)}
+"""Parameters that go along to a page besides the run and the labeller."""
+
+
+def frame() -> None:
+    """One view: navigation, run picker, and the page that the link names."""
+    from analysis.pages import context, state, text
+
+    pages = {
+        name: st.Page(HERE / "analysis" / "pages" / f"{name}.py", title=label, url_path=name, default=not i)
+        for i, (name, label, _, _) in enumerate(PAGES)
+    }
+    current = st.navigation(list(pages.values()), position="hidden")
+    st.set_page_config(page_title=f"{current.title} · rationales", layout="wide")
+    st.html(text.CSS)
+    found = context.sources()
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    with left.container(horizontal=True, vertical_alignment="center", gap="small", key="navigation"):
+        for name, _, _, icon in PAGES:
+            carried = (*context.KEPT, *CARRIED.get(name, ()))
+            st.page_link(pages[name], icon=icon, query_params=state.link(*carried))
+    if not found:
+        nothing_here(context.settings())
+        return
+    with right:
+        shown = context.labels_of(found)
+        names = list(shown)
+        kept = [name for name in st.query_params if name not in (*context.KEPT, "judge", "sort")]
+        state.select(
+            "Run",
+            "run",
+            names,
+            default=names[0],
+            show=lambda name: shown[name],
+            forget=kept,
+            label_visibility="collapsed",
+        )
+    st.title(next(question for _, label, question, _ in PAGES if label == current.title), anchor=False)
+    current.run()
+
+
+def nothing_here(settings: Any) -> None:
+    """An empty folder: say what to type next."""
+    from analysis.pages import text
+
+    st.title("No runs yet", anchor=False)
+    st.write(f"There is no run directory in the folder {text.plain(settings.root)}. To make one, type:")
+    st.code("make train", language=None)
+    st.write("It takes a few minutes and shows up here while it is still going.")
+    st.write("To look at rationales that you have, type:")
+    st.code("streamlit run app.py -- --records FILE", language=None)
+
+
+@asynccontextmanager
+async def loaded(app: st.App) -> AsyncIterator[None]:
+    """Import what every page needs, and read the newest table, before the server answers."""
+    import altair
+    import pandas
+    import pyarrow.parquet  # noqa: F401
+
+    from analysis.pages import context
+    from analysis.rationale_table import load_table
+    from analysis.records import RecordError
+
+    assert altair and pandas
+    found = context.sources()
+    if found:
+        try:
+            load_table(found[0])
+        except RecordError as error:
+            print(error, file=sys.stderr)
+    threading.Thread(target=_intervals, daemon=True).start()
+    yield
+
+
+def _intervals() -> None:
+    """Charts draw intervals with statsmodels; it takes seconds to import and is not needed at once."""
+    import statsmodels.stats.proportion  # noqa: F401
+
+
+if __name__ == "__main__":
+    frame()
+else:
+    app = st.App(__file__, lifespan=loaded)
