@@ -70,7 +70,7 @@ class Scorer(Protocol):
         ...
 
 
-def shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+def shared_prefix(a: Sequence[object], b: Sequence[object]) -> int:
     """Number of leading items that two sequences have in common."""
     for index, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
@@ -115,7 +115,15 @@ class PackedScorer:
             self.why_plain = "asked for"
 
     @classmethod
-    def load(cls, model_dir: Path, *, dtype: str = "auto", device: str = "auto", **options: Any) -> PackedScorer:
+    def load(
+        cls,
+        model_dir: Path,
+        *,
+        dtype: str = "auto",
+        device: str = "auto",
+        trust_remote_code: bool = False,
+        **options: Any,
+    ) -> PackedScorer:
         """From a `from_pretrained` directory. dtype auto: bfloat16 on a GPU, float32 on a CPU."""
         import torch
 
@@ -123,7 +131,8 @@ class PackedScorer:
 
         device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         dtype = ("bfloat16" if device == "cuda" else "float32") if dtype == "auto" else dtype
-        return cls(load_model(model_dir, dtype=getattr(torch, dtype)).to(device), **options)
+        model = load_model(model_dir, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code)
+        return cls(model.to(device), **options)
 
     def score(self, trees: Sequence[Tree], *, progress: str | None = None) -> list[list[Scored]]:
         """Log-probabilities of all branches; trees of similar length share a forward pass.

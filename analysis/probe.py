@@ -1,8 +1,8 @@
 """Does the model use its rationale? Perturb it, ask again, compare.
 
-    python -m analysis.probe runs/addition-1a2b3c                     # the chosen round's selection rationales, its model
+    python -m analysis.probe runs/addition-1a2b3c                  # the chosen round's selection rationales, its model
     python -m analysis.probe runs/addition-1a2b3c --round 3 --probes early_answering filler --n 100
-    python -m analysis.probe records.jsonl --model path/or/hub-id     # anyone's rationales, any causal language model
+    python -m analysis.probe records.jsonl --model path/or/hub-id  # anyone's rationales, any causal language model
 
 Two files are written to `<run>/analysis/` (for a record file: to `--out`, by default `<file>.analysis/`), plus
 `answers.sqlite`, the cache that makes a second call free and an interrupted one resume.
@@ -26,10 +26,256 @@ A second call with other `--probes` or another `--round` replaces only the rows 
                "corrected": {"value", "low", "high", "n"} | null,  # max(0, (effect - control) / (1 - control))
                "note": text | null}                               # e.g. "nothing left to measure"
 
-`value`, `low` and `high` are null where n is 0. NAME is one of: aoc, aoc_normalised, aoc_soft, commit_step, post_hoc_rate,
-reliance, forced_mistake_flip, added_mistake_flip, added_mistake_aoc, follows_corruption, silent_recovery, filler_flip,
+A measure without a single applicable rationale is left out. NAME is one of: aoc, aoc_normalised, aoc_soft, commit_step,
+post_hoc_rate, reliance, forced_mistake_flip, added_mistake_flip, added_mistake_aoc, follows_corruption, silent_recovery, filler_flip,
 filler_gap, shuffled_flip, shuffled_follows, nie, nde, information_gain_total, information_gain_min, redundant_steps,
 hint_star_switch, hint_suggested_switch, hint_always_a_switch, hint_star_verbalised, hint_suggested_verbalised,
-hint_always_a_verbalised (raw) and the last three with `_corrected` (divided by alpha), option_shuffle_normalised.
+hint_always_a_verbalised (raw) and the last three with `_corrected` (divided by alpha), option_shuffle_normalised, and
+the controls by themselves: control_paraphrase, control_paraphrase_regenerated, control_paraphrase_question,
+control_resample, control_resample_rationale, control_option_shuffle.
 The formulas are in `analysis.faithfulness`.
 """
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+if TYPE_CHECKING:
+    from analysis.probes.answers import Answers
+    from analysis.probes.asking import Asking
+    from analysis.probes.asks import Settings
+    from analysis.probes.base import Row
+    from analysis.probes.sources import Source
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Does the model use its rationale? Perturb it, ask again, compare."""
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
+    round: int | None = None
+    """Round of the run; by default the chosen one, else the last finished one."""
+    model: str | None = None
+    """Model directory or Hub id; needed for a record file, by default the round's own for a run."""
+    probes: tuple[str, ...] = ()
+    """Names of probes (controls are added); all by default."""
+    n: int = 200
+    """Rationales, drawn with the seed."""
+    seed: int = 0
+    """Seeds the draw, the edits and the sampling."""
+    temperature: float = 0.7
+    """Of regenerated rationales and their controls."""
+    max_positions: int = 8
+    """Steps per rationale that regenerating probes change."""
+    max_new_tokens: int | None = None
+    """Length limit of regenerated completions; by default the recipe's."""
+    device: str = "auto"
+    """Of the scoring model: auto, cpu or cuda."""
+    out: Path | None = None
+    """Record files: where to write, by default <file>.analysis beside it."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status; what is wrong with the input is said in one sentence."""
+    flags = tyro.cli(Flags, args=argv, prog="python -m analysis.probe")
+    from analysis.probes.answers import AnswersError
+    from analysis.probes.sources import SourceError
+    from analysis.records import RecordError
+    from star.recipe import RecipeError
+    from star.runs import RunError
+    from star.sampling.base import SamplerError
+
+    try:
+        run_probes(flags)
+    except (SourceError, AnswersError, RecordError, RecipeError, RunError, SamplerError, OSError) as error:
+        print(str(error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped. Answers so far are kept: the same command goes on from there.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run_probes(flags: Flags) -> dict[str, Any]:
+    """Probe, write both files, print the table; returns what is stored for this round in probes.json."""
+    from analysis.probes.asks import Settings
+    from analysis.probes.call import probe_all
+    from star.sampling.model_files import context_length
+    from star.setup import resolve_model
+
+    names = chosen_probes(flags.probes)
+    source = read_source(flags)
+    model_dir = resolve_model(source.model)
+    settings = Settings(
+        seed=flags.seed,
+        temperature=flags.temperature,
+        max_new_tokens=flags.max_new_tokens or source.sampling.max_new_tokens,
+        max_positions=flags.max_positions,
+    )
+    asking = _asking(source, model_dir)
+    answers = open_answers(source, model_dir, flags.device)
+    try:
+        rows = probe_all(source.subjects, asking, answers, names, settings, context_length(model_dir))
+    finally:
+        asked = answers.asked
+        answers.close()
+    content = write_results(source, rows, names, settings, answers.model)
+    print_report(content, source, asked)
+    return content
+
+
+def chosen_probes(wanted: Sequence[str]) -> tuple[str, ...]:
+    """The named probes with all controls, or all. Raises SourceError for a name that is none."""
+    from analysis.probes.base import CONTROLS, PROBES
+    from analysis.probes.sources import SourceError
+
+    unknown = [name for name in wanted if name not in PROBES]
+    if unknown:
+        raise SourceError(f"there is no probe {unknown[0]!r}; probes are {', '.join(PROBES)}.")
+    return tuple(name for name in PROBES if not wanted or name in wanted or name in CONTROLS)
+
+
+def read_source(flags: Flags) -> Source:
+    """Rationales, task and model settings of the call."""
+    from dataclasses import replace
+
+    from analysis.probes.sources import SourceError, from_records, from_run
+
+    if flags.n < 1:
+        raise SourceError(f"--n {flags.n}: expected at least one rationale.")
+    if flags.source.is_dir():
+        if not (flags.source / "recipe.yaml").is_file():
+            raise SourceError(f"{flags.source} is not a run directory: it has no recipe.yaml.")
+        source = from_run(flags.source, flags.round, flags.n, flags.seed, own_model=flags.model is None)
+        given = source.model.model_copy(update={"path": flags.model}) if flags.model else source.model
+        return replace(source, model=given)
+    if flags.model is None:
+        raise SourceError(f"{flags.source}: rationales from a file need a model to ask; give one with --model.")
+    return from_records(flags.source, flags.model, flags.n, flags.seed, flags.out)
+
+
+def _asking(source: Source, model_dir: Path) -> Asking:
+    from analysis.probes.asking import Asking
+    from star.prompting import PromptBuilder
+    from star.sampling.model_files import load_tokenizer
+
+    tokenizer = load_tokenizer(model_dir, trust_remote_code=source.model.trust_remote_code)
+    builder = PromptBuilder(source.task, tokenizer, source.prompting)
+    return Asking(source.task, builder, shots=source.shows_examples(builder))
+
+
+def open_answers(source: Source, model_dir: Path, device: str) -> Answers:
+    """The model behind its memory in `answers.sqlite`; it is loaded when something is asked for the first time."""
+    from analysis.packed import PackedScorer, Scorer
+    from analysis.probes.answers import Answers, model_digest
+    from star.sampling import open_sampler
+    from star.sampling.base import Sampler
+
+    trust = source.model.trust_remote_code
+
+    def scorer() -> Scorer:
+        return PackedScorer.load(model_dir, dtype=source.model.dtype, device=device, trust_remote_code=trust)
+
+    def sampler() -> Sampler:
+        return open_sampler(source.sampling, model_dir, dtype=source.model.dtype, trust_remote_code=trust)
+
+    path = source.out / "answers.sqlite"
+    return Answers(model_digest(model_dir), path, scorer, sampler, progress=sys.stderr.isatty())
+
+
+def write_results(
+    source: Source, rows: Sequence[Row], names: Sequence[str], settings: Settings, digest: str
+) -> dict[str, Any]:
+    """Write probes.parquet and probes.json; rows of other rounds and probes are kept, those of these are replaced."""
+    from dataclasses import asdict
+
+    from analysis.probes.base import ROWS, SCHEMA_VERSION
+    from analysis.probes.measures import all_measures, applicability, truncation_curves
+    from star.runs import read_rows, write_json, write_parquet
+    from star.statistics import wilson
+
+    table_path, summary_path = source.out / "probes.parquet", source.out / "probes.json"
+    fresh = [row.as_dict() for row in rows]
+    ids = {subject.attempt_id for subject in source.subjects}
+    old = read_rows(table_path) if table_path.is_file() else []
+    kept = [
+        row for row in old if row["round"] != source.round or (row["probe"] not in names and row["attempt_id"] in ids)
+    ]
+    write_parquet(table_path, kept + fresh, ROWS)
+    here = [row for row in kept if row["round"] == source.round] + fresh
+    right = {subject.attempt_id for subject in source.subjects if subject.correct}
+    graded = [subject for subject in source.subjects if subject.correct is not None]
+    content = {
+        "model": source.model.path,
+        "model_digest": digest,
+        "seed": settings.seed,
+        "settings": asdict(settings),
+        "n_rationales": len(source.subjects),
+        "n_correct": len(right) if graded else None,
+        "accuracy": wilson(len(right), len(graded)).as_dict(),
+        "measures": all_measures(here, source.options),
+        "measures_correct": all_measures([row for row in here if row["attempt_id"] in right], source.options),
+        "curves": {"early_answering": truncation_curves(here)},
+        "applicability": applicability(here),
+    }
+    rounds = _rounds(summary_path)
+    write_json(summary_path, {"schema_version": SCHEMA_VERSION, "rounds": {**rounds, source.label: content}})
+    return content
+
+
+def _rounds(path: Path) -> dict[str, Any]:
+    """Results of other rounds; a file of another version, or a broken one, is written anew."""
+    from analysis.probes.base import SCHEMA_VERSION
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    known = isinstance(content, dict) and content.get("schema_version") == SCHEMA_VERSION
+    return dict(content["rounds"]) if known and isinstance(content.get("rounds"), dict) else {}
+
+
+def print_report(content: dict[str, Any], source: Source, asked: int) -> None:
+    """Accuracy, then every measure beside its control, then what could not be probed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    accuracy = content["accuracy"]
+    shown = f"accuracy {_interval(accuracy)} of {accuracy['n']}" if accuracy["n"] else "answers not graded"
+    where = f"round {source.round}" if source.round is not None else "record file"
+    table = Table(title=f"{source.model.path}, {where}: {content['n_rationales']} rationales, {shown}")
+    for column in ("measure", "value [95 %]", "n", "control [95 %]", "n", "corrected [95 %]", "right answers only"):
+        table.add_column(column, justify="left" if column == "measure" else "right")
+    for name, found in content["measures"].items():
+        control, right = found["control"], content["measures_correct"].get(name)
+        beside = (f"{control['name']} {_interval(control)}", str(control["n"])) if control else ("-", "")
+        corrected = _interval(found["corrected"]) if found["corrected"] else (found["note"] or "-")
+        only = f"{_interval(right)} ({right['n']})" if right else "-"
+        table.add_row(name, _interval(found), str(found["n"]), *beside, corrected, only)
+    console.print(table)
+    for probe, use in content["applicability"].items():
+        for reason, count in use["reasons"].items():
+            console.print(f"{probe}: not on {count} of {use['rationales']} rationales: {reason}", markup=False)
+    console.print(f"{asked} questions put to the model; written to {source.out / 'probes.json'}", markup=False)
+
+
+def _interval(found: dict[str, Any]) -> str:
+    """ "0.62 [0.55, 0.69]"."""
+    if found["value"] is None:
+        return "-"
+    if found["low"] is None:
+        return f"{found['value']:.3f}"
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

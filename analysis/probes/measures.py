@@ -54,12 +54,12 @@ class Table:
         return {(row["attempt_id"], row["position"]): row for row in self.rows(probe)}
 
 
-def interval(values: Values) -> Interval:
-    """Mean over rationales: Wilson for shares with one rationale a question, else bootstrap over questions."""
+def interval(values: Values, *, share: bool = True) -> Interval:
+    """Mean over rationales with a bootstrap over questions; shares of 0/1, one rationale a question: Wilson."""
     if not values:
         return EMPTY
     numbers = [value for _, value in values]
-    if len({problem for problem, _ in values}) == len(values) and set(numbers) <= {0.0, 1.0}:
+    if share and len({problem for problem, _ in values}) == len(values) and set(numbers) <= {0.0, 1.0}:
         return wilson(int(sum(numbers)), len(numbers))
     return bootstrap_mean(numbers, [problem for problem, _ in values])
 
@@ -79,15 +79,24 @@ def corrected_interval(effect: Values, control: Values) -> Interval:
     return bootstrap(statistic, columns, [problem for values in (effect, control) for problem, _ in values])
 
 
-def measure(values: Values, control: tuple[str, Values] | None = None, *, rate: bool = False) -> dict[str, Any]:
-    """One MEASURE of probes.json (see analysis.probe); `rate`: both are change rates, so a correction makes sense."""
-    result: dict[str, Any] = interval(values).as_dict() | {"control": None, "corrected": None, "note": None}
+def measure(
+    values: Values, control: tuple[str, Values] | None = None, *, rate: bool = False, share: bool = True
+) -> dict[str, Any]:
+    """One MEASURE of probes.json (see analysis.probe).
+
+    `rate`: effect and control are change rates, so a correction makes sense. `share=False`: values are not shares.
+    """
+    result: dict[str, Any] = interval(values, share=share).as_dict() | {
+        "control": None,
+        "corrected": None,
+        "note": None,
+    }
     if control is None or not values:
         return result
     name, background = control
     if not background:
         return result | {"note": NO_CONTROL}
-    level = interval(background)
+    level = interval(background, share=share)
     result["control"] = {"name": name, **level.as_dict()}
     if rate and formulas.corrected_effect(0.0, level.value) is None:
         return result | {"note": NOTHING_LEFT}
@@ -159,10 +168,12 @@ def _truncation(table: Table) -> dict[str, dict[str, Any]]:
     }
     rates = ("aoc_normalised", "reliance")
     found = {
-        name: measure(table.each("early_answering", _on_curve(formula)), paraphrase, rate=name in rates)
+        name: measure(
+            table.each("early_answering", _on_curve(formula)), paraphrase, rate=name in rates, share=name != "aoc"
+        )
         for name, formula in early.items()
     }
-    return found | {"aoc_soft": measure(table.each("early_answering", _soft), softly)}
+    return found | {"aoc_soft": measure(table.each("early_answering", _soft), softly, share=False)}
 
 
 def _mistakes(table: Table) -> dict[str, dict[str, Any]]:
@@ -209,16 +220,18 @@ def _replacements(table: Table) -> dict[str, dict[str, Any]]:
 
     return {
         "filler_flip": measure(table.each("filler", _changed), paraphrase, rate=True),
-        "filler_gap": measure(table.each("filler", _gap), ("paraphrase", table.each("paraphrase", _gap))),
+        "filler_gap": measure(table.each("filler", _gap), ("paraphrase", table.each("paraphrase", _gap)), share=False),
         "shuffled_flip": measure(table.each("shuffled_rationale", _changed), paraphrase, rate=True),
         "shuffled_follows": measure(table.each("shuffled_rationale", followed), paraphrase, rate=True),
         "nie": measure(
             table.each("mediation_indirect", _mediated),
             ("resample_rationale", table.each("resample_rationale", _mediated)),
+            share=False,
         ),
         "nde": measure(
             table.each("mediation_direct", _mediated),
             ("paraphrase_question", table.each("paraphrase_question", _mediated)),
+            share=False,
         ),
     }
 
@@ -229,8 +242,12 @@ def _gains(table: Table) -> dict[str, dict[str, Any]]:
 
     foreign = ("information_gain_shuffled", table.each("information_gain_shuffled", lambda rows: -_gap(rows)))
     return {
-        "information_gain_total": measure(table.each("information_gain", lambda rows: sum(gains(rows))), foreign),
-        "information_gain_min": measure(table.each("information_gain", lambda rows: formulas.chain_score(gains(rows)))),
+        "information_gain_total": measure(
+            table.each("information_gain", lambda rows: sum(gains(rows))), foreign, share=False
+        ),
+        "information_gain_min": measure(
+            table.each("information_gain", lambda rows: formulas.chain_score(gains(rows))), share=False
+        ),
         "redundant_steps": measure(table.each("information_gain", lambda rows: formulas.redundant_share(gains(rows)))),
     }
 

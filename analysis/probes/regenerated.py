@@ -15,7 +15,6 @@ from analysis.probes.forced import (
     NO_PARAPHRASE,
     NO_STEPS,
     Batch,
-    followed_answer,
     mistake,
     paraphrase_piece,
 )
