@@ -1,0 +1,39 @@
+# `make train` and `make test` do everything, from an empty checkout on.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRA ?= cpu
+FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend=auto)
+
+.PHONY: help train test lint app bench clean
+
+help: ## This list
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+train: $(VENV)/.installed ## Set up, then run STaR on addition with the embedded model (pass ARGS="RECIPE.yaml --flags" for more)
+	$(BIN)/python -m star.train $(ARGS)
+
+test: $(VENV)/.installed lint ## Set up, then lint, type check and test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+app: $(VENV)/.installed ## Browse rationales in the browser
+	$(BIN)/streamlit run app.py
+
+bench: $(VENV)/.installed ## Every CPU benchmark, in order; goes on where it stopped
+	$(BIN)/python -m benchmarks.run_all
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (about half a minute on a fast line)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@export PATH="$(CURDIR)/$(BIN):$$PATH"; uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+	  $(FIND_LINKS) --editable ".[$(EXTRA),dev]"
+	@touch $@
+
+clean: ## Remove the environment (runs stay)
+	rm -rf $(VENV)
