@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from star.sampling.base import Decoding, FinishReason
+from star.sampling.cache import new_cache, shared_beginning
 from star.sampling.text import StopStrings
 
 DROP_BELOW = 0.5
@@ -22,6 +23,8 @@ class Row:
     """Place in the whole call; with the call's seed it fixes the row's random numbers, however rows are batched."""
     budget: int
     """Tokens that may be sampled."""
+    group: int = 0
+    """Rows of one group may share a batch."""
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish_reason: FinishReason = "length"
@@ -82,17 +85,22 @@ class DecodeLoop:
             logits = self._forward(tokens[:, None], mask, positions, cache)
 
     def _prefill(self, rows: Sequence[Row]) -> tuple[Any, Any, Any, Any]:
-        """Run each different prompt once, left padded, then spread it over its rows."""
+        """Run the common beginning once, then each different prompt's rest, left padded; spread them over the rows."""
         import torch
-        from transformers import DynamicCache
 
         different = list(dict.fromkeys(tuple(row.prompt) for row in rows))
-        width = max(map(len, different))
+        cache, plain = new_cache(self.model.config)
+        shared = shared_beginning(different) if plain else 0
+        if shared:
+            start = torch.tensor([different[0][:shared]], device=self.device)
+            self._forward(start, torch.ones_like(start), torch.arange(shared, device=self.device)[None], cache)
+            cache.batch_repeat_interleave(len(different))
+        rests = [prompt[shared:] for prompt in different]
+        width = max(map(len, rests))
         # The padding token's value never matters: it is masked and has position 0.
-        ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in different], device=self.device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in different], device=self.device)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        cache = DynamicCache(config=self.model.config)
+        ids = torch.tensor([[0] * (width - len(r)) + list(r) for r in rests], device=self.device)
+        mask = torch.tensor([[1] * shared + [0] * (width - len(r)) + [1] * len(r) for r in rests], device=self.device)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]
         logits = self._forward(ids, mask, positions, cache)
         if len(different) < len(rows):
             place = {prompt: i for i, prompt in enumerate(different)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from star.sampling import model_files
 from star.sampling.base import Completion, Decoding, SamplerError
 from star.sampling.decode_loop import DecodeLoop, Row
 from star.sampling.text import StopStrings, finished_completions
+
+BEGINNING = 64
+"""Prompts that agree in this many tokens are batched together."""
+SMALL_GROUP = 32
 
 
 class TransformersSampler:
@@ -64,11 +69,13 @@ class TransformersSampler:
         rows = self._rows(prompts, decoding)
         stop = StopStrings(self.tokenizer, decoding.stop)
         loop = DecodeLoop(self.model, decoding, stop, self.ends)
-        waiting = sorted((row for row in rows if row.budget > 0), key=lambda row: (len(row.prompt), row.number))
+        waiting = in_order([row for row in rows if row.budget > 0])
         with tqdm(total=len(rows), desc=progress, disable=progress is None, unit="completion", leave=False) as bar:
             bar.update(len(rows) - len(waiting))
             while waiting:
-                batch, waiting = waiting[: self.batch_size], waiting[self.batch_size :]
+                size = next((i for i, row in enumerate(waiting) if row.group != waiting[0].group), len(waiting))
+                size = min(size, self.batch_size)
+                batch, waiting = waiting[:size], waiting[size:]
                 if self._run(loop, batch):
                     bar.update(len(batch))
                 else:
@@ -128,6 +135,19 @@ class TransformersSampler:
         """Free the model. Safe to call twice."""
         self._forget()
         self.model_dir = None
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Rows that begin alike (a few-shot prompt) together, by length inside: a batch shares its beginning and pads little.
+
+    Few rows of one kind join the rest, so that no small batches come of it. Sets each row's `group`.
+    """
+    begins = [tuple(row.prompt[:BEGINNING]) if len(row.prompt) > BEGINNING else () for row in rows]
+    sizes = Counter(begins)
+    numbers: dict[tuple[int, ...], int] = {(): 0}
+    for row, begin in zip(rows, begins, strict=True):
+        row.group = numbers.setdefault(begin, len(numbers)) if sizes[begin] >= SMALL_GROUP else 0
+    return sorted(rows, key=lambda row: (row.group, len(row.prompt), row.number))
 
 
 def check_prompts(prompts: Sequence[Sequence[int]], vocabulary: int) -> None:

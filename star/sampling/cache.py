@@ -1,0 +1,84 @@
+"""A KV cache that grows in blocks, and the beginning that all prompts of a batch share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+GROWTH = 64
+"""Tokens of room added at a time. transformers' own cache copies itself whole for each new token."""
+MIN_SHARED = 32
+"""Shorter common beginnings are not worth a forward pass of their own."""
+
+
+def new_cache(config: Any) -> tuple[Any, bool]:
+    """A cache for a model with this configuration; True when all its layers attend to everything.
+
+    Only then does a token's place in the cache not matter, so that padding may stand between a shared beginning and the
+    rest; sliding windows and recurrent layers count places and keep transformers' own cache.
+    """
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    cache = DynamicCache(config=config)
+    plain = bool(cache.layers) and all(type(layer) is DynamicLayer for layer in cache.layers)
+    if plain:
+        growing = _growing_layer()
+        cache.layers = [growing() for _ in cache.layers]
+    return cache, plain
+
+
+def _growing_layer() -> Any:
+    import torch
+    from transformers.cache_utils import DynamicLayer
+
+    class GrowingLayer(DynamicLayer):
+        """Keys and values are views of the filled part of two buffers [batch, heads, room, head size]."""
+
+        room: Any = None
+
+        def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+            if not self.is_initialized:
+                self.lazy_initialization(key_states, value_states)
+            old = self.get_seq_length()
+            new = old + key_states.shape[-2]
+            if self.room is None or new > self.room[0].shape[-2]:
+                self.room = (
+                    self._more(self.keys, key_states, old, new),
+                    self._more(self.values, value_states, old, new),
+                )
+            for room, states in zip(self.room, (key_states, value_states), strict=True):
+                room[:, :, old:new] = states
+            self.keys, self.values = self.room[0][:, :, :new], self.room[1][:, :, :new]
+            return self.keys, self.values
+
+        @staticmethod
+        def _more(filled: Any, states: Any, old: int, new: int) -> Any:
+            batch, heads, _, size = states.shape
+            room = torch.empty(
+                batch, heads, new + max(GROWTH, new // 8), size, dtype=states.dtype, device=states.device
+            )
+            if old:
+                room[:, :, :old] = filled
+            return room
+
+        def batch_select_indices(self, indices: Any) -> None:
+            super().batch_select_indices(indices)
+            self.room = None
+
+        def batch_repeat_interleave(self, repeats: int) -> None:
+            super().batch_repeat_interleave(repeats)
+            self.room = None
+
+    return GrowingLayer
+
+
+def shared_beginning(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that all prompts have in common at their start, leaving each at least one of its own; 0 if too few."""
+    if len(prompts) < 4:
+        return 0
+    # Everything between the least and the greatest shares what these two share.
+    first, last = min(map(list, prompts)), max(map(list, prompts))
+    limit = min(map(len, prompts)) - 1
+    length = next((i for i in range(min(limit, len(first))) if first[i] != last[i]), limit)
+    return length if length >= MIN_SHARED else 0
