@@ -15,7 +15,7 @@ MAX_STEPS = 20_000
 MAX_STEP_CHARS = 20_000
 """Text of one step beyond this is not read by an exact checker, which keeps every record under a second."""
 
-MAX_TOTAL_CHARS = 400_000
+MAX_TOTAL_CHARS = 120_000
 """An exact checker abstains on a question and rationale with more text than this."""
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
 
 MAX_DIGITS = 30
 """Longer numbers are left unread: an expression that holds one has no value here."""
@@ -23,8 +24,7 @@ _TOKEN = re.compile(
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3}
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """A piece of text with its place, so that a message can quote the original."""
 
     kind: str
@@ -47,11 +47,13 @@ def tokenize(text: str) -> list[Token]:
     return found
 
 
+@lru_cache(maxsize=4_096)
 def number(text: str) -> Fraction | None:
     """Value of a plain decimal numeral such as "1,234.5"; None when it is too long or its commas are misplaced."""
     if len(text) > MAX_DIGITS or ("," in text and not re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", text, re.ASCII)):
         return None
-    return Fraction(text.replace(",", ""))
+    plain_text = text.replace(",", "")
+    return Fraction(plain_text) if "." in plain_text else Fraction(int(plain_text))
 
 
 def evaluate(tokens: Sequence[Token], names: Mapping[str, Fraction] | None = None) -> Fraction | None:

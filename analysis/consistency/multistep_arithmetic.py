@@ -121,8 +121,7 @@ def _check_chain(index: int, text: str, chain: list[list[Token]], state: _State)
             worked = f"{spelled(chain[0], text)} = {plain(value)}"
             message = f"{name} stands for {plain(expected)}, but is worked out from {worked}"
             state.flag(index, "copied_wrong", message)
-    _check_equal(index, text, chain, state)
-    last = evaluate(chain[-1], state.names)
+    last = _check_equal(index, text, chain, state)
     if last is None:
         return
     if name is not None:
@@ -131,15 +130,17 @@ def _check_chain(index: int, text: str, chain: list[list[Token]], state: _State)
         state.last = last
 
 
-def _check_equal(index: int, text: str, chain: Sequence[list[Token]], state: _State) -> None:
-    for left, right in pairwise(chain):
-        before, after = evaluate(left, state.names), evaluate(right, state.names)
+def _check_equal(index: int, text: str, chain: Sequence[list[Token]], state: _State) -> Fraction | None:
+    """Flag neighbours of different value; returns the value of the last segment."""
+    values = [evaluate(segment, state.names) for segment in chain]
+    for (left, before), (right, after) in pairwise(zip(chain, values, strict=True)):
         if before is None or after is None or before == after:
             continue
         message = f"{spelled(left, text)} = {plain(before)}, not {spelled(right, text)}"
         if len(right) > 2:
             message += f" (which is {plain(after)})"
         state.flag(index, "equation_false", message)
+    return values[-1]
 
 
 def _check_answer(index: int, text: str, state: _State) -> None:

@@ -141,7 +141,7 @@ def _check_subpart(index: int, text: str, run: _Run) -> None:
         else:
             run.flag(index, "not_a_group", f"{show(run.subpart)} is not a group that is still open")
     elif set(unsorted[0]) != set(run.subpart):
-        run.flag(index, "group_skipped", f"{show(unsorted[0])} is left unsorted")
+        run.flag(index, "group_skipped", f"{show(unsorted[0])} are left unsorted")
 
 
 def _check_orderings(index: int, text: str, run: _Run) -> None:
@@ -250,4 +250,4 @@ def _check_answer(index: int, text: str, run: _Run) -> None:
                 run.flag(index, "wrong_order", f'"{after}" comes before "{before}"')
                 break
     if unsorted:
-        run.flag(index, "group_skipped", f"{show(unsorted[0])} is left unsorted")
+        run.flag(index, "group_skipped", f"{show(unsorted[0])} are left unsorted")
