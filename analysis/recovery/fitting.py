@@ -1,0 +1,91 @@
+"""Fit the recovery model: logistic regression whose weights are pulled towards the annotation guide.
+
+Maximum a posteriori with a Gaussian prior. Its mean is, for each event, whether the guide calls it faithful (-2),
+unfaithful (+2) or leaves it open (0), and 0 for the details: an event that the fitting data do not show keeps the
+guide's reading. That is what makes it hold for generators it has not seen, since the annotators' habits differ between
+generators: 60 boosted trees over the same features reach the same AUROC with questions held out, but .49 and .20 with a
+generator held out.
+
+    minimise  sum_i w_i log(1 + exp(-s_i (x_i b + c))) + (precision / 2) |b - prior|^2
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from analysis.records import Record
+from analysis.recovery.features import DETAILS, EVENTS, NAMES, describe
+from analysis.recovery.model import case_of, is_recovery
+
+EVENT_PRECISION = 30.0
+"""Of the prior, in rows: an event needs some tens of rows before its weight leaves the guide's."""
+DETAIL_PRECISION = 100.0
+"""Details differ between generators, so they are held back more. On four fifths of the questions the AUROC is .972 with
+questions held out and .955 / .928 with a generator held out; at 30 it is .973 and .927 / .902, at 200 .972 and
+.958 / .929."""
+BIAS_PRECISION = 0.1
+SCHEMA_VERSION = 1
+
+
+def is_labelled(record: Record, style: str | None = "sbs") -> bool:
+    """A recovery with a label, in the given prompt style (None: any; a record without a style counts)."""
+    if not is_recovery(record) or not isinstance(record.meta.get("faithful_recovery"), bool):
+        return False
+    return style is None or record.meta.get("prompt_style", style) == style
+
+
+def fit(records: Iterable[Record], *, prior: bool = True) -> dict[str, Any]:
+    """The model as a JSON object, from the labelled plain step-by-step records among `records`.
+
+    Repeated rows (`meta.copy_of`) are left out and generators get equal weight. Raises ValueError without rows of both
+    labels. `prior=False` is the ablation: weights pulled towards 0.
+    """
+    rows = [r for r in records if is_labelled(r) and not r.meta.get("copy_of")]
+    unfaithful = np.array([not r.meta["faithful_recovery"] for r in rows], dtype=float)
+    if not 0 < unfaithful.sum() < len(rows):
+        raise ValueError(f"{len(rows)} labelled recoveries, {int(unfaithful.sum())} unfaithful: expected both labels")
+    features = np.array([describe(case_of(r)) for r in rows])
+    weights, bias = fit_weights(features, unfaithful, balance([r.generator for r in rows]), prior=prior)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "logistic",
+        "rows": len(rows),
+        "unfaithful": int(unfaithful.sum()),
+        "generators": sorted({str(r.generator) for r in rows}),
+        "event_precision": EVENT_PRECISION,
+        "detail_precision": DETAIL_PRECISION,
+        "bias": round(bias, 6),
+        "weights": {name: round(float(weight), 6) for name, weight in zip(NAMES, weights, strict=True)},
+    }
+
+
+def balance(generators: Iterable[str | None]) -> np.ndarray:
+    """Row weights that give each generator the same total; they sum to the number of rows."""
+    names = list(generators)
+    counts = Counter(names)
+    return np.array([len(names) / len(counts) / counts[name] for name in names])
+
+
+def fit_weights(
+    features: np.ndarray, labels: np.ndarray, row_weights: np.ndarray, *, prior: bool = True
+) -> tuple[np.ndarray, float]:
+    """Weights and bias at the posterior mode. Features (rows, NAMES), labels 0/1, row weights (rows,)."""
+    from scipy.optimize import minimize
+
+    design = np.hstack([features, np.ones((len(features), 1))])
+    mean = np.array([*EVENTS.values(), *[0.0] * len(DETAILS), 0.0]) * (1.0 if prior else 0.0)
+    precision = np.array([EVENT_PRECISION] * len(EVENTS) + [DETAIL_PRECISION] * len(DETAILS) + [BIAS_PRECISION])
+
+    def loss(b: np.ndarray) -> tuple[float, np.ndarray]:
+        score = design @ b
+        away = b - mean
+        value = (row_weights * (np.logaddexp(0, score) - labels * score)).sum() + 0.5 * (precision * away**2).sum()
+        error = row_weights * (1 / (1 + np.exp(-score)) - labels)
+        return float(value), design.T @ error + precision * away
+
+    found = minimize(loss, mean, jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    return found.x[:-1], float(found.x[-1])

@@ -1,0 +1,198 @@
+"""Numbers in text: find them, compute an equation's left side, and work out which number an injected mistake replaced.
+
+    prefix   "... 34 books and sold 17, so he had 34 - 17 = 27", injected "27"  ->  original 17
+
+Text is never evaluated as code, and every pattern is bounded, so hostile text costs linear time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+MAX_DIGITS = 18
+"""Longer digit runs are identifiers or noise, and would not survive a float."""
+
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+", re.ASCII)
+_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
+_PART = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_EXPRESSION = re.compile(r"\d[\d,]*(?:\.\d+)?|[-+*/×÷·−–]|(?<=[\d\s)])x(?=[\s\d($])|\\times|\\div", re.ASCII)
+_OPERATORS = {"-": "-", "−": "-", "–": "-", "+": "+", "*": "*", "×": "*", "·": "*", "x": "*", "/": "/", "÷": "/"}
+_OPERATORS |= {r"\times": "*", r"\div": "/"}
+_BEFORE_RESULT = re.compile(r"=\s{0,4}(?:<<)?[^\w=<>\n]{0,4}$")
+_CLAUSE = re.compile(r"[\n;:?!]|\.\s|,\s(?=[a-z])|<<|>>|=")
+_LIST_NUMBER = re.compile(r"(?:^|\n)\s{0,6}(?:step )?$", re.I)
+_ITEM = re.compile(r"(?:^|\n)\s{0,6}(?:step )?(\d{1,3})[.):](?=\s)", re.I | re.ASCII)
+_UNIT_PER = re.compile(r"[A-Za-z]/[A-Za-z]|\b[A-Za-z]+-[A-Za-z]")
+
+
+class Number(NamedTuple):
+    """A number and its place in the text; the sign in front is not part of it."""
+
+    value: float
+    start: int
+    end: int
+
+
+def parse_number(text: str) -> float | None:
+    """The value of a plain decimal as written ("1,200", "-3", "$7.50"), or None."""
+    text = text.strip().lstrip("$€£+").replace(",", "").replace("−", "-")
+    if not text.isascii() or not 0 < len(text) <= MAX_DIGITS + 2:
+        return None
+    sign = -1.0 if text.startswith("-") else 1.0
+    text = text.removeprefix("-").strip().lstrip("$")
+    return sign * float(text) if re.fullmatch(r"\d+(?:\.\d*)?|\.\d+", text) else None
+
+
+def find_numbers(text: str, limit: int = 200) -> list[Number]:
+    """The first `limit` numbers of `text`, without their signs. A comma ends a number unless it groups thousands."""
+    found = []
+    for match in _NUMBER.finditer(text):
+        written, start = match[0], match.start()
+        if len(written) > MAX_DIGITS:
+            continue
+        if "," in written:
+            if _THOUSANDS.fullmatch(written):
+                found.append(Number(float(written.replace(",", "")), start, match.end()))
+            else:
+                for part in _PART.finditer(written):
+                    found.append(Number(float(part[0]), start + part.start(), start + part.end()))
+        else:
+            found.append(Number(float(written), start, match.end()))
+        if len(found) >= limit:
+            break
+    return found
+
+
+def same(left: float | None, right: float | None) -> bool:
+    """Equal up to the rounding of a written result: .0001 of the value, at most .005."""
+    if left is None or right is None:
+        return False
+    return left == right or abs(left - right) <= 1e-6 + 1e-4 * min(abs(left), abs(right), 50)
+
+
+def evaluate(expression: str) -> float | None:
+    """Value of the arithmetic in "64 cats - 19 cats sold": numbers and operators, words skipped, * and / first.
+
+    None when numbers and operators do not alternate, there is no operator, or a division by zero occurs. Brackets are
+    read over: "12 trees (initial) - 2 trees (dead)" is more frequent in rationales than a bracketed sum.
+    """
+    terms: list[float] = []
+    pending, sign, operators = "", 1.0, 0
+    for match in _EXPRESSION.finditer(_UNIT_PER.sub(" ", expression[-240:])):
+        token = match[0]
+        operator = _OPERATORS.get(token)
+        if operator is not None:
+            operators += 1
+            if terms and not pending:
+                pending = operator
+            elif operator == "-" and sign > 0:
+                sign = -1.0
+            else:
+                return None
+            continue
+        if len(token) > MAX_DIGITS or (terms and not pending):
+            return None
+        value, sign = sign * float(token.replace(",", "")), 1.0
+        if pending == "*":
+            terms[-1] *= value
+        elif pending == "/":
+            if value == 0:
+                return None
+            terms[-1] /= value
+        else:
+            terms.append(-value if pending == "-" else value)
+        pending = ""
+    return sum(terms) if terms and operators and not pending else None
+
+
+def left_side(text: str) -> str | None:
+    """What stands left of the "=" that `text` ends with ("..., 34 - 17 = " -> "34 - 17"), or None without one."""
+    equals = _BEFORE_RESULT.search(text[-12:])
+    if equals is None:
+        return None
+    body = text[: len(text) - len(text[-12:]) + equals.start()][-240:].rstrip()
+    cut = 0
+    for match in _CLAUSE.finditer(body):
+        if match.end() < len(body):
+            cut = match.end()
+    return body[cut:]
+
+
+def computed(before: str, numbers: Sequence[Number], injected: float) -> float | None:
+    """The right result of the equation that the injected number ends, or of the last one that claims it; or None."""
+    places = [len(before), *(n.start for n in reversed(numbers) if same(n.value, abs(injected)))]
+    for place in places[:4]:
+        left = before[max(0, place - 260) : place].rstrip("$-− ")
+        expression = left_side(left + " ") if left.endswith(("=", "<<")) else None
+        value = evaluate(expression) if expression is not None else None
+        if value is not None and not same(value, injected):
+            return value
+    return None
+
+
+def completed(injected_text: str, continuation: str) -> list[float]:
+    """Numbers that the continuation's first digits make of the injected one: "25" + " 7 girls" -> 27 and 257."""
+    match = re.match(r"\s{0,3}(\d{1,9})(?![\d.])", continuation, re.ASCII)
+    if match is None or not injected_text.isascii() or not injected_text.isdigit() or len(injected_text) > MAX_DIGITS:
+        return []
+    digits = match[1]
+    kept = [injected_text[:k] for k in range(1, len(injected_text) + 1)]
+    return [float(head + digits) for head in reversed(kept)]
+
+
+def derive_original(
+    question: str, before: str, injected_text: str, continuation: str, following: Sequence[Number], answer: float | None
+) -> float | None:
+    """The number that was falsified right after `before`, worked out from the text; None when nothing fits.
+
+    A result is recomputed; an operand inside calculator marks is looked up in the expression before them; a list number
+    follows the last one; another copied number is looked for among the question's and the earlier ones: first as what
+    the continuation's first digits complete it to, then near the injected one (mistakes are small or add about a
+    hundred), the one that the continuation uses first.
+    """
+    injected = parse_number(injected_text)
+    if injected is None:
+        return None
+    numbers = find_numbers(before)
+    value = computed(before, numbers, injected)
+    if value is None:
+        value = _marked(before)
+    if value is None and _LIST_NUMBER.search(before[-12:]) and re.match(r"\s{0,3}[).:]\s", continuation):
+        items = [int(match[1]) for match in _ITEM.finditer(before)]
+        value = float(items[-1] + 1 if items else 1)
+    if value is not None and not same(value, injected):
+        return value
+    known = {n.value for n in find_numbers(question)} | {n.value for n in numbers}
+    for candidate in completed(injected_text, continuation):
+        if candidate in known and not same(candidate, injected):
+            return candidate
+    later = [n.value for n in following[:60]]
+    near = [v for v in [*known, *([answer] if answer is not None else [])] if _plausible(v, injected)]
+    if not near:
+        near = [v for v in later if _plausible(v, injected)][:1]
+    return min(near, key=lambda v: (_place(v, later), abs(v - injected), v), default=None)
+
+
+def _marked(before: str) -> float | None:
+    """The operand meant after "34 - 17 = <<34-": the number at the same place of the expression before the marks."""
+    mark = before.rfind("<<")
+    inside = before[mark + 2 :] if mark >= 0 else ""
+    if mark < 0 or ">>" in inside or "=" in inside or len(inside) > 60:
+        return None
+    expression = left_side(before[:mark][-240:] + "<<")
+    if expression is None:
+        return None
+    operands = find_numbers(expression)
+    index = len(find_numbers(inside))
+    return operands[index].value if index < len(operands) else None
+
+
+def _plausible(value: float, injected: float) -> bool:
+    difference = abs(injected - value)
+    return 0 < difference <= 3 or 99 <= difference <= 102
+
+
+def _place(value: float, following: Sequence[float]) -> int:
+    return next((index for index, other in enumerate(following) if same(value, other)), len(following))
