@@ -44,7 +44,7 @@ def frame() -> None:
     st.set_page_config(page_title=f"{current.title} · rationales", layout="wide")
     st.html(text.CSS)
     found = context.sources()
-    left, right = st.columns([3, 2], vertical_alignment="center")
+    left, right = st.columns([2, 1], vertical_alignment="center")
     with left.container(horizontal=True, vertical_alignment="center", gap="small", key="navigation"):
         for name, _, _, icon in PAGES:
             carried = (*context.KEPT, *CARRIED.get(name, ()))

@@ -120,45 +120,53 @@ def origins(table: Table, rows: np.ndarray) -> list[str]:
     return found
 
 
-def triples(table: Table, who: str) -> list[tuple[int, int, int]]:
-    """Three right rationales of the same question with different origins: the first, the middle and the last one.
+def triples(table: Table, who: str, *, right: bool) -> list[tuple[int, int, int]]:
+    """Three rationales of the same question with different origins: the first, the middle and the last one.
 
-    Questions come in an order mixed by the labeller's name. The paper's raters saw questions that all arms had solved.
+    Questions come in an order mixed by the labeller's name. `right`: only rationales with a right answer; the paper's
+    raters saw questions that all arms had solved.
     """
     frame = table.frame
-    rows = np.flatnonzero((frame["right"].to_numpy() == 1) & (frame["n_steps"].to_numpy() > 0))
+    usable = frame["n_steps"].to_numpy() > 0
+    rows = np.flatnonzero(usable & (frame["right"].to_numpy() == 1) if right else usable)
     part = frame.iloc[rows]
     kind = (part["mode"] == "rationalized").to_numpy().astype(int)
-    origin = (part["round"].cat.codes.to_numpy() + 1) * 2 + kind + 1_000 * (part["generator"].cat.codes.to_numpy() + 1)
+    number, writer = (part[name].cat.codes.to_numpy().astype(int) + 1 for name in ("round", "generator"))
+    origin = number * 2 + kind + 1_000 * writer
     found = pd.DataFrame({"row": rows, "problem": part["problem"].to_numpy(), "origin": origin})
     found = found.drop_duplicates(["problem", "origin"]).sort_values(["problem", "origin"], kind="stable")
-    groups = [group for group in (rows for _, rows in found.groupby("problem", sort=False)["row"]) if len(group) >= 3]
+    found = found[found.groupby("problem")["row"].transform("size") >= 3]
+    groups = [group.to_numpy() for _, group in found.groupby("problem", sort=False)["row"]]
     order = shuffled(np.arange(len(groups)), who)
-    picked = []
-    for index in order:
-        group = groups[int(index)].to_numpy()
-        picked.append((int(group[0]), int(group[len(group) // 2]), int(group[-1])))
-    return picked
+    return [(int(g[0]), int(g[len(g) // 2]), int(g[-1])) for g in (groups[int(index)] for index in order)]
+
+
+def _next_triple(table: Table, who: str, ranked: set[str]) -> tuple[int, int, int] | None:
+    """A question that is not ranked yet and whose three rationales differ; right answers before any others."""
+    asked = table.row_of(state.param("ask") or "")
+    problems = table.frame["problem"].to_numpy()
+    for right in (True, False):
+        found = [one for one in triples(table, who, right=right) if problems[one[0]] not in ranked]
+        for one in [one for one in found if one[0] == asked] + found[:TRIED]:
+            if len({table.texts.get("rationale", row) for row in one}) == 3:
+                return one
+    return None
 
 
 def _rank(table: Table, labels: Labels) -> None:
     """Three rationales of one question, their origin hidden; the keys 1, 2, 3 pick the best, then the next best."""
     who = context.labeller()
     ranked = {problem for name, problem in labels.rankings if name == who}
-    found = [one for one in triples(table, who) if table.frame["problem"].iat[one[0]] not in ranked][:TRIED]
-    triple = next((one for one in found if len({table.rationale(row).steps for row in one}) == 3), None)
-    asked = table.row_of(state.param("ask") or "")
-    triple = next((one for one in found if one[0] == asked), triple)
-    if triple is None:
-        if ranked:
-            st.success(f"{text.plain(who)} has ranked every question that can be ranked: {len(ranked):,}.")
-        else:
-            st.info(
-                "Ranking needs three right rationales of the same question from different rounds or models, and "
-                "there is no such question here."
-            )
-    else:
+    triple = _next_triple(table, who, ranked)
+    if triple is not None:
         _ranking(table, triple, who)
+    elif ranked:
+        st.success(f"{text.plain(who)} has ranked every question that can be ranked: {len(ranked):,}.")
+    else:
+        st.info(
+            "Ranking needs three different rationales of the same question from different rounds or models, and there "
+            "is no such question here."
+        )
     _ranking_results(labels)
 
 

@@ -106,14 +106,14 @@ def key(*entries: tuple[str, str]) -> None:
 
 
 def diff(before: str, after: str, injected: str = "") -> tuple[str, str]:
-    """HTML of two texts with their differences marked, word by word; `injected` is marked wherever it stands alone."""
+    """HTML of two texts with their differences marked, word by word; `injected` has a mark of its own where it is new."""
     left, right = (re.findall(r"\s+|[^\W\d_]+|\d+(?:[.,]\d+)*|.", clean(text), re.S) for text in (before, after))
     left, right = left[:1_500], right[:1_500]
     sides: tuple[list[str], list[str]] = ([], [])
     for tag, a, b, c, d in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
         for side, words, marked in ((sides[0], left[a:b], "r-gone"), (sides[1], right[c:d], "r-new")):
             for word in words:
-                style = "r-injected" if injected and word == injected else "" if tag == "equal" else marked
+                style = "" if tag == "equal" else "r-injected" if (marked, word) == ("r-new", injected) else marked
                 side.append(f'<span class="{style}">{html.escape(word)}</span>' if style else html.escape(word))
     return "".join(sides[0]), "".join(sides[1])
 
