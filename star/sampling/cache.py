@@ -35,6 +35,8 @@ def _growing_layer() -> Any:
     class GrowingLayer(DynamicLayer):
         """Keys and values are views of the filled part of two buffers [batch, heads, room, head size]."""
 
+        keys: Any
+        values: Any
         room: Any = None
 
         def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:

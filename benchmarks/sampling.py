@@ -1,0 +1,259 @@
+"""Tokens per second and peak memory of the samplers, against bare calls on the same prompts.
+
+    python benchmarks/sampling.py [--quick] [--device cuda]
+
+Four ways to sample the same prompts with random Llamas of 0.03M to 4M parameters: this project's transformers sampler,
+a bare `model.generate` (prompts sorted by length, left padded, the same batch size), this project's vLLM sampler, and a bare
+`vllm.LLM.generate`; with and without a few-shot beginning that all prompts share. No end token, so each way samples
+equally many tokens. Each way runs in a process of its own, so that peak memory is its own; the first call is a warm-up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+if __name__ == "__main__":  # as a script, the repository root is not on the path
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.common import ROOT, CommonFlags, parse, write_result
+
+Way = Literal["transformers", "generate", "vllm", "llm_generate"]
+SIZES = {"0.03M": (32, 2), "0.2M": (64, 3), "1M": (128, 5), "4M": (256, 5)}
+"""Name: hidden size, layers (heads of size 32; the feed-forward is four times as wide)."""
+VOCABULARY = 256
+SHARED = 400
+"""Tokens of the few-shot beginning."""
+
+
+@dataclass(frozen=True)
+class Flags(CommonFlags):
+    """Flags of this benchmark."""
+
+    case: str | None = None
+    """Internal: run the one case in this JSON text and print its figures."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement."""
+
+    way: Way
+    model: str
+    batch: int
+    shared: int
+    prompts: int
+    new_tokens: int
+    device: str
+
+
+def prompts_of(case: Case) -> list[list[int]]:
+    """Seeded prompts of 12 to 30 tokens behind the shared beginning."""
+    draw = random.Random(0)
+    beginning = [draw.randrange(VOCABULARY) for _ in range(case.shared)]
+    return [
+        [*beginning, *(draw.randrange(VOCABULARY) for _ in range(draw.randint(12, 30)))] for _ in range(case.prompts)
+    ]
+
+
+def build_model(path: Path, hidden: int, layers: int) -> None:
+    """A random Llama without end token, with a tokenizer of one token per byte."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    raw = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(alphabet)}, merges=[]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=hidden,
+        intermediate_size=4 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=hidden // 32,
+        max_position_embeddings=1024,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+    LlamaForCausalLM(config).save_pretrained(path)
+    PreTrainedTokenizerFast(tokenizer_object=raw).save_pretrained(path)
+
+
+def sampler_way(case: Case) -> tuple[Callable[[Sequence[list[int]]], int], Callable[[], int]]:
+    """This project's sampler: a call that returns the number of sampled tokens, and its worker's process id (or 0)."""
+    from star.sampling import Decoding
+
+    decoding = Decoding(temperature=0.01, top_p=0.9, max_new_tokens=case.new_tokens)
+    sampler: Any
+    if case.way == "transformers":
+        from star.sampling.transformers_sampler import TransformersSampler
+
+        sampler = TransformersSampler(Path(case.model), batch_size=case.batch, device=case.device)
+    else:
+        from star.sampling.vllm_sampler import VllmSampler
+
+        sampler = VllmSampler(Path(case.model), cpu=case.device == "cpu")
+
+    def call(prompts: Sequence[list[int]]) -> int:
+        return sum(len(row[0].token_ids) for row in sampler.sample(prompts, decoding))
+
+    return call, lambda: sampler.worker.process.pid if case.way == "vllm" else 0
+
+
+def generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
+    """What one writes by hand: `model.generate` on prompts sorted by length."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.float32 if case.device == "cpu" else torch.bfloat16
+    model = AutoModelForCausalLM.from_pretrained(case.model, dtype=dtype).to(case.device).eval()
+
+    def call(prompts: Sequence[list[int]]) -> int:
+        tokens, waiting = 0, sorted(prompts, key=len)
+        for at in range(0, len(waiting), case.batch):
+            batch = waiting[at : at + case.batch]
+            width = max(map(len, batch))
+            ids = torch.tensor([[0] * (width - len(p)) + p for p in batch], device=case.device)
+            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch], device=case.device)
+            settings = {"do_sample": True, "temperature": 0.01, "top_p": 0.9, "top_k": 0, "pad_token_id": 0}
+            out = model.generate(ids, attention_mask=mask, max_new_tokens=case.new_tokens, **settings)
+            tokens += (out.shape[1] - width) * len(batch)
+        return tokens
+
+    return call
+
+
+def llm_generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
+    """A bare vLLM engine in this process, with the same engine settings and no log-probabilities asked for."""
+    from star.sampling.vllm_process import worker_environment
+
+    os.environ.update(worker_environment(case.device == "cpu"))
+    import vllm
+
+    options: dict[str, Any] = {"enforce_eager": True, "dtype": "float32"} if case.device == "cpu" else {}
+    llm = vllm.LLM(model=case.model, generation_config="vllm", seed=0, **options)
+    settings = vllm.SamplingParams(temperature=0.01, top_p=0.9, max_tokens=case.new_tokens, detokenize=False)
+
+    def call(prompts: Sequence[list[int]]) -> int:
+        outputs = llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], settings, use_tqdm=False)
+        return sum(len(output.outputs[0].token_ids) for output in outputs)
+
+    return call
+
+
+def measure(case: Case) -> dict[str, Any]:
+    """Warm up, then the better of two timed calls: tokens per second and peak memory in GiB."""
+    worker: Callable[[], int] = lambda: 0  # noqa: E731
+    if case.way in ("transformers", "vllm"):
+        call, worker = sampler_way(case)
+    else:
+        call = generate_way(case) if case.way == "generate" else llm_generate_way(case)
+    prompts = prompts_of(case)
+    call(prompts[: min(case.batch, 64)])
+    seconds, tokens = [], 0
+    for _ in range(2):
+        start = time.perf_counter()
+        tokens = call(prompts)
+        seconds.append(time.perf_counter() - start)
+    figures = {"tokens_per_second": tokens / min(seconds), "tokens": tokens, "seconds": min(seconds)}
+    return {**figures, "peak_memory_gib": peak_memory(worker(), case.device)}
+
+
+def peak_memory(worker: int, device: str) -> float:
+    """Peak memory in GiB: on a GPU what torch allocated in this process, else resident memory with the worker's."""
+    if device == "cuda" and not worker:
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**30
+    processes = ["self", *([str(worker)] if worker else [])]
+    total = 0
+    for process in processes:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+        total += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+    return total / 2**20
+
+
+def cases(flags: Flags, folder: Path) -> list[tuple[str, Case]]:
+    """All measurements with the name of their model size. vLLM batches by itself: one case whatever the batch."""
+    from star.sampling.backends import vllm_build
+
+    sizes = ["0.03M"] if flags.quick else list(SIZES)
+    batches = [64] if flags.quick else [8, 64, 256, 1000]
+    new_tokens, count = (16, 64) if flags.quick else (96, 1000)
+    build = vllm_build()
+    with_vllm = build is not None and (build.kind == "gpu") == (flags.device == "cuda")
+    found = []
+    for size in sizes:
+        for shared in (0, SHARED):
+            ways: list[tuple[Way, int]] = [(way, b) for b in batches for way in ("transformers", "generate")]
+            # Starting vLLM takes most of the quick mode's time, so there it is measured once.
+            if with_vllm and not (flags.quick and shared):
+                ways += [("vllm", 1000)] if flags.quick else [("vllm", 1000), ("llm_generate", 1000)]
+            for way, batch in ways:
+                # Small batches are slow: fewer prompts give the same rate.
+                prompts = min(count, 8 * batch)
+                found.append((size, Case(way, str(folder / size), batch, shared, prompts, new_tokens, flags.device)))
+    return found
+
+
+def run_case(case: Case) -> dict[str, Any]:
+    """The case in a process of its own; {"error": text} when it fails."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--case", json.dumps(case.__dict__)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Our sampler's tokens per second over those of the bare call beneath it, where both were measured."""
+    rates = {(r["way"], r["size"], r["batch"], r["shared"]): r.get("tokens_per_second") for r in rows}
+    found = []
+    for (way, size, batch, shared), rate in rates.items():
+        bare = {"transformers": "generate", "vllm": "llm_generate"}.get(way)
+        other = rates.get((bare, size, batch, shared)) if bare else None
+        if rate and other:
+            found.append({"way": way, "size": size, "batch": batch, "shared": shared, "ratio": rate / other})
+    return found
+
+
+def main() -> None:
+    """Run all cases and write benchmarks/results/sampling.json."""
+    flags = parse(Flags, __doc__)
+    if flags.case is not None:
+        print(json.dumps(measure(Case(**json.loads(flags.case)))))
+        return
+    from tqdm import tqdm
+
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in ["0.03M"] if flags.quick else SIZES:
+            build_model(Path(folder) / size, *SIZES[size])
+        for size, case in tqdm(cases(flags, Path(folder)), unit="case"):
+            settings = {k: v for k, v in case.__dict__.items() if k not in ("model", "device")}
+            row = {"size": size, **settings, **run_case(case)}
+            tqdm.write(f"{size} {case.way} batch {case.batch} shared {case.shared}: {row.get('tokens_per_second')}")
+            rows.append(row)
+    failed = [row for row in rows if "error" in row]
+    figures = {"rows": rows, "ratio_to_bare_call": ratios(rows)}
+    print(write_result("sampling", figures, quick=flags.quick, seeds=[0], device=flags.device))
+    if failed:
+        sys.exit(f"{len(failed)} of {len(rows)} cases failed; the first: {failed[0]['way']}: {failed[0]['error']}")
+
+
+if __name__ == "__main__":
+    main()
