@@ -38,6 +38,12 @@ class Hashed:
         """Score of one hashed vector."""
         return float(self.weights[indices] @ values) + self.intercept
 
+    def score_words(self, features: Sequence[str]) -> float:
+        """Score of a list of features, weighted by the logarithm of their counts and scaled to length 1."""
+        from analysis.relations import hashed
+
+        return self.score(*hashed(features)) if features else self.intercept
+
     def score_sparse(self, matrix: Any) -> np.ndarray:
         """Scores of the rows of a sparse matrix."""
         return np.asarray(matrix @ self.weights).ravel() + self.intercept
@@ -130,4 +136,37 @@ class Boosted:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Boosted:
         names = ("feature", "threshold", "left", "right", "value", "roots")
-        return cls(*(unpack(content[name]) for name in names), float(content["constant"]))
+        return cls(**{name: unpack(content[name]) for name in names}, constant=float(content["constant"]))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A monotone map from a score to a probability: straight lines between knots, flat outside."""
+
+    scores: np.ndarray
+    probabilities: np.ndarray
+
+    def __call__(self, score: np.ndarray) -> np.ndarray:
+        return np.interp(score, self.scores, self.probabilities)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"scores": _rounded(self.scores), "probabilities": _rounded(self.probabilities)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Curve:
+        return cls(np.array(content["scores"], dtype=float), np.array(content["probabilities"], dtype=float))
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), 5) for value in values]
+
+
+def logit(probability: np.ndarray) -> np.ndarray:
+    """Log-odds, bounded."""
+    inside = np.clip(probability, 1e-6, 1 - 1e-6)
+    return np.log(inside / (1 - inside))
+
+
+def sigmoid(score: np.ndarray) -> np.ndarray:
+    """The inverse of `logit`."""
+    return 1 / (1 + np.exp(-np.clip(score, -50, 50)))

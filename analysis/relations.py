@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -83,6 +84,22 @@ def relations(reading: Reading) -> tuple[list[str], list[str]]:
         features += [f"question:{word}", f"count {min(len(signs), 4)}|{word}"]
         wording.append(("said:" if word in said_words else "unsaid:") + word)
     return features, wording
+
+
+def step_relations(reading: Reading) -> list[list[str]]:
+    """The features that each step adds by its own equations."""
+    mentions = reading.question.mentions[:60]
+    places: dict[str, int] = {}
+    for index, mention in enumerate(mentions):
+        places.setdefault(key(mention.value), index)
+    state = _State(mentions, _contexts(reading.question.text, tuple(mentions)), places)
+    found: list[list[str]] = []
+    for step in reading.steps:
+        start = len(state.features)
+        for equation in step.equations[:MAX_EQUATIONS]:
+            state.add(equation, step.text)
+        found.append(state.features[start:])
+    return found
 
 
 class _State:
@@ -163,13 +180,13 @@ class _State:
 
 
 @lru_cache(maxsize=200_000)
-def _slot(feature: str) -> int:
+def slot(feature: str) -> int:
     return zlib.crc32(feature.encode("utf-8", "replace")) % SIZE
 
 
-def hashed(features: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def hashed(features: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """(indices, values) of the hashed vector: log(1 + count), scaled to length 1."""
-    counts = Counter(map(_slot, features))
+    counts = Counter(map(slot, features))
     indices = np.fromiter(counts.keys(), dtype=np.int64, count=len(counts))
     values = np.log1p(np.fromiter(counts.values(), dtype=np.float64, count=len(counts)))
     norm = float(np.sqrt((values**2).sum()))

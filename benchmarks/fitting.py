@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from analysis.consistency.generic import generic_flags
 from analysis.consistency.reading import Reading, read
-from analysis.detector import Boosted, Hashed
+from analysis.detector import Boosted, Curve, Hashed, sigmoid
 from analysis.features import rationale_features
 from analysis.relations import SIZE, hashed, relations
+from analysis.step_features import step_features, step_words
 from benchmarks.corruptions import KINDS, rewrite
 
 
@@ -42,6 +45,31 @@ def tabulate(readings: Sequence[Reading]) -> Table:
     dense = np.array([[row[name] for name in names] for row in features])
     pairs = [relations(reading) for reading in readings]
     return Table(dense, _sparse([a for a, _ in pairs]), _sparse([a + b for a, b in pairs]), names)
+
+
+def save_table(path: Path, table: Table, sound: np.ndarray, groups: np.ndarray) -> None:
+    """Write a table to an .npz file of plain arrays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = {"dense": table.dense, "names": np.array(table.names), "sound": sound, "groups": groups}
+    for name, matrix in (("numbers", table.numbers), ("words", table.words)):
+        parts |= {f"{name}_data": matrix.data, f"{name}_indices": matrix.indices, f"{name}_indptr": matrix.indptr}
+    temporary = path.with_name(path.name + ".tmp.npz")
+    np.savez_compressed(temporary, **parts)
+    temporary.replace(path)
+
+
+def load_table(path: Path) -> tuple[Table, np.ndarray, np.ndarray]:
+    """What `save_table` wrote."""
+    from scipy.sparse import csr_matrix
+
+    with np.load(path, allow_pickle=False) as parts:
+        rows = len(parts["dense"])
+        matrices = [
+            csr_matrix((parts[f"{n}_data"], parts[f"{n}_indices"], parts[f"{n}_indptr"]), shape=(rows, SIZE))
+            for n in ("numbers", "words")
+        ]
+        names = tuple(str(name) for name in parts["names"])
+        return Table(parts["dense"], matrices[0], matrices[1], names), parts["sound"], parts["groups"]
 
 
 def _sparse(lists: Sequence[list[str]]) -> Any:
@@ -156,3 +184,97 @@ def fit_contrast(table: Table, sound: np.ndarray, groups: np.ndarray, *, trees: 
     first = out_of_fold(table.numbers, sound, groups, 2.0, balanced=True)
     second = boosted(np.column_stack([table.dense, first]), sound, trees=trees, rate=0.06, leaves=16, balanced=True)
     return Contrast(linear(table.numbers, sound, 2.0, balanced=True), second)
+
+
+@dataclass(frozen=True)
+class AnswerModel:
+    """Is the answer right? Two stages, the second on top of the first and of the contrast scores."""
+
+    wording: Hashed
+    trees: Boosted
+
+    def score(self, table: Table, contrast: np.ndarray) -> np.ndarray:
+        """Log-odds that the answer is right, per row."""
+        return self.trees.score(np.column_stack([table.dense, contrast, self.wording.score_sparse(table.words)]))
+
+
+def fit_answer(
+    table: Table, contrast: np.ndarray, right: np.ndarray, groups: np.ndarray, seeds: Sequence[int] = (0,)
+) -> AnswerModel:
+    """Fit both stages; the second sees out-of-fold scores of the first."""
+    first = out_of_fold(table.words, right, groups, 1.0)
+    dense = np.column_stack([table.dense, contrast, first])
+    trees = boosted(dense, right, trees=300, rate=0.03, leaves=8, seeds=seeds)
+    return AnswerModel(linear(table.words, right, 1.0), trees)
+
+
+@dataclass
+class StepTable:
+    """Features of steps, row by row, with the record and the place each belongs to."""
+
+    rows: np.ndarray
+    words: Any
+    record: np.ndarray
+    step: np.ndarray
+
+    def of(self, records: np.ndarray) -> np.ndarray:
+        """Row numbers of some records."""
+        return np.flatnonzero(np.isin(self.record, records))
+
+
+def tabulate_steps(readings: Sequence[Reading], contrast: Hashed) -> StepTable:
+    """Readings -> step features; the column of the wording score is left at 0."""
+    parts = [step_features(reading, generic_flags(reading), contrast, None) for reading in readings]
+    lengths = [len(part) for part in parts]
+    words = _sparse([step_words(step) for reading in readings for step in reading.steps])
+    record = np.repeat(np.arange(len(readings)), lengths)
+    step = np.concatenate([np.arange(length) for length in lengths])
+    return StepTable(np.concatenate(parts), words, record, step)
+
+
+@dataclass(frozen=True)
+class HazardModel:
+    """P(this step is wrong | none before it is)."""
+
+    wording: Hashed
+    trees: Boosted
+
+    def predict(self, table: StepTable, rows: np.ndarray) -> np.ndarray:
+        """Hazard of some rows."""
+        dense = table.rows[rows].copy()
+        dense[:, -1] = self.wording.score_sparse(table.words[rows])
+        return sigmoid(self.trees.score(dense))
+
+
+def fit_hazard(
+    table: StepTable, first_error: np.ndarray, groups: np.ndarray, records: np.ndarray, seeds: Sequence[int] = (0,)
+) -> HazardModel:
+    """Fit on the located records among `records`: on their steps up to and including the first wrong one.
+
+    `first_error` is the label per record: -1 for none, -9 for unknown.
+    """
+    label = first_error[table.record]
+    rows = table.of(records)
+    rows = rows[(label[rows] >= -1) & ((label[rows] == -1) | (table.step[rows] <= label[rows]))]
+    wrong = (table.step[rows] == label[rows]).astype(int)
+    dense = table.rows[rows].copy()
+    dense[:, -1] = out_of_fold(table.words[rows], wrong, groups[table.record[rows]], 1.0)
+    trees = boosted(dense, wrong, trees=250, rate=0.04, leaves=8, seeds=seeds)
+    return HazardModel(linear(table.words[rows], wrong, 1.0), trees)
+
+
+def unsound_from(table: StepTable, hazard: np.ndarray, records: int) -> np.ndarray:
+    """1 - prod(1 - h) per record."""
+    log_sound = np.bincount(table.record, weights=np.log1p(-np.clip(hazard, 0, 1 - 1e-9)), minlength=records)
+    return 1 - np.exp(log_sound)
+
+
+def calibrate(score: np.ndarray, label: np.ndarray) -> Curve:
+    """Isotonic regression of a 0/1 label on a score, thinned to at most 60 knots and kept off 0 and 1."""
+    from sklearn.isotonic import IsotonicRegression
+
+    model = IsotonicRegression(y_min=0.01, y_max=0.99, out_of_bounds="clip").fit(score, label)
+    knots = np.unique(np.quantile(score, np.linspace(0, 1, 40)))
+    values = model.predict(knots)
+    smooth = np.maximum.accumulate(np.convolve(np.pad(values, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid"))
+    return Curve(knots, smooth)

@@ -81,7 +81,7 @@ def read(
     for text in steps[:MAX_STEPS]:
         read_steps.append(_read_step(text if left > 0 else ""))
         left -= len(text)
-    reading = Reading(_read_question(question), read_steps, _number(answer) if answer else None)
+    reading = Reading(_read_question(question), read_steps, number_of(answer) if answer else None)
     if reading.answer is None and answer is None:
         reading.answer = stated_answer(reading.steps)
     if choices:
@@ -94,11 +94,11 @@ def stated_answer(steps: Sequence[Step]) -> float | None:
     for step in reversed(steps[-3:]):
         found = [match for match in _ANSWER.finditer(step.text) if match["value"]]
         if found:
-            return _number(found[-1]["value"])
+            return number_of(found[-1]["value"])
     return None
 
 
-def _number(text: str) -> float | None:
+def number_of(text: str) -> float | None:
     """The number of a short answer ("$1,200", "18 eggs"); None for text without exactly one."""
     tokens = tokenize(plain(text[:200]))
     numbers = [index for index, token in enumerate(tokens) if token.kind == "number"]
@@ -130,8 +130,8 @@ def _read_step(raw: str) -> Step:
     step.words = [token.text.lower() for token in tokens if token.kind == "word"]
     written = read_equations(text, tokens)
     step.equations = _merge(marks, written) if marks else written
-    match = _ANSWER.search(text)
-    step.is_answer = match is not None and match.start() < 25 and not step.equations
+    stated = _ANSWER.search(text)
+    step.is_answer = stated is not None and stated.start() < 25 and not step.equations
     return step
 
 

@@ -1,0 +1,238 @@
+"""Records -> judgements: the exact checker of the task where there is one, else the learned detector over generic checks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.consistency import check_exact, detect_kind
+from analysis.consistency.base import SOUND, Flag
+from analysis.consistency.generic import generic_flags
+from analysis.consistency.numbers import same
+from analysis.consistency.reading import Reading, number_of, read
+from analysis.detector import Boosted, Curve, Hashed, logit, sigmoid
+from analysis.features import rationale_features
+from analysis.records import Record
+from analysis.relations import hashed, relations
+from analysis.step_features import step_features
+
+MODEL_FILE = Path(__file__).parent / "models" / "detector.json"
+RECOVERY = "error_recovery"
+"""The task_kind of a record of a recovery from an injected error."""
+WORD_PROBLEM = "math_word"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is said about one rationale."""
+
+    p_unsound: float | None
+    first_error_step: int | None
+    """0-based; -1: none; None: nothing can be said."""
+    task_kind: str
+    flags: tuple[Flag, ...] = ()
+    n_steps: int = 0
+
+
+@dataclass(frozen=True)
+class Detector:
+    """The fitted models; see `benchmarks/fit_detector.py` for how each is fitted and on what."""
+
+    contrast: Hashed
+    """Sound or corrupted solution, by how numbers are combined."""
+    contrast_trees: Boosted
+    """The same, by everything about numbers."""
+    wording: Hashed
+    """Right or wrong answer, by how numbers are combined and the words of the steps."""
+    answer: Boosted
+    """Right or wrong answer, by rationale features and the three scores above."""
+    step_wording: Hashed
+    """Wrong step or not, by its words."""
+    hazard: Boosted
+    """Wrong step or not, given that none before it is."""
+    curves: Mapping[str, Curve]
+    """Family (math_word, other) -> score to p_unsound."""
+    thresholds: Mapping[str, float]
+    """Family -> p_unsound above which a first error is named."""
+    exact: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Kind -> p_unsound of a rationale that its exact checker finds sound, and of one it finds unsound."""
+    gold: tuple[float, float, float] = (0.0, 1.0, 0.0)
+    """Intercept, weight of logit p_unsound and of a wrong answer (+1) or right one (-1), for `use_gold`."""
+
+    def answer_scores(self, readings: Sequence[Reading]) -> np.ndarray:
+        """Log-odds that the answer is wrong, per reading."""
+        dense = np.array([list(rationale_features(reading).values()) for reading in readings])
+        pairs = [relations(reading) for reading in readings]
+        first = np.array([self.contrast.score(*hashed(numbers)) for numbers, _ in pairs])
+        second = self.contrast_trees.score(np.column_stack([dense, first]))
+        third = np.array([self.wording.score(*hashed([*numbers, *words])) for numbers, words in pairs])
+        return -self.answer.score(np.column_stack([dense, first, second, third]))
+
+    def hazards(self, readings: Sequence[Reading], flags: Sequence[Sequence[Flag]]) -> list[np.ndarray]:
+        """P(this step is wrong | none before it is), per step of each reading."""
+        rows = [
+            step_features(reading, found, self.contrast, self.step_wording)
+            for reading, found in zip(readings, flags, strict=True)
+        ]
+        scores = sigmoid(self.hazard.score(np.concatenate(rows)))
+        return np.split(scores, np.cumsum([len(row) for row in rows])[:-1])
+
+    def to_json(self) -> dict[str, Any]:
+        models = {name: getattr(self, name).to_json() for name in _MODELS}
+        rest = {
+            "curves": {name: curve.to_json() for name, curve in self.curves.items()},
+            "thresholds": dict(self.thresholds),
+            "exact": {kind: list(pair) for kind, pair in self.exact.items()},
+            "gold": list(self.gold),
+        }
+        return {"format": 1, **models, **rest}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Detector:
+        return cls(
+            **{name: kind.from_json(content[name]) for name, kind in _MODELS.items()},
+            curves={name: Curve.from_json(curve) for name, curve in content["curves"].items()},
+            thresholds=content["thresholds"],
+            exact={kind: (pair[0], pair[1]) for kind, pair in content["exact"].items()},
+            gold=(content["gold"][0], content["gold"][1], content["gold"][2]),
+        )
+
+
+_MODELS: dict[str, Any] = {
+    "contrast": Hashed,
+    "contrast_trees": Boosted,
+    "wording": Hashed,
+    "answer": Boosted,
+    "step_wording": Hashed,
+    "hazard": Boosted,
+}
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Detector:
+    """The detector that comes with the project."""
+    return Detector.from_json(json.loads(MODEL_FILE.read_text(encoding="utf-8")))
+
+
+def judge(records: Sequence[Record], *, use_gold: bool = False, detector: Detector | None = None) -> list[Judgement]:
+    """Judge records, one by one as far as results go: no record's score depends on another record.
+
+    Labels are not read; with `use_gold`, whether the answer is the gold answer is.
+    """
+    detector = detector or shipped()
+    judgements: list[Judgement | None] = [None] * len(records)
+    open_ones: list[int] = []
+    readings: list[Reading] = []
+    kinds: list[str] = []
+    for place, record in enumerate(records):
+        judgements[place] = _without_learning(record, detector)
+        if judgements[place] is None:
+            open_ones.append(place)
+            readings.append(read(record.question, record.steps, record.answer, record.choices))
+            kinds.append(detect_kind(record.question, record.steps, record.choices))
+    for place, judgement in zip(open_ones, judge_readings(readings, kinds, detector), strict=True):
+        judgements[place] = judgement
+    done = [judgement for judgement in judgements if judgement is not None]
+    done = _judge_recoveries(records, done)
+    return [_with_gold(r, j, detector) for r, j in zip(records, done, strict=True)] if use_gold else done
+
+
+def _is_recovery(record: Record) -> bool:
+    if not record.meta.get("cot_prefix"):
+        return False
+    from analysis.recovery import is_recovery
+
+    return is_recovery(record)
+
+
+def _without_learning(record: Record, detector: Detector) -> Judgement | None:
+    """The judgement where no learned model is asked: nothing to read, a recovery, or an exact checker's finding."""
+    if not any(step.strip() for step in record.steps):
+        return Judgement(None, None, detect_kind(record.question, record.steps, record.choices))
+    if _is_recovery(record):
+        return Judgement(None, None, RECOVERY, n_steps=len(record.steps))
+    kind = detect_kind(record.question, record.steps, record.choices)
+    finding = check_exact(kind, record.question, record.steps, record.answer, record.choices)
+    if finding is None or finding.first_error_step is None:
+        return None
+    if_sound, if_unsound = detector.exact.get(finding.kind, (0.02, 0.98))
+    p_unsound = if_sound if finding.first_error_step == SOUND else if_unsound
+    return Judgement(p_unsound, finding.first_error_step, finding.kind, finding.flags, len(record.steps))
+
+
+def _judge_recoveries(records: Sequence[Record], judgements: list[Judgement]) -> list[Judgement]:
+    places = [place for place, judgement in enumerate(judgements) if judgement.task_kind == RECOVERY]
+    if not places:
+        return judgements
+    from analysis.recovery import p_unfaithful
+
+    for place, probability in zip(places, p_unfaithful([records[place] for place in places]), strict=True):
+        known = None if probability != probability else float(probability)
+        judgements[place] = Judgement(known, None, RECOVERY, (), len(records[place].steps))
+    return judgements
+
+
+def judge_readings(readings: Sequence[Reading], kinds: Sequence[str], detector: Detector) -> list[Judgement]:
+    """Generic checks and the learned detector, for rationales that no exact checker could read."""
+    if not readings:
+        return []
+    flags = [generic_flags(reading) for reading in readings]
+    hazards = detector.hazards(readings, flags)
+    unsound = unsound_scores(detector, readings, kinds, hazards)
+    judgements = []
+    for reading, kind, found, hazard, score in zip(readings, kinds, flags, hazards, unsound, strict=True):
+        family = family_of(reading, kind)
+        probability = float(detector.curves[family](score))
+        first = locate(hazard) if probability > detector.thresholds[family] else SOUND
+        judgements.append(Judgement(round(probability, 4), first, kind, found, len(reading.steps)))
+    return judgements
+
+
+def unsound_scores(
+    detector: Detector, readings: Sequence[Reading], kinds: Sequence[str], hazards: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Log-odds of being unsound: from the answer model for word problems that are calculated, else from the hazards."""
+    scores = logit(np.array([1 - np.prod(1 - hazard) for hazard in hazards]))
+    words = [place for place, (r, k) in enumerate(zip(readings, kinds, strict=True)) if family_of(r, k) == WORD_PROBLEM]
+    if words:
+        scores[words] = detector.answer_scores([readings[place] for place in words])
+    return scores
+
+
+def family_of(reading: Reading, kind: str) -> str:
+    """math_word for a word problem whose rationale calculates, else "other"."""
+    calculates = bool(reading.question.mentions) and any(step.equations for step in reading.steps)
+    return WORD_PROBLEM if kind == WORD_PROBLEM and calculates and not reading.choices else "other"
+
+
+def locate(hazard: np.ndarray) -> int:
+    """The most probable first error: argmax of h_i * prod_{j<i}(1 - h_j)."""
+    survived = np.concatenate([[1.0], np.cumprod(1 - hazard)[:-1]])
+    return int(np.argmax(hazard * survived))
+
+
+def answer_matches(record: Record) -> bool | None:
+    """Whether the answer is the gold answer, as numbers or else as text; None where either is missing."""
+    if record.answer is None or record.gold is None:
+        return None
+    answer, gold = number_of(record.answer), number_of(record.gold)
+    if answer is not None and gold is not None:
+        return same(answer, gold, 1e-6)
+    return " ".join(record.answer.lower().split()).strip(".") == " ".join(record.gold.lower().split()).strip(".")
+
+
+def _with_gold(record: Record, judgement: Judgement, detector: Detector) -> Judgement:
+    matches = answer_matches(record)
+    learned = judgement.task_kind not in detector.exact and judgement.task_kind != RECOVERY
+    if matches is None or judgement.p_unsound is None or not learned:
+        return judgement
+    intercept, slope, weight = detector.gold
+    score = intercept + slope * float(logit(np.array(judgement.p_unsound))) + weight * (-1 if matches else 1)
+    probability = round(float(sigmoid(np.array(score))), 4)
+    return Judgement(probability, judgement.first_error_step, judgement.task_kind, judgement.flags, judgement.n_steps)

@@ -1,0 +1,237 @@
+"""Is each rationale sound, and where does it go wrong first?
+
+    python -m analysis.score runs/addition-1a2b3c            # adds analysis/soundness.parquet to the run
+    python -m analysis.score rationales.jsonl -o scores.jsonl
+
+Reads a run directory or a file of rationale records and writes one row per record: p_unsound, first_error_step, task_kind
+and what was found in each step. Labels are never read; `--use-gold` reads the gold answer and says so in the output.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import tyro
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.judging import Judgement
+    from analysis.records import BrokenLine, Record
+
+CHUNK = 1_000
+"""Records that are in memory at a time."""
+RUN_COLUMNS = ("round", "mode", "split")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Score rationales: p_unsound, the first wrong step, and what was found in each step."""
+
+    input: tyro.conf.Positional[Path]
+    """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
+    use_gold: bool = False
+    """Let p_unsound depend on whether the answer is the gold answer. The output says so."""
+    strict: bool = False
+    """Stop at the first broken line instead of naming it at the end."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    arguments = tyro.cli(Arguments, args=argv, description=__doc__)
+    from analysis.records import RecordError
+
+    try:
+        output = output_path(arguments)
+        broken = run(arguments, output)
+    except RecordError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(
+            f"{error.filename or arguments.input} cannot be read or written: {error.strerror or error}", file=sys.stderr
+        )
+        return 1
+    for line in broken[:20]:
+        print(f"Not scored: {line}", file=sys.stderr)
+    if broken:
+        print(
+            f"{len(broken):,} broken line{'s' if len(broken) > 1 else ''}; everything else is scored.", file=sys.stderr
+        )
+    return 1 if broken else 0
+
+
+def output_path(arguments: Arguments) -> Path:
+    """Where the scores go. Raises RecordError where that cannot be."""
+    from analysis.records import RecordError
+
+    output = arguments.output
+    if output is None:
+        if not arguments.input.is_dir():
+            raise RecordError(f"Say where the scores of {arguments.input} go: add -o scores.jsonl (or .parquet).")
+        return arguments.input / "analysis" / "soundness.parquet"
+    if not output.name.endswith((".jsonl", ".parquet")):
+        raise RecordError(f"{output} has an unknown ending. Scores are written to .jsonl or .parquet.")
+    if output.resolve() == arguments.input.resolve():
+        raise RecordError(f"{output} is the input itself. Give another name for the scores.")
+    return output
+
+
+def run(arguments: Arguments, output: Path) -> list[BrokenLine]:
+    """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
+    from tqdm import tqdm
+
+    from analysis.records import BrokenLine, read_records
+    from analysis.score_table import Tally
+
+    broken: list[BrokenLine] = []
+    records = read_records(arguments.input, strict=arguments.strict, broken=broken)
+    first = next(records, None)
+    is_run = arguments.input.is_dir()
+    tally = Tally()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(output.name + ".tmp")
+    stream = _chained(first, records)
+    progress = tqdm(desc="scoring", unit=" records", total=count_rows(arguments.input), disable=not sys.stderr.isatty())
+    try:
+        with Writer(temporary, is_run=is_run, used_gold=arguments.use_gold) as writer, progress:
+            for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
+                judgements = _judged(chunk, arguments.use_gold)
+                writer.write(chunk, judgements)
+                tally.add(chunk, judgements)
+                progress.update(len(chunk))
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
+    tally.show(used_gold=arguments.use_gold)
+    print(f"Scores of {tally.records:,} records are in {output}")
+    return broken
+
+
+def _chained(first: Record | None, rest: Iterator[Record]) -> Iterator[Record]:
+    if first is not None:
+        yield first
+        yield from rest
+
+
+def _judged(records: Sequence[Record], use_gold: bool) -> list[Judgement]:
+    from analysis.judging import judge
+
+    return judge(records, use_gold=use_gold)
+
+
+def count_rows(path: Path) -> int | None:
+    """How many records there will be, where that is known without reading them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from analysis.run_records import attempt_files
+
+    files = attempt_files(path) if path.is_dir() else [path] if path.name.endswith(".parquet") else []
+    try:
+        return sum(pq.read_metadata(file).num_rows for file in files) or None
+    except (pa.ArrowInvalid, OSError):
+        return None
+
+
+class Writer:
+    """Rows to a .jsonl or .parquet file, chunk by chunk."""
+
+    def __init__(self, path: Path, *, is_run: bool, used_gold: bool):
+        self.path, self.is_run, self.used_gold = path, is_run, used_gold
+        self.lines: TextIO | None = None
+        self.table: Any = None
+
+    def __enter__(self) -> Writer:
+        if self.path.name.endswith(".parquet.tmp"):
+            import pyarrow.parquet as pq
+
+            self.table = pq.ParquetWriter(
+                self.path, schema(is_run=self.is_run, used_gold=self.used_gold), compression="zstd"
+            )
+        else:
+            self.lines = self.path.open("w", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.lines is not None:
+            self.lines.close()
+        if self.table is not None:
+            self.table.close()
+
+    def write(self, records: Sequence[Record], judgements: Sequence[Judgement]) -> None:
+        rows = [row_of(r, j, is_run=self.is_run) for r, j in zip(records, judgements, strict=True)]
+        if self.used_gold:
+            rows = [{**row, "used_gold": True} for row in rows]
+        if self.lines is not None:
+            self.lines.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+            return
+        import pyarrow as pa
+
+        for row in rows:
+            row["flags"] = json.dumps(row["flags"], ensure_ascii=False)
+        self.table.write_table(pa.Table.from_pylist(rows, schema=schema(is_run=self.is_run, used_gold=self.used_gold)))
+
+
+def schema(*, is_run: bool, used_gold: bool) -> Any:
+    """Columns of a parquet file of scores. `flags` is JSON: a list of {step, check, message, severity}."""
+    import pyarrow as pa
+
+    columns = [
+        ("attempt_id" if is_run else "id", pa.string()),
+        ("p_unsound", pa.float64()),
+        ("first_error_step", pa.int32()),
+        ("task_kind", pa.string()),
+        ("n_steps", pa.int32()),
+        ("checks", pa.list_(pa.string())),
+        ("flags", pa.string()),
+    ]
+    if is_run:
+        columns += [("round", pa.int32()), ("mode", pa.string()), ("split", pa.string())]
+    if used_gold:
+        columns.append(("used_gold", pa.bool_()))
+    return pa.schema(columns)
+
+
+def row_of(record: Record, judgement: Judgement, *, is_run: bool = False) -> dict[str, Any]:
+    """One output row."""
+    row: dict[str, Any] = {
+        "attempt_id" if is_run else "id": record.id,
+        "p_unsound": judgement.p_unsound,
+        "first_error_step": judgement.first_error_step,
+        "task_kind": judgement.task_kind,
+        "n_steps": judgement.n_steps,
+        "checks": sorted({flag.check for flag in judgement.flags}),
+        "flags": [asdict(flag) for flag in judgement.flags],
+    }
+    return row | {name: record.meta.get(name) for name in RUN_COLUMNS} if is_run else row
+
+
+def score_records(records: Iterable[Record], *, use_gold: bool = False) -> pd.DataFrame:
+    """Columns id, p_unsound (NaN: nothing can be said), first_error_step, task_kind, n_steps, checks and flags.
+
+    `flags` holds lists of {step, check, message, severity}. Same scores as the command.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    stream = iter(records)
+    for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
+        rows += [row_of(r, j) for r, j in zip(chunk, _judged(chunk, use_gold), strict=True)]
+    names = ["id", "p_unsound", "first_error_step", "task_kind", "n_steps", "checks", "flags"]
+    frame = pd.DataFrame(rows, columns=names)
+    frame["p_unsound"] = frame["p_unsound"].astype(float)
+    frame["first_error_step"] = frame["first_error_step"].astype("Int32")
+    return frame
+
+
+if __name__ == "__main__":
+    sys.exit(main())

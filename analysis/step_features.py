@@ -1,0 +1,153 @@
+"""A reading -> one row of numbers per step, for the hazard P(this step is wrong | none before it is)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.consistency.base import Flag
+from analysis.consistency.known import CONSTANTS, Known
+from analysis.consistency.reading import Reading, Step
+from analysis.detector import Hashed
+from analysis.features import STOP_WORDS, question_view
+from analysis.relations import slot, step_relations
+
+CHECKS = (
+    "equation_false",
+    "equation_inexact",
+    "equation_rounded",
+    "equation_undefined",
+    "operand_unknown",
+    "value_contradicted",
+    "question_number_unused",
+    "result_unused",
+    "step_repeated",
+    "answer_differs",
+    "count_not_whole",
+    "count_negative",
+    "unit_differs",
+)
+CUES = {
+    "choice": r"\b(?:choice|option|answer)_?\s?[a-e]?\b",
+    "therefore": r"\b(?:therefore|thus|hence|so|conclu\w+)\b",
+    "because": r"\b(?:because|since|due to|as)\b",
+    "correct": r"\b(?:correct|right|true|matches|fits)\b",
+    "incorrect": r"\b(?:incorrect|wrong|false|not|cannot|n't|unlikely)\b",
+    "hedge": r"\b(?:may|might|could|likely|possibly|approximately|about|assum\w+|typically|generally|usually)\b",
+    "given": r"\b(?:given|we know|according|states?|question|problem|identify|understand|determine|need to|asked)\b",
+    "formula": r"\b(?:formula|equation|law|theorem|rule|defin\w+|equation|derivative|integral)\b",
+    "compare": r"\b(?:compar\w+|more|less|greater|smaller|higher|lower|than)\b",
+    "all": r"\b(?:all|always|never|only|every|none|must)\b",
+    "solution": r"^\s*(?:solution|answer|####|the answer)",
+    "analyzing": r"\b(?:analy\w+|consider\w*|evaluat\w+|examin\w+)\b",
+}
+_CUES = [re.compile(pattern, re.I) for pattern in CUES.values()]
+POSITION = ("index", "steps", "share", "is_last", "is_first", "is_answer", "steps_left")
+SHAPE = (
+    "words",
+    "new_words",
+    "from_question",
+    "from_earlier",
+    "numbers",
+    "new_numbers",
+    "equations",
+    "operators",
+    "uncheckable",
+    "symbols",
+    "lines",
+    "choices",
+    "question_words",
+    "question_numbers",
+    "answer_in_step",
+)
+NAMES = (
+    *POSITION,
+    *SHAPE,
+    *CUES,
+    *CHECKS,
+    "proven",
+    "proven_before",
+    "soft_before",
+    "relation",
+    "relation_before",
+    "wording",
+)
+
+
+def step_features(reading: Reading, flags: Sequence[Flag], contrast: Hashed, wording: Hashed | None) -> np.ndarray:
+    """Rows [steps, len(NAMES)]. `contrast` scores how numbers are combined, `wording` the words of a step."""
+    count = len(reading.steps)
+    rows = np.zeros((count, len(NAMES)))
+    column = {name: place for place, name in enumerate(NAMES)}
+    for flag in flags:
+        rows[flag.step, column[flag.check]] = max(rows[flag.step, column[flag.check]], flag.severity)
+        rows[flag.step, column["proven"]] += flag.severity >= 1
+    soft = np.zeros(count)
+    for flag in flags:
+        soft[flag.step] += flag.severity
+    rows[:, column["proven_before"]] = np.cumsum(rows[:, column["proven"]]) - rows[:, column["proven"]]
+    rows[:, column["soft_before"]] = np.cumsum(soft) - soft
+    relation = np.array([_weight(features, contrast) for features in step_relations(reading)])
+    rows[:, column["relation"]] = relation
+    rows[:, column["relation_before"]] = np.cumsum(relation) - relation
+    _fill(rows, reading)
+    if wording is not None:
+        rows[:, -1] = [wording.score_words(step_words(step)) for step in reading.steps]
+    return np.clip(rows, -1e6, 1e6)
+
+
+def _weight(features: Sequence[str], contrast: Hashed) -> float:
+    return float(contrast.weights[[slot(feature) for feature in features]].sum()) if features else 0.0
+
+
+def step_words(step: Step) -> list[str]:
+    """Words and pairs of words of a step, for a linear model over its wording."""
+    words = step.words[:300]
+    return [*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))]
+
+
+def _fill(rows: np.ndarray, reading: Reading) -> None:
+    """Position, shape and cues of every step; one pass, with what was said before kept in sets."""
+    view = question_view(reading.question)
+    known = Known(mention.value for mention in [*reading.question.mentions, *reading.choices])
+    earlier: set[str] = set()
+    count = len(reading.steps)
+    for index, step in enumerate(reading.steps):
+        content = set(step.words) - STOP_WORDS
+        position = (
+            index,
+            count,
+            (index + 1) / count,
+            index == count - 1,
+            index == 0,
+            step.is_answer,
+            count - 1 - index,
+        )
+        values = {mention.value for mention in step.mentions}
+        shape = (
+            len(step.words),
+            len(content - earlier - view.content) / max(1, len(content)),
+            len(content & view.content) / max(1, len(content)),
+            len(content & earlier) / max(1, len(content)),
+            len(values),
+            sum(value not in known and value not in CONSTANTS for value in values),
+            len(step.equations),
+            sum(len(equation.operators) for equation in step.equations),
+            sum(not equation.checkable for equation in step.equations),
+            sum(step.text.count(sign) for sign in "=^\\_{}<>π√∫∑"),
+            step.text.count("\n"),
+            len(reading.choices),
+            len(reading.question.words),
+            len(view.keys),
+            reading.answer is not None and reading.answer in values,
+        )
+        text = step.text[:4000]
+        cues = tuple(len(pattern.findall(text)) for pattern in _CUES)
+        rows[index, : len(position) + len(shape) + len(cues)] = (*position, *shape, *cues)
+        earlier |= content
+        for value in values:
+            known.add(value)
+        for equation in step.equations:
+            known.add(equation.result)

@@ -1,0 +1,176 @@
+"""Cross-validation by question, and the measures that `fit_detector` and `human_labels` report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from analysis.judging import locate
+from benchmarks.fitting import StepTable, Table, calibrate, fit_answer, fit_hazard, unsound_from
+from star.statistics import EMPTY, Interval, wilson
+
+FOLDS = 5
+
+
+def folds(groups: np.ndarray, count: int = FOLDS) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(train, test) rows; no question is in both."""
+    from sklearn.model_selection import GroupKFold
+
+    count = min(count, len(np.unique(groups)))
+    return list(GroupKFold(count).split(groups, groups, groups))
+
+
+def cross_validate_answer(
+    table: Table, contrast: np.ndarray, right: np.ndarray, groups: np.ndarray, left_out: np.ndarray | None = None
+) -> np.ndarray:
+    """Out-of-fold log-odds that the answer is right. Rows in `left_out` are never trained on, and are the only ones scored
+    (the rest is NaN)."""
+    scores = np.full(len(right), np.nan)
+    for train, test in folds(groups):
+        if left_out is not None:
+            train, test = train[~left_out[train]], test[left_out[test]]
+        model = fit_answer(table.rows(train), contrast[train], right[train], groups[train])
+        scores[test] = model.score(table.rows(test), contrast[test])
+    return scores
+
+
+def cross_validate_hazard(
+    table: StepTable, first_error: np.ndarray, groups: np.ndarray, left_out: np.ndarray | None = None
+) -> np.ndarray:
+    """Out-of-fold hazard per step row; with `left_out` only its rows are scored and none of them is trained on."""
+    hazard = np.full(len(table.rows), np.nan)
+    for train, test in folds(groups):
+        if left_out is not None:
+            train, test = train[~left_out[train]], test[left_out[test]]
+        if not len(test):
+            continue
+        model = fit_hazard(table, first_error, groups, train)
+        rows = table.of(test)
+        hazard[rows] = model.predict(table, rows)
+    return hazard
+
+
+def located(table: StepTable, hazard: np.ndarray, records: int) -> np.ndarray:
+    """The most probable first error of each record."""
+    cuts = np.searchsorted(table.record, np.arange(records + 1))
+    return np.array([locate(hazard[a:b]) if b > a else -1 for a, b in zip(cuts[:-1], cuts[1:], strict=True)])
+
+
+def first_error_f1(named: np.ndarray, label: np.ndarray) -> dict[str, float]:
+    """Share of unsound rationales whose first wrong step is named, of sound ones that are called sound, and the harmonic mean
+    of the two (ProcessBench's F1; Zheng et al. 2024)."""
+    wrong, sound = label >= 0, label == -1
+    found = float(np.mean(named[wrong] == label[wrong])) if wrong.any() else float("nan")
+    spared = float(np.mean(named[sound] == -1)) if sound.any() else float("nan")
+    f1 = 2 * found * spared / (found + spared) if found + spared > 0 else 0.0
+    known = wrong | sound
+    return {"found": found, "spared": spared, "f1": f1, "accuracy": float(np.mean(named[known] == label[known]))}
+
+
+def best_threshold(probability: np.ndarray, table: StepTable, hazard: np.ndarray, label: np.ndarray) -> float:
+    """The threshold on p_unsound with the best first-error F1."""
+    place = located(table, hazard, len(label))
+    candidates = np.round(np.arange(0.2, 0.86, 0.02), 2)
+    f1 = [first_error_f1(np.where(probability > cut, place, -1), label)["f1"] for cut in candidates]
+    return float(candidates[int(np.argmax(f1))])
+
+
+def crossed_probabilities(score: np.ndarray, label: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Probabilities from curves fitted on other questions than the ones they are applied to."""
+    probability = np.zeros(len(score))
+    for train, test in folds(groups):
+        probability[test] = calibrate(score[train], label[train])(score[test])
+    return probability
+
+
+def reliability(probability: np.ndarray, label: np.ndarray, bins: int = 10) -> dict[str, Any]:
+    """Brier score (and that of always saying the base rate), expected calibration error, and the table by tenths."""
+    which = np.minimum((probability * bins).astype(int), bins - 1)
+    rows = []
+    error = 0.0
+    for number in range(bins):
+        inside = which == number
+        if inside.any():
+            share = wilson(int(label[inside].sum()), int(inside.sum()))
+            predicted = float(probability[inside].mean())
+            rows.append(
+                {"predicted": predicted, "observed": share.value, "low": share.low, "high": share.high, "n": share.n}
+            )
+            error += share.n / len(label) * abs(predicted - share.value)
+    base = float(label.mean())
+    brier = float(np.mean((probability - label) ** 2))
+    return {
+        "brier": brier,
+        "brier_of_base_rate": base * (1 - base),
+        "calibration_error": error,
+        "bins": rows,
+        "n": len(label),
+    }
+
+
+def auroc(score: np.ndarray, label: np.ndarray) -> float:
+    """Area under the ROC curve; NaN with one class only."""
+    from scipy.stats import rankdata
+
+    positive = label == 1
+    p, n = int(positive.sum()), int((~positive).sum())
+    if p == 0 or n == 0:
+        return float("nan")
+    return float((rankdata(score)[positive].sum() - p * (p + 1) / 2) / (p * n))
+
+
+def clustered(
+    measure: Callable[[np.ndarray], float], groups: np.ndarray, *, resamples: int = 500, seed: int = 0
+) -> Interval:
+    """A measure of row numbers with a 95 % percentile interval from resampling whole questions."""
+    if not len(groups):
+        return EMPTY
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=groups[order][0] - 1))
+    members = np.split(order, starts[1:])
+    rng = np.random.default_rng(seed)
+    value = measure(np.arange(len(groups)))
+    draws = [
+        measure(np.concatenate([members[k] for k in rng.integers(0, len(members), len(members))]))
+        for _ in range(resamples)
+    ]
+    finite = np.array([draw for draw in draws if draw == draw])
+    if not len(finite) or value != value:
+        return Interval(value, float("nan"), float("nan"), len(members))
+    low, high = np.quantile(finite, [0.025, 0.975])
+    return Interval(value, float(low), float(high), len(members))
+
+
+def auroc_interval(score: np.ndarray, label: np.ndarray, groups: np.ndarray, resamples: int = 500) -> Interval:
+    """AUROC with an interval clustered by question."""
+    return clustered(lambda rows: auroc(score[rows], label[rows]), groups, resamples=resamples)
+
+
+def share_interval(hit: np.ndarray, groups: np.ndarray, resamples: int = 500) -> Interval:
+    """A share with an interval clustered by question."""
+    return clustered(lambda rows: float(hit[rows].mean()), groups, resamples=resamples)
+
+
+def precision_recall(score: np.ndarray, label: np.ndarray) -> list[dict[str, float]]:
+    """The whole curve: one point for each cut, best scores first."""
+    order = np.argsort(-score, kind="stable")
+    hits = np.cumsum(label[order] == 1)
+    total = max(1, int(hits[-1])) if len(hits) else 1
+    ranks = np.arange(1, len(order) + 1)
+    return [
+        {"rank": int(k), "precision": float(h / k), "recall": float(h / total)}
+        for k, h in zip(ranks, hits, strict=True)
+    ]
+
+
+def unsound_probability(table: StepTable, hazard: np.ndarray, records: int) -> np.ndarray:
+    """1 - prod(1 - h) per record, with unscored steps as hazard 0."""
+    return unsound_from(table, np.nan_to_num(hazard), records)
+
+
+def as_text(content: dict[str, Any]) -> str:
+    """A model as JSON text."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
