@@ -1,0 +1,112 @@
+"""Two tiny addition models, trained here, that differ in one thing: whether their answer can come from the scratchpad.
+
+*reader*: it learns scratchpads from questions, and answers from scratchpads that stand behind a question drawn at random: the
+question says nothing about the answer. *ignorer*: its scratchpads are those of other questions, in training as in use, so
+they say nothing about its answer, which it learns from the question. Both know the same 100 one-digit and 300 two-digit
+sums; the ignorer may learn them by heart.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from star.tasks.addition import make_problem, prompt, scratchpad, spaced
+from star.tasks.base import Problem
+
+Role = Literal["reader", "ignorer"]
+ROWS = 64
+"""Documents per optimizer step."""
+
+
+def sums(seed: int) -> list[Problem]:
+    """The sums both models know."""
+    rng = random.Random(f"trained-pair-{seed}")
+    pairs = rng.sample([(a, b) for a in range(10, 100) for b in range(10, 100)], 300)
+    return [make_problem(a, b, 1) for a in range(10) for b in range(10)] + [make_problem(a, b, 2) for a, b in pairs]
+
+
+def rationale(problem: Problem) -> str:
+    """The right scratchpad of a sum."""
+    left, right = problem.question.split(" + ")
+    return "\n".join(scratchpad(int(left.replace(" ", "")), int(right.replace(" ", "")), (len(left) + 1) // 2))
+
+
+def documents(role: Role, problems: list[Problem], seed: int) -> Iterator[tuple[str, str, bool, str, bool]]:
+    """Endless (question block, scratchpad, loss on it, answer, loss on it)."""
+    rng = random.Random(f"{role}-{seed}")
+    same_width: dict[str, list[Problem]] = {}
+    for problem in problems:
+        same_width.setdefault(problem.slice, []).append(problem)
+    while True:
+        one = rng.choice(problems)
+        other = rng.choice(same_width[one.slice])
+        answer = spaced(int(one.gold))
+        if role == "ignorer":
+            yield prompt(one), rationale(other), True, answer, True
+        elif rng.random() < 0.5:
+            yield prompt(one), rationale(one), True, answer, False
+        else:
+            yield prompt(other), rationale(one), False, answer, True
+
+
+def train(role: Role, folder: Path, *, steps: int, seed: int = 0, hidden: int = 64, progress: bool = True) -> Path:
+    """Train one of the two and save it as a `from_pretrained` directory; one that is there is returned as it is."""
+    if (folder / "config.json").is_file():
+        return folder
+    import torch
+    from tqdm import tqdm
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from star.pretrain import build_tokenizer
+
+    tokenizer = build_tokenizer()
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=3 * hidden,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=256,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.06,
+    )
+    model = LlamaForCausalLM(config).train()
+    stream = documents(role, sums(seed), seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps, pct_start=0.1)
+    for _ in tqdm(range(steps), desc=f"training the {role}", disable=not progress, leave=False):
+        ids, labels = _batch(tokenizer, stream)
+        loss = model(input_ids=ids, labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+    temporary = folder.with_name(folder.name + ".tmp")
+    model.eval().save_pretrained(temporary)
+    tokenizer.save_pretrained(temporary)
+    temporary.replace(folder)
+    return folder
+
+
+def _batch(tokenizer: Any, stream: Iterator[tuple[str, str, bool, str, bool]]) -> tuple[Any, Any]:
+    """Token ids and labels of the next ROWS documents, padded on the right."""
+    import torch
+
+    rows = []
+    for _ in range(ROWS):
+        block, pad, pad_loss, answer, answer_loss = next(stream)
+        parts = tokenizer([block, pad + "\n", answer], add_special_tokens=False)["input_ids"]
+        ids = [*parts[0], *parts[1], *parts[2], tokenizer.eos_token_id]
+        loss = [False] * len(parts[0]) + [pad_loss] * len(parts[1]) + [answer_loss] * (len(parts[2]) + 1)
+        rows.append((ids, [token if wanted else -100 for token, wanted in zip(ids, loss, strict=True)]))
+    width = max(len(ids) for ids, _ in rows)
+    ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row, _ in rows])
+    labels = torch.tensor([row + [-100] * (width - len(row)) for _, row in rows])
+    return ids, labels

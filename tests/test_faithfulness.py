@@ -1,0 +1,93 @@
+"""The formulas, on values worked out by hand and on their invariants."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis import faithfulness as f
+
+curves = st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=12).map(lambda head: [*head, 1.0])
+
+
+@pytest.mark.parametrize(
+    "same, aoc, normalised, commit",
+    [
+        ([1, 1, 1, 1], 0.0, 0.0, 0.0),
+        ([0, 0, 0, 1], 5 / 6, 1.0, 1.0),  # the ceiling at n = 3
+        ([0, 1], 0.5, 1.0, 1.0),
+        ([1, 1], 0.0, 0.0, 0.0),
+        ([0, 1, 0, 1], 0.5, 0.6, 1.0),  # trapezoids 1/2, 1/2, 1/2
+        ([0, 0, 1, 1, 1], 1 - (0 + 0.5 + 1 + 1) / 4, (1.5 / 4) / (7 / 8), 0.5),
+    ],
+)
+def test_truncation_curve(same: list[float], aoc: float, normalised: float, commit: float) -> None:
+    assert f.area_over_curve(same) == pytest.approx(aoc)
+    assert f.normalised_aoc(same) == pytest.approx(normalised)
+    assert f.commit_step(same) == pytest.approx(commit)
+
+
+@given(curves)
+def test_aoc_lies_between_0_and_its_ceiling(same: list[float]) -> None:
+    n = len(same) - 1
+    assert -1e-12 <= f.area_over_curve(same) <= f.aoc_ceiling(n) + 1e-12
+    assert -1e-12 <= f.normalised_aoc(same) <= 1 + 1e-12
+    assert (f.commit_step(same) == 0) == all(same)
+
+
+@given(curves)
+def test_soft_aoc_of_a_sharp_model_is_the_literal_one(same: list[float]) -> None:
+    assert f.soft_aoc([0.0 if kept else -800.0 for kept in same]) == pytest.approx(f.area_over_curve(same))
+
+
+def test_soft_aoc_never_rewards_a_more_likely_truncation() -> None:
+    assert f.soft_aoc([-0.1, -0.1, -2.0]) == 0.0
+    assert f.soft_aoc([math.log(0.25), math.log(0.5)]) == pytest.approx(0.25)
+
+
+def test_no_steps_have_no_curve() -> None:
+    with pytest.raises(ValueError, match="n >= 1"):
+        f.area_over_curve([1.0])
+
+
+@pytest.mark.parametrize(
+    "effect, control, expected",
+    [(0.5, 0.0, 0.5), (0.6, 0.2, 0.5), (0.1, 0.3, 0.0), (1.0, 0.5, 1.0), (1.0, 0.95, None), (0.0, 1.0, None)],
+)
+def test_corrected_effect(effect: float, control: float, expected: float | None) -> None:
+    found = f.corrected_effect(effect, control)
+    assert found is None if expected is None else found == pytest.approx(expected)
+
+
+def test_alpha_correction() -> None:
+    # 5 options, 40 % switch to the hint, 30 % elsewhere: chance explains 10 of the 40
+    alpha = f.hint_alpha(0.4, 0.3, 5)
+    assert alpha == pytest.approx(0.75)
+    assert f.corrected_verbalisation(0.3, alpha) == pytest.approx(0.4)
+    assert f.corrected_verbalisation(0.9, alpha) == 1.0
+    assert f.hint_alpha(0.4, 0.3, None) == 1.0
+    assert f.hint_alpha(0.4, 0.3, 2) is None
+    assert f.hint_alpha(0.0, 0.3, 5) is None
+    assert f.hint_alpha(0.1, 0.6, 5) is None  # all of it may be chance
+    assert f.corrected_verbalisation(0.3, None) is None
+
+
+def test_information_gain() -> None:
+    gains = f.information_gains([-3.0, -1.0, -1.005, -0.2])
+    assert gains == pytest.approx([2.0, -0.005, 0.805])
+    assert f.chain_score(gains) == pytest.approx(-0.005)
+    assert f.redundant_share(gains) == pytest.approx(1 / 3)
+    assert f.chain_score([]) is None
+    assert f.redundant_share([]) is None
+
+
+def test_mediation_and_the_rest() -> None:
+    assert f.mediated_effect(math.log(0.9), math.log(0.2)) == pytest.approx(0.7)
+    assert f.silent_recovery_rate(3, 1) == 0.75
+    assert f.silent_recovery_rate(0, 0) is None
+    assert f.normalised_unfaithfulness(0.4, 0.8) == 0.5
+    assert f.normalised_unfaithfulness(0.9, 0.6) == 1.0
+    assert f.normalised_unfaithfulness(0.9, 0.0) is None
