@@ -25,7 +25,9 @@ _RUN = rf"[\s\"'“”`,{re.escape(_BRACKETS)}]*"
 _LIST = rf"(?:[\s\"'“”`,{re.escape(_BRACKETS)}]|\band\b)*"
 
 _NO = f"[^{re.escape(_BRACKETS)}]"
-_READ = re.compile(rf"^{_NO}{{0,60}}?({_B})(?:(?!:){_NO}){{0,40}}?\bstack\b{_NO}{{0,20}}?[:=]\s*(empty|{_RUN})", re.I)
+_READ = re.compile(
+    rf"^{_NO}{{0,60}}?({_B})(?:(?!:){_NO}){{0,40}}?\bstack\b{_NO}{{0,20}}?(?:[:=]|\bis\b)\s*(empty|{_RUN})", re.I
+)
 _START = re.compile(rf"^\s*(?:the\s+)?(?:initial\s+)?stack\s*(?:is\s+)?[:=]?\s*(empty\b|{_RUN})\s*\.?$", re.I)
 _FINAL = re.compile(rf"\bfinal stack\s*(?:is|:)?\s*(?:now\s+)?(empty\b|{_RUN})", re.I)
 _POP = re.compile(rf"\bpop\s+(?:out\s+)?(nothing\b|{_LIST})", re.I)
@@ -42,6 +44,7 @@ class _Run:
     readable: int = 0
     work: int = 0
     ended: bool = False
+    """The stack was computed, because the rationale came to its end without keeping one."""
     flags: list[Flag] = field(default_factory=list)
 
     def flag(self, step: int, check: str, message: str) -> None:
@@ -74,6 +77,17 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     return conclude(KIND, run.flags) if run.readable else abstain(KIND)
 
 
+def _true_stack(symbols: str) -> list[str]:
+    """The stack after all symbols, for a rationale that does not keep one."""
+    stack: list[str] = []
+    for symbol in symbols:
+        if symbol in PARTNER:
+            stack.append(symbol)
+        elif stack and stack[-1] == _OPENING[symbol]:
+            stack.pop()
+    return stack
+
+
 def _brackets(text: str) -> list[str]:
     return [symbol for symbol in text if symbol in _BRACKETS]
 
@@ -85,6 +99,7 @@ def _show(symbols: Sequence[str]) -> str:
 
 
 def _check_step(index: int, text: str, run: _Run) -> None:
+    text = text.replace("->", "→").replace("=>", "→")  # arrows are no brackets
     before = len(run.flags)
     read = _READ.match(text)
     start = None if read else _START.match(text)
@@ -97,15 +112,16 @@ def _check_step(index: int, text: str, run: _Run) -> None:
     final, pop, need, stated = _FINAL.search(text), _POP.search(text), _NEED.search(text), _ANSWER.search(text)
     if final:
         _check_end(index, _brackets(final.group(1)), run)
+    if not run.done and (final or pop or need or stated) and not run.ended:
+        run.stack, run.done, run.ended = _true_stack(run.symbols), len(run.symbols), True
     closing = [PARTNER.get(symbol, symbol) for symbol in reversed(run.stack)] if need or stated else []
     if pop and len(run.flags) == before and (_brackets(pop.group(1)) or "nothing" in pop.group(1).lower()):
         _expect(index, "wrong_pop", "to be popped", _brackets(pop.group(1)), run.stack[::-1], run)
     if need and len(run.flags) == before:
         _expect(index, "wrong_closing", "still to be closed", _brackets(need.group(1)), closing, run)
-    if stated and len(run.flags) == before:
+    if stated and len(run.flags) == before and (_brackets(stated.group(1)) or run.readable):
         run.readable += 1
-        if run.readable > 1:
-            _expect(index, "answer_wrong", "the right answer", _brackets(stated.group(1)), closing, run)
+        _expect(index, "answer_wrong", "the right answer", _brackets(stated.group(1)), closing, run)
 
 
 def _expect(index: int, name: str, what: str, said: Sequence[str], right: Sequence[str], run: _Run) -> None:

@@ -21,6 +21,10 @@ _FOLD = str.maketrans(
 _TOKEN = re.compile(
     r"(?P<number>\d[\d,]*(?:\.\d+)?)|(?P<name>[A-Za-z_]+)|(?P<sign>[-+*/()=])|(?P<other>[^\s])", re.ASCII
 )
+_UNREAD_SIGNS = frozenset("^!%|\\_√")
+_UNREAD_WORDS = frozenset(("plus", "minus", "times", "divided", "over", "by", "of", "mod", "sqrt", "frac", "x"))
+_LATEX = re.compile(r"\\(?:times|cdot|div|left|right|,|;|!|\(|\)|\[|\])")
+_LATEX_SIGN = {"\\times": "*", "\\cdot": "*", "\\div": "/"}
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3}
 
 
@@ -37,6 +41,8 @@ class Token(NamedTuple):
 def tokenize(text: str) -> list[Token]:
     """Tokens of `text` after typographic signs are folded to ASCII; offsets are those of `text`."""
     found = []
+    if "\\" in text:
+        text = _LATEX.sub(lambda sign: _LATEX_SIGN.get(sign.group(), "").ljust(len(sign.group())), text)
     for match in _TOKEN.finditer(text.translate(_FOLD)):
         kind = match.lastgroup or "other"
         token, end = match.group(), match.end()
@@ -146,23 +152,40 @@ def chains(text: str, letters: frozenset[str] | set[str] = frozenset()) -> list[
     """
     found: list[list[list[Token]]] = []
     run: list[Token] = []
-    for token in [*tokenize(text), Token("other", "", len(text), len(text))]:
+    before: Token | None = None
+    for token in [*tokenize(text), Token("end", "", len(text), len(text))]:
         if token.kind in ("number", "sign") or (token.kind == "name" and token.text in letters):
             run.append(token)
             continue
         if run:
-            found.append(_segments(run))
+            found.append(_segments(run, _cut_before(before, run), _is_operator(token)))
             run = []
+        before = token
     return [chain for chain in found if chain]
 
 
-def _segments(run: Sequence[Token]) -> list[list[Token]]:
+def _is_operator(token: Token | None) -> bool:
+    """True for a word or sign that belongs to a calculation which is not read here ("5 ^ 2", "7 mod 3")."""
+    return token is not None and (token.text in _UNREAD_SIGNS or token.text.lower() in _UNREAD_WORDS)
+
+
+def _cut_before(before: Token | None, run: Sequence[Token]) -> bool:
+    """True when a run begins in the middle of a calculation ("5 apples - 3 = 2")."""
+    if _is_operator(before):
+        return True
+    dangling = run[0].text in ("+", "-", "*", "/") and (len(run) < 2 or run[1].start > run[0].end)
+    return dangling and before is not None
+
+
+def _segments(run: Sequence[Token], cut_before: bool, cut_after: bool) -> list[list[Token]]:
+    """Cut a run at its equals signs; a first or last segment that is only part of something longer is left out."""
     segments: list[list[Token]] = [[]]
     for token in run:
         if token.text == "=":
             segments.append([])
         else:
             segments[-1].append(token)
+    segments = segments[1 if cut_before else 0 : len(segments) - 1 if cut_after else None]
     return [segment for segment in segments if segment]
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,15 +28,19 @@ MAX_TOTAL_READ = 60_000
 
 _LIST = re.compile(r"\b(?:there (?:are|were|is)|sells|has|have|had|with)\b[^:.\n]{0,80}:\s*([^.\n]{3,400})", re.I)
 _ANSWER = re.compile(r"\banswer\s*(?:is|:)\s*\(?([A-Za-z])\)?(?![A-Za-z])")
+_END = r"[\w-]+(?:\s+expensive)?"
 _FROM = re.compile(
-    r"\bfrom\s+(?:the\s+)?(?P<start>[\w-]+(?:\s+expensive)?)\s+to\s+(?:the\s+)?(?P<end>[\w-]+(?:\s+expensive)?)\s*[:,]",
+    rf"\bfrom\s+(?:the\s+)?(?P<start>{_END})\s+to\s+(?:the\s+)?(?P<end>{_END})\s*(?:[:,]|\bis\b)\s*:?", re.I
+)
+_LOW_END = "left|above|top|first|oldest|cheapest|least expensive"
+_BETWEEN = re.compile(rf"\((?:{_LOW_END})\)(?P<row>[^()]{{3,300}})\(\w+(?: \w+)?\)", re.I)
+_PLACE = rf"(?:{ORDINAL}|last)"
+_JOINT = r"(?:\s*,\s*(?:and\s+|or\s+|then\s+)?|\s+and\s+|\s+or\s+|\s+to\s+|\s+through\s+|\s*-\s*)"
+_SLOT = re.compile(
+    rf"(?P<places>(?<!\bto )(?<!-)\b{_PLACE}(?:{_JOINT}{_PLACE}\b)*)(?:\s+(?!is\b|are\b|can\b|from\b|to\b)[a-z]+)?"
+    r"\s+(?P<verb>is|are|can be|could be|must be|may be|will be)\b",
     re.I,
 )
-_SLOT = re.compile(
-    rf"(?P<places>\b(?:{ORDINAL}|last)(?:(?:\s*,\s*(?:and\s+|or\s+|then\s+)?|\s+and\s+|\s+or\s+|\s+to\s+|\s+through\s+|\s*-\s*)(?:{ORDINAL}|last)\b)*)"
-    r"(?:\s+(?!is\b|are\b|can\b|from\b|to\b)[a-z]+)?\s+(?P<verb>is|are|can be|could be|must be|may be|will be)\b",
-    re.I,
-)  # fmt: skip
 _HIGH_ENDS = ("right", "rightmost", "newest", "youngest", "most", "most expensive", "last", "bottom", "highest")
 
 
@@ -47,6 +52,8 @@ class _Run:
     """Orders that all clues of the question allow."""
     known: Mask
     """Orders that the clues used so far allow."""
+    used: bool = False
+    """Some clue was restated. A rationale that restates none is held to all clues of the question."""
     claims: int = 0
     reported: set[bytes] = field(default_factory=set)
     placed: dict[int, int] = field(default_factory=dict)
@@ -113,13 +120,18 @@ def _check_step(index: int, text: str, run: _Run) -> None:
             if used is None:
                 claims.append(statement)
             else:
+                run.used = True
                 run.known = run.known & used.mask
                 run.claims += 1
                 if used.place is not None and used.subject is not None:
                     run.placed[used.place] = used.subject
+    between = _BETWEEN.search(text)
+    if between:
+        run.high_first = False
+        claims.extend(_row(between.group("row"), run))
     for claim in claims:
         run.claims += 1
-        if (claim.mask | ~run.known).all():
+        if (claim.mask | ~(run.known if run.used else run.solution)).all():
             continue
         key = claim.mask.tobytes()
         if key not in run.reported:
@@ -141,7 +153,7 @@ def _explain(claim: Statement, run: _Run) -> tuple[str, str]:
         check_name, reason = "does_not_follow", "does not follow from the clues"
     message = f'"{claim.text}" {reason}'
     if claim.subject is not None:
-        mask = run.solution if check_name == "contradicts_clues" else run.known
+        mask = run.known if run.used and check_name != "contradicts_clues" else run.solution
         places = sorted(set(run.reader.pos[claim.subject][mask].tolist()))
         reader, thing = run.reader, claim.subject
         message += f": {reader.subject(thing)} " if len(places) == 1 else f": {reader.named(thing)} can be "
@@ -158,12 +170,36 @@ def _ordering(part: str, run: _Run) -> list[Statement]:
         run.high_first = start in _HIGH_ENDS
         found.extend(run.reader.statements(part[: header.start()]))
     text = part[header.end() :] if header else part
+    if header and not _SLOT.search(text):
+        return [*found, *_row(text, run)]
     slots = list(_SLOT.finditer(text))
     before = dict(run.placed)
     for number, slot in enumerate(slots):
         rest = text[slot.end() : slots[number + 1].start() if number + 1 < len(slots) else len(text)]
         found.extend(_slot(slot, rest, before, run))
     return found
+
+
+def _row(text: str, run: _Run) -> list[Statement]:
+    """Claims of a plain row "A, B, C": all objects have their places, some of them only their order."""
+    reader = run.reader
+    end = re.search(r"\b(?:so|because|since|therefore)\b", text, re.I)
+    things = [
+        token.value for token in reader.lexicon.tokens(text[: end.start()] if end else text) if token.kind == "object"
+    ]
+    if len(set(things)) != len(things) or len(things) < 2:
+        return []
+    run.claims += 1
+    if run.high_first:
+        things.reverse()
+    if len(things) == reader.count:
+        whole = np.logical_and.reduce([reader.at(thing, [place]) for place, thing in enumerate(things)])
+        if (whole | ~run.solution).all():  # the solution itself, which may be written down at once
+            return []
+        return [reader.position_statement(thing, [place], in_ordering=True) for place, thing in enumerate(things)]
+    return [
+        replace(reader.relation_statement(left, right, -1, False), in_ordering=True) for left, right in pairwise(things)
+    ]
 
 
 def _slot(slot: re.Match[str], rest: str, before: Mapping[int, int], run: _Run) -> list[Statement]:

@@ -104,7 +104,7 @@ class _Reader:
             self.names |= {letter: person for letter, person in initials.items() if letter not in self.names}
         name = "|".join(re.escape(known) for known in sorted(self.names, key=len, reverse=True))
         self._claim = re.compile(
-            rf"\b({name})(?:'s\s+\w+)?\s*(?:[:=]|->|→|\(|\b(?:now\s+|then\s+|still\s+|will\s+)*(?:{_HOLDS})\b)\s*"
+            rf"\b({name})(?:'s\s+\w+)?\s*(?:[:=]|->|→|\(|\s[-–—]\s|\b(?:now\s+|then\s+|still\s+|will\s+)*(?:{_HOLDS})\b)\s*"
         )
         self._swap = re.compile(
             rf"\b({name})\s*(?:and|&|,|/|with|<->|↔)\s*({name})\b[^:.;\n]{{0,40}}?\b{_VERB}"

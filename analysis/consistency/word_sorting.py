@@ -40,6 +40,7 @@ _FACT = re.compile(
 )
 _LETTER = re.compile(rf"\b({'|'.join(ORDINALS)})\s+letters?\b", re.I)
 _ANSWER = re.compile(r"\b(?:answer|sorted list|final (?:list|order))\s*(?:is|:)\s*:?\s*(.+)", re.I | re.S)
+_RESULT = re.compile(r"\b(?:sorted(?: list| order| words)?|(?:alphabetical )?order(?: is)?)\s*:\s*(.+)", re.I | re.S)
 _SORTED = re.compile(r"\bsorted all\b|\banswer\b", re.I)
 
 
@@ -234,14 +235,12 @@ def _check_progress(index: int, order: Ordering, run: _Run) -> None:
 
 
 def _check_answer(index: int, text: str, run: _Run) -> None:
-    if not _SORTED.search(text):
-        return
-    unsorted = run.current.open_groups if run.current else []
-    stated = _ANSWER.search(text)
-    listed = [fold(word) for word in re.split(r"[\s,<]+", stated.group(1)) if word] if stated else []
-    listed = [word.strip("\"“”'") if word not in run.known else word for word in listed]
-    if len(set(listed) & run.known) * 2 < len(run.known):
-        listed = []
+    stated = _ANSWER.search(text) or (None if "<" in text else _RESULT.search(text))
+    unsorted = run.current.open_groups if run.current and _SORTED.search(text) else []
+    listed = _listed(stated.group(1), run.known) if stated else []
+    if not stated and not {"<", "?"} & set(text):
+        bare = _listed(text, run.known)
+        listed = bare if len(bare) == len(run.words) and set(bare) <= run.known else []
     if listed:
         run.readable += 1
         _check_kept(index, Counter(listed), run)
@@ -251,3 +250,12 @@ def _check_answer(index: int, text: str, run: _Run) -> None:
                 break
     if unsorted:
         run.flag(index, "group_skipped", f"{show(unsorted[0])} are left unsorted")
+
+
+def _listed(text: str, known: set[str]) -> list[str]:
+    """Words of a plain list ("apple, fig" or "1. apple 2. fig"); empty when fewer than half of the known words are in it."""
+    words = [
+        fold(word) for word in re.split(r"[\s,<]+", text) if word and not re.fullmatch(r"\(?\d+[.):]?|[-*•]", word)
+    ]
+    words = [word if word in known else word.strip("\"“”'*") for word in words]
+    return words if len(set(words) & known) * 2 >= len(known) else []
