@@ -330,7 +330,11 @@ def _score_now(
     """Score a small file on the spot."""
     from analysis import score_records
 
-    scores: pd.DataFrame = score_records(records)
+    try:
+        scores: pd.DataFrame = score_records(records)
+    except OSError as error:
+        notes.append(f"These rationales could not be scored: {_first_line(error)}")
+        return False
     frame["p_unsound"] = scores["p_unsound"].to_numpy(dtype=float, na_value=np.nan)
     first = pd.to_numeric(scores["first_error_step"], errors="coerce").fillna(UNKNOWN)
     frame["first_error"] = first.to_numpy().astype("int32")

@@ -1,0 +1,169 @@
+"""Labels: append-only, on the disk at once, two people at a time; and agreement with known answers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis import agreement
+from analysis.labels import (
+    Label,
+    LabelError,
+    Ranking,
+    append,
+    export_rows,
+    label_file,
+    label_folder,
+    read_labels,
+    to_csv,
+    to_jsonl,
+)
+from analysis.store import Source
+from star import statistics
+
+
+def test_the_last_label_counts_and_nothing_is_rewritten(tmp_path: Path) -> None:
+    append(tmp_path, Label("x", "ann", "sound"))
+    first = label_file(tmp_path, "ann").read_bytes()
+    append(tmp_path, Label("x", "ann", "unsound", 2, "the carry", blind=True))
+    append(tmp_path, Label("y", "ann", "unsure"))
+    assert label_file(tmp_path, "ann").read_bytes().startswith(first)
+    labels = read_labels(tmp_path)
+    found = labels.latest["ann", "x"]
+    assert (found.verdict, found.error_step, found.note, found.blind) == ("unsound", 2, "the carry", True)
+    assert found.at and labels.verdicts() == {"x": "unsound", "y": "unsure"}
+    append(tmp_path, Label("x", "ann", None))
+    assert read_labels(tmp_path).verdicts() == {"y": "unsure"}
+
+
+def test_two_people_keep_files_of_their_own(tmp_path: Path) -> None:
+    append(tmp_path, Label("x", "ann", "sound"))
+    append(tmp_path, Label("x", "bob", "unsound"))
+    append(tmp_path, Label("x", "cy", "unsound"))
+    labels = read_labels(tmp_path)
+    assert labels.labellers == ["ann", "bob", "cy"] and len(list(tmp_path.iterdir())) == 3
+    assert labels.verdicts() == {"x": "unsound"} and labels.verdicts("ann") == {"x": "sound"}
+    assert [label.labeller for label in labels.of("x")] == ["ann", "bob", "cy"]
+
+
+def test_many_writers_of_one_file_lose_nothing(tmp_path: Path) -> None:
+    def write(start: int) -> None:
+        for i in range(start, start + 25):
+            append(tmp_path, Label(str(i), "ann", "sound", note="n" * 300))
+
+    threads = [threading.Thread(target=write, args=(100 * i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    labels = read_labels(tmp_path)
+    assert len(labels.latest) == 100 and labels.torn == 0
+
+
+def test_a_torn_line_costs_that_line_only(tmp_path: Path) -> None:
+    append(tmp_path, Label("x", "ann", "sound"))
+    path = label_file(tmp_path, "ann")
+    path.write_bytes(path.read_bytes() + b'{"kind": "label", "id": "y", "labe')
+    append(tmp_path, Label("z", "ann", "unsound"))
+    labels = read_labels(tmp_path)
+    assert labels.verdicts() == {"x": "sound", "z": "unsound"} and labels.torn == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[]", "7", '{"kind": "label"}', '{"kind": "ranking", "problem": "p", "labeller": "a", "order": "x"}', "\x00", "{"],
+)
+def test_lines_of_any_shape_never_raise(tmp_path: Path, line: str) -> None:
+    (tmp_path / "ann.jsonl").write_text(line + "\n", encoding="utf-8")
+    labels = read_labels(tmp_path)
+    assert labels.torn == 1 and not labels.latest
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/root/x", "a" * 300, "", "Ann", "ä", ".", "con\x00"])
+def test_a_labeller_s_name_never_leaves_the_folder(tmp_path: Path, name: str) -> None:
+    path = label_file(tmp_path, name)
+    assert path.parent == tmp_path and len(path.name) < 60 and path.name.endswith(".jsonl")
+    assert label_file(tmp_path, "Ann") != label_file(tmp_path, "ann") != label_file(tmp_path, "ANN")
+
+
+def test_where_labels_are_kept(tmp_path: Path) -> None:
+    assert label_folder(Source("run", tmp_path / "r", "r")) == tmp_path / "r" / "analysis" / "labels"
+    assert label_folder(Source("file", tmp_path / "f.jsonl.gz", "f.jsonl.gz")) == tmp_path / "f.labels"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text("a file", encoding="utf-8")
+    with pytest.raises(LabelError, match="labels cannot be written"):
+        append(tmp_path / "labels", Label("x", "ann", "sound"))
+
+
+def test_export_round_trips_and_disarms_formulas(tmp_path: Path) -> None:
+    append(tmp_path, Label("x", "ann", "unsound", 0, '=cmd|"/C calc"!A0'))
+    append(tmp_path, Label("y", "ann", "sound", note="a, b\nc"))
+    rows = export_rows(read_labels(tmp_path), {"x": 0.5, "y": math.nan})
+    assert [json.loads(line) for line in to_jsonl(rows).splitlines()] == rows
+    back = list(csv.DictReader(io.StringIO(to_csv(rows))))
+    assert [row["note"] for row in back] == ['\'=cmd|"/C calc"!A0', "a, b\nc"]
+    assert [row["p_unsound"] for row in rows] == [0.5, None] and to_csv([]) == ""
+
+
+def test_rankings(tmp_path: Path) -> None:
+    append(tmp_path, Ranking("p", "ann", ("1", "2", "3"), ("base", "middle", "last")))
+    append(tmp_path, Ranking("p", "ann", ("3", "1", "2"), ("last", "base", "middle")))
+    append(tmp_path, Ranking("q", "bob", ("3", "2", "1"), ("last", "middle", "base")))
+    found = agreement.ranking_results(read_labels(tmp_path).rankings.values())
+    assert found == [("last", 2, 2, 1.0), ("base", 2, 0, 2.5), ("middle", 2, 0, 2.5)]
+
+
+def test_agreement_on_a_known_table() -> None:
+    # Cohen 1960's kappa by hand: 20 both unsound, 5 and 10 differ, 15 both sound: (0.7 - 0.5) / 0.5 = 0.4.
+    groups = (("unsound", 0.9, 20), ("unsound", 0.1, 5), ("sound", 0.9, 10), ("sound", 0.1, 15), ("unsure", 0.9, 3))
+    verdicts, scores = {}, {}
+    for verdict, p, count in groups:
+        for _ in range(count):
+            name = str(len(verdicts))
+            verdicts[name], scores[name] = verdict, p
+    verdicts["unscored"] = "sound"
+    found = agreement.agreement(verdicts, scores)
+    assert (found.n, found.unsure) == (50, 4)
+    assert (found.both_unsound, found.both_sound, found.only_person, found.only_score) == (20, 15, 5, 10)
+    kappa, low, high = found.kappa
+    assert kappa == pytest.approx(0.4) and low < 0.4 < high
+    assert found.precision[0] == (5, 5) and found.precision[-1] == (50, 25)
+    assert [(n, unsound) for _, _, n, _, unsound in found.reliability] == [(20, 5), (30, 20)]
+
+
+def test_kappa_is_that_of_the_statistics_module() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.random(80) < 0.4, rng.random(80) < 0.5
+    verdicts = {str(i): "unsound" if value else "sound" for i, value in enumerate(a)}
+    found = agreement.agreement(verdicts, {str(i): float(value) for i, value in enumerate(b)})
+    assert found.kappa[0] == pytest.approx(statistics.kappa(a.tolist(), b.tolist()))
+
+
+def test_agreement_of_one_sided_or_no_labels() -> None:
+    same = agreement.agreement({"a": "sound", "b": "sound"}, {"a": 0.1, "b": 0.2})
+    assert math.isnan(same.kappa[0]) and same.n == 2
+    assert agreement.agreement({}, {}).n == 0
+
+
+def test_first_error_steps_are_compared_where_both_name_one() -> None:
+    verdicts = dict.fromkeys("abc", "unsound")
+    steps = {"a": (1, 1), "b": (0, 2), "c": (None, 1)}
+    found = agreement.agreement(verdicts, dict.fromkeys("abc", 0.9), steps=steps)
+    assert found.steps == (1, 2)
+
+
+def test_people_against_each_other(tmp_path: Path) -> None:
+    for i in range(10):
+        append(tmp_path, Label(str(i), "ann", "sound" if i < 5 else "unsound"))
+        append(tmp_path, Label(str(i), "bob", "sound" if i < 5 else "unsound" if i < 9 else "unsure"))
+    ((first, second, n, same, kappa),) = agreement.between_people(read_labels(tmp_path))
+    assert (first, second, n, same) == ("ann", "bob", 9, 9) and kappa[0] == 1
