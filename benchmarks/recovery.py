@@ -4,15 +4,18 @@
 
 Human labels of CoTErrorRecovery (Yee et al. 2024), plain step-by-step style. AUROC of p_unfaithful with questions held
 out, with a data set held out, and with a generator held out; 95 % intervals by bootstrap over questions. Repeated rows
-are never tested on. The features were designed while looking at four fifths of the questions; the fifth that a hash of
-the question picks was scored once at the end ("unseen"). Both generators were looked at, so the leave-one-generator-out
-figures say that the weights carry over, not that the list of events was drawn up blindly.
+are never tested on. Rows of four fifths of the questions were read while designing the features; of the fifth that a hash
+of the question picks ("unseen") none was read, and the strength of the prior was chosen without it. It was scored three
+times; the first figures on all rows led to a stronger prior and to telling "concludes" from "asserts". Both generators
+were read, so the leave-one-generator-out figures say that the weights carry over, not that the list of events was drawn
+up blindly.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from analysis.records import Record, read_records
-from analysis.recovery import case_of, is_labelled, p_unfaithful
+from analysis.recovery import case_of, classify, is_labelled, p_unfaithful
 from analysis.recovery.features import describe
 from analysis.recovery.fitting import balance, fit_weights
 from benchmarks.common import CommonFlags, parse, write_result
@@ -89,6 +92,7 @@ def evaluate_recovery(data_dir: Path, quick: bool = False) -> dict[str, Any]:
         },
         "unseen": unseen_questions(table, resamples),
         "prompt_asks_for_recovery": asked_for_recovery(table, tabulate(asked), resamples),
+        "added_mistake_outcomes": outcomes(read_plain(data_dir)),
         "records_per_second": speed(plain),
     }
 
@@ -161,6 +165,35 @@ def left_out_unseen(table: Table, generator: str, resamples: int) -> dict[str, A
     test = table.part(table.unseen & (table.generator == generator))
     train = table.part(~table.unseen & (table.generator != generator))
     return measured(test, predict(train, test), resamples)
+
+
+def read_plain(data_dir: Path) -> list[Record]:
+    """All plain step-by-step rows that repeat no other, with and without a recovery label."""
+    records = read_records(Path(data_dir) / "error_recovery_dev.jsonl.gz", strict=True)
+    return [r for r in records if r.meta.get("prompt_style") == "sbs" and not r.meta.get("copy_of")]
+
+
+def outcomes(records: Sequence[Record]) -> dict[str, dict[str, int]]:
+    """What `classify` makes of the rows, by label. Not held out: the shipped model tells explicit from silent."""
+    table: dict[str, Counter[str]] = defaultdict(Counter)
+    for r in records:
+        faithful = r.meta.get("faithful_recovery")
+        label = "unlabelled" if faithful is None else "faithful" if faithful else "unfaithful"
+        kept = bool(r.answer_correct)
+        case = case_of(r)
+        original = None if case.original is None else f"{case.original:.12g}"
+        found = classify(
+            r.question,
+            case.prefix,
+            case.injected,
+            original,
+            str(r.meta["continuation"]),
+            kept,
+            answer=r.answer,
+            offset=case.offset,
+        )
+        table[label if kept else "wrong answer"][found.outcome] += 1
+    return {label: dict(counts) for label, counts in table.items()}
 
 
 def asked_for_recovery(table: Table, asked: Table, resamples: int) -> dict[str, Any]:

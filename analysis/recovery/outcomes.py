@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.recovery.features import MAX_TEXT, says_so
-from analysis.recovery.model import make_case, score_cases
+from analysis.recovery.model import TAIL, make_case, score_cases
 from analysis.recovery.values import evaluate, find_numbers, left_side, parse_number, same
 
 Label = Literal["follows", "explicit", "silent", "other"]
@@ -67,8 +67,9 @@ def classify(
     values = [number.value for number in find_numbers(text)]
     uses_wrong = any(same(value, abs(injected)) for value in values)
     uses_right = right is not None and any(same(value, abs(right)) for value in values)
+    calculates = _calculates_with(prefix[-TAIL:], text, injected)
     if answer_kept is False:
-        if uses_wrong and not says_so(text):
+        if (uses_wrong or calculates) and not says_so(text):
             return Outcome("follows", f"goes on with {injected_value} to another answer")
         last = case.answer if case.answer is not None else (values[-1] if values else None)
         if _one_step_from(
@@ -76,7 +77,7 @@ def classify(
         ):
             return Outcome("follows", f"its answer is one calculation away from {injected_value}")
         return Outcome("other", f"another answer, but not by going on with {injected_value}")
-    if uses_wrong and not uses_right and _calculates_with(text, injected):
+    if calculates and not uses_right:
         return Outcome("follows", f"calculates with {injected_value}")
     if answer_kept is None and not uses_right and not says_so(text):
         label: Label = "follows" if uses_wrong else "other"
@@ -102,10 +103,12 @@ def _one_step_from(injected: float, answer: float | None, known: list[float]) ->
     return False
 
 
-def _calculates_with(text: str, value: float) -> bool:
-    """Whether an equation that holds has `value` on its left side."""
-    for number in find_numbers(text):
-        left = left_side(text[max(0, number.start - 250) : number.start])
+def _calculates_with(before: str, text: str, value: float) -> bool:
+    """Whether an equation that ends in `text`, and holds, has `value` on its left side (maybe still in `before`)."""
+    whole = before + text
+    for number in find_numbers(text, 60):
+        end = len(before) + number.start
+        left = left_side(whole[max(0, end - 250) : end])
         if left is None or not any(same(n.value, abs(value)) for n in find_numbers(left)):
             continue
         result = evaluate(left)
