@@ -235,7 +235,7 @@ def comparison(frame: pd.DataFrame, question: str = "Do they differ?") -> Chart:
     for measure in dict.fromkeys(frame["measure"]):
         part = frame[frame["measure"] == measure]
         shares = bool(part["value"].between(-1, 1).all())
-        y = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=150))
+        y = alt.Y("label:N", scale=alt.Scale(domain=labels), title=None, axis=alt.Axis(labelLimit=230))
         base = alt.Chart(part).encode(
             y=y, color=_series(labels, "label", legend=None), tooltip=["label:N", *tooltip("value", "low", "high", "n")]
         )

@@ -31,6 +31,8 @@ from star.statistics import Interval
 Cells = dict[str, str]
 RIGHT_ALIGNED = 4
 """Columns from this one on hold numbers."""
+MOST_COLUMNS = 8
+"""Rows that a table on its side can show as columns."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ def print_table(rows: Sequence[Cells], title: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160)
     names = list(rows[0])
     widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
-    sideways = sum(widths) + 3 * len(names) > console.width
+    sideways = sum(widths) + 3 * len(names) > console.width and len(rows) <= MOST_COLUMNS
     out = Table(title=title, title_justify="left", show_lines=False)
     if sideways:
         out.add_column("")

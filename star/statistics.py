@@ -30,19 +30,23 @@ class Interval:
     """Independent units: questions (or clusters) where rows share one, else rows."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; an estimate from nothing has nulls."""
+        """For JSON; an estimate from nothing has nulls, one from a single unit has null bounds."""
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}
 
     def percent(self, digits: int = 1) -> str:
         """ "72.5 [70.1, 74.9]", or "-" when it rests on nothing."""
         if self.n == 0 or math.isnan(self.value):
             return "-"
+        if math.isnan(self.low):
+            return f"{100 * self.value:.{digits}f} [-]"
         return f"{100 * self.value:.{digits}f} [{100 * self.low:.{digits}f}, {100 * self.high:.{digits}f}]"
 
     def plain(self, digits: int = 3) -> str:
         """ "0.725 [0.701, 0.749]", or "-" when it rests on nothing."""
         if self.n == 0 or math.isnan(self.value):
             return "-"
+        if math.isnan(self.low):
+            return f"{self.value:.{digits}f} [-]"
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
@@ -100,7 +104,8 @@ def bootstrap(
     """Percentile bootstrap of a function of column sums.
 
     `columns` are c sequences over the same rows; `statistic` maps sums of shape (resamples, c) to (resamples,). That
-    covers means, ratios and differences of shares at the cost of one matrix product.
+    covers means, ratios and differences of shares at the cost of one matrix product. A single unit gives no interval:
+    its bounds are NaN.
     """
     table = np.asarray(columns, dtype=float).T if len(columns[0]) else np.empty((0, len(columns)))
     if clusters is not None:
@@ -121,7 +126,7 @@ def bootstrap(
             draws.append(statistic(drawn @ distinct))
     sampled = np.concatenate(draws)
     sampled = sampled[np.isfinite(sampled)]
-    if not len(sampled) or math.isnan(value):
+    if n == 1 or not len(sampled) or math.isnan(value):
         return Interval(value, math.nan, math.nan, n)
     low, high = np.quantile(sampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, float(low), float(high), n)
@@ -153,7 +158,7 @@ def paired_difference(
 
 
 def bootstrap_p(difference: Interval, sampled_sd: float | None = None) -> float:
-    """Two-sided p-value of "no difference" from an interval, by its normal approximation.
+    """Two-sided p-value of "no difference" from an interval, by its normal approximation; NaN without an interval.
 
     For measures that have no exact test of their own, so that Holm's correction can take them in.
     """
@@ -162,8 +167,8 @@ def bootstrap_p(difference: Interval, sampled_sd: float | None = None) -> float:
     sd = sampled_sd if sampled_sd is not None else (difference.high - difference.low) / (2 * norm.ppf((1 + LEVEL) / 2))
     if math.isnan(difference.value) or math.isnan(sd):
         return math.nan
-    if sd == 0:
-        return 1.0 if difference.value == 0 else 0.0
+    if sd == 0:  # every unit differs by the same amount: the sign test's p-value
+        return 1.0 if difference.value == 0 else 2.0 ** (1 - difference.n)
     return float(2 * norm.sf(abs(difference.value) / sd))
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from probe_factory import write_probes
 
+from analysis import score
 from star import runs, statistics
 from star.recipe import Recipe
 from star.tasks import addition
@@ -27,16 +27,6 @@ from star.tasks.base import Problem, problem_id
 
 HOSTILE = (
     "</script><script>alert('x')</script><img src=x onerror=alert(1)> ```\n# heading\n$x^2$ <b>bold</b> \x00 & \" '"
-)
-FLAG = pa.struct([("step", pa.int32()), ("check", pa.string()), ("message", pa.string()), ("severity", pa.float64())])
-SOUNDNESS = pa.schema(
-    [
-        ("id", pa.string()),
-        ("p_unsound", pa.float64()),
-        ("first_error_step", pa.int32()),
-        ("task_kind", pa.string()),
-        ("flags", pa.list_(FLAG)),
-    ]
 )
 
 
@@ -112,7 +102,8 @@ class _Writer:
         if self.plan.finished:
             self._finish(rounds)
         if self.plan.analysis:
-            runs.write_parquet(self.dir / "analysis" / "soundness.parquet", self.soundness, SOUNDNESS)
+            schema = score.schema(is_run=True, used_gold=False)
+            runs.write_parquet(self.dir / "analysis" / "soundness.parquet", self.soundness, schema)
         if self.plan.probes:
             self._probes()
         return self.dir
@@ -175,7 +166,7 @@ class _Writer:
         steps, error = self._steps(problem, sound)
         identity = f"{number}-{mode[0]}-{problem.id}-{sample}"
         exact = self.plan.task == "addition" and not self.plan.answer_only
-        self._score(identity, error, self.plan.task)
+        self._score({"attempt_id": identity, "round": number, "mode": mode, "split": split}, error, len(steps))
         return {
             "attempt_id": identity,
             "problem_id": problem.id,
@@ -217,19 +208,21 @@ class _Writer:
             steps[-1] += " " + HOSTILE
         return steps, -1 if sound else (2 if self.plan.task == "addition" else 0)
 
-    def _score(self, identity: str, error: int, kind: str) -> None:
-        noise = 0.2 * _unit(identity)
-        message = "the carry must be 0, not 7" if kind == "addition" else "the product is off by 2"
+    def _score(self, attempt: dict[str, Any], error: int, n_steps: int) -> None:
+        noise = 0.2 * _unit(attempt["attempt_id"])
+        message = "the carry must be 0, not 7" if self.plan.task == "addition" else "the product is off by 2"
         if self.plan.hostile:
             message += " " + HOSTILE
         flag = {"step": error, "check": "equation_false", "message": message, "severity": 1.0}
         self.soundness.append(
-            {
-                "id": identity,
+            attempt
+            | {
                 "p_unsound": noise if error < 0 else 1 - noise,
                 "first_error_step": error,
-                "task_kind": "addition" if kind == "addition" else "math_word",
-                "flags": [] if error < 0 else [flag],
+                "task_kind": "addition" if self.plan.task == "addition" else "math_word",
+                "n_steps": n_steps,
+                "checks": [] if error < 0 else ["equation_false"],
+                "flags": json.dumps([] if error < 0 else [flag]),
             }
         )
 
@@ -265,7 +258,7 @@ class _Writer:
         for problem in self.splits["train"]:
             first = self._attempt(problem, number - 1, "generated", "train")
             attempts.append(first | {"round": number, "attempt_id": f"{number}-g-{problem.id}-0"})
-            self.soundness[-1]["id"] = attempts[-1]["attempt_id"]
+            self.soundness[-1] |= {"attempt_id": attempts[-1]["attempt_id"], "round": number}
             if self.plan.rationalize and self.plan.method == "star" and first["verdict"] != "correct":
                 attempts.append(self._attempt(problem, number, "rationalized", "train"))
         for row in attempts:
@@ -309,7 +302,7 @@ class _Writer:
         runs.write_json(self.dir / "result.json", result)
 
     def _probes(self) -> None:
-        write_probes(self.dir, self.evaluated)
+        write_probes(self.dir, self.evaluated, commit=0.9 if self.plan.require == "sound" else 0.6)
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -73,6 +73,13 @@ def test_bootstrap_of_nothing_is_empty() -> None:
     assert statistics.bootstrap_mean([]) == statistics.EMPTY or statistics.bootstrap_mean([]).n == 0
 
 
+def test_one_unit_gives_a_value_without_an_interval() -> None:
+    found = statistics.bootstrap_mean([0.7, 0.7], ["same question", "same question"])
+    assert found.value == pytest.approx(0.7) and math.isnan(found.low) and found.n == 1
+    assert found.percent() == "70.0 [-]" and found.as_dict()["low"] is None
+    assert math.isnan(statistics.bootstrap_p(found))
+
+
 def test_bootstrap_speed_does_not_depend_on_the_number_of_equal_rows() -> None:
     values = np.random.default_rng(0).random(1_000_000) < 0.5
     found = statistics.bootstrap_mean(values.tolist())
@@ -161,6 +168,7 @@ def test_normal_p_value_agrees_with_the_interval() -> None:
     assert statistics.bootstrap_p(statistics.Interval(0.196, 0.0, 0.392, 9)) == pytest.approx(0.05, abs=1e-3)
     assert statistics.bootstrap_p(statistics.Interval(0.0, 0.0, 0.0, 9)) == 1.0
     assert math.isnan(statistics.bootstrap_p(statistics.EMPTY))
+    assert statistics.bootstrap_p(statistics.Interval(0.2, 0.2, 0.2, 3)) == 0.25  # three equal differences: sign test
 
 
 def test_importing_it_loads_nothing_heavy() -> None:

@@ -1,0 +1,262 @@
+"""Runs, rounds or model sizes side by side: accuracy, soundness and faithfulness on the same questions.
+
+    python -m analysis.compare runs/addition-1a2b3c runs/addition-4d5e6f
+    python -m analysis.compare runs/addition-1a2b3c --by round
+    python -m analysis.compare runs/size-* --by size -o size-comparison
+
+Prints and writes (comparison.md, comparison.json, comparison.png and .svg) every measure with its 95 % interval, its
+control and the number of questions; paired differences with McNemar's or a bootstrap test and Holm's correction; and all
+of it once more on the questions that every arm gets right. A measure that was not computed is "-", with the command that
+computes it. Two to four runs are compared pair by pair, more of them, sizes and rounds each against the first.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from analysis import comparison
+from analysis.comparison import Arm, Difference, Figure
+from star.charts import slice_order
+from star.report import markdown, p_text, print_table
+from star.run_summary import arm_name, read_recipe
+from star.runs import RunError, read_json, read_metrics, write_json, write_text
+
+By = Literal["size", "round", "recipe"]
+Cells = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What `python -m analysis.compare` was asked for."""
+
+    runs: tuple[Path, ...]
+    """Run directories."""
+    by: By = "recipe"
+    """What differs: model sizes, the rounds of each run, or recipes (the chosen round of each run)."""
+    split: comparison.Split = "selection"
+    """Questions to compare on. Probes are made on selection; test has accuracy and soundness only."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Folder for the tables and the chart; by default analysis/comparison of the first run."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Figures and differences on one set of questions."""
+
+    title: str
+    questions: int
+    figures: list[Figure]
+    differences: list[Difference]
+
+
+def chosen_round(run: Path) -> int:
+    """The round in result.json, else the last finished one. Raises RunError where there is none."""
+    result = run / "result.json"
+    if result.is_file():
+        return int(read_json(result).get("chosen_round", 0))
+    rounds = [int(line["round"]) for line in read_metrics(run)]
+    if not rounds:
+        raise RunError(f"{run} has no finished round yet; run its command again to go on")
+    return max(rounds)
+
+
+def read_arms(run_dirs: Sequence[Path], by: By, split: comparison.Split) -> list[Arm]:
+    """One arm per run, or per round of each run, in the order to be shown."""
+    recipes = [read_recipe(run) for run in run_dirs]
+    names = [arm_name(recipe) for recipe in recipes]
+    arms = []
+    for run, name in zip(run_dirs, names, strict=True):
+        shown = name if names.count(name) == 1 else f"{name} ({run.name})"
+        if by == "round":
+            prefix = f"{shown}, " if len(run_dirs) > 1 else ""
+            for number in sorted(int(line["round"]) for line in read_metrics(run)):
+                arms.append(comparison.read_arm(run, number, split=split, label=f"{prefix}round {number}"))
+            continue
+        arm = comparison.read_arm(run, chosen_round(run), split=split, label=shown)
+        if by == "size" and arm.parameters:
+            size = f"{arm.parameters / 1e6:.3g}M"
+            arm = Arm(**{**vars(arm), "label": f"{size}, {shown}" if len(set(names)) > 1 else f"{size} ({run.name})"})
+        arms.append(arm)
+    return sorted(arms, key=lambda arm: arm.parameters or 0) if by == "size" else arms
+
+
+def sections(arms: Sequence[Arm], by: By) -> list[Section]:
+    """All shared questions, then those that every arm gets right."""
+    compared = comparison.pairs(arms, every=by == "recipe" and len(arms) <= 4)
+    found = []
+    for title, questions in (
+        ("All questions that every arm answered", comparison.shared_questions(arms)),
+        ("Only the questions that every arm gets right", comparison.all_right(arms)),
+    ):
+        found.append(
+            Section(
+                f"{title} ({len(questions):,})",
+                len(questions),
+                comparison.figures(arms, questions),
+                comparison.differences(compared, questions),
+            )
+        )
+    return found
+
+
+def figure_rows(section: Section) -> list[Cells]:
+    """A row per arm, a column per measure; the control in brackets behind the interval."""
+    rows: dict[str, Cells] = {}
+    for figure in section.figures:
+        size = f"{figure.parameters:,}" if figure.parameters else "-"
+        start = {"arm": figure.label, "run": figure.run, "parameters": size, "round": str(figure.round)}
+        row = rows.setdefault(figure.label, start)
+        row[heading(figure)] = cell(figure)
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    return [{name: row.get(name, "-") for name in columns} for row in rows.values()]
+
+
+def heading(figure: Figure) -> str:
+    """The measure with its unit."""
+    return f"{figure.measure.name} {'%' if figure.measure.unit == 'share' else figure.measure.unit}"
+
+
+def cell(figure: Figure) -> str:
+    """ "94.0 [90.0, 98.0] n=150 (control 4.7)"."""
+    share = figure.measure.unit == "share"
+    text = figure.interval.percent() if share else figure.interval.plain(2)
+    if text == "-":
+        return text
+    control = ""
+    if figure.control is not None:
+        control = f" (control {100 * figure.control:.1f})" if share else f" (control {figure.control:.2f})"
+    return f"{text} n={figure.interval.n:,}{control}"
+
+
+def difference_rows(section: Section) -> list[Cells]:
+    """A row per pair and measure."""
+    return [
+        {
+            "a": d.a,
+            "b": d.b,
+            "measure": d.measure.name,
+            "questions": f"{d.interval.n:,}",
+            "b - a [95 %]": f"{d.interval.percent()} points" if d.measure.unit == "share" else d.interval.plain(2),
+            "test": d.test,
+            "p": p_text(d.p),
+            "p (Holm)": p_text(d.p_holm),
+        }
+        for d in section.differences
+    ]
+
+
+def notes(arms: Sequence[Arm], split: comparison.Split) -> list[str]:
+    """What a reader must know, and the commands that fill gaps."""
+    found = [f"Questions: the {split} split."]
+    if split == "selection":
+        found[0] += " Rounds were chosen on it, so its accuracies are slightly high; --split test has the final ones."
+    if len(comparison.shared_questions(arms)) < min((len(arm.values["accuracy"]) for arm in arms), default=0):
+        found.append("The arms did not all answer the same questions; only the shared ones are compared.")
+    commands = list(dict.fromkeys(command for arm in arms for command in arm.missing))
+    if commands:
+        found.append("\n".join(["Not computed yet. To fill the gaps, run:", *(f"    {line}" for line in commands)]))
+    return found
+
+
+def chart(section: Section, by: By) -> Any:
+    """Accuracy, soundness and faithfulness: against size, by round, or a dot per recipe."""
+    import pandas as pd
+
+    from analysis import charts
+
+    shown = ("accuracy", "sound", "right_unsound", "aoc_normalised", "reliance", "filler_gap")
+    rows = [
+        {"label": figure.label, "arm": figure.label, "run": figure.run, "round": figure.round,
+         "parameters": figure.parameters, "measure": figure.measure.name, "value": figure.interval.value,
+         "low": figure.interval.low, "high": figure.interval.high, "n": figure.interval.n}
+        for figure in section.figures
+        if figure.measure.key in shown and figure.interval.n
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    question = "Do they differ?"
+    sizes = frame["parameters"].nunique() if by == "size" else 0
+    if by == "size" and sizes > 1 and frame["parameters"].notna().all():
+        recipes = {figure.label: figure.label.split(", ", 1)[-1].split(" (")[0] for figure in section.figures}
+        frame["arm"] = [recipes[label] if ", " in label else "all" for label in frame["label"]]
+        return charts.against_size(frame, "Do larger models reason better, and use their reasoning?")
+    if by == "round":
+        order = slice_order(frame["label"])
+        frame = frame.sort_values("label", key=lambda labels: labels.map(order.index), kind="stable")
+        question = "What changes from round to round?"
+    return charts.comparison(frame, question)
+
+
+def write(folder: Path, found: Sequence[Section], said: Sequence[str], by: By) -> list[Path]:
+    """comparison.md, comparison.json, and the chart as PNG and SVG."""
+    from analysis import charts
+
+    lines = ["# Comparison", "", *said, ""]
+    for section in found:
+        lines += [f"## {section.title}", "", markdown(figure_rows(section)), ""]
+        lines += ["### Paired differences", "", markdown(difference_rows(section)), ""] if section.differences else []
+    write_text(folder / "comparison.md", "\n".join(lines))
+    write_json(folder / "comparison.json", {"by": by, "notes": list(said), "sections": [_plain(s) for s in found]})
+    drawn = chart(found[0], by)
+    images = [charts.save(drawn, folder / f"comparison{ending}") for ending in (".png", ".svg")]
+    return [folder / "comparison.md", folder / "comparison.json", *images]
+
+
+def _plain(section: Section) -> dict[str, Any]:
+    def number(value: float) -> float | None:
+        return None if math.isnan(value) else value
+
+    return {
+        "title": section.title,
+        "questions": section.questions,
+        "figures": [
+            {"arm": f.label, "run": f.run, "round": f.round, "parameters": f.parameters, "measure": f.measure.key,
+             **f.interval.as_dict(), "control": f.control}
+            for f in section.figures
+        ],
+        "differences": [
+            {"a": d.a, "b": d.b, "measure": d.measure.key, **d.interval.as_dict(), "test": d.test, "p": number(d.p),
+             "p_holm": number(d.p_holm)}
+            for d in section.differences
+        ],
+    }  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 1 and a sentence for bad input."""
+    description = __doc__
+    arguments = tyro.cli(Annotated[Arguments, tyro.conf.PositionalRequiredArgs], description=description, args=argv)
+    try:
+        run_dirs = list(dict.fromkeys(arguments.runs))
+        arms = read_arms(run_dirs, arguments.by, arguments.split)
+        if len(arms) < 2:
+            raise RunError(
+                "one arm alone cannot be compared: give two runs, or one run with several rounds and --by round"
+            )
+        if not comparison.shared_questions(arms):
+            raise RunError("the runs share no question: they differ in task, seed or selection size. Try --split test.")
+        found, said = sections(arms, arguments.by), notes(arms, arguments.split)
+        folder = arguments.output or run_dirs[0] / "analysis" / "comparison"
+        written = write(folder, found, said, arguments.by)
+    except (RunError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for note in said:
+        print(f"{note}\n")
+    for section in found:
+        if section.figures:
+            print_table(figure_rows(section), section.title)
+        if section.differences:
+            print_table(difference_rows(section), "Paired differences on the same questions")
+    print("wrote " + ", ".join(str(path) for path in written))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,147 @@
+"""Charts: the numbers behind them, a file for every chart, one meaning per colour."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from run_factory import make_run
+
+from analysis import charts
+from star import charts as run_charts
+
+
+def interval(value: float, n: int = 50) -> dict[str, float]:
+    return {"value": value, "low": value - 0.05, "high": value + 0.05, "n": n}
+
+
+CASES: dict[str, Callable[[], Any]] = {
+    "four_way": lambda: charts.four_way(
+        pd.DataFrame(
+            [("right", "sound", 7), ("right", "unsound", 2), ("wrong", "sound", 0), ("wrong", "unsound", 5)],
+            columns=["answer", "reasoning", "count"],
+        )
+    ),
+    "truncation_curve": lambda: charts.truncation_curve(
+        pd.DataFrame([{"place": p, "same": p, "low": p, "high": p, "n": 9} for p in (0, 0.5, 1)])
+    ),
+    "measure_bars": lambda: charts.measure_bars(
+        pd.DataFrame([{"label": "reliance", "kind": k, **interval(v)} for k, v in (("effect", 0.8), ("control", 0.1))])
+    ),
+    "against_size": lambda: charts.against_size(
+        pd.DataFrame(
+            [
+                {"parameters": size, "arm": arm, "measure": m, **interval(0.5)}
+                for size, arm, m in itertools.product(
+                    (3e4, 4e6), ("STaR", "few-shot"), ("answers right", "sound", "gap")
+                )
+            ]
+        ),
+        "Do larger models reason better?",
+    ),
+    "comparison": lambda: charts.comparison(
+        pd.DataFrame([{"label": name, "measure": "answers right", **interval(0.4)} for name in "ab"])
+    ),
+    "precision_recall": lambda: charts.precision_recall(
+        pd.DataFrame({"recall": [0.1, 1.0], "precision": [0.9, 0.4], "label": "p_unsound"}), "Found?", base_rate=0.3
+    ),
+    "reliability": lambda: charts.reliability(
+        pd.DataFrame([{"predicted": 0.1, "observed": 0.12, "low": 0.05, "high": 0.2, "n": 90}])
+    ),
+    "cost_scaling": lambda: charts.cost_scaling(
+        pd.DataFrame({"problems": [1e3, 1e4], "seconds": [1.0, 9.0], "label": "vLLM"}), "In proportion?"
+    ),
+    "by_slice": lambda: charts.by_slice(
+        pd.DataFrame([{"slice": f"{d} digits", "accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 20} for d in (2, 10)])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_chart_draws(name: str, tmp_path: Path) -> None:
+    chart = CASES[name]()
+    image = charts.save(chart, tmp_path / f"{name}.svg")
+    text = image.read_text()
+    assert text.startswith("<svg") and "NaN" not in text and "undefined" not in text
+    assert chart.to_dict()["title"]["text"].endswith("?")
+
+
+def test_frame_counts_what_metrics_say(tmp_path: Path) -> None:
+    metrics = charts.read_metrics(make_run(tmp_path, rounds=2, problems=60))
+    frame = charts.rounds_frame(metrics, "r")
+    whole = frame[frame["slice"] == "all"].set_index("round")
+    for line in metrics:
+        row = whole.loc[line["round"]]
+        assert row["accuracy"] == pytest.approx(line["selection"]["accuracy"]) and row["n"] == 60
+        assert row["low"] <= row["accuracy"] <= row["high"]
+        assert row["right_sound"] + row["unsound"] == pytest.approx(row["accuracy"])
+    parts = frame[(frame["slice"] != "all") & (frame["round"] == 2)]
+    assert parts["correct"].sum() == whole.loc[2, "correct"] and parts["sound"].sum() == whole.loc[2, "sound"]
+
+
+def test_data_frame_counts_every_sampled_rationale(tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=2, problems=30, require="sound")
+    frame = charts.data_frame(charts.read_metrics(run))
+    rows = len(pd.read_parquet(run / "round_01" / "attempts.parquet", columns=["attempt_id"]))
+    assert frame[frame["round"] == 1]["rows"].sum() == rows
+    assert set(frame["kind"]) == {"generated", "rationalized", "dropped"} and "unsound" in set(frame["label"])
+    text = charts.save(charts.data_by_round(frame), tmp_path / "data.svg").read_text()
+    assert "rationalized" in text
+
+
+def test_run_charts_are_written_and_soundness_only_where_checked(tmp_path: Path) -> None:
+    checked = charts.save_run_charts(make_run(tmp_path, rounds=2, problems=30))
+    assert [path.name for path in checked] == ["accuracy.png", "soundness.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in checked)
+    unchecked = charts.save_run_charts(make_run(tmp_path, name="words", task="gsm8k", rounds=1, problems=30))
+    assert [path.name for path in unchecked] == ["accuracy.png"]
+    assert charts.save_run_charts(tmp_path) == []
+
+
+def test_a_check_that_does_not_exist_is_not_drawn_as_zero() -> None:
+    slices = {"a": {"n": 5, "correct": 4, "sound": 0}, "b": {"n": 5, "correct": 4, "sound": 0}}
+    line = {"round": 0, "selection": {"n": 10, "correct": 8, "sound_of_correct": None, "slices": slices}}
+    frame = charts.rounds_frame([line])
+    assert frame["right_sound"].isna().all() and charts.soundness_by_round(frame) is None
+
+
+def test_several_runs_share_a_chart(tmp_path: Path) -> None:
+    names = ["one", "two"]
+    metrics = [charts.read_metrics(make_run(tmp_path, name=name, rounds=1, problems=12)) for name in names]
+    frame = pd.concat([charts.rounds_frame(m, name) for m, name in zip(metrics, names, strict=True)])
+    text = charts.save(charts.accuracy_of_runs(frame), tmp_path / "runs.svg").read_text()
+    assert ">one<" in text and ">two<" in text
+
+
+def test_a_colour_has_one_meaning() -> None:
+    named = list(charts.COLOURS.values())
+    assert len(set(named)) == len(named)
+    shared = set(named) & set(run_charts.SERIES)
+    assert shared <= {charts.COLOURS["neutral"]}
+    assert not set(named) & set(run_charts.slice_colours(5))
+
+
+def test_slices_are_in_reading_order() -> None:
+    assert run_charts.slice_order(["10 digits", "2 digits", "1 digit", "other"]) == [
+        "1 digit",
+        "2 digits",
+        "10 digits",
+        "other",
+    ]
+
+
+def test_hostile_labels_stay_text(tmp_path: Path) -> None:
+    frame = pd.DataFrame([{"label": "<script>alert(1)</script>", "measure": "answers right", **interval(0.4)}])
+    text = charts.save(charts.comparison(frame), tmp_path / "x.svg").read_text()
+    assert "<script" not in text
+    json.dumps(charts.style(charts.comparison(frame)).to_dict())
+
+
+def test_unknown_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\.png, \.svg"):
+        charts.save(CASES["by_slice"](), tmp_path / "chart.gif")
