@@ -197,8 +197,9 @@ def test_memory_runs_out_then_batches_halve(models: dict[str, Path], monkeypatch
         run(self, rows)
 
     monkeypatch.setattr(DecodeLoop, "run", hungry)
-    with pytest.warns(UserWarning, match="batches of 2"):
+    with pytest.warns(UserWarning, match="Out of memory"):
         found = sampler.sample(prompts, Decoding(max_new_tokens=4))
+    assert sampler.batch_size == 2
     assert [r[0].token_ids for r in found] == [r[0].token_ids for r in expected]
 
 
@@ -226,7 +227,8 @@ def test_nucleus_holds_the_least_tokens_that_reach_top_p() -> None:
 
 def test_no_pad_and_no_end_token(tmp_path: Path) -> None:
     path = tiny_model(tmp_path / "m", special=False)
-    sampler = TransformersSampler(path, device="cpu")
+    with pytest.warns(UserWarning, match="no end token"):
+        sampler = TransformersSampler(path, device="cpu")
     assert sampler.tokenizer.pad_token_id is None
     assert sampler.ends == ()
     check_against_generate(sampler, path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,10 @@ def end_tokens(model_dir: Path, tokenizer: Any) -> tuple[int, ...]:
     found: set[int] = set()
     for value in (generation.get("eos_token_id"), read_config(model_dir).get("eos_token_id"), tokenizer.eos_token_id):
         found.update(value if isinstance(value, list) else [value] if isinstance(value, int) else [])
+    if not found:
+        warnings.warn(
+            f"{model_dir.name} has no end token: completions end at a stop string or at the length limit.", stacklevel=2
+        )
     return tuple(sorted(found))
 
 
