@@ -7,6 +7,7 @@ import json
 import random
 import time
 from collections import defaultdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from analysis.consistency import EXACT, SOUND, Finding, check_exact, detect_kind
 from analysis.consistency.base import MAX_TOTAL_CHARS
+from analysis.consistency.expressions import evaluate, tokenize
 from analysis.consistency.kinds import KINDS
 from star.tasks import addition as addition_task
 
@@ -120,6 +122,29 @@ def test_addition_flags_only_new_mistakes() -> None:
     finding = check_exact("addition", "3 5 8 + 4 6 7", lines)
     assert finding is not None
     assert [(flag.step, flag.check) for flag in finding.flags] == [(2, "wrong_carry")]
+
+
+def _grow(parts: st.SearchStrategy[tuple[str, Fraction]]) -> st.SearchStrategy[tuple[str, Fraction]]:
+    """(text, value) of brackets around two parts."""
+    signs = {"+": Fraction.__add__, "-": Fraction.__sub__, "*": Fraction.__mul__}
+    return st.builds(
+        lambda left, sign, right: (f"({left[0]} {sign} {right[0]})", signs[sign](left[1], right[1])),
+        parts,
+        st.sampled_from(sorted(signs)),
+        parts,
+    )
+
+
+@given(st.recursive(st.integers(-99, 99).map(lambda value: (str(value), Fraction(value))), _grow, max_leaves=20))
+def test_value_of_an_expression(expression: tuple[str, Fraction]) -> None:
+    text, value = expression
+    assert evaluate(tokenize(text)) == value
+    assert evaluate(tokenize(f"2 + 3 * {text} - 1")) == 2 + 3 * value - 1
+
+
+@pytest.mark.parametrize("text", ["", "1 +", "* 2", "1 2", "1 / 0", "()", "A", "1,23", "9" * 40, "2 * " * 5_000 + "2"])
+def test_no_value(text: str) -> None:
+    assert evaluate(tokenize(text)) is None
 
 
 def test_long_numbers_are_left_alone() -> None:

@@ -72,39 +72,23 @@ def evaluate(tokens: Sequence[Token], names: Mapping[str, Fraction] | None = Non
         return None
     values: list[Fraction] = []
     operators: list[str] = []
+    before: Token | None = None
     operand_next = True
     for token in tokens:
-        if token.kind in ("number", "name") or token.text == "(":
-            if not operand_next and not _push_operator("*", values, operators):
-                return None
-            if token.text == "(":
-                operators.append("(")
-                operand_next = True
-                continue
-            value = number(token.text) if token.kind == "number" else (names or {}).get(token.text)
-            if value is None:
-                return None
-            values.append(value)
-            operand_next = False
-        elif token.text == ")":
-            if operand_next:
-                return None
-            while operators and operators[-1] != "(":
-                if not _apply(operators.pop(), values):
-                    return None
-            if operators:
-                operators.pop()
-        elif token.text in "+-*/" and operand_next:
-            if token.text in "*/":
-                return None
-            if token.text == "-":
-                operators.append("neg")
-        elif token.text in "+-*/":
-            if not _push_operator(token.text, values, operators):
-                return None
-            operand_next = True
-        else:
+        if token.kind == "number" and before is not None and before.kind == "number":
             return None
+        if token.kind == "sign" and token.text in "+-*/":
+            readable = _take_operator(token.text, operand_next, values, operators)
+            operand_next = True
+        elif token.text == ")":
+            readable = not operand_next and _close_bracket(values, operators)
+        else:
+            readable = operand_next or _push_operator("*", values, operators)
+            readable = readable and _take_operand(token, names or {}, values, operators)
+            operand_next = token.text == "("
+        if not readable:
+            return None
+        before = token
     if operand_next:
         return None
     while operators:
@@ -112,6 +96,33 @@ def evaluate(tokens: Sequence[Token], names: Mapping[str, Fraction] | None = Non
         if operator != "(" and not _apply(operator, values):
             return None
     return values[0] if len(values) == 1 else None
+
+
+def _take_operator(sign: str, operand_next: bool, values: list[Fraction], operators: list[str]) -> bool:
+    if not operand_next:
+        return _push_operator(sign, values, operators)
+    if sign == "-":
+        operators.append("neg")
+    return sign in "+-"
+
+
+def _take_operand(token: Token, names: Mapping[str, Fraction], values: list[Fraction], operators: list[str]) -> bool:
+    if token.text == "(":
+        operators.append("(")
+        return True
+    value = number(token.text) if token.kind == "number" else names.get(token.text)
+    if value is not None:
+        values.append(value)
+    return value is not None
+
+
+def _close_bracket(values: list[Fraction], operators: list[str]) -> bool:
+    while operators and operators[-1] != "(":
+        if not _apply(operators.pop(), values):
+            return False
+    if operators:
+        operators.pop()
+    return True
 
 
 def _push_operator(operator: str, values: list[Fraction], operators: list[str]) -> bool:
