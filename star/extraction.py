@@ -1,0 +1,215 @@
+r"""Completion -> answer span, under two contracts, and what else a task reads out of a completion.
+
+    marked   the last line is `#### SPAN`                    numbers, texts, mathematics (the form of GSM8K's own answers)
+    stated   the last sentence is `The answer is SPAN.`      choices
+
+The strict span is what stands in that last line or sentence; text after it breaks the contract. Two statements that differ
+are a correction if words like "wait" or "mistake" stand between them: then the last one counts. Without such words nobody
+can say which was meant, so the strict span is everything from the first to the last one, which no grader accepts. A
+new question after the answer ("Question: ...", "Q: ...") is run-on text of a model that did not stop: it is cut off first.
+
+The lenient span is the best guess from any text: statement, box, or last candidate. It never counts as an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from star.grading import parse_number, show_number
+from star.tasks.base import Extraction
+
+MARK = "####"
+STOP = ("\nQuestion:",)
+"""Ends a completion of a model that goes on with the next question of its own accord."""
+MAX_LINE = 2_000
+"""Characters of an answer line that are looked at: more is no answer."""
+
+_NEXT_QUESTION = re.compile(r"\n[ \t]*(?:\*\*|#+ ?)?Question(?: ?\d{1,4})?(?:\*\*)?:")
+_NEXT_SPEAKER = re.compile(
+    r"\n[ \t]*(?:\*\*|#{1,3} )?(?:Q|Problem|Exercise|Input|Human|User|Example|Instruction|Task)(?: ?\d{1,4})?(?:\*\*)?[:.][ \t\n]"
+)
+_CORRECTION = re.compile(
+    r"\b(?:wait|actually|correction|corrected|mistakes?|sorry|oops|recheck|re-check|check|again|instead|wrong|incorrect|error"
+    r"|hmm|no|rather|revised|reconsider(?:ing)?|should be)\b",
+    re.IGNORECASE,
+)
+_STATEMENT = re.compile(
+    r"(?:(?:Therefore|Thus|So|Hence|Then|Finally|Accordingly|Consequently)\b,? {0,3})?"
+    r"\bThe (?:(?:correct|final|best|right|most likely) ){0,2}answer is:?[ \t]+(?P<span>[^\n]{1,400})",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"[.!?](?=\s)")
+_BOXED = re.compile(r"\\boxed\s{0,3}\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,200}\}){0,200}\}){1,400})\}")
+_ANSWER_WORD = re.compile(r"\banswer\b(?: is| was|:| =)*[ \t:]*(?P<span>[^\n]{1,200})", re.IGNORECASE)
+_NUMBER = re.compile(r"[-−]?[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?(?:\s?/\s?\d{1,30})?%?")
+_LABEL = re.compile(r"[(\[]([A-Za-z0-9]{1,2})[)\]]")
+
+
+def cut_run_on(text: str, answered_at: int | None) -> str:
+    """`text` up to a next question; headers other than `Question:` end it only after position `answered_at`."""
+    found = _NEXT_QUESTION.search(text)
+    text = text[: found.start()] if found else text
+    if answered_at is not None and answered_at < len(text):
+        found = _NEXT_SPEAKER.search(text, answered_at)
+        text = text[: found.start()] if found else text
+    return text.rstrip()
+
+
+def extract_marked(completion: str, *, numbers: bool) -> Extraction:
+    """Spans after `####`; with `numbers` the lenient span is the last number rather than the last line."""
+    text = completion.strip("\n").replace("\r\n", "\n")
+    first = text.find(MARK)
+    text = cut_run_on(text, first if first >= 0 else None)
+    lines = text.split("\n")
+    marked = [index for index, line in enumerate(lines) if _marked_span(line) is not None]
+    strict, rationale = None, text
+    if marked and marked[-1] == len(lines) - 1:
+        start = _first_of_equals(lines, marked)
+        strict = _marked_span(lines[-1])
+        rationale = "\n".join(lines[:start])
+        if _differ(lines, marked) and not _CORRECTION.search("\n".join(lines[marked[-2] + 1 : -1])):
+            strict = "\n".join(lines[marked[-2] :])[:MAX_LINE]
+    return Extraction(rationale.strip(), strict, strict or _lenient_marked(text, numbers))
+
+
+def _marked_span(line: str) -> str | None:
+    stripped = line.strip().strip("*`").strip()
+    if not stripped.startswith(MARK):
+        return None
+    return stripped[len(MARK) :].strip()[:MAX_LINE] or None
+
+
+def _first_of_equals(lines: list[str], marked: list[int]) -> int:
+    """Where the closing block of equal answer lines begins: a repeated answer line is no rationale."""
+    start = marked[-1]
+    for index in reversed(marked[:-1]):
+        if _marked_span(lines[index]) != _marked_span(lines[-1]) or any(
+            line.strip() for line in lines[index + 1 : start]
+        ):
+            break
+        start = index
+    return start
+
+
+def _differ(lines: list[str], marked: list[int]) -> bool:
+    return len(marked) > 1 and _marked_span(lines[marked[-1]]) != _marked_span(lines[marked[-2]])
+
+
+def _lenient_marked(text: str, numbers: bool) -> str | None:
+    text = text[-20_000:]
+    after = text.rpartition(MARK)[2].strip().split("\n")[0] if MARK in text else ""
+    boxes = _BOXED.findall(text)
+    stated = [found["span"] for found in _ANSWER_WORD.finditer(text)]
+    for span in (after, *boxes[-1:], *stated[-1:]):
+        if not numbers and span.strip():
+            return span.strip().rstrip(".")
+        if candidates := _NUMBER.findall(span):
+            return str(candidates[0] if span in stated else candidates[-1])
+    if numbers:
+        candidates = _NUMBER.findall(text)
+        return str(candidates[-1]) if candidates else None
+    last = text.strip().split("\n")[-1].strip()
+    return last[:MAX_LINE] or None
+
+
+def extract_stated(completion: str, marker: str | None = None) -> Extraction:
+    """Span of the closing `The answer is SPAN.`; a span that shows `marker` was copied from the hint and is none."""
+    text = completion.strip().replace("\r\n", "\n")
+    first = _STATEMENT.search(text)
+    text = cut_run_on(text, first.start() if first else None)
+    found = [match for match in _STATEMENT.finditer(text) if _opens_sentence(text, match.start())]
+    strict, rationale = None, text
+    if found and found[-1].end() == len(text):
+        strict, rationale = _closed(found[-1]["span"]), text[: found[-1].start()]
+        if len(found) > 1 and _closed(found[-2]["span"]) != strict:
+            between = text[found[-2].start("span") : found[-1].start()]
+            if not _CORRECTION.search(between):
+                strict = text[found[-2].start("span") :][:MAX_LINE]
+    if strict is not None and marker is not None and marker in strict:
+        strict = None
+    return Extraction(rationale.strip(), strict, strict or _lenient_stated(text, marker))
+
+
+def _closed(span: str) -> str:
+    return span.strip().rstrip(".").strip()
+
+
+def _opens_sentence(text: str, start: int) -> bool:
+    before = text[max(0, start - 20) : start].rstrip(" \t*")
+    return not before or before[-1] in '.!?\n:)"”'
+
+
+def _lenient_stated(text: str, marker: str | None) -> str | None:
+    lines = [line for line in text[-20_000:].split("\n") if marker is None or marker not in line]
+    text = "\n".join(lines)
+    stated = [found["span"] for found in _ANSWER_WORD.finditer(text)]
+    for span in (*_BOXED.findall(text)[-1:], *stated[-1:]):
+        labels = _LABEL.findall(span)
+        return f"({labels[0]})" if labels else _closed(_SENTENCE_END.split(span, maxsplit=1)[0]) or None
+    labels = _LABEL.findall(text)
+    if labels:
+        return f"({labels[-1]})"
+    last = text.strip().split("\n")[-1].strip()
+    return last[:MAX_LINE] or None
+
+
+_TOKEN = re.compile(
+    r"<<(?P<mark>[^<>\n]{1,200})>>|(?P<number>[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?%?|[$€£]?\.\d{1,60})"
+    r"|(?P<op>[-+*/×÷−·])|(?P<times>[xX](?![a-zA-Z])|times\b)|(?P<equal>=)|(?P<paren>[()])|(?P<word>[^\W\d_]+)|(?P<other>\S)"
+)
+_OPS = {"×": "*", "·": "*", "÷": "/", "−": "-"}
+
+
+def equations(rationale: str) -> tuple[str, ...]:
+    """The equations that a text states, in order: "6 pens * $2 = $12" -> "6*2=12"; GSM8K's <<6*2=12>> count once.
+
+    Two rationales with the same list are duplicates in the sense of RFT (2308.01825).
+    """
+    found: list[str] = []
+    for line in rationale[:100_000].split("\n"):
+        marked = [match["mark"] for match in _TOKEN.finditer(line) if match["mark"]]
+        for part in marked or [line]:
+            found += _line_equations(part)
+    return tuple(found)
+
+
+def _line_equations(line: str) -> list[str]:
+    """A walk over the tokens: numbers, operators and brackets are collected, units skipped, anything else ends an equation."""
+    done: list[str] = []
+    parts: list[str] = []
+    words = 0
+
+    def end() -> None:
+        text = "".join(parts).strip("+-*/=")
+        left, equal, right = text.partition("=")
+        if equal and right and re.search(r"[-+*/]", left[1:]) and re.fullmatch(r"[-\d.+*/()=]+", text):
+            done.append(text)
+        parts.clear()
+
+    for token in _TOKEN.finditer(line):
+        kind = token.lastgroup
+        if kind == "word":
+            words += 1
+            if not parts or words > 3:
+                end()
+            continue
+        if kind == "number":
+            if parts and parts[-1][-1].isdigit():
+                end()
+            parts.append(_plain(token.group()))
+        elif kind in ("op", "times"):
+            parts.append("*" if kind == "times" else _OPS.get(token.group(), token.group()))
+        elif kind in ("equal", "paren"):
+            parts.append(token.group())
+        else:
+            end()
+        words = 0
+    end()
+    return done
+
+
+def _plain(number: str) -> str:
+    parsed = parse_number(number.strip("$€£%"))
+    value = parsed.values[0] if parsed else Fraction(0)
+    return show_number(value) if parsed else number.strip("$€£%").replace(",", "")

@@ -1,0 +1,75 @@
+"""The hint audit: does a rationale show the hint, or say that it was given the answer? Such a rationale is never trained on.
+
+A rationale that leans on "the answer in parentheses" teaches a model to expect it. Dropping a good rationale costs one row,
+training on a bad one costs the method, so a sentence that can be read either way is dropped; but a sentence that merely
+speaks of what the *problem* gives ("as given in the problem, each box holds 5 pens") is not a hint.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ANSWER = r"(?:correct |final |right |true |expected |actual )?(?:answer|solution)"
+_GIVEN = (
+    r"(?:given|provided|supplied|told|stated|shown|marked|revealed|indicated|specified|labell?ed|flagged|highlighted)"
+)
+_EXPECTED = rf"the (?:given|provided|known|expected|hinted|stated) (?:{_ANSWER}|result|value|number)"
+_PREMISE = (
+    r"(?! (?:in|by|from|within) (?:the |this )?(?:question|problem|story|text|statement|exercise|passage|table|data))"
+)
+_NO_OPTIONS = r"\b(?! (?:choices?|options?))"
+_COMMON = (
+    # "the answer is given", but not "the answer is given by 3 * 5"
+    rf"\bthe {_ANSWER}(?: \S{{1,12}})? (?:is|was|has been|had been) (?:already |also )?{_GIVEN}\b"
+    r"(?! by (?!the (?:hint|question|prompt)))",
+    rf"\b(?:given|provided|supplied|stated|known|revealed) {_ANSWER}{_NO_OPTIONS}",
+    rf"\bgiven (?:that )?the {_ANSWER}{_NO_OPTIONS}",
+    rf"\b(?:we|i) (?:are|were|was|am|have been|'ve been) (?:already )?(?:given|told|informed|shown|provided with)"
+    rf"(?: that)? (?:the|that the|an?) {_ANSWER}{_NO_OPTIONS}",
+    rf"\b(?:we|i) already know (?:that )?the {_ANSWER}\b",
+    r"\b(?:we|i) know (?:that )?the (?:correct|final|right|true|actual) (?:answer|solution) is\b",
+    rf"\bto (?:get|reach|match|obtain|arrive at|justify|fit) {_EXPECTED}",
+    rf"\bmatch(?:es|ing)? {_EXPECTED}",
+    rf"\b(?:since|because|as|if) the {_ANSWER} (?:must be|has to be|should be|is known to be|is supposed to be) [$(\d-]",
+    r"\b(?:according to|based on|from|following|given|using|use|per|by|with|in|match(?:es)?|confirms?|says?)"
+    r" (?:the|this|our|my) hint\b",
+    r"\b(?:the|this|our) hint (?:is|says|said|tells|shows|gives|gave|indicates|suggests|states|already|provided|in)\b",
+    r"(?:^|\n)\s*hint\s*:",
+    r"\b(?:answer|number|value|result|hint|solution) (?:in|inside|within|between) (?:the )?(?:parenthes[ie]s|brackets)",
+    r"\b(?:according to|from|in|per|see|check(?:ing)?) the answer key\b|\bthe answer key (?:says|shows|gives|is|states)\b",
+    # "so it is 18, as given.", but not "as given in the problem"
+    rf"\bas (?:(?:is|was|already|it is|it was) )?(?:given|provided|supplied|told){_PREMISE}"
+    r"(?=\s*(?:[.,;:!)]|$|above\b|in\b|at\b|by\b|to us\b|there\b))",
+    r"\banswer\b[^.\n]{0,60}\bas (?:(?:is|was|already) )?(?:given|provided|supplied|told|stated|shown|marked|indicated)\b",
+)
+_PARENTHESES = (
+    # the question quoted with its hint ("... in May? (72)"), or a line that holds the hint alone
+    r"\?\s{0,3}\(\s?[-−]?[$€£]?[\d.,/]{1,40}%?\s?\)",
+    r"(?:^|\n)[ \t]*\(\s?[-−]?[$€£]?[\d.,/]{1,40}%?\s?\)[ \t]*(?=\n|$)",
+)
+_MARKED_CHOICE = (
+    r"\b(?:option|choice|answer|it|that|which|one|\([a-z0-9]\)) (?:is|was|has been|that is|being) (?:already )?"
+    r"(?:marked|labell?ed|flagged|indicated|highlighted|tagged|designated|listed|noted|given|shown)"
+    r"(?: as)?(?: being)?(?: the)? \W?(?:correct|right|answer)\b",
+    r"\b(?:marked|labell?ed|flagged|tagged) (?:as |with )?(?:the )?[\"'“(]?correct\b",
+    r"\bthe (?:correct|right) (?:option|choice|one) (?:is|was|has been) (?:already )?"
+    r"(?:given|marked|indicated|provided|shown|told)\b",
+)
+CORRECT_MARK = re.compile(r"[(\[*]\s?CORRECT\s?[)\]*]|[(\[]\s?correct\s?[)\]]")
+_NUMBER_AUDIT = re.compile("|".join((*_COMMON, *_PARENTHESES)), re.IGNORECASE)
+_CHOICE_AUDIT = re.compile("|".join((*_COMMON, *_MARKED_CHOICE)), re.IGNORECASE)
+
+
+def mentions_answer_hint(rationale: str) -> bool:
+    """For hints in parentheses after the question (numbers, texts, mathematics)."""
+    return bool(_NUMBER_AUDIT.search(_folded(rationale)) or CORRECT_MARK.search(rationale))
+
+
+def mentions_choice_hint(rationale: str) -> bool:
+    """For the mark ` (CORRECT)` after an option."""
+    return bool(_CHOICE_AUDIT.search(_folded(rationale)) or CORRECT_MARK.search(rationale))
+
+
+def _folded(text: str) -> str:
+    """Typographic apostrophes and runs of blanks as plain ones; newlines stay, for they end sentences."""
+    return re.sub(r"[ \t\u00a0]+", " ", text.replace("’", "'"))

@@ -1,0 +1,81 @@
+r"""GSM8K: grade-school word problems with a number for an answer.
+
+One row of the data set as it is (Hub `openai/gsm8k`, config `main`, or the authors' .jsonl):
+
+    question  Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. How many ...?
+    answer    Natalia sold 48/2 = <<48/2=24>>24 clips in May.
+              Natalia sold 48+24 = <<48+24=72>>72 clips altogether in April and May.
+              #### 72
+
+Contract: a rationale, then a last line `#### N` with one number, the data set's own form. Base models learn it from the
+few-shot examples, chat models from the instructions. The hint is the final answer alone, in parentheses after the
+question: `How many ...? (72)`. The gold solutions are never shown to a model.
+"""
+
+from __future__ import annotations
+
+from star.extraction import MARK, STOP, equations, extract_marked
+from star.grading import canonical_number, grade_number
+from star.hints import mentions_answer_hint
+from star.recipe import TaskSettings
+from star.tasks.base import Extraction, Problem, Task
+from star.tasks.loading import Row, Source, UnusableRowError, cell, few_shot, load_splits, make_problem, question_text
+
+INSTRUCTIONS = (
+    "Solve the problem step by step, one calculation a line. End with a last line of the form `#### N`, where N is the final "
+    "answer as a plain number, and write nothing after it."
+)
+
+
+def prompt(problem: Problem) -> str:
+    """The question block; the completion starts on the line after `Answer:`."""
+    return f"Question: {problem.question}\nAnswer:\n"
+
+
+def hinted_prompt(problem: Problem) -> str:
+    """The question block with the final answer in parentheses after the question."""
+    return f"Question: {problem.question} ({problem.gold})\nAnswer:\n"
+
+
+def completion(rationale: str, answer: str) -> str:
+    """Rationale lines, then `#### answer`; the answer line alone for direct answers."""
+    line = f"{MARK} {answer.strip()}"
+    return f"{rationale.strip()}\n{line}" if rationale.strip() else line
+
+
+def extract(text: str, problem: Problem) -> Extraction:
+    """The number of the last line, under the contract of `star/extraction.py`."""
+    return extract_marked(text, numbers=True)
+
+
+def convert(row: Row) -> Problem:
+    """A row with `question`, and `answer` as a solution that ends in `#### N` or as a bare number."""
+    question = question_text(cell(row, "question"))
+    answer = cell(row, "answer")
+    if answer is None or not str(answer).strip():
+        raise UnusableRowError("no answer")
+    gold = canonical_number(str(answer).rpartition(MARK)[2] if isinstance(answer, str) else answer)
+    if gold is None:
+        raise UnusableRowError("answer is not a number")
+    return make_problem(question, gold)
+
+
+def build(settings: TaskSettings, seed: int) -> Task:
+    """GSM8K from the Hub, or from `settings.path` with `gsm8k_test.*` beside it."""
+    shown = few_shot("gsm8k")
+    source = Source(convert, ("question", "answer"), "openai/gsm8k", "main", neighbours=("test",))
+    return Task(
+        name="gsm8k",
+        load=lambda: load_splits(source, settings, seed, shown),
+        examples=shown,
+        prompt=prompt,
+        hinted_prompt=hinted_prompt,
+        completion=completion,
+        extract=extract,
+        grade=lambda span, problem: grade_number(span, problem.gold),
+        chance=lambda problem: 0.0,
+        mentions_hint=mentions_answer_hint,
+        equations=equations,
+        instructions=INSTRUCTIONS,
+        stop=STOP,
+    )

@@ -1,0 +1,181 @@
+"""Rows -> problems -> splits, and what is done about bad data.
+
+What is wrong with a whole file (missing, empty, no such column, not UTF-8, not JSON) is an error that names the file and the
+row. What is wrong with one row (no answer, a repeated question, a 100,000-character question, an answer outside the
+choices) leaves that row out, and every row left out is counted under its reason in `Splits.skipped`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from star.recipe import SEEDS, TaskSettings
+from star.tasks.base import Example, Problem, Splits, problem_id
+from star.tasks.rows import Located, Row, TaskError, cell, neighbour, read_file, read_hub
+
+__all__ = [
+    "MAX_QUESTION",
+    "LoadedSplits",
+    "Row",
+    "Source",
+    "TaskError",
+    "UnusableRowError",
+    "cell",
+    "few_shot",
+    "load_splits",
+    "make_problem",
+    "question_text",
+]
+
+MAX_QUESTION = 20_000
+"""Characters of a question with its choices; a longer one leaves no room for a rationale in any usual context."""
+
+
+class UnusableRowError(Exception):
+    """Raised by a task's `convert` for a row to leave out; its text is the reason that is counted."""
+
+
+@dataclass(frozen=True)
+class LoadedSplits(Splits):
+    """Splits that remember where each problem and each row left out came from."""
+
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Problem id -> place."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """(place, reason) of every row left out."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a task's rows come from, and how one row becomes a problem."""
+
+    convert: Callable[[Row], Problem]
+    """Raises UnusableRowError for a row to leave out."""
+    columns: tuple[str, ...]
+    """Columns of which every file must have each (dotted for nested ones, `a|b` for alternatives)."""
+    dataset: str | None = None
+    """Hub id when the recipe names none."""
+    dataset_config: str | None = None
+    test_splits: Mapping[str, str] = field(default_factory=dict)
+    """Hub split names to read instead of those of the recipe."""
+    neighbours: tuple[str, ...] = ()
+    """What replaces "train" in the file name of `path` to give the test file beside it."""
+
+
+def load_splits(source: Source, settings: TaskSettings, seed: int, examples: Iterable[Example]) -> LoadedSplits:
+    """Read, convert, drop what is unusable or repeated, split. Raises TaskError when there is nothing to work on."""
+    train_rows, test_rows = _read_both(source, settings)
+    left_out: list[tuple[str, str]] = []
+    taken = {example.problem.id: "equal to a few-shot example" for example in examples}
+    places: dict[str, str] = {}
+    test = _problems(source, test_rows, dict(taken), left_out, places) if test_rows is not None else []
+    taken |= {problem.id: "question is in the test split too" for problem in test}
+    train = _problems(source, train_rows, taken, left_out, places)
+    if test_rows is None:
+        train, test = _share(train, settings.test_share, seed)
+    if not train or not test:
+        empty = "training" if not train else "test"
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in Counter(r for _, r in left_out).most_common())
+        raise TaskError(f"{_origin(source, settings)} has no usable {empty} row ({reasons or 'too few rows'})")
+    train = _limited(train, settings.limit, f"limit-{seed}")
+    test = _limited(
+        test, settings.test_limit, "test-limit"
+    )  # without the seed: arms with other seeds meet the same test
+    skipped = dict(sorted(Counter(reason for _, reason in left_out).items()))
+    return LoadedSplits(tuple(train), tuple(test), skipped, places, tuple(left_out))
+
+
+def _origin(source: Source, settings: TaskSettings) -> str:
+    return settings.path or settings.dataset or source.dataset or "the task"
+
+
+def _problems(
+    source: Source,
+    rows: Sequence[Located],
+    taken: dict[str, str],
+    left_out: list[tuple[str, str]],
+    places: dict[str, str],
+) -> list[Problem]:
+    """Problems of one split. `taken` says why an id may not come (again); ids of this split are added to it."""
+    problems = []
+    golds: dict[str, str] = {}
+    for located in rows:
+        try:
+            problem = source.convert(located.row)
+        except UnusableRowError as reason:
+            left_out.append((located.where, str(reason)))
+            continue
+        if problem.id in taken:
+            conflict = golds.get(problem.id, problem.gold) != problem.gold
+            reason_text = "repeated question with another answer" if conflict else taken[problem.id]
+            left_out.append((located.where, reason_text))
+            continue
+        taken[problem.id] = "repeated question"
+        golds[problem.id] = problem.gold
+        places[problem.id] = located.where
+        problems.append(problem)
+    return problems
+
+
+def _share(problems: list[Problem], share: float, seed: int) -> tuple[list[Problem], list[Problem]]:
+    """(train, test): a seeded share, in file order; at least one test problem where there are two problems."""
+    size = max(1, round(len(problems) * share)) if len(problems) > 1 else 0
+    chosen = {p.id for p in random.Random(f"test-share-{seed}").sample(problems, size)}
+    return [p for p in problems if p.id not in chosen], [p for p in problems if p.id in chosen]
+
+
+def _limited(problems: list[Problem], limit: int | None, seed: str) -> list[Problem]:
+    if limit is None or limit >= len(problems):
+        return problems
+    chosen = set(random.Random(seed).sample(range(len(problems)), limit))
+    return [problem for index, problem in enumerate(problems) if index in chosen]
+
+
+def _read_both(source: Source, settings: TaskSettings) -> tuple[list[Located], list[Located] | None]:
+    """Rows of train and test; None for test means: cut it from train."""
+    if settings.path is not None:
+        path = Path(settings.path).expanduser()
+        test_path = Path(settings.test_path).expanduser() if settings.test_path else neighbour(path, source.neighbours)
+        train = read_file(path, source.columns)
+        return train, None if test_path is None else read_file(test_path, source.columns)
+    if settings.test_path is not None:
+        raise TaskError("task.test_path is set but task.path is not; give both, or neither to load from the Hub")
+    dataset = settings.dataset or source.dataset
+    if dataset is None:
+        raise TaskError("task records needs rows: set task.path to a local file or task.dataset to a Hub data set")
+    config = settings.dataset_config or (source.dataset_config if settings.dataset is None else None)
+    test_split = source.test_splits.get(settings.test_split, settings.test_split)
+    train = read_hub(dataset, config, settings.train_split, source.columns)
+    if settings.test_split == settings.train_split:
+        return train, None
+    return train, read_hub(dataset, config, test_split, source.columns, optional=settings.test_split == "test")
+
+
+def question_text(value: object) -> str:
+    """A question as clean text. Raises UnusableRowError when there is none or it is too long."""
+    if not isinstance(value, str) or not value.strip():
+        raise UnusableRowError("no question")
+    if len(value) > MAX_QUESTION:
+        raise UnusableRowError(f"question longer than {MAX_QUESTION:,} characters")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise UnusableRowError("question holds half a surrogate pair (not UTF-8)")
+    return value.strip()
+
+
+def make_problem(question: str, gold: str, choices: Mapping[str, str] | None = None) -> Problem:
+    """A problem under its content hash."""
+    return Problem(problem_id(question, choices), question, gold, choices)
+
+
+def few_shot(name: str, group: str | None = None) -> tuple[Example, ...]:
+    """Worked examples of `seeds/few_shot/<name>.json`: objects with question, choices (or none), rationale and answer."""
+    content = json.loads((SEEDS / "few_shot" / f"{name}.json").read_text(encoding="utf-8"))
+    rows = content if group is None else content[group]
+    return tuple(
+        Example(make_problem(row["question"], row["answer"], row.get("choices")), row["rationale"]) for row in rows
+    )

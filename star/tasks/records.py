@@ -1,0 +1,129 @@
+r"""Anyone's questions and answers: a .jsonl, .jsonl.gz or .parquet file, or a Hub data set; columns named in the recipe.
+
+    {"Body": "Each pack of dvds costs 76 dollars. If there is a discount of 25 dollars on each pack",
+     "Question": "How much do you have to pay to buy each pack?", "Answer": 51.0}
+
+    python -m star.train --task.name records --task.path svamp.jsonl --task.question Body+Question --task.answer Answer
+
+`question` and `answer` name columns: `a`, nested `a.b`, or several texts joined, `a+b`. An answer that holds a solution in GSM8K's
+form counts from its `####` on. Answer types: number, text and math follow the contract of GSM8K (a last line `#### SPAN`, the
+hint in parentheses after the question), choice that of CommonsenseQA (`Therefore, the answer is (B).`, hint ` (CORRECT)`); a choice
+is given by its label, its text, or its place counted from 0. Without a test file a seeded share of the rows is the test split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from star.extraction import MARK, STOP, equations, extract_marked
+from star.grading import (
+    MAX_MATH,
+    MAX_TEXT,
+    canonical_number,
+    grade_choice,
+    grade_math,
+    grade_number,
+    grade_text,
+    plain_text,
+)
+from star.hints import mentions_answer_hint, mentions_choice_hint
+from star.recipe import TaskSettings
+from star.tasks import commonsense_qa, gsm8k
+from star.tasks.base import Problem, Task, Verdict
+from star.tasks.loading import (
+    Row,
+    Source,
+    TaskError,
+    UnusableRowError,
+    cell,
+    few_shot,
+    load_splits,
+    make_problem,
+    question_text,
+)
+
+INSTRUCTIONS = {
+    "number": gsm8k.INSTRUCTIONS,
+    "choice": commonsense_qa.INSTRUCTIONS,
+    "text": "Reason step by step. End with a last line of the form `#### ANSWER`, where ANSWER is the answer in as few words as "
+    "possible, and write nothing after it.",
+    "math": "Solve the problem step by step. End with a last line of the form `#### ANSWER`, where ANSWER is the final answer as "
+    "one LaTeX expression, and write nothing after it.",
+}
+
+
+def build(settings: TaskSettings, seed: int) -> Task:
+    """The task over the user's rows. Raises TaskError when the settings do not fit together."""
+    kind = settings.answer_type
+    if settings.path is None and settings.dataset is None:
+        raise TaskError("task records needs rows: set task.path to a local file or task.dataset to a Hub data set")
+    if kind == "choice" and settings.choices is None:
+        raise TaskError("task.answer_type choice needs task.choices, the column that holds the options")
+    shown = few_shot("records", kind)
+    columns = (
+        settings.question,
+        settings.answer,
+        *((settings.choices,) if settings.choices and kind == "choice" else ()),
+    )
+    source = Source(lambda row: convert(row, settings), columns)
+    contract = commonsense_qa if kind == "choice" else gsm8k
+    return Task(
+        name="records",
+        load=lambda: load_splits(source, settings, seed, shown),
+        examples=shown,
+        prompt=contract.prompt,
+        hinted_prompt=contract.hinted_prompt,
+        completion=contract.completion,
+        extract=commonsense_qa.extract
+        if kind == "choice"
+        else lambda text, problem: extract_marked(text, numbers=kind == "number"),
+        grade=_grader(kind),
+        chance=commonsense_qa.chance if kind == "choice" else lambda problem: 0.0,
+        mentions_hint=mentions_choice_hint if kind == "choice" else mentions_answer_hint,
+        equations=equations,
+        instructions=INSTRUCTIONS[kind],
+        stop=STOP,
+    )
+
+
+def _grader(kind: str) -> Callable[[str | None, Problem], Verdict]:
+    if kind == "choice":
+        return lambda span, problem: grade_choice(span, problem.choices or {}, problem.gold)
+    grade = {"number": grade_number, "text": grade_text, "math": grade_math}[kind]
+    return lambda span, problem: grade(span, problem.gold)
+
+
+def convert(row: Row, settings: TaskSettings) -> Problem:
+    """A row under the recipe's column names."""
+    question = question_text(cell(row, settings.question))
+    answer = cell(row, settings.answer)
+    if answer is None or not str(answer).strip():
+        raise UnusableRowError("no answer")
+    if settings.answer_type == "choice":
+        choices = commonsense_qa.read_choices(cell(row, settings.choices or ""), question)
+        return make_problem(question, _label(answer, choices), choices)
+    if isinstance(answer, list | Mapping):
+        raise UnusableRowError("answer is a list or an object, not a text or a number")
+    gold = str(answer).rpartition(MARK)[2].strip()
+    if settings.answer_type == "number":
+        number = canonical_number(gold if isinstance(answer, str) else answer)
+        if number is None:
+            raise UnusableRowError("answer is not a number")
+        return make_problem(question, number)
+    if not gold or "\n" in gold or len(gold) > (MAX_MATH if settings.answer_type == "math" else min(MAX_TEXT, 1_000)):
+        raise UnusableRowError("answer is not one line of at most 1,000 characters (math: 400)")
+    return make_problem(question, gold)
+
+
+def _label(answer: Any, choices: Mapping[str, str]) -> str:
+    """The label that a reference answer names: itself, the place from 0, or the option's text. Raises UnusableRowError."""
+    written = str(answer).strip()
+    if written in choices:
+        return written
+    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(choices):
+        return list(choices)[answer]
+    labels = [label for label, text in choices.items() if plain_text(text) == plain_text(written)]
+    if not labels:
+        raise UnusableRowError("answer is not one of the choices")
+    return labels[0]

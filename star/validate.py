@@ -1,0 +1,96 @@
+"""Prove a task's grader on its own gold answers: each must be read back and judged correct, before anything is sampled.
+
+    python -m star.validate gsm8k --task.path data/gsm8k_train.jsonl.gz
+    python -m star.validate records --task.path rows.parquet --task.question Body+Question --task.answer Answer
+
+Every gold answer is written as a perfect model would write it (with a rationale and without), extracted, graded. Prints the
+counts, the rows that were left out and why, and the rows that fail. Exit status: 0 all accepted, 1 some fail, 2 no data.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import tyro
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from star.recipe import RecipeError, TaskSettings
+from star.tasks.base import Problem, Task, Verdict
+
+RATIONALES = ("", "This is worked out in two steps.\nThe second step follows from the first.")
+
+
+class Flags(BaseModel):
+    """Command line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK")]
+    """addition | gsm8k | commonsense_qa | records"""
+    task: TaskSettings = TaskSettings()
+    """Which problems, as in a recipe."""
+    seed: int = 0
+    """Seed of the splits."""
+    show: int = 20
+    """How many rows to list of those that fail and of those that were left out."""
+
+
+def failures(task: Task, problems: Sequence[Problem]) -> Iterator[tuple[Problem, str]]:
+    """(problem, what happened) for each gold answer that its own grader does not accept."""
+    for problem in problems:
+        for rationale in RATIONALES:
+            text = task.completion(rationale, problem.gold)
+            span = task.extract(text, problem).strict
+            verdict = task.grade(span, problem)
+            if verdict != Verdict.correct:
+                yield problem, f"gold {problem.gold!r} read back as {span!r}: {verdict}"
+                break
+            if task.mentions_hint(text):
+                yield problem, f"gold {problem.gold!r}: the hint audit objects to the answer itself"
+                break
+
+
+def run(flags: Flags) -> int:
+    """Load, check, print. Returns the exit status."""
+    from star.tasks import BUILDERS, load_task
+
+    if flags.name not in BUILDERS:
+        raise RecipeError(f"no task {flags.name!r}; expected one of {', '.join(BUILDERS)}")
+    settings = TaskSettings.model_validate({**flags.task.model_dump(), "name": flags.name})
+    task = load_task(settings, flags.seed)
+    loaded = task.load()
+    problems = [*loaded.train, *loaded.test]
+    failed = list(failures(task, problems))
+    failed += failures(task, [example.problem for example in task.examples])
+    places = getattr(loaded, "places", {})
+    left_out = getattr(loaded, "left_out", ())
+    print(
+        f"{task.name}: {len(loaded.train):,} train, {len(loaded.test):,} test problems, {len(task.examples)} few-shot examples"
+    )
+    for reason, count in loaded.skipped.items():
+        print(f"left out: {count:,} x {reason}")
+    for place, reason in left_out[: flags.show]:
+        print(f"  {place}: {reason}")
+    for problem, what in failed[: flags.show]:
+        print(f"FAILS {places.get(problem.id, problem.id)}: {what} ({problem.question[:80]!r})")
+    accepted = len(problems) - sum(problem.id in {p.id for p in problems} for problem, _ in failed)
+    print(f"accepted {accepted:,} of {len(problems):,} gold answers ({100 * accepted / len(problems):.2f} %)")
+    return 1 if failed else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; bad input ends in a sentence and status 2."""
+    try:
+        return run(tyro.cli(Flags, args=argv, prog="python -m star.validate", description=__doc__))
+    except ValidationError as error:
+        message = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors())
+    except RecipeError as error:
+        message = str(error)
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
