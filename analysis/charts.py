@@ -129,7 +129,7 @@ def data_by_round(frame: pd.DataFrame, question: str = "What did each round trai
         tooltip=["round:O", "kind:N", alt.Tooltip("label:N", title="reason"), alt.Tooltip("rows:Q", format=",d")],
         detail="label:N",
     )
-    note = "sampled rationales by what became of them; hover for why one was dropped"
+    note = "sampled rationales by what became of them"
     return bars.properties(width=WIDTH, height=HEIGHT, title=title(question, note))
 
 

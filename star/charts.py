@@ -30,8 +30,8 @@ COLOURS = {
     "neutral": "#8C8C8C",
 }
 """Meaning -> colour. Right answers are blue, sound ones green, right-but-unsound ones vermillion, everywhere."""
-INK = "#7A7A7A"
-"""Text and axes: contrast of at least 4 on white and on near-black."""
+INK = "#828282"
+"""Text and axes: contrast of about 4 on white and on near-black."""
 SERIES = ("#5B4BC4", "#999933", "#AA4499", "#44AA99", "#882255", "#88CCEE", "#8C8C8C")
 """Colours where lines are runs or recipes: after Tol's muted scheme, none of the above; shapes differ too."""
 WIDTH, HEIGHT = 640, 260
@@ -174,7 +174,7 @@ def accuracy_by_round(frame: pd.DataFrame, question: str = "Does it learn?") -> 
 
 def slice_colours(count: int) -> list[str]:
     """Colours for ordered slices: purple to orange with falling darkness, clear of the blue that means "all"."""
-    stops = [(106, 0, 168), (177, 42, 144), (225, 100, 98), (252, 166, 54)]  # the plasma map's middle part
+    stops = [(126, 64, 196), (177, 42, 144), (225, 100, 98), (252, 166, 54)]  # the plasma map's middle part
     colours = []
     for index in range(count):
         place = index * (len(stops) - 1) / max(1, count - 1)
