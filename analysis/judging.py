@@ -15,7 +15,7 @@ from analysis.consistency import check_exact, detect_kind
 from analysis.consistency.base import SOUND, Flag
 from analysis.consistency.generic import generic_flags
 from analysis.consistency.numbers import same
-from analysis.consistency.reading import Reading, number_of, read
+from analysis.consistency.reading import MAX_STEPS, MAX_TOTAL, Reading, number_of, read
 from analysis.detector import Boosted, Curve, Hashed, logit, sigmoid
 from analysis.features import rationale_features
 from analysis.records import Record
@@ -132,6 +132,8 @@ def judge(records: Sequence[Record], *, use_gold: bool = False, detector: Detect
     kinds: list[str] = []
     for place, record in enumerate(records):
         judgements[place] = _without_learning(record, detector)
+        if judgements[place] is None and is_too_long(record):
+            judgements[place] = Judgement(None, None, "other", (), len(record.steps))
         if judgements[place] is None:
             open_ones.append(place)
             readings.append(read(record.question, record.steps, record.answer, record.choices))
@@ -141,6 +143,11 @@ def judge(records: Sequence[Record], *, use_gold: bool = False, detector: Detect
     done = [judgement for judgement in judgements if judgement is not None]
     done = _judge_recoveries(records, done)
     return [_with_gold(r, j, detector) for r, j in zip(records, done, strict=True)] if use_gold else done
+
+
+def is_too_long(record: Record) -> bool:
+    """Longer than what is read: nothing is said about the whole of it."""
+    return len(record.steps) > MAX_STEPS or sum(map(len, record.steps)) > MAX_TOTAL
 
 
 def _is_recovery(record: Record) -> bool:

@@ -15,6 +15,11 @@ _HEADING = re.compile(
     r"[ \t>*_#-]{0,6}(?:step[ \t]{0,3}\#?(?P<step>\d{1,5})\b|\#(?P<hash>\d{1,5})\.|\(?(?P<item>\d{1,5})[.)](?=[ \t*]))",
     re.I,
 )
+_CLOSING = re.compile(
+    r"[\s*]{0,4}(?:solution|(?:final )?answer(?=:)|a(?=:)|(?:so,? |therefore,? |thus,? )?the (?:final )?answer is|####)(?=[:\s*])",
+    re.I,
+)
+"""A line that states the answer is a step of its own."""
 _INLINE_STEP = re.compile(r"(?<!\w)step[ \t]{0,3}(\d{1,5})[ \t]{0,3}[:.)-]", re.I)
 _INLINE_ITEM = re.compile(r"(?:(?<=^)|(?<=\s))\(?(\d{1,5})[.)](?=\s)")
 _ENVIRONMENT = re.compile(r"\\(begin|end)\{([a-zA-Z]{1,20}\*?)\}|\\([\[\]])|(\$\$)")
@@ -85,7 +90,7 @@ def _join_headed(lines: list[str]) -> list[str]:
     steps: list[str] = []
     started = False
     for line, line_kind in zip(lines, kinds, strict=True):
-        if line_kind == kind or not started:
+        if line_kind == kind or not started or _CLOSING.match(line):
             steps.append(line)
             started = started or line_kind == kind
         else:

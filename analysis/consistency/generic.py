@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from analysis.consistency.arithmetic import equation_false, value_contradicted
+from analysis.consistency.arithmetic import equation_false, shorten, value_contradicted
 from analysis.consistency.base import Flag
 from analysis.consistency.outcome import answer_differs, count_not_whole, step_repeated, unit_differs
 from analysis.consistency.provenance import operand_unknown, question_number_unused, result_unused
@@ -27,7 +28,7 @@ def generic_flags(reading: Reading) -> tuple[Flag, ...]:
     """All findings of the generic checks on a reading, in the order of the steps."""
     if not reading.steps:
         return ()
-    flags = [flag for check in CHECKS for flag in check(reading)]
+    flags = [replace(flag, message=shorten(flag.message, 300)) for check in CHECKS for flag in check(reading)]
     return tuple(sorted(flags, key=lambda flag: (flag.step, -flag.severity)))
 
 

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from analysis.consistency.equations import MARK, Equation, read_equations
 from analysis.consistency.numbers import FRACTIONS, MULTIPLES, SCALES, Token, plain, tokenize
 
-MAX_STEPS = 10_000
-MAX_TOTAL = 400_000
+MAX_STEPS = 2_000
+"""Later steps are not read: no real rationale is that long."""
+MAX_TOTAL = 150_000
 """Characters of a rationale that are read; later steps count as empty."""
 
 _ANSWER = re.compile(

@@ -1,0 +1,235 @@
+"""The generic step checks: what each finds, what it leaves alone, and that its sentences are true."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.consistency.arithmetic import equation_false, value_contradicted
+from analysis.consistency.base import Flag
+from analysis.consistency.equations import read_equations
+from analysis.consistency.generic import check_generic
+from analysis.consistency.numbers import plain, tokenize
+from analysis.consistency.outcome import answer_differs, count_not_whole, step_repeated, unit_differs
+from analysis.consistency.provenance import operand_unknown, question_number_unused, result_unused
+from analysis.consistency.reading import read
+from tests.nasty_records import nasty_records
+
+PENS = "Ann has 48 pens and 26 pencils. How many things are there?"
+
+
+def messages(flags: Sequence[Flag]) -> list[tuple[int, str]]:
+    return [(flag.step, flag.message) for flag in flags]
+
+
+EQUATIONS = {
+    "plain": ("So 48 / 2 = 24 pens.", [24.0]),
+    "chain": ("2 + 3 = 5 = 10 / 2", [5.0, 5.0]),
+    "units": ("6 quarts + 5 quarts = 11 quarts", [11.0]),
+    "rate": ("3 cars * 4 wheels/car = 12 wheels", [12.0]),
+    "percent of": ("20% of 50 = 10", [10.0]),
+    "fraction of": ("1/2 of 48 is 24", [24.0]),
+    "letter x": ("0.2 x 50 = 10", [10.0]),
+    "precedence": ("2 + 3 * 4 - 10 / 5 = 12", [12.0]),
+    "brackets": ("2 * (3 + 4) = 14", [14.0]),
+    "money": ("$10 - $4.50 = $5.50", [5.5]),
+    "thousands": ("1,200 + 300 = 1,500", [1500.0]),
+    "negative": ("5 - 8 = -3", [-3.0]),
+    "words for equals": ("7 * 3 is 21 and 7 + 3 gives 10", [21.0, 10.0]),
+    "latex": (r"\frac{1}{2} \times 48 = 24", [24.0]),
+    "unicode": ("½ × 48 − 4 = 20", [20.0]),
+    "other digits": ("٤٨ ÷ ٢ = ٢٤", [24.0]),
+    "scale": ("2 million + 3 million = 5 million", [5e6]),
+    "right to left power": ("2^3 + 1 = 9", [9.0]),
+}
+
+
+@pytest.mark.parametrize("name", EQUATIONS)
+def test_equations_are_read(name: str) -> None:
+    text, values = EQUATIONS[name]
+    found = read_equations(plain(text))
+    assert [equation.value for equation in found] == pytest.approx(values)
+    assert not equation_false(read("", [text]))
+
+
+NOT_JUDGED = [
+    "x + 30 = 50",
+    "3x + 2 = 11",
+    "2 sin 4 = 8",
+    "2s = 110 - 30",
+    "5 feet + 6 inches = 66 inches",
+    "2 1/2 * 4 = 10",
+    "one week from 02/28/2016 is 03/06/2016",
+    "from 2:15 to 2:38 is 23 minutes",
+    "for m = -1/2 = 3 T",
+    "1.25 x 10-5 = 2",
+    "t0 = 1.25*2",
+    "(1/4)x = 15",
+    "f(2) = 3 + x = 9",
+    "n % 2 - 1 == 0",
+    "10 mod 3 = 1",
+]
+
+
+@pytest.mark.parametrize("text", NOT_JUDGED)
+def test_what_numbers_alone_cannot_decide_is_left_alone(text: str) -> None:
+    assert not [flag for flag in equation_false(read("", [text])) if flag.severity >= 0.5]
+
+
+FALSE = {
+    "48 / 2 = 26": "48 / 2 = 24, not 26",
+    "So 300 + 225 + 165 + 126 = $716.": "300 + 225 + 165 + 126 = 816, not 716",
+    "12 - 3*2 = 7": "12 - 3*2 = 6, not 7",
+    "20% of 50 = 12": "20% of 50 = 10, not 12",
+    "27 / 3 = 3 * 4": "27 / 3 = 9, but 3 * 4 = 12",
+    "48/2 = <<48/2=26>>26": "48/2 = 24, not 26",
+    "5/0 = 5": "5/0 divides by zero",
+}
+
+
+@pytest.mark.parametrize("text", FALSE)
+def test_false_equations(text: str) -> None:
+    (flag,) = equation_false(read("", [text]))
+    assert (flag.message, flag.severity) == (FALSE[text], 1.0)
+
+
+TRUE_ENOUGH = [
+    "1/3 = 0.33",
+    "2/3 * 100 = 66.7",
+    "100 / 7 ≈ 14",
+    "1/4 = 25%",
+    "25% of 80 = 20",
+    "3 / 4 = 75 percent",
+    "1000 * 1.001 = 1000",
+]
+
+
+@pytest.mark.parametrize("text", TRUE_ENOUGH)
+def test_rounding_and_percent_are_understood(text: str) -> None:
+    assert equation_false(read("", [text])) == []
+
+
+def test_small_differences_are_soft() -> None:
+    (inexact,) = equation_false(read("", ["1000 + 5 = 1006"]))
+    assert (inexact.check, inexact.message, inexact.severity) == ("equation_inexact", "1000 + 5 = 1005, not 1006", 0.5)
+    (rounded,) = equation_false(read("", ["10 / 3 = 4"]))
+    assert (rounded.check, rounded.severity) == ("equation_rounded", 0.3)
+
+
+@given(a=st.integers(0, 9999), b=st.integers(1, 9999), sign=st.sampled_from("+-*/"), off=st.floats(0.02, 5))
+def test_true_equations_pass_and_false_ones_do_not(a: int, b: int, sign: str, off: float) -> None:
+    value = {"+": a + b, "-": a - b, "*": a * b, "/": a / b}[sign]
+    assert not [f for f in equation_false(read("", [f"{a} {sign} {b} = {value:.4f}"])) if f.severity >= 1]
+    wrong = value * (1 + off) + 2
+    assert [f for f in equation_false(read("", [f"{a} {sign} {b} = {wrong:.2f}"])) if f.check == "equation_false"]
+
+
+def test_operands_of_no_source() -> None:
+    flags = operand_unknown(read(PENS, ["48 + 37 = 85", "85 - 26 = 59", "59 * 7 = 413"]))
+    assert messages(flags) == [(0, "37 appears nowhere before")]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ["48 + 26 = 74", "74 / 2 = 37"],
+        ["There are 39 boxes.", "39 + 48 = 87"],
+        ["100% - 48% = 52%"],
+        ["48 * 0.26 = 12.48"],
+        ["48 * 7 * 24 * 60 = 483840"],
+    ],
+)
+def test_operands_with_a_source(steps: list[str]) -> None:
+    assert operand_unknown(read(PENS, steps)) == []
+
+
+def test_numbers_of_the_question_that_are_never_used() -> None:
+    flags = question_number_unused(read(PENS, ["48 * 2 = 96", "The answer is 96."]))
+    assert [flag.step for flag in flags] == [1]
+    assert flags[0].message.startswith("the question's 26 is never used (“")
+    assert question_number_unused(read(PENS, ["48 + 26 = 74"])) == []
+    assert question_number_unused(read(PENS, ["There are many."])) == []
+    assert question_number_unused(read("20% of 50?", ["0.2 * 50 = 10"])) == []
+
+
+def test_results_that_are_never_used() -> None:
+    flags = result_unused(read(PENS, ["48 / 2 = 24", "26 * 3 = 78"], "78"))
+    assert messages(flags) == [(0, "24 (48 / 2) is worked out here and never used")]
+    assert result_unused(read(PENS, ["48 / 2 = 24", "26 + 24 = 50"])) == []
+    assert result_unused(read(PENS, ["48 / 2 = 24", "So 24 it is, and 26 * 3 = 78"])) == []
+    assert result_unused(read(PENS, ["48 / 2 = 24", "26 * 3 = 78"], "24")) == []
+
+
+def test_contradictions() -> None:
+    twice = value_contradicted(read("", ["3 * 4 = 12", "3 * 4 = 13"]))
+    assert messages(twice) == [(1, "3 * 4 is 13 here and was 12 before")]
+    restated = value_contradicted(read("A song has 54 lines.", ["The song has 45 lines."]))
+    assert messages(restated) == [(0, "45 line here, 54 in the question")]
+    assert value_contradicted(read("A song has 54 lines.", ["The song has 54 lines.", "54 / 2 = 27", "27 lines"])) == []
+
+
+def test_repeated_steps() -> None:
+    steps = ["Step 1: add the pens to it", "Step 2: double", "Step 3:  Add the pens to it", "Step 4: double"]
+    assert [flag.step for flag in step_repeated(read("", steps))] == [2]
+
+
+def test_an_answer_that_nothing_led_to() -> None:
+    flags = answer_differs(read(PENS, ["48 + 26 = 74", "So 18."], "18"))
+    assert messages(flags) == [(1, "the last value worked out is 74, the answer given is 18")]
+    assert answer_differs(read(PENS, ["48 + 26 = 74"], "$74.00")) == []
+    assert answer_differs(read(PENS, ["48 / 100 = 0.48"], "48%")) == []
+    assert answer_differs(read(PENS, ["10 / 4 = 2.5"], "3")) == []
+    assert answer_differs(read(PENS, ["48 + 26 = 74"], "B", {"A": "7", "B": "74"})) == []
+
+
+def test_counts_that_cannot_be() -> None:
+    assert messages(count_not_whole(read("", ["15 / 2 = 7.5 students"]))) == [
+        (0, "7.5 student: a count should be a whole number")
+    ]
+    below = count_not_whole(read("He has 3 pens.", ["3 - 10 = -7"]))
+    assert messages(below) == [(0, "3 - 10 = -7 is below zero")]
+    assert count_not_whole(read("", ["an average of 7.5 students"])) == []
+    assert count_not_whole(read("The temperature falls from 3 by 10.", ["3 - 10 = -7"])) == []
+
+
+def test_units_of_time() -> None:
+    question = "He works 160 minutes a day for 60 days. How many hours is that?"
+    flags = unit_differs(read(question, ["160 * 60 = 9600 minutes"]))
+    assert messages(flags) == [(0, "the question asks for hours, this ends in 9600 minutes")]
+    assert unit_differs(read(question, ["160 * 60 = 9600 minutes", "9600 / 60 = 160 hours"])) == []
+
+
+def test_calculator_marks_count_once() -> None:
+    (step,) = read("", ["Ann sold 48/2 = <<48/2=24>>24 clips."]).steps
+    assert [(equation.text, equation.result) for equation in step.equations] == [("48/2", 24.0)]
+
+
+@pytest.mark.parametrize("record", nasty_records(), ids=lambda record: record.id)
+def test_nasty_records_get_flags_or_none_within_a_second(record) -> None:  # type: ignore[no-untyped-def]
+    start = time.process_time()
+    flags = check_generic(record.question, record.steps, record.answer, record.choices)
+    assert time.process_time() - start < 1
+    assert all(0 <= flag.step < len(record.steps) and len(flag.message) < 400 for flag in flags)
+
+
+@settings(max_examples=200)
+@given(
+    question=st.text(max_size=80),
+    steps=st.lists(st.text(alphabet="0123456789+-*/=().,%$x <>²½٣\\{}[]^ab\n", max_size=60), max_size=5),
+    answer=st.none() | st.text(max_size=12),
+)
+def test_any_text_is_survived(question: str, steps: list[str], answer: str | None) -> None:
+    for flag in check_generic(question, steps, answer):
+        assert 0 <= flag.step < len(steps)
+
+
+@given(st.text(max_size=200))
+def test_tokens_are_in_order_and_within_the_text(text: str) -> None:
+    text = plain(text)
+    tokens = tokenize(text)
+    assert all(a.end <= b.start for a, b in zip(tokens, tokens[1:], strict=False))
+    assert all(text[token.start : token.end] == token.text for token in tokens)

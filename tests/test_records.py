@@ -1,0 +1,139 @@
+"""Rationale records: reading, writing, broken lines, run directories."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.records import BrokenLine, Record, RecordError, read_records, write_records
+
+FULL = Record(
+    id="a1",
+    source="mine",
+    task="math_word",
+    question="Ann has 3 boxes of 4 pens. How many pens?",
+    choices={"A": "12", "B": "7"},
+    steps=("3 * 4 = 12", "So 12 pens."),
+    answer="12",
+    gold="12",
+    answer_correct=True,
+    first_error_step=-1,
+    sound=True,
+    label_source="human",
+    generator="me",
+    generator_params_b=0.5,
+    meta={"round": 2, "note": "é"},
+)
+BARE = Record(id="b", steps=("x",))
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".parquet"])
+def test_what_is_written_is_read_back(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"records{ending}"
+    write_records(path, [FULL, BARE])
+    assert list(read_records(path)) == [FULL, BARE]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_rationale_in_one_text_is_split(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"rationale": "48 / 2 = 24\\n48 + 24 = 72", "question": "?"}\n')
+    (record,) = read_records(path)
+    assert record.steps == ("48 / 2 = 24", "48 + 24 = 72")
+    assert record.id == "r.jsonl:1"
+
+
+BROKEN = {
+    "not JSON": "{torn",
+    "a list": "[1, 2]",
+    "no rationale": '{"id": "x"}',
+    "steps of numbers": '{"id": "x", "steps": [1]}',
+    "a text as flag": '{"id": "x", "steps": ["a"], "sound": "yes"}',
+    "a list as question": '{"id": "x", "steps": ["a"], "question": []}',
+    "half a step": '{"id": "x", "steps": ["a"], "first_error_step": 1.5}',
+    "choices": '{"id": "x", "steps": ["a"], "choices": "A) 1"}',
+    "deep": '{"a":' * 100_000,
+    "many digits": '{"id": "x", "steps": ["a"], "answer": ' + "9" * 10_000 + "}",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_line_is_named_and_the_rest_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "r.jsonl"
+    good = '{"id": "%s", "steps": ["a"]}'
+    path.write_text("\n".join([good % 1, BROKEN[name], "", good % 2]) + "\n")
+    broken: list[BrokenLine] = []
+    assert [record.id for record in read_records(path, broken=broken)] == ["1", "2"]
+    assert [(line.path, line.line) for line in broken] == [(path, 2)]
+    with pytest.raises(RecordError, match=r"r\.jsonl, line 2: "):
+        list(read_records(path, strict=True))
+
+
+def test_strict_stops_at_a_broken_last_line(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"steps": ["a"]}\n{"steps": ["b"')
+    with pytest.raises(RecordError, match="line 2"):
+        list(read_records(path, strict=True))
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b'{"steps": ["\xff"]}\n{"steps": ["\\ud83d"]}\n')
+    broken: list[BrokenLine] = []
+    (record,) = read_records(path, broken=broken)
+    assert record.steps == ("?",)
+    assert "UTF-8" in broken[0].reason
+
+
+def test_a_torn_gzip_file_reads_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.gz"
+    lines = "".join(json.dumps({"id": str(n), "steps": [f"{n * 7919} {n * 104729}"]}) + "\n" for n in range(5_000))
+    whole = gzip.compress(lines.encode())
+    path.write_bytes(whole[: len(whole) // 2])
+    broken: list[BrokenLine] = []
+    read = list(read_records(path, broken=broken))
+    assert 0 < len(read) < 5_000
+    assert len(broken) == 1
+
+
+@pytest.mark.parametrize("name", ["nothing.jsonl", "table.csv"])
+def test_unusable_input_says_what_to_do(tmp_path: Path, name: str) -> None:
+    if name.endswith(".csv"):
+        (tmp_path / name).write_text("a,b\n")
+    with pytest.raises(RecordError, match=r"\.jsonl"):
+        list(read_records(tmp_path / name))
+
+
+def test_a_run_directory(tmp_path: Path) -> None:
+    from tests.run_factory import make_run
+
+    run = make_run(tmp_path, rounds=1)
+    records = list(read_records(run))
+    assert records
+    assert {record.task for record in records} == {"addition"}
+    assert all(record.question and record.steps for record in records)
+    assert {record.meta["mode"] for record in records} >= {"generated", "evaluated"}
+    assert all(record.label_source == (None if record.sound is None else "auto") for record in records)
+
+
+def test_a_half_finished_run_reads_as_far_as_it_got(tmp_path: Path) -> None:
+    from tests.run_factory import make_run
+
+    run = make_run(tmp_path, rounds=2)
+    everything = list(read_records(run))
+    (run / "round_02" / "attempts.parquet").write_bytes(b"torn")
+    (run / "test" / "evaluation.parquet").unlink(missing_ok=True)
+    (run / "problems.parquet").unlink()
+    (run / "result.json").unlink(missing_ok=True)
+    broken: list[BrokenLine] = []
+    rest = list(read_records(run, broken=broken))
+    assert 0 < len(rest) < len(everything)
+    assert [line.path.name for line in broken] == ["attempts.parquet"]
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="not a run directory"):
+        list(read_records(tmp_path))

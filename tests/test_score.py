@@ -1,0 +1,259 @@
+"""The score command: output, labels that must not matter, broken input, hostile text, runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from analysis import score_records
+from analysis.records import Record, read_records, write_records
+from analysis.score import main
+from tests.conftest import ROOT
+from tests.nasty_records import nasty_records
+
+PENS = "Ann has 48 pens and gives half of them to Bo. How many pens are left?"
+RECORDS = [
+    Record(
+        id="good",
+        question=PENS,
+        steps=("48 / 2 = 24", "48 - 24 = 24", "A: 24"),
+        answer="24",
+        gold="24",
+        answer_correct=True,
+    ),
+    Record(
+        id="bad", question=PENS, steps=("48 / 2 = 26", "37 - 26 = 11", "A: 11"), answer="11", gold="24", generator="x"
+    ),
+    Record(id="empty", question=PENS, steps=()),
+    Record(
+        id="exam",
+        question="Which planet is largest?",
+        choices={"A": "Mars", "B": "Jupiter"},
+        steps=("Mars is larger than Jupiter.", "So the answer is A."),
+        answer="A",
+        gold="B",
+    ),
+]
+
+
+def rows_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    write_records(tmp_path / "in.jsonl", RECORDS)
+    return tmp_path / "in.jsonl"
+
+
+def test_every_record_gets_a_row(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(source), "-o", str(source.parent / "out.jsonl")]) == 0
+    rows = rows_of(source.parent / "out.jsonl")
+    assert [row["id"] for row in rows] == [record.id for record in RECORDS]
+    by_id = {row["id"]: row for row in rows}
+    assert by_id["good"]["p_unsound"] < by_id["bad"]["p_unsound"]
+    assert {"step": 0, "check": "equation_false", "message": "48 / 2 = 24, not 26", "severity": 1.0} in by_id["bad"][
+        "flags"
+    ]
+    assert "37 appears nowhere before" in {flag["message"] for flag in by_id["bad"]["flags"]}
+    assert (by_id["empty"]["p_unsound"], by_id["empty"]["first_error_step"]) == (None, None)
+    assert [row["task_kind"] for row in rows] == ["math_word", "math_word", "math_word", "multiple_choice"]
+    assert all(
+        set(row) == {"id", "p_unsound", "first_error_step", "task_kind", "n_steps", "checks", "flags"} for row in rows
+    )
+    assert "right" in capsys.readouterr().out
+
+
+def test_parquet_holds_the_same(source: Path) -> None:
+    main([str(source), "-o", str(source.parent / "out.jsonl")])
+    main([str(source), "-o", str(source.parent / "out.parquet")])
+    table = pq.read_table(source.parent / "out.parquet").to_pylist()
+    assert [{**row, "flags": json.loads(row["flags"])} for row in table] == rows_of(source.parent / "out.jsonl")
+    assert sorted(file.name for file in source.parent.iterdir()) == ["in.jsonl", "out.jsonl", "out.parquet"]
+
+
+def test_the_python_call_gives_the_same_scores(source: Path) -> None:
+    main([str(source), "-o", str(source.parent / "out.jsonl")])
+    frame = score_records(RECORDS)
+    for row, (_, scored) in zip(rows_of(source.parent / "out.jsonl"), frame.iterrows(), strict=True):
+        assert row["p_unsound"] == (scored["p_unsound"] if scored["p_unsound"] == scored["p_unsound"] else None)
+        assert row["flags"] == scored["flags"]
+    assert score_records([]).empty
+
+
+def stripped(record: Record) -> Record:
+    return replace(
+        record, gold=None, answer_correct=None, first_error_step=None, sound=None, label_source=None, source="", task=""
+    )
+
+
+def test_labels_change_nothing(source: Path) -> None:
+    lying = [
+        replace(r, gold="7", answer_correct=False, sound=False, first_error_step=0, label_source="human")
+        for r in RECORDS
+    ]
+    scores = [score_records(records).to_dict("list") for records in (RECORDS, lying, [stripped(r) for r in RECORDS])]
+    assert json.dumps(scores[0]) == json.dumps(scores[1]) == json.dumps(scores[2])
+
+
+def test_labels_change_nothing_on_real_records(data_dir: Path) -> None:
+    for name in (
+        "mr_ben",
+        "bigbench_mistake_dev",
+        "gsm8k_model_solutions",
+        "natural_program_dev",
+        "error_recovery_dev",
+    ):
+        records = [r for n, r in enumerate(read_records(data_dir / f"{name}.jsonl.gz")) if n % 100 == 0]
+        labels = (
+            "faithful_recovery",
+            "recovery_behavior",
+            "error_type_annotation",
+            "annotator_notes",
+            "reference_solution",
+        )
+        blind = [
+            replace(stripped(r), generator=None, meta={k: v for k, v in r.meta.items() if k not in labels})
+            for r in records
+        ]
+        assert score_records(records).to_json() == score_records(blind).to_json()
+
+
+def test_use_gold_says_so(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = source.parent / "gold.jsonl"
+    main([str(source), "-o", str(output), "--use-gold"])
+    rows = rows_of(output)
+    assert all(row["used_gold"] for row in rows)
+    plain = score_records(RECORDS)["p_unsound"]
+    assert rows[3]["p_unsound"] > plain[3]
+    assert "gold answers were used" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_broken_line_is_named_and_the_exit_status_says_so(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = source.read_text().splitlines()
+    source.write_text("\n".join([lines[0], '{"torn', *lines[1:]]) + "\n")
+    output = source.parent / "out.jsonl"
+    assert main([str(source), "-o", str(output)]) != 0
+    assert len(rows_of(output)) == len(RECORDS)
+    assert f"{source}, line 2" in capsys.readouterr().err
+    output.unlink()
+    assert main([str(source), "-o", str(output), "--strict"]) != 0
+    assert not output.exists()
+    assert "line 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing.jsonl", "-o", "x.jsonl"], "does not exist"),
+        (["in.jsonl"], "-o"),
+        (["in.jsonl", "-o", "x.csv"], ".parquet"),
+        (["in.jsonl", "-o", "in.jsonl"], "the input itself"),
+    ],
+)
+def test_unusable_arguments_end_in_a_sentence(
+    source: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(source.parent)
+    assert main(arguments) != 0
+    assert said in capsys.readouterr().err
+
+
+def test_an_empty_file_gives_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("")
+    assert main([str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.parquet")]) == 0
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
+
+
+def test_a_run_gets_its_soundness(tmp_path: Path) -> None:
+    from tests.run_factory import make_run
+
+    run = make_run(tmp_path, rounds=1, analysis=False)
+    assert main([str(run)]) == 0
+    table = pq.read_table(run / "analysis" / "soundness.parquet").to_pylist()
+    records = list(read_records(run))
+    assert [row["attempt_id"] for row in table] == [record.id for record in records]
+    judged = [
+        (row["first_error_step"] == -1, record.sound)
+        for row, record in zip(table, records, strict=True)
+        if record.sound is not None
+    ]
+    assert judged
+    assert {row["task_kind"] for row in table} == {"addition"}
+    assert {"round", "mode", "split", "n_steps", "checks"} <= set(table[0])
+
+
+@pytest.mark.parametrize("record", nasty_records(), ids=lambda record: record.id)
+def test_nasty_records_get_a_result_or_an_abstention_within_a_second(record: Record) -> None:
+    score_records(RECORDS)  # the models are loaded
+    start = time.process_time()
+    (row,) = score_records([record]).to_dict("records")
+    assert time.process_time() - start < 1
+    p = row["p_unsound"]
+    assert p != p or 0 <= p <= 1
+
+
+def test_nasty_records_go_through_files(tmp_path: Path) -> None:
+    write_records(
+        tmp_path / "in.jsonl",
+        [replace(r, steps=tuple(s.encode("utf-8", "replace").decode() for s in r.steps)) for r in nasty_records()],
+    )
+    assert main([str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.jsonl")]) == 0
+    assert len(rows_of(tmp_path / "out.jsonl")) == len(nasty_records())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    question=st.text(max_size=120),
+    steps=st.lists(st.text(max_size=80), max_size=5),
+    answer=st.none() | st.text(max_size=10),
+    choices=st.none() | st.dictionaries(st.text(max_size=3), st.text(max_size=10), max_size=4),
+)
+def test_any_record_is_survived(
+    question: str, steps: list[str], answer: str | None, choices: dict[str, str] | None
+) -> None:
+    (row,) = score_records(
+        [Record(id="x", question=question, steps=tuple(steps), answer=answer, choices=choices)]
+    ).to_dict("records")
+    assert row["p_unsound"] != row["p_unsound"] or 0 <= row["p_unsound"] <= 1
+
+
+def test_help_is_quick() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    start = os.times()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "analysis.score", "--help"],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0 and "--use-gold" in done.stdout
+    heavy = {"torch", "sklearn", "pandas", "transformers", "scipy"}
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert not heavy & imported
+    assert os.times().elapsed - start.elapsed < 60
+
+
+@pytest.mark.slow
+def test_memory_stays_bounded_and_time_linear(tmp_path: Path) -> None:
+    """Chunks of 1,000: three times the records take no more memory."""
+    import resource
+
+    write_records(tmp_path / "in.jsonl", (replace(RECORDS[n % 2], id=str(n)) for n in range(2_000)))
+    main([str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.parquet")])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    write_records(tmp_path / "in.jsonl", (replace(RECORDS[n % 2], id=str(n)) for n in range(6_000)))
+    main([str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.parquet")])
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 40_000  # kB
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 6_000
