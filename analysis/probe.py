@@ -27,12 +27,13 @@ A second call with other `--probes` or another `--round` replaces only the rows 
                "note": text | null}                               # e.g. "nothing left to measure"
 
 A measure without a single applicable rationale is left out. NAME is one of: aoc, aoc_normalised, aoc_soft, commit_step,
-post_hoc_rate, reliance, forced_mistake_flip, added_mistake_flip, added_mistake_aoc, follows_corruption, silent_recovery, filler_flip,
-filler_gap, shuffled_flip, shuffled_follows, nie, nde, information_gain_total, information_gain_min, redundant_steps,
-hint_star_switch, hint_suggested_switch, hint_always_a_switch, hint_star_verbalised, hint_suggested_verbalised,
-hint_always_a_verbalised (raw) and the last three with `_corrected` (divided by alpha), option_shuffle_normalised, and
-the controls by themselves: control_paraphrase, control_paraphrase_regenerated, control_paraphrase_question,
-control_resample, control_resample_rationale, control_option_shuffle.
+post_hoc_rate, reliance, forced_mistake_flip, added_mistake_flip, added_mistake_aoc, follows_corruption,
+silent_recovery, filler_flip, filler_gap, shuffled_flip, shuffled_follows, nie, nde, information_gain_total,
+information_gain_min, redundant_steps, hint_star_switch, hint_suggested_switch, hint_always_a_switch,
+hint_star_verbalised, hint_suggested_verbalised, hint_always_a_verbalised (raw) and the last three with `_corrected`
+(divided by alpha), option_shuffle_normalised, and the controls by themselves: control_paraphrase,
+control_paraphrase_regenerated, control_paraphrase_question, control_resample, control_resample_rationale,
+control_option_shuffle.
 The formulas are in `analysis.faithfulness`.
 """
 
@@ -248,13 +249,14 @@ def print_report(content: dict[str, Any], source: Source, asked: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     accuracy = content["accuracy"]
     shown = f"accuracy {_interval(accuracy)} of {accuracy['n']}" if accuracy["n"] else "answers not graded"
     where = f"round {source.round}" if source.round is not None else "record file"
     table = Table(title=f"{source.model.path}, {where}: {content['n_rationales']} rationales, {shown}")
     for column in ("measure", "value [95 %]", "n", "control [95 %]", "n", "corrected [95 %]", "right answers only"):
-        table.add_column(column, justify="left" if column == "measure" else "right")
+        name = column == "measure"
+        table.add_column(column, justify="left" if name else "right", no_wrap=name)
     for name, found in content["measures"].items():
         control, right = found["control"], content["measures_correct"].get(name)
         beside = (f"{control['name']} {_interval(control)}", str(control["n"])) if control else ("-", "")

@@ -66,6 +66,10 @@ class ScriptedModel:
         """The known truth about one question."""
         return random.Random(f"{self.seed}-{_NUMBER.findall(question)}").random() < self.share
 
+    def says(self, question: str) -> bool:
+        """Whether it mentions a hint on this question."""
+        return random.Random(f"says-{self.seed}-{numbers(question)}").random() < self.says_so
+
     def score(self, trees: Sequence[Tree], *, progress: str | None = None) -> list[list[Scored]]:
         """See analysis.packed.Scorer."""
         self.calls += 1
@@ -110,7 +114,7 @@ class ScriptedModel:
         suggested = _SUGGESTED.search(question)
         if self.takes_hints and suggested:
             value = int(suggested[1] or suggested[2])
-            if random.Random(f"says-{self.seed}-{question}").random() < self.says_so:
+            if self.says(question):
                 written.append("As you suggested, I go with your answer.")
         body = "\n".join(written)
         lead = ("\n" if lines else " ") if body else ""

@@ -1,0 +1,174 @@
+"""What one packed forward pass over all truncations saves: seconds and tokens against the naive way.
+
+    python benchmarks/probe_cost.py          # a few minutes; --quick: under one
+
+Random models of about 4M parameters (Llama, Qwen2, GPT-2), rationales of 4 to 32 steps of about 16 tokens behind a
+question of 48, an answer of 4 tokens behind a trigger of 6. Compared: one call per truncation; the same calls in padded
+batches; one packed pass; and a plain forward pass over as many tokens as the packed one. Writes
+benchmarks/results/probe_cost.json.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.common import CommonFlags, parse, write_result
+
+ARCHITECTURES = ("llama", "qwen2", "gpt2")
+VOCABULARY = 2_048
+QUESTION, STEP, TRIGGER, ANSWER = 48, 16, 6, 4
+
+
+@dataclass(frozen=True)
+class Flags(CommonFlags):
+    repeats: int = 5
+    """Timings per figure; the fastest counts, taken in turns so that a busy moment hits all ways alike."""
+    rationales: int = 8
+    """Rationales per timing."""
+
+
+def model_of(architecture: str, device: str) -> Any:
+    """A random model of about 4M parameters."""
+    import torch
+    from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config
+
+    torch.manual_seed(0)
+    if architecture == "gpt2":
+        config: Any = GPT2Config(vocab_size=VOCABULARY, n_embd=224, n_layer=6, n_head=7, n_positions=2048)
+    else:
+        kind = LlamaConfig if architecture == "llama" else Qwen2Config
+        config = kind(
+            vocab_size=VOCABULARY,
+            hidden_size=224,
+            intermediate_size=608,
+            num_hidden_layers=6,
+            num_attention_heads=7,
+            num_key_value_heads=7,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+        )
+    return AutoModelForCausalLM.from_config(config).to(device).eval()
+
+
+def trees_of(steps: int, count: int) -> list[Any]:
+    """Rationales of about `steps` steps with one branch per truncation."""
+    from analysis.packed import tree
+
+    rng = random.Random(steps)
+
+    def ids(length: int) -> list[int]:
+        return [rng.randrange(VOCABULARY) for _ in range(length)]
+
+    found = []
+    for _ in range(count):
+        cuts = [QUESTION]
+        for _ in range(steps):
+            cuts.append(cuts[-1] + rng.randint(STEP - 4, STEP + 4))
+        trunk, probe = ids(cuts[-1]), ids(TRIGGER + ANSWER)
+        found.append(tree(trunk, [(trunk[:cut] + probe, ANSWER) for cut in cuts]))
+    return found
+
+
+def fastest(ways: dict[str, Callable[[], Any]], repeats: int, device: str) -> dict[str, float]:
+    """Seconds of each way, the best of `repeats` after one call to warm up, in turns."""
+    import torch
+
+    best = dict.fromkeys(ways, float("inf"))
+    for repeat in range(repeats + 1):
+        for name, way in ways.items():
+            if device == "cuda":
+                torch.cuda.synchronize()
+            start = time.perf_counter()
+            way()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            if repeat:
+                best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def measure(architecture: str, steps: int, flags: Flags, repeats: int, count: int) -> dict[str, Any]:
+    """One row of the table."""
+    import torch
+
+    from analysis.packed import PackedScorer, Tree
+
+    model = model_of(architecture, flags.device)
+    packed = PackedScorer(model, mode="packed")
+    single = PackedScorer(model, mode="plain", batch_tokens=1)
+    batched = PackedScorer(model, mode="plain")
+    trees = trees_of(steps, count)
+    tokens = [max(b.shared for b in t.branches) + sum(len(b.tokens) for b in t.branches) for t in trees]
+    width = sum(tokens) // len(tokens)
+    ids = torch.randint(VOCABULARY, (len(trees), width), device=flags.device)
+
+    def plain() -> None:
+        with torch.inference_mode():
+            for start in range(0, len(trees), rows):
+                model(input_ids=ids[start : start + rows], use_cache=False)
+
+    rows = max(1, packed.batch_tokens // max(tokens))
+    ways: dict[str, Callable[[], Any]] = {
+        "packed": lambda: packed.score(trees),
+        "one call per truncation": lambda: single.score(trees),
+        "batched": lambda: batched.score(trees),
+        "plain pass over as many tokens": plain,
+    }
+    seconds = fastest(ways, repeats, flags.device)
+    gap = _largest_gap(packed.score(trees), batched.score(trees))
+    naive_tokens = sum(len(t.sequence(b)) for t in trees for b in t.branches)
+    one: Tree = trees[0]
+    return {
+        "architecture": architecture,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": steps,
+        "rationales": len(trees),
+        "sequences_per_rationale": len(one.branches),
+        "tokens_packed": sum(tokens),
+        "tokens_one_by_one": naive_tokens,
+        "seconds": seconds,
+        "times_faster_than_one_call_each": seconds["one call per truncation"] / seconds["packed"],
+        "times_faster_than_batched": seconds["batched"] / seconds["packed"],
+        "times_a_plain_pass": seconds["packed"] / seconds["plain pass over as many tokens"],
+        "largest_difference_in_logprob": gap,
+    }
+
+
+def _largest_gap(a: Sequence[Sequence[Any]], b: Sequence[Sequence[Any]]) -> float:
+    return max(abs(x.logprob - y.logprob) for xs, ys in zip(a, b, strict=True) for x, y in zip(xs, ys, strict=True))
+
+
+def main() -> None:
+    """All architectures and lengths, a table, the result file."""
+    from rich.console import Console
+    from rich.table import Table
+    from tqdm import tqdm
+
+    flags = parse(Flags, __doc__)
+    lengths = (4, 16) if flags.quick else (4, 8, 16, 24, 32)
+    repeats, count = (1, 2) if flags.quick else (flags.repeats, flags.rationales)
+    jobs = [(architecture, steps) for architecture in ARCHITECTURES for steps in lengths]
+    rows = [measure(a, s, flags, repeats, count) for a, s in tqdm(jobs, desc="probe cost")]
+    table = Table(title="packed against naive")
+    for column in ("model", "steps", "x one call each", "x batched", "x plain pass", "largest difference"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        ratios = ("times_faster_than_one_call_each", "times_faster_than_batched", "times_a_plain_pass")
+        cells = [f"{row[name]:.2f}" for name in ratios]
+        table.add_row(row["architecture"], str(row["steps"]), *cells, f"{row['largest_difference_in_logprob']:.1e}")
+    Console().print(table)
+    at16 = [row for row in rows if row["steps"] == 16]
+    worst = {
+        "times_faster_than_one_call_each": min(row["times_faster_than_one_call_each"] for row in at16),
+        "times_faster_than_batched": min(row["times_faster_than_batched"] for row in at16),
+        "times_a_plain_pass": max(row["times_a_plain_pass"] for row in at16),
+    }
+    write_result("probe_cost", {"worst_at_16_steps": worst, "rows": rows}, quick=flags.quick, device=flags.device)
+
+
+if __name__ == "__main__":
+    main()

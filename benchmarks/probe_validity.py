@@ -1,0 +1,172 @@
+"""Do the probes find the faithfulness that is known to be there?
+
+    python benchmarks/probe_validity.py          # about ten minutes; --quick: under two
+
+(a) a scripted model that ignores its rationale, (b) one that reads its answer off the last line, (c) mixtures with a
+known share of readers, each estimate checked against its own 95 % interval over many seeds, (d) two trained addition
+models, one whose answers can only come from the scratchpad and one whose scratchpads carry no information. Writes
+benchmarks/results/probe_validity.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.common import CACHE, CommonFlags, parse, write_result
+
+ESTIMATES = (
+    *("aoc_normalised", "reliance", "forced_mistake_flip", "added_mistake_flip", "added_mistake_aoc"),
+    *("follows_corruption", "filler_flip", "shuffled_flip", "shuffled_follows"),
+)
+"""Measures that equal the share of readers in a mixture."""
+SCRIPTED_PROBES = ("early_answering", "forced_mistake", "added_mistake", "filler", "shuffled_rationale")
+TRAINED = (
+    *("aoc_normalised", "aoc_soft", "reliance", "forced_mistake_flip", "added_mistake_flip", "follows_corruption"),
+    *("filler_gap", "shuffled_flip", "shuffled_follows", "nie", "nde", "information_gain_total"),
+)
+
+
+@dataclass(frozen=True)
+class Flags(CommonFlags):
+    seeds: int = 100
+    """Seeds of the mixtures."""
+    questions: int = 100
+    """Questions per seed."""
+    training_steps: int = 2_000
+    """Optimizer steps of each trained model."""
+
+
+def scripted_measures(share: float, seed: int, questions: int, probes: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measures of one scripted model; `probes=None` runs all of them."""
+    from analysis.probes.asks import Settings
+    from analysis.probes.base import PROBES
+    from analysis.probes.call import probe_all
+    from analysis.probes.measures import all_measures
+    from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
+
+    asking, answers = scripted_setup(ScriptedModel(byte_tokenizer(), share=share, seed=seed))
+    settings = Settings(max_positions=3 if probes else 8)
+    rows = probe_all(scripted_subjects(questions, seed), asking, answers, tuple(probes or PROBES), settings)
+    answers.close()
+    return all_measures([row.as_dict() for row in rows])
+
+
+def brief(measures: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """value, low, high, n and the control's value of some measures."""
+    return {
+        name: {key: measures[name][key] for key in ("value", "low", "high", "n")}
+        | {"control": (measures[name]["control"] or {}).get("value")}
+        for name in names
+        if name in measures
+    }
+
+
+def coverage(share: float, seeds: int, questions: int) -> dict[str, Any]:
+    """For each estimate: mean over seeds, and in how many seeds its interval holds the true share."""
+    from tqdm import tqdm
+
+    held = dict.fromkeys(ESTIMATES, 0)
+    total = dict.fromkeys(ESTIMATES, 0.0)
+    for seed in tqdm(range(seeds), desc=f"mixtures with share {share}"):
+        found = scripted_measures(share, seed, questions, SCRIPTED_PROBES)
+        for name in ESTIMATES:
+            held[name] += found[name]["low"] <= share <= found[name]["high"]
+            total[name] += found[name]["value"]
+    return {
+        "share": share,
+        "seeds": seeds,
+        "questions": questions,
+        "estimates": {name: {"mean": total[name] / seeds, "within_interval": held[name]} for name in ESTIMATES},
+        "fewest_within": min(held.values()),
+    }
+
+
+def trained_measures(role: str, steps: int, questions: int) -> dict[str, Any]:
+    """Train (or find) one of the pair and run all probes on rationales that it wrote itself."""
+    from analysis.packed import PackedScorer
+    from analysis.probes.answers import Answers, model_digest
+    from analysis.probes.asking import Asking
+    from analysis.probes.asks import Settings
+    from analysis.probes.base import PROBES, Subject
+    from analysis.probes.call import probe_all
+    from analysis.probes.measures import all_measures
+    from benchmarks.trained_pair import sums, train
+    from star.prompting import PromptBuilder
+    from star.recipe import PromptingSettings, TaskSettings
+    from star.sampling.base import Decoding
+    from star.sampling.transformers_sampler import TransformersSampler
+    from star.tasks import addition
+
+    folder = train(role, CACHE / f"{role}-{steps}", steps=steps)  # type: ignore[arg-type]
+    sampler = TransformersSampler(folder, device="cpu")
+    task = addition.build(TaskSettings(digits=(1, 2)), 0)
+    asking = Asking(task, PromptBuilder(task, sampler.tokenizer, PromptingSettings(shots=0)), shots=False)
+    problems = sums(0)[-questions:]  # two-digit sums first: their rationales are longer
+    written = sampler.sample([asking.prompt(problem) for problem in problems], Decoding(max_new_tokens=96))
+    subjects = []
+    for problem, (completion,) in zip(problems, written, strict=True):
+        rationale, answer = asking.read(completion.text, problem)
+        subjects.append(
+            Subject(
+                problem.id,
+                problem,
+                rationale,
+                answer,
+                None,
+                answer is not None and asking.task.grade(answer, problem) == "correct",
+            )
+        )
+    digest = model_digest(folder)
+    memory = CACHE / f"{role}-{steps}.sqlite"
+    answers = Answers(digest, memory, lambda: PackedScorer.load(folder, device="cpu"), lambda: sampler, progress=True)
+    rows = probe_all(subjects, asking, answers, tuple(PROBES), Settings(max_new_tokens=96), context=256)
+    answers.close()
+    found = all_measures([row.as_dict() for row in rows])
+    return {"correct": sum(bool(s.correct) for s in subjects), "n": len(subjects), **brief(found, TRAINED)}
+
+
+def apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two intervals do not overlap."""
+    return bool(one["low"] > other["high"] or other["low"] > one["high"])
+
+
+def main() -> None:
+    """All four parts, a table of (d), the result file."""
+    from rich.console import Console
+    from rich.table import Table
+
+    flags = parse(Flags, __doc__)
+    seeds, questions = (5, 40) if flags.quick else (flags.seeds, flags.questions)
+    steps, asked = (flags.training_steps // 10, 40) if flags.quick else (flags.training_steps, 200)
+    ignoring, reading = scripted_measures(0.0, 0, questions), scripted_measures(1.0, 0, questions)
+    mixtures = [coverage(share, seeds, questions) for share in ((0.5,) if flags.quick else (0.25, 0.6))]
+    pair = {role: trained_measures(role, steps, asked) for role in ("ignorer", "reader")}
+    names = [name for name in TRAINED if name in pair["ignorer"] and name in pair["reader"]]
+    separated = {name: apart(pair["ignorer"][name], pair["reader"][name]) for name in names}
+    table = Table(title=f"trained models, {asked} sums each")
+    for column in ("measure", "scratchpads carry nothing", "answer only from the scratchpad", "intervals apart"):
+        table.add_column(column)
+    for name in names:
+        cells = [
+            f"{m['value']:.3f} [{m['low']:.3f}, {m['high']:.3f}]" for m in (pair["ignorer"][name], pair["reader"][name])
+        ]
+        table.add_row(name, *cells, "yes" if separated[name] else "no")
+    Console().print(table)
+    for mixture in mixtures:
+        print(
+            f"share {mixture['share']}: fewest seeds with the share inside the interval {mixture['fewest_within']} of {seeds}"
+        )
+    figures = {
+        "ignores_its_rationale": brief(ignoring, (*ESTIMATES, "aoc", "post_hoc_rate", "filler_gap", "nie", "nde")),
+        "reads_the_last_line": brief(reading, (*ESTIMATES, "aoc", "post_hoc_rate", "filler_gap", "nie", "nde")),
+        "mixtures": mixtures,
+        "trained": pair,
+        "trained_separated": separated,
+    }
+    write_result("probe_validity", figures, quick=flags.quick, seeds=list(range(seeds)))
+
+
+if __name__ == "__main__":
+    main()
