@@ -25,6 +25,8 @@ CSS = f"""
 }}
 h2, h3 {{ font-size: 1.25rem !important; }}
 [data-testid="stHeader"] {{ background: transparent; height: 2rem; }}
+[data-testid="stHeader"], [data-testid="stToolbar"] {{ pointer-events: none; }}
+[data-testid="stHeader"] button {{ pointer-events: auto; }}
 h1 {{ font-size: 2rem !important; padding: .3rem 0 !important; }}
 ol.r-steps {{ margin: 0 !important; padding: 0 !important; list-style: none; font-size: .92rem; }}
 li.r-step {{ margin: 0 !important; display: flex; gap: .7rem; padding: .32rem .6rem;

@@ -1,0 +1,103 @@
+"""The app's server and Debian's Chromium, for the benchmarks and the browser tests: `apt-get install chromium`."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import ROOT
+
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+INSTALL = "no Chromium was found; to install it, type  sudo apt-get install chromium"
+READY = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+PATIENCE = 60_000
+"""Milliseconds; a busy machine needs them, an idle one a tenth."""
+
+
+def find_chromium() -> str | None:
+    """Path of Debian's Chromium, or None."""
+    candidates = ("/usr/bin/chromium", shutil.which("chromium"), shutil.which("chromium-browser"))
+    return next((path for path in candidates if path and Path(path).is_file()), None)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """`streamlit run app.py` in a process of its own; `restart` ends it and starts another on the same port."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.arguments, self.port = arguments, free_port()
+        self.start_seconds = 0.0
+        self.process = self._start()
+
+    @property
+    def url(self) -> str:
+        """Without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port), "--"]
+        began = time.perf_counter()
+        process = subprocess.Popen([*command, *self.arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
+        while time.perf_counter() - began < 180:
+            try:
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
+                    self.start_seconds = time.perf_counter() - began
+                    return process
+            except OSError:
+                if process.poll() is not None:
+                    break
+                time.sleep(0.05)
+        process.kill()
+        raise RuntimeError("the app's server did not start; try  streamlit run app.py  to see why")
+
+    def stop(self) -> None:
+        """End the server."""
+        self.process.terminate()
+        self.process.wait(20)
+
+    def restart(self) -> None:
+        """End the server and start another."""
+        self.stop()
+        self.process = self._start()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def settle(page: Any) -> None:
+    """Wait until the app has drawn the view."""
+    page.wait_for_timeout(150)
+    page.wait_for_selector(READY)
+    page.wait_for_selector("h1")
+    page.wait_for_timeout(150)
+
+
+def visit(page: Any, url: str) -> None:
+    """Open an address and wait until it is drawn."""
+    page.goto(url)
+    settle(page)
+    page.wait_for_selector('[class*="st-key-navigation"]')

@@ -1,0 +1,329 @@
+"""Every page in every state: a whole run, a run cut off, one without analysis, an empty folder, a plain file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_factory import HOSTILE, make_run
+from streamlit.testing.v1 import AppTest
+
+from analysis import table_reading
+from analysis.labels import Label, append, label_folder, read_labels
+from analysis.pages import text
+from analysis.rationale_table import load_table
+from analysis.records import Record, write_records
+from analysis.store import Source
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("runs", "rationales", "faithfulness", "compare", "label")
+QUESTIONS = {
+    "runs": "Does it learn?",
+    "rationales": "Which are right for the wrong reason?",
+    "faithfulness": "Does the model use its reasoning?",
+    "compare": "What changed, and for whom?",
+    "label": "Is the automatic score to be trusted?",
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("whole"), rounds=2, problems=45)
+
+
+@pytest.fixture
+def open_app(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Open a page of the app on a folder or a record file, at a link."""
+
+    def opened(page: str, *arguments: str, **link: str) -> AppTest:
+        monkeypatch.setattr(sys, "argv", ["app.py", *arguments])
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+        for name, value in link.items():
+            app.query_params[name] = value
+        app.run()
+        if page != "runs":
+            app.switch_page(f"analysis/pages/{page}.py")
+            for name, value in link.items():
+                app.query_params[name] = value
+            app.run()
+        return app
+
+    return opened
+
+
+def healthy(app: AppTest) -> AppTest:
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def words(app: AppTest) -> str:
+    """All text of a page."""
+    kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success", "code")
+    found = [str(element.value) for kind in kinds for element in app.get(kind)]
+    found += [button.label for button in app.button]
+    return "\n".join([*found, *(element.proto.body for element in app.get("html"))])
+
+
+def link(app: AppTest) -> dict[str, str]:
+    return {name: value if isinstance(value, str) else value[0] for name, value in app.query_params.items()}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_whole_run(open_app: Any, whole: Path, page: str) -> None:
+    app = healthy(open_app(page, "--root", str(whole.parent)))
+    assert app.title[0].value == QUESTIONS[page]
+    assert page == "compare" or not [code.value for code in app.code if code.value.startswith("python -m")]
+    assert whole.name.rpartition("-")[2] not in "".join(line for line in words(app).splitlines() if "python" not in line)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_run_cut_off_and_not_analysed(open_app: Any, tmp_path: Path, page: str) -> None:
+    run = make_run(tmp_path, rounds=1, problems=9, finished=False, analysis=False, probes=False)
+    app = healthy(open_app(page, "--root", str(tmp_path)))
+    commands = [code.value for code in app.code]
+    if page == "rationales":
+        assert f"python -m analysis.score {run.name}" in commands
+    if page == "faithfulness":
+        assert commands == [f"python -m analysis.probe {run.name}"]
+    if page == "runs":
+        assert "Still going: round 1 of 1 is done" in words(app)
+
+
+def test_a_run_that_stopped_says_how_to_go_on(open_app: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=1, problems=9, finished=False)
+    for file in [run, *run.rglob("*")]:
+        os.utime(file, (1, 1))
+    app = healthy(open_app("runs", "--root", str(tmp_path)))
+    assert f"python -m star.train {run.name}/recipe.yaml" in [code.value for code in app.code]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_run_that_has_only_begun(open_app: Any, tmp_path: Path, page: str) -> None:
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "recipe.yaml").write_text("name: begun\n", encoding="utf-8")
+    healthy(open_app(page, "--root", str(tmp_path)))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_empty_folder_names_the_next_command(open_app: Any, tmp_path: Path, page: str) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        app = healthy(open_app(page, "--root", str(folder)))
+        assert [code.value for code in app.code] == ["make train", "streamlit run app.py -- --records FILE"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_plain_file(open_app: Any, tmp_path: Path, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_reading, "SMALL_FILE", 0)
+    path = tmp_path / "theirs.jsonl"
+    records = [
+        Record(f"{model}{i}", question=f"{i} + 1?", steps=(f"{i} + 1 = {i + off}", f"{model} says so"), answer=str(i + off),
+               gold=str(i + 1), answer_correct=off == 1, sound=off == 1, task="sums", generator=model)
+        for i in range(6) for model, off in (("small", i % 2 + 1), ("middle", 1), ("large", 1))
+    ]  # fmt: skip
+    write_records(path, records)
+    app = healthy(open_app(page, "--records", str(path)))
+    shown = words(app)
+    if page == "rationales":
+        assert "python -m analysis.score theirs.jsonl -o theirs.scores.parquet" in shown
+        assert "human labels in the file" in shown
+    if page == "compare":
+        assert ("fixed: **3**" in shown and "broke: **0**" in shown) or "broke: **3**" in shown
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_file_that_is_none_gives_a_sentence(open_app: Any, tmp_path: Path, page: str) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text("nothing at all\n", encoding="utf-8")
+    app = healthy(open_app(page, "--records", str(path)))
+    assert page == "faithfulness" or "holds no rationale" in app.error[0].value
+
+
+def test_one_click_leads_to_a_cell_and_a_second_one_back(open_app: Any, whole: Path) -> None:
+    app = healthy(open_app("rationales", "--root", str(whole.parent)))
+    healthy(app.button(key="cell-right-unsound").click().run())
+    assert link(app)["cell"] == "right-unsound"
+    frame = app.dataframe[0].value
+    assert set(frame["is"]) == {"right"} and set(frame["reasoning"]) == {"unsound"}
+    assert f"of {len(frame)}" in words(app)
+    assert "▲ first suspected error" in words(app) and "the carry must be 0, not 7" in words(app)
+    healthy(app.button(key="cell-right-unsound").click().run())
+    assert "cell" not in link(app)
+
+
+def test_filters_live_in_the_link(open_app: Any, whole: Path) -> None:
+    app = healthy(open_app("rationales", "--root", str(whole.parent)))
+    healthy(app.selectbox(key="w-mode").select("rationalized").run())
+    healthy(app.text_input(key="w-words").set_value("C: 1").run())
+    assert {"mode": "rationalized", "words": "C: 1"}.items() <= link(app).items()
+    again = healthy(open_app("rationales", "--root", str(whole.parent), **link(app)))
+    assert again.dataframe[0].value.equals(app.dataframe[0].value)
+    assert again.selectbox(key="w-mode").value == "rationalized"
+    assert "The hint that the model was shown" in words(again)
+
+
+def test_the_keys_walk_through_the_filtered_set(open_app: Any, whole: Path) -> None:
+    app = healthy(open_app("rationales", "--root", str(whole.parent), cell="right-unsound"))
+    assert app.button(key="jump-K").disabled
+    healthy(app.button(key="jump-J").click().run())
+    first = link(app)["id"]
+    healthy(app.button(key="jump-J").click().run())
+    assert link(app)["id"] != first and "3 of " in words(app)
+    healthy(app.button(key="jump-K").click().run())
+    assert link(app)["id"] == first
+    healthy(app.button(key="jump-X").click().run())
+    assert link(app)["cell"] == "right-unsound"
+
+
+ODD_LINKS: dict[str, list[dict[str, str]]] = {
+    "runs": [{"run": "../../etc", "slice": "<b>"}],
+    "rationales": [
+        {"run": "/etc", "cell": "<script>", "id": "no such", "sort": "x", "judge": "x"},
+        {"fewest": "99999999999", "most": "-3", "cut": "abc", "words": "(" * 300, "round": "\x00", "check": "'"},
+    ],
+    "faithfulness": [{"id": "no such", "probed": "x", "at": "99", "scope": "x"}],
+    "compare": [{"problem": "-9", "arms": "a|b", "change": "x"}],
+    "label": [{"tab": "rank", "who": "../x", "picked": "9912", "ask": "x"}, {"tab": "x", "blind": "maybe", "id": "x"}],
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_of_any_shape_are_survived(open_app: Any, whole: Path, page: str) -> None:
+    for asked in ODD_LINKS[page]:
+        healthy(open_app(page, "--root", str(whole.parent), **asked))
+
+
+def test_labels_are_stored_at_once_and_shown_after_a_restart(open_app: Any, whole: Path) -> None:
+    source = Source("run", whole, whole.name)
+    identifier = str(load_table(source).frame["id"].iat[3])
+    at = {"id": identifier, "who": "ann", "auto": "False"}
+    app = healthy(open_app("label", "--root", str(whole.parent), **at))
+    assert "suspected" not in words(app) and "likely" not in words(app)
+    app.text_input(key=f"note-{identifier}").set_value("looks odd").run()
+    healthy(app.button(key="step-1").click().run())
+    found = read_labels(label_folder(source)).latest["ann", identifier]
+    assert (found.verdict, found.error_step, found.note, found.blind) == ("unsound", 1, "looks odd", True)
+    again = healthy(open_app("label", "--root", str(whole.parent), **at))
+    assert "ann says: unsound from step 2" in words(again)
+    healthy(again.button(key="take-back").click().run())
+    assert ("ann", identifier) not in read_labels(label_folder(source)).latest
+
+
+def test_labelling_goes_on_by_itself(open_app: Any, whole: Path) -> None:
+    app = healthy(open_app("label", "--root", str(whole.parent), who="quick"))
+    for key in ("verdict-sound", "verdict-unsure", "verdict-unsound"):
+        healthy(app.button(key=key).click().run())
+    labels = read_labels(label_folder(Source("run", whole, whole.name)))
+    assert len([name for name, _ in labels.latest if name == "quick"]) == 3
+    assert "has labelled 3 of them" in words(app)
+
+
+def test_ranking_hides_the_origin_and_stores_the_order(open_app: Any, tmp_path: Path) -> None:
+    path = tmp_path / "three.jsonl"
+    records = [Record(m, question="1 + 1?", steps=(f"way {i}",), answer="2", answer_correct=True, generator=m)
+               for i, m in enumerate(("tiny", "mid", "huge"))]  # fmt: skip
+    write_records(path, records)
+    (tmp_path / "three.scores.jsonl").write_text(
+        '{"id": "tiny", "p_unsound": 0.1, "first_error_step": -1, "flags": []}\n', encoding="utf-8"
+    )
+    app = healthy(open_app("label", "--records", str(path), tab="rank", who="ann"))
+    assert not {"tiny", "mid", "huge"} & set(words(app).split())
+    healthy(app.button(key="rank-1").click().run())
+    healthy(app.button(key="rank-0").click().run())
+    ranking = read_labels(tmp_path / "three.labels").rankings["ann", "1 + 1?"]
+    assert sorted(ranking.order) == ["huge", "mid", "tiny"] and len(set(ranking.origins)) == 3
+    assert "ann has ranked every question" in words(app)
+
+
+def test_agreement_page_counts_the_labels(open_app: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=1, problems=30)
+    source = Source("run", run, run.name)
+    table = load_table(source)
+    for row in range(40):
+        name, p = str(table.frame["id"].iat[row]), float(table.frame["p_unsound"].iat[row])
+        append(label_folder(source), Label(name, "ann", "unsound" if p > 0.5 else "sound", blind=True))
+        append(label_folder(source), Label(name, "bob", "sound" if row % 5 else "unsure"))
+    app = healthy(open_app("label", "--root", str(tmp_path), tab="agreement", of="ann"))
+    shown = words(app)
+    assert "100.0 % (91.2 to 100.0), n = 40" in shown and "1.00 (1.00 to 1.00), n = 40" in shown
+    assert "People against each other" in shown
+    assert len(app.get("download_button")) == 2
+
+
+def test_fixed_and_broken_questions(open_app: Any, whole: Path) -> None:
+    app = healthy(open_app("compare", "--root", str(whole.parent)))
+    counts = {b.label.split(":")[0]: int(b.label.split("**")[1]) for b in app.button if b.key.startswith("change-")}
+    assert sum(counts.values()) == 45 and counts["fixed"] > counts["broke"]
+    healthy(app.button(key="change-fixed").click().run())
+    shown = words(app)
+    assert f"question 1 of {counts['fixed']}" in shown and ": wrong (expected" in shown and ": right" in shown
+
+
+def test_the_probed_rationale_shows_where_its_answer_is_settled(open_app: Any, whole: Path) -> None:
+    shown = words(healthy(open_app("faithfulness", "--root", str(whole.parent))))
+    assert shown.count("the answer is settled here") == 1
+    assert "r-injected" in shown and "All probed rationales" in shown and "95 %" in shown
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_hostile_text_stays_text(open_app: Any, tmp_path: Path, page: str) -> None:
+    run = make_run(tmp_path, name="hostile", rounds=2, problems=9, hostile=True)
+    table = load_table(Source("run", run, run.name))
+    rows = [row for row in range(len(table)) if "onerror" in str(table.texts.get("question", row))]
+    app = healthy(open_app(page, "--root", str(tmp_path), id=str(table.frame["id"].iat[rows[0]]), problem="1"))
+    for element in app.get("html"):
+        assert "<script" not in element.proto.body and "<img" not in element.proto.body
+        assert not element.proto.unsafe_allow_javascript
+    for kind in ("markdown", "caption", "info", "warning", "error", "title", "subheader"):
+        for element in app.get(kind):
+            assert not getattr(element, "allow_html", False)
+            assert "<script" not in str(element.value) and "<b>" not in str(element.value)
+
+
+def test_escaping() -> None:
+    assert text.escaped(HOSTILE).count("<") == 0 and "\x00" not in text.escaped(HOSTILE)
+    assert text.plain("**b** :red[x] $y$ <i> `c` [l](u)") == (r"\*\*b\*\* \:red\[x\] \$y\$ \<i\> \`c\` \[l\]\(u\)")
+    left, right = text.diff("<b> 12 cats", "<i> 13 cats", "13")
+    assert "<b>" not in left and "<i>" not in right
+    assert '<span class="r-gone">12</span>' in left and '<span class="r-injected">13</span>' in right
+    assert len(text.clean("x" * 100_000)) < 21_000 and text.shorten("a\nb" * 50, 10) == "a ba ba b…"
+
+
+def test_the_app_never_imports_torch(whole: Path) -> None:
+    code = (
+        "import sys, runpy; sys.argv = ['app.py', '--root', sys.argv[1]]\n"
+        "import app\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        "at = AppTest.from_file('app.py', default_timeout=120).run()\n"
+        "for page in ('rationales', 'faithfulness', 'compare', 'label'):\n"
+        "    at.switch_page(f'analysis/pages/{page}.py').run()\n"
+        "    assert not at.exception, at.exception\n"
+        "heavy = {'torch', 'transformers', 'vllm', 'trl', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(whole.parent)], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+
+
+@pytest.mark.parametrize("arguments", [["--records", "absent.jsonl"], ["--root", "app.py"], ["--nonsense"]])
+def test_bad_arguments_end_in_a_sentence(arguments: list[str]) -> None:
+    code = f"import sys; sys.argv = ['app.py', *{arguments!r}]; from analysis.pages import context; context.settings()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "error:" in done.stderr
+
+
+def test_only_local_addresses_are_served_by_default() -> None:
+    import tomllib
+
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    assert config["server"]["address"] == "127.0.0.1"
+    assert config["browser"]["gatherUsageStats"] is False
+    assert config["client"]["showErrorDetails"] == "none"
+    for file in [ROOT / "app.py", *(ROOT / "analysis" / "pages").glob("*.py")]:
+        assert "unsafe_allow" not in file.read_text(encoding="utf-8")
+        assert "pickle" not in file.read_text(encoding="utf-8")

@@ -1,0 +1,189 @@
+"""The app in a real browser: Debian's Chromium, driven by Playwright, on a server of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_factory import make_run
+
+from analysis.labels import label_folder, read_labels
+from analysis.store import Source
+from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_chromium, settle, visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def chromium() -> str:
+    """Debian's Chromium; without it the test skips, except in CI, with the command that installs it."""
+    found = find_chromium()
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail(INSTALL)
+    return found or pytest.skip(INSTALL)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs"), rounds=2, problems=45)
+
+
+@pytest.fixture(scope="module")
+def server(run: Path) -> Iterator[Server]:
+    chromium()
+    started = Server("--root", str(run.parent))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    executable = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=executable, args=ARGUMENTS, headless=True)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE)
+    yield opened
+    context.close()
+
+
+def parameter(page: Any, name: str) -> str | None:
+    found = re.search(rf"[?&]{name}=([^&]*)", page.url)
+    return found[1] if found else None
+
+
+def wait_for_parameter(page: Any, name: str, value: str | None) -> None:
+    page.wait_for_function(
+        "([name, value]) => new URLSearchParams(location.search).get(name) === value", arg=[name, value]
+    )
+    settle(page)
+
+
+def wait_for_change(page: Any, name: str, before: str | None) -> None:
+    page.wait_for_function(
+        "([name, value]) => new URLSearchParams(location.search).get(name) !== value", arg=[name, before]
+    )
+    settle(page)
+
+
+def test_from_the_run_to_a_label_and_back_by_its_link(server: Server, page: Any, run: Path) -> None:
+    """Open a run, go to the right-but-unsound cell, select, see the marked step, label by key, reload, restart."""
+    visit(page, server.url)
+    assert page.locator("h1").inner_text() == "Does it learn?"
+    page.get_by_role("link", name="Rationales").click()
+    page.wait_for_url("**/rationales**")
+    settle(page)
+    page.locator(".st-key-cell-right-unsound button").click()
+    wait_for_parameter(page, "cell", "right-unsound")
+    table = page.locator('[data-testid="stDataFrame"] canvas').first
+    table.click(position={"x": 200, "y": 38 + 35 * 3 + 15})  # the fourth row
+    wait_for_change(page, "id", None)
+    chosen = parameter(page, "id")
+    assert page.get_by_text(re.compile(r"^4 of \d+$")).is_visible()
+    marked = page.locator("li.r-first")
+    assert "first suspected error" in marked.inner_text() and "the carry must be" in marked.inner_text()
+    question = page.locator(".r-question").inner_text()
+
+    page.keyboard.press("3")
+    page.get_by_text("says: unsound from step 3").wait_for()
+    labels = read_labels(label_folder(Source("run", run, run.name)))
+    assert [(label.id, label.verdict, label.error_step) for label in labels.latest.values()] == [(chosen, "unsound", 2)]
+
+    link = page.url
+    server.restart()
+    visit(page, link)
+    assert page.url == link and page.locator(".r-question").inner_text() == question
+    assert page.get_by_text("says: unsound from step 3").is_visible()
+    assert page.get_by_text(re.compile(r"^4 of \d+$")).is_visible()
+
+
+def test_back_forward_and_the_keys(server: Server, page: Any) -> None:
+    visit(page, f"{server.url}/rationales")
+    page.locator(".st-key-cell-right-unsound button").click()
+    wait_for_parameter(page, "cell", "right-unsound")
+    for _ in range(2):
+        before = parameter(page, "id")
+        page.keyboard.press("j")
+        wait_for_change(page, "id", before)
+    third = page.locator(".r-question").inner_text()
+    page.get_by_text(re.compile(r"^3 of \d+$")).wait_for()
+    before = parameter(page, "id")
+    page.keyboard.press("k")
+    wait_for_change(page, "id", before)
+    page.get_by_text(re.compile(r"^2 of \d+$")).wait_for()
+    page.go_back()
+    page.get_by_text(re.compile(r"^3 of \d+$")).wait_for()
+    assert page.locator(".r-question").inner_text() == third
+    for _ in range(3):
+        page.go_back()
+        settle(page)
+    page.wait_for_function("() => !location.search.includes('cell=')")
+    page.go_forward()
+    wait_for_parameter(page, "cell", "right-unsound")
+
+
+def test_labelling_by_keyboard_alone(server: Server, page: Any, run: Path) -> None:
+    visit(page, f"{server.url}/label?who=typist")
+    for key, count in (("s", 1), ("u", 2), ("n", 3), ("2", 4)):
+        page.keyboard.press(key)
+        page.get_by_text(f"typist has labelled {count} of them").wait_for()
+        settle(page)
+    labels = read_labels(label_folder(Source("run", run, run.name)))
+    mine = sorted(
+        (label.at, label.verdict, label.error_step) for (who, _), label in labels.latest.items() if who == "typist"
+    )
+    assert [entry[1:] for entry in mine] == [("sound", None), ("unsound", None), ("unsure", None), ("unsound", 1)]
+    assert "suspected" not in page.locator("body").inner_text()
+
+
+@pytest.mark.parametrize("name", ["", "rationales", "faithfulness", "compare", "label"])
+def test_hostile_text_never_runs(browser: Any, tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    root = tmp_path_factory.getbasetemp() / "hostile"
+    if not root.is_dir():
+        make_run(root, name="hostile", rounds=2, problems=9, hostile=True)
+    started = Server("--root", str(root))
+    try:
+        context = browser.new_context(viewport={"width": 900, "height": 1000}, color_scheme="dark")
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        dialogs: list[str] = []
+        foreign: list[str] = []
+        page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: foreign.append(request.url) if "127.0.0.1" not in request.url else None)
+        visit(page, f"{started.url}/{name}?words=onerror" if name == "rationales" else f"{started.url}/{name}")
+        page.wait_for_timeout(1_000)
+        assert not dialogs
+        assert page.locator('img[src="x"]').count() == 0
+        assert page.evaluate("() => [...document.scripts].every(script => !script.text.includes('alert'))")
+        assert [url for url in foreign if not url.startswith(("data:", "blob:"))] == []
+        assert page.locator('[data-testid="stException"]').count() == 0
+        if name == "rationales":
+            assert "<img src=x onerror=alert(1)>" in page.locator("body").inner_text()
+        context.close()
+    finally:
+        started.stop()
+
+
+@pytest.mark.parametrize("width", [900, 1440])
+def test_nothing_sticks_out_of_the_page(server: Server, browser: Any, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    for name in ("", "rationales", "faithfulness", "compare", "label"):
+        visit(page, f"{server.url}/{name}")
+        main = '[data-testid="stMain"]'
+        assert page.evaluate(f"() => document.querySelector('{main}').scrollWidth") <= width
+        assert page.locator('[data-testid="stException"]').count() == 0
+    context.close()
