@@ -11,6 +11,7 @@ Exact kinds: how often the exact checkers agree with BIG-Bench-Mistake's labels.
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,7 +149,7 @@ def fit_recovery(folder: Path, *, quick: bool) -> dict[str, Any]:
     from analysis.recovery import fit
 
     model = fit(labelled.load("error_recovery_dev", 2_000 if quick else None))
-    write_text(folder / "recovery.json", ev.as_text(model))
+    write_text(folder / "recovery.json", json.dumps(model, indent=1, ensure_ascii=False) + "\n")
     return {name: model[name] for name in ("rows", "unfaithful") if name in model}
 
 
