@@ -1,0 +1,109 @@
+"""Every benchmark, one after the other; goes on where it stopped.
+
+    python -m benchmarks.run_all                    # make bench
+    python -m benchmarks.run_all --quick            # proves that every script works
+    python -m benchmarks.run_all --only grading sampling --again
+
+A script that has finished at the checked-out commit is not run again; a new commit, or `--again`, starts over. A script
+that fails does not stop the others; the exit status is then 1. At the end benchmarks/README.md is written anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import CACHE, ROOT, commit
+from benchmarks.render import QUESTIONS
+from star.runs import write_json
+
+FOLDER = ROOT / "benchmarks"
+NOT_ALONE = {"common", "run_all", "render"}
+"""Files here that mention `write_result` and are not benchmarks."""
+
+
+def scripts(folder: Path = FOLDER) -> list[str]:
+    """Names of the scripts that write a result, in the order of the page, then by name."""
+    found = {
+        path.stem
+        for path in folder.glob("*.py")
+        if path.stem not in NOT_ALONE and "write_result(" in path.read_text(encoding="utf-8")
+    }
+    return [name for name in QUESTIONS if name in found] + sorted(found - set(QUESTIONS))
+
+
+def read_state(path: Path, key: str) -> dict[str, Any]:
+    """What has finished under `key` (commit, mode, device); empty for another key or an unreadable file."""
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {"key": key, "done": {}}
+    return state if isinstance(state, dict) and state.get("key") == key else {"key": key, "done": {}}
+
+
+def run_script(name: str, flags: Sequence[str], folder: Path = FOLDER) -> tuple[int, float]:
+    """Exit status and seconds of one script; its output goes to the terminal."""
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, str(folder / f"{name}.py"), *flags], cwd=ROOT, check=False)
+    return done.returncode, time.monotonic() - started
+
+
+def run_all(names: Sequence[str], flags: Sequence[str], state_file: Path, *, again: bool, folder: Path = FOLDER) -> int:
+    """Run what is not done yet; returns the number of scripts that failed."""
+    key = " ".join([commit(), *flags])
+    state: dict[str, Any] = {"key": key, "done": {}} if again else read_state(state_file, key)
+    failed = []
+    for number, name in enumerate(names, start=1):
+        head = f"[{number}/{len(names)}] {name}"
+        if name in state["done"]:
+            print(f"{head}: done before, {state['done'][name]:.0f} s", flush=True)
+            continue
+        print(f"{head} ...", flush=True)
+        status, seconds = run_script(name, flags, folder)
+        print(f"{head}: {'finished' if status == 0 else f'FAILED, status {status},'} in {seconds:.0f} s", flush=True)
+        if status:
+            failed.append(name)
+            continue
+        state["done"][name] = round(seconds, 1)
+        write_json(state_file, state)
+    if failed:
+        print(f"failed: {', '.join(failed)}; run the same command again for these alone", file=sys.stderr)
+    return len(failed)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="every script's quick mode")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where models run")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these scripts alone")
+    parser.add_argument("--again", action="store_true", help="run finished ones again too")
+    parser.add_argument("--list", action="store_true", help="print the scripts and stop")
+    arguments = parser.parse_args(argv)
+    names = scripts()
+    unknown = sorted(set(arguments.only or []) - set(names))
+    if unknown:
+        print(f"error: no benchmark called {', '.join(unknown)}; there are {', '.join(names)}", file=sys.stderr)
+        return 1
+    names = [name for name in names if not arguments.only or name in arguments.only]
+    if arguments.list:
+        print("\n".join(names))
+        return 0
+    flags = [*(["--quick"] if arguments.quick else []), *(["--device", "cuda"] if arguments.device == "cuda" else [])]
+    mode = "quick" if arguments.quick else "full"
+    failed = run_all(names, flags, CACHE / f"run_all.{mode}.{arguments.device}.json", again=arguments.again)
+    if not arguments.quick:
+        from benchmarks.render import main as render
+
+        render([])
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,158 @@
+"""Results: the pages are rendered from the files, quoted figures exist, and what writes and runs benchmarks is right."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import common, render, run_all
+from star.statistics import wilson
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_pages_are_fresh(capsys: pytest.CaptureFixture[str]) -> None:
+    assert render.main(["--check"]) == 0, capsys.readouterr()
+
+
+def test_every_result_says_where_it_comes_from() -> None:
+    for path in render.result_files(common.RESULTS):
+        result = common.read_result(path)
+        for field in ("commit", "date", "command", "hardware", "versions", "figures"):
+            assert result.get(field), f"{path.name} has no {field}"
+        assert result["quick"] is False, f"{path.name} was written by --quick"
+        assert result["name"] == path.name.split(".")[0]
+        assert path.name.endswith(".cuda.json") == (result["device"] == "cuda")
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    figures = {
+        "accuracy": wilson(80, 100),
+        "seconds": 0.123456789,
+        "sizes": {"0.2m": {"right": 0.5, "n": 40}, "1m": {"right": 0.75, "n": 40}},
+        "rows": [{"way": "a|b", "rate": 12345.6}, {"way": "c", "rate": None}],
+        "deep": {"er": {"value": 0.5, "low": None, "high": None, "n": 1}},
+    }
+    common.write_result("grading", figures, quick=False, seeds=[0, 1], folder=tmp_path)
+    (tmp_path / "curve.json").write_text("[1, 2]")  # a benchmark's other file: not a result
+    return tmp_path
+
+
+def test_envelope_holds_provenance_and_plain_numbers(results: Path) -> None:
+    result = common.read_result(results / "grading.json")
+    assert result["figures"]["seconds"] == 0.123457 and result["seeds"] == [0, 1]
+    assert result["figures"]["accuracy"]["n"] == 100
+    assert result["hardware"]["cores"] >= 1 and result["versions"]["python"]
+    assert str(ROOT) not in json.dumps(result)  # nothing about this machine's folders
+
+
+def test_tidy_makes_json_of_numpy_and_of_what_json_cannot_hold() -> None:
+    content = {"a": np.float64(1 / 3), "b": [np.int64(3), math.nan, math.inf], 4: np.array([True]), "c": None}
+    assert common.tidy(content) == {"a": 0.333333, "b": [3, None, None], "4": [True], "c": None}
+
+
+def test_quick_and_gpu_results_are_kept_apart() -> None:
+    paths = {common.result_path("x", quick=q, device=d) for q in (False, True) for d in ("cpu", "cuda")}
+    assert len(paths) == 4
+    ignored = subprocess.run(
+        ["git", "check-ignore", "-q", str(common.result_path("x", quick=True))], cwd=ROOT, check=False
+    )
+    assert ignored.returncode in (0, 128)  # 128: not a git checkout
+
+
+def test_page_holds_every_figure_as_a_table(results: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.md"
+    notes.write_text("- 2026-01-01. It did not work.\n")
+    text = render.page(results, notes)
+    assert "0.8 [0.7112, 0.8666] n=100" in text
+    assert "|  | right | n |" in text and "| 0.2m | 0.5 | 40 |" in text
+    assert "| a\\|b | 12,346 |" in text and "| c | - |" in text
+    assert "It did not work." in text and "seeds 0, 1" in text and "curve" not in text
+
+
+@pytest.mark.parametrize(
+    ("mark", "shown"),
+    [
+        ("grading accuracy", "0.8 [0.7112, 0.8666]"),
+        ("grading accuracy | .1%", "80.0% [71.1%, 86.7%]"),
+        ("grading accuracy.value | .2f", "0.80"),
+        ("grading sizes.0.2m.right", "0.5"),
+        ("grading rows.0.rate | ,.0f", "12,346"),
+        ("grading deep.er", "0.5"),
+    ],
+)
+def test_quoted_figures_are_filled_in(results: Path, mark: str, shown: str) -> None:
+    text = f"It is <!-- result: {mark} -->old<!-- /result --> now."
+    filled = render.fill(text, results)
+    assert filled == f"It is <!-- result: {mark} -->{shown}<!-- /result --> now."
+    assert render.fill(filled, results) == filled
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!-- result: nothing a -->1<!-- /result -->", "there is no benchmarks/results/nothing.json"),
+        ("<!-- result: grading accuracy.median -->1<!-- /result -->", "holds no such figure"),
+        ("<!-- result: grading sizes -->1<!-- /result -->", "holds no such figure"),
+        ("<!-- result: grading rows.9.rate -->1<!-- /result -->", "holds no such figure"),
+        ("<!-- result: grading seconds | .1q -->1<!-- /result -->", "Unknown format code"),
+        ("<!-- result: grading seconds -->1", "only 0 are whole"),
+    ],
+)
+def test_a_figure_that_no_result_holds_is_an_error(results: Path, text: str, message: str) -> None:
+    with pytest.raises(render.StaleError, match=message):
+        render.fill(text, results)
+
+
+def test_check_notices_a_stale_page(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "root"
+    (root / "benchmarks").mkdir(parents=True)
+    (root / "README.md").write_text("<!-- result: grading seconds | .2f -->9<!-- /result -->")
+    monkeypatch.setattr(render, "ROOT", root)
+    monkeypatch.setattr(render, "page", lambda: "generated")
+    monkeypatch.setattr(render.fill, "__defaults__", (results,))
+    assert render.main(["--check"]) == 1 and not (root / "benchmarks" / "README.md").exists()
+    assert render.main([]) == 0 and render.main(["--check"]) == 0
+    assert "0.12" in (root / "README.md").read_text()
+
+
+def test_all_scripts_are_found_and_helpers_are_not() -> None:
+    found = run_all.scripts()
+    assert "fit_detector" in found and not {"common", "render", "run_all"} & set(found)
+    assert found.index("fit_detector") < found.index("human_labels")  # the labels are judged with the fitted scores
+
+
+def test_run_all_resumes_and_a_failure_does_not_stop_the_rest(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, status in (("good", 0), ("bad", 3), ("last", 0)):
+        code = f"import sys; print('ran {name}', *sys.argv[1:]); sys.exit({status})\n"
+        (tmp_path / f"{name}.py").write_text(code)
+    state, names = tmp_path / "state.json", ["good", "bad", "last"]
+    assert run_all.run_all(names, ["--quick"], state, again=False, folder=tmp_path) == 1
+    first = capfd.readouterr().out
+    assert "ran good --quick" in first and "ran last" in first and "bad: FAILED, status 3" in first
+    (tmp_path / "bad.py").write_text("print('ran bad')")
+    assert run_all.run_all(names, ["--quick"], state, again=False, folder=tmp_path) == 0
+    second = capfd.readouterr().out
+    assert "ran bad" in second and "ran good" not in second and "good: done before" in second
+    assert run_all.run_all(["good"], ["--quick"], state, again=True, folder=tmp_path) == 0
+    assert "ran good" in capfd.readouterr().out
+
+
+def test_unknown_benchmark_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_all.main(["--only", "grdaing"]) == 1
+    assert "no benchmark called grdaing" in capsys.readouterr().err
+
+
+def test_scripts_start_from_the_command_line() -> None:
+    for name in ("render", "run_all"):
+        command = [sys.executable, f"benchmarks/{name}.py", "--help"]
+        assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
