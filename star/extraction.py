@@ -14,7 +14,6 @@ The lenient span is the best guess from any text: statement, box, or last candid
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
 from star.grading import parse_number, show_number
 from star.tasks.base import Extraction
@@ -36,7 +35,7 @@ _CORRECTION = re.compile(
 )
 _STATEMENT = re.compile(
     r"(?:(?:Therefore|Thus|So|Hence|Then|Finally|Accordingly|Consequently)\b,? {0,3})?"
-    r"\bThe (?:(?:correct|final|best|right|most likely) ){0,2}answer is:?[ \t]+(?P<span>[^\n]{1,400})",
+    r"\bThe (?:(?:correct|final|best|right|most likely) ){0,2}answer is:?[ \t]+(?=\S)",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s)")
@@ -118,17 +117,21 @@ def extract_stated(completion: str, marker: str | None = None) -> Extraction:
     text = completion.strip().replace("\r\n", "\n")
     first = _STATEMENT.search(text)
     text = cut_run_on(text, first.start() if first else None)
-    found = [match for match in _STATEMENT.finditer(text) if _opens_sentence(text, match.start())]
-    strict, rationale = None, text
-    if found and found[-1].end() == len(text):
-        strict, rationale = _closed(found[-1]["span"]), text[: found[-1].start()]
-        if len(found) > 1 and _closed(found[-2]["span"]) != strict:
-            between = text[found[-2].start("span") : found[-1].start()]
-            if not _CORRECTION.search(between):
-                strict = text[found[-2].start("span") :][:MAX_LINE]
+    heads = [match for match in _STATEMENT.finditer(text) if _opens_sentence(text, match.start())]
+    strict, start = None, len(text)
+    if heads and "\n" not in text[heads[-1].end() :]:
+        start = heads[-1].start()
+        strict = _closed(text[heads[-1].end() :][:MAX_LINE])
+        if len(heads) > 1:
+            between = text[heads[-2].end() : start]
+            if _closed(between) == strict:
+                start = heads[-2].start()
+            elif not _CORRECTION.search(between):
+                strict = text[heads[-2].end() :][:MAX_LINE]
     if strict is not None and marker is not None and marker in strict:
         strict = None
-    return Extraction(rationale.strip(), strict, strict or _lenient_stated(text, marker))
+    rationale = text[:start].strip()
+    return Extraction(rationale.removesuffix("**").strip(), strict, strict or _lenient_stated(text, marker))
 
 
 def _closed(span: str) -> str:
@@ -155,9 +158,10 @@ def _lenient_stated(text: str, marker: str | None) -> str | None:
 
 
 _TOKEN = re.compile(
-    r"<<(?P<mark>[^<>\n]{1,200})>>|(?P<number>[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?%?|[$€£]?\.\d{1,60})"
+    r"(?P<number>[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?%?|[$€£]?\.\d{1,60})"
     r"|(?P<op>[-+*/×÷−·])|(?P<times>[xX](?![a-zA-Z])|times\b)|(?P<equal>=)|(?P<paren>[()])|(?P<word>[^\W\d_]+)|(?P<other>\S)"
 )
+_CALCULATOR = re.compile(r"<<([^<>\n]{1,200})>>")
 _OPS = {"×": "*", "·": "*", "÷": "/", "−": "-"}
 
 
@@ -168,9 +172,9 @@ def equations(rationale: str) -> tuple[str, ...]:
     """
     found: list[str] = []
     for line in rationale[:100_000].split("\n"):
-        marked = [match["mark"] for match in _TOKEN.finditer(line) if match["mark"]]
-        for part in marked or [line]:
-            found += _line_equations(part)
+        if "=" in line:
+            for part in _CALCULATOR.findall(line) or [line]:
+                found += _line_equations(part)
     return tuple(found)
 
 
@@ -210,6 +214,8 @@ def _line_equations(line: str) -> list[str]:
 
 
 def _plain(number: str) -> str:
-    parsed = parse_number(number.strip("$€£%"))
-    value = parsed.values[0] if parsed else Fraction(0)
-    return show_number(value) if parsed else number.strip("$€£%").replace(",", "")
+    digits = number.strip("$€£%")
+    if digits.isdecimal() and digits[0] != "0":
+        return digits
+    parsed = parse_number(digits)
+    return show_number(parsed.values[0]) if parsed else digits.replace(",", "")

@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from star.tasks.base import Verdict
@@ -41,8 +42,8 @@ _NO_UNIT = frozenset(
     re.findall(
         r"\w+",
         "or and wait not no but maybe perhaps possibly either neither nor actually instead minus plus than to between then so"
-        " hmm sorry versus vs zero half one two three four five six seven eight nine ten eleven twelve twenty thirty forty"
-        " fifty sixty seventy eighty ninety",
+        " hmm sorry versus vs as given hint correct zero half one two three four five six seven eight nine ten eleven twelve"
+        " twenty thirty forty fifty sixty seventy eighty ninety",
     )
 )
 """Words that make a second answer, a doubt or another number of what follows a number."""
@@ -114,14 +115,14 @@ def _plain_number(text: str) -> str:
     return unwrap(" ".join(text.split()))
 
 
-def unwrap(text: str) -> str:
-    """`text` without the blanks, emphasis, quotes, math delimiters and closing punctuation around it."""
+def unwrap(text: str, *, brackets: bool = True) -> str:
+    """`text` without the blanks, emphasis, quotes, math delimiters, closing punctuation and, if asked, brackets around it."""
     for _ in range(8):
         before = text
         text = text.strip().strip("*_`\"“”'‘’ ").rstrip(".!;:,").rstrip("*_`\"“”'‘’ ")
         if text.startswith("$") and text.endswith("$") and len(text) > 2:
             text = text[1:-1]
-        for opening, closing in _WRAPPERS:
+        for opening, closing in _WRAPPERS if brackets else _WRAPPERS[:2]:
             inside = text[len(opening) : -len(closing)]
             if text.startswith(opening) and text.endswith(closing) and opening not in inside and closing not in inside:
                 text = inside
@@ -208,10 +209,19 @@ def grade_number(span: str | None, gold: str) -> Verdict:
 
 def plain_text(text: str) -> str:
     """Case, blanks, Unicode form, quotes, closing punctuation and a leading article do not tell two texts apart."""
-    text = unicodedata.normalize("NFKC", text).casefold().translate(_DASHES).replace("’", "'")
-    text = " ".join(text.split()).strip('*_`"“” ')
-    text = re.sub(r"[\s.!,;:]+$", "", text).strip('*_`"“” ')
-    return re.sub(r"^(?:the|a|an) (?=\S)", "", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).translate(_DASHES).replace("’", "'")
+    text = " ".join(text.casefold().split()).strip('*_`"“” ').rstrip(" .!,;:").strip('*_`"“” ')
+    for article in ("the ", "a ", "an "):
+        if text.startswith(article):
+            return text.removeprefix(article)
+    return text
+
+
+@lru_cache(maxsize=20_000)
+def _option(text: str) -> str:
+    """`plain_text` of the short texts of choices, which come again with every sample."""
+    return plain_text(text)
 
 
 def grade_text(span: str | None, gold: str) -> Verdict:
@@ -223,11 +233,10 @@ def grade_text(span: str | None, gold: str) -> Verdict:
     return Verdict.correct if plain_text(span) == plain_text(gold) else Verdict.incorrect
 
 
+_OPTION_WORD = re.compile(r"(?:option|choice|answer)\s+(?=[(\[]?[^\W_]{1,4}[)\]]?$)", re.IGNORECASE)
 _LABEL_FORMS = (
-    re.compile(r"[(\[](?P<label>[^\W_]{1,4})[)\]][.:]?(?:\s+(?P<text>\S.*))?", re.DOTALL),
-    re.compile(
-        r"(?:(?:option|choice|answer)\s+)?(?P<label>[^\W_]{1,4})(?:[).:](?:\s+(?P<text>\S.*))?)?", re.DOTALL | re.I
-    ),
+    re.compile(r"[(\[](?P<label>[^\W_]{1,4})[)\]][.:]?(?:\s+(?P<text>\S.*))?", re.DOTALL | re.I),
+    re.compile(r"(?P<label>[^\W_]{1,4})(?:[).:](?:\s+(?P<text>\S.*))?)?", re.DOTALL | re.I),
     re.compile(r"(?P<text>\S.*?)\s*[(\[](?P<label>[^\W_]{1,4})[)\]]", re.DOTALL),
 )
 
@@ -243,7 +252,7 @@ def grade_choice(span: str | None, choices: Mapping[str, str], gold: str) -> Ver
         return Verdict.ungradable
     if named == "":
         return Verdict.incorrect
-    same = plain_text(choices[named]) == plain_text(choices[gold])
+    same = _option(choices[named]) == _option(choices[gold])
     return Verdict.correct if named == gold or same else Verdict.incorrect
 
 
@@ -252,24 +261,25 @@ def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
     text = re.sub(r"[\s.!;:,]+$", "", span.strip().strip('*_`"“” $')).strip('*_`"“” $')
     boxed = re.fullmatch(r"\\boxed\{(.{1,200})\}", text)
     text = boxed[1] if boxed else text
-    by_text = {plain_text(option): label for label, option in reversed(list(choices.items()))}
+    by_text = {_option(option): label for label, option in reversed(list(choices.items()))}
     labels = {label.casefold(): label for label in choices}
     readings: set[str] = set()
     foreign = False
-    if plain_text(text) in by_text:
-        readings.add(by_text[plain_text(text)])
+    if _option(text) in by_text:
+        readings.add(by_text[_option(text)])
+    bare = _OPTION_WORD.sub("", text)
     for form in _LABEL_FORMS:
-        found = form.fullmatch(text)
+        found = form.fullmatch(bare)
         if found is None:
             continue
         label, beside = labels.get(found["label"].casefold()), found["text"]
-        if label is not None and (beside is None or plain_text(beside) == plain_text(choices[label])):
+        if label is not None and (beside is None or _option(beside) == _option(choices[label])):
             readings.add(label)
         elif label is None and beside is None:
             foreign = True
         elif label is not None:
             return None  # a label beside another text: which of the two was meant?
-    if len({plain_text(choices[label]) for label in readings}) > 1:
+    if len({_option(choices[label]) for label in readings}) > 1:
         return None
     if readings:
         return min(readings)
@@ -304,5 +314,8 @@ def grade_math(span: str | None, gold: str) -> Verdict:
 
 
 def _same_writing(span: str, gold: str) -> bool:
-    one, other = ("".join(unwrap(text).split()).replace("\\left", "").replace("\\right", "") for text in (span, gold))
+    one, other = (
+        "".join(unwrap(text, brackets=False).split()).replace("\\left", "").replace("\\right", "")
+        for text in (span, gold)
+    )
     return one == other != ""

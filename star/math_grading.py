@@ -99,7 +99,7 @@ def compare(span: str, gold: str) -> Verdict:
     """Equality of two short mathematical answers. A span that is not one answer is ungradable without asking."""
     from star.grading import unwrap
 
-    answer, reference = unwrap(span), unwrap(gold)
+    answer, reference = unwrap(span, brackets=False), unwrap(gold, brackets=False)
     if _DOUBTFUL.search(answer) and not _DOUBTFUL.search(reference):
         return Verdict.ungradable
     if answer.count("\\boxed") or ("=" in _ASSIGNED.sub("", answer) and "=" not in _ASSIGNED.sub("", reference)):
