@@ -25,7 +25,7 @@ ARGUMENTS = [
 ]
 INSTALL = "no Chromium was found; to install it, type  sudo apt-get install chromium"
 READY = '[data-testid="stApp"][data-test-script-state="notRunning"]'
-PATIENCE = 60_000
+PATIENCE = 30_000
 """Milliseconds; a busy machine needs them, an idle one a tenth."""
 
 

@@ -173,7 +173,7 @@ def pick(page: Any, key: str, option: str) -> Callable[[], Any]:
 def measure(page: Any) -> dict[str, float]:
     """Seconds of one change of each kind; the view is the unfiltered one before and after."""
     found: dict[str, float] = {}
-    cell = page.locator(".st-key-cell-right-unsound button")
+    cell = page.locator(".st-key-cell-right-unsound button").first
     found["cell of the four-way count"] = timed(page, cell.click)
     found["next rationale, by key"] = timed(page, lambda: page.keyboard.press("j"))
     found["cell off again"] = timed(page, cell.click)
