@@ -162,18 +162,23 @@ def _lora(settings: TrainingSettings) -> Any:
 def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     started = time.monotonic()
     rows, truncated = prepare(job)
-    from datasets import Dataset
+    import datasets
+    from transformers.trainer_callback import PrinterCallback, ProgressCallback
     from trl import SFTTrainer
 
+    datasets.disable_progress_bars()
     model, tokenizer = _load(job)
     scratch = Path(job.output + ".tmp")
     trainer = SFTTrainer(
         model=model,
         args=_config(job, settings, scratch),
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=_lora(settings) if settings.method == "lora" else None,
     )
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    trainer.add_callback(_progress(job))
     outcome = trainer.train()
     tokens = sum(int(entry["num_tokens"]) for entry in trainer.state.log_history[-2:-1] if "num_tokens" in entry)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -190,6 +195,31 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
         result["ended"] = _endings(trainer, job) if trainer.accelerator.num_processes == 1 else None
         _publish(scratch, Path(job.output))
     return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _progress(job: Job) -> Any:
+    """One bar per fine-tuning, like the sampler's, with the running loss."""
+    from tqdm import tqdm
+    from transformers import TrainerCallback
+
+    class Bar(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.bar = tqdm(
+                total=state.max_steps, desc=f"{job.run_name}: fine-tuning", unit="step", leave=False,
+                disable=not state.is_world_process_zero,
+            )
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.bar.update(state.global_step - self.bar.n)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if logs and "loss" in logs:
+                self.bar.set_postfix(loss=f"{float(logs['loss']):.3f}", refresh=False)
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.bar.close()
+
+    return Bar()
 
 
 def _save(trainer: Any, job: Job, settings: TrainingSettings, tokenizer: Any, folder: Path) -> None:

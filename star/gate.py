@@ -16,15 +16,18 @@ LEVEL = 0.05
 
 def gate(
     recipe: Recipe, attempts: Sequence[dict[str, Any]], problems: Mapping[str, Problem], task: Task, ledger: Ledger
-) -> None:
-    """Test round 1's generated attempts against chance; warn, stop (RunError) or stay silent as `loop.gate` says."""
+) -> dict[str, Any] | None:
+    """Test round 1's generated attempts against chance; warn, stop (RunError) or stay silent as `loop.gate` says.
+
+    Returns counts, chance, p-value and whether the gate was passed; None when nothing was generated.
+    """
     first_pass = [row for row in attempts if row["mode"] == "generated" and row["sample"] == 0]
     if not first_pass:
-        return
+        return None
     right = sum(row["verdict"] == Verdict.correct for row in first_pass)
     chance = sum(task.chance(problems[row["problem_id"]]) for row in first_pass) / len(first_pass)
     p_value = binomial_above(right, len(first_pass), chance)
-    ledger.gate = {
+    outcome = {
         "correct": right,
         "n": len(first_pass),
         "chance": chance,
@@ -32,7 +35,7 @@ def gate(
         "passed": p_value < LEVEL,
     }
     if p_value < LEVEL or recipe.loop.gate == "off":
-        return
+        return outcome
     message = (
         f"this run will not bootstrap: the first pass got {right} of {len(first_pass)} problems right "
         f"({right / len(first_pass):.1%}), not above chance ({chance:.1%}; p = {p_value:.2f}). What is kept would be luck, "
@@ -41,3 +44,4 @@ def gate(
     if recipe.loop.gate == "stop":
         raise RunError(message + " (loop.gate is stop)")
     ledger.note(message)
+    return outcome

@@ -24,7 +24,6 @@ class Ledger:
         self.run_dir, self.parameters = run_dir, parameters
         self._seconds: dict[str, float] = {}
         self._file: Path | None = None
-        self.gate: dict[str, Any] | None = None
 
     def rounds(self) -> list[dict[str, Any]]:
         """Finished rounds, in order."""
@@ -37,7 +36,7 @@ class Ledger:
     def open_round(self, number: int) -> None:
         """Start a round's clock, with the seconds that an interrupted run had spent on its finished stages."""
         self._file = self.run_dir / f"round_{number:02d}" / "seconds.json"
-        self._seconds = dict(runs.read_json(self._file)) if self._file.is_file() else {}
+        self._seconds = runs.whole_json(self._file) or {}
 
     def timed(self, stage: str, work: Callable[[], T]) -> T:
         """Do `work`, count its wall-clock seconds under `stage`. Time of a stage inside a stage counts for the inner one."""
@@ -91,7 +90,7 @@ class Ledger:
             "rounds": max((line["round"] for line in lines), default=0),
             "select_on": select_on,
             "test": {**summarise(rows), **sampled_figures(rows)},
-            "gate": self.gate,
+            "gate": next((line["gate"] for line in lines if line.get("gate")), None),
             "parameters": self.parameters,
             "seconds_total": round(sum(sum(line["seconds"].values()) for line in lines), 1),
             "cost": self._cost([self.run_dir / "test" / "evaluation.parquet"], None),

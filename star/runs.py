@@ -135,6 +135,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def whole_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None when the file is absent or torn: then it is owed again."""
+    try:
+        return read_json(path)
+    except RunError:
+        return None
+
+
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
     """Lines of metrics.jsonl in order of rounds; a torn last line is left out, for its round is owed again."""
     path = run_dir / "metrics.jsonl"

@@ -14,6 +14,7 @@ from typing import Any
 
 from star import provenance, runs, splits
 from star.recipe import SEEDS, ModelSettings, Recipe, RecipeError
+from star.reporting import check_tracker
 from star.sampling.model_files import check_model_dir, context_length, count_parameters, load_tokenizer
 from star.tasks import load_task
 from star.tasks.base import Problem, Task
@@ -71,6 +72,7 @@ def _download(hub_id: str) -> Path:
 
 def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
     """Load and check everything; nothing is written before all of it is known to work."""
+    check_tracker(recipe.training.report_to)
     task = load_task(recipe.task, recipe.seed)
     loaded = task.load()
     base_dir = resolve_model(recipe.model)

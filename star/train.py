@@ -15,6 +15,7 @@ interrupted run goes on where it stopped, and what it ends with is what it would
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from star.gate import gate
 from star.ledger import Ledger
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
+from star.reporting import send
 from star.sampling.base import Decoding, Sampler
 from star.setup import Setup
 from star.tasks.base import Problem, Verdict
@@ -68,11 +70,13 @@ class Loop:
             if number:
                 attempts = self.attempts(number)
                 if number == 1:
-                    gate(self.recipe, attempts, self.problems, self.setup.task, self.ledger)
+                    facts["gate"] = gate(self.recipe, attempts, self.problems, self.setup.task, self.ledger)
                 rows = self.training(number, attempts)
-                facts = {"data": self.data_facts(attempts, rows), "training": self.model(number, rows)}
+                facts |= {"data": self.data_facts(attempts, rows), "training": self.model(number, rows)}
             evaluation = self.evaluation(number)
             metrics = self.ledger.close_round(number, summarise(evaluation), facts)
+            send(self.recipe.training.report_to, self.setup.run_dir, metrics)
+            self.prune_models()
         self.show(metrics)
 
     # ------------------------------------------------------------------ lines 4 and 5: generate, rationalize
@@ -152,7 +156,8 @@ class Loop:
         """Fine-tune on `rows`, from the base model or the round before; writes round_NN/model and returns its facts."""
         output = self.setup.run_dir / f"round_{number:02d}" / "model"
         facts_file = output / "finetuning.json"
-        if not facts_file.is_file():
+        facts = runs.whole_json(facts_file)
+        if facts is None:
             if not rows:
                 raise NothingKeptError(number, self.recipe)
             settings, shots = self.recipe.training, self.recipe.prompting.shots_in_training
@@ -180,7 +185,6 @@ class Loop:
             if facts.get("ended") == 0:
                 self.ledger.note(f"round {number}: none of the trained model's sample completions ends by itself")
             runs.write_json(facts_file, facts)
-        facts = runs.read_json(facts_file)
         return {key: value for key, value in facts.items() if key != "loss_curve"}
 
     # ------------------------------------------------------------------ evaluation
@@ -209,9 +213,8 @@ class Loop:
 
     def finish(self, chosen: int) -> dict[str, Any]:
         """Evaluate test once with the chosen round's model and write result.json."""
-        path = self.setup.run_dir / "result.json"
-        if path.is_file():
-            return dict(runs.read_json(path))
+        if (result := runs.whole_json(self.setup.run_dir / "result.json")) is not None:
+            return result
         file = self.setup.run_dir / "test" / "evaluation.parquet"
         samples = self.recipe.evaluation.samples
         rows = self.kept_file(
@@ -234,6 +237,14 @@ class Loop:
             return True
         best = accuracies.index(max(accuracies)) if accuracies else 0
         return loop.patience is not None and len(accuracies) - 1 - best >= loop.patience
+
+    def prune_models(self) -> None:
+        """Under `keep_models: last_and_best`, remove the other rounds' model directories."""
+        if self.recipe.keep_models == "all":
+            return
+        finished = [line["round"] for line in self.ledger.rounds()]
+        for number in set(finished[1:]) - {finished[-1], self.chosen_round()}:
+            shutil.rmtree(self.model_dir(number), ignore_errors=True)
 
     # ------------------------------------------------------------------ helpers
 

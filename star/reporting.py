@@ -1,0 +1,50 @@
+"""Each round's metrics to an experiment tracker, beside TRL's own curves. The run directory holds everything anyway."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from star.recipe import RecipeError
+
+MODULES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
+
+
+def check_tracker(report_to: str) -> None:
+    """Raise RecipeError when the tracker's package is not installed."""
+    if report_to != "none" and find_spec(MODULES[report_to]) is None:
+        raise RecipeError(f"training.report_to is {report_to}, which is not installed: pip install {MODULES[report_to]}")
+
+
+def flatten(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """Numbers of a nested metrics line under names like selection/accuracy."""
+    flat: dict[str, float] = {}
+    for key, value in line.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}/")
+        elif isinstance(value, (int, float)):
+            flat[prefix + key] = float(value)
+    return flat
+
+
+def send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
+    """Log one round's line of metrics.jsonl as numbers, with the round as step."""
+    if report_to == "none":
+        return
+    numbers = {f"round/{name}": value for name, value in flatten(line).items()}
+    if report_to == "tensorboard":
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+            for name, value in numbers.items():
+                writer.add_scalar(name, value, line["round"])
+        return
+    from importlib import import_module
+
+    tracker = import_module(report_to)  # wandb and trackio share these two calls
+    if getattr(tracker, "run", None) is None:
+        tracker.init(project="star", name=run_dir.name, dir=str(run_dir)) if report_to == "wandb" else tracker.init(
+            project="star", name=run_dir.name
+        )
+    tracker.log(numbers)

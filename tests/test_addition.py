@@ -1,0 +1,90 @@
+"""The addition task: its grammar, its exact check, its extraction."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from star.recipe import TaskSettings
+from star.tasks import addition
+from star.tasks.base import Verdict
+
+sums = st.integers(1, 10).flatmap(lambda d: st.tuples(st.integers(0, 10**d - 1), st.integers(0, 10**d - 1), st.just(d)))
+
+
+def test_the_papers_example() -> None:
+    problem = addition.make_problem(624, 259, 3)
+    assert addition.prompt(problem) == "Input:\n6 2 4 + 2 5 9\nTarget:\n"
+    assert addition.hinted_prompt(problem) == "Input:\n6 2 4 + 2 5 9\nTarget:\n0 8 8 3\n"
+    assert addition.scratchpad(624, 259) == [
+        "<scratch>", "6 2 4 + 2 5 9 , C: 0", "2 + 5 , 3 C: 1", "6 + 2 , 8 3 C: 0", ", 8 8 3 C: 0", "0 8 8 3", "</scratch>",
+    ]  # fmt: skip
+    assert problem.slice == "3 digits" and problem.gold == "883"
+
+
+@given(sums)
+def test_a_right_scratchpad_passes_and_its_answer_is_correct(numbers: tuple[int, int, int]) -> None:
+    a, b, digits = numbers
+    problem = addition.make_problem(a, b, digits)
+    rationale = "\n".join(addition.scratchpad(a, b, digits))
+    found = addition.extract(addition.completion(rationale, problem.gold), problem)
+    assert addition.check(problem, found.rationale)
+    assert addition.grade(found.strict, problem) == Verdict.correct
+    assert len(rationale.splitlines()) == digits + 4
+
+
+@given(sums, st.data())
+def test_any_changed_digit_fails_the_check(numbers: tuple[int, int, int], data: st.DataObject) -> None:
+    a, b, digits = numbers
+    rationale = "\n".join(addition.scratchpad(a, b, digits))
+    places = [i for i, c in enumerate(rationale) if c.isdigit()]
+    place = data.draw(st.sampled_from(places))
+    other = str((int(rationale[place]) + data.draw(st.integers(1, 9))) % 10)
+    changed = rationale[:place] + other + rationale[place + 1 :]
+    assert not addition.check(addition.make_problem(a, b, digits), changed)
+
+
+@given(st.text(max_size=300))
+def test_extraction_and_grading_never_raise(text: str) -> None:
+    problem = addition.make_problem(12, 34, 2)
+    found = addition.extract(text, problem)
+    addition.grade(found.strict, problem)
+    addition.grade(found.lenient, problem)
+    addition.check(problem, found.rationale)
+
+
+@pytest.mark.parametrize(
+    ("completion", "strict", "lenient"),
+    [
+        ("<scratch>\n</scratch>\n4 6", "4 6", "4 6"),
+        ("4 6", "4 6", "4 6"),  # a direct answer
+        ("<scratch>\n</scratch>\n4 6\n\nInput:", None, "4 6"),
+        ("<scratch>\n</scratch>\n4 6\n4 7", None, "4 6"),
+        ("<scratch>\n4 6", None, "4 6"),
+        ("<scratch>\n</scratch>\nno idea", None, None),
+        ("", None, None),
+    ],
+)
+def test_strict_and_lenient_spans(completion: str, strict: str | None, lenient: str | None) -> None:
+    found = addition.extract(completion, addition.make_problem(12, 34, 2))
+    assert (found.strict, found.lenient) == (strict, lenient)
+
+
+def test_pools_are_distinct_seeded_and_of_the_asked_lengths() -> None:
+    settings = TaskSettings(digits=(1, 3), pool=500, test_size=80)
+    first, again = (addition.build(settings, 3).load() for _ in range(2))
+    other = addition.build(settings, 4).load()
+    assert first == again and first.train != other.train
+    ids = [p.id for p in (*first.train, *first.test)]
+    assert len(ids) == len(set(ids))
+    assert {p.slice for p in first.train} == {"1 digit", "3 digits"}
+    assert all(len(p.question.split(" + ")[0]) == 5 for p in first.train if p.slice == "3 digits")
+    examples = {e.problem.id for e in addition.build(settings, 3).examples}
+    assert not examples & set(ids) and first.skipped
+
+
+def test_a_rationale_that_starts_with_the_hint_mentions_it() -> None:
+    task = addition.build(TaskSettings(), 0)
+    assert task.mentions_hint("0 4 6\n<scratch>\n</scratch>")
+    assert not task.mentions_hint("<scratch>\n</scratch>") and not task.mentions_hint("")

@@ -1,0 +1,116 @@
+"""Fine-tuning with TRL on tiny models: what carries loss, what is saved, and that batching does not change the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star.finetuning import FinetuningError, Job, finetune, prepare
+from star.recipe import SEEDS, TrainingSettings
+from tests.tiny_models import tiny_model
+
+ROWS = tuple(((5 + i, 6, 7), tuple(range(20 + i, 24 + i)) + (0,)) for i in range(8))
+
+
+@pytest.fixture(scope="module")
+def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("base") / "model")
+
+
+def make_job(base: Path, output: Path, steps: int = 4, rows: Any = ROWS, **settings: Any) -> Job:
+    values = {"learning_rate": 1e-2, "warmup_steps": 0, "batch_size": 8, "max_length": 64, **settings}
+    dumped = TrainingSettings.model_validate(values).model_dump(mode="json")
+    return Job(base=str(base), output=str(output), rows=rows, steps=steps, seed=1, settings=dumped)
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_loss_is_on_the_completion_or_on_all() -> None:
+    job = make_job(Path("base"), Path("out"))
+    rows, truncated = prepare(job)
+    assert rows[0]["completion_mask"] == [0, 0, 0, 1, 1, 1, 1, 1] and truncated == 0
+    rows, _ = prepare(make_job(Path("base"), Path("out"), loss_on="all"))
+    assert rows[0]["completion_mask"] == [1] * 8
+
+
+def test_truncations_are_counted_and_a_row_without_a_target_is_refused() -> None:
+    long = ((tuple(range(5)), tuple(range(60))),)
+    rows, truncated = prepare(make_job(Path("base"), Path("out"), rows=long, max_length=10))
+    assert truncated == 1 and len(rows[0]["input_ids"]) == 10
+    with pytest.raises(FinetuningError, match="no token to learn from"):
+        prepare(make_job(Path("base"), Path("out"), rows=((tuple(range(10)), (1, 2)),), max_length=10))
+    with pytest.raises(FinetuningError, match="no training row"):
+        prepare(make_job(Path("base"), Path("out"), rows=()))
+
+
+def test_a_model_learns_its_rows_ends_by_itself_and_loads_from_its_directory(base_model: Path, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    result = finetune(make_job(base_model, tmp_path / "model", steps=150))
+    assert result["loss"] < 0.2 and result["ended"] == 4 and result["truncated_rows"] == 0
+    assert result["tokens"] == 150 * sum(len(p) + len(c) for p, c in ROWS)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
+    AutoTokenizer.from_pretrained(tmp_path / "model")
+    prompt, completion = ROWS[3]
+    out = model.generate(torch.tensor([prompt]), max_new_tokens=10, do_sample=False)[0, len(prompt) :]
+    assert tuple(out.tolist()) == completion
+    names = {path.name for path in (tmp_path / "model").iterdir()}
+    assert {"README.md", "model.safetensors", "config.json"} <= names
+    assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
+
+
+def test_accumulation_changes_nothing(base_model: Path, tmp_path: Path) -> None:
+    import torch
+
+    finetune(make_job(base_model, tmp_path / "whole"))
+    finetune(make_job(base_model, tmp_path / "parts", micro_batch_size=1))
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    start = weights(base_model)
+    for name, tensor in whole.items():
+        assert torch.allclose(tensor, parts[name], atol=2e-4), name
+    assert any(not torch.allclose(tensor, start[name], atol=1e-3) for name, tensor in whole.items())
+
+
+def test_lora_is_merged_into_a_full_model(base_model: Path, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    finetune(make_job(base_model, tmp_path / "model", method="lora", learning_rate=5e-2))
+    merged, start = weights(tmp_path / "model"), weights(base_model)
+    assert merged.keys() == start.keys()
+    changed = {name for name, tensor in merged.items() if not torch.equal(tensor, start[name])}
+    assert changed and all("proj" in name for name in changed)
+    AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+
+
+def test_packing_and_loss_on_all_train(base_model: Path, tmp_path: Path) -> None:
+    result = finetune(make_job(base_model, tmp_path / "model", steps=2, packing=True, loss_on="all", batch_size=2))
+    assert result["loss"] > 0
+
+
+def test_two_processes_have_the_loss_curve_of_one(base_model: Path, tmp_path: Path) -> None:
+    one = finetune(make_job(base_model, tmp_path / "one" / "model", steps=10))
+    config = str(SEEDS / "accelerate" / "cpu2.yaml")
+    two = finetune(make_job(base_model, tmp_path / "two" / "model", steps=10, accelerate_config=config))
+    assert len(one["loss_curve"]) == 10
+    assert two["loss_curve"] == pytest.approx(one["loss_curve"], rel=1e-3)
+    assert (tmp_path / "two" / "model" / "model.safetensors").is_file()
+
+
+def test_a_failing_launch_is_a_sentence(tmp_path: Path) -> None:
+    config = str(SEEDS / "accelerate" / "cpu2.yaml")
+    with pytest.raises(FinetuningError, match="accelerate launch ended with status"):
+        finetune(make_job(tmp_path / "nowhere", tmp_path / "out" / "model", accelerate_config=config))
+
+
+def test_a_tokenizer_without_pad_or_end_token_trains(tmp_path: Path) -> None:
+    base = tiny_model(tmp_path / "base", special=False)
+    result = finetune(make_job(base, tmp_path / "model", steps=1))
+    assert result["steps"] == 1

@@ -1,0 +1,344 @@
+"""Algorithm 1 with a scripted sampler: what is sampled, kept, trained on, chosen; and that nothing is lost by a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star import runs, train
+from star.finetuning import FinetuningError
+from star.recipe import Recipe
+from star.setup import Setup, locked, prepare
+from tests.scripted import ScriptedSampler
+from tests.tiny_models import tiny_model
+
+FAST: dict[str, Any] = {
+    "name": "scripted",
+    "task": {"name": "addition", "digits": [1, 2, 3], "pool": 300, "test_size": 40},
+    "prompting": {"shots": 0},
+    "loop": {"rounds": 3, "problems": 60},
+    "evaluation": {"selection_size": 30},
+}
+
+
+@pytest.fixture(scope="module")
+def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("base") / "model")
+
+
+def make_recipe(base_model: Path, folder: Path, **sections: Any) -> Recipe:
+    content = {**FAST, "runs_dir": str(folder), "model": {"path": str(base_model)}}
+    for name, values in sections.items():
+        content[name] = {**content.get(name, {}), **values} if isinstance(values, dict) else values
+    return Recipe.model_validate(content)
+
+
+def scripted_finetune(job: Any) -> dict[str, Any]:
+    """Stands in for training: a model directory whose content depends on the job alone."""
+    if not job.rows:
+        raise FinetuningError("no rows")
+    output = Path(job.output)
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    (output / "weights.txt").write_text(f"{job.base} {job.steps} {job.seed} {len(job.rows)}")
+    return {"steps": job.steps, "rows": len(job.rows), "tokens": 10, "loss": 0.5, "truncated_rows": 0, "ended": 4}
+
+
+def run(recipe: Recipe, skill: float = 0.5) -> tuple[Setup, ScriptedSampler, dict[str, Any]]:
+    setup = prepare(recipe, ["test"])
+    sampler = ScriptedSampler(setup.tokenizer, setup.base_dir, skill=skill)
+    result = train.Loop(recipe, setup, sampler, lambda line: None).run()
+    return setup, sampler, result
+
+
+@pytest.fixture(autouse=True)
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "finetune", scripted_finetune)
+
+
+def attempts_of(setup: Setup, number: int) -> list[dict[str, Any]]:
+    return runs.read_rows(setup.run_dir / f"round_{number:02d}" / "attempts.parquet")
+
+
+def test_a_round_follows_algorithm_1(base_model: Path, tmp_path: Path) -> None:
+    setup, _, result = run(make_recipe(base_model, tmp_path))
+    rows = attempts_of(setup, 1)
+    solved = {row["problem_id"] for row in rows if row["mode"] == "generated" and row["verdict"] == "correct"}
+    retried = {row["problem_id"] for row in rows if row["mode"] == "rationalized"}
+    generated = {row["problem_id"] for row in rows if row["mode"] == "generated"}
+    assert len(generated) == 60
+    assert retried == generated - solved, "exactly the problems without a right answer are rationalized"
+    kept = {row["attempt_id"] for row in rows if row["kept"]}
+    assert kept and kept <= {row["attempt_id"] for row in rows if row["verdict"] == "correct"}
+    assert all((row["drop_reason"] is None) == row["kept"] for row in rows)
+    training = runs.read_rows(setup.run_dir / "round_01" / "training.parquet")
+    assert {row["attempt_id"] for row in training} == kept
+    assert result["chosen_round"] in (1, 2, 3) and 0 < result["test"]["accuracy"] < 1
+    assert {row["verdict"] for row in rows} == {"correct", "incorrect", "no_answer", "truncated"}
+
+
+def test_no_hint_reaches_the_training_text(base_model: Path, tmp_path: Path) -> None:
+    setup, _, _ = run(make_recipe(base_model, tmp_path))
+    for row in runs.read_rows(setup.run_dir / "round_01" / "training.parquet"):
+        lines = row["prompt"].splitlines()
+        assert len(lines) == 3 and lines[2] == "Target:", row["prompt"]
+        assert row["completion"].startswith("<scratch>")
+
+
+def test_hint_share_keeps_the_hint_of_rationalized_rows_only(base_model: Path, tmp_path: Path) -> None:
+    setup, _, _ = run(make_recipe(base_model, tmp_path, curation={"hint_share": 1.0}))
+    rows = runs.read_rows(setup.run_dir / "round_01" / "training.parquet")
+    assert {(row["mode"], row["hinted"]) for row in rows} == {("generated", False), ("rationalized", True)}
+
+
+def test_require_sound_keeps_only_sound_rationales(base_model: Path, tmp_path: Path) -> None:
+    plain, _, _ = run(make_recipe(base_model, tmp_path))
+    sound, _, _ = run(make_recipe(base_model, tmp_path, curation={"require": "sound"}))
+    assert any(row["kept"] and not row["sound"] for row in attempts_of(plain, 1))
+    assert all(row["sound"] for row in attempts_of(sound, 1) if row["kept"])
+    assert any(row["drop_reason"] == "unsound" for row in attempts_of(sound, 1))
+
+
+def test_the_base_model_rationalizes_when_asked(base_model: Path, tmp_path: Path) -> None:
+    setup, sampler, _ = run(make_recipe(base_model, tmp_path, loop={"rationalizer": "base"}))
+    assert sampler.loads.count(setup.base_dir) == 2, "reloaded for rounds 2 and 3; round 1 starts with it"
+
+
+def test_restart_trains_the_base_model_and_continue_the_last_one(base_model: Path, tmp_path: Path) -> None:
+    for start, expected in (("restart", "base"), ("continue", "round_01")):
+        setup, _, _ = run(make_recipe(base_model, tmp_path, loop={"start": start}))
+        weights = (setup.run_dir / "round_02" / "model" / "weights.txt").read_text().split()[0]
+        assert (Path(weights) == setup.base_dir) == (expected == "base")
+        assert ("round_01" in weights) == (expected == "round_01")
+
+
+def test_replay_adds_earlier_rounds(base_model: Path, tmp_path: Path) -> None:
+    setup, _, _ = run(make_recipe(base_model, tmp_path, curation={"replay": 1}))
+    rounds = {row["from_round"] for row in runs.read_rows(setup.run_dir / "round_03" / "training.parquet")}
+    assert rounds == {2, 3}
+
+
+def test_direct_fine_tuning_trains_on_answers_alone(base_model: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(base_model, tmp_path, loop={"method": "direct"}, prompting={"answer_only": True})
+    setup, sampler, _ = run(recipe)
+    rows = runs.read_rows(setup.run_dir / "round_01" / "training.parquet")
+    assert len(rows) == 60 and all("scratch" not in row["completion"] for row in rows)
+    assert not (setup.run_dir / "round_02").exists()
+    assert not any("train" in label for label, _ in sampler.calls)
+
+
+def test_few_shot_only_evaluates_test(base_model: Path, tmp_path: Path) -> None:
+    setup, sampler, result = run(make_recipe(base_model, tmp_path, loop={"method": "few_shot"}))
+    assert result["chosen_round"] == 0 and len(sampler.calls) == 1
+    assert not (setup.run_dir / "round_00").exists()
+
+
+def test_the_stop_rules(base_model: Path, tmp_path: Path) -> None:
+    _, _, result = run(make_recipe(base_model, tmp_path, loop={"target": 0.05, "rounds": 5}))
+    assert result["rounds"] == 1
+    _, _, result = run(make_recipe(base_model, tmp_path, loop={"patience": 1, "rounds": 9}))
+    assert result["rounds"] < 9
+
+
+def test_the_round_is_chosen_on_selection_not_on_test(base_model: Path, tmp_path: Path) -> None:
+    setup, _, result = run(make_recipe(base_model, tmp_path))
+    lines = [line for line in runs.read_metrics(setup.run_dir) if line["round"] > 0]
+    best = max(lines, key=lambda line: (line["selection"]["accuracy"], -line["round"]))
+    assert result["chosen_round"] == best["round"]
+    splits = {row["split"] for row in runs.read_rows(setup.run_dir / "round_01" / "evaluation.parquet")}
+    assert splits == {"selection"} and result["select_on"] == "selection"
+
+
+def test_selecting_on_test_is_recorded(base_model: Path, tmp_path: Path) -> None:
+    setup, _, result = run(make_recipe(base_model, tmp_path, evaluation={"select_on": "test"}))
+    assert result["select_on"] == "test"
+    assert {r["split"] for r in runs.read_rows(setup.run_dir / "round_01" / "evaluation.parquet")} == {"test"}
+
+
+def test_splits_are_disjoint(base_model: Path, tmp_path: Path) -> None:
+    setup = prepare(make_recipe(base_model, tmp_path), [])
+    groups = [{p.id for p in group} for group in (setup.train, setup.selection, setup.test)]
+    assert all(groups) and not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+    assert not {e.problem.id for e in setup.task.examples} & set.union(*groups)
+
+
+def test_samples_per_problem_and_the_cap(base_model: Path, tmp_path: Path) -> None:
+    setup, _, _ = run(make_recipe(base_model, tmp_path, sampling={"samples": 4}, curation={"cap": 1}))
+    rows = attempts_of(setup, 1)
+    assert sum(row["mode"] == "generated" for row in rows) == 240
+    kept = [row["problem_id"] for row in rows if row["kept"]]
+    assert len(kept) == len(set(kept))
+    assert {"duplicate", "cap"} & {row["drop_reason"] for row in rows}
+
+
+def test_pass_and_majority_at_k_over_the_test_split(base_model: Path, tmp_path: Path) -> None:
+    _, _, result = run(make_recipe(base_model, tmp_path, evaluation={"samples": 4}))
+    at_k = result["test"]["pass_at_k"]
+    assert set(at_k) == {"1", "2", "4"} and at_k["1"] <= at_k["2"] <= at_k["4"]
+    assert 0 < result["test"]["maj_at_k"]["4"] <= 1
+
+
+def test_the_gate_warns_or_stops(base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(make_recipe(base_model, tmp_path, loop={"gate": "warn", "rounds": 1}), skill=0.0)
+    assert "will not bootstrap" in capsys.readouterr().err
+    with pytest.raises(runs.RunError, match="will not bootstrap"):
+        run(make_recipe(base_model, tmp_path, loop={"gate": "stop", "rounds": 1}), skill=0.0)
+    run(make_recipe(base_model, tmp_path, loop={"gate": "off", "rounds": 1}), skill=0.0)
+    assert "bootstrap" not in capsys.readouterr().err
+
+
+def test_nothing_kept_ends_the_run_with_a_sentence(
+    base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, result = run(make_recipe(base_model, tmp_path, loop={"rationalize": False}), skill=0.0)
+    assert "no rationale was kept" in capsys.readouterr().err
+    assert result["chosen_round"] == 0
+
+
+def test_old_models_are_pruned_when_asked(base_model: Path, tmp_path: Path) -> None:
+    setup, _, result = run(make_recipe(base_model, tmp_path, keep_models="last_and_best"))
+    left = {number for number in (1, 2, 3) if (setup.run_dir / f"round_{number:02d}" / "model").is_dir()}
+    assert left == {result["chosen_round"], 3}
+
+
+# ---------------------------------------------------------------------- interruption
+
+
+class Killed(BaseException):
+    """Stands in for kill -9: nothing may catch it."""
+
+
+def contents(setup: Setup) -> dict[str, Any]:
+    """All that a run computed, without its clock."""
+    found: dict[str, Any] = {
+        str(path.relative_to(setup.run_dir)): runs.read_rows(path) for path in setup.run_dir.rglob("*.parquet")
+    }
+    metrics = runs.read_metrics(setup.run_dir)
+    found["metrics"] = [{k: v for k, v in line.items() if k != "seconds"} for line in metrics]
+    found["result"] = {k: v for k, v in runs.read_json(setup.run_dir / "result.json").items() if k != "seconds_total"}
+    return found
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_killed_at_any_write_and_resumed_equals_uninterrupted(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bool
+) -> None:
+    sections: dict[str, Any] = {"loop": {"rounds": 2, "start": "continue", "rationalizer": "base"}}
+    expected = contents(run(make_recipe(base_model, tmp_path / "whole", **sections))[0])
+    real, state = runs._replace, {"writes": 0, "kill_at": 0}
+
+    def replace(temporary: Path, path: Path) -> None:
+        state["writes"] += 1
+        if state["writes"] == state["kill_at"]:
+            if torn and path.name != "run.json":
+                path.write_bytes(temporary.read_bytes()[:-7])  # what a disk may hold after a power cut
+            raise Killed
+        real(temporary, path)
+
+    monkeypatch.setattr(runs, "_replace", replace)
+    kills = 0
+    for kill_at in range(1, 60):
+        recipe = make_recipe(base_model, tmp_path / f"killed-{kill_at}", **sections)
+        state.update(writes=0, kill_at=kill_at)
+        try:
+            run(recipe)
+            break
+        except Killed:
+            kills += 1
+        state.update(kill_at=0)
+        assert contents(run(recipe)[0]) == expected, f"killed at write {kill_at}"
+    assert kills >= 15
+
+
+def test_killed_inside_a_stage_and_resumed_equals_uninterrupted(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe(base_model, tmp_path / "whole", loop={"rounds": 2})
+    expected = contents(run(recipe)[0])
+    broken = recipe.model_copy(update={"runs_dir": str(tmp_path / "killed")})
+    real_sample, real_train, calls = ScriptedSampler.sample, scripted_finetune, {"n": 0, "stop_at": 0}
+
+    def interrupted(work: Any) -> Any:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            calls["n"] += 1
+            if calls["n"] == calls["stop_at"]:
+                raise Killed
+            return work(*args, **kwargs)
+
+        return wrapper
+
+    monkeypatch.setattr(ScriptedSampler, "sample", interrupted(real_sample))
+    monkeypatch.setattr(train, "finetune", interrupted(real_train))
+    for stop_at in range(1, 12):
+        calls.update(n=0, stop_at=2 if stop_at % 2 else 1)
+        try:
+            setup, _, _ = run(broken)
+            break
+        except Killed:
+            if stop_at % 2 == 0:
+                calls["stop_at"] = 0
+                monkeypatch.setattr(ScriptedSampler, "sample", real_sample)
+                monkeypatch.setattr(train, "finetune", real_train)
+    assert contents(setup) == expected
+
+
+def test_a_finished_run_is_not_computed_again(base_model: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(base_model, tmp_path)
+    _, _, first = run(recipe)
+    _, sampler, second = run(recipe)
+    assert sampler.calls == [] and first == second
+
+
+def test_another_model_or_other_problems_never_reuse_a_directory(base_model: Path, tmp_path: Path) -> None:
+    mine = tiny_model(tmp_path / "model", seed=1)
+    recipe = make_recipe(mine, tmp_path)
+    prepare(recipe, [])
+    tiny_model(tmp_path / "model", seed=2)
+    with pytest.raises(runs.RunError, match="other model"):
+        prepare(recipe, [])
+
+
+def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(runs.RunError, match="another process"), locked(tmp_path):
+        pass
+
+
+def test_a_real_kill_9_is_survived(base_model: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(base_model, tmp_path / "killed", loop={"rounds": 2})
+    expected = contents(run(recipe.model_copy(update={"runs_dir": str(tmp_path / "whole")}))[0])
+    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
+    code = (
+        "import sys, time; from pathlib import Path; from star import train; from star.recipe import load_recipe;"
+        "import tests.test_loop as t; train.finetune = t.scripted_finetune; real = t.ScriptedSampler.sample\n"
+        "def slow(self, *a, **k):\n    time.sleep(0.3); return real(self, *a, **k)\n"
+        "t.ScriptedSampler.sample = slow; t.run(load_recipe(Path(sys.argv[1])))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "recipe.yaml")], cwd=Path(__file__).parent.parent)
+    attempts = recipe.run_dir / "round_01" / "attempts.parquet"
+    deadline = time.monotonic() + 120
+    while not attempts.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert attempts.is_file() and not (recipe.run_dir / "result.json").exists()
+    before = attempts.stat().st_mtime_ns
+    setup, _, _ = run(recipe)
+    assert attempts.stat().st_mtime_ns == before, "a finished stage is not redone"
+    assert contents(setup) == expected
+
+
+def test_metrics_lines_are_json_with_the_promised_keys(base_model: Path, tmp_path: Path) -> None:
+    setup, _, _ = run(make_recipe(base_model, tmp_path))
+    lines = [json.loads(line) for line in (setup.run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["round"] for line in lines] == [0, 1, 2, 3]
+    assert set(lines[1]) >= {"selection", "data", "training", "seconds", "samples", "sampled_tokens", "flops", "gate"}
+    assert set(lines[1]["selection"]["slices"]) == {"1 digit", "2 digits", "3 digits"}

@@ -1,0 +1,122 @@
+"""Recipes and the command line: what is accepted, and how what is not is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from star.command import run_command
+from star.finetuning import steps_of_round
+from star.recipe import DEFAULT_RECIPE, SEEDS, Recipe, RecipeError, StepSchedule, load_recipe, parse_recipe
+
+ROOT = SEEDS.parent
+
+
+@pytest.mark.parametrize("path", sorted((SEEDS / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_loads_and_survives_a_round_trip(path: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(path)
+    (tmp_path / "again.yaml").write_text(recipe.to_yaml())
+    assert load_recipe(tmp_path / "again.yaml") == recipe
+
+
+def test_the_digest_follows_what_is_computed_and_not_where() -> None:
+    recipe = load_recipe(DEFAULT_RECIPE)
+    assert recipe.model_copy(update={"runs_dir": "elsewhere"}).digest() == recipe.digest()
+    assert recipe.model_copy(update={"seed": 1}).digest() != recipe.digest()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"loop": {"roundz": 3}}, "did you mean rounds"),
+        ({"lop": {}}, "did you mean loop"),
+        ({"loop": {"rounds": 0}}, "greater than or equal to 1"),
+        ({"sampling": {"samples": 0}}, "greater than or equal to 1"),
+        ({"training": {"steps": {"first": -4}}}, "greater than or equal to 1"),
+        ({"training": {"batch_size": 10, "micro_batch_size": 4}}, "not a multiple"),
+        ({"task": {"name": "sums"}}, "addition"),
+        ({"name": "../../etc"}, "pattern"),
+        ({"sampling": {"top_p": 1.5}}, "less than or equal to 1"),
+    ],
+)
+def test_impossible_recipes_are_refused_with_the_key_and_the_reason(content: dict[str, object], words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        parse_recipe(content, "test")
+
+
+def test_recipes_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Recipe().seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["nowhere.yaml"], 1, "there is no recipe"),
+        (["seeds/recipes/adition.yaml"], 1, "Did you mean seeds/recipes/addition.yaml"),
+        (["--loop.roundz", "3"], 2, "--loop.rounds"),
+        (["--loop.rounds", "0"], 2, "greater than or equal to 1"),
+        (["--seeds", "0,x"], 1, "whole numbers"),
+        (["--model.path", "/nowhere/model", "--runs-dir", "{tmp}"], 1, "not a directory"),
+    ],
+)
+def test_bad_command_lines_end_in_a_sentence(
+    arguments: list[str], status: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = run_command([argument.format(tmp=tmp_path) for argument in arguments])
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    shown = capsys.readouterr()
+    assert code == status and words in " ".join((shown.out + shown.err).split()) and "Traceback" not in shown.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_yaml_is_refused(tmp_path: Path) -> None:
+    for name, text in (("list.yaml", "- 1\n- 2\n"), ("broken.yaml", "a: [1\n"), ("bytes.yaml", "\udcff")):
+        (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+        with pytest.raises(RecipeError, match=name):
+            load_recipe(tmp_path / name)
+
+
+def test_a_dry_run_explains_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["--dry-run", "--runs-dir", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "rationalizer: base" in shown and "run directory" in shown and not list(tmp_path.iterdir())
+
+
+def test_help_is_quick_and_imports_no_torch() -> None:
+    code = (
+        "import sys\nfrom star.command import run_command\n"
+        "try:\n    run_command(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'vllm', 'trl', 'datasets', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    started = time.process_time_ns()
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--loop.rounds" in done.stdout
+    assert time.process_time_ns() - started < 1e9
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (StepSchedule(), [40, 48, 57, 69, 82]),  # the paper's 40 x 1.2^(n-1)
+        (StepSchedule(first=300, growth=1.0, add=20), [300, 320, 340, 360, 380]),  # arithmetic with rationalization
+        (StepSchedule(first=40, cap=50), [40, 48, 50, 50, 50]),
+        (StepSchedule(epochs=2), [25, 25, 25, 25, 25]),
+    ],
+)
+def test_step_schedules(schedule: StepSchedule, expected: list[int]) -> None:
+    assert [steps_of_round(schedule, n, rows=100, batch_size=8) for n in range(1, 6)] == expected
+
+
+def test_the_papers_cap_is_loop_30() -> None:
+    assert steps_of_round(StepSchedule(), 30, rows=1, batch_size=1) == 7_912
+    assert steps_of_round(StepSchedule(cap=None), 30, rows=1, batch_size=1) == 7_912
