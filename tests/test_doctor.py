@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_models import tiny_model
 
 from star import doctor
+from tests.tiny_models import tiny_model
 
 ROOT = Path(__file__).resolve().parent.parent
 GOOD = {**dict.fromkeys(doctor.REQUIRED, "1.0"), "torch": "2.13.0+cpu"}
