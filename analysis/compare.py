@@ -124,15 +124,17 @@ def heading(figure: Figure) -> str:
 
 
 def cell(figure: Figure) -> str:
-    """ "94.0 [90.0, 98.0] n=150 (control 4.7)"."""
+    """ "94.0 [90.0, 98.0] n=150 (control 4.7, corrected 93.7)"; the brackets are about all probed rationales."""
     share = figure.measure.unit == "share"
     text = figure.interval.percent() if share else figure.interval.plain(2)
     if text == "-":
         return text
-    control = ""
-    if figure.control is not None:
-        control = f" (control {100 * figure.control:.1f})" if share else f" (control {figure.control:.2f})"
-    return f"{text} n={figure.interval.n:,}{control}"
+    beside = [
+        f"{name} {100 * value:.1f}" if share else f"{name} {value:.2f}"
+        for name, value in (("control", figure.control), ("corrected", figure.corrected))
+        if value is not None
+    ]
+    return f"{text} n={figure.interval.n:,}" + (f" ({', '.join(beside)})" if beside else "")
 
 
 def difference_rows(section: Section) -> list[Cells]:
@@ -217,7 +219,7 @@ def _plain(section: Section) -> dict[str, Any]:
         "questions": section.questions,
         "figures": [
             {"arm": f.label, "run": f.run, "round": f.round, "parameters": f.parameters, "measure": f.measure.key,
-             **f.interval.as_dict(), "control": f.control}
+             **f.interval.as_dict(), "control": f.control, "corrected": f.corrected}
             for f in section.figures
         ],
         "differences": [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ Values = dict[str, float]
 """problem_id -> value."""
 MAX_UNSOUND = 0.5
 """A rationale without an exact check counts as sound below this p_unsound."""
+_CORRECTED = "_corrected"
 COLUMNS = ("attempt_id", "problem_id", "sample", "verdict", "sound")
 
 
@@ -71,6 +72,8 @@ class Arm:
     """Measure key -> what its control gives, from probes.json."""
     missing: tuple[str, ...] = ()
     """Commands that would fill the gaps."""
+    corrected: Mapping[str, float] = field(default_factory=dict)
+    """Measure key -> its value with the control (hints: with chance, alpha) taken out, from probes.json."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Figure:
     measure: Measure
     interval: Interval
     control: float | None
+    corrected: float | None = None
 
 
 @dataclass(frozen=True)
@@ -121,10 +125,24 @@ def read_arm(run: Path, number: int, *, split: Split = "selection", label: str =
     if not probed and split == "selection":
         missing.append(f"python -m analysis.probe {run} --round {number}")
     values |= probed
+    measures = _probe_measures(run, number) if split == "selection" else {}
     return Arm(
-        label or f"{arm_name(recipe)} ({run.name})", run, number, _parameters(run), values, _controls(run, number),
-        tuple(missing),
-    )  # fmt: skip
+        label=label or f"{arm_name(recipe)} ({run.name})",
+        run=run,
+        round=number,
+        parameters=_parameters(run),
+        values=values,
+        controls=_known({key: (found.get("control") or {}).get("value") for key, found in measures.items()}),
+        missing=tuple(missing),
+        corrected=_known(
+            {key: (found.get("corrected") or {}).get("value") for key, found in measures.items()}
+            | {
+                key.removesuffix("_corrected"): found.get("value")
+                for key, found in measures.items()
+                if _CORRECTED in key
+            }
+        ),
+    )
 
 
 def _parameters(run: Path) -> int | None:
@@ -206,13 +224,16 @@ def _ratio(rows: Sequence[Mapping[str, Any]], yes: str, no: str) -> float | None
     return hits / (hits + misses) if hits + misses else None
 
 
-def _controls(run: Path, number: int) -> dict[str, float]:
+def _probe_measures(run: Path, number: int) -> dict[str, dict[str, Any]]:
+    """The aggregates of a round in probes.json; empty without it."""
     file = run / "analysis" / "probes.json"
     if not file.is_file():
         return {}
-    measures = ((runs.read_json(file).get("rounds") or {}).get(str(number)) or {}).get("measures") or {}
-    found = {key: (measure.get("control") or {}).get("value") for key, measure in measures.items()}
-    return {key: float(value) for key, value in found.items() if value is not None}
+    return ((runs.read_json(file).get("rounds") or {}).get(str(number)) or {}).get("measures") or {}
+
+
+def _known(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {key: float(value) for key, value in values.items() if value is not None}
 
 
 def all_right(arms: Sequence[Arm]) -> set[str]:
@@ -236,8 +257,8 @@ def figures(arms: Sequence[Arm], questions: set[str]) -> list[Figure]:
             kept = [value for key, value in arm.values.get(measure.key, {}).items() if key in questions]
             binary = measure.binary and all(value in (0.0, 1.0) for value in kept)
             interval = wilson(int(sum(kept)), len(kept)) if binary else bootstrap_mean(kept)
-            control = arm.controls.get(measure.key)
-            found.append(Figure(arm.label, arm.run.name, arm.round, arm.parameters, measure, interval, control))
+            beside = arm.controls.get(measure.key), arm.corrected.get(measure.key)
+            found.append(Figure(arm.label, arm.run.name, arm.round, arm.parameters, measure, interval, *beside))
     return found
 
 

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from probe_factory import write_probes
-
 from analysis import score
-from star import runs, statistics
+from star import runs
+from star.attempts import summarise
 from star.recipe import Recipe
 from star.tasks import addition
 from star.tasks.base import Problem, problem_id
+from tests.probe_factory import write_probes
 
 HOSTILE = (
     "</script><script>alert('x')</script><img src=x onerror=alert(1)> ```\n# heading\n$x^2$ <b>bold</b> \x00 & \" '"
@@ -231,7 +231,7 @@ class _Writer:
         evaluation = [self._attempt(p, number, "evaluated", "selection") for p in self.splits["selection"]]
         runs.write_parquet(folder / "evaluation.parquet", evaluation, runs.ATTEMPTS)
         self.evaluated = evaluation
-        line: dict[str, Any] = {"round": number, "selection": summary(evaluation), "samples": len(evaluation)}
+        line: dict[str, Any] = {"round": number, "selection": summarise(evaluation), "samples": len(evaluation)}
         line["seconds"] = {"sampling": 1.5, "rationalizing": 0.5, "training": 6.0, "evaluation": 0.8, "loading": 0.2}
         sampled = list(evaluation)
         if number:
@@ -294,7 +294,7 @@ class _Writer:
         result = {
             "chosen_round": rounds,
             "select_on": self.plan.select_on,
-            "test": summary(greedy),
+            "test": summarise(greedy),
             "seconds_total": 9.0 * (rounds + 1),
             "gate": gate,
             "parameters": self.plan.parameters,
@@ -303,33 +303,6 @@ class _Writer:
 
     def _probes(self) -> None:
         write_probes(self.dir, self.evaluated, commit=0.9 if self.plan.require == "sound" else 0.6)
-
-
-def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The shape of `selection` and `test` in metrics.jsonl and result.json."""
-    verdicts = Counter(row["verdict"] for row in rows)
-    accuracy = statistics.wilson(verdicts["correct"], len(rows))
-    sound = [row["sound"] for row in rows if row["verdict"] == "correct" and row["sound"] is not None]
-    slices: dict[str, dict[str, int | None]] = {}
-    for name in sorted({row["slice"] for row in rows}):
-        part = [row for row in rows if row["slice"] == name]
-        checked = any(row["sound"] is not None for row in part)
-        slices[name] = {
-            "n": len(part),
-            "correct": sum(row["verdict"] == "correct" for row in part),
-            "sound": sum(row["sound"] is True for row in part) if checked else None,
-        }
-    return {
-        "n": len(rows),
-        "correct": verdicts["correct"],
-        "accuracy": accuracy.value,
-        "low": accuracy.low,
-        "high": accuracy.high,
-        "no_answer": verdicts["no_answer"],
-        "truncated": verdicts["truncated"],
-        "sound_of_correct": sum(sound) / len(sound) if sound else None,
-        "slices": slices,
-    }
 
 
 def _training_row(row: dict[str, Any], number: int) -> dict[str, Any]:

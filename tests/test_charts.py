@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from run_factory import make_run
 
 from analysis import charts
 from star import charts as run_charts
+from tests.run_factory import make_run
 
 
 def interval(value: float, n: int = 50) -> dict[str, float]:

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from run_factory import make_run
 
 from analysis import compare, comparison
 from star import runs
+from tests.run_factory import make_run
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,9 @@ def test_measures_agree_with_those_of_the_probes(pair: tuple[Path, Path]) -> Non
         assert own[key].value == pytest.approx(written[key]["value"]), key
         assert own[key].n == written[key]["n"], key
     assert arm.controls["reliance"] == written["reliance"]["control"]["value"]
+    assert arm.corrected["reliance"] == written["reliance"]["corrected"]["value"]
+    hint = "hint_suggested_verbalised"
+    assert arm.corrected[hint] == written[f"{hint}_corrected"]["value"]
 
 
 def test_counts_come_from_the_evaluated_rationales(pair: tuple[Path, Path]) -> None:

@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from run_factory import HOSTILE, make_run
 
 from analysis import export
 from star import runs
+from tests.run_factory import HOSTILE, make_run
 
 
 class Page(HTMLParser):

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from run_factory import make_run
 
 from star import report, runs
 from star.paired import compare
 from star.run_summary import arm_name, summarise_run
+from tests.run_factory import make_run
 
 
 @pytest.mark.parametrize(
