@@ -48,7 +48,7 @@ _PARENTHESES = (
     r"^\(\s?[-−]?[$€£]?[\d.,/]{1,40}%?\s?\)$",
 )
 _MARKED_CHOICE = (
-    r"\b(?:option|choice|answer|it|that|which|one|\([a-z0-9]\)) (?:is|was|has been|that is|being) (?:already )?"
+    r"(?<!\w)(?:option|choice|answer|it|that|which|one|\([a-z0-9]\)) (?:is|was|has been|that is|being) (?:already )?"
     r"(?:marked|labell?ed|flagged|indicated|highlighted|tagged|designated|listed|noted|given|shown)"
     r"(?: as)?(?: being)?(?: the)? \W?(?:correct|right|answer)\b",
     r"\b(?:marked|labell?ed|flagged|tagged) (?:as |with )?(?:the )?[\"'“(]?correct\b",

@@ -88,7 +88,11 @@ class MathWorker:
             reply = ""
         finally:
             watchdog.cancel()
-        return str(json.loads(reply)) if reply.endswith("\n") else None
+        if reply.endswith("\n"):
+            return str(json.loads(reply))
+        process.kill()  # it may have closed its pipes without having ended yet
+        process.wait()
+        return None
 
 
 _worker = MathWorker()

@@ -1,19 +1,21 @@
-"""Tasks by name: one file for each beside this one."""
+"""Tasks by name: one file for each beside this one, imported when it is asked for (the graders import `star.tasks.base`)."""
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from star.recipe import TaskSettings
-from star.tasks import addition, commonsense_qa, gsm8k, records
 from star.tasks.base import Task
 
 BUILDERS = {
-    "addition": addition.build,
-    "gsm8k": gsm8k.build,
-    "commonsense_qa": commonsense_qa.build,
-    "records": records.build,
+    "addition": "star.tasks.addition",
+    "gsm8k": "star.tasks.gsm8k",
+    "commonsense_qa": "star.tasks.commonsense_qa",
+    "records": "star.tasks.records",
 }
 
 
 def load_task(settings: TaskSettings, seed: int) -> Task:
     """The task that `settings` describe. Its problems are read by `Task.load`, not here."""
-    return BUILDERS[settings.name](settings, seed)
+    task: Task = import_module(BUILDERS[settings.name]).build(settings, seed)
+    return task
