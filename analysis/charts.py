@@ -227,6 +227,13 @@ def against_size(frame: pd.DataFrame, question: str, *, arms: str = "arm", axis:
     return alt.vconcat(*rows, spacing=26).properties(title=title(question, f"{n_note(frame)}; bars: 95 % intervals"))
 
 
+def arms_by_round(panels: Mapping[str, pd.DataFrame], question: str = "Which arm learns what, and when?") -> Chart:
+    """A panel like `accuracy_by_round` for each arm, two in a row; takes `rounds_frame` of each."""
+    drawn = [accuracy_by_round(frame, name).properties(width=(WIDTH - 70) / 2, height=200) for name, frame in panels.items()]
+    rows = [alt.hconcat(*drawn[i : i + 2], spacing=26) for i in range(0, len(drawn), 2)]
+    return alt.vconcat(*rows, spacing=26).properties(title=title(question))
+
+
 def comparison(frame: pd.DataFrame, question: str = "Do they differ?") -> Chart:
     """A panel per measure, a dot and interval per arm: columns label (arm), measure, value, low, high, n."""
     frame = frame.dropna(subset=["value"])

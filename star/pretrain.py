@@ -214,11 +214,8 @@ def save(model: LlamaForCausalLM, tokenizer: Any, options: Options, trained: dic
     (options.out / "README.md").write_text(card, encoding="utf-8")
 
 
-def main() -> None:
-    """Command line."""
-    import tyro
-
-    options = tyro.cli(Options, description=__doc__)
+def run(options: Options) -> None:
+    """Build, train and save one model."""
     import torch
 
     if options.threads:
@@ -228,6 +225,13 @@ def main() -> None:
     print(f"{model.num_parameters():,} parameters, vocabulary {len(tokenizer)}")
     save(model, tokenizer, options, train(model, tokenizer, options))
     print(f"saved to {options.out}")
+
+
+def main() -> None:
+    """Command line."""
+    import tyro
+
+    run(tyro.cli(Options, description=__doc__))
 
 
 if __name__ == "__main__":

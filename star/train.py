@@ -48,9 +48,9 @@ class Loop:
 
     def run(self) -> dict[str, Any]:
         """All rounds, then the one evaluation on test; returns what result.json holds."""
+        self.finish_round(0)
         if self.recipe.loop.method == "few_shot":
             return self.finish(0)
-        self.finish_round(0)
         last = self.recipe.loop.rounds if self.recipe.loop.method == "star" else 1
         for number in range(1, last + 1):
             if self.stopped(number):

@@ -136,10 +136,10 @@ def test_direct_fine_tuning_trains_on_answers_alone(base_model: Path, tmp_path: 
     assert not any("train" in label for label, _ in sampler.calls)
 
 
-def test_few_shot_only_evaluates_test(base_model: Path, tmp_path: Path) -> None:
+def test_few_shot_only_evaluates(base_model: Path, tmp_path: Path) -> None:
     setup, sampler, result = run(make_recipe(base_model, tmp_path, loop={"method": "few_shot"}))
-    assert result["chosen_round"] == 0 and len(sampler.calls) == 1
-    assert not (setup.run_dir / "round_00").exists()
+    assert result["chosen_round"] == 0 and [n for _, n in sampler.calls] == [30, 38]
+    assert not (setup.run_dir / "round_01").exists()
 
 
 def test_the_stop_rules(base_model: Path, tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -97,11 +97,11 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         "heavy = {'torch', 'transformers', 'vllm', 'trl', 'datasets', 'pandas'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    started = time.process_time_ns()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--loop.rounds" in done.stdout
-    assert time.process_time_ns() - started < 1e9
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 3, "a second on an idle machine"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,146 @@
+"""The paper's arms on addition with the embedded model: few-shot, direct fine-tuning, STaR without and with rationalization,
+and STaR with a soundness filter; three seeds each, by digit length and round; then 6 to 10 digits, never trained on.
+
+    python benchmarks/addition.py [--quick]
+
+Asked: does rationalization accelerate? Does answer-only filtering breed unsound rationales? Does the filter cure it?
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.arms import arm_recipe, cost, curve_table, finished_run, pooled_lines, quality, test_rows
+from benchmarks.common import CommonFlags, parse, result_path, write_result
+from star import runs
+from star.recipe import Recipe
+from star.statistics import mcnemar, paired_difference
+
+ARMS = {
+    "few-shot": "addition-few-shot.yaml",
+    "direct fine-tuning": "addition-direct.yaml",
+    "STaR without rationalization": "addition-star-no-rationalization.yaml",
+    "STaR": "addition-star.yaml",
+    "STaR, sound": "addition-star-sound.yaml",
+    "default recipe": "addition.yaml",
+}
+COMPARISONS = [
+    ("STaR without rationalization", "STaR"),
+    ("STaR", "STaR, sound"),
+    ("direct fine-tuning", "STaR"),
+    ("few-shot", "STaR"),
+]
+LONG_DIGITS = (6, 7, 8, 9, 10)
+QUICK: dict[str, Any] = {
+    "task": {"digits": [1, 2], "pool": 200, "test_size": 40},
+    "loop": {"rounds": 1, "problems": 40},
+    "training": {"steps": {"first": 5}},
+    "evaluation": {"selection_size": 20},
+}
+
+
+@dataclass(frozen=True)
+class Flags(CommonFlags):
+    """Flags of this benchmark."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of each arm."""
+    arms: tuple[str, ...] = tuple(ARMS)
+    """Arms to run."""
+    long_problems: int = 200
+    """Problems of each length from 6 to 10 digits."""
+
+
+def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Greedy answers of a finished run's chosen model to sums of other lengths; cached in the run's folder."""
+    from star.attempts import sample_attempts
+    from star.prompting import PromptBuilder
+    from star.sampling import Decoding, open_sampler
+    from star.sampling.model_files import load_tokenizer
+    from star.setup import resolve_model
+    from star.tasks import load_task
+
+    file = run_dir / "benchmark" / "long.parquet"
+    if file.is_file():
+        return runs.read_rows(file)
+    settings = recipe.task.model_copy(update={"digits": digits, "test_size": problems * len(digits), "pool": 1})
+    task = load_task(settings, recipe.seed)
+    chosen = runs.read_json(run_dir / "result.json")["chosen_round"]
+    model = run_dir / f"round_{chosen:02d}" / "model" if chosen else resolve_model(recipe.model)
+    builder = PromptBuilder(load_task(recipe.task, recipe.seed), load_tokenizer(model), recipe.prompting)
+    sampler = open_sampler(recipe.sampling, model, dtype=recipe.model.dtype)
+    decoding = Decoding(temperature=0.0, max_new_tokens=24 * max(digits), stop=task.stop)
+    shots = chosen == 0 or recipe.prompting.keep_shots
+    try:
+        rows = sample_attempts(
+            sampler, builder, task.load().test, decoding, mode="evaluated", split="test", round_number=chosen, shots=shots
+        )
+    finally:
+        sampler.close()
+    runs.write_parquet(file, rows, runs.ATTEMPTS)
+    return runs.read_rows(file)
+
+
+def arm_figures(name: str, flags: Flags) -> tuple[dict[str, Any], dict[int, list[dict[str, Any]]]]:
+    """(figures of an arm over its seeds, test rows by seed)."""
+    recipes = {seed: arm_recipe(ARMS[name], seed, QUICK if flags.quick else None) for seed in flags.seeds}
+    run_dirs = {seed: finished_run(recipe) for seed, recipe in recipes.items()}
+    rows = {seed: test_rows(run_dir) for seed, run_dir in run_dirs.items()}
+    digits = LONG_DIGITS[: 1 if flags.quick else None]
+    longer = [
+        row
+        for seed, recipe in recipes.items()
+        for row in long_sums(recipe, run_dirs[seed], 5 if flags.quick else flags.long_problems, digits)
+    ]
+    figures = {
+        **quality([row for seed in flags.seeds for row in rows[seed]]),
+        "by_seed": {str(seed): sum(r["verdict"] == "correct" for r in rows[seed]) / len(rows[seed]) for seed in flags.seeds},
+        "curve": curve_table(pooled_lines(list(run_dirs.values()))),
+        "longer": quality(longer),
+        "cost": cost(list(run_dirs.values())),
+    }
+    return figures, rows
+
+
+def compared(rows: dict[str, dict[int, list[dict[str, Any]]]], first: str, second: str) -> dict[str, Any]:
+    """second minus first on the same problems of the same seeds: paired bootstrap and McNemar."""
+    pairs = []
+    for seed, ours in rows[first].items():
+        theirs = {row["problem_id"]: row["verdict"] == "correct" for row in rows[second][seed]}
+        pairs += [(row["verdict"] == "correct", theirs[row["problem_id"]], row["problem_id"]) for row in ours]
+    a, b, problems = (list(column) for column in zip(*pairs, strict=True))
+    return {"difference": paired_difference(a, b, problems).as_dict(), "mcnemar_p": mcnemar(a, b).p, "n": len(pairs)}
+
+
+def chart(flags: Flags) -> None:
+    """Accuracy by round and digit length, a panel per arm that trains, beside the result file."""
+    from analysis import charts
+
+    panels = {}
+    for name in flags.arms:
+        recipes = [arm_recipe(ARMS[name], seed, QUICK if flags.quick else None) for seed in flags.seeds]
+        lines = pooled_lines([recipe.run_dir for recipe in recipes])
+        if len(lines) > 1:
+            panels[name] = charts.rounds_frame(lines)
+    if panels:
+        charts.save(charts.arms_by_round(panels), result_path("addition", quick=flags.quick).with_suffix(".png"))
+
+
+def main() -> None:
+    """Run the arms, write the result."""
+    flags = parse(Flags, __doc__)
+    if flags.quick:
+        flags = Flags(quick=True, device=flags.device, seeds=(0,), arms=flags.arms)
+    arms, rows = {}, {}
+    for name in flags.arms:
+        arms[name], rows[name] = arm_figures(name, flags)
+    comparisons = {f"{b} minus {a}": compared(rows, a, b) for a, b in COMPARISONS if a in rows and b in rows}
+    figures = {"arms": arms, "comparisons": comparisons}
+    write_result("addition", figures, quick=flags.quick, seeds=flags.seeds, device=flags.device)
+    chart(flags)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Runs of the engine for the benchmarks: one recipe and seed to a finished run directory, and its rows read back.
+
+Runs are made by `star.command.train` under benchmarks/cache/runs: an interrupted benchmark goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import CACHE
+from star import runs
+from star.recipe import SEEDS, Recipe, load_recipe
+from star.statistics import bootstrap_mean
+
+RUNS = CACHE / "runs"
+
+
+def arm_recipe(file: str, seed: int, changes: Mapping[str, Any] | None = None, *, folder: str = "addition") -> Recipe:
+    """A shipped recipe with a seed and section-wise changes, stored below the benchmark cache."""
+    content = load_recipe(SEEDS / "recipes" / file).model_dump(mode="json")
+    for section, values in (changes or {}).items():
+        content[section] = {**content[section], **values} if isinstance(values, Mapping) else values
+    return Recipe.model_validate({**content, "seed": seed, "runs_dir": str(RUNS / folder), "keep_models": "last_and_best"})
+
+
+def finished_run(recipe: Recipe) -> Path:
+    """The run directory of `recipe`, run to its end if it is not there yet."""
+    from star.command import train
+
+    if not (recipe.run_dir / "result.json").is_file():
+        train(recipe, ["benchmarks"])
+    return recipe.run_dir
+
+
+def test_rows(run_dir: Path) -> list[dict[str, Any]]:
+    """Greedy test answers of the chosen round."""
+    rows = runs.read_rows(run_dir / "test" / "evaluation.parquet", ["problem_id", "slice", "sample", "verdict", "sound"])
+    return [row for row in rows if row["sample"] == 0]
+
+
+def quality(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Accuracy, and soundness of the right answers, with 95 % bootstrap intervals clustered by problem (seeds share none)."""
+    right = [row for row in rows if row["verdict"] == "correct"]
+    by_slice: dict[str, list[float]] = {}
+    for row in rows:
+        by_slice.setdefault(row["slice"], []).append(float(row["verdict"] == "correct"))
+    return {
+        "accuracy": _mean([float(row["verdict"] == "correct") for row in rows], [row["problem_id"] for row in rows]),
+        "sound_of_right": _mean([float(bool(row["sound"])) for row in right], [row["problem_id"] for row in right])
+        if any(row["sound"] is not None for row in right)
+        else None,
+        "right_but_unsound": sum(not row["sound"] for row in right) / len(rows) if rows else None,
+        "by_slice": {name: sum(values) / len(values) for name, values in sorted(by_slice.items())},
+    }
+
+
+def _mean(values: Sequence[float], clusters: Sequence[str]) -> dict[str, Any] | None:
+    return bootstrap_mean(values, clusters).as_dict() if values else None
+
+
+def pooled_lines(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
+    """Selection counts by round, seeds pooled, as lines that `star.charts.rounds_frame` reads; rounds that all seeds reached."""
+    by_round: dict[int, list[dict[str, Any]]] = {}
+    for run_dir in run_dirs:
+        for line in runs.read_metrics(run_dir):
+            by_round.setdefault(line["round"], []).append(line["selection"])
+    return [
+        {"round": number, "selection": _pooled(seeds)}
+        for number, seeds in sorted(by_round.items())
+        if len(seeds) == len(run_dirs)
+    ]
+
+
+def _pooled(selections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    slices: dict[str, dict[str, int]] = {}
+    for selection in selections:
+        for name, part in selection["slices"].items():
+            total = slices.setdefault(name, {"n": 0, "correct": 0, "sound": 0})
+            for key in total:
+                total[key] += part[key]
+    correct = sum(selection["correct"] for selection in selections)
+    checked = any(selection["sound_of_correct"] is not None for selection in selections)
+    sound = sum(part["sound"] for part in slices.values())
+    return {
+        "n": sum(selection["n"] for selection in selections),
+        "correct": correct,
+        "sound_of_correct": sound / correct if checked and correct else None,
+        "slices": slices,
+    }
+
+
+def curve_table(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Accuracy by round and slice: the paper's Figure 4 as a table."""
+    return [
+        {
+            "round": line["round"],
+            "n": line["selection"]["n"],
+            "accuracy": line["selection"]["correct"] / line["selection"]["n"],
+            "sound_of_right": line["selection"]["sound_of_correct"],
+            **{name: part["correct"] / part["n"] for name, part in sorted(line["selection"]["slices"].items())},
+        }
+        for line in lines
+    ]
+
+
+def cost(run_dirs: Sequence[Path]) -> dict[str, Any]:
+    """Mean samples, tokens, seconds and rounds of the runs."""
+    totals = []
+    for run_dir in run_dirs:
+        lines, result = runs.read_metrics(run_dir), runs.read_json(run_dir / "result.json")
+        totals.append(
+            {
+                "rounds": result["rounds"],
+                "samples": sum(line["samples"] for line in lines),
+                "sampled_tokens": sum(line["sampled_tokens"] for line in lines),
+                "trained_tokens": sum((line.get("training") or {}).get("tokens", 0) for line in lines),
+                "seconds": result["seconds_total"],
+            }
+        )
+    return {key: sum(total[key] for total in totals) / len(totals) for key in totals[0]}

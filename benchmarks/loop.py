@@ -1,0 +1,207 @@
+"""What the engine costs: a round of ours against the bare calls beneath it, and against the loop people write by hand.
+
+    python benchmarks/loop.py [--quick]
+
+All three do the same round on the embedded model in one process, one after the other: generate for the same problems,
+retry the failed ones with the hint, fine-tune for the same steps on the rows that are kept, answer the selection problems.
+
+- ours: `star.train.Loop`, as a recipe runs it.
+- bare: `model.generate` in large batches of similar length, then TRL's SFTTrainer, and nothing else: no grading, no files.
+- by hand: `model.generate` in batches of 8 in the order of the data, SFTTrainer with its defaults, reload from disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.arms import RUNS, arm_recipe
+from benchmarks.common import CommonFlags, parse, write_result
+from star import runs
+from star.recipe import Recipe
+
+Tokens = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Flags(CommonFlags):
+    """Flags of this benchmark."""
+
+    problems: int = 600
+    """Problems of the round."""
+    steps: int = 150
+    """Optimizer steps."""
+    repeats: int = 3
+    """Times each way is measured; medians are reported."""
+
+
+def recipe_of(flags: Flags) -> Recipe:
+    """One round of the default recipe without its soundness filter, so that all three keep the same rows."""
+    size = 24 if flags.quick else flags.problems
+    changes = {
+        "loop": {"rounds": 1, "problems": size, "rationalizer": "current", "target": None},
+        "curation": {"require": "answer"},
+        "training": {"steps": {"first": 3 if flags.quick else flags.steps, "growth": 1.0, "cap": None, "add": 0, "epochs": None}},
+        "evaluation": {"selection_size": max(2, size // 3)},
+        "sampling": {"backend": "transformers", "temperature": 0.0, "top_p": 1.0},
+    }
+    return arm_recipe("addition.yaml", 0, changes, folder="loop")
+
+
+def ours(recipe: Recipe) -> dict[str, Any]:
+    """Seconds of round 1, by stage, and what it reached. Opening the sampler and the base evaluation are not part of a round."""
+    from star.sampling import open_sampler
+    from star.setup import prepare
+    from star.train import Loop
+
+    shutil.rmtree(recipe.run_dir, ignore_errors=True)
+    setup = prepare(recipe, ["benchmark"])
+    sampler = open_sampler(recipe.sampling, setup.base_dir)
+    loop = Loop(recipe, setup, sampler, lambda line: None)
+    loop.finish_round(0)
+    started = time.monotonic()
+    loop.finish_round(1)
+    seconds = time.monotonic() - started
+    sampler.close()
+    line = runs.read_metrics(setup.run_dir)[1]
+    return {
+        "seconds": seconds,
+        "stages": line["seconds"],
+        "accuracy": line["selection"]["accuracy"],
+        "kept": line["training"]["rows"],
+        "sampled_tokens": line["sampled_tokens"],
+    }
+
+
+def generate(model: Any, tokenizer: Any, prompts: Tokens, batch_size: int, limit: int, *, by_length: bool) -> list[str]:
+    """Completions by `model.generate`, left-padded batches; sorted by prompt length or in the order of the data."""
+    import torch
+
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i])) if by_length else list(range(len(prompts)))
+    texts = [""] * len(prompts)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        width = max(len(prompts[i]) for i in chosen)
+        ids = torch.full((len(chosen), width), tokenizer.pad_token_id)
+        mask = torch.zeros_like(ids)
+        for row, i in enumerate(chosen):
+            ids[row, width - len(prompts[i]) :] = torch.tensor(prompts[i])
+            mask[row, width - len(prompts[i]) :] = 1
+        with torch.no_grad():
+            out = model.generate(ids, attention_mask=mask, max_new_tokens=limit, do_sample=False)
+        decoded = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
+        for i, text in zip(chosen, decoded, strict=True):
+            texts[i] = text
+    return texts
+
+
+def sft(model: Any, tokenizer: Any, rows: Sequence[tuple[list[int], list[int]]], recipe: Recipe, folder: Path) -> None:
+    """Bare TRL: SFTTrainer on tokenised rows, saved to `folder`."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    training = recipe.training
+    data = [{"input_ids": [*p, *c], "completion_mask": [0] * len(p) + [1] * len(c)} for p, c in rows]
+    config = SFTConfig(
+        output_dir=str(folder),
+        max_steps=training.steps.first,
+        per_device_train_batch_size=training.batch_size,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=training.warmup_steps,
+        max_length=training.max_length,
+        bf16=False,
+        use_cpu=True,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        seed=1,
+    )
+    trainer = SFTTrainer(model=model, args=config, train_dataset=Dataset.from_list(data), processing_class=tokenizer)
+    trainer.train()
+    trainer.save_model(str(folder))
+    tokenizer.save_pretrained(folder)
+
+
+def plain_round(recipe: Recipe, folder: Path, *, batch_size: int, by_length: bool, reload: bool) -> dict[str, Any]:
+    """The same round with bare calls; `reload` reads the model from disk before each stage, as scripts in a row do."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from star.prompting import PromptBuilder
+    from star.setup import prepare
+    from star.splits import draw
+
+    setup = prepare(recipe, ["benchmark"])
+    builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
+    pool = draw(setup.train, recipe.loop.problems, f"round-{recipe.seed}-1")
+    limit, seconds = recipe.sampling.max_new_tokens, {}
+    task, tokenizer = setup.task, AutoTokenizer.from_pretrained(setup.base_dir)
+    model = AutoModelForCausalLM.from_pretrained(setup.base_dir).eval()
+
+    def right(problems: Sequence[Any], texts: Sequence[str]) -> list[bool]:
+        spans = [task.extract(text, problem).strict for problem, text in zip(problems, texts, strict=True)]
+        return [task.grade(span, problem) == "correct" for span, problem in zip(spans, problems, strict=True)]
+
+    def answers(problems: Sequence[Any], hinted: bool) -> list[str]:
+        prompts = [builder.ids(problem, shots=True, hinted=hinted) for problem in problems]
+        return generate(model, tokenizer, prompts, batch_size, limit, by_length=by_length)
+
+    started = time.monotonic()
+    texts = answers(pool, False)
+    verdicts = right(pool, texts)
+    kept = [(p, t) for p, t, ok in zip(pool, texts, verdicts, strict=True) if ok]
+    failed = [p for p, ok in zip(pool, verdicts, strict=True) if not ok]
+    if reload:
+        model = AutoModelForCausalLM.from_pretrained(setup.base_dir).eval()
+    texts = answers(failed, True)
+    kept += [(p, t) for p, t, ok in zip(failed, texts, right(failed, texts), strict=True) if ok]
+    seconds["sampling"] = time.monotonic() - started
+    rows = [(builder.ids(p, shots=False), builder.completion_ids(t)) for p, t in kept]
+    base = AutoModelForCausalLM.from_pretrained(setup.base_dir) if reload else model
+    before = time.monotonic()
+    sft(base, tokenizer, rows, recipe, folder)
+    seconds["training"] = time.monotonic() - before
+    model = (AutoModelForCausalLM.from_pretrained(folder) if reload else base).eval()
+    before = time.monotonic()
+    verdicts = right(setup.selection, answers(setup.selection, False))
+    seconds["evaluation"] = time.monotonic() - before
+    total = time.monotonic() - started
+    return {"seconds": total, "stages": seconds, "accuracy": sum(verdicts) / len(verdicts), "kept": len(rows)}
+
+
+def median_of(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The run of median seconds, with the spread of all."""
+    ordered = sorted(measured, key=lambda one: one["seconds"])
+    middle = ordered[len(ordered) // 2]
+    return {**middle, "fastest": ordered[0]["seconds"], "slowest": ordered[-1]["seconds"], "repeats": len(ordered)}
+
+
+def main() -> None:
+    """Measure the three ways in turn, write the result."""
+    flags = parse(Flags, __doc__)
+    recipe, scratch = recipe_of(flags), RUNS / "loop" / "plain"
+    measured: dict[str, list[dict[str, Any]]] = {"ours": [], "bare calls": [], "by hand": []}
+    import trl  # noqa: F401  the first import takes seconds, and would be counted to whoever comes first
+
+    for _ in range(1 if flags.quick else flags.repeats):
+        measured["ours"].append(ours(recipe))
+        measured["bare calls"].append(plain_round(recipe, scratch, batch_size=512, by_length=True, reload=False))
+        measured["by hand"].append(plain_round(recipe, scratch, batch_size=8, by_length=False, reload=True))
+    ways = {name: median_of(each) for name, each in measured.items()}
+    mine, bare = ways["ours"]["seconds"], ways["bare calls"]["seconds"]
+    figures = {
+        "ways": ways,
+        "round_over_bare": mine / bare,
+        "speedup_over_hand_written": ways["by hand"]["seconds"] / mine,
+        "problems": recipe.loop.problems,
+        "steps": recipe.training.steps.first,
+    }
+    write_result("loop", figures, quick=flags.quick, seeds=[0], device=flags.device)
+
+
+if __name__ == "__main__":
+    main()

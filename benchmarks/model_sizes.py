@@ -1,0 +1,170 @@
+"""Model sizes: the embedded ladder x {few-shot, STaR, STaR sound} x seeds on addition; then recorded GSM8K solutions of a 6B and
+a 175B model.
+
+    python benchmarks/model_sizes.py [--quick] [--ladder cpu|gpu] [--sizes 0.03m 0.1m ...] [--tokens 6e6]
+
+Every size is pretrained on the same number of tokens of the same corpus. Asked: below which size does nothing bootstrap
+(the paper's GPT-2 remark)? Do larger models use their rationales less (Lanham et al. 2023) or more? Base models, runs
+and probes are cached under benchmarks/cache, so an interrupted call goes on; what is not finished is not in the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmarks.arms import arm_recipe, cost, finished_run, quality, test_rows
+from benchmarks.common import CACHE, CommonFlags, parse, result_path, write_result
+from star import runs
+from star.pretrain import Options, Size
+
+ARMS = {
+    "few-shot": "addition-few-shot.yaml",
+    "STaR": "addition-star.yaml",
+    "STaR, sound": "addition-star-sound.yaml",
+}
+LADDERS: dict[str, tuple[Size, ...]] = {
+    "cpu": ("0.03m", "0.1m", "0.2m", "0.5m", "1m", "4m"),
+    "gpu": ("0.2m", "1m", "4m", "16m", "100m"),
+}
+SMALL: tuple[Size, ...] = ("0.03m", "0.1m", "0.2m")
+PROBES = ("early_answering", "forced_mistake", "filler")
+MEASURES = {
+    "aoc_normalised": "early answering (AOC, normalised)",
+    "forced_mistake_flip": "answer changed by an added mistake",
+    "filler_gap": "filler gap (nats)",
+    "reliance": "reliance",
+}
+
+
+@dataclass(frozen=True)
+class Flags(CommonFlags):
+    """Flags of this benchmark."""
+
+    ladder: Literal["cpu", "gpu"] = "cpu"
+    """Sizes: cpu up to 4M parameters, gpu up to 100M."""
+    sizes: tuple[Size, ...] = ()
+    """Only these sizes."""
+    tokens: float = 6e6
+    """Pretraining tokens of every size."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the small sizes; the others take the first one."""
+    rounds: int = 4
+    """STaR rounds."""
+    probed: int = 100
+    """Rationales probed per run."""
+
+
+def base_model(size: Size, seed: int, flags: Flags) -> Path:
+    """The pretrained base of a size, from the cache or made now. One base per size and seed: pretraining varies too."""
+    from star import pretrain
+
+    out = CACHE / "ladder" / f"addition-{size}-{flags.tokens:.0f}-seed{seed}"
+    if not (out / "README.md").is_file():
+        options = Options(size=size, out=out, tokens=flags.tokens, seed=seed, device=flags.device)
+        pretrain.run(options)
+    return out
+
+
+def run_arm(size: Size, arm: str, seed: int, flags: Flags) -> Path:
+    """A finished and probed run directory."""
+    from analysis.probe import Flags as ProbeFlags
+    from analysis.probe import run_probes
+
+    changes: dict[str, Any] = {"model": {"path": str(base_model(size, seed, flags))}, "loop": {"rounds": flags.rounds}}
+    if flags.quick:
+        changes["task"] = {"digits": [1, 2], "pool": 200, "test_size": 30}
+        changes["loop"] = {"rounds": 1, "problems": 30}
+        changes["training"] = {"steps": {"first": 3}}
+        changes["evaluation"] = {"selection_size": 16}
+    run_dir = finished_run(arm_recipe(ARMS[arm], seed, changes, folder="sizes"))
+    if not (run_dir / "analysis" / "probes.json").is_file():
+        run_probes(ProbeFlags(source=run_dir, probes=PROBES, n=8 if flags.quick else flags.probed, device=flags.device))
+    return run_dir
+
+
+def plan(flags: Flags) -> Iterator[tuple[Size, str, int]]:
+    """(size, arm, seed), small sizes first."""
+    for size in flags.sizes or LADDERS[flags.ladder]:
+        for seed in flags.seeds if size in SMALL else flags.seeds[:1]:
+            for arm in ARMS:
+                yield size, arm, seed
+
+
+def figures_of(runs_of: dict[tuple[Size, str], list[Path]]) -> list[dict[str, Any]]:
+    """One entry per size and arm: quality over seeds, faithfulness of the first seed, cost."""
+    entries = []
+    for (size, arm), folders in runs_of.items():
+        probes = runs.read_json(folders[0] / "analysis" / "probes.json")["rounds"]
+        measures = next(iter(probes.values()))["measures"] if probes else {}
+        rows = [row for folder in folders for row in test_rows(folder)]
+        parameters = runs.read_json(folders[0] / "result.json")["parameters"]
+        entries.append(
+            {
+                "size": size,
+                "parameters": parameters,
+                "arm": arm,
+                "seeds": len(folders),
+                **quality(rows),
+                "faithfulness": {name: measures[name] for name in MEASURES if name in measures},
+                "cost": cost(folders) if arm != "few-shot" else None,
+            }
+        )
+    return entries
+
+
+def bootstraps(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """For each size whether STaR ends above few-shot, its interval below STaR's; and the smallest size that does."""
+    accuracy = {(entry["size"], entry["arm"]): entry["accuracy"] for entry in entries}
+    sizes = {
+        size: accuracy[size, "STaR"]["low"] > accuracy[size, "few-shot"]["high"]
+        for size in dict.fromkeys(entry["size"] for entry in entries)
+        if (size, "STaR") in accuracy and (size, "few-shot") in accuracy
+    }
+    return {"by_size": sizes, "smallest": next((size for size, yes in sizes.items() if yes), None)}
+
+
+def chart(entries: list[dict[str, Any]], flags: Flags) -> None:
+    """Accuracy, soundness and faithfulness against parameters."""
+    import pandas as pd
+
+    from analysis import charts
+
+    lines = []
+    for entry in entries:
+        shown = {"accuracy": entry["accuracy"], "sound, of right answers": entry["sound_of_right"]}
+        shown |= {MEASURES[name]: value for name, value in entry["faithfulness"].items()}
+        for measure, value in shown.items():
+            if value:
+                bounds = {key: value[key] for key in ("value", "low", "high", "n")}
+                lines.append({"parameters": entry["parameters"], "arm": entry["arm"], "measure": measure, **bounds})
+    path = result_path("model_sizes", quick=flags.quick, device=flags.device).with_suffix(".png")
+    charts.save(charts.against_size(pd.DataFrame(lines), "Does size change how models reason?"), path)
+
+
+def main() -> None:
+    """Run what is not cached yet; write the result after every size, so that what is finished counts."""
+    from benchmarks.recorded_sizes import recorded
+
+    flags = parse(Flags, __doc__)
+    if flags.quick:
+        flags = Flags(quick=True, device=flags.device, sizes=("0.03m", "0.1m"), tokens=6e4, seeds=(0,), rounds=1)
+    runs_of: dict[tuple[Size, str], list[Path]] = {}
+    solutions = recorded(quick=flags.quick)
+    for size, arm, seed in plan(flags):
+        runs_of.setdefault((size, arm), []).append(run_arm(size, arm, seed, flags))
+        entries = figures_of(runs_of)
+        figures = {
+            "pretraining_tokens": flags.tokens,
+            "ladder": entries,
+            "bootstraps": bootstraps(entries),
+            "recorded_gsm8k": solutions,
+        }
+        write_result("model_sizes", figures, quick=flags.quick, seeds=flags.seeds, device=flags.device)
+    chart(entries, flags)
+
+
+if __name__ == "__main__":
+    main()
