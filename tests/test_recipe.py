@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from star.command import run_command
+from star.command import parse, run_command
 from star.finetuning import steps_of_round
 from star.recipe import DEFAULT_RECIPE, SEEDS, Recipe, RecipeError, StepSchedule, load_recipe, parse_recipe
+from star.run_summary import ARMS, arm_name
 
 ROOT = SEEDS.parent
 
@@ -120,3 +122,28 @@ def test_step_schedules(schedule: StepSchedule, expected: list[int]) -> None:
 def test_the_papers_cap_is_loop_30() -> None:
     assert steps_of_round(StepSchedule(), 30, rows=1, batch_size=1) == 7_912
     assert steps_of_round(StepSchedule(cap=None), 30, rows=1, batch_size=1) == 7_912
+
+
+def paper_rows() -> list[tuple[str, list[str]]]:
+    """(row of the paper's tables, flags) as the recipes' README gives them."""
+    text = (SEEDS / "recipes" / "README.md").read_text(encoding="utf-8")
+    lines = text.partition("| row | flags |\n|---|---|\n")[2].partition("\n\n")[0].splitlines()
+    return [(row.strip(), flags.strip(" `").split()) for _, row, flags, _ in (line.split("|") for line in lines)]
+
+
+@pytest.mark.parametrize(
+    "name", ["gsm8k-qwen2.5-0.5b", "gsm8k-gptj-6b", "commonsense_qa-qwen2.5-7b-lora", "commonsense_qa-gptj-6b"]
+)
+def test_the_flags_of_the_papers_rows_make_runs_of_that_name(name: str) -> None:
+    rows = paper_rows()
+    assert [row for row, _ in rows] == list(ARMS)
+    recipes = [parse([str(SEEDS / "recipes" / f"{name}.yaml"), *flags])[0] for _, flags in rows]
+    assert [arm_name(recipe.model_dump()) for recipe in recipes] == list(ARMS)
+    assert len({recipe.digest() for recipe in recipes}) == len(ARMS)
+
+
+def test_the_recipe_table_names_every_file_and_no_other() -> None:
+    text = (SEEDS / "recipes" / "README.md").read_text(encoding="utf-8")
+    files = {path.stem for path in (SEEDS / "recipes").glob("*.yaml")}
+    arms = {f"addition-{arm}" for arm in ("few-shot", "direct", "star-no-rationalization", "star", "star-sound")}
+    assert files == set(re.findall(r"`([\w.-]+)\.yaml`", text)) | arms
