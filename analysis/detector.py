@@ -140,6 +140,60 @@ class Boosted:
 
 
 @dataclass(frozen=True)
+class Network:
+    """One hidden layer of rectified units on standardised, clipped features; scores are log-odds."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    inner: np.ndarray
+    """[features, units]."""
+    inner_bias: np.ndarray
+    outer: np.ndarray
+    """[units]."""
+    outer_bias: float
+
+    def score(self, dense: np.ndarray) -> np.ndarray:
+        """Scores [rows] of dense features [rows, features]."""
+        standard = np.clip((dense - self.mean) / self.scale, -4, 4)
+        return np.maximum(standard @ self.inner + self.inner_bias, 0) @ self.outer + self.outer_bias
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("mean", "scale", "inner", "inner_bias", "outer")
+        return {name: pack(getattr(self, name).astype(np.float32)) for name in names} | {"outer_bias": self.outer_bias}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Network:
+        names = ("mean", "scale", "inner", "inner_bias", "outer")
+        return cls(**{name: unpack(content[name]).astype(float) for name in names}, outer_bias=content["outer_bias"])
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a solution of a question usually looks like, from the words of the question: linear, hashed."""
+
+    weights: np.ndarray
+    """[targets, slots]."""
+    intercept: np.ndarray
+    columns: np.ndarray
+    """Which rationale features are the targets."""
+
+    def extend(self, dense: np.ndarray, questions: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """What is expected of each row's question, and how far the row is from it: [rows, 2 * targets]."""
+        rows = [self.weights[:, indices % self.weights.shape[1]] @ values for indices, values in questions]
+        expected = np.array(rows).reshape(len(questions), -1) + self.intercept
+        return np.column_stack([expected, dense[:, self.columns] - expected])
+
+    def to_json(self) -> dict[str, Any]:
+        weights = {"weights": pack(self.weights.astype(np.float16)), "columns": pack(self.columns.astype(np.int32))}
+        return weights | {"intercept": pack(self.intercept.astype(np.float32))}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Expectation:
+        weights, intercept = unpack(content["weights"]).astype(float), unpack(content["intercept"]).astype(float)
+        return cls(weights, intercept, unpack(content["columns"]))
+
+
+@dataclass(frozen=True)
 class Curve:
     """A monotone map from a score to a probability: straight lines between knots, flat outside."""
 
@@ -148,6 +202,10 @@ class Curve:
 
     def __call__(self, score: np.ndarray) -> np.ndarray:
         return np.interp(score, self.scores, self.probabilities)
+
+    def at(self, score: float) -> float:
+        """The probability of one score."""
+        return float(np.interp(score, self.scores, self.probabilities))
 
     def to_json(self) -> dict[str, Any]:
         return {"scores": _rounded(self.scores), "probabilities": _rounded(self.probabilities)}

@@ -5,6 +5,7 @@ None of these looks at a label, at another record or at who wrote the rationale.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -14,6 +15,7 @@ from functools import lru_cache
 from analysis.consistency.arithmetic import judge
 from analysis.consistency.equations import Equation
 from analysis.consistency.known import CONSTANTS, forms, key
+from analysis.consistency.numbers import words as word_set
 from analysis.consistency.reading import Mention, Reading, Step
 
 MAX_EQUATIONS = 400
@@ -45,8 +47,11 @@ QUESTION_PATTERNS = {
     "rest": r"\b(?:rest|remaining|another|other)\b",
 }
 _QUESTION = {name: re.compile(pattern, re.I) for name, pattern in QUESTION_PATTERNS.items()}
-STOP_WORDS = frozenset(
-    ["the", "a", "an", "of", "to", "in", "and", "is", "are", "was", "were", "he", "she", "it", "they", "his", "her", "their", "for", "on", "at", "with", "that", "this", "has", "have", "had", "will", "be", "if", "how", "many", "much", "does", "do", "did", "so", "then", "by", "from", "each", "as", "there", "which", "would", "i.e", "not", "all", "total"]
+STOP_WORDS = word_set(
+    """
+    the a an of to in and is are was were he she it they his her their for on at with that this has have had
+    will be if how many much does do did so then by from each as there which would i.e not all total
+    """
 )
 _ASKED_NOUN = re.compile(r"how (?:many|much) (?:more |fewer |less |total )?([a-z]+)")
 _NAME = re.compile(r"(?<![.!?] )(?<!^)\b[A-Z][a-z]+")
@@ -216,7 +221,7 @@ def _coverage(
     features["reused"] = sum(uses.values()) - len(uses)
     place = {key(mention.value): index for index, mention in reversed(list(enumerate(reading.question.mentions)))}
     order = [place[key(value)] for value in found.used_numbers]
-    backward = sum(b < a for a, b in zip(order, order[1:], strict=False))
+    backward = sum(b < a for a, b in itertools.pairwise(order))
     features["backward_share"] = backward / max(1, len(order) - 1)
     features["first_used"] = order[0] if order else -1
     features["last_used"] = len(reading.question.mentions) - 1 - order[-1] if order else 9

@@ -16,10 +16,10 @@ from analysis.consistency.base import SOUND, Flag
 from analysis.consistency.generic import generic_flags
 from analysis.consistency.numbers import same
 from analysis.consistency.reading import MAX_STEPS, MAX_TOTAL, Reading, number_of, read
-from analysis.detector import Boosted, Curve, Hashed, logit, sigmoid
+from analysis.detector import Boosted, Curve, Expectation, Hashed, Network, logit, sigmoid
 from analysis.features import rationale_features
 from analysis.records import Record
-from analysis.relations import hashed, relations
+from analysis.relations import hashed, hashed_question, relations
 from analysis.step_features import step_features
 
 MODEL_FILE = Path(__file__).parent / "models" / "detector.json"
@@ -50,8 +50,12 @@ class Detector:
     """The same, by everything about numbers."""
     wording: Hashed
     """Right or wrong answer, by how numbers are combined and the words of the steps."""
+    expectation: Expectation
+    """What a solution of the question usually looks like."""
     answer: Boosted
     """Right or wrong answer, by rationale features and the three scores above."""
+    answer_network: Network
+    """The same; the two are added."""
     step_wording: Hashed
     """Wrong step or not, by its words."""
     hazard: Boosted
@@ -70,9 +74,12 @@ class Detector:
         dense = np.array([list(rationale_features(reading).values()) for reading in readings])
         pairs = [relations(reading) for reading in readings]
         first = np.array([self.contrast.score(*hashed(numbers)) for numbers, _ in pairs])
-        second = self.contrast_trees.score(np.column_stack([dense, first]))
+        questions = [hashed_question(tuple(reading.question.words[:300])) for reading in readings]
+        expected = self.expectation.extend(dense, questions)
+        second = self.contrast_trees.score(np.column_stack([dense, first, expected]))
         third = np.array([self.wording.score(*hashed([*numbers, *words])) for numbers, words in pairs])
-        return -self.answer.score(np.column_stack([dense, first, second, third]))
+        everything = np.column_stack([dense, first, second, third])
+        return -self.answer.score(everything) - self.answer_network.score(everything)
 
     def hazards(self, readings: Sequence[Reading], flags: Sequence[Sequence[Flag]]) -> list[np.ndarray]:
         """P(this step is wrong | none before it is), per step of each reading."""
@@ -108,7 +115,9 @@ _MODELS: dict[str, Any] = {
     "contrast": Hashed,
     "contrast_trees": Boosted,
     "wording": Hashed,
+    "expectation": Expectation,
     "answer": Boosted,
+    "answer_network": Network,
     "step_wording": Hashed,
     "hazard": Boosted,
 }
@@ -131,13 +140,14 @@ def judge(records: Sequence[Record], *, use_gold: bool = False, detector: Detect
     readings: list[Reading] = []
     kinds: list[str] = []
     for place, record in enumerate(records):
-        judgements[place] = _without_learning(record, detector)
+        kind = detect_kind(record.question, record.steps, record.choices)
+        judgements[place] = _without_learning(record, kind, detector)
         if judgements[place] is None and is_too_long(record):
-            judgements[place] = Judgement(None, None, "other", (), len(record.steps))
+            judgements[place] = Judgement(None, None, kind, (), len(record.steps))
         if judgements[place] is None:
             open_ones.append(place)
             readings.append(read(record.question, record.steps, record.answer, record.choices))
-            kinds.append(detect_kind(record.question, record.steps, record.choices))
+            kinds.append(kind)
     for place, judgement in zip(open_ones, judge_readings(readings, kinds, detector), strict=True):
         judgements[place] = judgement
     done = [judgement for judgement in judgements if judgement is not None]
@@ -158,13 +168,12 @@ def _is_recovery(record: Record) -> bool:
     return is_recovery(record)
 
 
-def _without_learning(record: Record, detector: Detector) -> Judgement | None:
+def _without_learning(record: Record, kind: str, detector: Detector) -> Judgement | None:
     """The judgement where no learned model is asked: nothing to read, a recovery, or an exact checker's finding."""
     if not any(step.strip() for step in record.steps):
-        return Judgement(None, None, detect_kind(record.question, record.steps, record.choices))
+        return Judgement(None, None, kind, n_steps=len(record.steps))
     if _is_recovery(record):
         return Judgement(None, None, RECOVERY, n_steps=len(record.steps))
-    kind = detect_kind(record.question, record.steps, record.choices)
     finding = check_exact(kind, record.question, record.steps, record.answer, record.choices)
     if finding is None or finding.first_error_step is None:
         return None
@@ -190,26 +199,27 @@ def judge_readings(readings: Sequence[Reading], kinds: Sequence[str], detector: 
     if not readings:
         return []
     flags = [generic_flags(reading) for reading in readings]
-    hazards = detector.hazards(readings, flags)
-    unsound = unsound_scores(detector, readings, kinds, hazards)
-    judgements = []
-    for reading, kind, found, hazard, score in zip(readings, kinds, flags, hazards, unsound, strict=True):
-        family = family_of(reading, kind)
-        probability = float(detector.curves[family](score))
-        first = locate(hazard) if probability > detector.thresholds[family] else SOUND
-        judgements.append(Judgement(round(probability, 4), first, kind, found, len(reading.steps)))
-    return judgements
-
-
-def unsound_scores(
-    detector: Detector, readings: Sequence[Reading], kinds: Sequence[str], hazards: Sequence[np.ndarray]
-) -> np.ndarray:
-    """Log-odds of being unsound: from the answer model for word problems that are calculated, else from the hazards."""
-    scores = logit(np.array([1 - np.prod(1 - hazard) for hazard in hazards]))
-    words = [place for place, (r, k) in enumerate(zip(readings, kinds, strict=True)) if family_of(r, k) == WORD_PROBLEM]
-    if words:
-        scores[words] = detector.answer_scores([readings[place] for place in words])
-    return scores
+    families = [family_of(reading, kind) for reading, kind in zip(readings, kinds, strict=True)]
+    scores = np.zeros(len(readings))
+    calculated = [place for place, family in enumerate(families) if family == WORD_PROBLEM]
+    if calculated:
+        scores[calculated] = detector.answer_scores([readings[place] for place in calculated])
+    probability = np.array([detector.curves[f].at(float(s)) for f, s in zip(families, scores, strict=True)])
+    # A word problem that is called sound needs no hazards: they only place the mistake.
+    placed = [n for n, f in enumerate(families) if f != WORD_PROBLEM or probability[n] > detector.thresholds[f]]
+    named = np.full(len(readings), SOUND)
+    if placed:
+        hazards = detector.hazards([readings[n] for n in placed], [flags[n] for n in placed])
+        for place, hazard in zip(placed, hazards, strict=True):
+            if families[place] != WORD_PROBLEM:
+                score = float(logit(np.array(1 - np.prod(1 - hazard))))
+                probability[place] = detector.curves[families[place]].at(score)
+            if probability[place] > detector.thresholds[families[place]]:
+                named[place] = locate(hazard)
+    return [
+        Judgement(round(float(probability[n]), 4), int(named[n]), kinds[n], flags[n], len(readings[n].steps))
+        for n in range(len(readings))
+    ]
 
 
 def family_of(reading: Reading, kind: str) -> str:

@@ -179,6 +179,12 @@ class _State:
                 self.features += ["unused result", *(f"unused result|{word}" for word in tail)]
 
 
+@lru_cache(maxsize=4096)
+def hashed_question(words: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Hashed words and pairs of words of a question."""
+    return hashed([*words, *(f"{a} {b}" for a, b in pairwise(words))])
+
+
 @lru_cache(maxsize=200_000)
 def slot(feature: str) -> int:
     return zlib.crc32(feature.encode("utf-8", "replace")) % SIZE

@@ -89,7 +89,7 @@ def run(arguments: Arguments, output: Path) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
     from tqdm import tqdm
 
-    from analysis.records import BrokenLine, read_records
+    from analysis.records import read_records
     from analysis.score_table import Tally
 
     broken: list[BrokenLine] = []

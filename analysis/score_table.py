@@ -27,10 +27,8 @@ class Tally:
         """Count a chunk. `answer_correct` is read here, for the table only."""
         for record, judgement in zip(records, judgements, strict=True):
             answer = {True: "right", False: "wrong", None: "unknown"}[record.answer_correct]
-            if judgement.p_unsound is None:
-                verdict = "abstained"
-            else:
-                verdict = "unsound" if judgement.p_unsound > THRESHOLD else "sound"
+            verdict = "unsound" if (judgement.p_unsound or 0.0) > THRESHOLD else "sound"
+            verdict = "abstained" if judgement.p_unsound is None else verdict
             self.counts[(record.generator or "-", answer, verdict)] += 1
 
     def show(self, *, used_gold: bool) -> None:

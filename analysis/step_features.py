@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -105,7 +106,7 @@ def _weight(features: Sequence[str], contrast: Hashed) -> float:
 def step_words(step: Step) -> list[str]:
     """Words and pairs of words of a step, for a linear model over its wording."""
     words = step.words[:300]
-    return [*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))]
+    return [*words, *(f"{a} {b}" for a, b in itertools.pairwise(words))]
 
 
 def _fill(rows: np.ndarray, reading: Reading) -> None:

@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+")
 _FLIP = {"+": "-", "-": "+", "*": "/", "/": "*"}
 
 
-class _CannotApply(Exception):
+class _CannotApplyError(Exception):
     """This mistake does not fit this solution."""
 
 
@@ -60,7 +60,7 @@ def rewrite(lines: Sequence[str], numbers: Sequence[float], kind: str | None, rn
             if not (writer.left_out and "<<" not in written):
                 steps.append(written)
             writer.left_out = False
-    except _CannotApply:
+    except _CannotApplyError:
         return None
     if writer.last is None or not steps:
         return None
@@ -83,13 +83,13 @@ class _Writer:
         try:
             old = float(re.sub(r"[,$%\s]", "", match[2]))
         except ValueError as error:
-            raise _CannotApply from error
+            raise _CannotApplyError from error
         if self.count == self.target:
             if self.kind == "leave out":
                 self.count += 1
                 operands = [float(found[0]) for found in _NUMBER.finditer(expression)][:2]
                 if not operands:
-                    raise _CannotApply
+                    raise _CannotApplyError
                 self.changed[old] = self.rng.choice(operands)
                 self.left_out = True
                 return ""
@@ -97,7 +97,7 @@ class _Writer:
         self.count += 1
         new = _value(expression)
         if new is None or abs(new) > 1e7:
-            raise _CannotApply
+            raise _CannotApplyError
         self.changed.pop(old, None)
         if not same(old, new, 0.02):
             self.changed[old] = new
@@ -116,7 +116,7 @@ class _Writer:
         signs = [place for place, sign in enumerate(expression) if sign in "+-*/" and place > 0]
         if self.kind in ("operator", "flip"):
             if not signs:
-                raise _CannotApply
+                raise _CannotApplyError
             place = self.rng.choice(signs)
             sign = expression[place]
             new = _FLIP[sign] if self.kind == "flip" else self.rng.choice([s for s in "+-*/" if s != sign])
@@ -125,16 +125,16 @@ class _Writer:
             found = self.rng.choice(list(_NUMBER.finditer(expression)) or [None])
             pool = [v for v in [*self.numbers, *self.results] if found and not same(v, float(found[0]))]
             if found is None or not pool:
-                raise _CannotApply
+                raise _CannotApplyError
             return expression[: found.start()] + show(round(self.rng.choice(pool), 6)) + expression[found.end() :]
         if self.kind == "omit":
             parts = re.fullmatch(r"\s*(.+\S)\s*[-+*/]\s*[\d.]+\s*", expression)
             if len(signs) < 2 or parts is None:
-                raise _CannotApply
+                raise _CannotApplyError
             return parts[1]
         parts = re.fullmatch(r"\s*([\d.]+)\s*([-/])\s*([\d.]+)\s*", expression)
         if parts is None:
-            raise _CannotApply
+            raise _CannotApplyError
         return f"{parts[3]}{parts[2]}{parts[1]}"
 
 

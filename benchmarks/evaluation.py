@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from analysis.judging import locate
-from benchmarks.fitting import StepTable, Table, calibrate, fit_answer, fit_hazard, unsound_from
+from benchmarks.feature_tables import StepTable, Table
+from benchmarks.fitting import calibrate, fit_answer, fit_hazard, unsound_from
 from star.statistics import EMPTY, Interval, wilson
 
 FOLDS = 5
@@ -56,7 +58,7 @@ def cross_validate_hazard(
 def located(table: StepTable, hazard: np.ndarray, records: int) -> np.ndarray:
     """The most probable first error of each record."""
     cuts = np.searchsorted(table.record, np.arange(records + 1))
-    return np.array([locate(hazard[a:b]) if b > a else -1 for a, b in zip(cuts[:-1], cuts[1:], strict=True)])
+    return np.array([locate(hazard[a:b]) if b > a else -1 for a, b in itertools.pairwise(cuts)])
 
 
 def first_error_f1(named: np.ndarray, label: np.ndarray) -> dict[str, float]:

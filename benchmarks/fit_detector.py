@@ -27,11 +27,11 @@ from analysis.detector import logit
 from analysis.judging import MODEL_FILE, Detector, answer_matches
 from analysis.records import Record
 from benchmarks import evaluation as ev
-from benchmarks import fitting, labelled
+from benchmarks import feature_tables, fitting, labelled
 from benchmarks.common import CACHE, RESULTS, ROOT, CommonFlags, parse, write_result
 from star.runs import write_text
 
-SEEDS = (0, 1, 2)
+SEEDS = (0,)
 SOURCES = (
     "analysis/consistency/numbers.py",
     "analysis/consistency/equations.py",
@@ -62,13 +62,13 @@ def fit_all(folder: Path, *, quick: bool) -> dict[str, Any]:
     limit = 400 if quick else None
     contrast, sizes = fit_contrast(limit)
     answers = labelled.load("gsm8k_model_solutions", limit)
-    table = fitting.tabulate(readings_of(answers))
+    table = feature_tables.tabulate(readings_of(answers))
     scores = contrast.scores(table)
     right, groups = labelled.answer_right(answers), labelled.groups(answers)
     answer = fitting.fit_answer(table, scores, right, groups, SEEDS)
     answer_oof = -ev.cross_validate_answer(table, scores, right, groups)
     located = labelled.load("mr_ben", limit) + labelled.load("mr_gsm8k_590", limit)
-    steps = fitting.tabulate_steps(readings_of(located), contrast.relations)
+    steps = feature_tables.tabulate_steps(readings_of(located), contrast.relations)
     step_groups, first = labelled.groups(located), labelled.first_errors(located)
     hazard = fitting.fit_hazard(steps, first, step_groups, np.arange(len(located)), SEEDS)
     hazard_oof = ev.cross_validate_hazard(steps, first, step_groups)
@@ -84,7 +84,9 @@ def fit_all(folder: Path, *, quick: bool) -> dict[str, Any]:
         contrast=contrast.relations,
         contrast_trees=contrast.trees,
         wording=answer.wording,
+        expectation=contrast.expectation,
         answer=answer.trees,
+        answer_network=answer.network,
         step_wording=hazard.wording,
         hazard=hazard.trees,
         curves=curves,
@@ -153,15 +155,15 @@ def fit_recovery(folder: Path, *, quick: bool) -> dict[str, Any]:
     return {name: model[name] for name in ("rows", "unfaithful") if name in model}
 
 
-def contrast_table(limit: int | None) -> tuple[fitting.Table, np.ndarray, np.ndarray]:
+def contrast_table(limit: int | None) -> tuple[feature_tables.Table, np.ndarray, np.ndarray]:
     """The features of worked and corrupted solutions. Kept in benchmarks/cache until the code that makes them changes."""
     code = "".join((ROOT / name).read_text(encoding="utf-8") for name in SOURCES)
     file = CACHE / f"contrast-{limit or 'all'}-{hashlib.sha256(code.encode()).hexdigest()[:12]}.npz"
     if file.is_file():
-        return fitting.load_table(file)
+        return feature_tables.load_table(file)
     readings, sound, groups = fitting.contrast_readings(labelled.worked_solutions(limit), negatives=4, seed=0)
-    table = fitting.tabulate(readings)
-    fitting.save_table(file, table, sound, groups)
+    table = feature_tables.tabulate(readings)
+    feature_tables.save_table(file, table, sound, groups)
     return table, sound, groups
 
 

@@ -4,83 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from analysis.consistency.generic import generic_flags
 from analysis.consistency.reading import Reading, read
-from analysis.detector import Boosted, Curve, Hashed, sigmoid
-from analysis.features import rationale_features
-from analysis.relations import SIZE, hashed, relations
-from analysis.step_features import step_features, step_words
+from analysis.detector import Boosted, Curve, Expectation, Hashed, Network, sigmoid
 from benchmarks.corruptions import KINDS, rewrite
-
-
-@dataclass
-class Table:
-    """Features of rationales, row by row."""
-
-    dense: np.ndarray
-    """Rationale features [rows, features]."""
-    numbers: Any
-    """Hashed relations of numbers and operators, sparse [rows, SIZE]."""
-    words: Any
-    """The same with the wording of the steps."""
-    names: tuple[str, ...] = field(default=())
-
-    def __len__(self) -> int:
-        return len(self.dense)
-
-    def rows(self, index: np.ndarray) -> Table:
-        return Table(self.dense[index], self.numbers[index], self.words[index], self.names)
-
-
-def tabulate(readings: Sequence[Reading]) -> Table:
-    """Readings -> features."""
-    features = [rationale_features(reading) for reading in readings]
-    names = tuple(features[0])
-    dense = np.array([[row[name] for name in names] for row in features])
-    pairs = [relations(reading) for reading in readings]
-    return Table(dense, _sparse([a for a, _ in pairs]), _sparse([a + b for a, b in pairs]), names)
-
-
-def save_table(path: Path, table: Table, sound: np.ndarray, groups: np.ndarray) -> None:
-    """Write a table to an .npz file of plain arrays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    parts = {"dense": table.dense, "names": np.array(table.names), "sound": sound, "groups": groups}
-    for name, matrix in (("numbers", table.numbers), ("words", table.words)):
-        parts |= {f"{name}_data": matrix.data, f"{name}_indices": matrix.indices, f"{name}_indptr": matrix.indptr}
-    temporary = path.with_name(path.name + ".tmp.npz")
-    np.savez_compressed(temporary, **parts)
-    temporary.replace(path)
-
-
-def load_table(path: Path) -> tuple[Table, np.ndarray, np.ndarray]:
-    """What `save_table` wrote."""
-    from scipy.sparse import csr_matrix
-
-    with np.load(path, allow_pickle=False) as parts:
-        rows = len(parts["dense"])
-        matrices = [
-            csr_matrix((parts[f"{n}_data"], parts[f"{n}_indices"], parts[f"{n}_indptr"]), shape=(rows, SIZE))
-            for n in ("numbers", "words")
-        ]
-        names = tuple(str(name) for name in parts["names"])
-        return Table(parts["dense"], matrices[0], matrices[1], names), parts["sound"], parts["groups"]
-
-
-def _sparse(lists: Sequence[list[str]]) -> Any:
-    from scipy.sparse import csr_matrix
-
-    parts = [hashed(features) for features in lists]
-    offsets = np.cumsum([0, *(len(indices) for indices, _ in parts)])
-    return csr_matrix(
-        (np.concatenate([v for _, v in parts]), np.concatenate([i for i, _ in parts]), offsets),
-        shape=(len(parts), SIZE),
-    )
+from benchmarks.feature_tables import StepTable, Table
 
 
 def linear(matrix: Any, target: np.ndarray, c: float, *, balanced: bool = False) -> Hashed:
@@ -141,11 +73,13 @@ class Contrast:
 
     relations: Hashed
     trees: Boosted
+    expectation: Expectation
 
     def scores(self, table: Table) -> np.ndarray:
         """[rows, 2]: log-odds of being sound, by relations alone and by everything."""
         first = self.relations.score_sparse(table.numbers)
-        return np.column_stack([first, self.trees.score(np.column_stack([table.dense, first]))])
+        expected = self.expectation.extend(table.dense, table.questions)
+        return np.column_stack([first, self.trees.score(np.column_stack([table.dense, first, expected]))])
 
 
 def contrast_readings(
@@ -179,11 +113,77 @@ def contrast_readings(
     return readings, np.array(sound).astype(int), np.array(groups)
 
 
+TARGETS = (
+    "equations",
+    "operators",
+    "operators_+",
+    "operators_-",
+    "operators_*",
+    "operators_/",
+    "answer_log",
+    "reused",
+    "source_c",
+    "source_r",
+    "uncomputed",
+    "steps",
+)
+"""What is expected of a solution, by the words of its question."""
+QUESTION_SLOTS = 2**13
+
+
+def fit_expectation(table: Table, rows: np.ndarray) -> Expectation:
+    """Ridge regression of the targets on the words of the questions, over sound solutions."""
+    from scipy.sparse import csr_matrix
+    from sklearn.linear_model import Ridge
+
+    columns = np.array([table.names.index(name) for name in TARGETS])
+    parts = [table.questions[row] for row in rows]
+    offsets = np.cumsum([0, *(len(indices) for indices, _ in parts)])
+    indices = np.concatenate([indices % QUESTION_SLOTS for indices, _ in parts])
+    matrix = csr_matrix((np.concatenate([v for _, v in parts]), indices, offsets), shape=(len(rows), QUESTION_SLOTS))
+    model = Ridge(alpha=1.0).fit(matrix, table.dense[rows][:, columns])
+    weights = np.asarray(model.coef_).astype(np.float16).astype(float)
+    return Expectation(weights, np.asarray(model.intercept_), columns)
+
+
 def fit_contrast(table: Table, sound: np.ndarray, groups: np.ndarray, *, trees: int = 400) -> Contrast:
-    """Fit both stages; the second sees out-of-fold scores of the first."""
+    """Fit all stages; the trees see out-of-fold scores of the others."""
+    from sklearn.model_selection import GroupKFold
+
     first = out_of_fold(table.numbers, sound, groups, 2.0, balanced=True)
-    second = boosted(np.column_stack([table.dense, first]), sound, trees=trees, rate=0.06, leaves=16, balanced=True)
-    return Contrast(linear(table.numbers, sound, 2.0, balanced=True), second)
+    expected = np.zeros((len(table), 2 * len(TARGETS)))
+    for train, test in GroupKFold(5).split(groups, groups, groups):
+        part = fit_expectation(table, train[sound[train] == 1])
+        expected[test] = part.extend(table.dense[test], [table.questions[row] for row in test])
+    dense = np.column_stack([table.dense, first, expected])
+    second = boosted(dense, sound, trees=trees, rate=0.06, leaves=16, balanced=True)
+    whole = fit_expectation(table, np.flatnonzero(sound == 1))
+    return Contrast(linear(table.numbers, sound, 2.0, balanced=True), second, whole)
+
+
+def network(dense: np.ndarray, target: np.ndarray, *, units: int = 32, seeds: Sequence[int] = (0, 1, 2)) -> Network:
+    """A small network, averaged over seeds (which is one wider network)."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    mean, scale = dense.mean(axis=0), dense.std(axis=0) + 1e-9
+    standard = np.clip((dense - mean) / scale, -4, 4)
+    models = []
+    for seed in seeds:
+        model = MLPClassifier((units,), alpha=3.0, learning_rate_init=2e-3, max_iter=25, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # 25 passes are early stopping
+            models.append(model.fit(standard, target))
+    return Network(
+        mean,
+        scale,
+        np.concatenate([model.coefs_[0] for model in models], axis=1),
+        np.concatenate([model.intercepts_[0] for model in models]),
+        np.concatenate([model.coefs_[1][:, 0] for model in models]) / len(models),
+        float(np.mean([model.intercepts_[1][0] for model in models])),
+    )
 
 
 @dataclass(frozen=True)
@@ -192,10 +192,12 @@ class AnswerModel:
 
     wording: Hashed
     trees: Boosted
+    network: Network
 
     def score(self, table: Table, contrast: np.ndarray) -> np.ndarray:
-        """Log-odds that the answer is right, per row."""
-        return self.trees.score(np.column_stack([table.dense, contrast, self.wording.score_sparse(table.words)]))
+        """Grows with the odds that the answer is right, per row: the sum of the log-odds of trees and network."""
+        dense = np.column_stack([table.dense, contrast, self.wording.score_sparse(table.words)])
+        return self.trees.score(dense) + self.network.score(dense)
 
 
 def fit_answer(
@@ -205,31 +207,7 @@ def fit_answer(
     first = out_of_fold(table.words, right, groups, 1.0)
     dense = np.column_stack([table.dense, contrast, first])
     trees = boosted(dense, right, trees=300, rate=0.03, leaves=8, seeds=seeds)
-    return AnswerModel(linear(table.words, right, 1.0), trees)
-
-
-@dataclass
-class StepTable:
-    """Features of steps, row by row, with the record and the place each belongs to."""
-
-    rows: np.ndarray
-    words: Any
-    record: np.ndarray
-    step: np.ndarray
-
-    def of(self, records: np.ndarray) -> np.ndarray:
-        """Row numbers of some records."""
-        return np.flatnonzero(np.isin(self.record, records))
-
-
-def tabulate_steps(readings: Sequence[Reading], contrast: Hashed) -> StepTable:
-    """Readings -> step features; the column of the wording score is left at 0."""
-    parts = [step_features(reading, generic_flags(reading), contrast, None) for reading in readings]
-    lengths = [len(part) for part in parts]
-    words = _sparse([step_words(step) for reading in readings for step in reading.steps])
-    record = np.repeat(np.arange(len(readings)), lengths)
-    step = np.concatenate([np.arange(length) for length in lengths])
-    return StepTable(np.concatenate(parts), words, record, step)
+    return AnswerModel(linear(table.words, right, 1.0), trees, network(dense, right))
 
 
 @dataclass(frozen=True)

@@ -27,26 +27,10 @@ from analysis.detector import Curve, logit
 from analysis.judging import judge, shipped
 from analysis.records import Record
 from benchmarks import evaluation as ev
-from benchmarks import fitting, labelled
+from benchmarks import feature_tables, fitting, labelled
 from benchmarks.common import CommonFlags, parse, write_result
-
-PUBLISHED = {
-    "multistep_arithmetic": 44.0,
-    "tracking_shuffled_objects": 90.7,
-    "word_sorting": 44.3,
-    "logical_deduction": 75.0,
-    "dyck_languages": 44.3,
-}
-"""Best published first-mistake location, per cent (Tyen et al. 2024, tables 4 and 6: GPT-4, three ways of prompting)."""
-REACH = {
-    "multistep_arithmetic": 95.0,
-    "tracking_shuffled_objects": 95.0,
-    "word_sorting": 90.0,
-    "logical_deduction": 85.0,
-    "dyck_languages": 80.0,
-}
-ANSWER_TO_BEAT = 0.74
-"""AUROC of a quick model on provenance and coverage features."""
+from benchmarks.human_labels_report import draw, show
+from benchmarks.published import ANSWER_TO_BEAT, PUBLISHED, REACH
 
 
 @dataclass(frozen=True)
@@ -110,8 +94,8 @@ def _share(hit: np.ndarray) -> dict[str, Any]:
 def answers(limit: int | None, resamples: int) -> dict[str, Any]:
     """GSM8K model solutions: is the answer right, without gold."""
     rows = Rows.of(labelled.load("gsm8k_model_solutions", limit))
-    table, detector = fitting.tabulate(rows.readings), shipped()
-    contrast = fitting.Contrast(detector.contrast, detector.contrast_trees).scores(table)
+    table, detector = feature_tables.tabulate(rows.readings), shipped()
+    contrast = fitting.Contrast(detector.contrast, detector.contrast_trees, detector.expectation).scores(table)
     right = labelled.answer_right(rows.records)
     size = np.array([record.generator_params_b or 0 for record in rows.records])
     score = ev.cross_validate_answer(table, contrast, right, rows.groups)
@@ -140,7 +124,7 @@ def _equation_only(readings: Sequence[Reading]) -> np.ndarray:
 
 
 def _hidden_answers(
-    table: fitting.Table, contrast: np.ndarray, right: np.ndarray, rows: Rows, resamples: int
+    table: feature_tables.Table, contrast: np.ndarray, right: np.ndarray, rows: Rows, resamples: int
 ) -> dict[str, Any]:
     """Cross-validation on the visible questions, and a model of all of these on the hidden ones."""
     seen = np.flatnonzero(~rows.hidden)
@@ -157,7 +141,7 @@ def _hidden_answers(
 def steps(limit: int | None, resamples: int) -> dict[str, Any]:
     """Mr-Ben and MR-GSM8K: p_unsound and the first wrong step."""
     rows = Rows.of(labelled.load("mr_ben", limit) + labelled.load("mr_gsm8k_590", limit))
-    table = fitting.tabulate_steps(rows.readings, shipped().contrast)
+    table = feature_tables.tabulate_steps(rows.readings, shipped().contrast)
     first, unsound = labelled.first_errors(rows.records), labelled.unsound(rows.records)
     source = np.array(["mr_ben" if record.choices or "area" in record.meta else "mr_gsm8k" for record in rows.records])
     hazard = ev.cross_validate_hazard(table, first, rows.groups)
@@ -193,7 +177,7 @@ def _crossed(
     unsound: np.ndarray,
     groups: np.ndarray,
     fitted_on: np.ndarray,
-    table: fitting.StepTable,
+    table: feature_tables.StepTable,
     hazard: np.ndarray,
     first: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -246,7 +230,12 @@ def _right_answers(
 
 
 def _leave_out(
-    table: fitting.StepTable, first: np.ndarray, unsound: np.ndarray, rows: Rows, source: np.ndarray, resamples: int
+    table: feature_tables.StepTable,
+    first: np.ndarray,
+    unsound: np.ndarray,
+    rows: Rows,
+    source: np.ndarray,
+    resamples: int,
 ) -> dict[str, Any]:
     """A data set, or a generator, that nothing was fitted on."""
     found: dict[str, Any] = {}
@@ -268,7 +257,12 @@ def _leave_out(
 
 
 def _hidden_steps(
-    table: fitting.StepTable, first: np.ndarray, unsound: np.ndarray, rows: Rows, exam: np.ndarray, resamples: int
+    table: feature_tables.StepTable,
+    first: np.ndarray,
+    unsound: np.ndarray,
+    rows: Rows,
+    exam: np.ndarray,
+    resamples: int,
 ) -> dict[str, Any]:
     """A model of the visible questions on the hidden ones; compare with `mr_ben.all`."""
     model = fitting.fit_hazard(table, first, rows.groups, np.flatnonzero(~rows.hidden))
@@ -300,61 +294,6 @@ def recovery(*, quick: bool) -> dict[str, Any]:
     from benchmarks.recovery import evaluate_recovery
 
     return evaluate_recovery(labelled.data_dir(), quick=quick)
-
-
-def draw(figures: dict[str, Any], folder: Path) -> None:
-    """The precision-recall curve of right answers, and the reliability of p_unsound, as PNG beside the JSON."""
-    import pandas as pd
-
-    from analysis import charts
-
-    right = figures["steps"]["right_answers"]
-    curve = pd.DataFrame(right["curve"]).assign(label="detector")
-    question = f"Right answer, wrong reasoning: can it be found? ({right['n']:,} human labels)"
-    drawn = charts.precision_recall(curve, question, base_rate=right["base_rate"])
-    charts.save(drawn, folder / "human_labels.png")
-    bins = pd.DataFrame(figures["steps"]["reliability"]["bins"])
-    charts.save(charts.reliability(bins), folder / "human_labels_reliability.png")
-
-
-def show(figures: dict[str, Any]) -> None:
-    """The table that the README quotes."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Against human labels (95 % intervals over questions)")
-    for column in ("data", "measure", "figure", "beside"):
-        table.add_column(column)
-    for task, row in figures["exact"].items():
-        beside = f"best published {100 * row['best_published']:.1f}, hidden fifth {100 * row['hidden']['value']:.1f}"
-        table.add_row(task, "first mistake, %", row["accuracy"].percent(), beside)
-    answer = figures["answer"]
-    table.add_row(
-        "GSM8K solutions", "answer right, AUROC", answer["questions_held_out"].plain(), f"quick model {ANSWER_TO_BEAT}"
-    )
-    for name in answer:
-        if name.startswith("leave_"):
-            table.add_row("", name.replace("_", " "), answer[name].plain(), "")
-    table.add_row(
-        "", "hidden fifth", answer["hidden"]["hidden"].plain(), answer["hidden"]["seen_cross_validated"].plain()
-    )
-    for name in ("all", "right_answers"):
-        row = figures["steps"]["mr_ben"][name]
-        table.add_row(
-            "Mr-Ben",
-            f"p_unsound, {name.replace('_', ' ')}",
-            row["auroc"].plain(),
-            f"equations {row['equation_only'].plain()}",
-        )
-    for name in ("mr_ben", "mr_gsm8k"):
-        row = figures["steps"][f"first_error_{name}"]
-        beside = f"found {row['detector']['found']:.3f} (equations {row['equation_only']['found']:.3f})"
-        table.add_row(name, "first error, %", row["accuracy"].percent(), beside)
-    for name, row in figures["natural_program"].items():
-        table.add_row(
-            "Natural Program", name.replace("_", " "), row["auroc"].plain(), f"equations {row['equation_only'].plain()}"
-        )
-    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -43,9 +43,12 @@ def worked_solutions(limit: int | None = None) -> list[dict[str, str]]:
 
 
 def normalised(question: str) -> str:
-    """Letters and digits in lower case: two questions that agree in these are the same."""
-    plain = "".join(character for character in question.lower() if character.isalnum())
-    return plain or question
+    """Letters and digits in lower case: two questions that agree in these are the same. A question that is made of signs
+    (brackets to close, a formula) is compared by all visible characters."""
+    signs = sum(character in "()[]{}<>+*/=-" for character in question)
+    if signs >= 2:
+        return "".join(question.lower().split())
+    return "".join(character for character in question.lower() if character.isalnum()) or question
 
 
 def digest(question: str) -> int:

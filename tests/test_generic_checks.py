@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 
@@ -231,5 +232,5 @@ def test_any_text_is_survived(question: str, steps: list[str], answer: str | Non
 def test_tokens_are_in_order_and_within_the_text(text: str) -> None:
     text = plain(text)
     tokens = tokenize(text)
-    assert all(a.end <= b.start for a, b in zip(tokens, tokens[1:], strict=False))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(tokens))
     assert all(text[token.start : token.end] == token.text for token in tokens)

@@ -49,7 +49,9 @@ def _false(equation: Equation) -> str:
 def judge(equation: Equation, text: str) -> tuple[str, float]:
     """(name of the finding, severity) of one checkable equation with a value; ("", 0) where it holds."""
     assert equation.value is not None
-    text = text[max(0, equation.start - 120) : equation.start + len(equation.text) + 120]  # what is near, not a whole page
+    text = text[
+        max(0, equation.start - 120) : equation.start + len(equation.text) + 120
+    ]  # what is near, not a whole page
     readings = [equation.value]
     if equation.percent_result or any(operand.percent for operand in equation.operands) or _PERCENT.search(text):
         readings += [equation.value * 100, equation.value / 100]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from analysis.consistency.numbers import SCALES, Token, tokenize
+from analysis.consistency.numbers import SCALES, Token, tokenize, words
 
 MARK = re.compile(r"<<([^<>]{1,400})>>")
 _AMBIGUOUS = re.compile(r"[x*]\s?10\s?-\s?\d|^-\s?\d+/\d+$")
@@ -22,14 +22,22 @@ _MAX_DEPTH = 12
 _MAX_TOKENS = 120
 _MAX_EQUATIONS = 400
 _JOINING = {"is", "equals", "equal", "gives", "makes", "are"}
-_FUNCTIONS = set(
-    ["sin", "cos", "tan", "sec", "csc", "cot", "log", "ln", "exp", "lim", "mod", "sqrt", "root", "square", "cube", "cubed", "squared", "gcd", "lcm", "max", "min", "det", "floor"]
+_FUNCTIONS = words(
+    """
+    sin cos tan sec csc cot log ln exp lim mod sqrt root square cube cubed squared gcd lcm max min det floor
+    """
 )
 _CONJUNCTIONS = {"because", "since", "and", "so", "then", "when", "if", "but", "as", "or", "that", "which"}
 _APPROXIMATE = re.compile(r"≈|~|\b(?:about|approx|around|round|nearly|almost|roughly|nearest|estimat)", re.I)
 _SINGLE_UNITS = {"m", "g", "h", "s", "l", "L", "a"}
-_CONVERTED = set(
-    ["hour", "hours", "minute", "minutes", "second", "seconds", "day", "days", "week", "weeks", "month", "months", "year", "years", "hr", "hrs", "min", "mins", "sec", "secs", "feet", "foot", "inch", "inches", "ft", "in", "yard", "yards", "mile", "miles", "km", "m", "cm", "mm", "meter", "meters", "kilometer", "kilometers", "g", "kg", "gram", "grams", "kilogram", "kilograms", "pound", "pounds", "lb", "lbs", "ounce", "ounces", "oz", "ton", "tons", "cent", "cents", "dollar", "dollars", "dime", "dimes", "nickel", "nickels", "penny", "pennies", "quarter", "quarters", "gallon", "gallons", "quart", "quarts", "pint", "pints", "cup", "cups", "liter", "liters", "ml", "dozen", "dozens", "pair", "pairs", "half", "halves", "percent"]
+_CONVERTED = words(
+    """
+    hour hours minute minutes second seconds day days week weeks month months year years hr hrs min mins sec
+    secs feet foot inch inches ft in yard yards mile miles km m cm mm meter meters kilometer kilometers g kg
+    gram grams kilogram kilograms pound pounds lb lbs ounce ounces oz ton tons cent cents dollar dollars dime
+    dimes nickel nickels penny pennies quarter quarters gallon gallons quart quarts pint pints cup cups liter
+    liters ml dozen dozens pair pairs half halves percent
+    """
 )
 
 

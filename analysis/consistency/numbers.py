@@ -42,7 +42,10 @@ _SIGNS = str.maketrans(
 )
 
 SCALES = {"hundred": 1e2, "thousand": 1e3, "k": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
-_UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    " eighteen nineteen"
+)
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 CARDINALS = {word: float(value) for value, word in enumerate(_UNITS.split())} | {
     word: 10.0 * value for value, word in enumerate(_TENS.split(), start=2)
@@ -87,6 +90,11 @@ MULTIPLES |= {
     "twins": 2.0,
 }
 MULTIPLES |= {"score": 20.0, "once": 1.0}
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text, as a set: for word lists."""
+    return frozenset(text.split())
 
 
 class Token(NamedTuple):

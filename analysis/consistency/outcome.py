@@ -6,11 +6,15 @@ import re
 
 from analysis.consistency.arithmetic import shorten
 from analysis.consistency.base import Flag
-from analysis.consistency.numbers import same, show
+from analysis.consistency.numbers import same, show, words
 from analysis.consistency.reading import Reading, Step
 
-_PEOPLE_AND_THINGS = set(
-    ["people", "person", "student", "child", "children", "kid", "boy", "girl", "man", "men", "woman", "women", "friend", "guest", "teacher", "worker", "player", "passenger", "customer", "patient", "soldier", "dog", "cat", "bird", "chicken", "cow", "horse", "rabbit", "sheep", "lion", "monkey", "elephant", "car", "bus", "bike", "boat", "plane"]
+_PEOPLE_AND_THINGS = words(
+    """
+    people person student child children kid boy girl man men woman women friend guest teacher worker player
+    passenger customer patient soldier dog cat bird chicken cow horse rabbit sheep lion monkey elephant car bus
+    bike boat plane
+    """
 )
 _TIMES = ("second", "minute", "hour", "day", "week", "month", "year")
 _ASKED = re.compile(r"\bhow many (?:more |fewer |total |full |whole )?([a-z]+)", re.I)
@@ -53,10 +57,11 @@ def count_not_whole(reading: Reading) -> list[Flag]:
     for index, step in enumerate(reading.steps):
         averaged = "average" in step.words or "mean" in step.words or "per" in step.words or "each" in step.words
         for mention in step.mentions:
-            if mention.noun in _PEOPLE_AND_THINGS and not mention.word and not mention.percent and not averaged:
-                if mention.value != int(mention.value) and "/" not in step.text[mention.start : mention.start + 12]:
-                    message = f"{mention.text} {mention.noun}: a count should be a whole number"
-                    flags.append(Flag(index, "count_not_whole", message, 0.4))
+            counted = mention.noun in _PEOPLE_AND_THINGS and not (mention.word or mention.percent or averaged)
+            fraction = "/" in step.text[mention.start : mention.start + 12]
+            if counted and not fraction and mention.value != int(mention.value):
+                message = f"{mention.text} {mention.noun}: a count should be a whole number"
+                flags.append(Flag(index, "count_not_whole", message, 0.4))
         if not signed and not reading.choices and all(mention.value >= 0 for mention in reading.question.mentions):
             flags += _negative(index, step)
     return flags[:200]

@@ -38,7 +38,11 @@ def operand_unknown(reading: Reading) -> list[Flag]:
 def _unknown_operands(index: int, equation: Equation, known: Known) -> list[Flag]:
     flags: list[Flag] = []
     for operand in equation.operands:
-        if operand.value in known or operand.value in CONSTANTS or (operand.value * 100 in CONSTANTS and operand.percent):
+        if (
+            operand.value in known
+            or operand.value in CONSTANTS
+            or (operand.value * 100 in CONSTANTS and operand.percent)
+        ):
             continue
         severity = 0.25 if operand.value == int(operand.value) and operand.value <= 12 else 0.5
         percent = "%" if operand.percent else ""

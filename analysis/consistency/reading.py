@@ -20,10 +20,10 @@ MAX_TOTAL = 150_000
 """Characters of a rationale that are read; later steps count as empty."""
 
 _ANSWER = re.compile(
-    r"(?:^\s*A\s*:|####|\banswer\s*(?:is|:|=|would be|will be)|\\boxed)\s*\(?\$?\s*(?P<value>-?\s?\$?\d[\d,]*(?:\.\d+)?(?:\s?/\s?\d+)?)?",
+    r"(?:^\s*A\s*:|####|\banswer\s*(?:is|:|=|would be|will be)|\\boxed)\s*\(?\$?\s*"
+    r"(?P<value>-?\s?\$?\d[\d,]*(?:\.\d+)?(?:\s?/\s?\d+)?)?",
     re.I,
 )
-_NUMBER = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?")
 
 
 class Mention(NamedTuple):
