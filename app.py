@@ -96,7 +96,9 @@ async def loaded(app: st.App) -> AsyncIterator[None]:
     found = context.sources()
     if found:
         try:
-            load_table(found[0])
+            table = load_table(found[0])
+            if len(table):
+                table.row_of(table.rationale(0).id)  # reads the texts and builds the index of ids
         except RecordError as error:
             print(error, file=sys.stderr)
     threading.Thread(target=_intervals, daemon=True).start()

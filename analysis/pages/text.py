@@ -17,9 +17,9 @@ LONGEST = 20_000
 
 CSS = f"""
 <style>
-.block-container {{ padding: 2.2rem 2.4rem 4rem; max-width: 1500px; }}
+.block-container {{ padding: 3rem 2.4rem 4rem; max-width: 1500px; }}
 @media (max-width: 1000px) {{
-  .block-container {{ padding: 2rem 1.1rem 3rem; }}
+  .block-container {{ padding: 3rem 1.1rem 3rem; }}
   [class*="st-key-wide-"] [data-testid="stHorizontalBlock"] {{ flex-direction: column; }}
   [class*="st-key-wide-"] [data-testid="stColumn"] {{ width: 100%; min-width: 100%; }}
 }}
