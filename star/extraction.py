@@ -159,7 +159,7 @@ def _lenient_stated(text: str, marker: str | None) -> str | None:
 
 _TOKEN = re.compile(
     r"(?P<number>[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?%?|[$€£]?\.\d{1,60})"
-    r"|(?P<op>[-+*/×÷−·])|(?P<times>[xX](?![a-zA-Z])|times\b)|(?P<equal>=)|(?P<paren>[()])|(?P<word>[^\W\d_]+)|(?P<other>\S)"
+    r"|(?P<op>[-+*/×÷−·])|(?P<times>(?<![^\W\d_])[xX](?=\s?[$€£(]?\d)|times\b)|(?P<equal>=)|(?P<paren>[()])|(?P<word>[^\W\d_]+)|(?P<other>\S)"
 )
 _CALCULATOR = re.compile(r"<<([^<>\n]{1,200})>>")
 _OPS = {"×": "*", "·": "*", "÷": "/", "−": "-"}

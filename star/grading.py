@@ -275,6 +275,8 @@ def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
         label, beside = labels.get(found["label"].casefold()), found["text"]
         if label is not None and (beside is None or _option(beside) == _option(choices[label])):
             readings.add(label)
+        elif label is None and beside is None and _option(found["label"]) in by_text:
+            readings.add(by_text[_option(found["label"])])
         elif label is None and beside is None:
             foreign = True
         elif label is not None:

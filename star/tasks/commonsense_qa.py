@@ -34,6 +34,8 @@ from star.tasks.loading import (
 )
 
 MARKER = "(CORRECT)"
+LABEL = re.compile(r"[^\W\d_]|\d{1,2}")
+"""One letter or a small number; anything longer is an option's text."""
 INSTRUCTIONS = (
     "Reason about the question and its answer choices in a few sentences. Close with the sentence `Therefore, the answer is (X).`, "
     "where X is the letter of one choice, and write nothing after it."
@@ -60,7 +62,7 @@ def _block(problem: Problem, marked: str | None) -> str:
 def completion(rationale: str, answer: str) -> str:
     """The closing sentence, after the rationale if there is one. `answer` is a label or a span that grading accepts."""
     answer = answer.strip()
-    if re.fullmatch(r"[^\W_]{1,4}", answer):
+    if LABEL.fullmatch(answer):
         answer = f"({answer})"
     elif not re.search(r"[(\[][^\W_]{1,4}[)\]]", answer):
         answer = (
@@ -112,8 +114,8 @@ def read_choices(value: object, question: str = "") -> dict[str, str]:
         raise UnusableRowError(
             "fewer than two choices" if len(pairs) < 2 else "choices without a text or with the same label"
         )
-    if any(not re.fullmatch(r"[^\W_]{1,4}", label) for label in choices) or "" in choices.values():
-        raise UnusableRowError("choices with an empty text or a label that is not 1 to 4 letters or digits")
+    if any(not LABEL.fullmatch(label) for label in choices) or "" in choices.values():
+        raise UnusableRowError("choices with an empty text or a label that is not a letter or at most two digits")
     if len(question) + sum(map(len, choices.values())) > MAX_QUESTION:
         raise UnusableRowError(f"question longer than {MAX_QUESTION:,} characters")
     return choices

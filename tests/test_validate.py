@@ -1,0 +1,102 @@
+"""`python -m star.validate`: every gold answer against its own grader."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from star.recipe import TaskSettings
+from star.tasks import load_task
+from star.tasks.base import Problem, Verdict
+from star.validate import failures, main
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "total"),
+    [
+        (["gsm8k", "--task.path", "gsm8k_train.jsonl.gz"], "8,792"),
+        (["commonsense_qa", "--task.path", "commonsense_qa_train.jsonl.gz"], "10,962"),
+        (
+            ["records", "--task.path", "svamp.jsonl.gz", "--task.question", "Body+Question", "--task.answer", "Answer"],
+            "1,000",
+        ),
+    ],
+)
+def test_real_data_is_accepted_whole(
+    data_dir: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], total: str
+) -> None:
+    arguments[2] = str(data_dir / arguments[2])
+    assert main(arguments) == 0
+    assert f"accepted {total} of {total} gold answers (100.00 %)" in capsys.readouterr().out
+
+
+def test_addition_is_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["addition", "--task.pool", "200", "--task.test-size", "50"]) == 0
+    assert "(100.00 %)" in capsys.readouterr().out
+
+
+def test_rows_left_out_are_listed_with_their_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"question": f"{n}?", "answer": n} for n in range(5)] + [{"question": "word?", "answer": "many"}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert main(["records", "--task.path", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "left out: 1 x answer is not a number" in out and "rows.jsonl, row 6" in out
+
+
+def test_a_gold_answer_that_fails_is_listed_and_fails_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"question": f"Sides of {n}?", "answer": f"{n}x"} for n in range(1, 6)]
+    rows += [
+        {"question": "Which?", "answer": "#### what #### now"},
+        {"question": "Clean?", "answer": "the hint says so"},
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert main(["records", "--task.path", str(path), "--task.answer-type", "text"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("FAILS") == 1 and "rows.jsonl, row 7" in out and "the hint audit objects" in out
+    assert "accepted 6 of 7" in out
+
+
+def test_failures_of_a_grader_that_is_broken() -> None:
+    task = load_task(TaskSettings(name="gsm8k"), 0)
+    problem = Problem("id", "1 + 1?", "2")
+    assert list(failures(task, [problem])) == []
+    from dataclasses import replace
+
+    broken = replace(task, grade=lambda span, problem: Verdict.incorrect)
+    assert [(p.id, what) for p, what in failures(broken, [problem])] == [("id", "gold '2' read back as '2': incorrect")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "no task 'nothing'; expected one of addition, gsm8k"),
+        (["gsm8k", "--task.path", "none.jsonl"], "none.jsonl is not a file"),
+        (["records"], "set task.path"),
+    ],
+)
+def test_bad_input_is_a_sentence(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.startswith("error: ") and message in error and "Traceback" not in error
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    code = "import sys\nfrom star.validate import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+    code += "print([m for m in ('torch', 'transformers', 'datasets', 'sympy', 'pyarrow') if m in sys.modules])"
+    started = time.process_time()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.strip().endswith("[]") and "--task.path" in done.stdout
+    assert time.process_time() - started < 1
