@@ -303,7 +303,7 @@ def _record_frame(records: list[Record]) -> pd.DataFrame:
     def category(values: list[Any]) -> pd.Categorical:
         return pd.Categorical([None if value in (None, "") else str(value) for value in values])
 
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "id": [record.id for record in records],
             "problem": [record.question for record in records],
@@ -321,7 +321,6 @@ def _record_frame(records: list[Record]) -> pd.DataFrame:
             "drop_reason": category([None for _ in records]),
         }
     )
-    return frame
 
 
 def _score_now(
