@@ -15,15 +15,15 @@ def cut_selection(train: Sequence[Problem], size: int, seed: int) -> tuple[list[
         raise RecipeError(
             f"the task has {len(train)} training problems; at least 2 are needed. Check task.path and task.limit."
         )
-    chosen = {problem.id for problem in draw(train, min(size, len(train) // 2), f"selection-{seed}")}
+    chosen = {problem.id for problem in draw(train, min(size, len(train) // 2), f"selection-{seed}", at_most=0.5)}
     return [p for p in train if p.id not in chosen], [p for p in train if p.id in chosen]
 
 
-def draw(problems: Sequence[Problem], count: int | None, seed: str) -> list[Problem]:
+def draw(problems: Sequence[Problem], count: int | None, seed: str, at_most: float = 1.0) -> list[Problem]:
     """`count` problems without replacement, spread evenly over the slices as far as they reach; None or enough: all of them.
 
-    A slice that runs short (there are only 100 sums of one digit) leaves its share to the others. At most half of a
-    slice is taken by one call unless everything is asked for.
+    A slice that runs short (there are only 100 sums of one digit) leaves its share to the others; `at_most` is the share
+    of a slice that may be taken while others have enough.
     """
     if count is None or count >= len(problems):
         return list(problems)
@@ -35,7 +35,7 @@ def draw(problems: Sequence[Problem], count: int | None, seed: str) -> list[Prob
     open_slices = sorted(slices, key=lambda name: (len(slices[name]), name))
     for position, name in enumerate(open_slices):
         share = -(-(count - len(chosen)) // (len(open_slices) - position))
-        limit = share if position == len(open_slices) - 1 else max(1, min(share, len(slices[name]) // 2))
+        limit = share if position == len(open_slices) - 1 else max(1, min(share, int(len(slices[name]) * at_most)))
         chosen += rng.sample(slices[name], min(limit, len(slices[name])))
     rest = count - len(chosen)
     if rest > 0:
