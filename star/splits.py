@@ -35,7 +35,7 @@ def draw(problems: Sequence[Problem], count: int | None, seed: str, at_most: flo
     open_slices = sorted(slices, key=lambda name: (len(slices[name]), name))
     for position, name in enumerate(open_slices):
         share = -(-(count - len(chosen)) // (len(open_slices) - position))
-        limit = share if position == len(open_slices) - 1 else max(1, min(share, int(len(slices[name]) * at_most)))
+        limit = share if position == len(open_slices) - 1 else min(share, max(1, int(len(slices[name]) * at_most)))
         chosen += rng.sample(slices[name], min(limit, len(slices[name])))
     rest = count - len(chosen)
     if rest > 0:
