@@ -98,11 +98,23 @@ def _launch(job: Job, config: str) -> dict[str, Any]:
     return result
 
 
-def _load(job: Job) -> tuple[Any, Any]:
+def weights_dtype(method: str, dtype: str, *, cuda: bool) -> str:
+    """Type of the trained model's weights. Always float32 when all of them are trained.
+
+    A step of 1e-6 is below half a unit in the last place of nearly every bfloat16 weight: it would be rounded away. On a
+    GPU the computation is bfloat16 all the same (autocast). Under LoRA only the adapters are trained, and peft keeps
+    those in float32.
+    """
+    if method == "full":
+        return "float32"
+    return dtype if dtype != "auto" else ("bfloat16" if cuda else "float32")
+
+
+def _load(job: Job, settings: TrainingSettings) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    wanted = job.dtype if job.dtype != "auto" else ("bfloat16" if torch.cuda.is_available() else "float32")
+    wanted = weights_dtype(settings.method, job.dtype, cuda=torch.cuda.is_available())
     model = AutoModelForCausalLM.from_pretrained(
         job.base, dtype=getattr(torch, wanted), trust_remote_code=job.trust_remote_code
     )
@@ -167,7 +179,7 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     from trl import SFTTrainer
 
     datasets.disable_progress_bars()
-    model, tokenizer = _load(job)
+    model, tokenizer = _load(job, settings)
     scratch = Path(job.output + ".tmp")
     trainer = SFTTrainer(
         model=model,
@@ -205,7 +217,10 @@ def _progress(job: Job) -> Any:
     class Bar(TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.bar = tqdm(
-                total=state.max_steps, desc=f"{job.run_name}: fine-tuning", unit="step", leave=False,
+                total=state.max_steps,
+                desc=f"{job.run_name}: fine-tuning",
+                unit="step",
+                leave=False,
                 disable=not state.is_world_process_zero,
             )
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from star.finetuning import FinetuningError, Job, finetune, prepare
+from star.finetuning import FinetuningError, Job, finetune, prepare, weights_dtype
 from star.recipe import SEEDS, TrainingSettings
 from tests.tiny_models import tiny_model
 
-ROWS = tuple(((5 + i, 6, 7), tuple(range(20 + i, 24 + i)) + (0,)) for i in range(8))
+END = 1  # the tiny tokenizer's end token
+ROWS = tuple(((5 + i, 6, 7), (*range(20 + i, 24 + i), END)) for i in range(8))
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +116,17 @@ def test_a_tokenizer_without_pad_or_end_token_trains(tmp_path: Path) -> None:
     base = tiny_model(tmp_path / "base", special=False)
     result = finetune(make_job(base, tmp_path / "model", steps=1))
     assert result["steps"] == 1
+
+
+def test_full_fine_tuning_keeps_float32_weights_so_that_small_steps_count(tmp_path: Path) -> None:
+    assert weights_dtype("full", "auto", cuda=True) == weights_dtype("full", "bfloat16", cuda=True) == "float32"
+    assert (
+        weights_dtype("lora", "auto", cuda=True) == "bfloat16"
+        and weights_dtype("lora", "auto", cuda=False) == "float32"
+    )
+    base = tiny_model(tmp_path / "base")
+    job = replace(make_job(base, tmp_path / "model", steps=3, learning_rate=1e-6), dtype="bfloat16")
+    finetune(job)
+    after, before = weights(tmp_path / "model"), weights(base)
+    moved = [(tensor - before[name]).abs().max().item() for name, tensor in after.items()]
+    assert all(0 < distance < 1e-5 for distance in moved)
