@@ -8,12 +8,13 @@ Asked: does rationalization accelerate? Does answer-only filtering breed unsound
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.arms import arm_recipe, cost, curve_table, finished_run, pooled_lines, quality, test_rows
-from benchmarks.common import CommonFlags, parse, result_path, write_result
+from benchmarks.common import RESULTS, CommonFlags, parse, result_path, write_result
 from star import runs
 from star.recipe import Recipe
 from star.statistics import mcnemar, paired_difference
@@ -124,6 +125,10 @@ def chart(flags: Flags) -> None:
         lines = pooled_lines([recipe.run_dir for recipe in recipes])
         if len(lines) > 1:
             panels[name] = charts.rounds_frame(lines)
+    if "default recipe" in flags.arms and not flags.quick:  # the figures of README.md
+        source = arm_recipe(ARMS["default recipe"], flags.seeds[0]).run_dir / "charts"
+        for name in ("accuracy", "soundness"):
+            shutil.copy(source / f"{name}.png", RESULTS / f"addition_default_{name}.png")
     if panels:
         charts.save(charts.arms_by_round(panels), result_path("addition", quick=flags.quick).with_suffix(".png"))
 
