@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -181,6 +182,12 @@ def started(state: RunState) -> str:
     except ValueError:
         return ""
     return f"{when.day} {when:%b %Y, %H:%M}"
+
+
+def typed(path: Path) -> str:
+    """A path as one would type it: from the working directory where it lies below, and quoted where it must be."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from analysis.rationale_table import UNKNOWN, Table, Texts, parse_flags
 from analysis.records import SUFFIXES, BrokenLine, Record, RecordError, read_records
 from analysis.run_records import attempt_files
 from analysis.steps import split_steps
-from analysis.store import Source, Stamp, stamp
+from analysis.store import Source, Stamp, stamp, typed
 
 SMALL_FILE = 2_000
 """A record file of at most this many rationales is scored when it is opened; that takes a few seconds."""
@@ -76,7 +76,7 @@ def read_run(source: Source) -> Table:
     for name in ("question", "choices", "hint"):
         texts[name] = _problem_column(source.path, name, frame)
     score_file = source.path / "analysis" / "soundness.parquet"
-    hint = f"python -m analysis.score {source.path.name}"
+    hint = f"python -m analysis.score {typed(source.path)}"
     scored = _add_scores([score_file], frame, texts, notes, rationales)
     if not scored and len(frame):
         notes.append(f"These rationales are not scored yet. To score them, type: {hint}")
@@ -282,10 +282,10 @@ def read_file(source: Source) -> Table:
     if not scored and len(records) <= SMALL_FILE:
         scored = _score_now(records, frame, texts, notes)
     elif not scored:
-        stem = source.path.name.split(".")[0]
+        scores = source.path.with_name(source.path.name.split(".")[0] + ".scores.parquet")
         notes.append(
             f"These {len(records):,} rationales are not scored yet. To score them, type: "
-            f"python -m analysis.score {source.path.name} -o {stem}.scores.parquet"
+            f"python -m analysis.score {typed(source.path)} -o {typed(scores)}"
         )
     frame["n_steps"] = np.array([len(record.steps) for record in records], dtype="int32")
     return _table(source, frame, texts, scored, notes)

@@ -77,7 +77,9 @@ def test_a_whole_run(open_app: Any, whole: Path, page: str) -> None:
     app = healthy(open_app(page, "--root", str(whole.parent)))
     assert app.title[0].value == QUESTIONS[page]
     assert page == "compare" or not [code.value for code in app.code if code.value.startswith("python -m")]
-    assert whole.name.rpartition("-")[2] not in "".join(line for line in words(app).splitlines() if "python" not in line)
+    assert whole.name.rpartition("-")[2] not in "".join(
+        line for line in words(app).splitlines() if "python" not in line
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -86,9 +88,9 @@ def test_a_run_cut_off_and_not_analysed(open_app: Any, tmp_path: Path, page: str
     app = healthy(open_app(page, "--root", str(tmp_path)))
     commands = [code.value for code in app.code]
     if page == "rationales":
-        assert f"python -m analysis.score {run.name}" in commands
+        assert f"python -m analysis.score {run}" in commands
     if page == "faithfulness":
-        assert commands == [f"python -m analysis.probe {run.name}"]
+        assert commands == [f"python -m analysis.probe {run}"]
     if page == "runs":
         assert "Still going: round 1 of 1 is done" in words(app)
 
@@ -98,7 +100,7 @@ def test_a_run_that_stopped_says_how_to_go_on(open_app: Any, tmp_path: Path) -> 
     for file in [run, *run.rglob("*")]:
         os.utime(file, (1, 1))
     app = healthy(open_app("runs", "--root", str(tmp_path)))
-    assert f"python -m star.train {run.name}/recipe.yaml" in [code.value for code in app.code]
+    assert f"python -m star.train {run}/recipe.yaml" in [code.value for code in app.code]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -128,7 +130,7 @@ def test_a_plain_file(open_app: Any, tmp_path: Path, page: str, monkeypatch: pyt
     app = healthy(open_app(page, "--records", str(path)))
     shown = words(app)
     if page == "rationales":
-        assert "python -m analysis.score theirs.jsonl -o theirs.scores.parquet" in shown
+        assert f"python -m analysis.score {path} -o {tmp_path / 'theirs.scores.parquet'}" in shown
         assert "human labels in the file" in shown
     if page == "compare":
         assert ("fixed: **3**" in shown and "broke: **0**" in shown) or "broke: **3**" in shown

@@ -175,9 +175,7 @@ def test_a_run_without_scores_says_what_to_type(tmp_path: Path) -> None:
     run = make_run(tmp_path, rounds=1, problems=9, analysis=False, finished=False)
     table = load_table(source_of(run))
     assert not table.scored and browsing.judges(table) == ["exact"]
-    assert table.notes == (
-        f"These rationales are not scored yet. To score them, type: python -m analysis.score {run.name}",
-    )
+    assert table.notes == (f"These rationales are not scored yet. To score them, type: python -m analysis.score {run}",)
     assert (table.frame["first_error"] == UNKNOWN).all()
     assert (table.frame["n_steps"] == [len(table.rationale(row).steps) for row in range(len(table))]).all()
 
@@ -243,7 +241,7 @@ def test_record_files(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPat
     assert table.frame["right"].tolist() == [1, -1] and table.frame["human"].tolist() == [0, -1]
     assert table.rationale(1).choices == {"A": "3"}
     assert table.search("SO 3").tolist() == [False, True]
-    assert "python -m analysis.score mine" in table.notes[-1]
+    assert f"python -m analysis.score {path} -o {tmp_path / 'mine.scores.parquet'}" in table.notes[-1]
 
 
 def test_a_small_record_file_is_scored_on_the_spot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -185,7 +186,8 @@ def _measures(names: Sequence[str], options: Mapping[str, str]) -> None:
 
 
 def _relative(command: str) -> str:
-    return " ".join(word.rsplit("/", 1)[-1] if "/" in word else word for word in command.split())
+    """As one would type it in the working directory."""
+    return command.replace(f"{Path.cwd()}/", "")
 
 
 def _figures_table(figures: Sequence[comparison.Figure], arms: Sequence[comparison.Arm]) -> None:

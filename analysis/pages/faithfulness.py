@@ -19,7 +19,7 @@ from analysis.pages import context, parts, state, text
 from analysis.pages.probe_words import IN_NATS, MEASURES, OUTCOMES
 from analysis.probes.base import PROBES
 from analysis.rationale_table import Rationale, Table
-from analysis.store import Source, Stamp, read_json, stamp
+from analysis.store import Source, Stamp, read_json, stamp, typed
 from star.charts import COLOURS
 
 COLUMNS = ("attempt_id", "round", "probe", "position", "n_steps", "changed", "applicable")
@@ -53,7 +53,7 @@ def page() -> None:
 def _not_probed(source: Source) -> None:
     st.info("These rationales have not been probed yet. To ask the model again with changed reasoning, type:")
     more = "" if source.kind == "run" else " --model MODEL"
-    st.code(f"python -m analysis.probe {source.path.name}{more}", language=None)
+    st.code(f"python -m analysis.probe {typed(source.path)}{more}", language=None)
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ import yaml
 
 from analysis import charts
 from analysis.pages import context, parts, state, text
-from analysis.store import RunState, Source, run_state, stamp, started
+from analysis.store import RunState, Source, run_state, stamp, started, typed
 from star.charts import slice_order
 
 STALE = 1_800
@@ -99,7 +99,7 @@ def _status(source: Source, run: RunState) -> None:
         st.info(f"Still going: round {last}{of} is done. This page renews itself.", icon=":material/autorenew:")
     else:
         st.warning("This run stopped before its end. To go on where it stopped, type:", icon=":material/pause_circle:")
-        st.code(f"python -m star.train {source.name}/recipe.yaml", language=None)
+        st.code(f"python -m star.train {typed(source.path / 'recipe.yaml')}", language=None)
 
 
 def _headline(run: RunState) -> None:
