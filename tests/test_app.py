@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_factory import HOSTILE, make_run
 from streamlit.testing.v1 import AppTest
 
 from analysis import table_reading
@@ -18,6 +17,7 @@ from analysis.pages import text
 from analysis.rationale_table import load_table
 from analysis.records import Record, write_records
 from analysis.store import Source
+from tests.run_factory import HOSTILE, make_run
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("runs", "rationales", "faithfulness", "compare", "label")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_factory import make_run
 
 from analysis.labels import label_folder, read_labels
 from analysis.store import Source
 from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_chromium, settle, visit
+from tests.run_factory import make_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

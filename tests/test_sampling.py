@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import tiny_model
 
 from star.recipe import SamplingSettings
 from star.sampling import Decoding, SamplerError, backends, choose_backend, model_files, open_sampler
 from star.sampling.decode_loop import choose
 from star.sampling.transformers_sampler import TransformersSampler
+from tests.tiny_models import tiny_model
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = ["Input:\n6 2 4 + 2 5 9\nTarget:\n", "Question: A box holds", "1 + 1 ="]

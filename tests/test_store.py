@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from run_factory import HOSTILE, make_run
 
 from analysis import browsing, store, table_reading
 from analysis.browsing import View
@@ -20,6 +19,7 @@ from analysis.rationale_table import UNKNOWN, load_table, parse_flags
 from analysis.records import Record, RecordError, write_records
 from analysis.store import Source
 from star import runs, statistics
+from tests.run_factory import HOSTILE, make_run
 
 
 def source_of(run: Path) -> Source:
