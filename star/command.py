@@ -77,6 +77,8 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(_os_sentence(error))
     except Exception as error:
+        if "No space left on device" in str(error):  # safetensors wraps the system's error in its own
+            return _fail(_os_sentence(OSError(errno.ENOSPC, str(error))))
         if _is_expected(error):
             return _fail(str(error))
         raise
@@ -89,8 +91,7 @@ def _is_expected(error: Exception) -> bool:
     from star.sampling.base import SamplerError
     from star.tasks.loading import TaskError
 
-    disk_full = "No space left on device" in str(error)  # safetensors wraps the system's error in its own
-    return disk_full or isinstance(error, (FinetuningError, RunError, SamplerError, TaskError))
+    return isinstance(error, (FinetuningError, RunError, SamplerError, TaskError))
 
 
 def _os_sentence(error: OSError) -> str:
@@ -99,6 +100,8 @@ def _os_sentence(error: OSError) -> str:
         return f"the disk is full{where}. Free some space and run the same command again: finished stages are kept."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to write{where}. Choose another --runs-dir or change the directory's permissions."
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return f"{error.filename} cannot be made: there is a file where a folder is needed. Choose another --runs-dir."
     return f"{error.strerror or error}{where}"
 
 

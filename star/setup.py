@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -18,6 +19,7 @@ from star.reporting import check_tracker
 from star.sampling.model_files import check_model_dir, context_length, count_parameters, load_tokenizer
 from star.tasks import load_task
 from star.tasks.base import Problem, Task
+from star.tasks.rows import hub_answers
 
 BYTES_PER_TOKEN = 1  # a byte-level tokenizer never makes more tokens than bytes
 
@@ -57,16 +59,22 @@ def resolve_model(settings: ModelSettings) -> Path:
 def _download(hub_id: str) -> Path:
     os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "10")
     os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "20")
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     wanted = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
+    unreachable = not constants.HF_HUB_OFFLINE and not hub_answers()
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=wanted)).resolve()
+        return Path(snapshot_download(hub_id, allow_patterns=wanted, local_files_only=unreachable)).resolve()
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES):
+            raise
+        why = (
+            "the Hub does not answer" if unreachable else (str(error).strip().splitlines() or [type(error).__name__])[0]
+        )
         raise RecipeError(
-            f"model.path {hub_id} is neither a directory here nor to be had from the Hub ({str(error).splitlines()[0]}). Set "
-            "model.path to a local directory; with HF_HUB_OFFLINE=1 only models in the local cache are found."
+            f"model.path {hub_id} is neither a directory here, nor in the local cache, nor to be had from the Hub ({why}). Set "
+            "model.path to a local directory; with HF_HUB_OFFLINE=1 only models in the local cache are looked for."
         ) from error
 
 
