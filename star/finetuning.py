@@ -214,7 +214,7 @@ def _progress(job: Job) -> Any:
     from tqdm import tqdm
     from transformers import TrainerCallback
 
-    class Bar(TrainerCallback):  # type: ignore[misc]
+    class Bar(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.bar = tqdm(
                 total=state.max_steps,
