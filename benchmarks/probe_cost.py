@@ -156,8 +156,8 @@ def main() -> None:
     from tqdm import tqdm
 
     flags = parse(Flags, __doc__)
-    lengths = (4, 16) if flags.quick else (4, 8, 16, 24, 32)
-    repeats, count = (1, 2) if flags.quick else (flags.repeats, flags.rationales)
+    lengths = (16,) if flags.quick else (4, 8, 16, 24, 32)
+    repeats, count = (1, 1) if flags.quick else (flags.repeats, flags.rationales)
     jobs = [(architecture, steps) for architecture in ARCHITECTURES for steps in lengths]
     rows = [measure(a, s, flags, repeats, count) for a, s in tqdm(jobs, desc="probe cost")]
     table = Table(title="packed against naive")

@@ -34,6 +34,11 @@ LEAST_YOUDEN = 0.05
 SMALL, LARGE = 6.0, 175.0
 NOTHING = "cannot be estimated: sensitivity + specificity - 1 on human labels cannot be told from 0"
 
+CALCULATOR = (
+    "cannot be estimated: a calculator wrote the results of these solutions, so false equations are rarer in them than in the "
+    "labelled rationales, whatever the reasoning"
+)
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -58,13 +63,13 @@ def recorded(quick: bool) -> dict[str, Any]:
     scores = held_out(solutions, known, folds=2 if quick else 5)
     return {
         "solutions": len(solutions),
-        "assumption": "a rationale with a wrong answer counts as unsound",
+        "assumptions": "wrong answers count as unsound; the detector errs on these models as on the labelled ones",
         "held_out": figures(solutions, known, *scores, resamples=resamples),
         "shipped_detector_in_sample": figures(
             solutions, known, _shipped(solutions), _shipped(known), resamples=resamples
         ),
         "proven_false_equation": figures(
-            solutions, known, _false_equation(solutions), _false_equation(known), resamples=resamples
+            solutions, known, _false_equation(solutions), _false_equation(known), resamples=resamples, unlike=CALCULATOR
         ),
     }
 
@@ -135,8 +140,12 @@ def figures(
     known_p_unsound: np.ndarray,
     *,
     resamples: int,
+    unlike: str = "",
 ) -> dict[str, Any]:
-    """Detector error on the labels, then shares by size and generator and the difference between the sizes."""
+    """Detector error on the labels, then shares by size and generator and the difference between the sizes.
+
+    `unlike` says why the error on the labels is not the error on the solutions; then nothing is corrected.
+    """
     from benchmarks import evaluation as ev
     from benchmarks import labelled
 
@@ -144,7 +153,7 @@ def figures(
     labels = Labels(known_p_unsound > FLAGGED, labelled.unsound(known) == 1, labelled.groups(known))
     rng = np.random.default_rng(0)
     error = detector_error(labels, resamples, rng)
-    usable = bool(error["youden"].low > LEAST_YOUDEN)
+    usable = bool(error["youden"].low > LEAST_YOUDEN) and not unlike
     right = labelled.answer_right(solutions) == 1
     size = np.array([record.generator_params_b for record in solutions])
     generator = np.array([str(record.generator) for record in solutions])
@@ -167,7 +176,7 @@ def figures(
         "labels_by_source": _by_source(known, labels),
         "by_size_and_generator": shown,
         "175B minus 6B, same questions": {key: interval(large[key] - small[key], questions) for key in small},
-        "unsound_of_right": "estimated" if usable else NOTHING,
+        "unsound_of_right": "estimated" if usable else unlike or NOTHING,
     }
 
 

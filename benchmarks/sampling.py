@@ -197,10 +197,10 @@ def cases(flags: Flags, folder: Path) -> list[tuple[str, Case]]:
     with_vllm = build is not None and (build.kind == "gpu") == (flags.device == "cuda")
     found = []
     for size in sizes:
-        for shared in (0, SHARED):
+        for shared in (SHARED,) if flags.quick else (0, SHARED):
             ways: list[tuple[Way, int]] = [(way, b) for b in batches for way in ("transformers", "generate")]
-            # Starting vLLM takes most of the quick mode's time, so there it is measured once.
-            if with_vllm and not (flags.quick and shared):
+            # Starting vLLM takes most of the quick mode's time, so there it is started once.
+            if with_vllm:
                 ways += [("vllm", 1000)] if flags.quick else [("vllm", 1000), ("llm_generate", 1000)]
             for way, batch in ways:
                 # Small batches are slow: fewer prompts give the same rate.
