@@ -6,9 +6,15 @@ import base64
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+_BLOCK = 64
+"""Trees that are evaluated at a time."""
+_ALL = np.uint64(2**64 - 1)
+_ONE = np.uint64(1)
 
 
 def pack(array: np.ndarray) -> dict[str, Any]:
@@ -73,21 +79,62 @@ class Boosted:
     constant: float
 
     def score(self, dense: np.ndarray) -> np.ndarray:
-        """Scores [rows] of dense features [rows, features]."""
-        dense = dense.astype(np.float32)
+        """Scores [rows] of dense features [rows, features].
+
+        All trees at once (QuickScorer; Lucchese et al. 2015): each inner node that is answered "right" strikes out the
+        leaves to its left; the first leaf that stays is the one that is reached.
+        """
+        columns = np.ascontiguousarray(dense.T, dtype=np.float32)
         total = np.full(len(dense), self.constant)
-        rows = np.arange(len(dense))
-        for root in self.roots:
-            node = np.full(len(dense), root)
-            while True:
-                feature = self.feature[node]
-                inner = feature >= 0
-                if not inner.any():
-                    break
-                goes_left = dense[rows, np.maximum(feature, 0)] <= self.threshold[node]
-                node = np.where(inner, np.where(goes_left, self.left[node], self.right[node]), node)
-            total += self.value[node]
+        for feature, threshold, mask, value in self.layout:
+            goes_right = columns[feature] > threshold[..., None]
+            leaves = np.bitwise_and.reduce(np.where(goes_right, mask[..., None], _ALL), axis=1)
+            first = np.log2((leaves & (~leaves + _ONE)).astype(np.float64)).astype(np.int64)
+            total += np.take_along_axis(value, first, axis=1).sum(axis=0, dtype=np.float64)
         return total
+
+    @cached_property
+    def layout(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """Blocks of trees: feature, threshold and leaf mask of each inner node [trees, nodes], value of each leaf [trees, leaves].
+
+        Trees are padded with nodes that strike out nothing. At most 63 leaves a tree.
+        """
+        trees = [self._tree(int(root)) for root in self.roots]
+        blocks = []
+        for start in range(0, len(trees), _BLOCK):
+            block = trees[start : start + _BLOCK]
+            nodes = max(1, max(len(inner) for inner, _ in block))
+            leaves = max(len(values) for _, values in block)
+            feature = np.zeros((len(block), nodes), dtype=np.int64)
+            threshold = np.full((len(block), nodes), np.inf, dtype=np.float32)
+            mask = np.full((len(block), nodes), _ALL, dtype=np.uint64)
+            value = np.zeros((len(block), leaves), dtype=np.float32)
+            for row, (inner, values) in enumerate(block):
+                value[row, : len(values)] = values
+                for column, (node, before, after) in enumerate(inner):
+                    feature[row, column], threshold[row, column] = self.feature[node], self.threshold[node]
+                    mask[row, column] = _ALL ^ np.uint64((1 << after) - (1 << before))
+            blocks.append((feature, threshold, mask, value))
+        return blocks
+
+    def _tree(self, root: int) -> tuple[list[tuple[int, int, int]], list[float]]:
+        """Inner nodes of one tree, each with the range of leaves to its left; values of its leaves from left to right."""
+        inner: list[tuple[int, int, int]] = []
+        values: list[float] = []
+
+        def visit(node: int) -> None:
+            if self.feature[node] < 0:
+                values.append(float(self.value[node]))
+                return
+            before = len(values)
+            visit(int(self.left[node]))
+            inner.append((node, before, len(values)))
+            visit(int(self.right[node]))
+
+        visit(root)
+        if len(values) > 63:
+            raise ValueError(f"a tree has {len(values)} leaves, at most 63 can be evaluated: fit smaller trees")
+        return inner, values
 
     @classmethod
     def from_sklearn(cls, model: Any) -> Boosted:

@@ -19,7 +19,7 @@ from analysis.consistency.reading import MAX_STEPS, MAX_TOTAL, Reading, number_o
 from analysis.detector import Boosted, Curve, Expectation, Hashed, Network, logit, sigmoid
 from analysis.features import rationale_features
 from analysis.records import Record
-from analysis.relations import hashed, hashed_question, relations
+from analysis.relations import Relations, hashed_pair, hashed_question, relations
 from analysis.step_features import step_features
 
 MODEL_FILE = Path(__file__).parent / "models" / "detector.json"
@@ -69,23 +69,30 @@ class Detector:
     gold: tuple[float, float, float] = (0.0, 1.0, 0.0)
     """Intercept, weight of logit p_unsound and of a wrong answer (+1) or right one (-1), for `use_gold`."""
 
-    def answer_scores(self, readings: Sequence[Reading]) -> np.ndarray:
-        """Log-odds that the answer is wrong, per reading."""
-        dense = np.array([list(rationale_features(reading).values()) for reading in readings])
-        pairs = [relations(reading) for reading in readings]
-        first = np.array([self.contrast.score(*hashed(numbers)) for numbers, _ in pairs])
+    def answer_scores(self, readings: Sequence[Reading], related: Sequence[Relations] | None = None) -> np.ndarray:
+        """Log-odds that the answer is wrong, per reading; `related` are their relations where they are known already."""
+        related = [relations(reading) for reading in readings] if related is None else related
+        dense = np.array([list(rationale_features(reading).values()) for reading in readings], dtype=np.float64)
+        pairs = [hashed_pair(found.numbers, found.words) for found in related]
+        first = np.array([self.contrast.score(*numbers) for numbers, _ in pairs])
         questions = [hashed_question(tuple(reading.question.words[:300])) for reading in readings]
         expected = self.expectation.extend(dense, questions)
         second = self.contrast_trees.score(np.column_stack([dense, first, expected]))
-        third = np.array([self.wording.score(*hashed([*numbers, *words])) for numbers, words in pairs])
+        third = np.array([self.wording.score(*everything) for _, everything in pairs])
         everything = np.column_stack([dense, first, second, third])
         return -self.answer.score(everything) - self.answer_network.score(everything)
 
-    def hazards(self, readings: Sequence[Reading], flags: Sequence[Sequence[Flag]]) -> list[np.ndarray]:
+    def hazards(
+        self,
+        readings: Sequence[Reading],
+        flags: Sequence[Sequence[Flag]],
+        related: Sequence[Relations] | None = None,
+    ) -> list[np.ndarray]:
         """P(this step is wrong | none before it is), per step of each reading."""
+        related = [relations(reading) for reading in readings] if related is None else related
         rows = [
-            step_features(reading, found, self.contrast, self.step_wording)
-            for reading, found in zip(readings, flags, strict=True)
+            step_features(reading, found, self.contrast, self.step_wording, between.by_step)
+            for reading, found, between in zip(readings, flags, related, strict=True)
         ]
         scores = sigmoid(self.hazard.score(np.concatenate(rows)))
         return np.split(scores, np.cumsum([len(row) for row in rows])[:-1])
@@ -200,16 +207,17 @@ def judge_readings(readings: Sequence[Reading], kinds: Sequence[str], detector: 
         return []
     flags = [generic_flags(reading) for reading in readings]
     families = [family_of(reading, kind) for reading, kind in zip(readings, kinds, strict=True)]
+    related = [relations(reading) for reading in readings]
     scores = np.zeros(len(readings))
     calculated = [place for place, family in enumerate(families) if family == WORD_PROBLEM]
     if calculated:
-        scores[calculated] = detector.answer_scores([readings[place] for place in calculated])
+        scores[calculated] = detector.answer_scores(*_at(calculated, readings, related))
     probability = np.array([detector.curves[f].at(float(s)) for f, s in zip(families, scores, strict=True)])
     # A word problem that is called sound needs no hazards: they only place the mistake.
     placed = [n for n, f in enumerate(families) if f != WORD_PROBLEM or probability[n] > detector.thresholds[f]]
     named = np.full(len(readings), SOUND)
     if placed:
-        hazards = detector.hazards([readings[n] for n in placed], [flags[n] for n in placed])
+        hazards = detector.hazards(*_at(placed, readings, flags, related))
         for place, hazard in zip(placed, hazards, strict=True):
             if families[place] != WORD_PROBLEM:
                 score = float(logit(np.array(1 - np.prod(1 - hazard))))
@@ -220,6 +228,10 @@ def judge_readings(readings: Sequence[Reading], kinds: Sequence[str], detector: 
         Judgement(round(float(probability[n]), 4), int(named[n]), kinds[n], flags[n], len(readings[n].steps))
         for n in range(len(readings))
     ]
+
+
+def _at(places: Sequence[int], *columns: Sequence[Any]) -> list[list[Any]]:
+    return [[column[place] for place in places] for column in columns]
 
 
 def family_of(reading: Reading, kind: str) -> str:

@@ -7,12 +7,14 @@ with CRC-32, so nothing has to be shipped but weights.
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from analysis.features import STOP_WORDS, question_view
 SIZE = 2**15
 """Length of the hashed vector."""
 MAX_EQUATIONS = 60
+_LOGARITHMS = np.log1p(np.arange(4096.0))
 _WORD = re.compile(r"[a-z']+|#|\$|%|[.?!,]")
 _DIGITS = re.compile(r"\d[\d,.]*")
 _SENTENCE = re.compile(r"(?:[^.?!]|\.(?=\d))+[.?!]?")
@@ -47,26 +50,37 @@ def _contexts(text: str, mentions: tuple[Mention, ...]) -> tuple[tuple[tuple[str
     return tuple(found)
 
 
-def relations(reading: Reading) -> tuple[list[str], list[str]]:
-    """The relational features of a rationale: those of numbers and operators, and those that look at the words of its steps."""
+class Relations(NamedTuple):
+    """The relational features of a rationale."""
+
+    numbers: list[str]
+    """Of numbers and operators."""
+    words: list[str]
+    """That look at the words of the steps."""
+    by_step: list[list[str]]
+    """What the equations of each step add to `numbers`."""
+
+
+def relations(reading: Reading) -> Relations:
+    """The relational features of a rationale; equations beyond `MAX_EQUATIONS` are left out."""
     view = question_view(reading.question)
     mentions = reading.question.mentions[:60]
     contexts = _contexts(reading.question.text, tuple(mentions))
     places: dict[str, int] = {}
     for index, mention in enumerate(mentions):
         places.setdefault(key(mention.value), index)
-    steps = [step for step in reading.steps if not step.is_answer]
     state = _State(mentions, contexts, places)
     signs: list[str] = []
     wording: list[str] = []
-    for step in steps:
-        said = [word for word in step.words if word not in STOP_WORDS][:12]
-        for equation in step.equations:
-            if len(signs) >= MAX_EQUATIONS:
-                break
+    by_step: list[list[str]] = []
+    for step in reading.steps:
+        start = len(state.features)
+        said = [word for word in step.words if word not in STOP_WORDS][:12] if step.equations else []
+        for equation in step.equations[: MAX_EQUATIONS - len(signs)]:
             state.add(equation, step.text)
             signs.append(equation.operators if len(set(equation.operators)) > 1 else equation.operators[:1])
             wording += [f"{equation.operators[:1]}|w:{word}" for word in said]
+        by_step.append(state.features[start:])
     state.finish()
     features = state.features
     asked = _WORD.findall(view.asked[:400])
@@ -79,27 +93,11 @@ def relations(reading: Reading) -> tuple[list[str], list[str]]:
     features += [f"order {a} {b} {c}" for a, b, c in zip(signs, signs[1:], signs[2:], strict=False)]
     features.append("all " + " ".join(signs)[:12])
     features.append(f"count {min(len(signs), 6)}")
-    said_words = {word for step in steps for word in step.words}
+    said_words = {word for step in reading.steps if not step.is_answer for word in step.words}
     for word in view.content:
         features += [f"question:{word}", f"count {min(len(signs), 4)}|{word}"]
         wording.append(("said:" if word in said_words else "unsaid:") + word)
-    return features, wording
-
-
-def step_relations(reading: Reading) -> list[list[str]]:
-    """The features that each step adds by its own equations."""
-    mentions = reading.question.mentions[:60]
-    places: dict[str, int] = {}
-    for index, mention in enumerate(mentions):
-        places.setdefault(key(mention.value), index)
-    state = _State(mentions, _contexts(reading.question.text, tuple(mentions)), places)
-    found: list[list[str]] = []
-    for step in reading.steps:
-        start = len(state.features)
-        for equation in step.equations[:MAX_EQUATIONS]:
-            state.add(equation, step.text)
-        found.append(state.features[start:])
-    return found
+    return Relations(features, wording, by_step)
 
 
 class _State:
@@ -190,10 +188,23 @@ def slot(feature: str) -> int:
     return zlib.crc32(feature.encode("utf-8", "replace")) % SIZE
 
 
-def hashed(features: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def hashed(features: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
     """(indices, values) of the hashed vector: log(1 + count), scaled to length 1."""
+    return _vector(Counter(map(slot, features)))
+
+
+def hashed_pair(
+    features: Iterable[str], more: Iterable[str]
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The hashed vectors of some features, and of these and more."""
     counts = Counter(map(slot, features))
+    first = _vector(counts)
+    counts.update(map(slot, more))
+    return first, _vector(counts)
+
+
+def _vector(counts: Counter[int]) -> tuple[np.ndarray, np.ndarray]:
     indices = np.fromiter(counts.keys(), dtype=np.int64, count=len(counts))
-    values = np.log1p(np.fromiter(counts.values(), dtype=np.float64, count=len(counts)))
-    norm = float(np.sqrt((values**2).sum()))
+    values = _LOGARITHMS[np.minimum(np.fromiter(counts.values(), dtype=np.int64, count=len(counts)), 4095)]
+    norm = math.sqrt(values @ values)
     return indices, values / norm if norm else values

@@ -13,7 +13,7 @@ from analysis.consistency.known import CONSTANTS, Known
 from analysis.consistency.reading import Reading, Step
 from analysis.detector import Hashed
 from analysis.features import STOP_WORDS, question_view
-from analysis.relations import slot, step_relations
+from analysis.relations import relations, slot
 
 CHECKS = (
     "equation_false",
@@ -77,8 +77,15 @@ NAMES = (
 )
 
 
-def step_features(reading: Reading, flags: Sequence[Flag], contrast: Hashed, wording: Hashed | None) -> np.ndarray:
-    """Rows [steps, len(NAMES)]. `contrast` scores how numbers are combined, `wording` the words of a step."""
+def step_features(
+    reading: Reading,
+    flags: Sequence[Flag],
+    contrast: Hashed,
+    wording: Hashed | None,
+    by_step: Sequence[Sequence[str]] | None = None,
+) -> np.ndarray:
+    """Rows [steps, len(NAMES)]. `contrast` scores how numbers are combined, `wording` the words of a step; `by_step` are the
+    relational features of each step where they are known already."""
     count = len(reading.steps)
     rows = np.zeros((count, len(NAMES)))
     column = {name: place for place, name in enumerate(NAMES)}
@@ -90,7 +97,8 @@ def step_features(reading: Reading, flags: Sequence[Flag], contrast: Hashed, wor
         soft[flag.step] += flag.severity
     rows[:, column["proven_before"]] = np.cumsum(rows[:, column["proven"]]) - rows[:, column["proven"]]
     rows[:, column["soft_before"]] = np.cumsum(soft) - soft
-    relation = np.array([_weight(features, contrast) for features in step_relations(reading)])
+    by_step = relations(reading).by_step if by_step is None else by_step
+    relation = np.array([_weight(features, contrast) for features in by_step])
     rows[:, column["relation"]] = relation
     rows[:, column["relation_before"]] = np.cumsum(relation) - relation
     _fill(rows, reading)

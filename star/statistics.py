@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,11 @@ def wilson(k: int, n: int) -> Interval:
         raise ValueError(f"{k} successes of {n} trials: expected 0 <= successes <= trials")
     if n == 0:
         return EMPTY
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(k, n, alpha=1 - LEVEL, method="wilson")
-    return Interval(k / n, min(max(0.0, float(low)), k / n), max(min(1.0, float(high)), k / n), n)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    share = k / n
+    center = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Interval(share, min(max(0.0, center - half), share), max(min(1.0, center + half), share), n)
 
 
 def bootstrap_mean(

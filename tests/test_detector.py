@@ -117,11 +117,12 @@ def test_features_are_finite_and_named_alike() -> None:
 
 
 def test_relations_tie_operators_to_words() -> None:
-    numbers, words = relations(
+    numbers, words, by_step = relations(
         read("Ann has 3 boxes of 4 pens each. How many pens?", ["She has 3 * 4 = 12 pens."], "12")
     )
     assert {"*|n:boxes", "*|n:pens", "*|p:of"} <= set(numbers)
     assert "*|w:pens" in words
+    assert len(by_step) == 1 and set(by_step[0]) <= set(numbers)
 
 
 def test_order_of_records_and_their_neighbours_do_not_matter() -> None:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from analysis.consistency.base import Finding, Flag, abstain, conclude, within_limits
-from star.tasks.addition import CLOSE, OPEN, scratchpad
 
 KIND = "addition"
 MAX_DIGITS = 100
@@ -65,14 +64,18 @@ def parse_question(question: str) -> tuple[str, str] | None:
 
 def looks_like_scratchpad(steps: Sequence[str]) -> bool:
     """True when one of the first steps holds the scratchpad's tag or a line that ends in a carry."""
+    from star.tasks.addition import OPEN  # the task's settings are pydantic models: not imported for other rationales
+
     return any(OPEN in step[:500] or re.search(r", (?:\d ){0,200}C: \d[ \t]*$", step[:500], re.M) for step in steps[:5])
 
 
 def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
     """First wrong line. Abstains when the question is not a sum or the steps are not a scratchpad."""
-    parsed = parse_question(question) if within_limits(question, steps) and looks_like_scratchpad(steps) else None
-    if parsed is None:
+    parsed = parse_question(question) if within_limits(question, steps) else None
+    if parsed is None or not looks_like_scratchpad(steps):
         return abstain(KIND)
+    from star.tasks.addition import scratchpad
+
     pad = _Pad(*parsed, scratchpad(int(parsed[0]), int(parsed[1]), len(parsed[0])))
     last = 0
     for index, step in enumerate(steps):
@@ -99,7 +102,7 @@ def _check_line(index: int, text: str, pad: _Pad) -> None:
     due = pad.due()
     if text != due:
         later = pad.expected[pad.place + 1 :]
-        if text in later and (text == CLOSE or not pad.flags):
+        if text in later and (text == pad.expected[-1] or not pad.flags):
             pad.flags.append(Flag(index, "missing_line", f'the line "{_short(due)}" is missing before this one'))
             pad.place += 1 + later.index(text)
         else:

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from analysis.consistency.numbers import SCALES, Token, tokenize, words
@@ -257,6 +258,12 @@ def read_equations(text: str, tokens: Sequence[Token] | None = None) -> list[Equ
                 equations.append(_equation(text, tokens, right, left, approximate))
             left, index = right, right.stop
     return equations
+
+
+@lru_cache(maxsize=16_384)
+def read_mark(text: str) -> tuple[Equation, ...]:
+    """The equations of the text of one calculator mark ("48/2=24")."""
+    return tuple(read_equations(text))
 
 
 def _equals(tokens: Sequence[Token], left: _Expression) -> int | None:

@@ -41,7 +41,7 @@ def detect_kind(question: str, steps: Sequence[str], choices: Mapping[str, str] 
     """One of `KINDS`; `choices` are those of the question. Only the start of the texts is looked at."""
     head = question[:20_000]
     start = "\n".join(step[:1_000] for step in steps[:5])
-    if addition.looks_like_scratchpad(steps) and addition.parse_question(head):
+    if addition.parse_question(head) and addition.looks_like_scratchpad(steps):
         return addition.KIND
     if dyck_languages.parse_question(head):
         return dyck_languages.KIND

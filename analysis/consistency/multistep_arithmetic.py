@@ -21,6 +21,8 @@ from analysis.consistency.expressions import Token, chains, evaluate, plain, spe
 
 KIND = "multistep_arithmetic"
 _ANSWER = re.compile(r"\b(?:final )?answer\b\s*(?:is|:|=)\s*:?\s*(?P<value>.{1,80})", re.I)
+_SIGN = re.compile(r"[0-9+\-*/()=−–‒×·⋅∙÷\[\]]")
+_LETTER = re.compile(r"[A-Za-z_]")
 _PLAN = re.compile(r"\bwritten as\b|\brewrit|\bwhere\b|\blet\b(?!['’]?s\b)|\bdefine\b", re.I)
 
 
@@ -44,6 +46,9 @@ class _State:
 
 def question_value(question: str) -> Fraction | None:
     """Value of the expression a question consists of; None when it is anything else than one expression."""
+    sign = _SIGN.search(question)
+    if sign is None or ("\\" not in question and _LETTER.search(question, sign.end())):
+        return None  # words behind the first number or sign: told apart without tokenizing every word problem
     tokens = tokenize(question[:MAX_STEP_CHARS])
     while tokens and tokens[-1].text in ("=", "?", "."):
         tokens.pop()

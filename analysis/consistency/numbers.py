@@ -15,9 +15,9 @@ MAX_CHARS = 20_000
 """Text of one step or question beyond this is not read."""
 
 _TOKEN = re.compile(
-    r"(?P<date>\d{1,4}/\d{1,2}/\d{2,4}(?![\d/])|\d{1,2}:\d{2}(?!\d))"
+    r"(?P<word>[^\W\d_]+(?:'[a-z]{1,3})?)"
+    r"|(?P<date>\d{1,4}/\d{1,2}/\d{2,4}(?![\d/])|\d{1,2}:\d{2}(?!\d))"
     r"|(?P<number>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|(?<![\d.])\.\d+)"
-    r"|(?P<word>[^\W\d_]+(?:'[a-z]{1,3})?)"
     r"|(?P<op>\*\*|[-+*/^])"
     r"|(?P<equal>≈|~=|={1,2})"
     r"|(?P<open>[(\[])"
@@ -90,6 +90,7 @@ MULTIPLES |= {
     "twins": 2.0,
 }
 MULTIPLES |= {"score": 20.0, "once": 1.0}
+_WORD_VALUES = FRACTIONS | MULTIPLES | CARDINALS
 
 
 def words(text: str) -> frozenset[str]:
@@ -135,26 +136,24 @@ def tokenize(text: str) -> list[Token]:
     tokens: list[Token] = []
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or "other"
-        word = match.group()
+        start, end = match.span()
+        word = text[start:end]
         value = None
-        if kind == "number" and match.start() and text[match.start() - 1].isalpha():
+        if kind == "word":
+            value = _WORD_VALUES.get(word.lower())
+        elif kind == "number" and start and text[start - 1].isalpha():
             kind = "other"  # "t0", "H2O": part of a name
         elif kind == "number":
             value = float(word.replace(",", ""))
             if not math.isfinite(value) or value > 1e30:
                 kind, value = "huge", None
-        elif kind == "word":
-            value = word_value(word.lower())
-        tokens.append(Token(kind, word, match.start(), match.end(), value))
+        tokens.append(Token(kind, word, start, end, value))
     return tokens
 
 
 def word_value(word: str) -> float | None:
     """The value of a number word ("seven", "half", "twice", "dozen"); None for any other word."""
-    for table in (CARDINALS, MULTIPLES, FRACTIONS):
-        if word in table:
-            return table[word]
-    return None
+    return _WORD_VALUES.get(word)
 
 
 def show(value: float) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from analysis.consistency.equations import MARK, Equation, read_equations
+from analysis.consistency.equations import MARK, Equation, read_equations, read_mark
 from analysis.consistency.numbers import FRACTIONS, MULTIPLES, SCALES, Token, plain, tokenize
 
 MAX_STEPS = 2_000
@@ -124,15 +124,15 @@ def _read_step(raw: str) -> Step:
     text = plain(raw)
     if "<<" in text:
         for match in MARK.finditer(text):
-            marks += read_equations(match[1])
+            marks += read_mark(match[1])
         text = MARK.sub("", text)
     tokens = tokenize(text)
     step = Step(text, _mentions(tokens))
     step.words = [token.text.lower() for token in tokens if token.kind == "word"]
     written = read_equations(text, tokens)
     step.equations = _merge(marks, written) if marks else written
-    stated = _ANSWER.search(text)
-    step.is_answer = stated is not None and stated.start() < 25 and not step.equations
+    stated = None if step.equations else _ANSWER.search(text)
+    step.is_answer = stated is not None and stated.start() < 25
     return step
 
 
