@@ -73,7 +73,8 @@ class PromptBuilder:
 
     def _turns(self, shots: bool, hinted: bool) -> list[dict[str, str]]:
         block = self.task.hinted_prompt if hinted else self.task.prompt
-        turns = [{"role": "system", "content": self.task.instructions}] if self.task.instructions else []
+        instructions = self.task.direct_instructions if self.settings.answer_only else self.task.instructions
+        turns = [{"role": "system", "content": instructions}] if instructions else []
         for example in self.examples if shots else ():
             answer = self.answer_text(example.rationale, example.problem.gold)
             turns += [{"role": "user", "content": block(example.problem)}, {"role": "assistant", "content": answer}]

@@ -184,5 +184,6 @@ def build(settings: TaskSettings, seed: int) -> Task:
         equations=lambda rationale: tuple(line.strip() for line in rationale.splitlines() if line.strip()),
         check=check,
         instructions="Add the two numbers digit by digit inside <scratch> and </scratch>, then write the sum.",
+        direct_instructions="Write the sum of the two numbers, with spaces between its digits, and nothing else.",
         stop=("\n\n",),
     )

@@ -98,6 +98,8 @@ class Task:
     """Exact rationale check, where the task has a grammar: True when every line is right. None where there is none."""
     instructions: str = ""
     """System message for chat models: how to reason and how to state the answer."""
+    direct_instructions: str = ""
+    """The same for answers without a rationale (`prompting.answer_only`)."""
     stop: tuple[str, ...] = ()
     """Strings that end a completion, for models that were not trained to stop by themselves."""
     separator: str = "\n\n"

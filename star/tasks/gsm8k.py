@@ -25,6 +25,7 @@ INSTRUCTIONS = (
     "Solve the problem step by step, one calculation a line. End with a last line of the form `#### N`, where N is the final "
     "answer as a plain number, and write nothing after it."
 )
+DIRECT_INSTRUCTIONS = "Answer with one line of the form `#### N`, where N is the final answer as a plain number, and nothing else."
 
 
 def prompt(problem: Problem) -> str:
@@ -77,5 +78,6 @@ def build(settings: TaskSettings, seed: int) -> Task:
         mentions_hint=mentions_answer_hint,
         equations=equations,
         instructions=INSTRUCTIONS,
+        direct_instructions=DIRECT_INSTRUCTIONS,
         stop=STOP,
     )

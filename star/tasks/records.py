@@ -51,6 +51,12 @@ INSTRUCTIONS = {
     "math": "Solve the problem step by step. End with a last line of the form `#### ANSWER`, where ANSWER is the final answer as "
     "one LaTeX expression, and write nothing after it.",
 }
+DIRECT_INSTRUCTIONS = {
+    "number": gsm8k.DIRECT_INSTRUCTIONS,
+    "choice": commonsense_qa.DIRECT_INSTRUCTIONS,
+    "text": "Answer with one line of the form `#### ANSWER`, in as few words as possible, and nothing else.",
+    "math": "Answer with one line of the form `#### ANSWER`, where ANSWER is one LaTeX expression, and nothing else.",
+}
 
 
 def build(settings: TaskSettings, seed: int) -> Task:
@@ -83,6 +89,7 @@ def build(settings: TaskSettings, seed: int) -> Task:
         mentions_hint=mentions_choice_hint if kind == "choice" else mentions_answer_hint,
         equations=equations,
         instructions=INSTRUCTIONS[kind],
+        direct_instructions=DIRECT_INSTRUCTIONS[kind],
         stop=STOP,
     )
 
