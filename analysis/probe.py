@@ -90,13 +90,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from analysis.probes.answers import AnswersError
     from analysis.probes.sources import SourceError
     from analysis.records import RecordError
+    from analysis.recovery.model import ModelError
     from star.recipe import RecipeError
     from star.runs import RunError
     from star.sampling.base import SamplerError
 
     try:
         run_probes(flags)
-    except (SourceError, AnswersError, RecordError, RecipeError, RunError, SamplerError, OSError) as error:
+    except (SourceError, AnswersError, RecordError, ModelError, RecipeError, RunError, SamplerError, OSError) as error:
         print(str(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -264,9 +265,13 @@ def print_report(content: dict[str, Any], source: Source, asked: int) -> None:
         only = f"{_interval(right)} ({right['n']})" if right else "-"
         table.add_row(name, _interval(found), str(found["n"]), *beside, corrected, only)
     console.print(table)
+    by_reason: dict[tuple[str, int], list[str]] = {}
     for probe, use in content["applicability"].items():
         for reason, count in use["reasons"].items():
-            console.print(f"{probe}: not on {count} of {use['rationales']} rationales: {reason}", markup=False)
+            by_reason.setdefault((reason, count), []).append(probe)
+    for (reason, count), probes in by_reason.items():
+        which = "any probe" if len(probes) == len(content["applicability"]) else ", ".join(probes)
+        console.print(f"Not on {count} of {content['n_rationales']} rationales: {reason} ({which})", markup=False)
     console.print(f"{asked} questions put to the model; written to {source.out / 'probes.json'}", markup=False)
 
 
