@@ -140,7 +140,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, options: Options) -> Any:
             groups[-1].append(row)
         rng.shuffle(groups)
         for group in groups:
-            width = max(len(ids) for ids, _ in group)
+            width = max(len(row) for row, _ in group)
             ids = torch.full((len(group), width), tokenizer.pad_token_id)
             labels = torch.full((len(group), width), -100)
             for index, (row, loss) in enumerate(group):
