@@ -140,12 +140,12 @@ def batches(tokenizer: PreTrainedTokenizerFast, options: Options) -> Any:
             groups[-1].append(row)
         rng.shuffle(groups)
         for group in groups:
-            width = max(len(row) for row, _ in group)
+            width = max(len(tokens) for tokens, _ in group)
             ids = torch.full((len(group), width), tokenizer.pad_token_id)
             labels = torch.full((len(group), width), -100)
-            for index, (row, loss) in enumerate(group):
-                ids[index, : len(row)] = torch.tensor(row)
-                labels[index, : len(row)] = torch.where(torch.tensor(loss), ids[index, : len(row)], -100)
+            for index, (tokens, loss) in enumerate(group):
+                ids[index, : len(tokens)] = torch.tensor(tokens)
+                labels[index, : len(tokens)] = torch.where(torch.tensor(loss), ids[index, : len(tokens)], -100)
             yield ids, labels
 
 
