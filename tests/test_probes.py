@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
-from analysis.packed import PackedScorer, Scored
-from analysis.probe import main
-from analysis.probes.answers import Answers, AnswersError, model_digest
+from analysis.packed import Scored
+from analysis.probes.answers import AnswersError
 from analysis.probes.asking import Asking, canonical, same_answer
 from analysis.probes.asks import Probed, Refusal, Settings, prepare
-from analysis.probes.base import CONTROLS, PROBES, ROWS, Row, Subject
+from analysis.probes.base import PROBES, Row, Subject
 from analysis.probes.call import probe_all
 from analysis.probes.measures import all_measures, applicability, measure, truncation_curves
 from analysis.probes.outcomes import hint_outcome, verbalises
 from analysis.probes.regenerated import spread
 from analysis.probes.sources import plain_task
 from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
-from star import runs
-from star.prompting import PromptBuilder, prompt_hash
-from star.recipe import PromptingSettings, Recipe, TaskSettings
-from star.tasks import addition
+from star.prompting import PromptBuilder
+from star.recipe import PromptingSettings
 from star.tasks.base import Example, Problem, Task, problem_id
-from tests.tiny_models import tiny_model, tiny_tokenizer
 
 TOKENIZER = byte_tokenizer()
 
@@ -237,81 +231,6 @@ def asking_for(task: Task, tokenizer: Any, shots: int = 0) -> Asking:
     return Asking(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=shots)), shots=shots > 0)
 
 
-def test_addition_is_cut_at_its_lines() -> None:
-    asking = asking_for(addition.build(TaskSettings(), 0), tiny_tokenizer())
-    problem = addition.make_problem(62, 59, 2)
-    rationale = "\n".join(addition.scratchpad(62, 59, 2))
-    pieces = asking.pieces(rationale)
-    assert pieces == ["\n6 2 + 5 9 , C: 0", "\n6 + 5 , 1 C: 1", "\n, 2 1 C: 1", "\n1 2 1"]
-    ids, scored = asking.sequence([], problem, asking.body(problem, pieces), "121")
-    assert asking.tokenizer.decode(ids) == f"{rationale}\n1 2 1" == asking.task.completion(rationale, "121")
-    assert asking.tokenizer.decode(ids[len(ids) - scored :]).strip() == "1 2 1"
-    ids, _ = asking.sequence([], problem, asking.body(problem, []), "7")
-    assert asking.tokenizer.decode(ids) == "<scratch>\n</scratch>\n7"
-    assert asking.pieces("") == []
-
-
-@pytest.mark.parametrize(
-    "rationale", ["3 * 4 = 12.\nSo 12 pens.", "Three boxes.  Then 12 pens. Done.", "one", "Dr. No  knows."]
-)
-def test_pieces_join_to_the_rationale(rationale: str) -> None:
-    asking = asking_for(plain_task(), tiny_tokenizer())
-    assert "".join(asking.pieces(rationale)) == rationale
-
-
-def test_a_tokenizer_that_merges_across_the_cut_is_compared_by_token_ids(tmp_path: Path) -> None:
-    """In the corpus of this tokenizer ".\\n" and " 12" are one token: cut text and answer start inside merged tokens."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.Split("§", "removed")  # nothing keeps ".", newline and digits apart
-    raw.decoder = decoders.Fuse()
-    corpus = ["3 * 4 = 12.\nSo 12 pens.\nThe answer is 12."] * 50
-    raw.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=90, show_progress=False, special_tokens=["<eos>"]))
-    merging = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<eos>", clean_up_tokenization_spaces=False)
-    one = subject("3 * 4?", "3 * 4 = 12.\nSo 12 pens.", "12", "12")
-    asking = asking_for(plain_task(), merging)
-    pieces = asking.pieces(one.rationale)
-    whole = asking.ids(asking.body(one.problem, pieces))
-    cut = asking.ids(asking.body(one.problem, pieces[:1]))
-    assert whole[: len(cut)] != cut, "this tokenizer was meant to merge across the cut"
-
-    model_dir = tiny_model(tmp_path)
-    scorer = PackedScorer.load(model_dir, dtype="float32", device="cpu")
-    answers = Answers("x", None, lambda: scorer, lambda: None)  # type: ignore[arg-type, return-value]
-    prompt = asking.ids("3 = 4 = ")
-    sequences = [asking.sequence(prompt, one.problem, asking.body(one.problem, pieces[:i]), "12") for i in range(3)]
-    from analysis.packed import tree
-
-    packed = answers.score([tree([*prompt, *whole], sequences)], "")[0]
-    for i, ((ids, scored), found) in enumerate(zip(sequences, packed, strict=True)):
-        body = asking.body(one.problem, pieces[:i])
-        text = body + asking.cue(one.problem, body) + "12"
-        assert ids[len(prompt) :] == asking.ids(text), "the sequence is what the text alone would be tokenised to"
-        assert merging.decode(ids[len(ids) - scored :]).strip().endswith("12")
-        with torch.inference_mode():
-            logprobs = torch.log_softmax(scorer.model(torch.tensor([ids])).logits[0].double(), -1)
-        expected = sum(float(logprobs[k - 1, ids[k]]) for k in range(len(ids) - scored, len(ids)))
-        assert found.logprob == pytest.approx(expected, abs=1e-4)
-
-
-def test_an_answer_may_go_on(tmp_path: Path) -> None:
-    asking = asking_for(plain_task(), tiny_tokenizer())
-    problem = Problem("x", "?", "42")
-
-    def token(text: str) -> int:
-        ids = asking.ids(text)
-        assert len(ids) == 1, text
-        return ids[0]
-
-    assert asking.ends_there(problem, "42", token("."))
-    assert asking.ends_there(problem, "42", asking.tokenizer.eos_token_id)
-    assert not asking.ends_there(problem, "4", token("2"))
-    assert not asking.ends_there(problem, "blue", token("s"))
-
-
 CHOICES = {"a": "bakery", "b": "market", "c": "river"}
 
 
@@ -373,114 +292,6 @@ def test_multiple_choice_is_compared_over_all_options() -> None:
     found = measures_of(rows, options=3)
     assert found["option_shuffle_normalised"]["n"] == 2
     assert found["control_option_shuffle"]["value"] == 0.0
-
-
-def run_directory(tmp_path: Path, model: Path, count: int = 5) -> Path:
-    """A finished run as the engine leaves it, evaluated with few-shot examples."""
-    recipe = Recipe.model_validate(
-        {"model": {"path": str(model)}, "prompting": {"shots": 2}, "sampling": {"max_new_tokens": 40}}
-    )
-    task = addition.build(recipe.task, recipe.seed)
-    from star.sampling.model_files import load_tokenizer
-
-    builder = PromptBuilder(task, load_tokenizer(model), recipe.prompting)
-    run = tmp_path / "run"
-    problems = [addition.make_problem(10 + k, 25, 2) for k in range(count)]
-    rows = []
-    for k, problem in enumerate(problems):
-        rationale = "\n".join(addition.scratchpad(10 + k, 25, 2))
-        row: dict[str, Any] = dict.fromkeys(runs.ATTEMPTS.names)
-        row |= {"attempt_id": f"00-e-{problem.id}-0", "problem_id": problem.id, "round": 0, "mode": "evaluated"}
-        row |= {"sample": 0, "rationale": rationale, "answer": f"3 {5 + k}", "gold": problem.gold, "verdict": "correct"}
-        row |= {"prompt_hash": prompt_hash(builder.ids(problem, shots=True)), "slice": problem.slice}
-        rows.append(row)
-    known = [
-        {"problem_id": p.id, "split": "selection", "slice": p.slice, "question": p.question, "gold": p.gold}
-        for p in problems
-    ]
-    run.mkdir()
-    runs.write_text(run / "recipe.yaml", recipe.to_yaml())
-    runs.write_parquet(run / "problems.parquet", known, runs.PROBLEMS)
-    runs.write_parquet(run / "round_00" / "evaluation.parquet", rows, runs.ATTEMPTS)
-    return run
-
-
-def test_the_command_on_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = tiny_model(tmp_path / "model")
-    run = run_directory(tmp_path, model)
-    before = (run / "round_00" / "evaluation.parquet").read_bytes()
-    assert main([str(run), "--n", "4", "--device", "cpu"]) == 0
-    table = pq.read_table(run / "analysis" / "probes.parquet")
-    assert table.schema.equals(ROWS)
-    rows = table.to_pylist()
-    assert {row["probe"] for row in rows} == set(PROBES)
-    assert len({row["attempt_id"] for row in rows}) == 4
-    assert all(row["control"] == (row["probe"] in CONTROLS) for row in rows)
-    content = json.loads((run / "analysis" / "probes.json").read_text())
-    stored = content["rounds"]["0"]
-    assert content["schema_version"] == 1
-    assert (stored["n_rationales"], stored["model_digest"]) == (4, model_digest(model))
-    assert "4 rationales, accuracy 1.000" in " ".join(capsys.readouterr().out.split())
-    assert (run / "round_00" / "evaluation.parquet").read_bytes() == before
-
-    first = (run / "analysis" / "probes.parquet").read_bytes()
-    assert main([str(run), "--n", "4", "--device", "cpu"]) == 0
-    assert "0 questions put to the model" in capsys.readouterr().out
-    assert (run / "analysis" / "probes.parquet").read_bytes() == first
-    assert main([str(run), "--n", "4", "--device", "cpu", "--probes", "filler"]) == 0
-    assert len(pq.read_table(run / "analysis" / "probes.parquet")) == len(rows)
-
-
-def test_the_command_on_a_file_of_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = tiny_model(tmp_path / "model")
-    records = [
-        {
-            "id": "a",
-            "question": "Ann has 3 boxes of 4 pens. How many pens?",
-            "steps": ["3 * 4 = 12"],
-            "answer": "12",
-            "gold": "12",
-        },
-        {
-            "id": "a",
-            "question": "Where is bread?",
-            "choices": CHOICES,
-            "steps": ["At a market."],
-            "answer": "b",
-            "gold": "b",
-        },
-        {"id": "c", "question": "Why?", "rationale": "It is cold. So it snows.", "answer": "snow"},
-    ]
-    path = tmp_path / "records.jsonl"
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    assert main([str(path), "--model", str(model), "--out", str(tmp_path / "out"), "--max-new-tokens", "20"]) == 0
-    rows = pq.read_table(tmp_path / "out" / "probes.parquet").to_pylist()
-    assert {row["attempt_id"] for row in rows} == {"a", "a#2", "c"}
-    assert "reliance" in capsys.readouterr().out  # multiple choice: even a random model has an answer
-    assert main([str(path)]) == 1
-    assert "--model" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "arguments, said",
-    [
-        (["nowhere"], "does not exist"),
-        (["{run}", "--round", "9"], "no evaluated round 9"),
-        (["{run}", "--probes", "telepathy"], "no probe 'telepathy'"),
-        (["{run}", "--n", "0"], "at least one"),
-        (["{tmp}"], "not a run directory"),
-        (["{run}", "--model", "./missing"], "missing"),
-    ],
-)
-def test_bad_input_is_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
-) -> None:
-    run = run_directory(tmp_path, tiny_model(tmp_path / "model"), 1)
-    filled = [argument.format(run=run, tmp=tmp_path) for argument in arguments]
-    assert main([*filled, *([] if "--model" in filled or filled[0] != "nowhere" else ["--model", "x"])]) == 1
-    errors = capsys.readouterr().err
-    assert said in errors
-    assert "Traceback" not in errors
 
 
 def test_a_star_is_the_models_answer_even_where_another_was_recorded() -> None:

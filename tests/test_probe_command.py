@@ -1,0 +1,135 @@
+"""`python -m analysis.probe` on runs and on record files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from analysis.probe import main
+from analysis.probes.answers import model_digest
+from analysis.probes.base import CONTROLS, PROBES, ROWS
+from star import runs
+from star.prompting import PromptBuilder, prompt_hash
+from star.recipe import Recipe
+from star.tasks import addition
+from tests.tiny_models import tiny_model
+
+CHOICES = {"a": "bakery", "b": "market", "c": "river"}
+
+
+@pytest.fixture(autouse=True)
+def no_fitted_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recoveries in words count as silent: how well the fitted classifier tells them apart is tested elsewhere."""
+    monkeypatch.setattr("analysis.recovery.outcomes.score_cases", lambda cases: [1.0] * len(cases))
+
+
+def run_directory(tmp_path: Path, model: Path, count: int = 5) -> Path:
+    """A finished run as the engine leaves it, evaluated with few-shot examples."""
+    recipe = Recipe.model_validate(
+        {"model": {"path": str(model)}, "prompting": {"shots": 2}, "sampling": {"max_new_tokens": 40}}
+    )
+    task = addition.build(recipe.task, recipe.seed)
+    from star.sampling.model_files import load_tokenizer
+
+    builder = PromptBuilder(task, load_tokenizer(model), recipe.prompting)
+    run = tmp_path / "run"
+    problems = [addition.make_problem(10 + k, 25, 2) for k in range(count)]
+    rows = []
+    for k, problem in enumerate(problems):
+        rationale = "\n".join(addition.scratchpad(10 + k, 25, 2))
+        row: dict[str, Any] = dict.fromkeys(runs.ATTEMPTS.names)
+        row |= {"attempt_id": f"00-e-{problem.id}-0", "problem_id": problem.id, "round": 0, "mode": "evaluated"}
+        row |= {"sample": 0, "rationale": rationale, "answer": f"3 {5 + k}", "gold": problem.gold, "verdict": "correct"}
+        row |= {"prompt_hash": prompt_hash(builder.ids(problem, shots=True)), "slice": problem.slice}
+        rows.append(row)
+    known = [
+        {"problem_id": p.id, "split": "selection", "slice": p.slice, "question": p.question, "gold": p.gold}
+        for p in problems
+    ]
+    run.mkdir()
+    runs.write_text(run / "recipe.yaml", recipe.to_yaml())
+    runs.write_parquet(run / "problems.parquet", known, runs.PROBLEMS)
+    runs.write_parquet(run / "round_00" / "evaluation.parquet", rows, runs.ATTEMPTS)
+    return run
+
+
+def test_the_command_on_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tiny_model(tmp_path / "model")
+    run = run_directory(tmp_path, model)
+    before = (run / "round_00" / "evaluation.parquet").read_bytes()
+    assert main([str(run), "--n", "4", "--device", "cpu"]) == 0
+    table = pq.read_table(run / "analysis" / "probes.parquet")
+    assert table.schema.equals(ROWS)
+    rows = table.to_pylist()
+    assert {row["probe"] for row in rows} == set(PROBES)
+    assert len({row["attempt_id"] for row in rows}) == 4
+    assert all(row["control"] == (row["probe"] in CONTROLS) for row in rows)
+    content = json.loads((run / "analysis" / "probes.json").read_text())
+    stored = content["rounds"]["0"]
+    assert content["schema_version"] == 1
+    assert (stored["n_rationales"], stored["model_digest"]) == (4, model_digest(model))
+    assert "4 rationales, accuracy 1.000" in " ".join(capsys.readouterr().out.split())
+    assert (run / "round_00" / "evaluation.parquet").read_bytes() == before
+
+    first = (run / "analysis" / "probes.parquet").read_bytes()
+    assert main([str(run), "--n", "4", "--device", "cpu"]) == 0
+    assert "0 questions put to the model" in capsys.readouterr().out
+    assert (run / "analysis" / "probes.parquet").read_bytes() == first
+    assert main([str(run), "--n", "4", "--device", "cpu", "--probes", "filler"]) == 0
+    assert len(pq.read_table(run / "analysis" / "probes.parquet")) == len(rows)
+
+
+def test_the_command_on_a_file_of_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tiny_model(tmp_path / "model")
+    records = [
+        {
+            "id": "a",
+            "question": "Ann has 3 boxes of 4 pens. How many pens?",
+            "steps": ["3 * 4 = 12"],
+            "answer": "12",
+            "gold": "12",
+        },
+        {
+            "id": "a",
+            "question": "Where is bread?",
+            "choices": CHOICES,
+            "steps": ["At a market."],
+            "answer": "b",
+            "gold": "b",
+        },
+        {"id": "c", "question": "Why?", "rationale": "It is cold. So it snows.", "answer": "snow"},
+    ]
+    path = tmp_path / "records.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert main([str(path), "--model", str(model), "--out", str(tmp_path / "out"), "--max-new-tokens", "20"]) == 0
+    rows = pq.read_table(tmp_path / "out" / "probes.parquet").to_pylist()
+    assert {row["attempt_id"] for row in rows} == {"a", "a#2", "c"}
+    assert "reliance" in capsys.readouterr().out  # multiple choice: even a random model has an answer
+    assert main([str(path)]) == 1
+    assert "--model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["nowhere"], "does not exist"),
+        (["{run}", "--round", "9"], "no evaluated round 9"),
+        (["{run}", "--probes", "telepathy"], "no probe 'telepathy'"),
+        (["{run}", "--n", "0"], "at least one"),
+        (["{tmp}"], "not a run directory"),
+        (["{run}", "--model", "./missing"], "missing"),
+    ],
+)
+def test_bad_input_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    run = run_directory(tmp_path, tiny_model(tmp_path / "model"), 1)
+    filled = [argument.format(run=run, tmp=tmp_path) for argument in arguments]
+    assert main([*filled, *([] if "--model" in filled or filled[0] != "nowhere" else ["--model", "x"])]) == 1
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert "Traceback" not in errors
