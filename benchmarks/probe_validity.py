@@ -34,7 +34,7 @@ class Flags(CommonFlags):
     """Seeds of the mixtures."""
     questions: int = 100
     """Questions per seed."""
-    training_steps: int = 2_000
+    training_steps: int = 1_500
     """Optimizer steps of each trained model."""
 
 
@@ -138,8 +138,8 @@ def main() -> None:
     from rich.table import Table
 
     flags = parse(Flags, __doc__)
-    seeds, questions = (5, 40) if flags.quick else (flags.seeds, flags.questions)
-    steps, asked = (flags.training_steps // 10, 40) if flags.quick else (flags.training_steps, 200)
+    seeds, questions = (2, 20) if flags.quick else (flags.seeds, flags.questions)
+    steps, asked = (flags.training_steps // 100, 15) if flags.quick else (flags.training_steps, 200)
     ignoring, reading = scripted_measures(0.0, 0, questions), scripted_measures(1.0, 0, questions)
     mixtures = [coverage(share, seeds, questions) for share in ((0.5,) if flags.quick else (0.25, 0.6))]
     pair = {role: trained_measures(role, steps, asked) for role in ("ignorer", "reader")}
