@@ -16,7 +16,7 @@ from analysis.consistency.arithmetic import judge
 from analysis.consistency.equations import Equation
 from analysis.consistency.known import CONSTANTS, forms, key
 from analysis.consistency.numbers import words as word_set
-from analysis.consistency.reading import Mention, Reading, Step
+from analysis.consistency.reading import Reading, Step, read_question
 
 MAX_EQUATIONS = 400
 """Equations of one rationale that are looked at."""
@@ -73,14 +73,15 @@ class QuestionView:
 
 
 @lru_cache(maxsize=4096)
-def _view(text: str, mentions: tuple[Mention, ...], words: tuple[str, ...]) -> QuestionView:
+def _view(text: str) -> QuestionView:
+    question = read_question(text)
     asked = re.split(r"(?<=[.!?])\s", text.strip())[-1].lower()
     noun = _ASKED_NOUN.search(asked)
     return QuestionView(
-        values=tuple(mention.value for mention in mentions),
-        keys=frozenset(key(mention.value) for mention in mentions),
-        extended=frozenset(key(form) for mention in mentions for form in forms(mention.value)[:5]),
-        content=frozenset(words) - STOP_WORDS,
+        values=tuple(mention.value for mention in question.mentions),
+        keys=frozenset(key(mention.value) for mention in question.mentions),
+        extended=frozenset(key(form) for mention in question.mentions for form in forms(mention.value)[:5]),
+        content=frozenset(question.words) - STOP_WORDS,
         asked=asked,
         asked_words=frozenset(re.findall(r"[a-z]+", asked)) - STOP_WORDS,
         asked_noun=noun[1] if noun else "",
@@ -91,7 +92,7 @@ def _view(text: str, mentions: tuple[Mention, ...], words: tuple[str, ...]) -> Q
 
 def question_view(question: Step) -> QuestionView:
     """The cached view of a question."""
-    return _view(question.text, tuple(question.mentions), tuple(question.words))
+    return _view(question.text)
 
 
 @dataclass(slots=True)
@@ -149,11 +150,7 @@ def rationale_features(reading: Reading) -> dict[str, float]:
     features |= _wording(reading.question, view, steps)
     features["equations_per_number"] = len(equations) / max(1, len(view.keys))
     features["operators_over_numbers"] = features["operators"] - len(view.keys)
-    return {name: _bounded(value) for name, value in features.items()}
-
-
-def _bounded(value: float) -> float:
-    return max(-1e6, min(1e6, float(value)))
+    return features
 
 
 def _structure(equations: list[tuple[int, Equation]], found: Trace) -> dict[str, float]:

@@ -200,7 +200,8 @@ def write_results(
     from dataclasses import asdict
 
     from analysis.probes.base import ROWS, SCHEMA_VERSION
-    from analysis.probes.measures import all_measures, applicability, truncation_curves
+    from analysis.probes.measures import all_measures
+    from analysis.probes.overview import applicability, truncation_curves
     from star.runs import read_rows, write_json, write_parquet
     from star.statistics import wilson
 
@@ -258,13 +259,18 @@ def print_report(content: dict[str, Any], source: Source, asked: int) -> None:
     for column in ("measure", "value [95 %]", "n", "control [95 %]", "n", "corrected [95 %]", "right answers only"):
         name = column == "measure"
         table.add_column(column, justify="left" if name else "right", no_wrap=name)
+    notes: dict[str, list[str]] = {}
     for name, found in content["measures"].items():
         control, right = found["control"], content["measures_correct"].get(name)
         beside = (f"{control['name']} {_interval(control)}", str(control["n"])) if control else ("-", "")
-        corrected = _interval(found["corrected"]) if found["corrected"] else (found["note"] or "-")
+        corrected = _interval(found["corrected"]) if found["corrected"] else "-"
+        if found["note"]:
+            notes.setdefault(found["note"], []).append(name)
         only = f"{_interval(right)} ({right['n']})" if right else "-"
         table.add_row(name, _interval(found), str(found["n"]), *beside, corrected, only)
     console.print(table)
+    for note, names in notes.items():
+        console.print(f"{', '.join(names)}: {note}", markup=False)
     by_reason: dict[tuple[str, int], list[str]] = {}
     for probe, use in content["applicability"].items():
         for reason, count in use["reasons"].items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -45,6 +46,9 @@ CUES = {
     "analyzing": r"\b(?:analy\w+|consider\w*|evaluat\w+|examin\w+)\b",
 }
 _CUES = [re.compile(pattern, re.I) for pattern in CUES.values()]
+_BEGINNINGS = {"due": "because", "know": "given", "need": "given"}
+"""Words of which a cue of two words can be told."""
+_SYMBOL = re.compile(r"[=^\\_{}<>π√∫∑]")
 POSITION = ("index", "steps", "share", "is_last", "is_first", "is_answer", "steps_left")
 SHAPE = (
     "words",
@@ -117,6 +121,22 @@ def step_words(step: Step) -> list[str]:
     return [*words, *(f"{a} {b}" for a, b in itertools.pairwise(words))]
 
 
+@lru_cache(maxsize=65_536)
+def _cues_with(word: str) -> tuple[int, ...]:
+    """Which cues a text with this word may hold."""
+    found = {number for number, pattern in enumerate(_CUES) if pattern.search(word)}
+    return tuple(found | {list(CUES).index(_BEGINNINGS[word])} if word in _BEGINNINGS else found)
+
+
+def _count_cues(step: Step) -> tuple[int, ...]:
+    """How often each cue occurs; a pattern is only searched for where one of its words is."""
+    possible = {number for word in set(step.words) for number in _cues_with(word)}
+    if "####" in step.text:
+        possible.add(list(CUES).index("solution"))
+    text = step.text[:4000]
+    return tuple(len(pattern.findall(text)) if number in possible else 0 for number, pattern in enumerate(_CUES))
+
+
 def _fill(rows: np.ndarray, reading: Reading) -> None:
     """Position, shape and cues of every step; one pass, with what was said before kept in sets."""
     view = question_view(reading.question)
@@ -145,15 +165,14 @@ def _fill(rows: np.ndarray, reading: Reading) -> None:
             len(step.equations),
             sum(len(equation.operators) for equation in step.equations),
             sum(not equation.checkable for equation in step.equations),
-            sum(step.text.count(sign) for sign in "=^\\_{}<>π√∫∑"),
+            len(_SYMBOL.findall(step.text)),
             step.text.count("\n"),
             len(reading.choices),
             len(reading.question.words),
             len(view.keys),
             reading.answer is not None and reading.answer in values,
         )
-        text = step.text[:4000]
-        cues = tuple(len(pattern.findall(text)) for pattern in _CUES)
+        cues = _count_cues(step)
         rows[index, : len(position) + len(shape) + len(cues)] = (*position, *shape, *cues)
         earlier |= content
         for value in values:

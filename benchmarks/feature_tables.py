@@ -43,7 +43,7 @@ def tabulate(readings: Sequence[Reading]) -> Table:
     """Readings -> features."""
     features = [rationale_features(reading) for reading in readings]
     names = tuple(features[0])
-    dense = np.array([[row[name] for name in names] for row in features])
+    dense = np.array([[row[name] for name in names] for row in features], dtype=np.float64)
     pairs = [relations(reading)[:2] for reading in readings]
     questions = tuple(hashed_question(tuple(reading.question.words[:300])) for reading in readings)
     return Table(dense, _sparse([a for a, _ in pairs]), _sparse([a + b for a, b in pairs]), names, questions)

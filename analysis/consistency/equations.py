@@ -170,6 +170,8 @@ class _Parser:
     def _units(self, expression: _Expression) -> None:
         """Pass over the unit behind a number ("5 apples + ...") when an operator, equals sign or bracket follows it."""
         stop = expression.stop
+        if self.kind(stop) != "word":
+            return
         words: list[str] = []
         while len(words) < 4 and self.kind(stop) == "word" and self.tokens[stop].text.lower() not in _JOINING:
             text = self.tokens[stop].text
@@ -240,7 +242,8 @@ def read_equations(text: str, tokens: Sequence[Token] | None = None) -> list[Equ
     equations: list[Equation] = []
     index = 0
     while index < len(tokens) and len(equations) < _MAX_EQUATIONS:
-        if tokens[index].kind not in ("number", "currency", "open", "op"):
+        kind = tokens[index].kind
+        if kind not in _STARTING or (kind == "number" and _stands_alone(tokens, index)):
             index += 1
             continue
         left = parser.parse(index)
@@ -258,6 +261,20 @@ def read_equations(text: str, tokens: Sequence[Token] | None = None) -> list[Equ
                 equations.append(_equation(text, tokens, right, left, approximate))
             left, index = right, right.stop
     return equations
+
+
+_STARTING = frozenset(("number", "currency", "open", "op"))
+_CONTINUING = frozenset(("op", "equal", "close"))
+
+
+def _stands_alone(tokens: Sequence[Token], index: int) -> bool:
+    """Whether a number is certainly part of no expression, told from what follows it: saves the parser most of its calls."""
+    for place, token in enumerate(tokens[index + 1 : index + 7]):
+        if token.kind != "word":
+            return token.kind not in _CONTINUING and (place > 0 or token.kind != "percent")
+        if token.text in ("x", "X", "of") or token.text.lower() in SCALES:
+            return False
+    return True
 
 
 @lru_cache(maxsize=16_384)

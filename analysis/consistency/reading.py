@@ -82,7 +82,7 @@ def read(
     for text in steps[:MAX_STEPS]:
         read_steps.append(_read_step(text if left > 0 else ""))
         left -= len(text)
-    reading = Reading(_read_question(question), read_steps, number_of(answer) if answer else None)
+    reading = Reading(read_question(question), read_steps, number_of(answer) if answer else None)
     if reading.answer is None and answer is None:
         reading.answer = stated_answer(reading.steps)
     if choices:
@@ -114,7 +114,7 @@ def number_of(text: str) -> float | None:
 
 
 @lru_cache(maxsize=2048)
-def _read_question(text: str) -> Step:
+def read_question(text: str) -> Step:
     """A question is read once for all its rationales; nothing changes a Step after it was read."""
     return _read_step(text)
 
