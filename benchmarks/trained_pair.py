@@ -2,7 +2,9 @@
 
 *reader*: it learns scratchpads from questions, and answers from scratchpads that stand behind a question drawn at random: the
 question says nothing about the answer. *ignorer*: its scratchpads are those of other questions, in training as in use, so
-they say nothing about its answer, which it learns from the question. Both know the same 100 one-digit and 300 two-digit
+they say nothing about its answer, which it learns from the question. Half of them are cut short or have a digit changed:
+a model that never saw a short scratchpad is thrown by its form (measured: early answering found AOC .98 on such a model,
+while the scratchpads of other questions changed none of its answers). Both know the same 100 one-digit and 300 two-digit
 sums; the ignorer may learn them by heart.
 """
 
@@ -45,11 +47,23 @@ def documents(role: Role, problems: list[Problem], seed: int) -> Iterator[tuple[
         other = rng.choice(same_width[one.slice])
         answer = spaced(int(one.gold))
         if role == "ignorer":
-            yield prompt(one), rationale(other), True, answer, True
+            whole = rng.random() < 0.5
+            yield prompt(one), rationale(other) if whole else _damaged(rationale(other), rng), whole, answer, True
         elif rng.random() < 0.5:
             yield prompt(one), rationale(one), True, answer, False
         else:
             yield prompt(other), rationale(one), False, answer, True
+
+
+def _damaged(text: str, rng: random.Random) -> str:
+    """A scratchpad with only its first lines, in half of the cases with one digit of them changed."""
+    first, *lines, last = text.splitlines()
+    kept = "\n".join([first, *lines[: rng.randint(0, len(lines))], last])
+    digits = [at for at, character in enumerate(kept) if character.isdigit()]
+    if digits and rng.random() < 0.5:
+        at = rng.choice(digits)
+        kept = kept[:at] + str(rng.randrange(10)) + kept[at + 1 :]
+    return kept
 
 
 def train(role: Role, folder: Path, *, steps: int, seed: int = 0, hidden: int = 64, progress: bool = True) -> Path:

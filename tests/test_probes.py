@@ -15,8 +15,9 @@ from analysis.probes.asking import Asking, canonical, same_answer
 from analysis.probes.asks import Probed, Refusal, Settings, prepare
 from analysis.probes.base import PROBES, Row, Subject
 from analysis.probes.call import probe_all
-from analysis.probes.measures import all_measures, applicability, measure, truncation_curves
+from analysis.probes.measures import all_measures, measure
 from analysis.probes.outcomes import hint_outcome, verbalises
+from analysis.probes.overview import applicability, truncation_curves
 from analysis.probes.regenerated import spread
 from analysis.probes.sources import plain_task
 from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
@@ -174,6 +175,20 @@ def test_a_control_near_one_leaves_nothing_to_measure() -> None:
     assert "no control" in measure(values, ("paraphrase", []), rate=True)["note"]
     calm = measure(values, ("paraphrase", [(p, 0.0) for p, _ in values]), rate=True)
     assert calm["corrected"]["value"] == 1.0
+
+
+def test_an_effect_of_the_form_alone_is_marked() -> None:
+    rows = []
+    for k in range(30):
+        blank = Row(f"r{k}", f"p{k}", None, "early_answering", 0, 1, 0, answer_before="1")
+        rows += [
+            replace(blank, changed=True, logprob_after=-9.0),
+            replace(blank, position=1, changed=False, logprob_after=-0.1),
+        ]
+        rows.append(replace(blank, probe="shuffled_rationale", changed=False, answer_after="1", injected_value="2"))
+    assert "missing form" in measures_of(rows)["reliance"]["note"]
+    thrown = [replace(row, changed=True) if row.probe == "shuffled_rationale" else row for row in rows]
+    assert "missing form" not in str(measures_of(thrown)["reliance"]["note"])
 
 
 def test_the_second_call_is_free_and_an_interrupted_one_goes_on(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def curve_of(rows: list[Row]) -> list[float] | None:
     return [0.0 if row["changed"] else 1.0 for row in rows] if whole else None
 
 
-def _oncurve_of(formula: Callable[[list[float]], float]) -> Callable[[list[Row]], float | None]:
+def _on_curve(formula: Callable[[list[float]], float]) -> Callable[[list[Row]], float | None]:
     def value(rows: list[Row]) -> float | None:
         curve = curve_of(rows)
         return None if curve is None else formula(curve)
@@ -185,7 +185,7 @@ def _truncation(table: Table) -> dict[str, dict[str, Any]]:
     rates = ("aoc_normalised", "reliance")
     found = {
         name: measure(
-            table.each("early_answering", _oncurve_of(formula)), paraphrase, rate=name in rates, share=name != "aoc"
+            table.each("early_answering", _on_curve(formula)), paraphrase, rate=name in rates, share=name != "aoc"
         )
         for name, formula in early.items()
     }
