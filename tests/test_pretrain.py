@@ -1,0 +1,92 @@
+"""The embedded base model: its corpus, its tokenizer, what it can and cannot do, and that it loads as any model does."""
+
+from __future__ import annotations
+
+import random
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from star.corpus import Mixture, document, documents
+from star.pretrain import Options, build_tokenizer, encode, run
+from star.recipe import SEEDS
+from star.sampling import Decoding
+from star.sampling.transformers_sampler import TransformersSampler
+from star.tasks import addition
+
+EMBEDDED = SEEDS / "models" / "addition-0.2m"
+
+
+def test_the_corpus_is_seeded_and_never_shows_a_long_sum_without_its_hint() -> None:
+    docs = list(islice(documents(7, Mixture()), 3000))
+    assert docs == list(islice(documents(7, Mixture()), 3000)) != list(islice(documents(8, Mixture()), 3000))
+    hinted = 0
+    for doc in docs:
+        for prompt, completion in doc.parts:
+            lines = prompt.strip().splitlines()
+            a, b = addition.operands(lines[1])
+            digits = (len(lines[1].split(" + ")[0]) + 1) // 2
+            if len(lines) == 3:
+                assert digits <= 2
+            else:
+                hinted += 1
+                assert int(lines[3].replace(" ", "")) == a + b
+            assert completion.splitlines()[:-1] == addition.scratchpad(a, b, digits)
+    assert 0.3 < hinted / len(docs) < 0.7
+
+
+def test_only_completions_carry_loss_and_documents_end() -> None:
+    tokenizer = build_tokenizer()
+    doc = document(random.Random(1), Mixture(0, 0, 1, 0))
+    ((ids, loss),) = encode(tokenizer, [doc])
+    prompt, completion = doc.parts[0]
+    assert tokenizer.decode(ids) == prompt + completion + tokenizer.eos_token
+    assert tokenizer.decode([i for i, on in zip(ids, loss, strict=True) if on]) == completion + tokenizer.eos_token
+
+
+def test_the_shipped_tokenizer_is_the_one_the_code_builds() -> None:
+    from transformers import AutoTokenizer
+
+    shipped, built = AutoTokenizer.from_pretrained(EMBEDDED), build_tokenizer()
+    text = "Input:\n6 2 4 + 2 5 9\nTarget:\nanything else, even ünïcode"
+    assert shipped(text)["input_ids"] == built(text)["input_ids"] and shipped.decode(shipped(text)["input_ids"]) == text
+
+
+def test_the_embedded_model_is_what_the_loop_needs() -> None:
+    """Good on one digit, partial on two, near zero from three; with the hint, exact on longer sums."""
+    sampler = TransformersSampler(EMBEDDED)
+    rng, shares = random.Random(3), {}
+    for hinted, digits in ((False, 1), (False, 2), (False, 3), (False, 5), (True, 4), (True, 5)):
+        low = 0 if digits == 1 else 10 ** (digits - 1)
+        sums = [(rng.randint(low, 10**digits - 1), rng.randint(low, 10**digits - 1)) for _ in range(60)]
+        problems = [addition.make_problem(a, b, digits) for a, b in sums]
+        block = addition.hinted_prompt if hinted else addition.prompt
+        prompts = [sampler.tokenizer(block(problem))["input_ids"] for problem in problems]
+        texts = [c[0].text for c in sampler.sample(prompts, Decoding(max_new_tokens=140))]
+        sound = [addition.check(p, addition.extract(t, p).rationale) for p, t in zip(problems, texts, strict=True)]
+        shares[hinted, digits] = sum(sound) / len(sound)
+    assert shares[False, 1] > 0.9 and 0.3 < shares[False, 2] < 1.0
+    assert shares[False, 3] < 0.1 and shares[False, 5] < 0.1
+    assert shares[True, 4] > 0.9 and shares[True, 5] > 0.9
+
+
+def test_the_embedded_model_is_untied_small_and_has_a_card() -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(EMBEDDED)
+    assert model.config.model_type == "llama" and not model.config.tie_word_embeddings
+    assert 150_000 < model.num_parameters() < 250_000
+    assert "python -m star.pretrain" in (EMBEDDED / "README.md").read_text()
+
+
+@pytest.mark.parametrize("size", ["0.03m", "0.1m"])
+def test_pretraining_lowers_the_loss_and_saves_a_loadable_model(size: str, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    out = tmp_path / "model"
+    run(Options(size=size, out=out, tokens=60_000))  # type: ignore[arg-type]
+    AutoModelForCausalLM.from_pretrained(out)
+    AutoTokenizer.from_pretrained(out)
+    card = (out / "README.md").read_text()
+    assert float(card.rsplit("final training loss ", 1)[1].split(".\n")[0]) < 5.7  # ln(320) is 5.77
