@@ -17,6 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from star.recipe import StepSchedule, TrainingSettings
+from star.sampling.model_files import TOKENIZER_FILES
+
+TOKENIZER_EXTRAS = (
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "chat_template.jinja",
+)  # fmt: skip
 
 
 class FinetuningError(RuntimeError):
@@ -180,6 +185,7 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
 
     datasets.disable_progress_bars()
     model, tokenizer = _load(job, settings)
+    use_cache = getattr(model.config, "use_cache", True)
     scratch = Path(job.output + ".tmp")
     trainer = SFTTrainer(
         model=model,
@@ -202,6 +208,8 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
         "loss_curve": losses,
         "truncated_rows": truncated,
     }
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    trained.config.use_cache = use_cache  # the trainer turns it off; saved so, every later generation would be slow
     _save(trainer, job, settings, tokenizer, scratch)
     if trainer.accelerator.is_main_process:
         result["ended"] = _endings(trainer, job) if trainer.accelerator.num_processes == 1 else None
@@ -247,9 +255,21 @@ def _save(trainer: Any, job: Job, settings: TrainingSettings, tokenizer: Any, fo
         trainer.save_model(str(folder))  # gathers the shards under FSDP
     if not trainer.accelerator.is_main_process:
         return
-    tokenizer.save_pretrained(folder)
+    _copy_tokenizer(Path(job.base), folder, tokenizer)
     (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; everything in it is in the recipe
     _write_card(folder, job, settings)
+
+
+def _copy_tokenizer(base: Path, folder: Path, tokenizer: Any) -> None:
+    """The base model's own files: saved anew they say the same in other words, and a reader must take them for others."""
+    if not base.is_dir():
+        tokenizer.save_pretrained(folder)
+        return
+    for name in (*TOKENIZER_FILES, *TOKENIZER_EXTRAS):
+        if (base / name).is_file():
+            shutil.copyfile(base / name, folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _write_card(folder: Path, job: Job, settings: TrainingSettings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ def weights(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return load_file(folder / "model.safetensors")
+
+
+def assert_swappable(base: Path, trained: Path) -> None:
+    """Same configuration and tokenizer, to the letter: else vLLM's engine is built anew instead of reloaded."""
+    assert json.loads((trained / "config.json").read_text()) == json.loads((base / "config.json").read_text())
+    for file in base.glob("tokenizer*"):
+        assert (trained / file.name).read_bytes() == file.read_bytes()
 
 
 def test_loss_is_on_the_completion_or_on_all() -> None:
@@ -63,6 +71,7 @@ def test_a_model_learns_its_rows_ends_by_itself_and_loads_from_its_directory(bas
     prompt, completion = ROWS[3]
     out = model.generate(torch.tensor([prompt]), max_new_tokens=10, do_sample=False)[0, len(prompt) :]
     assert tuple(out.tolist()) == completion
+    assert_swappable(base_model, tmp_path / "model")
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"README.md", "model.safetensors", "config.json"} <= names
     assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
@@ -89,6 +98,7 @@ def test_lora_is_merged_into_a_full_model(base_model: Path, tmp_path: Path) -> N
     assert merged.keys() == start.keys()
     changed = {name for name, tensor in merged.items() if not torch.equal(tensor, start[name])}
     assert changed and all("proj" in name for name in changed)
+    assert_swappable(base_model, tmp_path / "model")
     AutoModelForCausalLM.from_pretrained(tmp_path / "model")
 
 
