@@ -1,0 +1,125 @@
+"""Which rationales become training rows: the reasons for dropping one, and what `require: sound` asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from star.curation import Attempt, curate, soundness_of
+from star.recipe import CurationSettings, TaskSettings
+from star.tasks import addition, load_task
+from star.tasks.base import Problem, Task, Verdict
+
+QUESTION = (
+    "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. "
+    "How many clips did Natalia sell altogether in April and May?"
+)
+SOUND = "Natalia sold 48/2 = 24 clips in May.\nNatalia sold 48+24 = 72 clips altogether in April and May."
+MARKED = (
+    "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\n"
+    "Natalia sold 48+24 = <<48+24=72>>72 clips altogether in April and May."
+)
+WRONG = "Natalia sold 48*5 = 26 clips in May.\nShe sold 37+35 = 72 clips, 9 of them red."
+PROBLEMS = {"p": Problem("p", QUESTION, "72"), "q": Problem("q", "What is 7 + 5?", "12")}
+GSM8K = load_task(TaskSettings(name="gsm8k"), seed=0)
+ADDITION = load_task(TaskSettings(name="addition"), seed=0)
+
+
+def attempt(rationale: str, **fields: Any) -> Attempt:
+    row = {"attempt_id": "a", "problem_id": "p", "verdict": Verdict.correct, "rationale": rationale, "answer": "72"}
+    return row | {"mode": "generated", "round": 1, "sound": None} | fields
+
+
+def reasons(attempts: list[Attempt], task: Task = GSM8K, **settings: Any) -> list[str | None]:
+    """`drop_reason` of each attempt; `kept` always agrees with it."""
+    chosen = CurationSettings(**settings)
+    judged = curate(attempts, task, chosen, soundness_of(task, chosen, PROBLEMS))
+    assert [row["kept"] for row in judged] == [row["drop_reason"] is None for row in judged]
+    assert [row["rationale"] for row in judged] == [row["rationale"] for row in attempts]
+    return [row["drop_reason"] for row in judged]
+
+
+@pytest.mark.parametrize("verdict", [v for v in Verdict if v != Verdict.correct])
+@pytest.mark.parametrize("require", ["answer", "sound"])
+def test_only_right_answers_are_kept(verdict: Verdict, require: str) -> None:
+    assert reasons([attempt(SOUND, verdict=verdict)], require=require) == [verdict.value]
+
+
+def test_a_mention_of_the_hint_is_dropped_before_anything_else_is_asked() -> None:
+    text = "The hint says that the answer is 72, so 48+24 = 72."
+    assert GSM8K.mentions_hint(text)
+    assert reasons([attempt(text), attempt(SOUND)]) == ["mentions_hint", None]
+    assert reasons([attempt(text)], require="sound") == ["mentions_hint"]
+
+
+def test_the_paper_keeps_right_answers_with_wrong_reasoning() -> None:
+    assert reasons([attempt(SOUND), attempt(WRONG)], require="answer") == [None, None]
+
+
+@pytest.mark.parametrize("good", [SOUND, MARKED, SOUND.replace("\n", " ")])
+def test_sound_asks_the_scores_where_the_task_has_no_check(good: str) -> None:
+    assert GSM8K.check is None
+    assert reasons([attempt(WRONG), attempt(good)], require="sound") == ["unsound", None]
+
+
+def test_the_threshold_decides() -> None:
+    assert reasons([attempt(SOUND)], require="sound", max_unsound=0.0) == ["unsound"]
+    assert reasons([attempt(WRONG)], require="sound", max_unsound=1.0) == [None]
+
+
+@pytest.mark.parametrize("empty", ["", "  \n ", "\n\n"])
+def test_a_rationale_about_which_nothing_can_be_said_does_not_pass(empty: str) -> None:
+    assert reasons([attempt(empty), attempt(SOUND)], require="sound", max_unsound=1.0) == ["unsound", None]
+    assert reasons([attempt(empty)], require="answer") == [None]
+
+
+def test_labels_are_not_needed_and_not_read() -> None:
+    """A problem whose gold answer is another one gets the same scores: soundness never looks at it."""
+    settings = CurationSettings(require="sound")
+    other = {"p": Problem("p", QUESTION, "1000")}
+    for problems in (PROBLEMS, other):
+        check = soundness_of(GSM8K, settings, problems)
+        assert check is not None
+        assert check([attempt(SOUND), attempt(WRONG)]) == [True, False]
+        assert check([]) == []
+
+
+def test_sound_asks_the_exact_check_where_there_is_one() -> None:
+    lines = addition.scratchpad(29, 57, 2)
+    problem = addition.make_problem(29, 57, 2)
+    wrong = [line.replace("C: 1", "C: 0") for line in lines]
+    texts = ["\n".join(lines), "\n".join(wrong)]
+    assert ADDITION.check is not None
+    rows = [attempt(text, sound=ADDITION.check(problem, text)) for text in texts]
+    assert reasons(rows, ADDITION, require="sound") == [None, "unsound"]
+    assert reasons([attempt(texts[0], sound=None)], ADDITION, require="sound") == ["unsound"]
+
+
+def test_the_check_is_asked_once_and_only_about_what_is_left() -> None:
+    asked: list[list[str]] = []
+
+    def passes(attempts: Any) -> list[bool]:
+        asked.append([row["rationale"] for row in attempts])
+        return [True for _ in attempts]
+
+    rows = [attempt("wrong", verdict=Verdict.incorrect), attempt(SOUND), attempt(WRONG)]
+    curate(rows, GSM8K, CurationSettings(require="sound"), passes)
+    assert asked == [[SOUND, WRONG]]
+
+
+def test_duplicates_by_text_and_by_equations() -> None:
+    spaced, reworded = SOUND.replace(" ", "  "), SOUND.replace("Natalia", "She")
+    rows = [attempt(SOUND), attempt(spaced), attempt(reworded), attempt(MARKED), attempt(SOUND, problem_id="q")]
+    assert reasons(rows, deduplicate="off") == [None] * 5
+    assert reasons(rows, deduplicate="exact") == [None, "duplicate", None, None, None]
+    assert reasons(rows, deduplicate="equations") == [None, "duplicate", "duplicate", "duplicate", None]
+    silent = [attempt("Seventy-two, of course."), attempt("It is seventy-two.")]
+    assert reasons(silent, deduplicate="equations") == [None, None]
+
+
+def test_an_unsound_rationale_takes_no_place_of_the_cap() -> None:
+    rows = [attempt(WRONG), attempt(SOUND), attempt(SOUND.replace("clips", "pins")), attempt(SOUND, problem_id="q")]
+    assert reasons(rows, cap=1, require="sound")[:3] == ["unsound", None, "cap"]
+    assert reasons(rows, cap=1) == [None, "cap", "cap", None]
+    assert reasons(rows, cap=2) == [None, None, "cap", None]
