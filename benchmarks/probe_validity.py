@@ -54,10 +54,10 @@ def scripted_measures(share: float, seed: int, questions: int, probes: Sequence[
 
 
 def brief(measures: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """value, low, high, n and the control's value of some measures."""
+    """value, low, high, n, the control's value and the corrected effect of some measures."""
     return {
         name: {key: measures[name][key] for key in ("value", "low", "high", "n")}
-        | {"control": (measures[name]["control"] or {}).get("value")}
+        | {"control": (measures[name]["control"] or {}).get("value"), "corrected": measures[name]["corrected"]}
         for name in names
         if name in measures
     }
@@ -128,7 +128,9 @@ def trained_measures(role: str, steps: int, questions: int) -> dict[str, Any]:
 
 
 def apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two intervals do not overlap."""
+    """Whether two intervals do not overlap: of the corrected effects, where both have one."""
+    if one["corrected"] and other["corrected"]:
+        one, other = one["corrected"], other["corrected"]
     return bool(one["low"] > other["high"] or other["low"] > one["high"])
 
 
