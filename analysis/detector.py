@@ -13,8 +13,6 @@ import numpy as np
 
 _BLOCK = 64
 """Trees that are evaluated at a time."""
-_ALL = np.uint64(2**64 - 1)
-_ONE = np.uint64(1)
 
 
 def pack(array: np.ndarray) -> dict[str, Any]:
@@ -88,8 +86,8 @@ class Boosted:
         total = np.full(len(dense), self.constant)
         for feature, threshold, mask, value in self.layout:
             goes_right = columns[feature] > threshold[..., None]
-            leaves = np.bitwise_and.reduce(np.where(goes_right, mask[..., None], _ALL), axis=1)
-            first = np.log2((leaves & (~leaves + _ONE)).astype(np.float64)).astype(np.int64)
+            leaves = np.bitwise_and.reduce(np.where(goes_right, mask[..., None], ~mask.dtype.type(0)), axis=1)
+            first = np.log2(leaves & -leaves).astype(np.intp)
             total += np.take_along_axis(value, first, axis=1).sum(axis=0, dtype=np.float64)
         return total
 
@@ -107,13 +105,14 @@ class Boosted:
             leaves = max(len(values) for _, values in block)
             feature = np.zeros((len(block), nodes), dtype=np.int64)
             threshold = np.full((len(block), nodes), np.inf, dtype=np.float32)
-            mask = np.full((len(block), nodes), _ALL, dtype=np.uint64)
+            kind = np.uint16 if leaves <= 16 else np.uint64
+            mask = np.full((len(block), nodes), ~kind(0))
             value = np.zeros((len(block), leaves), dtype=np.float32)
             for row, (inner, values) in enumerate(block):
                 value[row, : len(values)] = values
                 for column, (node, before, after) in enumerate(inner):
                     feature[row, column], threshold[row, column] = self.feature[node], self.threshold[node]
-                    mask[row, column] = _ALL ^ np.uint64((1 << after) - (1 << before))
+                    mask[row, column] ^= kind((1 << after) - (1 << before))
             blocks.append((feature, threshold, mask, value))
         return blocks
 

@@ -46,7 +46,7 @@ QUESTION_PATTERNS = {
     "increase": r"\b(?:increas|decreas|discount|off)\w*",
     "rest": r"\b(?:rest|remaining|another|other)\b",
 }
-_QUESTION = {name: re.compile(pattern, re.I) for name, pattern in QUESTION_PATTERNS.items()}
+_QUESTION = {name: re.compile(pattern) for name, pattern in QUESTION_PATTERNS.items()}
 STOP_WORDS = word_set(
     """
     the a an of to in and is are was were he she it they his her their for on at with that this has have had
@@ -86,7 +86,7 @@ def _view(text: str) -> QuestionView:
         asked_words=frozenset(re.findall(r"[a-z]+", asked)) - STOP_WORDS,
         asked_noun=noun[1] if noun else "",
         names=frozenset(_NAME.findall(text)),
-        patterns=tuple(float(len(pattern.findall(text))) for pattern in _QUESTION.values()),
+        patterns=tuple(float(len(pattern.findall(text.lower()))) for pattern in _QUESTION.values()),
     )
 
 

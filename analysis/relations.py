@@ -94,10 +94,14 @@ def relations(reading: Reading) -> Relations:
     features.append("all " + " ".join(signs)[:12])
     features.append(f"count {min(len(signs), 6)}")
     said_words = {word for step in reading.steps if not step.is_answer for word in step.words}
-    for word in view.content:
-        features += [f"question:{word}", f"count {min(len(signs), 4)}|{word}"]
-        wording.append(("said:" if word in said_words else "unsaid:") + word)
+    features += _asked_and_counted(view.content, min(len(signs), 4))
+    wording += [("said:" if word in said_words else "unsaid:") + word for word in view.content]
     return Relations(features, wording, by_step)
+
+
+@lru_cache(maxsize=8192)
+def _asked_and_counted(content: frozenset[str], equations: int) -> list[str]:
+    return [feature for word in content for feature in (f"question:{word}", f"count {equations}|{word}")]
 
 
 class _State:

@@ -45,7 +45,7 @@ CUES = {
     "solution": r"^\s*(?:solution|answer|####|the answer)",
     "analyzing": r"\b(?:analy\w+|consider\w*|evaluat\w+|examin\w+)\b",
 }
-_CUES = [re.compile(pattern, re.I) for pattern in CUES.values()]
+_CUES = [re.compile(pattern) for pattern in CUES.values()]
 _BEGINNINGS = {"due": "because", "know": "given", "need": "given"}
 """Words of which a cue of two words can be told."""
 _SYMBOL = re.compile(r"[=^\\_{}<>π√∫∑]")
@@ -130,10 +130,10 @@ def _cues_with(word: str) -> tuple[int, ...]:
 
 def _count_cues(step: Step) -> tuple[int, ...]:
     """How often each cue occurs; a pattern is only searched for where one of its words is."""
-    possible = {number for word in set(step.words) for number in _cues_with(word)}
+    possible = {number for word in set(step.words) for number in _cues_with(word)}  # words are in lower case
     if "####" in step.text:
         possible.add(list(CUES).index("solution"))
-    text = step.text[:4000]
+    text = step.text[:4000].lower()
     return tuple(len(pattern.findall(text)) if number in possible else 0 for number, pattern in enumerate(_CUES))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from analysis.consistency.arithmetic import shorten
 from analysis.consistency.base import Flag
@@ -53,7 +54,7 @@ def answer_differs(reading: Reading) -> list[Flag]:
 def count_not_whole(reading: Reading) -> list[Flag]:
     """A fraction of something that comes whole ("2.5 people"), or less than nothing of something that cannot be owed."""
     flags: list[Flag] = []
-    signed = bool(_SIGNED.search(reading.question.text))
+    signed = _may_be_negative(reading.question.text)
     for index, step in enumerate(reading.steps):
         averaged = "average" in step.words or "mean" in step.words or "per" in step.words or "each" in step.words
         for mention in step.mentions:
@@ -65,6 +66,17 @@ def count_not_whole(reading: Reading) -> list[Flag]:
         if not signed and not reading.choices and all(mention.value >= 0 for mention in reading.question.mentions):
             flags += _negative(index, step)
     return flags[:200]
+
+
+@lru_cache(maxsize=1024)
+def _may_be_negative(question: str) -> bool:
+    return bool(_SIGNED.search(question))
+
+
+@lru_cache(maxsize=1024)
+def _asked_unit(question: str) -> str:
+    asked = _ASKED.findall(question)
+    return asked[-1].lower().rstrip("s") if asked else ""
 
 
 def _negative(index: int, step: Step) -> list[Flag]:
@@ -80,8 +92,7 @@ def _negative(index: int, step: Step) -> list[Flag]:
 
 def unit_differs(reading: Reading) -> list[Flag]:
     """The question asks for one unit of time and the last step that works something out ends in another."""
-    asked = _ASKED.findall(reading.question.text)
-    wanted = asked[-1].lower().rstrip("s") if asked else ""
+    wanted = _asked_unit(reading.question.text)
     if wanted not in _TIMES:
         return []
     for index in range(len(reading.steps) - 1, -1, -1):

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from analysis.consistency.equations import MARK, Equation, read_equations, read_mark
-from analysis.consistency.numbers import FRACTIONS, MULTIPLES, SCALES, Token, plain, tokenize
+from analysis.consistency.numbers import FRACTIONS, MULTIPLES, SCALES, Token, plain, tokenize, words
 
 MAX_STEPS = 2_000
 """Later steps are not read: no real rationale is that long."""
@@ -24,6 +24,9 @@ _ANSWER = re.compile(
     r"(?P<value>-?\s?\$?\d[\d,]*(?:\.\d+)?(?:\s?/\s?\d+)?)?",
     re.I,
 )
+
+_NOT_NOUNS = words("more fewer less extra additional other of the new different total")
+"""Between a number and its noun."""
 
 
 class Mention(NamedTuple):
@@ -80,7 +83,7 @@ def read(
     left = MAX_TOTAL
     read_steps: list[Step] = []
     for text in steps[:MAX_STEPS]:
-        read_steps.append(_read_step(text if left > 0 else ""))
+        read_steps.append((_read_again if len(text) < 400 else _read_step)(text if left > 0 else ""))
         left -= len(text)
     reading = Reading(read_question(question), read_steps, number_of(answer) if answer else None)
     if reading.answer is None and answer is None:
@@ -117,6 +120,12 @@ def number_of(text: str) -> float | None:
 def read_question(text: str) -> Step:
     """A question is read once for all its rationales; nothing changes a Step after it was read."""
     return _read_step(text)
+
+
+@lru_cache(maxsize=4096)
+def _read_again(raw: str) -> Step:
+    """Solutions of one question share many of their steps."""
+    return _read_step(raw)
 
 
 def _read_step(raw: str) -> Step:
@@ -195,19 +204,7 @@ def _mention(tokens: Sequence[Token], start: int, stop: int, value: float, *, pe
         if following.kind != "word":
             break
         noun = following.text.lower()
-        if noun not in (
-            "more",
-            "fewer",
-            "less",
-            "extra",
-            "additional",
-            "other",
-            "of",
-            "the",
-            "new",
-            "different",
-            "total",
-        ):
+        if noun not in _NOT_NOUNS:
             break
     noun = noun[:-1] if len(noun) > 3 and noun.endswith("s") and not noun.endswith("ss") else noun
     money = start > 0 and tokens[start - 1].kind == "currency"
