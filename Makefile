@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (about half a minute on a fast line)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@export PATH="$(CURDIR)/$(BIN):$$PATH"; uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+	@export PATH="$(CURDIR)/$(BIN):$$PATH"; uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt \
 	  $(FIND_LINKS) --editable ".[$(EXTRA),dev]"
 	@touch $@
 
