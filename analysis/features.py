@@ -69,6 +69,8 @@ class QuestionView:
     asked_words: frozenset[str]
     asked_noun: str
     names: frozenset[str]
+    decimals: int
+    """Of its most finely written number: a result with more of them is fractional."""
     patterns: tuple[float, ...]
 
 
@@ -86,6 +88,7 @@ def _view(text: str) -> QuestionView:
         asked_words=frozenset(re.findall(r"[a-z]+", asked)) - STOP_WORDS,
         asked_noun=noun[1] if noun else "",
         names=frozenset(_NAME.findall(text)),
+        decimals=max((min(6, len(mention.text.partition(".")[2])) for mention in question.mentions), default=0),
         patterns=tuple(float(len(pattern.findall(text.lower()))) for pattern in _QUESTION.values()),
     )
 
@@ -144,7 +147,7 @@ def rationale_features(reading: Reading) -> dict[str, float]:
     equations = [(index, equation) for index, step in enumerate(steps) for equation in step.equations][:MAX_EQUATIONS]
     found = trace(view, equations)
     features: dict[str, float] = {"steps": len(steps), "equations": len(equations)}
-    features |= _structure(equations, found)
+    features |= _structure(view, equations, found)
     features |= _coverage(reading, steps, equations, found)
     features |= _answer(reading, view, equations, found)
     features |= _wording(reading.question, view, steps)
@@ -153,7 +156,7 @@ def rationale_features(reading: Reading) -> dict[str, float]:
     return features
 
 
-def _structure(equations: list[tuple[int, Equation]], found: Trace) -> dict[str, float]:
+def _structure(view: QuestionView, equations: list[tuple[int, Equation]], found: Trace) -> dict[str, float]:
     operators = "".join(equation.operators for _, equation in equations)
     operands = [operand.value for _, equation in equations for operand in equation.operands]
     letters = "".join(found.sources)
@@ -183,8 +186,10 @@ def _structure(equations: list[tuple[int, Equation]], found: Trace) -> dict[str,
     features["uncheckable"] = sum(not e.checkable for _, e in equations)
     features["unused_results"] = max(0, len(found.results) - 1 - len(found.used_results - {len(found.results) - 1}))
     features["unused_result_share"] = features["unused_results"] / max(1, len(found.results) - 1)
-    features["fractional_results"] = sum(abs(value - round(value)) > 1e-6 for value in found.results)
-    features["long_decimals"] = sum(abs(value * 100 - round(value * 100)) > 1e-6 for value in found.results)
+    fine = 10.0**view.decimals
+    features["fractional_results"] = sum(abs(value * fine - round(value * fine)) > 1e-6 for value in found.results)
+    fine = max(100.0, fine)
+    features["long_decimals"] = sum(abs(value * fine - round(value * fine)) > 1e-6 for value in found.results)
     features["negative_results"] = sum(value < 0 for value in found.results)
     features["repeated_equations"] = len(equations) - len({e.text.replace(" ", "") for _, e in equations})
     features["repeated_results"] = len(found.results) - len({key(value) for value in found.results})
@@ -244,9 +249,9 @@ def _answer(
         "answer_is_last": last is not None and key(last) == name,
         "answer_is_result": name in {key(value) for value in found.results},
         "answer_in_question": name in view.keys,
-        "answer_whole": answer == int(answer),
+        "answer_whole": abs(answer * 10.0**view.decimals - round(answer * 10.0**view.decimals)) < 1e-6,
         "answer_negative": answer < 0,
-        "answer_decimals": min(6, len(f"{answer:.6f}".rstrip("0").split(".")[1])),
+        "answer_decimals": max(0, min(6, len(f"{answer:.6f}".rstrip("0").split(".")[1])) - view.decimals),
     }
 
 

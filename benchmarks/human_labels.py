@@ -280,8 +280,9 @@ def natural_program(limit: int | None, resamples: int) -> dict[str, Any]:
     right = labelled.answer_right(records)
     baseline = _equation_only([read(r.question, r.steps, r.answer, r.choices) for r in records])
     found: dict[str, Any] = {}
-    calculated = np.array([record.task == "math_word" for record in records])
-    for name, mask in {"all": unsound >= 0, "right_answers": right == 1, "word_problems": calculated}.items():
+    source = np.array([str(record.meta.get("dataset")) for record in records])
+    parts = {"all": unsound >= 0, "right_answers": right == 1} | {name: source == name for name in sorted(set(source))}
+    for name, mask in parts.items():
         found[name] = {
             "auroc": ev.auroc_interval(score[mask], unsound[mask], groups[mask], resamples),
             "equation_only": ev.auroc_interval(baseline[mask], unsound[mask], groups[mask], resamples),
