@@ -15,7 +15,7 @@ train: $(VENV)/.installed ## Set up, then run STaR on addition with the embedded
 	$(BIN)/python -m star.train $(ARGS)
 
 test: $(VENV)/.installed lint ## Set up, then lint, type check and test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .
@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (about half a minute on a fast line)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@export PATH="$(CURDIR)/$(BIN):$$PATH"; uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt \
+	@export PATH="$(CURDIR)/$(BIN):$$PATH"; uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
 	  $(FIND_LINKS) --editable ".[$(EXTRA),dev]"
 	@touch $@
 
