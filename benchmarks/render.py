@@ -6,10 +6,10 @@
 Every result file gets a section: what was asked, its figures as tables, its charts, and where they come from. The section
 on negative results is benchmarks/notes.md. A figure in README.md stands between two marks and is filled in from here:
 
-    STaR reaches <!-- result: addition arms.star.accuracy | .1% -->...<!-- /result --> on the test split
+    STaR reaches <!-- result: addition arms.STaR.accuracy @ .1% -->...<!-- /result --> on the test split
 
 names benchmarks/results/addition.json, the path inside its `figures` (list items by number), and optionally a Python
-format. A figure with an interval is written with it. A mark whose result is not there is an error.
+format (`@`, for a bar would end a table's cell). A figure with an interval is written with it. A mark whose result is not there is an error.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ QUESTIONS: dict[str, str] = {
 """Sections in this order; a result that is not named here comes after them, under its own name."""
 INTERVAL = {"value", "low", "high"}
 LONGEST_TABLE = 60
-MARK = re.compile(r"(<!-- result: (\S+) ([^|>]+?)(?: \| ([^>]+?))? -->)(.*?)(<!-- /result -->)", re.DOTALL)
+MARK = re.compile(r"(<!-- result: (\S+) ([^@>]+?)(?: @ ([^>]+?))? -->)(.*?)(<!-- /result -->)", re.DOTALL)
 
 
 class StaleError(ValueError):

@@ -81,10 +81,10 @@ def test_page_holds_every_figure_as_a_table(results: Path, tmp_path: Path) -> No
     ("mark", "shown"),
     [
         ("grading accuracy", "0.8 [0.7112, 0.8666]"),
-        ("grading accuracy | .1%", "80.0% [71.1%, 86.7%]"),
-        ("grading accuracy.value | .2f", "0.80"),
+        ("grading accuracy @ .1%", "80.0% [71.1%, 86.7%]"),
+        ("grading accuracy.value @ .2f", "0.80"),
         ("grading sizes.0.2m.right", "0.5"),
-        ("grading rows.0.rate | ,.0f", "12,346"),
+        ("grading rows.0.rate @ ,.0f", "12,346"),
         ("grading deep.er", "0.5"),
     ],
 )
@@ -102,7 +102,7 @@ def test_quoted_figures_are_filled_in(results: Path, mark: str, shown: str) -> N
         ("<!-- result: grading accuracy.median -->1<!-- /result -->", "holds no such figure"),
         ("<!-- result: grading sizes -->1<!-- /result -->", "holds no such figure"),
         ("<!-- result: grading rows.9.rate -->1<!-- /result -->", "holds no such figure"),
-        ("<!-- result: grading seconds | .1q -->1<!-- /result -->", "Unknown format code"),
+        ("<!-- result: grading seconds @ .1q -->1<!-- /result -->", "Unknown format code"),
         ("<!-- result: grading seconds -->1", "only 0 are whole"),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_figure_that_no_result_holds_is_an_error(results: Path, text: str, mes
 def test_check_notices_a_stale_page(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "root"
     (root / "benchmarks").mkdir(parents=True)
-    (root / "README.md").write_text("<!-- result: grading seconds | .2f -->9<!-- /result -->")
+    (root / "README.md").write_text("<!-- result: grading seconds @ .2f -->9<!-- /result -->")
     monkeypatch.setattr(render, "ROOT", root)
     monkeypatch.setattr(render, "page", lambda: "generated")
     monkeypatch.setattr(render.fill, "__defaults__", (results,))
