@@ -9,7 +9,8 @@ on negative results is benchmarks/notes.md. A figure in README.md stands between
     STaR reaches <!-- result: addition arms.STaR.accuracy @ .1% -->...<!-- /result --> on the test split
 
 names benchmarks/results/addition.json, the path inside its `figures` (list items by number), and optionally a Python
-format (`@`, for a bar would end a table's cell). A figure with an interval is written with it. A mark whose result is not there is an error.
+format after `@` (a bar would end the cell of a table). A figure with an interval is written with it. A mark whose result is
+not there is an error.
 """
 
 from __future__ import annotations
