@@ -82,11 +82,11 @@ def test_accumulation_changes_nothing(base_model: Path, tmp_path: Path) -> None:
 
     finetune(make_job(base_model, tmp_path / "whole"))
     finetune(make_job(base_model, tmp_path / "parts", micro_batch_size=1))
-    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
-    start = weights(base_model)
-    for name, tensor in whole.items():
-        assert torch.allclose(tensor, parts[name], atol=2e-4), name
-    assert any(not torch.allclose(tensor, start[name], atol=1e-3) for name, tensor in whole.items())
+    whole, parts, start = weights(tmp_path / "whole"), weights(tmp_path / "parts"), weights(base_model)
+    for name, tensor in whole.items():  # Adam blows rounding up where a gradient is nearly 0, so norms are compared
+        moved = torch.linalg.vector_norm(tensor - start[name])
+        assert moved > 0, name
+        assert torch.linalg.vector_norm(tensor - parts[name]) < 0.05 * moved, name
 
 
 def test_lora_is_merged_into_a_full_model(base_model: Path, tmp_path: Path) -> None:
