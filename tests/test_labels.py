@@ -86,7 +86,7 @@ def test_lines_of_any_shape_never_raise(tmp_path: Path, line: str) -> None:
     assert labels.torn == 1 and not labels.latest
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/root/x", "a" * 300, "", "Ann", "ä", ".", "con\x00"])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/home/x", "a" * 300, "", "Ann", "ä", ".", "con\x00"])
 def test_a_labeller_s_name_never_leaves_the_folder(tmp_path: Path, name: str) -> None:
     path = label_file(tmp_path, name)
     assert path.parent == tmp_path and len(path.name) < 60 and path.name.endswith(".jsonl")
