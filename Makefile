@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRA ?= cpu
+# A test run starts dozens of Python processes; without byte code each of them compiles torch and its friends again.
+unexport PYTHONDONTWRITEBYTECODE
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend=auto)
 
 .PHONY: help train test lint app bench clean
@@ -15,7 +17,7 @@ train: $(VENV)/.installed ## Set up, then run STaR on addition with the embedded
 	$(BIN)/python -m star.train $(ARGS)
 
 test: $(VENV)/.installed lint ## Set up, then lint, type check and test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 12
 
 lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .

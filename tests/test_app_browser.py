@@ -136,10 +136,11 @@ def test_back_forward_and_the_keys(server: Server, page: Any) -> None:
 
 def test_labelling_by_keyboard_alone(server: Server, page: Any, run: Path) -> None:
     visit(page, f"{server.url}/label?who=typist")
-    for key, count in (("s", 1), ("u", 2), ("n", 3), ("2", 4)):
-        page.keyboard.press(key)
-        page.get_by_text(f"typist has labelled {count} of them").wait_for()
+    for before, key in enumerate("sun2"):
+        page.get_by_text(f"typist has labelled {before} of them").wait_for()
         settle(page)
+        page.keyboard.press(key)
+    page.get_by_text("typist has labelled 4 of them").wait_for()
     labels = read_labels(label_folder(Source("run", run, run.name)))
     mine = sorted(
         (label.at, label.verdict, label.error_step) for (who, _), label in labels.latest.items() if who == "typist"
