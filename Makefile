@@ -16,8 +16,8 @@ help: ## This list
 train: $(VENV)/.installed ## Set up, then run STaR on addition with the embedded model (pass ARGS="RECIPE.yaml --flags" for more)
 	$(BIN)/python -m star.train $(ARGS)
 
-test: $(VENV)/.installed lint ## Set up, then lint, type check and test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 12
+test: $(VENV)/.installed lint ## Set up, then lint, type check and test (a thread for each of two workers: more would wait for each other)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 12
 
 lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .

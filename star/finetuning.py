@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from star.recipe import StepSchedule, TrainingSettings
-from star.sampling.model_files import TOKENIZER_FILES
+from star.sampling.model_files import TOKENIZER_FILES, without_file_bars
 
 TOKENIZER_EXTRAS = (
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "chat_template.jinja",
@@ -184,7 +184,8 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     from trl import SFTTrainer
 
     datasets.disable_progress_bars()
-    model, tokenizer = _load(job, settings)
+    with without_file_bars():
+        model, tokenizer = _load(job, settings)
     use_cache = getattr(model.config, "use_cache", True)
     scratch = Path(job.output + ".tmp")
     trainer = SFTTrainer(
@@ -210,7 +211,8 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     }
     trained = trainer.accelerator.unwrap_model(trainer.model)
     trained.config.use_cache = use_cache  # the trainer turns it off; saved so, every later generation would be slow
-    _save(trainer, job, settings, tokenizer, scratch)
+    with without_file_bars():
+        _save(trainer, job, settings, tokenizer, scratch)
     if trainer.accelerator.is_main_process:
         result["ended"] = _endings(trainer, job) if trainer.accelerator.num_processes == 1 else None
         _publish(scratch, Path(job.output))

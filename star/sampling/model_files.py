@@ -9,6 +9,8 @@ import json
 import math
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,20 @@ def load_tokenizer(model_dir: Path, *, trust_remote_code: bool = False) -> Any:
         raise SamplerError(f"The tokenizer in {model_dir} cannot be loaded ({_first_line(error)}).") from error
 
 
+@contextmanager
+def without_file_bars() -> Iterator[None]:
+    """No bars of transformers while it reads or writes a model's files: two a round for a few files are noise."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def load_model(model_dir: Path, *, dtype: Any, trust_remote_code: bool = False) -> Any:
     """The directory's causal language model on the CPU, in evaluation mode.
 
@@ -127,24 +143,19 @@ def load_model(model_dir: Path, *, dtype: Any, trust_remote_code: bool = False) 
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
     check_model_dir(model_dir)
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # one bar a round for loading a few files is noise
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            model_dir,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with without_file_bars():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                model_dir,
+                dtype=dtype,
+                trust_remote_code=trust_remote_code,
+                local_files_only=True,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise SamplerError(f"The model in {model_dir} cannot be loaded ({_first_line(error)}).") from error
-    finally:
-        if bars:
-            logging.enable_progress_bar()
     absent = sorted(report["missing_keys"])
     if absent:
         raise SamplerError(
