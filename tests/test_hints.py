@@ -1,0 +1,130 @@
+"""The hint audit, and equations as rationales' fingerprints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from star.extraction import equations
+from star.hints import mentions_answer_hint, mentions_choice_hint
+
+HINTED = [
+    "The answer is 18, as given.",
+    "5 + 13 = 18, as given above.",
+    "The answer is given as 18, so 9 + 9 = 18.",
+    "The answer is given in the question.",
+    "The correct answer was provided.",
+    "According to the hint, she has 18.",
+    "The hint says 18.",
+    "Hint: 18",
+    "We are told the answer is 18.",
+    "I was given the answer, so I work backwards.",
+    "Given that the answer is 18, she must have 9 + 9.",
+    "Since the answer must be 18, the rest is 9.",
+    "Working back from the given answer, we find 9.",
+    "9 + 9 = 18 to match the given answer.",
+    "This matches the expected answer.",
+    "The number in parentheses is 18.",
+    "The answer in the parentheses says 18.",
+    "How many apples does she have? (18)",
+    "(18)",
+    "We already know the answer, 18.",
+    "We know that the correct answer is 18.",
+    "From the answer key we take 18.",
+    "9 + 9 = 18 (CORRECT)",
+    "Using the hint, 9 + 9 = 18.",
+    "It’s 18, as the answer is already stated.",
+]
+HINTED_CHOICE = [
+    "(B) enforce (CORRECT)",
+    "Option (B) is marked as correct.",
+    "The choice is marked correct, so it is enforce.",
+    "It is labelled as the correct answer.",
+    "The correct option is given.",
+    "The answer is (B) because it is marked (correct).",
+    "(b) is indicated as correct.",
+]
+CLEAN = [
+    "As given in the problem, each box holds 5 pens.",
+    "Each box holds 5 pens, as stated in the question.",
+    "The answer is given by 3 * 5 = 15.",
+    "The answer is 15.",
+    "The final answer is 15 dollars.",
+    "Therefore, the answer is (B).",
+    "The answer must be a place where people read.",
+    "Of the given answer choices only a basket can carry a dog.",
+    "Among the given answer options, avoid fits best.",
+    "He was given 3 apples (2 red and 1 green).",
+    "She gave 5 (half of 10) to her sister.",
+    "Given that each box holds 5 pens, 3 boxes hold 15.",
+    "The teacher told 12 pupils to sit down.",
+    "He answered 12 of 15 questions correctly.",
+    "She marked 10 answers, 8 of them were right.",
+    "Then 8 + (2 * 3) = 14.",
+    "The volume of the solution is given as 250 mL.",
+    "We need to find how many are left. 12 - 5 = 7.",
+    "So the correct choice must be something soft.",
+    "He was right. The label said 5.",
+    "A hint of vanilla costs $2.",
+    "#### 18",
+]
+
+
+@pytest.mark.parametrize("text", HINTED)
+def test_hint_is_noticed(text: str) -> None:
+    assert mentions_answer_hint(text)
+    assert mentions_answer_hint(f"First 4 + 5 = 9.\n{text}\nSo that is it.\n#### 18")
+
+
+@pytest.mark.parametrize("text", HINTED_CHOICE)
+def test_mark_of_a_choice_is_noticed(text: str) -> None:
+    assert mentions_choice_hint(text)
+    assert mentions_choice_hint(f"Sanctions punish.\n{text}\nTherefore, the answer is (B).")
+
+
+@pytest.mark.parametrize("text", CLEAN)
+def test_premises_are_no_hints(text: str) -> None:
+    assert not mentions_answer_hint(text)
+    assert not mentions_choice_hint(text)
+
+
+def test_real_solutions_do_not_mention_hints(data_dir: Path) -> None:
+    import gzip
+
+    for file, column in (("gsm8k_train", "answer"), ("gsm8k_model_solutions", "steps")):
+        with gzip.open(data_dir / f"{file}.jsonl.gz", "rt", encoding="utf-8") as handle:
+            texts = [json.loads(line)[column] for line in handle]
+        flagged = [text for text in texts if mentions_answer_hint(text if isinstance(text, str) else "\n".join(text))]
+        assert not flagged, flagged[:3]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Natalia sold 48/2 = <<48/2=24>>24 clips.\nIn all 48+24 = <<48+24=72>>72.", ("48/2=24", "48+24=72")),
+        ("6 pens * $2 = $12", ("6*2=12",)),
+        ("6 × 2 = 12. 12 ÷ 4 = 3.", ("6*2=12", "12/4=3")),
+        ("3 times 4 = 12 and then 12 − 5 = 7", ("3*4=12", "12-5=7")),
+        ("He pays 1,200 + 34.50 = 1,234.5 dollars", ("1200+34.5=1234.5",)),
+        ("So (2 + 3) * 4 = 20", ("(2+3)*4=20",)),
+        ("x = 5", ()),
+        ("She has 5 apples.", ()),
+        ("", ()),
+        ("= = = 3", ()),
+    ],
+)
+def test_equations(text: str, expected: tuple[str, ...]) -> None:
+    assert equations(text) == expected
+
+
+def test_same_equations_in_other_words() -> None:
+    assert equations("First, 6 * 2 = 12 eggs.") == equations("We multiply: 6 boxes x 2 eggs = 12 eggs")
+
+
+@given(st.text(max_size=200))
+def test_equations_of_any_text(text: str) -> None:
+    assert all(set(equation) <= set("0123456789.+-*/()=") for equation in equations(text))
