@@ -294,6 +294,11 @@ def test_escaping() -> None:
     assert len(text.clean("x" * 100_000)) < 21_000 and text.shorten("a\nb" * 50, 10) == "a ba ba b…"
 
 
+@pytest.mark.parametrize(("beginning", "continuation"), [("a\n", "b"), ("a", "\nb\n"), ("a\n", "\n\nb"), ("a\nb", "")])
+def test_a_rewritten_rationale_has_no_blank_line_where_it_was_cut(beginning: str, continuation: str) -> None:
+    assert text.joined(beginning, continuation) == "a\nb"
+
+
 def test_the_app_never_imports_torch(whole: Path) -> None:
     code = (
         "import sys, runpy; sys.argv = ['app.py', '--root', sys.argv[1]]\n"

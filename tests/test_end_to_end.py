@@ -219,6 +219,8 @@ def test_two_rounds_with_a_real_sampler_and_real_training(
     base, trained = load_file(hub_model / "model.safetensors"), load_file(folder / "model.safetensors")
     assert base.keys() == trained.keys() and any(not base[name].equal(trained[name]) for name in base)
     assert [loaded.parent.name for loaded in sampler.loads[:2]] == ["round_01", "round_02"]
+    if backend == "vllm":
+        assert getattr(sampler.inner, "rebuilds", None) == 0, "new weights went into the running engine each round"
     check_prompts(run_dir, load_recipe(path), hub_model, sampler.prompts)
     check_report(run_dir, capsys, "STaR")
 

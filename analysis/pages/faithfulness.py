@@ -183,7 +183,7 @@ def _mistakes(one: Rationale, rows: pd.DataFrame) -> None:
     row = rows.iloc[places.index(place)]
     injected = str(row["injected_value"] or "")
     before = "\n".join(one.steps)
-    after = f"{row['perturbed'] or ''}\n{row['new_continuation'] or ''}".strip("\n")
+    after = text.joined(row["perturbed"] or "", row["new_continuation"] or "")
     first, second = text.diff(before, after, injected)
     left, right = st.columns(2, gap="large")
     with left:

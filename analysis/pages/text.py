@@ -107,6 +107,11 @@ def key(*entries: tuple[str, str]) -> None:
     st.html(f'<div class="r-key">{items}</div>')
 
 
+def joined(beginning: str, continuation: str) -> str:
+    """A text and how it goes on, on a new line; neither brings a blank line of its own."""
+    return "\n".join(part.strip("\n") for part in (beginning, continuation) if part.strip("\n"))
+
+
 def diff(before: str, after: str, injected: str = "") -> tuple[str, str]:
     """HTML of two texts with their differences marked, word by word; `injected` has a mark of its own where it is new."""
     left, right = (re.findall(r"\s+|[^\W\d_]+|\d+(?:[.,]\d+)*|.", clean(text), re.S) for text in (before, after))
