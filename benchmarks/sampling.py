@@ -191,8 +191,8 @@ def cases(flags: Flags, folder: Path) -> list[tuple[str, Case]]:
     from star.sampling.backends import vllm_build
 
     sizes = ["0.03M"] if flags.quick else list(SIZES)
-    batches = [64] if flags.quick else [8, 64, 256, 1000]
-    new_tokens, count = (16, 64) if flags.quick else (96, 1000)
+    batches = [64] if flags.quick else [8, 64, 256]
+    new_tokens = 16 if flags.quick else 96
     build = vllm_build()
     with_vllm = build is not None and (build.kind == "gpu") == (flags.device == "cuda")
     found = []
@@ -203,8 +203,8 @@ def cases(flags: Flags, folder: Path) -> list[tuple[str, Case]]:
             if with_vllm:
                 ways += [("vllm", 1000)] if flags.quick else [("vllm", 1000), ("llm_generate", 1000)]
             for way, batch in ways:
-                # Small batches are slow: fewer prompts give the same rate.
-                prompts = min(count, 8 * batch)
+                # Small batches and long prompts are slow: fewer prompts give the same rate.
+                prompts = min(64 if flags.quick else 256 if shared else 1000, 8 * batch)
                 found.append((size, Case(way, str(folder / size), batch, shared, prompts, new_tokens, flags.device)))
     return found
 
