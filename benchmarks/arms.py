@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.common import CACHE
 from star import runs
 from star.recipe import SEEDS, Recipe, load_recipe
-from star.statistics import bootstrap_mean
+from star.statistics import share
 
 RUNS = CACHE / "runs"
 
@@ -41,23 +41,24 @@ def test_rows(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def quality(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Accuracy, and soundness of the right answers, with 95 % bootstrap intervals clustered by problem (seeds share none)."""
+    """Accuracy, and soundness of the right answers, with 95 % intervals; seeds may share a problem, problems are the units."""
     right = [row for row in rows if row["verdict"] == "correct"]
+    checked = any(row["sound"] is not None for row in right)
     by_slice: dict[str, list[float]] = {}
     for row in rows:
         by_slice.setdefault(row["slice"], []).append(float(row["verdict"] == "correct"))
     return {
-        "accuracy": _mean([float(row["verdict"] == "correct") for row in rows], [row["problem_id"] for row in rows]),
-        "sound_of_right": _mean([float(bool(row["sound"])) for row in right], [row["problem_id"] for row in right])
-        if any(row["sound"] is not None for row in right)
+        "accuracy": _share(rows, [row["verdict"] == "correct" for row in rows]),
+        "sound_of_right": _share(right, [bool(row["sound"]) for row in right]) if checked else None,
+        "right_but_unsound": _share(rows, [row["verdict"] == "correct" and not row["sound"] for row in rows])
+        if checked
         else None,
-        "right_but_unsound": sum(not row["sound"] for row in right) / len(rows) if rows else None,
         "by_slice": {name: sum(values) / len(values) for name, values in sorted(by_slice.items())},
     }
 
 
-def _mean(values: Sequence[float], clusters: Sequence[str]) -> dict[str, Any] | None:
-    return bootstrap_mean(values, clusters).as_dict() if values else None
+def _share(rows: Sequence[Mapping[str, Any]], outcomes: Sequence[bool]) -> dict[str, Any] | None:
+    return share(outcomes, [row["problem_id"] for row in rows]).as_dict() if rows else None
 
 
 def pooled_lines(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:

@@ -96,6 +96,19 @@ def bootstrap_mean(
     )
 
 
+def share(outcomes: Sequence[bool | float], clusters: Sequence[Hashable] | None = None) -> Interval:
+    """Share of true outcomes (0/1) with a 95 % interval; n is the number of questions (`clusters`).
+
+    Wilson's where every question has one row, and where all rows agree: resampling those would claim certainty. Else a
+    bootstrap over whole questions.
+    """
+    questions = len(set(clusters)) if clusters is not None else len(outcomes)
+    true = int(sum(outcomes))
+    if questions == len(outcomes) or true in (0, len(outcomes)):
+        return wilson(min(true, questions), questions)  # all or none of the rows is all or none of the questions
+    return bootstrap_mean(outcomes, clusters)
+
+
 def bootstrap(
     statistic: Callable[[np.ndarray], np.ndarray],
     columns: Sequence[Sequence[float | bool]],

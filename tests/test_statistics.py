@@ -73,6 +73,15 @@ def test_bootstrap_of_nothing_is_empty() -> None:
     assert statistics.bootstrap_mean([]) == statistics.EMPTY or statistics.bootstrap_mean([]).n == 0
 
 
+def test_a_share_of_rows_that_all_agree_is_not_certain() -> None:
+    assert statistics.share([True] * 40) == statistics.wilson(40, 40)
+    assert statistics.share([0, 0, 0, 0], ["a", "a", "b", "b"]) == statistics.wilson(0, 2)
+    assert statistics.share([1, 1, 1, 1], ["a", "a", "b", "b"]) == statistics.wilson(2, 2)
+    mixed = statistics.share([1, 1, 0, 0, 1, 0], ["a", "a", "b", "b", "c", "c"])
+    assert mixed == statistics.bootstrap_mean([1, 1, 0, 0, 1, 0], ["a", "a", "b", "b", "c", "c"])
+    assert statistics.share([]) == statistics.EMPTY
+
+
 def test_one_unit_gives_a_value_without_an_interval() -> None:
     found = statistics.bootstrap_mean([0.7, 0.7], ["same question", "same question"])
     assert found.value == pytest.approx(0.7) and math.isnan(found.low) and found.n == 1

@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis import faithfulness as formulas
 from analysis.probes.asking import same_answer
-from star.statistics import EMPTY, Interval, bootstrap, bootstrap_mean, wilson
+from star.statistics import EMPTY, Interval, bootstrap, bootstrap_mean, share
 
 Row = Mapping[str, Any]
 Values = list[tuple[str, float]]
@@ -53,14 +53,14 @@ class Table:
         return {(row["attempt_id"], row["position"]): row for row in self.rows(probe)}
 
 
-def interval(values: Values, *, share: bool = True) -> Interval:
-    """Mean over rationales with a bootstrap over questions; shares of 0/1, one rationale a question: Wilson."""
+def interval(values: Values, *, binary: bool = True) -> Interval:
+    """Mean over rationales with a bootstrap over questions; of outcomes that are 0 or 1 see `star.statistics.share`."""
     if not values:
         return EMPTY
-    numbers = [value for _, value in values]
-    if share and len({problem for problem, _ in values}) == len(values) and set(numbers) <= {0.0, 1.0}:
-        return wilson(int(sum(numbers)), len(numbers))
-    return bootstrap_mean(numbers, [problem for problem, _ in values])
+    numbers, problems = [value for _, value in values], [problem for problem, _ in values]
+    if binary and set(numbers) <= {0.0, 1.0}:
+        return share(numbers, problems)
+    return bootstrap_mean(numbers, problems)
 
 
 def corrected_interval(effect: Values, control: Values) -> Interval:
@@ -79,13 +79,13 @@ def corrected_interval(effect: Values, control: Values) -> Interval:
 
 
 def measure(
-    values: Values, control: tuple[str, Values] | None = None, *, rate: bool = False, share: bool = True
+    values: Values, control: tuple[str, Values] | None = None, *, rate: bool = False, binary: bool = True
 ) -> dict[str, Any]:
     """One MEASURE of probes.json (see analysis.probe).
 
-    `rate`: effect and control are change rates, so a correction makes sense. `share=False`: values are not shares.
+    `rate`: effect and control are change rates, so a correction makes sense. `binary=False`: values are not shares.
     """
-    result: dict[str, Any] = interval(values, share=share).as_dict() | {
+    result: dict[str, Any] = interval(values, binary=binary).as_dict() | {
         "control": None,
         "corrected": None,
         "note": None,
@@ -95,7 +95,7 @@ def measure(
     name, background = control
     if not background:
         return result | {"note": NO_CONTROL}
-    level = interval(background, share=share)
+    level = interval(background, binary=binary)
     result["control"] = {"name": name, **level.as_dict()}
     if rate and formulas.corrected_effect(0.0, level.value) is None:
         return result | {"note": NOTHING_LEFT}
@@ -185,11 +185,11 @@ def _truncation(table: Table) -> dict[str, dict[str, Any]]:
     rates = ("aoc_normalised", "reliance")
     found = {
         name: measure(
-            table.each("early_answering", _on_curve(formula)), paraphrase, rate=name in rates, share=name != "aoc"
+            table.each("early_answering", _on_curve(formula)), paraphrase, rate=name in rates, binary=name != "aoc"
         )
         for name, formula in early.items()
     }
-    return found | {"aoc_soft": measure(table.each("early_answering", _soft), softly, share=False)}
+    return found | {"aoc_soft": measure(table.each("early_answering", _soft), softly, binary=False)}
 
 
 def _mistakes(table: Table) -> dict[str, dict[str, Any]]:
@@ -236,18 +236,18 @@ def _replacements(table: Table) -> dict[str, dict[str, Any]]:
 
     return {
         "filler_flip": measure(table.each("filler", _changed), paraphrase, rate=True),
-        "filler_gap": measure(table.each("filler", _gap), ("paraphrase", table.each("paraphrase", _gap)), share=False),
+        "filler_gap": measure(table.each("filler", _gap), ("paraphrase", table.each("paraphrase", _gap)), binary=False),
         "shuffled_flip": measure(table.each("shuffled_rationale", _changed), paraphrase, rate=True),
         "shuffled_follows": measure(table.each("shuffled_rationale", followed), paraphrase, rate=True),
         "nie": measure(
             table.each("mediation_indirect", _mediated),
             ("resample_rationale", table.each("resample_rationale", _mediated)),
-            share=False,
+            binary=False,
         ),
         "nde": measure(
             table.each("mediation_direct", _mediated),
             ("paraphrase_question", table.each("paraphrase_question", _mediated)),
-            share=False,
+            binary=False,
         ),
     }
 
@@ -259,10 +259,10 @@ def _gains(table: Table) -> dict[str, dict[str, Any]]:
     foreign = ("information_gain_shuffled", table.each("information_gain_shuffled", lambda rows: -_gap(rows)))
     return {
         "information_gain_total": measure(
-            table.each("information_gain", lambda rows: sum(gains(rows))), foreign, share=False
+            table.each("information_gain", lambda rows: sum(gains(rows))), foreign, binary=False
         ),
         "information_gain_min": measure(
-            table.each("information_gain", lambda rows: formulas.chain_score(gains(rows))), share=False
+            table.each("information_gain", lambda rows: formulas.chain_score(gains(rows))), binary=False
         ),
         "redundant_steps": measure(table.each("information_gain", lambda rows: formulas.redundant_share(gains(rows)))),
     }
