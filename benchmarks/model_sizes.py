@@ -1,7 +1,7 @@
 """Model sizes: the embedded ladder x {few-shot, STaR, STaR sound} x seeds on addition; then recorded GSM8K solutions of a 6B and
 a 175B model.
 
-    python benchmarks/model_sizes.py [--quick] [--ladder cpu|gpu] [--sizes 0.03m 0.1m ...] [--tokens 6e6]
+    python benchmarks/model_sizes.py [--quick] [--ladder cpu|gpu] [--sizes 0.03m 0.1m ...] [--tokens 4e6]
 
 Every size is pretrained on the same number of tokens of the same corpus. Asked: below which size does nothing bootstrap
 (the paper's GPT-2 remark)? Do larger models use their rationales less (Lanham et al. 2023) or more? Base models, runs
@@ -47,13 +47,13 @@ class Flags(CommonFlags):
     """Sizes: cpu up to 4M parameters, gpu up to 100M."""
     sizes: tuple[Size, ...] = ()
     """Only these sizes."""
-    tokens: float = 6e6
+    tokens: float = 4e6
     """Pretraining tokens of every size."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the small sizes; the others take the first one."""
-    rounds: int = 4
+    rounds: int = 3
     """STaR rounds."""
-    probed: int = 100
+    probed: int = 200
     """Rationales probed per run."""
 
 
