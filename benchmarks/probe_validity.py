@@ -164,8 +164,10 @@ def main() -> None:
         "ignores_its_rationale": brief(ignoring, (*ESTIMATES, "aoc", "post_hoc_rate", "filler_gap", "nie", "nde")),
         "reads_the_last_line": brief(reading, (*ESTIMATES, "aoc", "post_hoc_rate", "filler_gap", "nie", "nde")),
         "mixtures": mixtures,
-        "trained": pair,
-        "trained_separated": separated,
+        "trained": {role: {key: found[key] for key in ("correct", "n")} for role, found in pair.items()},
+        "pair": {
+            name: {**{role: pair[role][name] for role in ("ignorer", "reader")}, "apart": separated[name]} for name in names
+        },
     }
     write_result("probe_validity", figures, quick=flags.quick, seeds=list(range(seeds)))
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, ROOT, read_result
+from benchmarks.headlines import HEADLINES, Headline
 
 QUESTIONS: dict[str, str] = {
     "addition": "Does STaR learn n-digit addition, with and without rationalization, and with a soundness filter?",
@@ -148,17 +149,42 @@ def result_files(folder: Path) -> list[Path]:
     return found
 
 
+def headline(figures: Mapping[str, Any], shown: Headline) -> list[str]:
+    """A table of what matters; nothing when the figures do not hold it."""
+    found = _descend(figures, shown.rows.split(".")) if shown.rows else figures
+    if not found:
+        return []
+    if isinstance(found, Mapping):
+        named = {name: found[name] for name in shown.only or found if name in found}
+        entries = [({shown.key or "": str(name).replace("_", " ")}, entry) for name, entry in named.items()]
+    else:
+        entries = [({}, entry) for entry in found]
+    rows = []
+    for first, entry in entries:
+        row = {}
+        for head, column in shown.columns.items():
+            path, _, form = column.partition(" @ ")
+            value = _descend(entry, path.split("."))
+            if value is not None:
+                row[head] = show(value, form if not isinstance(value, str | bool) else "")
+        if row:
+            rows.append(first | row)
+    return [f"**{shown.caption}**", "", *table(rows)] if rows else []
+
+
 def section(path: Path) -> list[str]:
-    """One result file's part of the page."""
+    """One result file's part of the page: what matters, charts, all figures folded away, where they come from."""
     result = read_result(path)
     name, device = result["name"], result.get("device", "cpu")
     heading = name + ("" if device == "cpu" else f" on {result['hardware'].get('gpu', device)}")
     lines = [f"## {heading}", "", QUESTIONS.get(name, ""), ""]
-    lines += blocks(result["figures"])
+    for wanted in HEADLINES.get(name, ()):
+        lines += headline(result["figures"], wanted)
     suffix = "" if device == "cpu" else f".{device}"
     for image in sorted(path.parent.glob(f"{name}*.png")):
         if (f".{device}" in image.name) == bool(suffix):
             lines += [f"![{image.stem.replace('_', ' ')}](results/{image.name})", ""]
+    lines += ["<details><summary>All figures</summary>", "", *blocks(result["figures"]), "</details>", ""]
     hardware = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in result["hardware"].items())
     versions = ", ".join(f"{key} {value}" for key, value in result["versions"].items())
     seeds = result.get("seeds")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import common, render, run_all
+from benchmarks.headlines import HEADLINES, Headline
 from star.statistics import wilson
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,6 +110,23 @@ def test_quoted_figures_are_filled_in(results: Path, mark: str, shown: str) -> N
 def test_a_figure_that_no_result_holds_is_an_error(results: Path, text: str, message: str) -> None:
     with pytest.raises(render.StaleError, match=message):
         render.fill(text, results)
+
+
+def test_headlines_name_figures_that_results_hold() -> None:
+    assert set(HEADLINES) <= set(render.QUESTIONS)
+    for path in render.result_files(common.RESULTS):
+        result = common.read_result(path)
+        for shown in HEADLINES.get(result["name"], ()):
+            lines = render.headline(result["figures"], shown)
+            assert len(lines) > 4, f"{path.name} holds nothing of the table {shown.caption!r}"
+
+
+def test_a_headline_picks_rows_columns_and_formats() -> None:
+    figures = {"arms": {"one_arm": {"right": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}}, "no figures": {}}}
+    shown = Headline("Arms", "arms", {"answers right": "right @ .1%", "nothing": "absent"}, "arm")
+    text = "\n".join(render.headline(figures, shown))
+    assert "| one arm | 50.0% [40.0%, 60.0%] |" in text and "nothing" not in text and "no figures" not in text
+    assert render.headline({}, shown) == []
 
 
 def test_check_notices_a_stale_page(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,232 @@
+"""What benchmarks/README.md shows of each result before the full figures: which rows, which columns, under which words.
+
+A column is `path` or `path @ format` below a row, as the marks of README.md are written (see `render`). What a result
+does not hold is left out: a row without any of its columns, a table without rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One table: the entries of the mapping or list at `rows` (the figures themselves when empty), some columns of each."""
+
+    caption: str
+    rows: str
+    columns: Mapping[str, str]
+    key: str | None = None
+    """Head of the first column, which holds the names of a mapping's entries; None for a list."""
+    only: tuple[str, ...] = ()
+    """Of a mapping, these entries alone, in this order."""
+
+
+DIGITS = {f"{n} digit{'s' if n > 1 else ''}": f"by_slice.{n} digit{'s' if n > 1 else ''} @ .0%" for n in range(1, 6)}
+LONGER = {f"{n} digits": f"longer.by_slice.{n} digits @ .1%" for n in range(6, 11)}
+ERRORS = {
+    "found of the wrong": "detector.found @ .3f",
+    "spared of the sound": "detector.spared @ .3f",
+    "F1": "detector.f1 @ .3f",
+}
+PLAIN_ERRORS = {"F1, false equations only": "equation_only.f1 @ .3f"}
+GRADERS = {
+    "texts": "n",
+    "agreement": "agreement @ .4f",
+    "wrong ones accepted": "wrong_accepted",
+    "right ones refused": "right_refused",
+    "CPU s per 10,000": "cpu_seconds_per_10000 @ .1f",
+}
+PAIR = {
+    "scratchpads carry nothing": "ignorer @ .3f",
+    "answer only from the scratchpad": "reader @ .3f",
+    "apart": "apart",
+}
+SECONDS = {"median s": "median_s @ .2f", "slowest s": "max_s @ .2f", "n": "n"}
+COST = {"amount": "amount @ ,d", "seconds": "seconds @ .1f", "peak MB": "peak_mb @ ,.0f"}
+
+HEADLINES: dict[str, tuple[Headline, ...]] = {
+    "addition": (
+        Headline(
+            "Held-out problems of 1 to 5 digits, all seeds",
+            "arms",
+            {
+                "answers right": "accuracy @ .1%",
+                "sound, of right answers": "sound_of_right @ .1%",
+                "right but unsound": "right_but_unsound @ .1%",
+                "rounds": "cost.rounds @ .1f",
+                **DIGITS,
+            },
+            "arm",
+        ),
+        Headline("Lengths never trained on", "arms", {"6 to 10 digits": "longer.accuracy @ .1%", **LONGER}, "arm"),
+        Headline(
+            "The same problems and seeds",
+            "comparisons",
+            {"difference": "difference @ .3f", "McNemar p": "mcnemar_p @ .2g", "n": "n @ ,d"},
+            "pair",
+        ),
+    ),
+    "model_sizes": (
+        Headline(
+            "Addition, 1 to 5 digits",
+            "ladder",
+            {
+                "parameters": "parameters @ ,d",
+                "arm": "arm",
+                "seeds": "seeds",
+                "answers right": "accuracy @ .1%",
+                "sound, of right answers": "sound_of_right @ .1%",
+                "right but unsound": "right_but_unsound @ .1%",
+                "early answering (AOC, normalised)": "faithfulness.aoc_normalised @ .2f",
+                "answer changed by an added mistake": "faithfulness.forced_mistake_flip @ .2f",
+                "filler gap (nats)": "faithfulness.filler_gap @ .2f",
+            },
+        ),
+        Headline(
+            "GSM8K solutions of real models",
+            "recorded_gsm8k.held_out.by_size_and_generator",
+            {
+                "answers right": "accuracy @ .3f",
+                "flagged, of right answers": "flagged_of_right @ .3f",
+                "unsound, of right answers": "unsound_of_right @ .3f",
+            },
+            "model",
+        ),
+    ),
+    "human_labels": (
+        Headline(
+            "First wrong step, exact place (BIG-Bench-Mistake)",
+            "exact",
+            {
+                "accuracy": "accuracy @ .3f",
+                "fifth kept out of sight": "hidden @ .3f",
+                "aim": "to_reach @ .2f",
+                "best published": "best_published @ .3f",
+            },
+            "task",
+        ),
+        Headline(
+            "Is a GSM8K solution right, without the gold answer? AUROC",
+            "",
+            {
+                "questions held out": "questions_held_out @ .3f",
+                "6B held out": "leave_6b_out @ .3f",
+                "175B held out": "leave_175b_out @ .3f",
+                "false equations only": "equation_only @ .3f",
+                "to beat": "to_beat @ .2f",
+            },
+            "",
+            ("answer",),
+        ),
+        Headline(
+            "Is the rationale unsound? AUROC of p_unsound on Mr-Ben",
+            "steps.mr_ben",
+            {
+                "detector": "auroc @ .3f",
+                "false equations only": "equation_only @ .3f",
+                "unsound": "unsound_share @ .1%",
+            },
+            "rows",
+            ("all", "right_answers"),
+        ),
+        Headline(
+            "First wrong step on free text, and sound rationales left alone",
+            "steps",
+            ERRORS | PLAIN_ERRORS,
+            "data",
+            ("first_error_mr_ben", "first_error_mr_gsm8k"),
+        ),
+        Headline(
+            "Natural Program, which nothing was fitted on: AUROC",
+            "natural_program",
+            {"detector": "auroc @ .3f", "false equations only": "equation_only @ .3f"},
+            "part",
+        ),
+    ),
+    "recovery": (
+        Headline(
+            "AUROC, questions held out",
+            "",
+            {
+                "all": "all @ .3f",
+                "GPT-4": "gpt-4-0314 @ .3f",
+                "Claude 3 Opus": "claude-3-opus-20240229 @ .3f",
+                "Brier": "brier",
+            },
+            "",
+            ("questions_held_out",),
+        ),
+        Headline(
+            "AUROC, a data set held out",
+            "",
+            {"MultiArith": "MultiArith @ .3f", "SVAMP": "SVAMP @ .3f"},
+            "",
+            ("data_set_held_out",),
+        ),
+        Headline(
+            "AUROC, a generator held out",
+            "generator_held_out",
+            {"all": "all @ .3f", "without the noisiest label": "without_sentence_correct_value @ .3f"},
+            "generator",
+        ),
+    ),
+    "probe_validity": (
+        Headline("Two trained models whose faithfulness is known", "pair", PAIR, "measure"),
+        Headline(
+            "Mixtures of scripted models: seeds whose interval holds the true share, worst measure",
+            "mixtures",
+            {"share of readers": "share", "held": "fewest_within", "seeds": "seeds", "questions": "questions"},
+        ),
+    ),
+    "probe_cost": (
+        Headline(
+            "One packed pass, times faster",
+            "rows",
+            {
+                "architecture": "architecture",
+                "steps": "steps",
+                "than one call per truncation": "times_faster_than_one_call_each @ .1f",
+                "than padded batches": "times_faster_than_batched @ .1f",
+                "a plain pass over as many tokens (times its time)": "times_a_plain_pass @ .2f",
+                "largest difference in log-probability": "largest_difference_in_logprob @ .1e",
+            },
+        ),
+    ),
+    "sampling": (
+        Headline(
+            "Tokens per second over those of the bare call beneath",
+            "ratio_to_bare_call",
+            {"sampler": "way", "model": "size", "batch": "batch", "shared prefix": "shared", "ratio": "ratio @ .2f"},
+        ),
+    ),
+    "loop": (
+        Headline(
+            "One round, three ways",
+            "ways",
+            {
+                "seconds (median)": "seconds @ .1f",
+                "fastest": "fastest @ .1f",
+                "slowest": "slowest @ .1f",
+                "accuracy reached": "accuracy @ .3f",
+                "rows kept": "kept",
+            },
+            "way",
+        ),
+    ),
+    "grading": (
+        Headline("GSM8K answers, rewritten in 18 ways", "rewritten_gsm8k", GRADERS, "grader"),
+        Headline("Solutions of the 6B and 175B models", "model_solutions", GRADERS, "grader"),
+        Headline("Cases written by hand", "hand_written", GRADERS, "grader"),
+    ),
+    "scaling": (
+        Headline("Problems of a round", "problems.points", COST),
+        Headline("Samples per problem", "samples.points", COST),
+        Headline("Records scored", "records.points", COST),
+    ),
+    "app_speed": (
+        Headline("Opening the page", "", SECONDS, "", ("open_later_session",)),
+        Headline("A change of the view", "changes", SECONDS, "change"),
+    ),
+}
