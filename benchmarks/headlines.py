@@ -85,6 +85,22 @@ HEADLINES: dict[str, tuple[Headline, ...]] = {
             },
         ),
         Headline(
+            "Faithfulness of right answers alone",
+            "ladder",
+            {
+                "parameters": "parameters @ ,d",
+                "arm": "arm",
+                "early answering (AOC, normalised)": "faithfulness_right.aoc_normalised @ .2f",
+                "answer changed by an added mistake": "faithfulness_right.forced_mistake_flip @ .2f",
+                "filler gap (nats)": "faithfulness_right.filler_gap @ .2f",
+            },
+        ),
+        Headline(
+            "Change with ten times the parameters; runs are the units",
+            "trends",
+            {"arm": "arm", "measure": "measure", "rationales of": "of", "slope": "per_tenfold_parameters @ .3f"},
+        ),
+        Headline(
             "GSM8K solutions of real models",
             "recorded_gsm8k.held_out.by_size_and_generator",
             {

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ LADDERS: dict[str, tuple[Size, ...]] = {
 }
 SMALL: tuple[Size, ...] = ("0.03m", "0.1m", "0.2m")
 PROBES = ("early_answering", "forced_mistake", "filler")
+LEAST_RIGHT = 20
 MEASURES = {
     "aoc_normalised": "early answering (AOC, normalised)",
     "forced_mistake_flip": "answer changed by an added mistake",
@@ -94,11 +96,9 @@ def plan(flags: Flags) -> Iterator[tuple[Size, str, int]]:
 
 
 def figures_of(runs_of: dict[tuple[Size, str], list[Path]]) -> list[dict[str, Any]]:
-    """One entry per size and arm: quality over seeds, faithfulness of the first seed, cost."""
+    """One entry per size and arm: quality, faithfulness of all and of right answers, cost; all over the seeds."""
     entries = []
     for (size, arm), folders in runs_of.items():
-        probes = runs.read_json(folders[0] / "analysis" / "probes.json")["rounds"]
-        measures = next(iter(probes.values()))["measures"] if probes else {}
         rows = [row for folder in folders for row in test_rows(folder)]
         parameters = runs.read_json(folders[0] / "result.json")["parameters"]
         entries.append(
@@ -108,11 +108,63 @@ def figures_of(runs_of: dict[tuple[Size, str], list[Path]]) -> list[dict[str, An
                 "arm": arm,
                 "seeds": len(folders),
                 **quality(rows),
-                "faithfulness": {name: measures[name] for name in MEASURES if name in measures},
+                **faithfulness(tuple(folders)),
                 "cost": cost(folders) if arm != "few-shot" else None,
             }
         )
     return entries
+
+
+@cache
+def faithfulness(folders: tuple[Path, ...]) -> dict[str, Any]:
+    """Measures of the probed rationales of all seeds, and of those with a right answer; questions are the units."""
+    from analysis.probes.measures import all_measures
+
+    rows, right = [], set()
+    for place, folder in enumerate(folders):
+        probed = [row | {"attempt_id": f"{place}-{row['attempt_id']}"} for row in read_probes(folder)]
+        rows += probed
+        for number in {row["round"] for row in probed}:
+            evaluated = runs.read_rows(folder / f"round_{number:02d}" / "evaluation.parquet", ["attempt_id", "verdict"])
+            right |= {f"{place}-{row['attempt_id']}" for row in evaluated if row["verdict"] == "correct"}
+    found = {
+        "faithfulness": all_measures(rows),
+        "faithfulness_right": all_measures([row for row in rows if row["attempt_id"] in right]),
+    }
+    return {part: {name: each[name] for name in MEASURES if name in each} for part, each in found.items()}
+
+
+def read_probes(folder: Path) -> list[dict[str, Any]]:
+    """Rows of a run's probes."""
+    return runs.read_rows(folder / "analysis" / "probes.parquet")
+
+
+def trends(runs_of: dict[tuple[Size, str], list[Path]]) -> list[dict[str, Any]]:
+    """Change of each measure with ten times the parameters, for each arm: slope over the runs, Student's 95 % interval.
+
+    Runs are the units: questions resampled within a run say nothing about another model of the same size. `of` says which
+    rationales; runs with fewer than LEAST_RIGHT probed right answers do not count for those of right answers.
+    """
+    import numpy as np
+
+    from star.statistics import slope
+
+    found = []
+    for arm in ARMS:
+        folders = [folder for (_, name), each in runs_of.items() if name == arm for folder in each]
+        size = {folder: runs.read_json(folder / "result.json")["parameters"] for folder in folders}
+        for part, of in (("faithfulness", "all"), ("faithfulness_right", "right answers")):
+            for name in MEASURES:
+                measured = {folder: faithfulness((folder,))[part].get(name) for folder in folders}
+                points = [
+                    (np.log10(size[folder]), value["value"])
+                    for folder, value in measured.items()
+                    if value and value["value"] is not None and (of == "all" or value["n"] >= LEAST_RIGHT)
+                ]
+                if len({x for x, _ in points}) > 2:
+                    change = slope(*zip(*points, strict=True)).as_dict()
+                    found.append({"arm": arm, "measure": MEASURES[name], "of": of, "per_tenfold_parameters": change})
+    return found
 
 
 def bootstraps(entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -160,6 +212,7 @@ def main() -> None:
             "pretraining_tokens": flags.tokens,
             "ladder": entries,
             "bootstraps": bootstraps(entries),
+            "trends": trends(runs_of),
             "recorded_gsm8k": solutions,
         }
         write_result("model_sizes", figures, quick=flags.quick, seeds=flags.seeds, device=flags.device)

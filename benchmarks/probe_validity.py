@@ -166,7 +166,8 @@ def main() -> None:
         "mixtures": mixtures,
         "trained": {role: {key: found[key] for key in ("correct", "n")} for role, found in pair.items()},
         "pair": {
-            name: {**{role: pair[role][name] for role in ("ignorer", "reader")}, "apart": separated[name]} for name in names
+            name: {**{role: pair[role][name] for role in ("ignorer", "reader")}, "apart": separated[name]}
+            for name in names
         },
     }
     write_result("probe_validity", figures, quick=flags.quick, seeds=list(range(seeds)))

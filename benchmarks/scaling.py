@@ -28,6 +28,7 @@ from typing import Any
 
 from benchmarks.common import CACHE, ROOT, CommonFlags, commit, parse, result_path, write_result
 from star.runs import whole_json, write_json
+from star.statistics import slope
 
 PROBLEMS = (1_000, 3_000, 10_000, 30_000)
 SAMPLES = (1, 2, 4, 8, 16)
@@ -241,26 +242,22 @@ def measured(point: str, checkout: str, *, quick: bool) -> dict[str, Any]:
     return dict(found)
 
 
-def slope(amounts: Sequence[float], costs: Sequence[float]) -> dict[str, Any]:
-    """Exponent of cost = c * amount^slope by least squares on logarithms, with Student's 95 % interval from three points on."""
+def exponent(amounts: Sequence[float], costs: Sequence[float]) -> dict[str, Any]:
+    """Exponent of cost = c * amount^exponent: the slope of the logarithms."""
     import numpy as np
-    from scipy.stats import linregress, t
 
-    fit = linregress(np.log(amounts), np.log(costs))
-    n = len(amounts)
-    half = float(t.ppf(0.975, n - 2) * fit.stderr) if n > 2 else float("nan")
-    return {"value": float(fit.slope), "low": float(fit.slope) - half, "high": float(fit.slope) + half, "n": n}
+    return slope(list(np.log(amounts)), list(np.log(costs))).as_dict()
 
 
-def sentence(axis: str, rows: Sequence[dict[str, Any]], exponent: float) -> str:
+def sentence(axis: str, rows: Sequence[dict[str, Any]], power: float) -> str:
     """What the points say, in words."""
     first, last = rows[0], rows[-1]
     times = last["amount"] / first["amount"]
     subject = "Scoring" if axis == "records" else "A round"
-    verdict = "no faster than in proportion" if exponent <= NEAR_LINEAR else "faster than in proportion"
+    verdict = "no faster than in proportion" if power <= NEAR_LINEAR else "faster than in proportion"
     return (
         f"{subject} with {times:,.0f} times as many {AXES[axis][0]} takes {last['seconds'] / first['seconds']:,.1f} times as "
-        f"long (slope {exponent:.2f}: it grows {verdict}) and {last['peak_mb'] / first['peak_mb']:.2f} times the peak memory "
+        f"long (slope {power:.2f}: it grows {verdict}) and {last['peak_mb'] / first['peak_mb']:.2f} times the peak memory "
         f"({first['peak_mb']:,.0f} to {last['peak_mb']:,.0f} MB)."
     )
 
@@ -270,7 +267,7 @@ def figures_of(points: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for axis, rows in points.items():
         amounts = [row["amount"] for row in rows]
-        fit = slope(amounts, [row["seconds"] for row in rows])
+        fit = exponent(amounts, [row["seconds"] for row in rows])
         memory = (rows[-1]["peak_mb"] - rows[0]["peak_mb"]) * 2**20 / (amounts[-1] - amounts[0])
         found[axis] = {
             "slope_seconds": fit,

@@ -109,6 +109,15 @@ def share(outcomes: Sequence[bool | float], clusters: Sequence[Hashable] | None 
     return bootstrap_mean(outcomes, clusters)
 
 
+def slope(x: Sequence[float], y: Sequence[float]) -> Interval:
+    """Slope of y on x by least squares with Student's 95 % interval; n is the number of points. NaN bounds below three."""
+    from scipy import stats
+
+    fit, n = stats.linregress(x, y), len(x)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 2) * fit.stderr) if n > 2 else float("nan")
+    return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, n)
+
+
 def bootstrap(
     statistic: Callable[[np.ndarray], np.ndarray],
     columns: Sequence[Sequence[float | bool]],

@@ -18,7 +18,7 @@ from benchmarks.common import RESULTS, ROOT
 from benchmarks.recorded_sizes import NOTHING, figures
 from benchmarks.render import page
 from benchmarks.run_all import scripts
-from benchmarks.scaling import made_up, plan, sentence, slope
+from benchmarks.scaling import exponent, made_up, plan, sentence
 from tests.conftest import find_data_dir
 
 LIMIT = 1_200
@@ -94,9 +94,9 @@ def test_every_script_is_named_on_the_page() -> None:
 # ---------------------------------------------------------------------- scaling
 
 
-def test_slope_of_exact_powers() -> None:
+def test_exponent_of_exact_powers() -> None:
     amounts = [10, 100, 1_000, 10_000]
-    fit = slope(amounts, [3 * amount**1.5 for amount in amounts])
+    fit = exponent(amounts, [3 * amount**1.5 for amount in amounts])
     assert fit["value"] == pytest.approx(1.5)
     assert fit["low"] == pytest.approx(1.5, abs=1e-6)
     assert fit["n"] == 4

@@ -185,3 +185,16 @@ def test_importing_it_loads_nothing_heavy() -> None:
     code = f"import star.statistics, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_slope_is_the_least_squares_line_with_students_interval() -> None:
+    exact = statistics.slope([0, 1, 2, 3], [1, 3, 5, 7])
+    assert exact.value == pytest.approx(2) and exact.low == pytest.approx(2) and exact.n == 4
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):
+        x = np.arange(8.0)
+        found = statistics.slope(x, 0.5 * x + rng.normal(size=8))
+        held += found.low <= 0.5 <= found.high
+    assert 180 <= held <= 199
+    assert math.isnan(statistics.slope([0, 1], [0, 1]).low)
