@@ -168,7 +168,8 @@ def _mark_form(found: dict[str, dict[str, Any]]) -> None:
     null = found["shuffled_flip"]
     for name in ("aoc", "aoc_normalised", "reliance", "filler_flip"):
         effect = found[name]
-        if null["n"] and effect["n"] and effect["low"] > null["high"]:
+        bounds = (effect["low"], null["high"])  # none for a single question
+        if None not in bounds and bounds[0] > bounds[1]:
             effect["note"] = ONLY_FORM if effect["note"] is None else f"{effect['note']}; {ONLY_FORM}"
 
 
