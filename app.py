@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,15 @@ PAGES = (
     ("compare", "Compare", "What changed, and for whom?", ":material/compare_arrows:"),
     ("label", "Label", "Is the automatic score to be trusted?", ":material/rate_review:"),
 )
-CARRIED = {"rationales": ("id",), "faithfulness": ("id",), "label": ("id",)}
-"""Parameters that go along to a page besides the run and the labeller."""
+READING = ("rationales", "faithfulness", "label")
+"""Pages about single rationales: filters, order and the selected one go along between them."""
+LOOK_AGAIN = 5
+"""Seconds after which an empty folder is looked at again."""
 
 
 def frame() -> None:
     """One view: navigation, run picker, and the page that the link names."""
-    from analysis.pages import context, state, text
+    from analysis.pages import context, parts, state, text
 
     pages = {
         name: st.Page(HERE / "analysis" / "pages" / f"{name}.py", title=label, url_path=name, default=not i)
@@ -45,40 +47,56 @@ def frame() -> None:
     st.html(text.CSS)
     found = context.sources()
     left, right = st.columns([2, 1], vertical_alignment="center")
+    if found:
+        with right:
+            shown = context.labels_of(found)
+            pick_run(shown)
     with left.container(horizontal=True, vertical_alignment="center", gap="small", key="navigation"):
         for name, _, _, icon in PAGES:
-            carried = (*context.KEPT, *CARRIED.get(name, ()))
+            carried = (*context.KEPT, *(("id", *parts.VIEW) if name in READING else ()))
             st.page_link(pages[name], icon=icon, query_params=state.link(*carried))
     if not found:
         nothing_here(context.settings())
         return
-    with right:
-        shown = context.labels_of(found)
-        names = list(shown)
-        kept = [name for name in st.query_params if name not in (*context.KEPT, "judge", "sort")]
-        state.select(
-            "Run",
-            "run",
-            names,
-            default=names[0],
-            show=lambda name: shown[name],
-            forget=kept,
-            label_visibility="collapsed",
-        )
-    st.title(next(question for _, label, question, _ in PAGES if label == current.title), anchor=False)
+    if found[0].kind == "file" and current.title == "Runs":
+        st.title("What is in this file?", anchor=False)
+    else:
+        st.title(next(question for _, label, question, _ in PAGES if label == current.title), anchor=False)
+    if (asked := state.param("run")) is not None and asked not in shown:
+        st.info("The run that this link names is not here; this is the newest one.", icon=":material/link_off:")
     current.run()
+
+
+def pick_run(shown: Mapping[str, str]) -> None:
+    """The list of runs, name -> words. Another run forgets what belonged to the one before."""
+    from analysis.pages import context, state
+
+    names = list(shown)
+    kept = [name for name in st.query_params if name not in (*context.KEPT, "judge", "sort")]
+    show = shown.__getitem__
+    state.select("Run", "run", names, default=names[0], show=show, forget=kept, label_visibility="collapsed")
 
 
 def nothing_here(settings: Any) -> None:
     """An empty folder: say what to type next."""
-    from analysis.pages import text
+    from analysis.pages import parts, text
 
     st.title("No runs yet", anchor=False)
     st.write(f"There is no run directory in the folder {text.plain(settings.root)}. To make one, type:")
-    st.code("make train", language=None)
-    st.write("It takes a few minutes and shows up here while it is still going.")
+    parts.command("make train")
+    st.write("It takes a few minutes and shows up here by itself while it is still going.")
     st.write("To look at rationales that you have, type:")
-    st.code("streamlit run app.py -- --records FILE", language=None)
+    parts.command("streamlit run app.py -- --records FILE")
+    look_again()
+
+
+@st.fragment(run_every=LOOK_AGAIN)
+def look_again() -> None:
+    """Draw the whole page again once there is a run."""
+    from analysis.pages import context
+
+    if context.sources():
+        st.rerun()
 
 
 @asynccontextmanager

@@ -16,7 +16,6 @@ import pandas as pd
 from star.charts import (
     COLOURS,
     HEIGHT,
-    INK,
     SERIES,
     WIDTH,
     accuracy_by_round,
@@ -36,7 +35,6 @@ from star.charts import (
 
 __all__ = [
     "COLOURS",
-    "INK",
     "accuracy_by_round",
     "accuracy_of_runs",
     "against_size",
@@ -183,16 +181,24 @@ def measure_bars(frame: pd.DataFrame, question: str = "Does changing the rationa
     kinds = {"effect": COLOURS["faithfulness"], "control": COLOURS["neutral"]}
     tips = ["label:N", "kind:N", *tooltip("value", "low", "high", "n")]
     base = alt.Chart(frame).encode(
-        y=alt.Y("label:N", sort=list(dict.fromkeys(frame["label"])), title=None, axis=alt.Axis(labelLimit=280)),
+        y=alt.Y("label:N", sort=list(dict.fromkeys(frame["label"])), title=None, axis=alt.Axis(labelLimit=450)),
         yOffset=alt.YOffset("kind:N", sort=list(kinds)),
         color=alt.Color("kind:N", scale=alt.Scale(domain=list(kinds), range=list(kinds.values())), title=None),
         tooltip=tips,
     )
-    x = alt.X("low:Q", title="share", axis=alt.Axis(format="%"))
+    x = alt.X("low:Q", title="share", **_across(frame))
     rule = base.mark_rule(strokeWidth=3, opacity=0.5).encode(x=x, x2="high:Q")
     dot = base.mark_circle(size=90, opacity=1).encode(x="value:Q")
     note = "grey: what a change that should not matter does; bars: 95 % intervals"
-    return alt.layer(rule, dot).properties(width=WIDTH - 160, height=alt.Step(22), title=title(question, note))
+    return alt.layer(rule, dot).properties(width=WIDTH - 160, height=alt.Step(14), title=title(question, note))
+
+
+def _across(frame: pd.DataFrame) -> dict[str, Any]:
+    """Axis and scale across the page for shares: 0 to 100 %, with room for a dot at either end; wider where they are."""
+    if not frame["value"].between(-0.01, 1).all() or frame["low"].min() < -0.03:
+        return {"axis": alt.Axis(format="%", tickCount=5), "scale": alt.Scale(zero=True, padding=12)}
+    axis = alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1])
+    return {"axis": axis, "scale": alt.Scale(domain=[-0.03, 1.03], nice=False)}
 
 
 def against_size(frame: pd.DataFrame, question: str, *, arms: str = "arm", axis: str = "share") -> Chart:
@@ -242,14 +248,14 @@ def comparison(frame: pd.DataFrame, question: str = "Do they differ?") -> Chart:
     for measure in dict.fromkeys(frame["measure"]):
         part = frame[frame["measure"] == measure]
         shares = bool(part["value"].between(-1, 1).all())
-        y = alt.Y("label:N", scale=alt.Scale(domain=labels), title=None, axis=alt.Axis(labelLimit=230))
+        there = [name for name in labels if name in set(part["label"])]
+        y = alt.Y("label:N", scale=alt.Scale(domain=there), title=None, axis=alt.Axis(labelLimit=230))
         base = alt.Chart(part).encode(
             y=y, color=_series(labels, "label", legend=None), tooltip=["label:N", *tooltip("value", "low", "high", "n")]
         )
-        axis = alt.Axis(format="%" if shares else ".2~f", tickCount=5)
-        domain = alt.Scale(domain=[0, 1]) if shares and part["low"].min() >= 0 else alt.Scale(zero=True)
-        rule = base.mark_rule(strokeWidth=3, opacity=0.5)
-        rule = rule.encode(x=alt.X("low:Q", title="" if shares else "nats", axis=axis, scale=domain), x2="high:Q")
+        nats = {"axis": alt.Axis(format=".2~f", tickCount=5), "scale": alt.Scale(zero=True, padding=12)}
+        x = alt.X("low:Q", title="" if shares else "nats", **(_across(part) if shares else nats))
+        rule = base.mark_rule(strokeWidth=3, opacity=0.5).encode(x=x, x2="high:Q")
         dot = base.mark_circle(size=90, opacity=1).encode(x="value:Q")
         head = alt.TitleParams(str(measure), fontSize=13, offset=6)
         panels.append(alt.layer(rule, dot).properties(width=210, height=alt.Step(24), title=head))
@@ -279,7 +285,7 @@ def reliability(frame: pd.DataFrame, question: str = "Is 30 % unsound really 30 
     tips = tooltip("predicted", "observed", "low", "high", "n")
     axis = alt.Axis(format="%", tickCount=5)
     base = alt.Chart(frame).encode(
-        x=alt.X("predicted:Q", title="predicted p_unsound", axis=axis, scale=alt.Scale(domain=[0, 1])), tooltip=tips
+        x=alt.X("predicted:Q", title="unsound by the automatic score", axis=axis, scale=alt.Scale(domain=[0, 1])), tooltip=tips
     )
     line = alt.Chart(pd.DataFrame({"predicted": [0, 1], "observed": [0, 1]}))
     perfect = line.mark_line(color=COLOURS["neutral"], strokeDash=[5, 4]).encode(x="predicted:Q", y="observed:Q")

@@ -1,31 +1,39 @@
 """Runs, rounds or model sizes against each other, on the same questions.
 
-An arm is one round of one run. Each measure gives an arm a value per question (the mean over its rationales); arms are
-compared on the questions that both have a value for, by a paired bootstrap over questions. Measures that are right or
-wrong on each question get McNemar's exact test, the others a p-value from the interval; Holm's method corrects all of a
-table together. Definitions and sources of the measures: `analysis.faithfulness`.
+An arm is one round of one run. The figures of an arm are those of `analysis.probe`, computed on the questions that are
+compared, their controls as well. For differences each measure gives an arm a value per question (the mean over its
+rationales); arms are compared on the questions that both have a value for, by a paired bootstrap over questions. Measures
+that are right or wrong on each question get McNemar's exact test, the others a p-value from the interval; Holm's method
+corrects all of a table together. Definitions and sources of the measures: `analysis.faithfulness`.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from analysis import faithfulness
+from analysis.probes import measures
 from star import runs
 from star.run_summary import arm_name, read_recipe
-from star.statistics import Interval, bootstrap_mean, bootstrap_p, holm, mcnemar, paired_difference, wilson
+from star.statistics import EMPTY, Interval, bootstrap_p, holm, mcnemar, paired_difference, share
 
 Split = Literal["selection", "test"]
 Values = dict[str, float]
 """problem_id -> value."""
+Row = Mapping[str, Any]
 MAX_UNSOUND = 0.5
 """A rationale without an exact check counts as sound below this p_unsound."""
-_CORRECTED = "_corrected"
 COLUMNS = ("attempt_id", "problem_id", "sample", "verdict", "sound")
+PROBE_COLUMNS = (
+    *("attempt_id", "problem_id", "round", "probe", "position", "n_steps", "answer_before", "answer_after", "changed"),
+    *("logprob_before", "logprob_after", "outcome", "applicable", "reason", "injected_value"),
+)
 
 
 @dataclass(frozen=True)
@@ -38,24 +46,30 @@ class Measure:
     binary: bool = False
     """Right or wrong on each question: McNemar applies."""
     unit: str = "share"
-    needs: str = ""
-    """The command that makes it available: score, probe, or nothing."""
+    probe: str = ""
+    """The probe that it is made of, if any."""
+    never: str = ""
+    """Why there may be no value although the probe could be used."""
 
 
+_NO_SWITCH = "no answer switched to the hint"
 MEASURES = (
     Measure("accuracy", "answers right", binary=True),
-    Measure("sound", "sound", binary=True, needs="score"),
-    Measure("right_unsound", "right but unsound", binary=True, needs="score"),
-    Measure("aoc", "AOC, literal", needs="probe"),
-    Measure("aoc_normalised", "AOC, normalised", needs="probe"),
-    Measure("aoc_soft", "AOC, soft", needs="probe"),
-    Measure("reliance", "reliance", binary=True, needs="probe"),
-    Measure("filler_gap", "filler gap", unit="nats", needs="probe"),
-    Measure("silent_recovery", "silent recovery", needs="probe"),
-    Measure("hint_star_verbalised", "hint verbalised, task's hint", needs="probe"),
-    Measure("hint_suggested_verbalised", "hint verbalised, suggestion", needs="probe"),
-    Measure("hint_always_a_verbalised", "hint verbalised, always A", needs="probe"),
+    Measure("sound", "sound", binary=True),
+    Measure("right_unsound", "right but unsound", binary=True),
+    Measure("aoc", "AOC, literal", probe="early_answering"),
+    Measure("aoc_normalised", "AOC, normalised", probe="early_answering"),
+    Measure("aoc_soft", "AOC, soft", probe="early_answering"),
+    Measure("reliance", "reliance", binary=True, probe="early_answering"),
+    Measure("filler_gap", "filler gap", unit="nats", probe="filler"),
+    Measure("silent_recovery", "silent recovery", probe="added_mistake", never="no answer survived a mistake"),
+    Measure("hint_star_verbalised", "hint verbalised, task's hint", probe="hint_star", never=_NO_SWITCH),
+    Measure("hint_suggested_verbalised", "hint verbalised, suggestion", probe="hint_suggested", never=_NO_SWITCH),
+    Measure("hint_always_a_verbalised", "hint verbalised, always A", probe="hint_always_a", never=_NO_SWITCH),
 )
+PROBES = tuple(dict.fromkeys(measure.probe for measure in MEASURES if measure.probe))
+CONTROLS = ("paraphrase", "shuffled_rationale", "resample", "hint_always_a_control")
+"""What those are set against."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +82,16 @@ class Arm:
     parameters: int | None
     values: Mapping[str, Values]
     """Measure key -> values; a measure that was not computed is missing."""
-    controls: Mapping[str, float]
-    """Measure key -> what its control gives, from probes.json."""
     missing: tuple[str, ...] = ()
     """Commands that would fill the gaps."""
-    corrected: Mapping[str, float] = field(default_factory=dict)
-    """Measure key -> its value with the control (hints: with chance, alpha) taken out, from probes.json."""
+    recipe: str = ""
+    """As in the paper's tables."""
+    probed: Sequence[Row] = ()
+    """Rows of probes.parquet, of these probes and controls."""
+    options: int | None = None
+    """Answers that a question has, None for an open answer set."""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Measure key -> why it has no value although its probe was run."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +104,13 @@ class Figure:
     parameters: int | None
     measure: Measure
     interval: Interval
-    control: float | None
+    control: float | None = None
+    """What the control gives on the same questions."""
     corrected: float | None = None
+    """The value with the control (hints: with chance, alpha) taken out."""
+    note: str | None = None
+    """What a reader must know, such as that the control leaves nothing to measure."""
+    recipe: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,27 +144,22 @@ def read_arm(run: Path, number: int, *, split: Split = "selection", label: str =
         right = values["accuracy"]
         values["sound"] = {key: float(value) for key, value in sound.items()}
         values["right_unsound"] = {key: float(right[key] and not value) for key, value in sound.items()}
-    probed = _probe_values(run, number, {row["attempt_id"] for row in rows}) if split == "selection" else {}
-    if not probed and split == "selection":
-        missing.append(f"python -m analysis.probe {run} --round {number}")
-    values |= probed
-    measures = _probe_measures(run, number) if split == "selection" else {}
+    probed = _probe_rows(run, number, {row["attempt_id"] for row in rows}) if split == "selection" else []
+    values |= _probe_values(probed)
+    tried = {row["probe"] for row in probed}
+    if split == "selection" and not tried.issuperset(PROBES):
+        missing.append(_probe_command(run, number, [name for name in PROBES if name not in tried] if tried else []))
     return Arm(
         label=label or f"{arm_name(recipe)} ({run.name})",
         run=run,
         round=number,
         parameters=_parameters(run),
         values=values,
-        controls=_known({key: (found.get("control") or {}).get("value") for key, found in measures.items()}),
         missing=tuple(missing),
-        corrected=_known(
-            {key: (found.get("corrected") or {}).get("value") for key, found in measures.items()}
-            | {
-                key.removesuffix("_corrected"): found.get("value")
-                for key, found in measures.items()
-                if _CORRECTED in key
-            }
-        ),
+        recipe=arm_name(recipe),
+        probed=probed,
+        options=_options(run, {row["problem_id"] for row in probed}),
+        absent={m.key: _why(m, probed) for m in MEASURES if m.probe in tried and m.key not in values},
     )
 
 
@@ -168,72 +186,75 @@ def _sound(run: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, bool] | No
     return found or None
 
 
-def _probe_values(run: Path, number: int, attempts: set[str]) -> dict[str, Values]:
-    """Values per question from probes.parquet, of the round's evaluated rationales; rows not applicable count nowhere."""
+def _probe_rows(run: Path, number: int, attempts: set[str]) -> list[dict[str, Any]]:
+    """Rows of probes.parquet that the measures rest on, of the round's evaluated rationales."""
     file = run / "analysis" / "probes.parquet"
     if not file.is_file():
-        return {}
-    columns = ["attempt_id", "problem_id", "round", "probe", "position", "changed", "logprob_before", "logprob_after",
-               "outcome", "applicable"]  # fmt: skip
-    rows: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for row in runs.read_rows(file, columns):
-        if row["applicable"] and row["round"] == number and row["attempt_id"] in attempts:
-            rows.setdefault(row["probe"], {}).setdefault(row["attempt_id"], []).append(row)
-    early = rows.get("early_answering", {})
-    found = {
-        "aoc": _each(early, lambda r: faithfulness.area_over_curve(_same(r)) if len(r) > 1 else None),
-        "aoc_normalised": _each(early, lambda r: faithfulness.normalised_aoc(_same(r)) if len(r) > 1 else None),
-        "aoc_soft": _each(early, _soft),
-        "reliance": _each(early, lambda r: r[0]["changed"]),
-        "filler_gap": _each(rows.get("filler", {}), _gap),
-        "silent_recovery": _each(rows.get("added_mistake", {}), lambda r: _ratio(r, "silent", "explicit")),
+        return []
+    wanted = {*PROBES, *CONTROLS}
+    return [
+        row
+        for row in runs.read_rows(file, PROBE_COLUMNS)
+        if row["round"] == number and row["attempt_id"] in attempts and row["probe"] in wanted
+    ]
+
+
+def _probe_values(rows: Sequence[Row]) -> dict[str, Values]:
+    """Measure key -> values; rows that are not applicable count nowhere."""
+    table = measures.Table(rows)
+    early = {
+        "aoc": measures.on_curve(faithfulness.area_over_curve),
+        "aoc_normalised": measures.on_curve(faithfulness.normalised_aoc),
+        "aoc_soft": measures.soft_area,
+        "reliance": measures.on_curve(lambda curve: 1.0 - curve[0]),
     }
-    for hint in ("hint_star", "hint_suggested", "hint_always_a"):
-        said = _each(rows.get(hint, {}), lambda r: _ratio(r, "hint_verbalised", "hint_silent"))
-        found[f"{hint}_verbalised"] = said
-    return {key: values for key, values in found.items() if values}
+    found = {key: table.each("early_answering", value) for key, value in early.items()}
+    found["filler_gap"] = table.each("filler", measures.log_gap)
+    found["silent_recovery"] = _outcomes(table.rows("added_mistake"), "silent", "explicit")
+    for hint in measures.HINTS:
+        found[f"{hint}_verbalised"] = _outcomes(table.rows(hint), "hint_verbalised", "hint_silent")
+    return {key: _by_question(values) for key, values in found.items() if values}
 
 
-def _each(
-    rationales: Mapping[str, list[dict[str, Any]]], value: Callable[[list[dict[str, Any]]], float | None]
-) -> Values:
-    by_problem: dict[str, list[float]] = {}
-    for rows in rationales.values():
-        number = value(sorted(rows, key=lambda row: row["position"]))
-        if number is not None and math.isfinite(number):
-            by_problem.setdefault(rows[0]["problem_id"], []).append(float(number))
-    return {key: sum(numbers) / len(numbers) for key, numbers in by_problem.items()}
+def _outcomes(rows: Sequence[Row], yes: str, no: str) -> measures.Values:
+    return [(row["problem_id"], float(row["outcome"] == yes)) for row in rows if row["outcome"] in (yes, no)]
 
 
-def _same(rows: Sequence[Mapping[str, Any]]) -> list[float]:
-    return [float(not row["changed"]) for row in rows]
+def _by_question(values: measures.Values) -> Values:
+    found: dict[str, list[float]] = {}
+    for problem, value in values:
+        found.setdefault(problem, []).append(value)
+    return {problem: sum(each) / len(each) for problem, each in found.items()}
 
 
-def _soft(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    logprobs = [row["logprob_after"] for row in rows]
-    return faithfulness.soft_aoc(logprobs) if len(logprobs) > 1 and None not in logprobs else None
+def _why(measure: Measure, rows: Sequence[Row]) -> str:
+    """Why a probe that was run has given no value."""
+    own = [row for row in rows if row["probe"] == measure.probe]
+    if any(row["applicable"] for row in own):
+        return measure.never or "no rationale could be probed at all its steps"
+    return str(Counter(row["reason"] for row in own).most_common(1)[0][0])
 
 
-def _gap(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    before, after = rows[0]["logprob_before"], rows[0]["logprob_after"]
-    return None if before is None or after is None else before - after
+def _options(run: Path, problems: set[str]) -> int | None:
+    """The usual number of options of the probed questions."""
+    if not problems:
+        return None
+    rows = runs.read_rows(run / "problems.parquet", ("problem_id", "choices"))
+    counts = Counter(len(json.loads(row["choices"] or "{}")) for row in rows if row["problem_id"] in problems)
+    return counts.most_common(1)[0][0] or None if counts else None
 
 
-def _ratio(rows: Sequence[Mapping[str, Any]], yes: str, no: str) -> float | None:
-    hits, misses = (sum(row["outcome"] == outcome for row in rows) for outcome in (yes, no))
-    return hits / (hits + misses) if hits + misses else None
-
-
-def _probe_measures(run: Path, number: int) -> dict[str, dict[str, Any]]:
-    """The aggregates of a round in probes.json; empty without it."""
+def _probe_command(run: Path, number: int, probes: Sequence[str]) -> str:
+    """The command that makes the missing probes (none named: all), with the numbers of the call that made the others."""
+    command = f"python -m analysis.probe {run} --round {number}"
+    if not probes:
+        return command
     file = run / "analysis" / "probes.json"
-    if not file.is_file():
-        return {}
-    return ((runs.read_json(file).get("rounds") or {}).get(str(number)) or {}).get("measures") or {}
-
-
-def _known(values: Mapping[str, float | None]) -> dict[str, float]:
-    return {key: float(value) for key, value in values.items() if value is not None}
+    stored = ((runs.read_json(file).get("rounds") or {}) if file.is_file() else {}).get(str(number)) or {}
+    settings = {"n": stored.get("n_rationales"), **(stored.get("settings") or {})}
+    flags = ("n", "seed", "temperature", "max_positions", "max_new_tokens")
+    given = [f"--{name.replace('_', '-')} {settings[name]}" for name in flags if settings.get(name) is not None]
+    return " ".join([command, "--probes", *probes, *given])
 
 
 def all_right(arms: Sequence[Arm]) -> set[str]:
@@ -249,17 +270,40 @@ def shared_questions(arms: Sequence[Arm]) -> set[str]:
 
 def figures(arms: Sequence[Arm], questions: set[str]) -> list[Figure]:
     """Every measure of every arm on `questions`; an interval of n = 0 where the arm has no value."""
+    probed = {
+        arm.label: measures.all_measures([row for row in arm.probed if row["problem_id"] in questions], arm.options)
+        for arm in arms
+    }
     found = []
     for measure in MEASURES:
         if not any(measure.key in arm.values for arm in arms):
             continue
         for arm in arms:
-            kept = [value for key, value in arm.values.get(measure.key, {}).items() if key in questions]
-            binary = measure.binary and all(value in (0.0, 1.0) for value in kept)
-            interval = wilson(int(sum(kept)), len(kept)) if binary else bootstrap_mean(kept)
-            beside = arm.controls.get(measure.key), arm.corrected.get(measure.key)
-            found.append(Figure(arm.label, arm.run.name, arm.round, arm.parameters, measure, interval, *beside))
+            figure = Figure(arm.label, arm.run.name, arm.round, arm.parameters, measure, EMPTY, recipe=arm.recipe)
+            if measure.probe:
+                figure = _probe_figure(figure, probed[arm.label])
+            else:
+                kept = [value for key, value in arm.values.get(measure.key, {}).items() if key in questions]
+                figure = replace(figure, interval=share(kept) if kept else EMPTY)
+            found.append(figure)
     return found
+
+
+def _probe_figure(figure: Figure, found: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """The figure with what a probe found."""
+    key = figure.measure.key
+    own = found.get(key)
+    if own is None:
+        return figure
+    bounds = (math.nan if own[name] is None else own[name] for name in ("value", "low", "high"))
+    corrected = own["corrected"] or found.get(f"{key}_corrected") or {}
+    return replace(
+        figure,
+        interval=Interval(*bounds, n=own["n"]),
+        control=(own["control"] or {}).get("value"),
+        corrected=corrected.get("value"),
+        note=own["note"],
+    )
 
 
 def pairs(arms: Sequence[Arm], *, every: bool) -> list[tuple[Arm, Arm]]:
@@ -268,15 +312,22 @@ def pairs(arms: Sequence[Arm], *, every: bool) -> list[tuple[Arm, Arm]]:
 
 
 def differences(compared: Iterable[tuple[Arm, Arm]], questions: set[str]) -> list[Difference]:
-    """Paired differences of every measure; Holm's correction over all of them."""
+    """Paired differences of every measure; Holm's correction over all of them.
+
+    Accuracy is left out where all arms are right on all of `questions`: chosen so, it tests nothing and would only make
+    the correction harder.
+    """
+    compared = list(compared)
+    equal = questions <= all_right([arm for pair in compared for arm in pair])
     found = [
         difference
         for a, b in compared
         for measure in MEASURES
+        if not (equal and measure.key == "accuracy")
         if (difference := _difference(a, b, measure, questions)) is not None
     ]
     adjusted = holm([difference.p for difference in found])
-    return [Difference(**{**vars(d), "p_holm": p}) for d, p in zip(found, adjusted, strict=True)]
+    return [replace(d, p_holm=p) for d, p in zip(found, adjusted, strict=True)]
 
 
 def _difference(a: Arm, b: Arm, measure: Measure, questions: set[str]) -> Difference | None:

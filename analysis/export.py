@@ -21,6 +21,9 @@ from typing import Annotated, Any
 
 import tyro
 
+from analysis.pages.probe_words import DONE, IN_NATS, NATS, interval_words, measure_words
+from analysis.pages.run_words import MODES, NO_REASON, sure
+from analysis.store import Source, run_labels
 from star import runs
 from star.report import cells, label, percent, warnings
 from star.run_summary import RunSummary, read_recipe, summarise_run
@@ -29,6 +32,9 @@ from star.runs import RunError
 MAX_TEXT = 4_000
 """Characters of one step or question that are shown."""
 MAX_STEPS = 60
+CASE_COLUMNS = ("attempt_id", "problem_id", "round", "mode", "split", "slice", "sample", "rationale", "answer", "gold",
+                "verdict", "sound")  # fmt: skip
+"""Columns of attempts that a case shows."""
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2024; --paper: #fff; --soft: #667; --line: #d8dce2; --card: #f6f7f9;
   --bad: #b34700; --badbg: #fdeee3; --good: #00714f; }
@@ -45,7 +51,7 @@ h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.25rem; margin: 2.
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; padding: .35rem .7rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-img { max-width: 100%; height: auto; display: block; margin: .6rem 0 1.2rem; }
+img { width: 100%; height: auto; display: block; margin: .6rem 0 1.2rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; font: .9rem/1.5 ui-monospace, Menlo, monospace; }
 ol.steps { list-style: none; margin: .6rem 0 0; padding: 0; counter-reset: step; }
 ol.steps li { padding: .2rem .6rem .2rem 2.6rem; position: relative; border-left: .25rem solid transparent; }
@@ -75,7 +81,6 @@ class Case:
     """A rationale whose answer is right and whose reasoning is suspected to be wrong."""
 
     row: Mapping[str, Any]
-    question: str
     p_unsound: float | None
     first_error: int | None
     flags: tuple[tuple[int, str], ...]
@@ -112,17 +117,42 @@ def image(chart: Any, alt: str) -> str:
 
 
 def read_cases(run: Path, summary: RunSummary, most: int) -> tuple[list[Case], str]:
-    """The top right-but-unsound rationales of the evaluated split, worst first, and a sentence about them."""
+    """The top right-but-unsound rationales, worst first, and sentences about them.
+
+    Those of the evaluated split come first; where they are fewer than `most`, the rounds fill the list.
+    """
     folder = run / "test" if summary.finished else run / f"round_{summary.round or 0:02d}"
-    file = folder / "evaluation.parquet"
-    if not file.is_file():
+    if not (folder / "evaluation.parquet").is_file():
         return [], "No evaluated rationales."
-    rows = [r for r in runs.read_rows(file) if r["verdict"] == "correct" and not r["sample"] and r["rationale"]]
-    scores = _scores(run, {row["attempt_id"] for row in rows})
+    rows = [row for row in _right_rows(folder / "evaluation.parquet") if not row["sample"]]
+    others = [row for file in _round_files(run) if file.parent != folder for row in _right_rows(file)]
+    scores = _scores(run, {row["attempt_id"] for row in (*rows, *others)})
     checked = any(row["sound"] is not None for row in rows)
     if not checked and not scores:
-        return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {run.name}"
-    questions = _questions(run)
+        return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {run}"
+    how = "by the task's exact check" if checked else "by the automatic score (at least 50 % likely)"
+    cases = _cases(rows, scores)
+    about = f"Of {len(rows):,} right answers of the {summary.split} split, {len(cases):,} rest on unsound reasoning, {how}."
+    if len(cases) >= most:
+        return cases[:most], about + (f" The {most} most suspicious:" if len(cases) > most else "")
+    more = _cases(others, scores)
+    about += f" Of {len(others):,} right answers in the rounds before, {len(more):,}."
+    filled = more[: most - len(cases)]
+    return [*cases, *filled], about + (f" {len(filled)} of the rounds, the most suspicious, are below." if filled else "")
+
+
+def _round_files(run: Path) -> list[Path]:
+    """What the rounds evaluated and sampled, the latest round first."""
+    return sorted([*run.glob("round_*/evaluation.parquet"), *run.glob("round_*/attempts.parquet")], reverse=True)
+
+
+def _right_rows(file: Path) -> list[dict[str, Any]]:
+    """Rationales of a file that end in a right answer."""
+    return [row for row in runs.read_rows(file, CASE_COLUMNS) if row["verdict"] == "correct" and row["rationale"]]
+
+
+def _cases(rows: Iterable[Mapping[str, Any]], scores: Mapping[str, Mapping[str, Any]]) -> list[Case]:
+    """The unsound ones of rows with right answers, the most suspicious first."""
     cases = []
     for row in rows:
         score = scores.get(row["attempt_id"], {})
@@ -130,11 +160,8 @@ def read_cases(run: Path, summary: RunSummary, most: int) -> tuple[list[Case], s
         unsound = row["sound"] is False if row["sound"] is not None else (p is not None and p >= 0.5)
         if unsound:
             flags = tuple((int(flag["step"]), str(flag["message"])) for flag in _flags(score.get("flags")))
-            cases.append(Case(row, questions.get(row["problem_id"], ""), p, score.get("first_error_step"), flags))
-    cases.sort(key=lambda case: -(case.p_unsound if case.p_unsound is not None else 1.0))
-    how = "by the task's exact check" if checked else "by the step checks (p_unsound of at least 0.5)"
-    of = f"{len(cases):,} of {len(rows):,} right answers with a rationale rest on unsound reasoning, {how}."
-    return cases[:most], of + (f" The {most} most suspicious:" if len(cases) > most else "")
+            cases.append(Case(row, p, score.get("first_error_step"), flags))
+    return sorted(cases, key=lambda case: -(case.p_unsound if case.p_unsound is not None else 1.0))
 
 
 def _scores(run: Path, wanted: set[str]) -> dict[str, Mapping[str, Any]]:
@@ -163,7 +190,7 @@ def _questions(run: Path) -> dict[str, str]:
     return {row["problem_id"]: row["question"] or "" for row in runs.read_rows(file, ["problem_id", "question"])}
 
 
-def case_html(case: Case, number: int) -> str:
+def case_html(case: Case, question: str, number: int) -> str:
     """Question, answer, and the steps with the flagged ones marked and the reason in words."""
     from analysis.steps import split_steps
 
@@ -173,19 +200,26 @@ def case_html(case: Case, number: int) -> str:
         reasons.setdefault(step, []).append(reason)
     first = case.first_error if case.first_error is not None and case.first_error >= 0 else None
     if first is not None and first not in reasons:
-        reasons[first] = ["first suspected error"]
+        reasons[first] = [f"first suspected error: {NO_REASON}"]
     items = []
     for index, line in enumerate(steps):
         said = "".join(f'<div class="reason">{text(reason)}</div>' for reason in reasons.get(index, []))
         items.append(f"<li{' class=flag' if said else ''}><pre>{text(line)}</pre>{said}</li>")
-    about = f"answer {text(case.row['answer'])}, gold {text(case.row['gold'])}"
+    about = f"{text(origin(case.row))} · answer {text(case.row['answer'])}, gold {text(case.row['gold'])}"
     if case.p_unsound is not None:
-        about += f" · p_unsound {case.p_unsound:.2f}"
+        about += f" · {sure(case.p_unsound)} unsound by the automatic score"
     whole = "".join(f'<div class="reason">{text(reason)}</div>' for reason in reasons.get(-1, []))
     return (
         f'<div class="card" style="margin: 1rem 0"><div class="soft">{number} · {text(case.row["slice"] or "")} · '
-        f"{about}</div><pre>{text(case.question)}</pre>{whole}<ol class=steps>{''.join(items)}</ol></div>"
+        f"{about}</div><pre>{text(question)}</pre>{whole}<ol class=steps>{''.join(items)}</ol></div>"
     )
+
+
+def origin(row: Mapping[str, Any]) -> str:
+    """Split, round and way of a rationale: "train split, round 2, rationalized (saw the answer)"."""
+    model = "base model" if row["round"] == 0 else f"round {row['round']}"
+    split = f"{row['split']} split"
+    return ", ".join([split, model] + ([] if row["mode"] == "evaluated" else [MODES.get(row["mode"], row["mode"])]))
 
 
 def figure_cards(summary: RunSummary) -> str:
@@ -215,26 +249,22 @@ def faithfulness_html(run: Path, number: int | None) -> str:
         return f"<p class=soft>Not probed yet. To find out, run: python -m analysis.probe {text(run.name)}</p>"
     rows = []
     for name, measure in (part.get("measures") or {}).items():
-        control = measure.get("control") or {}
+        control, unit = measure.get("control") or {}, NATS if name in IN_NATS else "%"
         rows.append(
             {
-                "measure": name.replace("_", " "),
-                "value [95 %]": _value(measure),
+                "measure": measure_words(name),
+                "value (95 %)": interval_words(measure, unit),
                 "n": f"{measure.get('n') or 0:,}",
-                "control": f"{_value(control)} ({control.get('name', '')})" if control else "-",
-                "corrected": _value(measure.get("corrected") or {}),
+                "control": interval_words(control, unit) or "-",
+                "control is": DONE.get(str(control.get("name")), "-"),
+                "corrected": interval_words(measure.get("corrected") or {}, unit) or "-",
                 "note": measure.get("note") or "",
             }
         )
+    if not any(row["note"] for row in rows):
+        rows = [{name: value for name, value in row.items() if name != "note"} for row in rows]
     about = f"{part.get('n_rationales', 0):,} rationales; every effect beside what its control changes."
     return f"<p class=soft>{text(about)}</p>" + table(rows)
-
-
-def _value(found: Mapping[str, Any]) -> str:
-    value, low, high = (found.get(name) for name in ("value", "low", "high"))
-    if value is None:
-        return "-"
-    return f"{value:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else "")
 
 
 def charts_html(run: Path) -> str:
@@ -260,6 +290,8 @@ def page(run: Path, most: int) -> str:
     summary, recipe = summarise_run(run), read_recipe(run)
     manifest = runs.read_json(run / "run.json") if (run / "run.json").is_file() else {}
     cases, about = read_cases(run, summary, most)
+    questions = _questions(run)
+    name = run_labels([Source("run", run, run.name)])[run.name]
     model = (recipe.get("model") or {}).get("path", "")
     size = f", {summary.parameters:,} parameters" if summary.parameters else ""
     commit = str(manifest.get("commit") or "unknown")[:12] + (" with local changes" if manifest.get("dirty") else "")
@@ -270,11 +302,14 @@ def page(run: Path, most: int) -> str:
         {"slice": name, "answers right % [95 %]": share.percent(), "n": f"{share.n:,}"}
         for name, share in summary.slices.items()
     ]
+    shown = "".join(
+        case_html(case, questions.get(case.row["problem_id"], ""), i) for i, case in enumerate(cases, start=1)
+    )
     content = (
-        f"<h1>{text(run.name)}</h1><p class=soft>{text(label(summary))}, {round_}, from {text(model)}{size}; "
+        f"<h1>{text(name)}</h1><p class=soft>{text(label(summary))}, {round_}, from {text(model)}{size}; "
         f"commit {text(commit)}</p>{notes}{figure_cards(summary)}<h2>Does it learn, and is it sound?</h2>"
         f"{charts_html(run)}<h2>By slice</h2>{table(by_slice)}<h2>Right answer, wrong reasoning</h2>"
-        f"<p>{text(about)}</p>{''.join(case_html(case, i) for i, case in enumerate(cases, start=1))}"
+        f"<p>{text(about)}</p>{shown}"
         f"<h2>Does the model use its rationale?</h2>{faithfulness_html(run, summary.round)}"
         f"<h2>Cost and details</h2>{table(details)}<details><summary>Recipe</summary>"
         f"<pre>{text((run / 'recipe.yaml').read_text(encoding='utf-8', errors='replace'), 50_000)}</pre></details>"
@@ -284,7 +319,7 @@ def page(run: Path, most: int) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(run.name)}</title><style>{STYLE}</style></head><body>{content}</body></html>\n"
+        f"<title>{text(name)}</title><style>{STYLE}</style></head><body>{content}</body></html>\n"
     )
 
 

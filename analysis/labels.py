@@ -181,6 +181,17 @@ def export_rows(labels: Labels, scores: Mapping[str, float]) -> list[dict[str, A
     return rows
 
 
+def ranking_rows(labels: Labels) -> list[dict[str, Any]]:
+    """The rankings that count, a row for each ranked rationale: place 1 is the best."""
+    rows = []
+    for ranking in sorted(labels.rankings.values(), key=lambda one: one.at):
+        shared = {"problem": ranking.problem, "labeller": ranking.labeller}
+        for place, (identifier, origin) in enumerate(zip(ranking.order, ranking.origins, strict=True), start=1):
+            found = {"place": place, "id": identifier, "origin": origin, "note": ranking.note, "at": ranking.at}
+            rows.append(shared | found)
+    return rows
+
+
 def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
     """One JSON object a line."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

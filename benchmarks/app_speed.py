@@ -103,7 +103,7 @@ def _attempt(rng: np.random.Generator, number: int, index: int, problems: list[s
         "completion": "\n".join(steps), "rationale": "\n".join(steps), "answer": str(8 * problem + (not right)),
         "lenient_answer": None, "gold": str(8 * problem), "verdict": "correct" if right else "incorrect",
         "lenient_verdict": "correct" if right else "incorrect", "sound": None, "finish_reason": "stop",
-        "tokens": 10 * len(steps), "logprob": -1.0, "seed": 0, "kept": right, "drop_reason": None if right else "verdict",
+        "tokens": 10 * len(steps), "logprob": -1.0, "seed": 0, "kept": right, "drop_reason": None if right else "incorrect",
     }  # fmt: skip
 
 

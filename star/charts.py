@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from star import runs
 from star.statistics import wilson
@@ -30,8 +30,8 @@ COLOURS = {
     "neutral": "#8C8C8C",
 }
 """Meaning -> colour. Right answers are blue, sound ones green, right-but-unsound ones vermillion, everywhere."""
-INK = "#828282"
-"""Text and axes: contrast of about 4 on white and on near-black."""
+INKS = {"light": "#57606A", "dark": "#A0A7B0", "paper": "#3C3C3C", "any": "#757575"}
+"""Page -> text and axes: contrast above 4.5 with it; "any", for what may lie on white or near-black, 4.6 and 4.1."""
 SERIES = ("#5B4BC4", "#999933", "#AA4499", "#44AA99", "#882255", "#88CCEE", "#8C8C8C")
 """Colours where lines are runs or recipes: after Tol's muted scheme, none of the above; shapes differ too."""
 WIDTH, HEIGHT = 640, 260
@@ -88,14 +88,14 @@ def _first_number(text: str) -> float:
     return float(digits[0]) if digits else math.inf
 
 
-def style(chart: Any, *, paper: bool = False) -> Any:
-    """The project's look; call it once, on the outermost chart. `paper`: dark ink on white, for image files."""
-    ink = "#3C3C3C" if paper else INK
+def style(chart: Any, page: Literal["light", "dark", "paper", "any"] = "any") -> Any:
+    """The project's look; call it once, on the outermost chart. `page`: what it lies on; paper brings its own white."""
+    ink = INKS[page]
     text = {"labelColor": ink, "titleColor": ink, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
     lines = {"gridColor": "#808080", "gridOpacity": 0.22, "domainColor": "#808080", "domainOpacity": 0.5}
     font = "DejaVu Sans, Helvetica, Arial, sans-serif"
     return (
-        chart.configure(background="white" if paper else "transparent", padding=12, font=font)
+        chart.configure(background="white" if page == "paper" else "transparent", padding=12, font=font)
         .configure_view(stroke=None)
         .configure_axis(**text, **lines, ticks=False, labelPadding=6, titlePadding=8, labelFlush=False)
         .configure_legend(**text, orient="top", direction="horizontal", labelLimit=260, symbolOpacity=1)
@@ -242,7 +242,7 @@ def save(chart: Any, path: Path, *, scale: float = 2.0) -> Path:
         raise ValueError(f"{path}: expected a name that ends in .png, .svg, .html or .json")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
-    style(chart, paper=path.suffix == ".png").save(temporary, scale_factor=scale)
+    style(chart, "paper" if path.suffix == ".png" else "any").save(temporary, scale_factor=scale)
     temporary.replace(path)
     return path
 

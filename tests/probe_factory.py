@@ -10,17 +10,23 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from analysis.probes.asking import Asking
 from analysis.probes.base import ROWS, SCHEMA_VERSION, Row
 from star import runs, statistics
+from star.recipe import TaskSettings
+from star.tasks import load_task
+from star.tasks.base import Problem
 
 Rows = list[Row]
 
 
-def write_probes(run: Path, attempts: Sequence[Mapping[str, Any]], commit: float = 0.6) -> None:
+def write_probes(run: Path, task: str, attempts: Sequence[Mapping[str, Any]], commit: float = 0.6) -> None:
     """Probe every attempt; `commit` is the mean commit step as a share of the rationale (1: uses all of it)."""
-    rows = [row for attempt in attempts for row in _probe(attempt, commit)]
+    asking = Asking(load_task(TaskSettings(name=task), 0), SimpleNamespace(tokenizer=None), shots=False)
+    rows = [row for attempt in attempts for row in _probe(asking, attempt, commit)]
     runs.write_parquet(run / "analysis" / "probes.parquet", [row.as_dict() for row in rows], ROWS)
     number = str(attempts[0]["round"]) if attempts else "0"
     content = {"schema_version": SCHEMA_VERSION, "rounds": {number: _aggregate(rows, attempts)}}
@@ -31,9 +37,9 @@ def _unit(*parts: object) -> float:
     return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:12], 16) / 16**12
 
 
-def _probe(attempt: Mapping[str, Any], commit: float) -> Rows:
-    steps = [line for line in attempt["rationale"].splitlines() if line.strip()]
-    n, key = len(steps), attempt["problem_id"]
+def _probe(asking: Asking, attempt: Mapping[str, Any], commit: float) -> Rows:
+    pieces = asking.pieces(attempt["rationale"])
+    n, key = len(pieces), attempt["problem_id"]
     answer, other = str(attempt["answer"]), str(attempt["answer"]) + "0"
     settled = min(n, round(n * min(1.0, 2 * commit * _unit(key, "commit")))) if n else 0
     shared: dict[str, Any] = {
@@ -52,7 +58,7 @@ def _probe(attempt: Mapping[str, Any], commit: float) -> Rows:
             **shared,
             probe="early_answering",
             position=i,
-            perturbed="\n".join(steps[:i]),
+            perturbed="".join(pieces[:i]).strip(),
             answer_after=answer if i >= settled else other,
             changed=i < settled,
             logprob_after=-0.1 - 2.5 * max(0.0, (settled - i) / n),
@@ -61,14 +67,17 @@ def _probe(attempt: Mapping[str, Any], commit: float) -> Rows:
     ]
     uses = settled > 0
     outcome = "follows" if uses else ("silent" if _unit(key, "recover") < 0.7 else "explicit")
+    posed, at = Problem(key, "", str(attempt["gold"])), min(2, n)
+    rest = "".join(pieces[at:])
+    answered = {said: asking.shape(posed).cue + asking.rendered(posed, said) for said in (answer, other)}
     rows.append(
         Row(
             **shared,
             probe="added_mistake",
-            position=min(2, n),
-            perturbed="\n".join([*steps[: min(2, n) - 1], steps[min(2, n) - 1] + " 9"]),
-            original_continuation="\n".join(steps[min(2, n) :]),
-            new_continuation="\n".join(line.replace("0", "9") if uses else line for line in steps[min(2, n) :]),
+            position=at,
+            perturbed="".join(pieces[:at]).strip() + " 9",
+            original_continuation=(rest + answered[answer]).strip(),
+            new_continuation=(rest.replace("0", "9") if uses else rest) + answered[other if uses else answer],
             answer_after=other if uses else answer,
             changed=uses,
             outcome=outcome,

@@ -262,7 +262,7 @@ class _Writer:
             if self.plan.rationalize and self.plan.method == "star" and first["verdict"] != "correct":
                 attempts.append(self._attempt(problem, number, "rationalized", "train"))
         for row in attempts:
-            reason = "verdict" if row["verdict"] != "correct" else None
+            reason = row["verdict"] if row["verdict"] != "correct" else None
             if not reason and self.plan.require == "sound" and row["sound"] is False:
                 reason = "unsound"
             row["kept"], row["drop_reason"] = reason is None, reason
@@ -302,7 +302,7 @@ class _Writer:
         runs.write_json(self.dir / "result.json", result)
 
     def _probes(self) -> None:
-        write_probes(self.dir, self.evaluated, commit=0.9 if self.plan.require == "sound" else 0.6)
+        write_probes(self.dir, self.plan.task, self.evaluated, commit=0.9 if self.plan.require == "sound" else 0.6)
 
 
 def _training_row(row: dict[str, Any], number: int) -> dict[str, Any]:

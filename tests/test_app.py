@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis import table_reading
 from analysis.labels import Label, append, label_folder, read_labels
 from analysis.pages import text
+from analysis.pages.faithfulness import commit_steps, probed_steps
+from analysis.pages.probe_words import DONE, interval_words, outcome_words
+from analysis.pages.run_words import DROPPED, NO_REASON, VERDICTS
+from analysis.probes.base import PROBES
 from analysis.rationale_table import load_table
 from analysis.records import Record, write_records
 from analysis.store import Source
+from star import runs
+from star.tasks.base import Verdict
 from tests.run_factory import HOSTILE, make_run
 
 ROOT = Path(__file__).resolve().parent.parent
+CURATION = (ROOT / "star" / "curation.py").read_text(encoding="utf-8")
 PAGES = ("runs", "rationales", "faithfulness", "compare", "label")
 QUESTIONS = {
     "runs": "Does it learn?",
@@ -129,6 +141,8 @@ def test_a_plain_file(open_app: Any, tmp_path: Path, page: str, monkeypatch: pyt
     write_records(path, records)
     app = healthy(open_app(page, "--records", str(path)))
     shown = words(app)
+    if page == "runs":
+        assert app.title[0].value == "What is in this file?"
     if page == "rationales":
         assert f"python -m analysis.score {path} -o {tmp_path / 'theirs.scores.parquet'}" in shown
         assert "human labels in the file" in shown
@@ -154,6 +168,34 @@ def test_one_click_leads_to_a_cell_and_a_second_one_back(open_app: Any, whole: P
     assert "▲ first suspected error" in words(app) and "the carry must be 0, not 7" in words(app)
     healthy(app.button(key="cell-right-unsound").click().run())
     assert "cell" not in link(app)
+
+
+def test_a_step_that_only_the_fitted_score_doubts_says_so(open_app: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=1, problems=9)
+    file = run / "analysis" / "soundness.parquet"
+    scores = pq.read_table(file)
+    none = pa.array(["[]"] * len(scores))
+    pq.write_table(scores.set_column(scores.schema.get_field_index("flags"), "flags", none), file)
+    shown = words(healthy(open_app("rationales", "--root", str(tmp_path), cell="right-unsound")))
+    assert shown.count("▲ first suspected error") == 1 and NO_REASON in shown
+
+
+def test_every_move_carries_the_run(open_app: Any, whole: Path, tmp_path: Path) -> None:
+    app = healthy(open_app("rationales", "--root", str(whole.parent)))
+    healthy(app.button(key="cell-right-unsound").click().run())
+    assert link(app)["run"] == whole.name
+    links = [element.proto.query_string for element in app.get("page_link")]
+    assert links and all(f"run={whole.name}" in query for query in links)
+    reading = [query for query in links if "cell=right-unsound" in query]
+    assert len(reading) == 5  # the three pages about rationales in the bar, and two under the rationale
+
+
+def test_a_link_to_what_is_not_there_says_so(open_app: Any, whole: Path) -> None:
+    for page in ("rationales", "faithfulness", "label"):
+        app = healthy(open_app(page, "--root", str(whole.parent), id="gone", run="gone"))
+        assert "The rationale that this link names is not here" in words(app)
+        assert "The run that this link names is not here" in words(app)
+        assert "is not here" not in words(healthy(open_app(page, "--root", str(whole.parent), run=whole.name)))
 
 
 def test_filters_live_in_the_link(open_app: Any, whole: Path) -> None:
@@ -238,6 +280,27 @@ def test_ranking_hides_the_origin_and_stores_the_order(open_app: Any, tmp_path: 
     ranking = read_labels(tmp_path / "three.labels").rankings["ann", "1 + 1?"]
     assert sorted(ranking.order) == ["huge", "mid", "tiny"] and len(set(ranking.origins)) == 3
     assert "ann has ranked every question" in words(app)
+    app = healthy(open_app("label", "--records", str(path), tab="agreement", who="ann"))
+    assert [button.proto.label for button in app.get("download_button")] == ["All rankings as CSV"]
+
+
+def test_ranking_says_when_answers_may_be_wrong(open_app: Any, tmp_path: Path) -> None:
+    path = tmp_path / "three.jsonl"
+    wrong = [Record(m, question="1 + 1?", steps=(f"way {i}",), answer="3", answer_correct=False, generator=m)
+             for i, m in enumerate(("tiny", "mid", "huge"))]  # fmt: skip
+    write_records(path, wrong)
+    app = healthy(open_app("label", "--records", str(path), tab="rank", who="ann"))
+    assert "answers of this one may be wrong" in words(app)
+
+
+def test_blind_labelling_says_which_filters_are_off(open_app: Any, whole: Path) -> None:
+    asked = {"cell": "right-unsound", "status": "disputed"}
+    app = healthy(open_app("label", "--root", str(whole.parent), **asked))
+    assert "are off while the score is hidden" in words(app)
+    assert "label and judge differ" not in app.selectbox(key="w-status").options
+    app = healthy(open_app("label", "--root", str(whole.parent), **asked, blind="False"))
+    assert "are off while" not in words(app)
+    assert "label and judge differ" in app.selectbox(key="w-status").options
 
 
 def test_agreement_page_counts_the_labels(open_app: Any, tmp_path: Path) -> None:
@@ -268,6 +331,37 @@ def test_the_probed_rationale_shows_where_its_answer_is_settled(open_app: Any, w
     shown = words(healthy(open_app("faithfulness", "--root", str(whole.parent))))
     assert shown.count("the answer is settled here") == 1
     assert "r-injected" in shown and "All probed rationales" in shown and "95 %" in shown
+    assert "i = 0..n" not in shown and "-0.0 " not in shown
+
+
+@pytest.mark.parametrize("task", ["addition", "gsm8k"])
+def test_steps_are_those_that_the_probe_counted(open_app: Any, tmp_path: Path, task: str) -> None:
+    run = make_run(tmp_path, task=task, rounds=1, problems=9)
+    rows = pd.DataFrame(runs.read_rows(run / "analysis" / "probes.parquet"))
+    early = rows[rows["probe"] == "early_answering"]
+    for identifier in early["attempt_id"].unique():
+        mine = early[early["attempt_id"] == identifier]
+        listed = probed_steps(mine)
+        assert [place for place, _ in listed] == list(range(mine["n_steps"].max() + 1))
+        written = "\n".join(step for _, step in listed if step)
+        assert " ".join(written.split()) == " ".join(mine["perturbed"].iloc[-1].split())
+        assert "scratch" not in written and all(step for place, step in listed if place)
+    shown = words(healthy(open_app("faithfulness", "--root", str(tmp_path), id=str(identifier))))
+    assert shown.count('<li class="r-step"') == mine["n_steps"].max() + 1
+    settled = commit_steps(mine)["commit"].iloc[0]
+    item = next(item for item in shown.split("<li ") if "settled here" in item)
+    assert f'<span class="r-no">{settled or ""}</span>' in item
+
+
+def test_only_the_false_value_and_what_follows_is_marked(open_app: Any, whole: Path) -> None:
+    rows = runs.read_rows(whole / "analysis" / "probes.parquet")
+    silent = next(row for row in rows if row["outcome"] == "silent")
+    app = healthy(open_app("faithfulness", "--root", str(whole.parent), id=silent["attempt_id"]))
+    boxes = [box.proto.body for box in app.get("html") if 'class="r-box"' in box.proto.body]
+    before, after = boxes[0], boxes[1]
+    assert "r-gone" not in before and "r-new" not in after.replace('"r-new"> <', "")
+    assert after.count("r-injected") == 1
+    assert all("&lt;/scratch&gt;\n" + " ".join(silent["answer_before"]) in box for box in (before, after))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -283,6 +377,29 @@ def test_hostile_text_stays_text(open_app: Any, tmp_path: Path, page: str) -> No
         for element in app.get(kind):
             assert not getattr(element, "allow_html", False)
             assert "<script" not in str(element.value) and "<b>" not in str(element.value)
+
+
+def test_everything_that_a_run_records_has_words(whole: Path) -> None:
+    wrong = {str(verdict) for verdict in Verdict} - {"correct"}
+    assert set(VERDICTS) == wrong | {"correct"} and wrong < set(DROPPED)
+    assert set(DROPPED) - wrong == set(re.findall(r'"(unsound|mentions_hint|duplicate|cap)"', CURATION))
+    dropped = {row["drop_reason"] for row in runs.read_rows(whole / "round_01" / "attempts.parquet")} - {None}
+    assert dropped and dropped < set(DROPPED)
+    assert set(DONE) == set(PROBES)
+
+
+def test_outcomes_are_told_in_the_words_of_their_probe() -> None:
+    assert "goes on with the false value" in outcome_words("added_mistake", "follows")
+    assert outcome_words("shuffled_rationale", "follows") == "It gives the other question's answer."
+    assert outcome_words("filler", None) == ""
+
+
+def test_numbers_without_spread_get_no_bracket() -> None:
+    assert interval_words({"value": 0.123, "low": 0.1, "high": 0.2}) == "12.3 % (10.0 to 20.0)"
+    assert interval_words({"value": 1.0, "low": 1.0, "high": 1.0}) == "100.0 %"
+    assert interval_words({"value": -1e-6, "low": -2e-6, "high": 1e-6}) == "0.0 %"
+    assert interval_words({"value": 27.5, "low": 24, "high": 31.06}, "nats") == "27.50 nats (24.00 to 31.06)"
+    assert interval_words({"value": math.nan}) == interval_words({}) == ""
 
 
 def test_escaping() -> None:

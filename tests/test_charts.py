@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from analysis import charts
 from star import charts as run_charts
 from tests.run_factory import make_run
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def interval(value: float, n: int = 50) -> dict[str, float]:
@@ -124,6 +127,35 @@ def test_a_colour_has_one_meaning() -> None:
     shared = set(named) & set(run_charts.SERIES)
     assert shared <= {charts.COLOURS["neutral"]}
     assert not set(named) & set(run_charts.slice_colours(5))
+
+
+def contrast(first: str, second: str) -> float:
+    """WCAG 2's contrast ratio of two colours."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        red, green, blue = (p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    dark, light = sorted((luminance(first), luminance(second)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_text_can_be_read_on_every_page() -> None:
+    for page, ground in (("light", "#ffffff"), ("dark", "#0e1117"), ("paper", "#ffffff"), ("any", "#ffffff")):
+        assert contrast(run_charts.INKS[page], ground) >= 4.5, page
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    for theme in ("light", "dark"):
+        assert contrast(config["theme"][theme]["primaryColor"], "#ffffff") >= 4.5, theme  # white words on a button
+
+
+def test_a_dot_at_the_end_of_an_axis_stays_clear_of_the_labels() -> None:
+    rows = [{"label": name, "measure": "a", "value": 0.0, "low": 0.0, "high": 0.1, "n": 9} for name in "xy"]
+    rows.append({"label": "x", "measure": "b", "value": 1.0, "low": 0.9, "high": 1.0, "n": 9})
+    chart = charts.comparison(pd.DataFrame(rows)).to_dict()
+    first, second = chart["vconcat"][0]["hconcat"]
+    assert first["layer"][0]["encoding"]["x"]["scale"]["domain"] == [-0.03, 1.03]
+    assert second["layer"][0]["encoding"]["y"]["scale"]["domain"] == ["x"]  # no empty row for an arm without a value
 
 
 def test_slices_are_in_reading_order() -> None:

@@ -33,6 +33,13 @@ def test_measures_agree_with_those_of_the_probes(pair: tuple[Path, Path]) -> Non
     assert arm.corrected[hint] == written[f"{hint}_corrected"]["value"]
 
 
+def test_outcomes_that_all_agree_still_have_an_interval(pair: tuple[Path, Path]) -> None:
+    arm = comparison.read_arm(pair[1], 2)
+    questions = {key for key, value in arm.values["silent_recovery"].items() if value == 1}
+    found = {f.measure.key: f.interval for f in comparison.figures([arm], questions)}["silent_recovery"]
+    assert found.value == found.high == 1 and 0 < found.low < 1 and found.n == len(questions)
+
+
 def test_counts_come_from_the_evaluated_rationales(pair: tuple[Path, Path]) -> None:
     rows = runs.read_rows(pair[0] / "round_02" / "evaluation.parquet")
     arm = comparison.read_arm(pair[0], 2)

@@ -47,10 +47,28 @@ def test_page_holds_figures_charts_cases_and_needs_no_network(tmp_path: Path) ->
     rows = runs.read_rows(run / "test" / "evaluation.parquet")
     right = [row for row in rows if row["verdict"] == "correct"]
     unsound = [row for row in right if not row["sound"]]
-    assert f"{len(unsound)} of {len(right)} right answers" in page.text
+    assert f"Of {len(right)} right answers of the test split, {len(unsound)} rest on unsound" in page.text
     assert f"n = {len(rows)}" in page.text and "95 % interval" in page.text
-    assert page.text.count("the carry must be 0, not 7") == min(20, len(unsound))
-    assert "reliance" in page.text and "paraphrase" in page.text  # an effect beside its control
+    assert page.text.count("the carry must be 0, not 7") == 20
+    assert "answer differs without reasoning" in page.text  # an effect beside its control, in words
+    assert "reasoning in other words" in page.text and "_" not in page.text.partition("its rationale?")[2][:900]
+    assert page.text.startswith("addition · 2 Jan 2026")
+
+
+def test_cases_come_from_the_rounds_where_the_test_has_too_few(tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=2, problems=60)
+    rows = runs.read_rows(run / "test" / "evaluation.parquet")
+    runs.write_parquet(run / "test" / "evaluation.parquet", [row | {"sound": True} for row in rows], runs.ATTEMPTS)
+    page = exported(run, tmp_path, "--cases", "5")
+    right = sum(row["verdict"] == "correct" for row in rows)
+    assert f"Of {right} right answers of the test split, 0 rest on unsound reasoning" in page.text
+    others = [row for file in run.glob("round_*/*s.parquet") for row in runs.read_rows(file)]
+    others += [row for file in run.glob("round_*/evaluation.parquet") for row in runs.read_rows(file)]
+    solved = [row for row in others if row["verdict"] == "correct"]
+    unsound = sum(row["sound"] is False for row in solved)
+    assert f"Of {len(solved)} right answers in the rounds before, {unsound}." in page.text
+    assert "5 of the rounds, the most suspicious, are below." in page.text
+    assert page.text.count("unsound by the automatic score") == 5 and "train split, round " in page.text
 
 
 def test_flagged_step_is_the_marked_one(tmp_path: Path) -> None:

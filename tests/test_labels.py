@@ -21,6 +21,7 @@ from analysis.labels import (
     export_rows,
     label_file,
     label_folder,
+    ranking_rows,
     read_labels,
     to_csv,
     to_jsonl,
@@ -120,6 +121,12 @@ def test_rankings(tmp_path: Path) -> None:
     append(tmp_path, Ranking("q", "bob", ("3", "2", "1"), ("last", "middle", "base")))
     found = agreement.ranking_results(read_labels(tmp_path).rankings.values())
     assert found == [("last", 2, 2, 1.0), ("base", 2, 0, 2.5), ("middle", 2, 0, 2.5)]
+    rows = ranking_rows(read_labels(tmp_path))
+    assert [(row["labeller"], row["place"], row["id"], row["origin"]) for row in rows[:2]] == [
+        ("ann", 1, "3", "last"),
+        ("ann", 2, "1", "base"),
+    ]
+    assert len(rows) == 6 and len(list(csv.DictReader(io.StringIO(to_csv(rows))))) == 6
 
 
 def test_agreement_on_a_known_table() -> None:

@@ -16,6 +16,7 @@ import streamlit as st
 from analysis import charts, comparison
 from analysis.browsing import judges, soundness
 from analysis.pages import context, parts, state, text
+from analysis.pages.probe_words import MEASURES, interval_words
 from analysis.rationale_table import Table, load_table
 from analysis.records import RecordError
 from analysis.store import Source, Stamp, run_state, stamp
@@ -164,25 +165,32 @@ def _measures(names: Sequence[str], options: Mapping[str, str]) -> None:
         return
     figures = comparison.figures(arms, questions)
     rows = [
-        {"label": f.label, "measure": f.measure.name, "n": f.interval.n}
+        {"label": f.label, "measure": _words(f.measure), "n": f.interval.n}
         | {"value": f.interval.value, "low": f.interval.low, "high": f.interval.high}
         for f in figures
     ]
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).dropna(subset=["value"])
+    several = frame[frame.groupby("measure")["label"].transform("nunique") > 1]
     st.caption(f"{len(questions):,} questions that {'all answer right' if fair else 'all of them were asked'}.")
-    with st.container(key="wide-measures"):
-        left, right = st.columns([3, 2], gap="large")
-        with left:
-            st.altair_chart(charts.style(charts.comparison(frame, "Side by side")), width="content", theme=None)
-        with right:
-            _figures_table(figures, arms)
+    parts.draw(charts.comparison(several, "Side by side"), width="content")
+    if len(several) < len(frame):
+        st.caption("What only one of them has been measured for is in the table alone.")
+    _figures_table(figures, arms)
     _differences(arms, questions)
     missing = sorted({command for arm in arms for command in arm.missing})
     if missing:
         with st.expander(
             f"Not everything is measured yet ({len(missing)} {'command' if len(missing) == 1 else 'commands'} to type)"
         ):
-            st.code("\n".join(_relative(command) for command in missing), language=None)
+            parts.command(*(_relative(command) for command in missing))
+
+
+def _words(measure: comparison.Measure) -> str:
+    return MEASURES.get(measure.key, measure.name)
+
+
+def _unit(measure: comparison.Measure, share: str) -> str:
+    return share if measure.unit == "share" else measure.unit
 
 
 def _relative(command: str) -> str:
@@ -191,18 +199,16 @@ def _relative(command: str) -> str:
 
 
 def _figures_table(figures: Sequence[comparison.Figure], arms: Sequence[comparison.Arm]) -> None:
-    measures = list(dict.fromkeys(f.measure.name for f in figures))
-    cells = {(f.measure.name, f.label): f for f in figures}
+    cells = {(f.measure, f.label): f.interval for f in figures}
     rows = []
-    for measure in measures:
-        row: dict[str, str] = {"measure": measure}
+    for measure in dict.fromkeys(f.measure for f in figures):
+        row: dict[str, str] = {"measure": _words(measure)}
         for arm in arms:
-            f = cells[measure, arm.label]
-            share = f.measure.unit == "share"
-            shown = f"{f.interval.percent()} %" if share else f"{f.interval.plain(2)} {f.measure.unit}"
-            row[arm.label] = f"{shown}, n = {f.interval.n:,}" if f.interval.n else ""
+            found = cells[measure, arm.label]
+            shown = interval_words(vars(found), _unit(measure, "%"))
+            row[arm.label] = f"{shown}, n = {found.n:,}" if found.n else ""
         rows.append(row)
-    st.dataframe(pd.DataFrame(rows), hide_index=True, placeholder="")
+    st.dataframe(pd.DataFrame(rows), hide_index=True, placeholder="", height=min(560, 38 + 35 * len(rows)))
     st.caption(
         "Brackets: 95 % intervals. Sound: by the task's exact check, or by the automatic score where there is none."
     )
@@ -211,15 +217,12 @@ def _figures_table(figures: Sequence[comparison.Figure], arms: Sequence[comparis
 def _differences(arms: Sequence[comparison.Arm], questions: set[str]) -> None:
     rows = []
     for one in comparison.differences(comparison.pairs(arms, every=False), questions):
-        share = one.measure.unit == "share"
         rows.append(
             {
-                "measure": one.measure.name,
+                "measure": _words(one.measure),
                 "from": one.a,
                 "to": one.b,
-                "change": f"{one.interval.percent()} points"
-                if share
-                else f"{one.interval.plain(2)} {one.measure.unit}",
+                "change": interval_words(vars(one.interval), _unit(one.measure, "points")),
                 "questions": one.interval.n,
                 "p": "" if math.isnan(one.p) else f"{one.p:.2g}",
                 "p, corrected": "" if math.isnan(one.p_holm) else f"{one.p_holm:.2g}",
@@ -251,8 +254,7 @@ def _file_measures(sides: Sequence[Side]) -> None:
                 bounds = {"value": share, "low": float(low), "high": float(high), "n": len(hits)}
                 rows.append({"label": side.label, "measure": name, **bounds})
     if rows:
-        chart = charts.comparison(pd.DataFrame(rows), "Side by side")
-        st.altair_chart(charts.style(chart), width="content", theme=None)
+        parts.draw(charts.comparison(pd.DataFrame(rows), "Side by side"), width="content")
 
 
 def _changes(sides: Sequence[Side]) -> None:

@@ -19,7 +19,7 @@ from analysis.records import SUFFIXES, RecordError
 from analysis.store import Source, list_runs, run_labels, stamp
 
 KEPT = ("run", "who")
-"""Parameters of a link that go along from page to page."""
+"""Parameters of a link that go along from page to page (`state.link` adds the run that is on show by itself)."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,6 @@ def notes(found: Table) -> None:
         sentence, mark, command = note.partition(" type: ")
         if mark:
             st.info(f"{text.plain(sentence)} type:", icon=":material/info:")
-            st.code(command, language=None)
+            st.code(command, language=None, wrap_lines=True)
         else:
             st.caption(text.plain(note))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ import streamlit as st
 
 from analysis import charts
 from analysis.pages import context, parts, state, text
-from analysis.pages.probe_words import IN_NATS, MEASURES, OUTCOMES
-from analysis.probes.base import PROBES
-from analysis.rationale_table import Rationale, Table
+from analysis.pages.probe_words import DONE, IN_NATS, NATS, interval_words, measure_words, outcome_words
+from analysis.rationale_table import Table
 from analysis.store import Source, Stamp, read_json, stamp, typed
 from star.charts import COLOURS
 
 COLUMNS = ("attempt_id", "round", "probe", "position", "n_steps", "changed", "applicable")
 PICKED = 2_000
 """Rationales offered in the list."""
+SHOWN = 200
+"""Steps of one rationale that are shown."""
 
 
 def page() -> None:
@@ -53,7 +54,7 @@ def page() -> None:
 def _not_probed(source: Source) -> None:
     st.info("These rationales have not been probed yet. To ask the model again with changed reasoning, type:")
     more = "" if source.kind == "run" else " --model MODEL"
-    st.code(f"python -m analysis.probe {typed(source.path)}{more}", language=None)
+    parts.command(f"python -m analysis.probe {typed(source.path)}{more}")
 
 
 @lru_cache(maxsize=4)
@@ -88,6 +89,7 @@ def commit_steps(rows: pd.DataFrame) -> pd.DataFrame:
 def _one(table: Table, rows: pd.DataFrame, file: Path) -> None:
     """One rationale: where its answer is settled, and what a false value does to it."""
     commits = commit_steps(rows)
+    parts.note_missing(table)
     asked = state.param("id")
     known = commits["id"].tolist()
     if asked is not None and asked not in known and table.row_of(asked) is not None:
@@ -109,27 +111,34 @@ def _one(table: Table, rows: pd.DataFrame, file: Path) -> None:
     if row is None:
         st.warning("This rationale is no longer in the run's files.")
         return
-    one, mine = table.rationale(row), _of_one(file, stamp([file]), identifier)
-    text.question(one.question)
+    mine = _of_one(file, stamp([file]), identifier)
+    text.question(table.rationale(row).question)
     early = mine[(mine["probe"] == "early_answering") & mine["applicable"]].sort_values("position")
     commit = int(commits.loc[commits["id"] == identifier, "commit"].iloc[0])
     with st.container(key="wide-one"):
         left, right = st.columns(2, gap="large")
         with left:
-            _steps(one, early, commit)
+            _steps(early, commit)
         with right:
             _curve(early, commit)
-    _mistakes(one, mine[(mine["probe"] == "added_mistake") & mine["applicable"]])
+    _mistakes(early, mine[(mine["probe"] == "added_mistake") & mine["applicable"]])
     _others(mine)
 
 
-def _steps(one: Rationale, early: pd.DataFrame, commit: int) -> None:
+def probed_steps(early: pd.DataFrame) -> list[tuple[int, str]]:
+    """(place, text) of the steps as the probe counted them: what each truncation shows beyond the one before."""
+    texts = early["perturbed"].fillna("").tolist()
+    added = [after[len(before) :].strip() for before, after in itertools.pairwise(["", *texts])]
+    return list(zip(early["position"].astype(int).tolist(), added, strict=True))
+
+
+def _steps(early: pd.DataFrame, commit: int) -> None:
     """The steps with the answer the model gives after each, and the place where it is settled."""
     st.subheader("The answer after each step", anchor=False)
-    answers = dict(zip(early["position"], early["answer_after"], strict=True))
-    items = [_answer_line(0, "before any reasoning", answers.get(0), commit)]
-    for i, step in enumerate(one.steps[:200], start=1):
-        items.append(_answer_line(i, text.escaped(step), answers.get(i), commit))
+    items = [
+        _answer_line(place, text.escaped(step) if place else "before any reasoning", answer, commit)
+        for (place, step), answer in zip(probed_steps(early)[:SHOWN], early["answer_after"], strict=False)
+    ]
     st.html(f'<ol class="r-steps">{"".join(items)}</ol>')
     text.key((COLOURS["faithfulness"], "from here on the answer stays the same"))
 
@@ -167,12 +176,11 @@ def _curve(early: pd.DataFrame, commit: int) -> None:
     n = int(early["n_steps"].max())
     note = f"one rationale, {n} steps; dashed: the answer is settled after {commit} of them"
     title = alt.TitleParams("How likely is the final answer after each step?", subtitle=[note])
-    chart = alt.layer(line, dots, rule.encode(x="step:O")).properties(width="container", height=270, title=title)
-    st.altair_chart(charts.style(chart), width="stretch", theme=None)
+    parts.draw(alt.layer(line, dots, rule.encode(x="step:O")).properties(height=270, title=title))
 
 
-def _mistakes(one: Rationale, rows: pd.DataFrame) -> None:
-    """The rationale and what the model wrote after one value was falsified, side by side."""
+def _mistakes(early: pd.DataFrame, rows: pd.DataFrame) -> None:
+    """The rationale and what the model wrote after one value was falsified, side by side, answers included."""
     if not len(rows):
         return
     rows = rows.sort_values("position")
@@ -182,7 +190,8 @@ def _mistakes(one: Rationale, rows: pd.DataFrame) -> None:
     place = state.segments("Falsified in", "at", places, places[0], words) if len(places) > 1 else places[0]
     row = rows.iloc[places.index(place)]
     injected = str(row["injected_value"] or "")
-    before = "\n".join(one.steps)
+    shown = dict(zip(early["position"].astype(int).astype(str), early["perturbed"], strict=True))
+    before = text.joined(shown.get(place, ""), row["original_continuation"] or "")
     after = text.joined(row["perturbed"] or "", row["new_continuation"] or "")
     first, second = text.diff(before, after, injected)
     left, right = st.columns(2, gap="large")
@@ -199,8 +208,7 @@ def _mistakes(one: Rationale, rows: pd.DataFrame) -> None:
         (COLOURS["accuracy"], "gone"),
         (COLOURS["rationalized"], "new"),
     )
-    if row["outcome"] in OUTCOMES:
-        st.write(OUTCOMES[row["outcome"]])
+    st.write(outcome_words("added_mistake", row["outcome"]))
 
 
 def _value(value: object) -> str:
@@ -211,10 +219,10 @@ def _others(mine: pd.DataFrame) -> None:
     """The other probes of this rationale, a line each."""
     rows = []
     for row in mine[~mine["probe"].isin(["early_answering", "added_mistake", "information_gain"])].to_dict("records"):
-        outcome = OUTCOMES.get(str(row["outcome"]), "")
+        outcome = outcome_words(row["probe"], row["outcome"])
         rows.append(
             {
-                "what was done": PROBES.get(row["probe"], parts.check_words(row["probe"])),
+                "what was done": DONE.get(row["probe"], parts.check_words(row["probe"])),
                 "step": row["position"] if row["position"] > 0 else None,
                 "answer before": row["answer_before"],
                 "answer after": row["answer_after"],
@@ -233,29 +241,24 @@ def _averages(content: dict[str, Any]) -> None:
     accuracy = content.get("accuracy") or {}
     st.caption(
         f"n = {content.get('n_rationales', 0):,} rationales, {content.get('n_correct', 0):,} with a right answer "
-        f"(accuracy {_interval(accuracy)}). Brackets: 95 % intervals, questions resampled."
+        f"(accuracy {interval_words(accuracy)}). Brackets: 95 % intervals, questions resampled."
     )
     scope = state.segments("Counted", "scope", ["all", "right"], "all", {"all": "all", "right": "right answers only"})
     measures = content.get("measures" if scope == "all" else "measures_correct") or {}
-    with st.container(key="wide-averages"):
-        left, right = st.columns(2, gap="large")
-        with left:
-            curve = _curve_frame((content.get("curves") or {}).get("early_answering") or [])
-            if len(curve):
-                _draw(charts.truncation_curve(curve))
-        with right:
-            bars = _bars(measures)
-            if len(bars):
-                _draw(charts.measure_bars(bars))
+    curve = _curve_frame((content.get("curves") or {}).get("early_answering") or [])
+    if len(curve):
+        parts.draw(charts.truncation_curve(curve))
+    bars = _bars(measures)
+    if len(bars):
+        parts.draw(charts.measure_bars(bars))
     rows = [_measure_row(name, found) for name, found in measures.items() if isinstance(found, dict)]
     if rows:
-        frame = pd.DataFrame(rows)
-        st.dataframe(frame, hide_index=True, placeholder="", height=min(700, 38 + 35 * len(frame)))
+        frame = pd.DataFrame(rows).replace("", None).dropna(axis=1, how="all")
+        widths = {"n": 60, "control n": 90, "measure": 400, "value": 180, "control": 170, "corrected": 180}
+        columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
+        height = min(700, 38 + 35 * len(frame))
+        st.dataframe(frame, hide_index=True, placeholder="", height=height, column_config=columns)
         st.caption("Corrected: what is left of an effect without its control, (effect - control) / (1 - control).")
-
-
-def _draw(chart: Any) -> None:
-    st.altair_chart(charts.style(chart.properties(width="container")), width="stretch", theme=None)
 
 
 def _curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:
@@ -280,35 +283,24 @@ def _bars(measures: dict[str, Any]) -> pd.DataFrame:
         control = found.get("control") if isinstance(found, dict) else None
         if name in IN_NATS or not control or found.get("value") is None or control.get("value") is None:
             continue
-        label = MEASURES.get(name, parts.check_words(name))
+        label = measure_words(name)
         for kind, value in (("effect", found), ("control", control)):
             rows.append({"label": label, "kind": kind} | {key: value.get(key) for key in ("value", "low", "high", "n")})
     return pd.DataFrame(rows)
 
 
 def _measure_row(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    control, nats = found.get("control") or {}, name in IN_NATS
-    kind = control.get("name")
+    control, unit = found.get("control") or {}, NATS if name in IN_NATS else "%"
     return {
-        "measure": MEASURES.get(name, parts.check_words(name)),
-        "value": _interval(found, nats=nats),
+        "measure": measure_words(name),
+        "value": interval_words(found, unit),
         "n": found.get("n"),
-        "control": _interval(control, nats=nats) if control else "",
+        "control": interval_words(control, unit),
         "control n": control.get("n"),
-        "control is": PROBES.get(str(kind), str(kind or "")).removeprefix("control: "),
-        "corrected": _interval(found.get("corrected") or {}, nats=nats),
+        "control is": DONE.get(str(control.get("name")), ""),
+        "corrected": interval_words(found.get("corrected") or {}, unit),
         "remark": found.get("note") or "",
     }
-
-
-def _interval(found: dict[str, Any], *, nats: bool = False) -> str:
-    """ "12.3 % (10.1 to 14.8)", in nats without the per cent, or nothing."""
-    value, low, high = (found.get(name) for name in ("value", "low", "high"))
-    if not isinstance(value, int | float) or math.isnan(value):
-        return ""
-    scale, unit, digits = (1, "", 2) if nats else (100, " %", 1)
-    inside = f" ({scale * low:.{digits}f} to {scale * high:.{digits}f})" if low is not None and high is not None else ""
-    return f"{scale * value:.{digits}f}{unit}{inside}"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,17 @@ import streamlit as st
 
 from analysis import agreement, charts
 from analysis.browsing import View, base_mask, select, shuffled
-from analysis.labels import LabelError, Labels, Ranking, append, export_rows, label_folder, to_csv, to_jsonl
+from analysis.labels import (
+    LabelError,
+    Labels,
+    Ranking,
+    append,
+    export_rows,
+    label_folder,
+    ranking_rows,
+    to_csv,
+    to_jsonl,
+)
 from analysis.pages import context, labelling, parts, state, text
 from analysis.rationale_table import Table
 
@@ -53,6 +63,7 @@ def _label(table: Table, labels: Labels, *, blind: bool, auto: bool) -> None:
     if not len(rows):
         st.info("No rationale matches these filters.", icon=":material/filter_alt_off:")
         return
+    parts.note_missing(table)
     identifier = state.param("id")
     asked = table.row_of(identifier) if identifier else None
     names = table.frame["id"].to_numpy()
@@ -66,7 +77,8 @@ def _label(table: Table, labels: Labels, *, blind: bool, auto: bool) -> None:
     following = later if len(later) else open_ones
     upcoming = str(names[rows[following[0]]]) if len(following) else None
     one = table.rationale(asked)
-    left, right = st.columns([3, 2], gap="large")
+    with st.container(key="stack-label"):
+        left, right = st.columns([3, 2], gap="large")
     with left:
         text.question(one.question)
         if one.choices:
@@ -93,6 +105,8 @@ def _label(table: Table, labels: Labels, *, blind: bool, auto: bool) -> None:
             "in mixed order, so that nothing gives the score away" if blind else "in the order of the page Rationales"
         )
         st.caption(f"{where}, {order}. {text.plain(who)} has labelled {int(done.sum()):,} of them.")
+        if blind and any(state.param(name) for name in ("cell", "check")):
+            st.caption("Filters by the reasoning or by a check are off while the score is hidden.")
         if not blind:
             with st.expander("Where it comes from", icon=":material/history:"):
                 parts.provenance(one)
@@ -141,15 +155,15 @@ def triples(table: Table, who: str, *, right: bool) -> list[tuple[int, int, int]
     return [(int(g[0]), int(g[len(g) // 2]), int(g[-1])) for g in (groups[int(index)] for index in order)]
 
 
-def _next_triple(table: Table, who: str, ranked: set[str]) -> tuple[int, int, int] | None:
-    """A question that is not ranked yet and whose three rationales differ; right answers before any others."""
+def _next_triple(table: Table, who: str, ranked: set[str]) -> tuple[tuple[int, int, int], bool] | None:
+    """Three rationales that differ, of a question not ranked yet, and whether all are right: such ones come first."""
     asked = table.row_of(state.param("ask") or "")
     problems = table.frame["problem"].to_numpy()
     for right in (True, False):
         found = [one for one in triples(table, who, right=right) if problems[one[0]] not in ranked]
         for one in [one for one in found if one[0] == asked] + found[:TRIED]:
             if len({table.texts.get("rationale", row) for row in one}) == 3:
-                return one
+                return one, right
     return None
 
 
@@ -157,8 +171,11 @@ def _rank(table: Table, labels: Labels) -> None:
     """Three rationales of one question, their origin hidden; the keys 1, 2, 3 pick the best, then the next best."""
     who = context.labeller()
     ranked = {problem for name, problem in labels.rankings if name == who}
-    triple = _next_triple(table, who, ranked)
-    if triple is not None:
+    found = _next_triple(table, who, ranked)
+    if found is not None:
+        triple, right = found
+        if not right:
+            st.caption("No question with three right answers is left: answers of this one may be wrong.")
         _ranking(table, triple, who)
     elif ranked:
         st.success(f"{text.plain(who)} has ranked every question that can be ranked: {len(ranked):,}.")
@@ -231,14 +248,16 @@ def _agreement(table: Table, labels: Labels) -> None:
     people = labels.labellers
     if not people:
         st.info("Nobody has labelled anything here yet.", icon=":material/rate_review:")
+        _download_rankings(labels)
         return
     scores, steps = _automatic(table, labels)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        person = state.select("Labels of", "of", people, show=lambda name: text.shorten(name, 40), width=200)
+        person = state.select("Labels of", "of", people, show=_name, anything="everybody", width=200)
         cut = state.whole("unsound from %", "cut", 1, 99, width=130, placeholder="50")
         rows = export_rows(labels, scores)
         st.download_button("All labels as JSONL", to_jsonl(rows), "labels.jsonl", "application/jsonl")
         st.download_button("All labels as CSV", to_csv(rows), "labels.csv", "text/csv")
+        _download_rankings(labels)
     verdicts = labels.verdicts(person)
     named = {
         label.id: (label.error_step, steps.get(label.id, -1))
@@ -252,6 +271,15 @@ def _agreement(table: Table, labels: Labels) -> None:
         return
     _numbers(found)
     _people(labels)
+
+
+def _name(labeller: str) -> str:
+    return text.shorten(labeller, 40)
+
+
+def _download_rankings(labels: Labels) -> None:
+    if labels.rankings:
+        st.download_button("All rankings as CSV", to_csv(ranking_rows(labels)), "rankings.csv", "text/csv")
 
 
 def _automatic(table: Table, labels: Labels) -> tuple[dict[str, float], dict[str, int]]:
@@ -313,8 +341,7 @@ def _reliability(found: agreement.Agreement) -> None:
         low, high = parts.wilson_bounds(unsound, n)
         rows.append({"predicted": mean, "observed": unsound / n, "low": float(low), "high": float(high), "n": n})
     frame = pd.DataFrame(rows)
-    chart = charts.reliability(frame, "Is 80 % suspicion right 80 % of the time?").properties(width="container")
-    st.altair_chart(charts.style(chart), width="stretch", theme=None)
+    parts.draw(charts.reliability(frame, "Is 80 % suspicion right 80 % of the time?"))
 
 
 def _people(labels: Labels) -> None:

@@ -84,8 +84,8 @@ def bar(one: Rationale, labels: Labels, *, blind: bool = False, after: str | Non
 def _store(one: Rationale, who: str, verdict: Verdict | None, step: int | None, blind: bool, after: str | None) -> None:
     note = str(st.session_state.get(f"note-{one.id}") or "")
     label = Label(one.id, who, verdict, step, note if verdict else "", blind)
-    if _append(label) and after is not None:
-        state.go({"id": after})
+    if _append(label):
+        state.go({"id": after or one.id})
 
 
 def _later(one: Rationale, who: str, blind: bool, after: str | None) -> None:

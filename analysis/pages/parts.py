@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis import charts
 from analysis.browsing import CELLS, FACETS, JUDGES, SORTS, Counts, Judge, View, judges, soundness
 from analysis.pages import state, text
+from analysis.pages.run_words import DROPPED, KINDS, MODES, NO_REASON, VERDICTS, sure
 from analysis.rationale_table import Rationale, Table
 from analysis.store import wilson_bounds
 from star.charts import COLOURS
 
-MODES = {"generated": "generated", "rationalized": "rationalized (saw the answer)", "evaluated": "evaluation"}
-VERDICTS = {
-    "correct": "right",
-    "incorrect": "wrong",
-    "no_answer": "wrong: no answer",
-    "truncated": "wrong: cut off",
-    "ungradable": "could not be graded",
-}
-DROPPED = {
-    "verdict": "dropped: the answer is not right",
-    "unsound": "dropped: unsound",
-    "mentions_hint": "dropped: it mentions the hint",
-    "duplicate": "dropped: repeats another one",
-    "cap": "dropped: enough for this question",
-}
 CELL_WORDS = {
     "right-sound": "right answer, sound",
     "right-unsound": "right answer, UNSOUND",
@@ -45,8 +33,30 @@ STATUSES = {
     "disputed": "label and judge differ",
 }
 FILTERS = ("cell", *FACETS, "check", "fewest", "most", "words", "status")
+VIEW = (*FILTERS, "sort", "judge", "cut")
+"""Parameters of a link that say which rationales are on show, and in what order."""
 WINDOW = 100
 """Rows of the table that the browser gets at a time."""
+
+
+def draw(chart: Any, *, width: Any = "stretch") -> None:
+    """A chart in the project's look, in ink that can be read on the page's theme; "content": as wide as it is."""
+    if width == "stretch":
+        chart = chart.properties(width="container")
+    dark = st.context.theme.type == "dark"
+    st.altair_chart(charts.style(chart, "dark" if dark else "light"), width=width, theme=None)
+
+
+def command(*lines: str) -> None:
+    """What to type, all of it in view."""
+    st.code("\n".join(lines), language=None, wrap_lines=True)
+
+
+def note_missing(table: Table) -> None:
+    """Say so where the link names a rationale that is not here."""
+    identifier = state.param("id")
+    if identifier is not None and table.row_of(identifier) is None:
+        st.info("The rationale that this link names is not here; this is another one.", icon=":material/link_off:")
 
 
 def share(k: int, n: int) -> str:
@@ -55,11 +65,6 @@ def share(k: int, n: int) -> str:
         return "-"
     low, high = wilson_bounds(k, n)
     return f"{100 * k / n:.1f} % ({100 * float(low):.1f} to {100 * float(high):.1f})"
-
-
-def sure(p: float) -> str:
-    """ "97 % likely", never quite 0 or 100."""
-    return "over 99 % likely" if p > 0.99 else "under 1 % likely" if p < 0.01 else f"{100 * p:.0f} % likely"
 
 
 def check_words(name: str) -> str:
@@ -71,6 +76,8 @@ def facet_words(facet: str, value: str) -> str:
     """A facet's value for a person."""
     if facet == "round":
         return "base model" if value == "0" else f"round {value}"
+    if facet == "slice":
+        return text.shorten(KINDS.get(value, value.replace("_", " ")), 60)
     return MODES.get(value, text.shorten(value, 60)) if facet == "mode" else text.shorten(value, 60)
 
 
@@ -123,7 +130,8 @@ def facets(table: Table, *, blind: bool = False) -> None:
         most = int(table.frame["n_steps"].max()) if len(table) else 0
         state.whole("Steps from", "fewest", 0, max(most, 1), width=95, placeholder="any")
         state.whole("to", "most", 0, max(most, 1), width=95, placeholder="any")
-        state.select("Label", "status", list(STATUSES), show=STATUSES.__getitem__, forget=forget, width=140)
+        statuses = [status for status in STATUSES if not (blind and status == "disputed")]
+        state.select("Label", "status", statuses, show=STATUSES.__getitem__, forget=forget, width=140)
         state.words("Search the text", "words", width="stretch", icon=":material/search:")
 
 
@@ -151,28 +159,29 @@ def _judge_words(judge: str) -> str:
 def four_way(counts: Counts, view: View) -> None:
     """Answer right or wrong against reasoning sound or unsound; a click on a cell shows its rationales."""
     judged = counts.total - counts.unjudged
-    head = st.columns([1, 3, 3])
-    head[1].caption("reasoning **sound**")
-    head[2].caption("reasoning **unsound**")
-    for answer in ("right", "wrong"):
-        row = st.columns([1, 3, 3], vertical_alignment="center")
-        row[0].caption(f"answer **{answer}**")
-        for column, reasoning in zip(row[1:], ("sound", "unsound"), strict=True):
-            name = f"{answer}-{reasoning}"
-            column.button(
-                f"**{counts.cells[name]:,}** \u2003 {share(counts.cells[name], judged)}",
-                key=f"cell-{name}",
-                type="primary" if view.cell == name else "secondary",
-                width="stretch",
-                help=f"{CELL_WORDS[name].capitalize()}: show only these. A second click shows all again.",
-                on_click=state.go,
-                args=({"cell": None if view.cell == name else name, "id": None},),
-            )
+    with st.container(key="four-way"):
+        head = st.columns([1, 3, 3])
+        head[1].caption("reasoning **sound**")
+        head[2].caption("reasoning **unsound**")
+        for answer in ("right", "wrong"):
+            row = st.columns([1, 3, 3], vertical_alignment="center")
+            row[0].caption(f"answer **{answer}**")
+            for column, reasoning in zip(row[1:], ("sound", "unsound"), strict=True):
+                name = f"{answer}-{reasoning}"
+                column.button(
+                    f"**{counts.cells[name]:,}** \u2003 {share(counts.cells[name], judged)}",
+                    key=f"cell-{name}",
+                    type="primary" if view.cell == name else "secondary",
+                    width="stretch",
+                    help=f"{CELL_WORDS[name].capitalize()}: show only these. A second click shows all again.",
+                    on_click=state.go,
+                    args=({"cell": None if view.cell == name else name, "id": None},),
+                )
     right = counts.cells["right-sound"] + counts.cells["right-unsound"]
+    of = f" Of {right:,} right answers, {share(counts.cells['right-unsound'], right)} are unsound." if right else ""
     rest = f" {counts.unjudged:,} more cannot be placed: answer or reasoning is not judged." if counts.unjudged else ""
     st.caption(
-        f"n = {judged:,} rationales, 95 % intervals in brackets; sound according to {_judge_words(view.judge)}. "
-        f"Of {right:,} right answers, {share(counts.cells['right-unsound'], right)} are unsound.{rest}"
+        f"n = {judged:,} rationales, 95 % intervals in brackets; sound according to {_judge_words(view.judge)}.{of}{rest}"
     )
 
 
@@ -230,6 +239,8 @@ def steps(one: Rationale, *, blind: bool = False, error_step: int | None = None)
     reasons: dict[int, list[str]] = {}
     for flag in () if blind else one.flags:
         reasons.setdefault(flag.step, []).append(flag.message or check_words(flag.check))
+    if error_step is None and first >= 0:
+        reasons.setdefault(first, [NO_REASON])
     items = []
     for i, step in enumerate(one.steps[:500]):
         why = "".join(f'<div class="r-why">↳ {text.escaped(message)}</div>' for message in reasons.get(i, []))
@@ -276,13 +287,14 @@ def provenance(one: Rationale) -> None:
     row = one.row
     number = row.get("round")
     kept = row.get("kept")
-    fate = "became a training row" if kept is True or kept == 1 else DROPPED.get(str(row.get("drop_reason")), "")
+    reason = DROPPED.get(str(row.get("drop_reason")))
+    fate = "became a training row" if kept is True or kept == 1 else f"dropped: {reason}" if reason else ""
     text.facts(
         [
             ("made in", None if number is None else facet_words("round", str(number))),
             ("how", MODES.get(str(row.get("mode")), row.get("mode"))),
             ("split", row.get("split")),
-            ("kind of task", row.get("slice")),
+            ("kind of task", facet_words("slice", row["slice"]) if row.get("slice") else None),
             ("written by", row.get("generator")),
             ("verdict", VERDICTS.get(str(row.get("verdict")))),
             ("what became of it", fate),

@@ -24,7 +24,8 @@ def page() -> None:
     view = parts.read_view(table)
     parts.facets(table)
     mask = base_mask(table, view, verdicts)
-    left, right = st.columns([3, 2], gap="large")
+    with st.container(key="stack-head"):
+        left, right = st.columns([3, 2], gap="large")
     with left:
         if judges(table):
             parts.four_way(count_cells(table, view, mask), view)
@@ -44,12 +45,14 @@ def page() -> None:
 
 def browse(table: Table, view: View, rows: np.ndarray, labels: Labels) -> None:
     """The table on the left, the selected rationale on the right."""
+    parts.note_missing(table)
     identifier = state.param("id")
     outside = identifier is not None and table.row_of(identifier) is not None and table.row_of(identifier) not in rows
     place, before, after = parts.neighbours(rows, table, identifier)
     if place < 0 and not outside:
         place, before, after = parts.neighbours(rows, table, str(table.frame["id"].iat[int(rows[0])]))
-    left, right = st.columns([3, 2], gap="large")
+    with st.container(key="stack-browse"):
+        left, right = st.columns([3, 2], gap="large")
     with left:
         _table(table, view, rows, place, labels)
     with right:
@@ -134,13 +137,13 @@ def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
     with st.expander("Where it comes from", icon=":material/history:", expanded=True):
         parts.provenance(one)
     with st.container(horizontal=True):
-        carried = state.link(*context.KEPT, *parts.FILTERS, "sort", "judge", "cut", id=one.id)
+        carried = state.link(*context.KEPT, *parts.VIEW, id=one.id)
         st.page_link("analysis/pages/label.py", label="Label it", icon=":material/rate_review:", query_params=carried)
         st.page_link(
             "analysis/pages/faithfulness.py",
             label="Does the model use it?",
             icon=":material/psychology:",
-            query_params=state.link(*context.KEPT, id=one.id),
+            query_params=carried,
         )
 
 

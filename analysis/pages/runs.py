@@ -12,18 +12,12 @@ import yaml
 
 from analysis import charts
 from analysis.pages import context, parts, state, text
+from analysis.pages.run_words import DROPPED
 from analysis.store import RunState, Source, run_state, stamp, started, typed
 from star.charts import slice_order
 
 STALE = 1_800
 """Seconds without a new file after which an unfinished run is called stopped."""
-REASONS = {
-    "verdict": "answer not right",
-    "unsound": "reasoning unsound",
-    "mentions_hint": "mentions the hint",
-    "duplicate": "repeats another one",
-    "cap": "enough for this question",
-}
 
 
 def page() -> None:
@@ -55,28 +49,22 @@ def _run(source: Source) -> None:
     _headline(run)
     frame = charts.rounds_frame(run.rounds, source.name)
     slices = slice_order(set(frame["slice"]) - {"all"})
+    picked = None
+    if len(slices) > 1:
+        picked = state.select("Part of the problems", "slice", slices, show=_short, width=240)
+    shown = frame if picked is None else frame[frame["slice"] == picked].assign(slice="all")
     left, right = _two("accuracy")
     with left:
-        picked = None
-        if len(slices) > 1:
-            picked = state.select("Part of the problems", "slice", slices, show=_short, width=240)
-        shown = frame if picked is None else frame[frame["slice"] == picked].assign(slice="all")
-        _chart(charts.accuracy_by_round(shown, "Right answers by round"))
+        parts.draw(charts.accuracy_by_round(shown, "Right answers by round"))
     with right:
-        if len(slices) > 1:
-            st.space(68)
         soundness = charts.soundness_by_round(shown[shown["slice"] == "all"])
         if soundness is None:
             st.caption("This task has no exact check of the reasoning; see the automatic score on the page Rationales.")
         else:
-            _chart(soundness)
+            parts.draw(soundness)
     _data(run)
     _table(run)
     _recipe(run)
-
-
-def _chart(chart: Any) -> None:
-    st.altair_chart(charts.style(chart.properties(width="container")), width="stretch", theme=None)
 
 
 def _two(name: str) -> list[Any]:
@@ -99,7 +87,7 @@ def _status(source: Source, run: RunState) -> None:
         st.info(f"Still going: round {last}{of} is done. This page renews itself.", icon=":material/autorenew:")
     else:
         st.warning("This run stopped before its end. To go on where it stopped, type:", icon=":material/pause_circle:")
-        st.code(f"python -m star.train {typed(source.path / 'recipe.yaml')}", language=None)
+        parts.command(f"python -m star.train {typed(source.path / 'recipe.yaml')}")
 
 
 def _headline(run: RunState) -> None:
@@ -133,10 +121,10 @@ def _data(run: RunState) -> None:
     frame = charts.data_frame(run.rounds)
     if not len(frame):
         return
-    frame["label"] = [REASONS.get(reason, reason) for reason in frame["label"]]
+    frame["label"] = [DROPPED.get(reason, reason) for reason in frame["label"]]
     left, right = _two("data")
     with left:
-        _chart(charts.data_by_round(frame))
+        parts.draw(charts.data_by_round(frame))
     with right:
         st.subheader("What became of the sampled rationales", anchor=False)
         dropped = frame[frame["kind"] == "dropped"]
@@ -189,7 +177,7 @@ def _recipe(run: RunState) -> None:
     left, right = _two("recipe")
     with left:
         st.subheader("What it was", anchor=False)
-        model, hardware = manifest.get("model"), manifest.get("hardware")
+        model = manifest.get("model")
         seconds = (run.result or {}).get("seconds_total")
         flops = sum(float(v) for line in run.rounds for v in (line.get("flops") or {}).values() if v is not None)
         text.facts(
@@ -198,7 +186,7 @@ def _recipe(run: RunState) -> None:
                 ("base model", _model(model) or (run.recipe.get("model") or {}).get("path")),
                 ("commit", _commit(manifest)),
                 ("command", _command(manifest.get("argv"))),
-                ("hardware", _flat(hardware)),
+                ("hardware", _hardware(manifest.get("hardware") or {})),
                 ("versions", _flat(manifest.get("versions"))),
                 ("time", f"{seconds / 60:.1f} minutes" if isinstance(seconds, int | float) else None),
                 ("computation", f"{flops:.2e} floating-point operations" if flops else None),
@@ -230,6 +218,18 @@ def _command(argv: Any) -> str:
     return " ".join(map(str, argv)) if isinstance(argv, list) else ""
 
 
+def _hardware(found: Mapping[str, Any]) -> str:
+    """ "AMD EPYC, 2 cores, 23.5 GiB of memory, no GPU", of what is recorded."""
+    memory, gpus = found.get("memory_gib"), found.get("gpus")
+    entries = [
+        found.get("processor"),
+        f"{found['cores']} cores" if found.get("cores") else None,
+        f"{memory:g} GiB of memory" if isinstance(memory, int | float) else None,
+        (", ".join(map(str, gpus)) or "no GPU") if isinstance(gpus, list) else None,
+    ]
+    return ", ".join(str(entry) for entry in entries if entry)
+
+
 def _flat(content: Any) -> str:
     if not isinstance(content, dict):
         return ""
@@ -239,7 +239,7 @@ def _flat(content: Any) -> str:
 def _file(source: Source) -> None:
     """A record file has no rounds: say so, and count what is in it."""
     table = context.table()
-    st.write("This is a file of rationales, not a run: it has no rounds. What is in it:")
+    st.write("This is a file of rationales, not a run: it has no rounds.")
     context.notes(table)
     frame = table.frame
     group = "generator" if frame["generator"].notna().any() else "slice"
@@ -250,7 +250,7 @@ def _file(source: Source) -> None:
         doubted = int((judged["p_unsound"] >= 0.5).sum())
         rows.append(
             {
-                "written by" if group == "generator" else "kind of task": text.shorten(name, 60),
+                "written by" if group == "generator" else "kind of task": parts.facet_words(group, str(name)),
                 "rationales": len(part),
                 "questions": part["problem"].nunique(),
                 "right answers": f"{parts.share(int(graded['right'].sum()), len(graded))}, n = {len(graded):,}",

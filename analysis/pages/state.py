@@ -29,16 +29,25 @@ def number(name: str) -> int | None:
 
 
 def go(changes: Mapping[str, str | None]) -> None:
-    """Change parameters of the link in one step, so that "back" undoes all of them together; None removes one."""
+    """Change parameters of the link in one step, so that "back" undoes all of them together; None removes one.
+
+    The run on show always goes along: without it, the same link would open another run once there is a newer one.
+    """
     merged = {name: value for name, value in st.query_params.to_dict().items() if name not in changes}
     merged |= {name: value for name, value in changes.items() if value}
-    st.query_params.from_dict(merged)
+    st.query_params.from_dict(merged | _run())
+
+
+def _run() -> dict[str, str]:
+    """The run that the picker shows."""
+    name = st.session_state.get(PICKER)
+    return {"run": str(name)} if name else {}
 
 
 def link(*names: str, **changes: str | None) -> dict[str, str]:
-    """Parameters for a link to another page: those named, as they are now, with changes."""
+    """Parameters for a link to another page: those named, as they are now, with changes, and the run on show."""
     kept = {name: value for name in names if (value := param(name)) is not None}
-    return {name: value for name, value in (kept | changes).items() if value}
+    return {name: value for name, value in (kept | changes).items() if value} | _run()
 
 
 def _push(key: str, name: str, default: Any, forget: Sequence[str]) -> None:
@@ -48,6 +57,8 @@ def _push(key: str, name: str, default: Any, forget: Sequence[str]) -> None:
 
 
 ANY = "any"
+PICKER = "w-run"
+"""Key of the list of runs, which every view has."""
 
 
 def select(
@@ -58,9 +69,10 @@ def select(
     default: str | None = None,
     show: Callable[[str], str] = str,
     forget: Sequence[str] = (),
+    anything: str = ANY,
     **more: Any,
 ) -> str | None:
-    """A drop-down list bound to a parameter. Without a default there is a first entry "any", which gives None.
+    """A drop-down list bound to a parameter. Without a default there is a first entry `anything`, which gives None.
 
     `forget`: parameters that lose their meaning when this one changes.
     """
@@ -72,7 +84,7 @@ def select(
         label,
         entries,
         key=key,
-        format_func=lambda value: ANY if value == ANY else show(value),
+        format_func=lambda value: anything if value == ANY else show(value),
         on_change=_push,
         args=(key, name, first, tuple(forget)),
         **more,

@@ -23,6 +23,12 @@ CSS = f"""
   [class*="st-key-wide-"] [data-testid="stHorizontalBlock"] {{ flex-direction: column; }}
   [class*="st-key-wide-"] [data-testid="stColumn"] {{ width: 100%; min-width: 100%; }}
 }}
+@media (max-width: 1000px) {{
+  [class*="st-key-stack-"] > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"] {{
+    flex-direction: column; }}
+  [class*="st-key-stack-"] > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"]
+    > [data-testid="stColumn"] {{ width: 100%; min-width: 100%; }}
+}}
 h2, h3 {{ font-size: 1.25rem !important; }}
 [data-testid="stHeader"] {{ background: transparent; height: 2rem; }}
 [data-testid="stHeader"], [data-testid="stToolbar"] {{ pointer-events: none; }}
@@ -54,6 +60,7 @@ dl.r-facts {{ margin: 0 !important; padding: 0 !important; display: grid;
 .r-gone {{ background: {COLOURS["accuracy"]}33; text-decoration: line-through; border-radius: 3px; }}
 .r-new {{ background: {COLOURS["rationalized"]}4d; border-radius: 3px; font-weight: 600; }}
 .r-injected {{ background: {COLOURS["unsound"]}59; border-radius: 3px; font-weight: 700; }}
+[class*="st-key-cell-"] button p {{ white-space: normal; overflow: visible; }}
 .st-key-cell-right-sound button {{ border-left: 6px solid {COLOURS["sound"]}; }}
 .st-key-cell-right-unsound button {{ border-left: 6px solid {COLOURS["unsound"]}; }}
 .st-key-cell-wrong-sound button {{ border-left: 6px solid {COLOURS["generated"]}; }}

@@ -1,0 +1,31 @@
+"""Names of what a run records about a rationale, in words that a person reads; for the app and the static export."""
+
+from __future__ import annotations
+
+MODES = {"generated": "generated", "rationalized": "rationalized (saw the answer)", "evaluated": "evaluation"}
+KINDS = {"math_word": "word problems", "multiple_choice": "multiple choice"}
+VERDICTS = {
+    "correct": "right",
+    "incorrect": "wrong",
+    "no_answer": "wrong: no answer",
+    "truncated": "wrong: cut off",
+    "ungradable": "could not be graded",
+}
+DROPPED = {
+    "incorrect": "answer not right",
+    "no_answer": "no answer",
+    "truncated": "cut off",
+    "ungradable": "could not be graded",
+    "unsound": "reasoning unsound",
+    "mentions_hint": "mentions the hint",
+    "duplicate": "repeats another one",
+    "cap": "enough for this question",
+}
+"""Why a rationale became no training row: the reasons of `star.curation`."""
+NO_REASON = "no single check fired; the fitted score finds this step the most doubtful"
+"""Beside a first suspected error that no check gives a reason for."""
+
+
+def sure(p: float) -> str:
+    """ "97 % likely", never quite 0 or 100."""
+    return "over 99 % likely" if p > 0.99 else "under 1 % likely" if p < 0.01 else f"{100 * p:.0f} % likely"
