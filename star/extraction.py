@@ -4,9 +4,10 @@ r"""Completion -> answer span, under two contracts, and what else a task reads o
     stated   the last sentence is `The answer is SPAN.`      choices
 
 The strict span is what stands in that last line or sentence; text after it breaks the contract. Two statements that differ
-are a correction if words like "wait" or "mistake" stand between them: then the last one counts. Without such words nobody
-can say which was meant, so the strict span is everything from the first to the last one, which no grader accepts. A
-new question after the answer ("Question: ...", "Q: ...") is run-on text of a model that did not stop: it is cut off first.
+are a correction if a sentence between them opens with "Wait", "Actually", "That is wrong" or the like: then the last one
+counts. Without one, or where a question or a line `Answer:` stands between them, nobody can say which was meant, so the
+strict span is everything from the first to the last one, which no grader accepts. A new question after the answer
+("Question: ...", "Q: ...") is run-on text of a model that did not stop: it is cut off first.
 
 The lenient span is the best guess from any text: statement, box, or last candidate. It never counts as an answer.
 """
@@ -14,6 +15,7 @@ The lenient span is the best guess from any text: statement, box, or last candid
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from star.grading import parse_number, show_number
 from star.tasks.base import Extraction
@@ -29,10 +31,14 @@ _NEXT_SPEAKER = re.compile(
     r"\n[ \t]*(?:\*\*|#{1,3} )?(?:Q|Problem|Exercise|Input|Human|User|Example|Instruction|Task)(?: ?\d{1,4})?(?:\*\*)?[:.][ \t\n]"
 )
 _CORRECTION = re.compile(
-    r"\b(?:wait|actually|correction|corrected|mistakes?|sorry|oops|recheck|re-check|check|again|instead|wrong|incorrect|error"
-    r"|hmm|no|rather|revised|reconsider(?:ing)?|should be)\b",
-    re.IGNORECASE,
+    r"(?:^|[.!:;…])[\s*_(]{0,9}(?:(?:but|oh|ah|and|so),? )?"
+    r"(?:(?:wait|actually|oops|sorry|hmm+|correction|corrected|on second thought|my mistake)\b|no[,.:!]"
+    r"|(?:that|this|it|the above)(?: answer)?(?:'s| is| was) (?:(?:all )?(?:wrong|incorrect|not right)|an? (?:mistake|error))\b"
+    r"|(?:i|we)(?:'ve| have)? (?:made|see|noticed?|found) (?:an?|my|the|that) (?:\w{1,20} )?(?:mistake|error)\b"
+    r"|i was wrong\b|let (?:me|us) (?:re-?check|re-?calculate|redo|reconsider|correct|fix|check|try again)\b)",
+    re.IGNORECASE | re.MULTILINE,
 )
+_RUN_ON = re.compile(r"\?|^[ \t*#]{0,9}(?:answer|solution)[ \t*]{0,9}:", re.IGNORECASE | re.MULTILINE)
 _STATEMENT = re.compile(
     r"(?:(?:Therefore|Thus|So|Hence|Then|Finally|Accordingly|Consequently)\b,? {0,3})?"
     r"\bThe (?:(?:correct|final|best|right|most likely) ){0,2}answer is:?[ \t]+(?=\S)",
@@ -52,7 +58,15 @@ def cut_run_on(text: str, answered_at: int | None) -> str:
     if answered_at is not None and answered_at < len(text):
         found = _NEXT_SPEAKER.search(text, answered_at)
         text = text[: found.start()] if found else text
-    return text.rstrip()
+    lines = text.rstrip().split("\n")
+    while len(lines) > 1 and set(lines[-1].strip()) <= set("-*_="):
+        lines.pop()  # the rule between the answer and the next question
+    return "\n".join(lines)
+
+
+def _corrects(between: str) -> bool:
+    """True when the text between two answers takes the first one back, and is not the next question."""
+    return bool(_CORRECTION.search(between.replace("’", "'"))) and not _RUN_ON.search(between)
 
 
 def extract_marked(completion: str, *, numbers: bool) -> Extraction:
@@ -67,8 +81,9 @@ def extract_marked(completion: str, *, numbers: bool) -> Extraction:
         start = _first_of_equals(lines, marked)
         strict = _marked_span(lines[-1])
         rationale = "\n".join(lines[:start])
-        if _differ(lines, marked) and not _CORRECTION.search("\n".join(lines[marked[-2] + 1 : -1])):
-            strict = "\n".join(lines[marked[-2] :])[:MAX_LINE]
+        doubtful = next((a for a, b in pairwise(marked) if not _agree(lines, a, b)), None)
+        if doubtful is not None:
+            strict = "\n".join(lines[doubtful:])[:MAX_LINE]
     return Extraction(rationale.strip(), strict, strict or _lenient_marked(text, numbers))
 
 
@@ -91,8 +106,9 @@ def _first_of_equals(lines: list[str], marked: list[int]) -> int:
     return start
 
 
-def _differ(lines: list[str], marked: list[int]) -> bool:
-    return len(marked) > 1 and _marked_span(lines[marked[-1]]) != _marked_span(lines[marked[-2]])
+def _agree(lines: list[str], one: int, other: int) -> bool:
+    """True when two answer lines say the same, or the second one corrects the first."""
+    return _marked_span(lines[one]) == _marked_span(lines[other]) or _corrects("\n".join(lines[one + 1 : other]))
 
 
 def _lenient_marked(text: str, numbers: bool) -> str | None:
@@ -122,12 +138,12 @@ def extract_stated(completion: str, marker: str | None = None) -> Extraction:
     if heads and "\n" not in text[heads[-1].end() :]:
         start = heads[-1].start()
         strict = _closed(text[heads[-1].end() :][:MAX_LINE])
-        if len(heads) > 1:
-            between = text[heads[-2].end() : start]
-            if _closed(between) == strict:
-                start = heads[-2].start()
-            elif not _CORRECTION.search(between):
-                strict = text[heads[-2].end() :][:MAX_LINE]
+        said = [_closed(text[a.end() : b.start()]) for a, b in pairwise(heads)] + [strict]
+        if len(heads) > 1 and said[-2] == strict:
+            start = heads[-2].start()
+        doubtful = next((n for n, (a, b) in enumerate(pairwise(said)) if a != b and not _corrects(a)), None)
+        if doubtful is not None:
+            strict = text[heads[doubtful].end() :][:MAX_LINE]
     if strict is not None and marker is not None and marker in strict:
         strict = None
     rationale = text[:start].strip()

@@ -8,9 +8,10 @@ The rules where a span leaves room:
 - A span must be *one* answer. "3 or 4", "41 wait, 42", "5-6", "(A) and (C)" are ungradable, whatever the gold answer is.
 - Numbers are compared exactly, as fractions: 0.5 = 1/2 = 2/4, 0.33 is not 1/3. Currency and units are ignored.
 - A percent sign is a unit (50% = 50); against a gold answer between -1 and 1 it also divides (50% = 0.5). A word like
-  "million" is a factor or a unit: "3 million" answers 3000000 and, where millions were asked for, 3.
+  "million" is a factor: "3 million" answers 3000000 and, where the question speaks of millions, 3.
 - A choice is its label, its full text, or both if they agree. Anything else that names no option is incorrect; several
-  options, a negated one, or a label beside another option's text are ungradable.
+  options, a negated one, or a label beside another option's text are ungradable. Where the texts of two options differ
+  in case, punctuation or an article alone ("March", "march"), only the exact text tells them apart.
 - Mathematics is compared as numbers if both are numbers, else by math-verify in a process that can be killed.
 
 Every function takes any text, never raises on a span, and is linear in its length.
@@ -25,6 +26,8 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
+from itertools import takewhile
+from math import prod
 from typing import Any
 
 from star.tasks.base import Verdict
@@ -38,18 +41,28 @@ MAX_MATH = 400
 
 SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 SCALES |= {"k": 10**3}
+_COUNTS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _NO_UNIT = frozenset(
     re.findall(
         r"\w+",
-        "or and wait not no but maybe perhaps possibly either neither nor actually instead minus plus than to between then so"
-        " hmm sorry versus vs as given hint correct zero half one two three four five six seven eight nine ten eleven twelve"
+        "or and wait not no but maybe perhaps possibly probably presumably likely unlikely either neither nor actually instead"
+        " alternatively otherwise rather unless if minus plus than to between then so hmm sorry versus vs as given hint correct"
+        " wrong incorrect false mistaken isn aren wasn doesn don cannot unclear unknown undefined undetermined indeterminate"
+        " determined doubt doubtful uncertain unsure guess half"
         " twenty thirty forty fifty sixty seventy eighty ninety",
     )
-)
+) | {*_COUNTS}
 """Words that make a second answer, a doubt or another number of what follows a number."""
-_NO_FIRST_UNIT = {"squared", "cubed", "x", "y", "z", "n", "factorial", "point", "times", "e"}
+_NO_FIRST_UNIT = frozenset(
+    re.findall(
+        r"\w+", "squared cubed x y z n i e pi π factorial point times halves thirds fourths fifths sixths eighths tenths"
+    )
+)
 
-_DASHES = str.maketrans(dict.fromkeys("−–—‐‑‒﹣－", "-") | {"×": "x", "⋅": "x", "·": "x"})
+_SPELLINGS = str.maketrans(
+    dict.fromkeys("−–—‐‑‒﹣－", "-") | {"×": "x", "⋅": "x", "·": "x"} | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", "")
+)
+"""Dashes and products in one spelling each, and no characters without a width."""
 _SUPERSCRIPTS = str.maketrans({"⁰": "^0", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "⁶": "^6"})
 _GROUPED_BY_SPACE = re.compile(r"(?<=\d)(?:[\u00a0\u2009\u202f]|\\[,!;]|\{,\}|['’])(?=\d{3}(?!\d))")
 _VULGAR = re.compile("([\u00bc-\u00be\u2150-\u215e])")
@@ -61,14 +74,18 @@ _LATEX = (
     (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![a-zA-Z])"), "° "),
     (re.compile(r"\\approx(?![a-zA-Z])"), "≈"),
     (re.compile(r"\\([%$#])"), r"\1"),
+    (re.compile(r"(?<=\d)~"), " "),
     (re.compile(r"\\[,;:!]|\\quad(?![a-zA-Z])|\\ "), " "),
 )
+_MILLIONS = re.compile(r"(?<=\d) ?M(?![^\W_])")
+_BOLD = re.compile(r"(?<!\d)\*\*|\*\*(?! ?[\d({])")
+"""Emphasis, but not the power of 10**6."""
 _WRAPPERS = (("\\(", "\\)"), ("\\[", "\\]"), ("(", ")"), ("[", "]"), ("{", "}"), ("<<", ">>"))
 _NUMBER = re.compile(
     r"(?:(?:the )?(?:final )?answer(?: is)? ?:? ?)?"
     r"(?:[a-z] ?= ?)?(?:(?:≈|~|=|about|approximately|around|exactly) ?)?(?:us|usd|eur|gbp|rs\.?)? ?"
-    r"(?P<sign>[-+]?) ?"
-    r"(?:(?P<whole>\d{1,90}) (?P<top>\d{1,90}) ?/ ?(?P<bottom>\d{1,90})"
+    r"(?:(?P<sign>[-+]|minus|negative) ?)?"
+    r"(?:(?P<whole>\d{1,90}) (?:and )?(?P<top>\d{1,90}) ?/ ?(?P<bottom>\d{1,90})"
     r"|(?P<num>\d{1,90}) ?/ ?(?P<den>\d{1,90})"
     r"|(?P<value>\d{1,3}(?:,\d{2,3}){0,40},\d{3}(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+)"
     r"(?:e(?P<exp>[-+]?\d{1,3})(?![\d.])| ?[x*] ?10 ?(?:\^|\*\*) ?[{(]?(?P<power>[-+]?\d{1,3})[)}]?)?)"
@@ -79,10 +96,12 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A span read as a number: `values[0]` as written; a second value where a unit word can be a factor (million)."""
+    """A span read as a number: `values[0]` as written; a second value where a unit word is a factor (million)."""
 
     values: tuple[Fraction, ...]
     percent: bool
+    scale: str = ""
+    """That unit word."""
 
 
 def parse_number(text: str) -> Number | None:
@@ -94,24 +113,29 @@ def parse_number(text: str) -> Number | None:
         return None
     value = _magnitude(found)
     unit = found["unit"].strip(" -").lower()
-    if value is None or not _is_unit(unit):
+    if value is None:
         return None
-    value = -value if found["sign"] == "-" else value
-    factor = SCALES.get(re.split(r"[^a-z]", unit, maxsplit=1)[0]) or SCALES.get(unit.split(" ")[0].rstrip("s"))
-    return Number((value,) if factor is None else (value, value * factor), found["percent"] is not None)
+    if value in range(len(_COUNTS)):
+        unit = unit.replace(f"({_COUNTS[int(value)]})", "")  # "3 (three)"
+    if not _is_unit(unit):
+        return None
+    value = -value if found["sign"] in ("-", "minus", "negative") else value
+    scales = list(takewhile(lambda word: word in SCALES, (word.rstrip("s") for word in re.split(r"[^a-z]+", unit))))
+    values = (value, value * prod(SCALES[word] for word in scales)) if scales else (value,)
+    return Number(values, found["percent"] is not None, " ".join(scales))
 
 
 def _plain_number(text: str) -> str:
     """Unicode and LaTeX spellings as ASCII, wrappers and closing punctuation stripped, currency signs as blanks, lower case."""
-    text = _GROUPED_BY_SPACE.sub(",", text)
+    text = _MILLIONS.sub(" million", _BOLD.sub("", _GROUPED_BY_SPACE.sub(",", text)))
     if not text.isascii():
-        text = text.translate(_DASHES).translate(_SUPERSCRIPTS)
+        text = text.translate(_SPELLINGS).translate(_SUPERSCRIPTS)
         text = unicodedata.normalize("NFKC", _VULGAR.sub(r" \1", text)).replace("⁄", "/")
     if "\\" in text:
         text = unwrap(text)
         for pattern, replacement in _LATEX:
             text = pattern.sub(replacement, text)
-    text = re.sub(r"[$€£¥₹]", " ", unwrap(text)).lower()
+    text = re.sub(r"[$€£¥₹¢]", " ", unwrap(text)).lower()
     return unwrap(" ".join(text.split()))
 
 
@@ -163,16 +187,27 @@ def _is_unit(unit: str) -> bool:
 
 
 def canonical_number(value: Any) -> str | None:
-    """A gold answer as it is stored: "1,234.50 dollars" -> "1234.5", 51.0 -> "51", "2/4" -> "1/2"; None if it is no number."""
+    """A gold answer as it is stored: "1,234.50 dollars" -> "1234.5", 51.0 -> "51", "2/4" -> "0.5"; None if it is no number.
+
+    None too for one of so many digits that no answer could be compared with it (1e300).
+    """
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int | float | Decimal):
         try:
-            return show_number(Fraction(Decimal(str(value))))
-        except (InvalidOperation, ValueError, OverflowError):  # nan, infinities
+            decimal = Decimal(str(value))
+        except (InvalidOperation, ValueError):  # whole numbers of more digits than Python writes
             return None
-    number = parse_number(str(value))
-    return None if number is None else show_number(number.values[-1])
+        if not decimal.is_finite() or abs(decimal.adjusted()) > MAX_NUMBER:
+            return None
+        exact = Fraction(decimal)
+    else:
+        number = parse_number(str(value))
+        if number is None:
+            return None
+        exact = number.values[-1]
+    shown = show_number(exact)
+    return None if parse_number(shown) is None else shown
 
 
 def show_number(value: Fraction) -> str:
@@ -191,8 +226,11 @@ def show_number(value: Fraction) -> str:
     return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
 
 
-def grade_number(span: str | None, gold: str) -> Verdict:
-    """Exact equality of two numbers. Raises ValueError when the gold answer is none."""
+def grade_number(span: str | None, gold: str, question: str = "") -> Verdict:
+    """Exact equality of two numbers. Raises ValueError when the gold answer is none.
+
+    "3 million" is 3 only where the question asks for millions.
+    """
     if span is None or not span.strip():
         return Verdict.no_answer
     reference = parse_number(gold)
@@ -201,8 +239,9 @@ def grade_number(span: str | None, gold: str) -> Verdict:
     answer = parse_number(span)
     if answer is None:
         return Verdict.ungradable
-    target = reference.values[0]
-    if target in answer.values or (answer.percent and -1 < target < 1 and target == answer.values[0] / 100):
+    target = reference.values[-1]
+    values = answer.values if answer.scale in question.casefold() else answer.values[-1:]
+    if target in values or (answer.percent and -1 < target < 1 and target == answer.values[0] / 100):
         return Verdict.correct
     return Verdict.incorrect
 
@@ -210,12 +249,20 @@ def grade_number(span: str | None, gold: str) -> Verdict:
 def plain_text(text: str) -> str:
     """Case, blanks, Unicode form, quotes, closing punctuation and a leading article do not tell two texts apart."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).translate(_DASHES).replace("’", "'")
-    text = " ".join(text.casefold().split()).strip('*_`"“” ').rstrip(" .!,;:").strip('*_`"“” ')
+        text = unicodedata.normalize("NFKC", text).translate(_SPELLINGS).replace("’", "'").replace("‘", "'")
+    text = fold(text).casefold()
+    bare = text.strip('*_`"“” ').rstrip(" .!,;:").strip('*_`"“” ')
+    if bare.count("'") == 2 and bare.startswith("'") and bare.endswith("'"):
+        bare = bare[1:-1].strip().rstrip(".!,;:")
     for article in ("the ", "a ", "an "):
-        if text.startswith(article):
-            return text.removeprefix(article)
-    return text
+        if bare.startswith(article):
+            return bare.removeprefix(article)
+    return bare or text  # punctuation alone is told apart as it stands
+
+
+def fold(text: str) -> str:
+    """The text with one blank in place of each run of blanks, none around it."""
+    return " ".join(text.split())
 
 
 @lru_cache(maxsize=20_000)
@@ -233,10 +280,12 @@ def grade_text(span: str | None, gold: str) -> Verdict:
     return Verdict.correct if plain_text(span) == plain_text(gold) else Verdict.incorrect
 
 
-_OPTION_WORD = re.compile(r"(?:option|choice|answer)\s+(?=[(\[]?[^\W_]{1,4}[)\]]?$)", re.IGNORECASE)
+_OPTION_WORD = re.compile(
+    r"(?:\bthe\s+)?\b(?:answer\s+)?\b(?:option|choice|letter|answer)\s+(?=[(\[]?[^\W_]{1,4}(?:[)\].:,]|\s+[-–—]|$))", re.I
+)
 _LABEL_FORMS = (
-    re.compile(r"[(\[](?P<label>[^\W_]{1,4})[)\]][.:]?(?:\s+(?P<text>\S.*))?", re.DOTALL | re.I),
-    re.compile(r"(?P<label>[^\W_]{1,4})(?:[).:](?:\s+(?P<text>\S.*))?)?", re.DOTALL | re.I),
+    re.compile(r"[(\[](?P<label>[^\W_]{1,4})[)\]](?:[.:,]|\s*[-–—])?(?:\s+(?P<text>\S.*))?", re.DOTALL | re.I),
+    re.compile(r"(?P<label>[^\W_]{1,4})(?:(?:[).:,]|\s+[-–—])(?:\s+(?P<text>\S.*))?)?", re.DOTALL | re.I),
     re.compile(r"(?P<text>\S.*?)\s*[(\[](?P<label>[^\W_]{1,4})[)\]]", re.DOTALL),
 )
 
@@ -252,40 +301,48 @@ def grade_choice(span: str | None, choices: Mapping[str, str], gold: str) -> Ver
         return Verdict.ungradable
     if named == "":
         return Verdict.incorrect
-    same = _option(choices[named]) == _option(choices[gold])
-    return Verdict.correct if named == gold or same else Verdict.incorrect
+    same = named == gold or fold(choices[named]) == fold(choices[gold])
+    return Verdict.correct if same else Verdict.incorrect
 
 
 def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
     """The label of the one option that `span` names; "" when it names none of them; None when that cannot be told."""
-    text = re.sub(r"[\s.!;:,]+$", "", span.strip().strip('*_`"“” $')).strip('*_`"“” $')
-    boxed = re.fullmatch(r"\\boxed\{(.{1,200})\}", text)
-    text = boxed[1] if boxed else text
-    by_text = {_option(option): label for label, option in reversed(list(choices.items()))}
+    text = unwrap(span if span.isascii() else unicodedata.normalize("NFKC", span.translate(_SPELLINGS)), brackets=False)
+    by_text = _labels_of_text(choices, text, span)
+    if by_text and len(text) > 4:
+        return _only(by_text, choices)
     labels = {label.casefold(): label for label in choices}
-    readings: set[str] = set()
+    readings = set(by_text)
     foreign = False
-    if _option(text) in by_text:
-        readings.add(by_text[_option(text)])
     bare = _OPTION_WORD.sub("", text)
     for form in _LABEL_FORMS:
         found = form.fullmatch(bare)
         if found is None:
             continue
         label, beside = labels.get(found["label"].casefold()), found["text"]
-        if label is not None and (beside is None or _option(beside) == _option(choices[label])):
+        if label is None:
+            if beside is None:
+                inside = _labels_of_text(choices, found["label"])
+                readings |= inside
+                foreign = foreign or not inside
+        elif beside is None or _option(unwrap(beside)) == _option(choices[label]):
             readings.add(label)
-        elif label is None and beside is None and _option(found["label"]) in by_text:
-            readings.add(by_text[_option(found["label"])])
-        elif label is None and beside is None:
-            foreign = True
-        elif label is not None:
+        else:
             return None  # a label beside another text: which of the two was meant?
-    if len({_option(choices[label]) for label in readings}) > 1:
-        return None
     if readings:
-        return min(readings)
+        return _only(readings, choices)
     return "" if foreign or not _mentions_option(text, choices) else None
+
+
+def _labels_of_text(choices: Mapping[str, str], text: str, written: str = "") -> set[str]:
+    """Labels of the options with exactly this text (or as `written`); else of those that differ in what `plain_text` leaves out."""
+    exact = {label for label, option in choices.items() if fold(option) in (fold(text), fold(written))}
+    return exact or {label for label, option in choices.items() if _option(option) == _option(text)}
+
+
+def _only(labels: set[str], choices: Mapping[str, str]) -> str | None:
+    """The first of labels whose options have one and the same text; None where their texts differ."""
+    return min(labels) if len({fold(choices[label]) for label in labels}) == 1 else None
 
 
 def _mentions_option(text: str, choices: Mapping[str, str]) -> bool:

@@ -22,6 +22,7 @@ START_LIMIT = 120.0
 """Seconds for the child to import math-verify."""
 _WORKER = Path(__file__).with_name("math_worker.py")
 _ASSIGNED = re.compile(r"^\s*[a-zA-Z](?:\([a-zA-Z]\))?\s*=(?!=)")
+_RELATION = re.compile(r"=|≈|\\(?:approx|to|implies|Rightarrow|rightarrow)(?![a-zA-Z])")
 _DOUBTFUL = re.compile(
     r"\b(?:or|and|wait|not|no|but|maybe|either|actually|instead)\b|\\text\s*\{\s*(?:or|and)\s*\}", re.IGNORECASE
 )
@@ -106,9 +107,10 @@ def compare(span: str, gold: str) -> Verdict:
     answer, reference = unwrap(span, brackets=False), unwrap(gold, brackets=False)
     if _DOUBTFUL.search(answer) and not _DOUBTFUL.search(reference):
         return Verdict.ungradable
-    if answer.count("\\boxed") or ("=" in _ASSIGNED.sub("", answer) and "=" not in _ASSIGNED.sub("", reference)):
-        return Verdict.ungradable  # several boxes, or "41=42", which math-verify accepts for 42
+    value, wanted = _ASSIGNED.sub("", answer), _ASSIGNED.sub("", reference)
+    if answer.count("\\boxed") or (_RELATION.search(value) and not _RELATION.search(wanted)):
+        return Verdict.ungradable  # several boxes, or "41=42" and "41 \approx 42", which math-verify accepts for 42
     encodable = all(text.isprintable() or "\n" in text for text in (answer, reference))
     if not encodable:
         return Verdict.ungradable
-    return _worker.compare(_ASSIGNED.sub("", reference), _ASSIGNED.sub("", answer))
+    return _worker.compare(wanted, value)

@@ -3,14 +3,16 @@
     python -m star.validate gsm8k --task.path data/gsm8k_train.jsonl.gz
     python -m star.validate records --task.path rows.parquet --task.question Body+Question --task.answer Answer
 
-Every gold answer is written as a perfect model would write it (with a rationale and without), extracted, graded. Prints the
-counts, the rows that were left out and why, and the rows that fail. Exit status: 0 all accepted, 1 some fail, 2 no data.
+Every gold answer is written as a perfect model would write it (with a rationale and without; a choice also as its full text),
+extracted, graded. Prints the counts, the rows that were left out and why, and the rows that fail. Exit status: 0 all
+accepted, 1 some fail, 2 no data.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Annotated
 
 import tyro
@@ -38,16 +40,22 @@ class Flags(BaseModel):
 def failures(task: Task, problems: Sequence[Problem]) -> Iterator[tuple[Problem, str]]:
     """(problem, what happened) for each gold answer that its own grader does not accept."""
     for problem in problems:
-        for rationale in ("", task.examples[0].rationale):
-            text = task.completion(rationale, problem.gold)
+        for rationale, answer in product(("", task.examples[0].rationale), written(problem)):
+            text = task.completion(rationale, answer)
             span = task.extract(text, problem).strict
             verdict = task.grade(span, problem)
             if verdict != Verdict.correct:
-                yield problem, f"gold {problem.gold!r} read back as {span!r}: {verdict}"
+                yield problem, f"gold {answer!r} read back as {span!r}: {verdict}"
                 break
             if rationale and task.mentions_hint(text):
-                yield problem, f"gold {problem.gold!r}: the hint audit objects to the answer itself"
+                yield problem, f"gold {answer!r}: the hint audit objects to the answer itself"
                 break
+
+
+def written(problem: Problem) -> list[str]:
+    """The gold answer, and its option's text unless that looks like another option's label."""
+    text = (problem.choices or {}).get(problem.gold, "")
+    return [problem.gold, text] if len(text) > 2 else [problem.gold]
 
 
 def run(flags: Flags) -> int:

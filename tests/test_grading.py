@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import time
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
@@ -181,10 +182,43 @@ def test_gold_must_be_a_number() -> None:
         (float("inf"), None),
         ("many", None),
         ("9" * 10_000, None),
+        ("2 dozen eggs", "24"),
+        ("5 hundred thousand", "500000"),
+        (1e300, None),
+        (1e-100, None),
+        (10**400, None),
+        (10**5000, None),
+        (Decimal("1e999999"), None),
+        (Decimal("1.50"), "1.5"),
+        ("1e300", None),
     ],
 )
 def test_canonical_number(value: object, expected: str | None) -> None:
     assert canonical_number(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "verdict"),
+    [
+        ("How many millions does it cost?", "3 million", Verdict.correct),
+        ("How much does it cost?", "3 million", Verdict.incorrect),
+        ("How many dozen eggs are that?", "3 dozen", Verdict.correct),
+        ("How many eggs are that?", "3 dozen", Verdict.incorrect),
+        ("How many hundred thousand are that?", "3 hundred thousand", Verdict.correct),
+    ],
+)
+@pytest.mark.parametrize("name", ["gsm8k", "records"])
+def test_a_factor_is_a_unit_where_the_question_asks_for_it(
+    name: str, question: str, answer: str, verdict: Verdict
+) -> None:
+    task = records_task("number") if name == "records" else load_task(TaskSettings(name="gsm8k"), 0)
+    assert task.grade(answer, Problem("id", question, "3")) == verdict
+
+
+@given(st.one_of(st.integers(), st.floats(), st.decimals(allow_nan=True), st.text(max_size=250)))
+def test_a_stored_gold_answer_can_always_be_graded(value: object) -> None:
+    stored = canonical_number(value)
+    assert stored is None or grade_number(stored, stored) == Verdict.correct
 
 
 def test_ten_thousand_rationales_in_ten_seconds() -> None:

@@ -67,6 +67,23 @@ def test_a_gold_answer_that_fails_is_listed_and_fails_the_command(
     assert "accepted 6 of 7" in out
 
 
+def test_a_gold_number_beyond_grading_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"question": f"{n}?", "answer": n} for n in [1, 2, 1e300, 10**400, 1e-100]]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert main(["records", "--task.path", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "left out: 3 x answer is not a number" in out and "accepted 2 of 2" in out
+
+
+def test_the_full_text_of_a_gold_option_is_proved_too() -> None:
+    task = load_task(TaskSettings(name="commonsense_qa"), 0)
+    good = Problem("good", "Which?", "A", {"A": "$5.00", "B": "$5"})
+    swapped = Problem("swapped", "Which?", "A", {"A": "B", "B": "A"})  # a text like another label is no fair test
+    marked = Problem("marked", "Which?", "A", {"A": "sea (CORRECT)", "B": "air"})
+    assert [problem.id for problem, _ in failures(task, [good, swapped, marked])] == ["marked"]
+
+
 def test_failures_of_a_grader_that_is_broken() -> None:
     task = load_task(TaskSettings(name="gsm8k"), 0)
     problem = Problem("id", "1 + 1?", "2")

@@ -73,7 +73,7 @@ def build(settings: TaskSettings, seed: int) -> Task:
         hinted_prompt=hinted_prompt,
         completion=completion,
         extract=extract,
-        grade=lambda span, problem: grade_number(span, problem.gold),
+        grade=lambda span, problem: grade_number(span, problem.gold, problem.question),
         chance=lambda problem: 0.0,
         mentions_hint=mentions_answer_hint,
         equations=equations,

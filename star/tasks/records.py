@@ -97,7 +97,9 @@ def build(settings: TaskSettings, seed: int) -> Task:
 def _grader(kind: str) -> Callable[[str | None, Problem], Verdict]:
     if kind == "choice":
         return lambda span, problem: grade_choice(span, problem.choices or {}, problem.gold)
-    grade = {"number": grade_number, "text": grade_text, "math": grade_math}[kind]
+    if kind == "number":
+        return lambda span, problem: grade_number(span, problem.gold, problem.question)
+    grade = {"text": grade_text, "math": grade_math}[kind]
     return lambda span, problem: grade(span, problem.gold)
 
 
