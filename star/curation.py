@@ -45,7 +45,8 @@ def curate(
 def _plain_reason(attempt: Attempt, task: Task) -> str | None:
     if attempt["verdict"] != Verdict.correct:
         return str(attempt["verdict"])
-    return "mentions_hint" if task.mentions_hint(attempt["rationale"]) else None
+    text = task.completion(attempt["rationale"], attempt["answer"])  # all that would be trained on
+    return "mentions_hint" if task.mentions_hint(text) else None
 
 
 def _key(attempt: Attempt, task: Task, settings: CurationSettings) -> object | None:

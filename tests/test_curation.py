@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from star.curation import Attempt, curate, soundness_of
-from star.recipe import CurationSettings, TaskSettings
+from star.curation import Attempt, curate, soundness_of, training_rows
+from star.prompting import PromptBuilder
+from star.recipe import CurationSettings, PromptingSettings, TaskSettings
 from star.tasks import addition, load_task
 from star.tasks.base import Problem, Task, Verdict
+from star.train import assert_no_hints
 
 QUESTION = (
     "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. "
@@ -51,6 +53,28 @@ def test_a_mention_of_the_hint_is_dropped_before_anything_else_is_asked() -> Non
     assert GSM8K.mentions_hint(text)
     assert reasons([attempt(text), attempt(SOUND)]) == ["mentions_hint", None]
     assert reasons([attempt(text)], require="sound") == ["mentions_hint"]
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer"),
+    [({"A": "marked as correct", "B": "b"}, "(A) marked as correct"), ({"A": "x", "B": "y"}, "x (A), as given")],
+)
+def test_an_answer_that_looks_like_a_hint_is_dropped_not_asserted(choices: dict[str, str], answer: str) -> None:
+    task = load_task(TaskSettings(name="commonsense_qa"), seed=0)
+    assert reasons([attempt("It is so.", answer=answer), attempt("It is so.", answer="A")], task) == ["mentions_hint", None]
+    problems = {"p": Problem("p", "Which?", "A", choices)}
+    judged = curate([attempt("It is so.", answer=answer)], task, CurationSettings(), None)
+    builder = PromptBuilder(task, None, PromptingSettings(mode="few_shot", shots=0))
+    rows = training_rows(judged, problems, builder, CurationSettings(), shots=False, seed=0)
+    with pytest.raises(AssertionError, match="mentions its hint"):
+        assert_no_hints(rows, problems, builder, shots=False)
+    kept = training_rows([a for a in judged if a["kept"]], problems, builder, CurationSettings(), shots=False, seed=0)
+    assert_no_hints(kept, problems, builder, shots=False)
+
+
+def test_a_sum_without_a_scratchpad_shows_no_hint() -> None:
+    assert not ADDITION.mentions_hint("8 8 3") and not ADDITION.mentions_hint("")
+    assert ADDITION.mentions_hint("0 8 8 3\n<scratch>\n</scratch>\n8 8 3")
 
 
 def test_the_paper_keeps_right_answers_with_wrong_reasoning() -> None:

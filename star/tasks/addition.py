@@ -105,6 +105,12 @@ def hinted_prompt(problem: Problem) -> str:
     return f"{prompt(problem)}{spaced(int(problem.gold), width)}\n"
 
 
+def mentions_hint(text: str) -> bool:
+    """True for anything in front of the scratchpad: the hint stands there. An answer alone holds none."""
+    text = text.strip()
+    return bool(text) and not text.startswith(OPEN) and not _DIGITS.fullmatch(text)
+
+
 def completion(rationale: str, answer: str) -> str:
     """Scratchpad, then the answer with spaces between its digits."""
     digits = " ".join(answer.replace(" ", ""))
@@ -180,7 +186,7 @@ def build(settings: TaskSettings, seed: int) -> Task:
         extract=extract,
         grade=grade,
         chance=lambda problem: 0.0,
-        mentions_hint=lambda rationale: bool(rationale) and not rationale.lstrip().startswith(OPEN),
+        mentions_hint=mentions_hint,
         equations=lambda rationale: tuple(line.strip() for line in rationale.splitlines() if line.strip()),
         check=check,
         instructions="Add the two numbers digit by digit inside <scratch> and </scratch>, then write the sum.",
