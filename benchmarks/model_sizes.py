@@ -65,7 +65,7 @@ def base_model(size: Size, seed: int, flags: Flags) -> Path:
 
     out = CACHE / "ladder" / f"addition-{size}-{flags.tokens:.0f}-seed{seed}"
     if not (out / "README.md").is_file():
-        options = Options(size=size, out=out, tokens=flags.tokens, seed=seed, device=flags.device)
+        options = Options(size=size, out=out, tokens=flags.tokens, seed=seed, device=flags.device, overwrite=True)
         pretrain.run(options)
     return out
 

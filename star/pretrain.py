@@ -8,8 +8,9 @@ the project: fine-tuning goes through TRL, see `star/finetuning.py`.
 from __future__ import annotations
 
 import math
+import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,7 +30,7 @@ SIZES: dict[Size, tuple[int, int, int, int]] = {
     "0.5m": (96, 4, 4, 256),
     "1m": (128, 5, 4, 352),
     "4m": (224, 7, 7, 608),
-    "16m": (384, 9, 8, 1024),
+    "16m": (384, 9, 6, 1024),
     "100m": (768, 14, 12, 2048),
 }
 
@@ -54,6 +55,8 @@ class Options:
     """cpu or cuda."""
     threads: int = 0
     """CPU threads; 0 leaves torch's choice."""
+    overwrite: bool = False
+    """Replace what `out` already holds."""
 
 
 def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
@@ -107,6 +110,42 @@ def build_model(size: Size, vocab_size: int, seed: int, eos: int, pad: int) -> L
     return LlamaForCausalLM(config)
 
 
+HEAD_SIZE = 32
+"""Smallest head size of vLLM's CPU attention."""
+
+
+def widened(model: LlamaForCausalLM) -> LlamaForCausalLM:
+    """The same function with heads of HEAD_SIZE dimensions, so that vLLM loads it on a CPU too; unchanged if not possible.
+
+    A head of 16 or 8 gets further dimensions that are zero. Rotary pair j of d dimensions turns by base^(-2j/d), which is pair
+    j * HEAD_SIZE / d of HEAD_SIZE, so that is where it goes; queries grow by the root of the ratio, since scores are divided
+    by the root of the head size. Zero queries meet zero keys and zero values zero outputs: training leaves them zero.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = model.config
+    heads, old = config.num_attention_heads, config.hidden_size // config.num_attention_heads
+    if old >= HEAD_SIZE or HEAD_SIZE % old:
+        return model
+    wide = LlamaForCausalLM(LlamaConfig(**{**config.to_diff_dict(), "head_dim": HEAD_SIZE}))
+    ratio = HEAD_SIZE // old
+    places = [half * HEAD_SIZE // 2 + ratio * pair for half in (0, 1) for pair in range(old // 2)]
+    weights = wide.state_dict()
+    for name, weight in model.state_dict().items():
+        if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
+            grown = torch.zeros(heads, HEAD_SIZE, config.hidden_size)
+            grown[:, places] = weight.reshape(heads, old, config.hidden_size)
+            weight = grown.reshape(-1, config.hidden_size) * (math.sqrt(ratio) if "q_proj" in name else 1.0)
+        elif name.endswith("o_proj.weight"):
+            grown = torch.zeros(config.hidden_size, heads, HEAD_SIZE)
+            grown[:, :, places] = weight.reshape(config.hidden_size, heads, old)
+            weight = grown.reshape(config.hidden_size, -1)
+        weights[name] = weight
+    wide.load_state_dict(weights)
+    return wide.eval()
+
+
 def encode(tokenizer: PreTrainedTokenizerFast, docs: list[Document]) -> list[tuple[list[int], list[bool]]]:
     """Token ids of each document and whether each token carries loss; prompt and completion are encoded apart, as in STaR."""
     texts = [text for doc in docs for part in doc.parts for text in part]
@@ -150,7 +189,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, options: Options) -> Any:
 
 
 def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, options: Options) -> dict[str, float]:
-    """Train in place for `options.tokens` tokens; returns tokens, steps, seconds and the last losses' mean."""
+    """Train in place for `options.tokens` tokens; returns tokens seen, steps, seconds and the last losses' mean."""
     import torch
     from tqdm import tqdm
 
@@ -182,7 +221,7 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, options: 
         if seen >= options.tokens:
             break
     bar.close()
-    return {"tokens": seen, "steps": step, "seconds": time.monotonic() - started, "loss": loss_mean}
+    return {"seen": seen, "steps": step, "seconds": time.monotonic() - started, "loss": loss_mean}
 
 
 CARD = """---
@@ -196,9 +235,46 @@ A Llama-architecture model of {parameters:,} parameters, pretrained from scratch
 addition: it adds one digit, two digits in part, longer numbers not at all, and can explain a longer sum whose answer it is
 told. Corpus, format and purpose: `star/corpus.py`. Not useful for anything else.
 
-Made by `python -m star.pretrain --size {size} --tokens {tokens:.0f} --seed {seed}` (torch {torch}, {device}):
-{steps} steps of about {batch_tokens} tokens, {seconds:.0f} s, final training loss {loss:.4f}.
+Made by `{command}` (torch {torch}):
+{steps} steps, {seen:,} tokens, {seconds:.0f} s, final training loss {loss:.4f}.{heads}
 """
+
+WIDENED = """
+Its heads of {old} dimensions are stored as heads of {new}, the further ones zero, because vLLM's CPU attention begins there: the
+same function with more parameters."""
+
+
+class PretrainError(ValueError):
+    """Options that cannot be used; the message says what to do."""
+
+
+def check(options: Options) -> None:
+    """Raise PretrainError before any work when the options cannot lead to a saved model."""
+    import torch
+
+    for name in ("tokens", "batch_tokens", "learning_rate"):
+        if getattr(options, name) <= 0:
+            raise PretrainError(f"--{name.replace('_', '-')} {getattr(options, name):g}: expected a number above 0")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise PretrainError("--device cuda: torch sees no GPU here; use --device cpu")
+    if options.out.is_dir() and any(options.out.iterdir()) and not options.overwrite:
+        raise PretrainError(f"{options.out} is not empty; name another --out, or replace it with --overwrite")
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=options.out).close()
+    except OSError as error:
+        raise PretrainError(f"cannot write to {options.out}: {error.strerror}") from error
+
+
+def command(options: Options) -> str:
+    """The command line of these options, without where they were written to."""
+    shown = {"size": options.size, "tokens": f"{options.tokens:.0f}", "seed": options.seed}
+    shown |= {
+        field.name: getattr(options, field.name)
+        for field in fields(options)
+        if field.name not in (*shown, "out", "overwrite", "threads") and getattr(options, field.name) != field.default
+    }
+    return " ".join(["python -m star.pretrain", *(f"--{k.replace('_', '-')} {v}" for k, v in shown.items())])
 
 
 def save(model: LlamaForCausalLM, tokenizer: Any, options: Options, trained: dict[str, float]) -> None:
@@ -206,18 +282,28 @@ def save(model: LlamaForCausalLM, tokenizer: Any, options: Options, trained: dic
     import torch
 
     options.out.mkdir(parents=True, exist_ok=True)
-    model.float().cpu().eval()
+    old = model.config.head_dim
+    model = widened(model.float().cpu().eval())
     model.generation_config.max_length = None
     model.save_pretrained(options.out)
     tokenizer.save_pretrained(options.out)
-    card = CARD.format(**{**asdict(options), **trained}, parameters=model.num_parameters(), torch=torch.__version__)
+    new = model.config.head_dim
+    card = CARD.format(
+        size=options.size,
+        parameters=model.num_parameters(),
+        command=command(options),
+        torch=torch.__version__,
+        heads=WIDENED.format(old=old, new=new) if new != old else "",
+        **trained,
+    )
     (options.out / "README.md").write_text(card, encoding="utf-8")
 
 
 def run(options: Options) -> None:
-    """Build, train and save one model."""
+    """Build, train and save one model. Raises PretrainError for options that cannot work."""
     import torch
 
+    check(options)
     if options.threads:
         torch.set_num_threads(options.threads)
     tokenizer = build_tokenizer()
@@ -231,7 +317,12 @@ def main() -> None:
     """Command line."""
     import tyro
 
-    run(tyro.cli(Options, description=__doc__))
+    try:
+        run(tyro.cli(Options, description=__doc__))
+    except PretrainError as error:
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; nothing was saved") from None
 
 
 if __name__ == "__main__":

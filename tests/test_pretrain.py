@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from star.corpus import Mixture, document, documents
-from star.pretrain import Options, build_tokenizer, encode, run
+from star.pretrain import Options, PretrainError, build_model, build_tokenizer, command, encode, run, widened
 from star.recipe import SEEDS
 from star.sampling import Decoding
 from star.sampling.transformers_sampler import TransformersSampler
@@ -90,3 +90,65 @@ def test_pretraining_lowers_the_loss_and_saves_a_loadable_model(size: str, tmp_p
     AutoTokenizer.from_pretrained(out)
     card = (out / "README.md").read_text()
     assert float(card.rsplit("final training loss ", 1)[1].split(".\n")[0]) < 5.7  # ln(320) is 5.77
+
+
+def test_widened_heads_compute_the_same_function() -> None:
+    import torch
+
+    model = build_model("0.2m", 292, 0, eos=0, pad=1).eval()
+    wide = widened(model)
+    assert (model.config.head_dim, wide.config.head_dim) == (16, 32) and wide.config.num_attention_heads == 4
+    ids = torch.randint(0, 292, (3, 150), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(wide(ids).logits, model(ids).logits, atol=2e-4, rtol=1e-4)
+    odd = build_model("0.03m", 292, 0, eos=0, pad=1)
+    assert widened(odd) is odd  # heads of 12 have no place among 32 whose pairs turn alike
+
+
+@pytest.mark.vllm
+def test_vllm_runs_the_embedded_model_and_says_what_transformers_says() -> None:
+    from star.sampling import backends
+
+    if (build := backends.vllm_build()) is None or build.kind != "cpu":
+        pytest.skip('no CPU build of vLLM here: pip install -e ".[cpu]"')
+    from star.sampling.vllm_sampler import VllmSampler
+
+    problems = [addition.make_problem(a, b, 2) for a, b in ((12, 34), (57, 68), (99, 1), (40, 40))]
+    other = TransformersSampler(EMBEDDED)
+    prompts = [other.tokenizer(addition.prompt(problem))["input_ids"] for problem in problems]
+    decoding = Decoding(temperature=0.0, max_new_tokens=60)
+    sampler = VllmSampler(EMBEDDED, cpu=True)
+    try:
+        found = [row[0].token_ids for row in sampler.sample(prompts, decoding)]
+    finally:
+        sampler.close()
+    assert found == [row[0].token_ids for row in other.sample(prompts, decoding)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tokens": 0}, "--tokens 0: expected a number above 0"),
+        ({"tokens": -5.0}, "--tokens -5"),
+        ({"batch_tokens": 0}, "--batch-tokens 0"),
+    ],
+)
+def test_impossible_options_are_sentences(options: dict[str, float], message: str, tmp_path: Path) -> None:
+    with pytest.raises(PretrainError, match=message):
+        run(Options(out=tmp_path / "model", **options))  # type: ignore[arg-type]
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_folder_in_use_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text("mine")
+    with pytest.raises(PretrainError, match="--overwrite"):
+        run(Options(out=tmp_path, tokens=1000))
+    assert (tmp_path / "model.safetensors").read_text() == "mine"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PretrainError, match="cannot write to"):
+        run(Options(out=tmp_path / "file" / "model", tokens=1000))
+
+
+def test_the_card_names_the_command_that_was_run() -> None:
+    assert command(Options(tokens=12e6)) == "python -m star.pretrain --size 0.2m --tokens 12000000 --seed 0"
+    assert command(Options(batch_tokens=512, out=Path("x"))).endswith("--batch-tokens 512")
