@@ -50,7 +50,8 @@ def spread(n: int, limit: int) -> list[int]:
 def _cut(p: Probed, batch: Batch, probe: str, pieces: Sequence[str], edit: Edit | None = None) -> Continue:
     """Continue after `pieces`, which stand for the rationale's first steps."""
     problem, asking = p.subject.problem, batch.asking
-    whole = "".join(p.pieces[len(pieces) :]) + asking.shape(problem).cue + asking.rendered(problem, p.answer)
+    shape, rest = asking.shape(problem), "".join(p.pieces[len(pieces) :])
+    whole = rest + shape.cue + asking.rendered(problem, p.answer) + shape.suffix
     prefix = asking.body(problem, pieces) if pieces else ""
     return Continue(probe, len(pieces), problem, p.prompt, prefix, "".join(pieces).strip(), whole.strip(), edit)
 
