@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from star.charts import (
@@ -201,8 +202,22 @@ def _across(frame: pd.DataFrame) -> dict[str, Any]:
     return {"axis": axis, "scale": alt.Scale(domain=[-0.03, 1.03], nice=False)}
 
 
+def _unit(part: pd.DataFrame) -> str:
+    """What one measure is counted in, by its column unit: "share" where there is none."""
+    return str(part["unit"].iloc[0]) if "unit" in part else "share"
+
+
+def _whole(part: pd.DataFrame) -> alt.Scale:
+    """A scale that holds 0 and all intervals."""
+    ends = part[["value", "low", "high"]].to_numpy(float)
+    return alt.Scale(domain=[min(0.0, float(np.nanmin(ends))), max(0.0, float(np.nanmax(ends)))], padding=12)
+
+
 def against_size(frame: pd.DataFrame, question: str, *, arms: str = "arm", axis: str = "share") -> Chart:
-    """A panel per measure against parameters (log): columns parameters, measure, value, low, high, n and the arm."""
+    """A panel per measure against parameters (log): columns parameters, measure, value, low, high, n and the arm.
+
+    A column unit names what is not a share. Several dots of one arm and size are seeds; the line goes through their mean.
+    """
     measures = list(dict.fromkeys(frame["measure"]))
     names = list(dict.fromkeys(frame[arms]))
     across = min(2, len(measures))
@@ -210,8 +225,8 @@ def against_size(frame: pd.DataFrame, question: str, *, arms: str = "arm", axis:
     panels = []
     for measure in measures:
         part = frame[frame["measure"] == measure]
-        shares = bool(part["value"].dropna().between(0, 1).all())
-        y = share_axis(axis, "value") if shares else alt.Y("value:Q", title="nats", scale=alt.Scale(zero=True))
+        unit = _unit(part)
+        y = share_axis(axis, "value") if unit == "share" else alt.Y("value:Q", title=unit, scale=_whole(part))
         tips = [
             "measure:N",
             f"{arms}:N",
@@ -225,7 +240,8 @@ def against_size(frame: pd.DataFrame, question: str, *, arms: str = "arm", axis:
         x = alt.X("parameters:Q", scale=alt.Scale(type="log", nice=False, padding=14), axis=axis_x)
         base = alt.Chart(part).encode(x=x, color=_series(names, arms), tooltip=tips)
         bars = base.mark_rule(strokeWidth=1.6, opacity=0.6).encode(y=alt.Y("low:Q"), y2="high:Q")
-        line = base.mark_line(strokeWidth=2.2).encode(y=y)
+        means = part.groupby([arms, "parameters"], sort=False)["value"].mean().reset_index()
+        line = alt.Chart(means).mark_line(strokeWidth=2.2).encode(x=x, y=y, color=_series(names, arms))
         dots = base.mark_point(size=50, filled=True, opacity=1).encode(y=y, shape=_shape(names, arms))
         head = alt.TitleParams(measure, fontSize=13, offset=8)
         panels.append(alt.layer(bars, line, dots).properties(width=width, height=190, title=head))
@@ -241,20 +257,23 @@ def arms_by_round(panels: Mapping[str, pd.DataFrame], question: str = "Which arm
 
 
 def comparison(frame: pd.DataFrame, question: str = "Do they differ?") -> Chart:
-    """A panel per measure, a dot and interval per arm: columns label (arm), measure, value, low, high, n."""
+    """A panel per measure, a dot and interval per arm: columns label (arm), measure, value, low, high, n.
+
+    A column unit names what is not a share.
+    """
     frame = frame.dropna(subset=["value"])
     labels = list(dict.fromkeys(frame["label"]))
     panels = []
     for measure in dict.fromkeys(frame["measure"]):
         part = frame[frame["measure"] == measure]
-        shares = bool(part["value"].between(-1, 1).all())
+        unit = _unit(part)
         there = [name for name in labels if name in set(part["label"])]
         y = alt.Y("label:N", scale=alt.Scale(domain=there), title=None, axis=alt.Axis(labelLimit=230))
         base = alt.Chart(part).encode(
             y=y, color=_series(labels, "label", legend=None), tooltip=["label:N", *tooltip("value", "low", "high", "n")]
         )
-        nats = {"axis": alt.Axis(format=".2~f", tickCount=5), "scale": alt.Scale(zero=True, padding=12)}
-        x = alt.X("low:Q", title="" if shares else "nats", **(_across(part) if shares else nats))
+        amount = {"axis": alt.Axis(format=".2~f", tickCount=5), "scale": _whole(part)}
+        x = alt.X("low:Q", **({"title": "", **_across(part)} if unit == "share" else {"title": unit, **amount}))
         rule = base.mark_rule(strokeWidth=3, opacity=0.5).encode(x=x, x2="high:Q")
         dot = base.mark_circle(size=90, opacity=1).encode(x="value:Q")
         head = alt.TitleParams(str(measure), fontSize=13, offset=6)

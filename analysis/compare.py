@@ -5,9 +5,10 @@
     python -m analysis.compare runs/size-* --by size -o size-comparison
 
 Prints and writes (comparison.md, comparison.json, comparison.png and .svg) every measure with its 95 % interval, its
-control and the number of questions; paired differences with McNemar's or a bootstrap test and Holm's correction; and all
-of it once more on the questions that every arm gets right. A measure that was not computed is "-", with the command that
-computes it. Two to four runs are compared pair by pair, more of them, sizes and rounds each against the first.
+control on the same questions and their number; paired differences with McNemar's or a bootstrap test and Holm's
+correction; and all of it once more on the questions that every arm gets right. A measure that was not computed is "-",
+with the command that computes it; one that has no value, with the reason. Two to four runs are compared pair by pair,
+more of them, sizes and rounds each against the first.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ import tyro
 
 from analysis import comparison
 from analysis.comparison import Arm, Difference, Figure
+from analysis.probes.measures import NOTHING_LEFT
 from star.charts import slice_order
 from star.report import markdown, p_text, print_table
 from star.run_summary import arm_name, read_recipe
@@ -68,21 +70,21 @@ def chosen_round(run: Path) -> int:
 
 
 def read_arms(run_dirs: Sequence[Path], by: By, split: comparison.Split) -> list[Arm]:
-    """One arm per run, or per round of each run, in the order to be shown."""
-    recipes = [read_recipe(run) for run in run_dirs]
-    names = [arm_name(recipe) for recipe in recipes]
+    """One arm per run, or per round of each run, in the order to be shown; no two have the same label."""
+    names = [arm_name(read_recipe(run)) for run in run_dirs]
+    folders = [run.name if [r.name for r in run_dirs].count(run.name) == 1 else str(run) for run in run_dirs]
     arms = []
-    for run, name in zip(run_dirs, names, strict=True):
-        shown = name if names.count(name) == 1 else f"{name} ({run.name})"
+    for run, name, folder in zip(run_dirs, names, folders, strict=True):
+        shown = name if names.count(name) == 1 else f"{name} ({folder})"
         if by == "round":
-            prefix = f"{shown}, " if len(run_dirs) > 1 else ""
+            suffix = f", {shown}" if len(run_dirs) > 1 else ""
             for number in sorted(int(line["round"]) for line in read_metrics(run)):
-                arms.append(comparison.read_arm(run, number, split=split, label=f"{prefix}round {number}"))
+                arms.append(comparison.read_arm(run, number, split=split, label=f"round {number}{suffix}"))
             continue
         arm = comparison.read_arm(run, chosen_round(run), split=split, label=shown)
         if by == "size" and arm.parameters:
             size = f"{arm.parameters / 1e6:.3g}M"
-            arm = Arm(**{**vars(arm), "label": f"{size}, {shown}" if len(set(names)) > 1 else f"{size} ({run.name})"})
+            arm = replace(arm, label=f"{size}, {shown}" if len(set(names)) > 1 else f"{size} ({folder})")
         arms.append(arm)
     return sorted(arms, key=lambda arm: arm.parameters or 0) if by == "size" else arms
 
@@ -124,7 +126,7 @@ def heading(figure: Figure) -> str:
 
 
 def cell(figure: Figure) -> str:
-    """ "94.0 [90.0, 98.0] n=150 (control 4.7, corrected 93.7)"; the brackets are about all probed rationales."""
+    """ "94.0 [90.0, 98.0] n=150 (control 4.7, corrected 93.7)", or "(control 97.0, nothing left to measure)"."""
     share = figure.measure.unit == "share"
     text = figure.interval.percent() if share else figure.interval.plain(2)
     if text == "-":
@@ -134,6 +136,7 @@ def cell(figure: Figure) -> str:
         for name, value in (("control", figure.control), ("corrected", figure.corrected))
         if value is not None
     ]
+    beside += ["nothing left to measure"] if figure.note == NOTHING_LEFT else []
     return f"{text} n={figure.interval.n:,}" + (f" ({', '.join(beside)})" if beside else "")
 
 
@@ -154,6 +157,15 @@ def difference_rows(section: Section) -> list[Cells]:
     ]
 
 
+def remarks(section: Section) -> list[str]:
+    """What must be known about single figures: "silent recovery (round 1; round 2): no control exists: ..."."""
+    by_note: dict[tuple[str, str], list[str]] = {}
+    for figure in section.figures:
+        if figure.note:
+            by_note.setdefault((figure.measure.name, figure.note), []).append(figure.label)
+    return [f"{measure} ({'; '.join(labels)}): {note}" for (measure, note), labels in by_note.items()]
+
+
 def notes(arms: Sequence[Arm], split: comparison.Split) -> list[str]:
     """What a reader must know, and the commands that fill gaps."""
     found = [f"Questions: the {split} split."]
@@ -161,6 +173,10 @@ def notes(arms: Sequence[Arm], split: comparison.Split) -> list[str]:
         found[0] += " Rounds were chosen on it, so its accuracies are slightly high; --split test has the final ones."
     if len(comparison.shared_questions(arms)) < min((len(arm.values["accuracy"]) for arm in arms), default=0):
         found.append("The arms did not all answer the same questions; only the shared ones are compared.")
+    for measure in comparison.MEASURES:
+        for why in dict.fromkeys(arm.absent[measure.key] for arm in arms if measure.key in arm.absent):
+            without = [arm.label for arm in arms if arm.absent.get(measure.key) == why]
+            found.append(f"No value for {measure.name} ({'; '.join(without)}): {why}.")
     commands = list(dict.fromkeys(command for arm in arms for command in arm.missing))
     if commands:
         found.append("\n".join(["Not computed yet. To fill the gaps, run:", *(f"    {line}" for line in commands)]))
@@ -175,8 +191,8 @@ def chart(section: Section, by: By) -> Any:
 
     shown = ("accuracy", "sound", "right_unsound", "aoc_normalised", "reliance", "filler_gap")
     rows = [
-        {"label": figure.label, "arm": figure.label, "run": figure.run, "round": figure.round,
-         "parameters": figure.parameters, "measure": figure.measure.name, "value": figure.interval.value,
+        {"label": figure.label, "arm": figure.recipe, "parameters": figure.parameters,
+         "measure": figure.measure.name, "unit": figure.measure.unit, "value": figure.interval.value,
          "low": figure.interval.low, "high": figure.interval.high, "n": figure.interval.n}
         for figure in section.figures
         if figure.measure.key in shown and figure.interval.n
@@ -185,8 +201,6 @@ def chart(section: Section, by: By) -> Any:
     question = "Do they differ?"
     sizes = frame["parameters"].nunique() if by == "size" else 0
     if by == "size" and sizes > 1 and frame["parameters"].notna().all():
-        recipes = {figure.label: figure.label.split(", ", 1)[-1].split(" (")[0] for figure in section.figures}
-        frame["arm"] = [recipes[label] if ", " in label else "all" for label in frame["label"]]
         return charts.against_size(frame, "Do larger models reason better, and use their reasoning?")
     if by == "round":
         order = slice_order(frame["label"])
@@ -202,6 +216,7 @@ def write(folder: Path, found: Sequence[Section], said: Sequence[str], by: By) -
     lines = ["# Comparison", "", *said, ""]
     for section in found:
         lines += [f"## {section.title}", "", markdown(figure_rows(section)), ""]
+        lines += [*(f"- {remark}" for remark in remarks(section)), ""]
         lines += ["### Paired differences", "", markdown(difference_rows(section)), ""] if section.differences else []
     write_text(folder / "comparison.md", "\n".join(lines))
     write_json(folder / "comparison.json", {"by": by, "notes": list(said), "sections": [_plain(s) for s in found]})
@@ -219,7 +234,7 @@ def _plain(section: Section) -> dict[str, Any]:
         "questions": section.questions,
         "figures": [
             {"arm": f.label, "run": f.run, "round": f.round, "parameters": f.parameters, "measure": f.measure.key,
-             **f.interval.as_dict(), "control": f.control, "corrected": f.corrected}
+             **f.interval.as_dict(), "control": f.control, "corrected": f.corrected, "note": f.note}
             for f in section.figures
         ],
         "differences": [
@@ -235,7 +250,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     description = __doc__
     arguments = tyro.cli(Annotated[Arguments, tyro.conf.PositionalRequiredArgs], description=description, args=argv)
     try:
-        run_dirs = list(dict.fromkeys(arguments.runs))
+        run_dirs = list({run.resolve(): run for run in arguments.runs}.values())
+        if not run_dirs:
+            raise RunError("no run is given: give two or more run directories, or one with --by round")
         arms = read_arms(run_dirs, arguments.by, arguments.split)
         if len(arms) < 2:
             raise RunError(
@@ -254,6 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for section in found:
         if section.figures:
             print_table(figure_rows(section), section.title)
+            print("\n".join(remarks(section)))
         if section.differences:
             print_table(difference_rows(section), "Paired differences on the same questions")
     print("wrote " + ", ".join(str(path) for path in written))

@@ -295,11 +295,11 @@ def _probe_figure(figure: Figure, found: Mapping[str, Mapping[str, Any]]) -> Fig
     own = found.get(key)
     if own is None:
         return figure
-    bounds = (math.nan if own[name] is None else own[name] for name in ("value", "low", "high"))
+    value, low, high = (math.nan if own[name] is None else own[name] for name in ("value", "low", "high"))
     corrected = own["corrected"] or found.get(f"{key}_corrected") or {}
     return replace(
         figure,
-        interval=Interval(*bounds, n=own["n"]),
+        interval=Interval(value, low, high, own["n"]),
         control=(own["control"] or {}).get("value"),
         corrected=corrected.get("value"),
         note=own["note"],

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from analysis import compare, comparison
+from analysis import charts, compare, comparison
+from analysis.probes.base import ROWS
+from analysis.probes.measures import all_measures
 from star import runs
 from tests.run_factory import make_run
 
@@ -22,15 +26,45 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_measures_agree_with_those_of_the_probes(pair: tuple[Path, Path]) -> None:
     arm = comparison.read_arm(pair[1], 2)
-    own = {f.measure.key: f.interval for f in comparison.figures([arm, arm], comparison.shared_questions([arm]))}
+    own = {f.measure.key: f for f in comparison.figures([arm], comparison.shared_questions([arm]))}
     written = json.loads((pair[1] / "analysis" / "probes.json").read_text())["rounds"]["2"]["measures"]
     for key in ("aoc", "aoc_normalised", "reliance", "filler_gap", "silent_recovery", "hint_suggested_verbalised"):
-        assert own[key].value == pytest.approx(written[key]["value"]), key
-        assert own[key].n == written[key]["n"], key
-    assert arm.controls["reliance"] == written["reliance"]["control"]["value"]
-    assert arm.corrected["reliance"] == written["reliance"]["corrected"]["value"]
+        assert own[key].interval.value == pytest.approx(written[key]["value"]), key
+        assert own[key].interval.n == written[key]["n"], key
+    assert own["reliance"].control == written["reliance"]["control"]["value"]
+    assert own["reliance"].corrected == pytest.approx(written["reliance"]["corrected"]["value"])
     hint = "hint_suggested_verbalised"
-    assert arm.corrected[hint] == written[f"{hint}_corrected"]["value"]
+    assert own[hint].corrected == written[f"{hint}_corrected"]["value"]
+
+
+def test_intervals_are_those_of_the_probes_own_measures(pair: tuple[Path, Path]) -> None:
+    arm = comparison.read_arm(pair[1], 2)
+    questions = comparison.shared_questions([arm])
+    rows = runs.read_rows(pair[1] / "analysis" / "probes.parquet")
+    found = all_measures(rows, None)
+    for figure in comparison.figures([arm], questions):
+        if figure.measure.probe:
+            own = found[figure.measure.key]
+            assert figure.interval.as_dict() == {key: own[key] for key in ("value", "low", "high", "n")}
+    two = {row["problem_id"] for row in rows if row["outcome"] in ("silent", "explicit")}
+    few = comparison.figures([arm], set(sorted(two)[:2]))
+    silent = next(figure.interval for figure in few if figure.measure.key == "silent_recovery")
+    assert silent.n == 2 and silent.low < silent.high, "two that agree are no certainty"
+
+
+def test_controls_are_those_of_the_same_questions(pair: tuple[Path, Path]) -> None:
+    arm = comparison.read_arm(pair[1], 2)
+    rows = [row for row in arm.probed if row["probe"] == "paraphrase"]
+    changed = {row["problem_id"] for row in rows if row["changed"]}
+    still = {row["problem_id"] for row in rows} - changed
+    assert changed and still
+    controls = [
+        next(f.control for f in comparison.figures([arm], questions) if f.measure.key == "reliance")
+        for questions in (changed, still)
+    ]
+    assert controls == [1.0, 0.0]
+    noisy = next(f for f in comparison.figures([arm], changed) if f.measure.key == "reliance")
+    assert "(control 100.0, nothing left to measure)" in compare.cell(noisy)
 
 
 def test_outcomes_that_all_agree_still_have_an_interval(pair: tuple[Path, Path]) -> None:
@@ -51,7 +85,7 @@ def test_counts_come_from_the_evaluated_rationales(pair: tuple[Path, Path]) -> N
 def test_scores_stand_in_where_a_task_has_no_exact_check(tmp_path: Path) -> None:
     run = make_run(tmp_path, task="gsm8k", rounds=1, problems=30)
     arm = comparison.read_arm(run, 1)
-    assert arm.values["sound"] and not arm.missing
+    assert arm.values["sound"] and not any("analysis.score" in command for command in arm.missing)
     (run / "analysis" / "soundness.parquet").unlink()
     without = comparison.read_arm(run, 1)
     assert "sound" not in without.values and any("analysis.score" in command for command in without.missing)
@@ -70,6 +104,44 @@ def test_differences_are_paired_corrected_and_signed(pair: tuple[Path, Path]) ->
     again = {f.measure.key: f for f in right.figures if f.label == arms[0].label}
     assert again["accuracy"].interval.value == 1.0  # by construction: everyone is right on these
     assert again["aoc"].interval.n == right.questions
+    assert "accuracy" not in {d.measure.key for d in right.differences}
+    assert "sound" in {d.measure.key for d in right.differences}
+
+
+def test_missing_probes_are_named_with_the_numbers_of_the_first_call(pair: tuple[Path, Path]) -> None:
+    arm = comparison.read_arm(pair[0], 2)
+    (command,) = arm.missing
+    assert command.endswith("--round 2 --probes hint_star hint_always_a --n 60")
+
+
+def test_a_measure_without_a_value_says_why(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    run = Path(shutil.copytree(pair[0], tmp_path / "run"))
+    file = run / "analysis" / "probes.parquet"
+    rows = runs.read_rows(file)
+    for row in rows:
+        if row["probe"] == "filler":
+            row |= {"applicable": False, "reason": "the rationale has no steps", "changed": None}
+        if row["probe"] == "added_mistake":
+            row["outcome"] = "follows"
+    runs.write_parquet(file, rows, ROWS)
+    arm = comparison.read_arm(run, 2, label="here")
+    said = "\n".join(compare.notes([arm, comparison.read_arm(pair[1], 2)], "selection"))
+    assert "No value for filler gap (here): the rationale has no steps." in said
+    assert "No value for silent recovery (here): no answer survived a mistake." in said
+
+
+def test_runs_whose_folders_share_a_name_are_told_apart(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    copies = [Path(shutil.copytree(pair[0], tmp_path / place / pair[0].name)) for place in "ab"]
+    for by in ("recipe", "size", "round"):
+        arms = compare.read_arms(copies, by, "selection")
+        assert len({arm.label for arm in arms}) == len(arms)
+        whole, _ = compare.sections(arms, by)
+        assert len(compare.figure_rows(whole)) == len(arms)
+
+
+def test_rounds_of_two_runs_begin_with_the_round(pair: tuple[Path, Path]) -> None:
+    labels = [arm.label for arm in compare.read_arms(pair, "round", "selection")]
+    assert labels[0] == "round 0, STaR without rationalization" and labels[-1] == "round 2, STaR, require sound"
 
 
 def test_rounds_of_one_run_are_arms_in_order(pair: tuple[Path, Path]) -> None:
@@ -115,15 +187,41 @@ def test_default_output_is_inside_the_first_run(pair: tuple[Path, Path]) -> None
     assert (pair[0] / "analysis" / "comparison" / "comparison.json").is_file()
 
 
-@pytest.mark.parametrize("case", ["one", "nothing", "other questions"])
+@pytest.mark.parametrize("case", ["none", "one", "twice the same", "nothing", "other questions"])
 def test_bad_input_is_a_sentence(
     pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str
 ) -> None:
     other = make_run(tmp_path, task="gsm8k", rounds=1, problems=9) if case == "other questions" else tmp_path
     given, message = {
+        "none": ([], "no run is given"),
         "one": ([pair[0]], "one arm alone"),
+        "twice the same": ([pair[0], pair[0] / ".." / pair[0].name], "one arm alone"),
         "nothing": ([pair[0], tmp_path], "not a run directory"),
         "other questions": ([pair[0], other], "share no question"),
     }[case]
     assert compare.main([*map(str, given)]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_panel_is_a_share_by_its_measure_and_holds_its_intervals() -> None:
+    frame = pd.DataFrame(
+        [{"label": "a", "measure": "filler gap", "unit": "nats", "value": 0.4, "low": -0.8, "high": 1.6, "n": 9}]
+    )
+    (panel,) = charts.comparison(frame).to_dict()["vconcat"][0]["hconcat"]
+    x = panel["layer"][0]["encoding"]["x"]
+    assert (x["title"], x["scale"]["domain"]) == ("nats", [-0.8, 1.6])
+
+
+def test_the_line_goes_through_the_mean_of_the_seeds() -> None:
+    frame = pd.DataFrame(
+        [
+            {"arm": "STaR", "parameters": size, "measure": "sound", "value": value, "low": 0.0, "high": 1.0, "n": 9}
+            for size, value in ((3e4, 0.2), (3e4, 0.4), (4e6, 0.9))
+        ]
+    )
+    found = charts.against_size(frame, "Larger?").to_dict()
+    _, line, dots = found["vconcat"][0]["hconcat"][0]["layer"]
+    assert line["mark"]["type"] == "line"
+    values = [row["value"] for row in found["datasets"][line["data"]["name"]]]
+    assert values == pytest.approx([0.3, 0.9])
+    assert dots["encoding"]["y"]["field"] == "value"
