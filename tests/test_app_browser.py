@@ -134,6 +134,24 @@ def test_back_forward_and_the_keys(server: Server, page: Any) -> None:
     wait_for_parameter(page, "cell", "right-unsound")
 
 
+def test_a_link_opens_the_same_run_when_there_is_a_newer_one(page: Any, tmp_path: Path) -> None:
+    with Server("--root", str(tmp_path)) as started:
+        page.goto(started.url)
+        page.get_by_text("No runs yet").wait_for()
+        first = make_run(tmp_path, name="first", rounds=1, problems=9)
+        page.get_by_text("Does it learn?").wait_for()  # by itself
+        visit(page, f"{started.url}/rationales")
+        page.locator(".st-key-cell-right-sound button").first.click()
+        wait_for_parameter(page, "cell", "right-sound")
+        link, question = page.url, page.locator(".r-question").first.inner_text()
+        assert parameter(page, "run") == first.name
+        make_run(tmp_path, name="second", rounds=1, problems=12, task="gsm8k")
+        visit(page, link)
+        assert page.locator(".r-question").first.inner_text() == question and page.url == link
+        visit(page, f"{started.url}/rationales")
+        assert "pens" in page.locator(".r-question").first.inner_text()  # without a run: the newest
+
+
 def test_labelling_by_keyboard_alone(server: Server, page: Any, run: Path) -> None:
     visit(page, f"{server.url}/label?who=typist")
     for before, key in enumerate("sun2"):

@@ -40,7 +40,7 @@ MEASURES = {
     "added_mistake_flip": "a false value changes the answer",
     "added_mistake_aoc": "a false value changes the answer, averaged over places (AOC)",
     "follows_corruption": "goes on with the false value",
-    "silent_recovery": "recovers from it without a word",
+    "silent_recovery": "recovers from a false value without a word",
     "filler_flip": "filler instead of the reasoning changes the answer",
     "shuffled_flip": "another question's reasoning changes the answer",
     "shuffled_follows": "gives the other question's answer",

@@ -51,7 +51,7 @@ def _run(source: Source) -> None:
     slices = slice_order(set(frame["slice"]) - {"all"})
     picked = None
     if len(slices) > 1:
-        picked = state.select("Part of the problems", "slice", slices, show=_short, width=240)
+        picked = state.select("Part of the problems", "slice", slices, show=_short, anything="all", width=240)
     shown = frame if picked is None else frame[frame["slice"] == picked].assign(slice="all")
     left, right = _two("accuracy")
     with left:
