@@ -30,6 +30,8 @@ class Comparison:
     p: float
     """Exact McNemar; NaN where an arm has several seeds, for which there is no such test."""
     p_holm: float
+    left_out: int = 0
+    """Problems that some run answered and another did not."""
 
 
 def order(summary: RunSummary) -> tuple[int, str, str, int]:
@@ -56,17 +58,20 @@ def compare(summaries: Sequence[RunSummary]) -> list[Comparison]:
     found = []
     for left, right in itertools.combinations(arms, 2):
         names = _arm_label(left, arms), _arm_label(right, arms)
-        comparison = _compare(names, outcomes(left), outcomes(right), single=len(left) == len(right) == 1)
+        comparison = _compare(names, left, right)
         found += [comparison] if comparison else []
     adjusted = holm([comparison.p for comparison in found])
     return [replace(comparison, p_holm=p) for comparison, p in zip(found, adjusted, strict=True)]
 
 
-def _compare(names: tuple[str, str], a: dict[str, float], b: dict[str, float], *, single: bool) -> Comparison | None:
+def _compare(names: tuple[str, str], left: Sequence[RunSummary], right: Sequence[RunSummary]) -> Comparison | None:
+    a, b = outcomes(left), outcomes(right)
     shared = [key for key in a if key in b]
+    everything = {key for run in (*left, *right) for key in run.outcomes}
     if not shared:
         return None
     x, y = [a[key] for key in shared], [b[key] for key in shared]
+    single = len(left) == len(right) == 1
     test = mcnemar([value > 0 for value in x], [value > 0 for value in y]) if single else None
     return Comparison(
         *names,
@@ -76,6 +81,7 @@ def _compare(names: tuple[str, str], a: dict[str, float], b: dict[str, float], *
         only_b=test.only_b if test else None,
         p=test.p if test else math.nan,
         p_holm=math.nan,
+        left_out=len(everything) - len(shared),
     )
 
 

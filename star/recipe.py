@@ -35,7 +35,7 @@ class TaskSettings(_Section):
     path: str | None = None
     """Local training file (.jsonl, .jsonl.gz, .parquet); None loads the task's data set from the Hub."""
     test_path: str | None = None
-    """Local test file. None with `path` set: the task's usual neighbour file if there is one, else a seeded share of `path`."""
+    """Local test file. None with `path` set: the task's usual neighbour file if there is one, else a fixed share of `path`."""
     dataset: str | None = None
     """Hub data set id (records), or another id than the task's own."""
     dataset_config: str | None = None
@@ -58,7 +58,7 @@ class TaskSettings(_Section):
     """Use at most this many test problems."""
     test_share: float = Field(0.1, gt=0, lt=1)
     """Share of the rows that becomes the test split when there is no test file."""
-    digits: tuple[int, ...] = (1, 2, 3, 4, 5)
+    digits: tuple[int, ...] = Field((1, 2, 3, 4, 5), min_length=1)
     """addition: digit lengths in the pool."""
     pool: int = Field(50_000, ge=1)
     """addition: training problems in the pool (the paper: 50,000)."""
@@ -266,9 +266,18 @@ class Recipe(_Section):
             raise ValueError(f"task.digits {self.task.digits}: every length must be 1 to 15")
         return self
 
+    def computed(self) -> dict[str, Any]:
+        """What decides what the run computes, as plain data: all but where it is stored."""
+        return self.model_dump(mode="json", exclude={"runs_dir", "keep_models"})
+
+    def differing_keys(self, other: Recipe) -> list[str]:
+        """Dotted keys by which the two compute different runs."""
+        mine, others = flat(self.computed()), flat(other.computed())
+        return [key for key in mine if mine[key] != others[key]]
+
     def digest(self) -> str:
         """Six hex digits of what the run computes; where it is stored does not count."""
-        content = self.model_dump(mode="json", exclude={"runs_dir", "keep_models"})
+        content = self.computed()
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]
 
     @property
@@ -281,14 +290,20 @@ class Recipe(_Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"loop": {"rounds": 3}} -> {"loop.rounds": 3}."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe file. Raises RecipeError for a missing file, bad YAML, unknown keys (with a suggestion) and bad values."""
     if not path.is_file():
-        known = sorted(file.name for file in (SEEDS / "recipes").glob("*.yaml"))
-        near = difflib.get_close_matches(path.name, known, n=1, cutoff=0.5)
-        hint = (
-            f"Did you mean seeds/recipes/{near[0]}?" if near else f"Shipped ones: {', '.join(known)} in seeds/recipes."
-        )
+        known = sorted(file.stem for file in (SEEDS / "recipes").glob("*.yaml"))
+        near = difflib.get_close_matches(path.stem, known, n=1)
+        hint = f"Did you mean seeds/recipes/{near[0]}.yaml?" if near else f"seeds/recipes has {', '.join(known)}."
         raise RecipeError(f"there is no recipe {path}. {hint}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -310,7 +325,8 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
 def _sentence(entry: Any) -> str:
     place = ".".join(str(part) for part in entry["loc"])
     if entry["type"] != "extra_forbidden":
-        return f"{place or 'recipe'}: {entry['msg']} (found {entry['input']!r:.80})" if place else str(entry["msg"])
+        message = str(entry["msg"]).removeprefix("Value error, ")
+        return f"{place}: {message} (found {entry['input']!r:.80})" if place else message
     section: Any = Recipe
     for part in entry["loc"][:-1]:
         section = section.model_fields[str(part)].annotation

@@ -4,35 +4,32 @@
     python -m star.report runs/* --format markdown --slices
 
 Accuracy comes with its 95 % Wilson interval and n; rates, samples, tokens, seconds and FLOPs are of the whole run. Runs
-whose recipes differ only in the seed are also shown as one row: mean and standard deviation over seeds. `--compare`
-compares every two arms on the problems that both answered: paired bootstrap interval of the difference, exact McNemar
-test, p-values corrected by Holm's method. An unfinished run shows its last round on the selection split, and says so.
+whose recipes differ only in the seed are also shown as one row: mean and standard deviation over seeds. `--format csv` and
+`json` hold plain numbers, shares from 0 to 1. `--compare` compares every two arms on the problems that both answered: paired
+bootstrap interval of the difference, exact McNemar test, p-values corrected by Holm's method. An unfinished run shows
+its last round on the selection split, and says so.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-import statistics as plain
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from star.charts import slice_order
-from star.paired import Comparison, compare, groups, order
+from star.paired import Comparison, compare, groups
+from star.report_data import all_figures, as_csv, as_json, comparison_figures, group_figures, label
 from star.run_summary import RunSummary, summarise_run
 from star.runs import RunError
-from star.statistics import Interval
 
 Cells = dict[str, str]
 RIGHT_ALIGNED = 4
 """Columns from this one on hold numbers."""
 MOST_COLUMNS = 8
-"""Rows that a table on its side can show as columns."""
+"""Rows that a table on its side shows as columns; more make another table below it."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +56,6 @@ def amount(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:,.0f}" if value < 1e12 else f"{value:.1e}"
-
-
-def label(summary: RunSummary) -> str:
-    """The arm, and what a reader must not overlook about it."""
-    marks = []
-    if not summary.finished:
-        marks.append(f"UNFINISHED, round {summary.round}")
-    if summary.select_on == "test":
-        marks.append("CHOSEN ON TEST")
-    return summary.arm + (f" [{'; '.join(marks)}]" if marks else "")
 
 
 def cells(summary: RunSummary, *, slices: Sequence[str] = ()) -> Cells:
@@ -104,35 +91,28 @@ def _flops(value: float | None) -> str:
 
 def spread(runs: Sequence[RunSummary]) -> Cells | None:
     """The row of several finished seeds of one recipe; None for fewer than two."""
-    done = [run for run in runs if run.finished]
-    if len(done) < 2:
+    found = group_figures(runs)
+    if found is None:
         return None
-    shares = [run.accuracy.value for run in done]
-    low, high = 100 * min(shares), 100 * max(shares)
-    text = f"{100 * plain.mean(shares):.1f} ± {100 * plain.stdev(shares):.1f} ({low:.1f} to {high:.1f})"
-    marks = " [CHOSEN ON TEST]" if any(run.select_on == "test" for run in done) else ""
+    mean, sd, low, high = (100 * found[f"accuracy{end}"] for end in ("", "_sd", "_min", "_max"))
+    sizes = [f"{n:,}" for n in sorted(set(found["n"]))]
     return {
-        "method": f"{done[0].arm}: mean ± sd of {len(done)} seeds{marks}",
-        "run": "seeds " + ", ".join(str(run.seed) for run in done),
-        "parameters": amount(done[0].parameters),
-        "split": "test",
-        "accuracy % [95 %]": text,
-        "n": f"{done[0].accuracy.n:,}",
-        "no answer %": percent(_mean([run.no_answer for run in done])),
-        "truncated %": percent(_mean([run.truncated for run in done])),
-        "train data used %": percent(_mean([run.data_used for run in done])),
-        "seconds": amount(_mean([run.seconds for run in done])),
+        "method": found["method"].replace("mean of", "mean ± sd of"),
+        "run": "seeds " + ", ".join(map(str, found["seeds"])),
+        "parameters": amount(found["parameters"]),
+        "split": found["split"],
+        "accuracy % [95 %]": f"{mean:.1f} ± {sd:.1f} ({low:.1f} to {high:.1f})",
+        "n": sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}",
+        "no answer %": percent(found["no_answer"]),
+        "truncated %": percent(found["truncated"]),
+        "train data used %": percent(found["train_data_used"]),
+        "seconds": amount(found["seconds"]),
     }
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return plain.mean(known) if known else None
 
 
 def table(summaries: Sequence[RunSummary], *, slices: bool = False) -> list[Cells]:
     """Rows in the paper's order, seeds of one recipe together with a row of their mean below."""
-    names = slice_order(name for run in summaries for name in run.slices) if slices else []
+    names = slice_names(summaries) if slices else []
     rows = []
     for runs in groups(summaries):
         rows += [cells(run, slices=names) for run in runs]
@@ -141,6 +121,11 @@ def table(summaries: Sequence[RunSummary], *, slices: bool = False) -> list[Cell
             rows.append(below)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return [{name: row.get(name, "-") for name in columns} for row in rows]
+
+
+def slice_names(summaries: Sequence[RunSummary]) -> list[str]:
+    """The slices of all runs, in order."""
+    return slice_order(name for run in summaries for name in run.slices)
 
 
 def comparison_cells(found: Comparison) -> Cells:
@@ -162,7 +147,7 @@ def p_text(p: float) -> str:
     return "-" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def warnings(summaries: Sequence[RunSummary]) -> list[str]:
+def warnings(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison] = ()) -> list[str]:
     """Sentences that stand above the table."""
     found = []
     chosen = sorted(run.path.name for run in summaries if run.select_on == "test")
@@ -177,6 +162,17 @@ def warnings(summaries: Sequence[RunSummary]) -> list[str]:
             f"Unfinished: {', '.join(unfinished)}. Their rows show the last finished round on the selection split; "
             "`python -m star.train <run>/recipe.yaml` goes on."
         )
+    for run in summaries:
+        if count := sum(run.skipped.values()):
+            reasons = ", ".join(f"{number:,} x {reason}" for reason, number in run.skipped.items())
+            rows = f"{count:,} rows" if run.rows is None else f"{count:,} of {run.rows:,} rows"
+            found.append(f"{run.path.name}: {rows} left out ({reasons}).")
+    for pair in comparisons:
+        if pair.left_out:
+            found.append(
+                f"WARNING: {pair.a} against {pair.b} rests on {pair.n:,} problems: {pair.left_out:,} more were not answered by "
+                "every run. Their test splits differ; compare runs of the same data and test limits."
+            )
     return found
 
 
@@ -190,39 +186,8 @@ def markdown(rows: Sequence[Cells]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def as_csv(rows: Sequence[Cells]) -> str:
-    """Comma-separated, with a header."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue().rstrip("\n")
-
-
-def as_json(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison]) -> str:
-    """Everything as numbers."""
-    runs = []
-    for run in sorted(summaries, key=order):
-        row = {name: getattr(run, name) for name in run.__dataclass_fields__ if name not in ("outcomes", "path")}
-        runs.append({"run": run.path.name, **row})
-    content = {"warnings": warnings(summaries), "runs": runs}
-    if comparisons:
-        content["comparisons"] = [vars(found) for found in comparisons]
-    return json.dumps(_plain(content), indent=2, ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Interval):
-        return value.as_dict()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
 def print_table(rows: Sequence[Cells], title: str) -> None:
-    """A table in the terminal; one that is too wide is turned on its side, runs as columns."""
+    """A table in the terminal; one that is too wide is turned on its side, runs as columns, at most eight beside each other."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -230,37 +195,42 @@ def print_table(rows: Sequence[Cells], title: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160)
     names = list(rows[0])
     widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
-    sideways = sum(widths) + 3 * len(names) > console.width and len(rows) <= MOST_COLUMNS
-    out = Table(title=title, title_justify="left", show_lines=False)
-    if sideways:
-        out.add_column("")
-        for row in rows:
-            out.add_column(Text(row[names[0]]), justify="right", overflow="fold")
-        for name in names[1:]:
-            out.add_row(name, *(Text(row[name]) for row in rows))
-    else:
+    if sum(widths) + 3 * len(names) <= console.width:
+        out = Table(title=title, title_justify="left")
         for index, name in enumerate(names):
             out.add_column(name, justify="right" if index >= RIGHT_ALIGNED else "left")
         for row in rows:
             out.add_row(*(Text(row[name]) for name in names))
-    console.print(out)
+        console.print(out)
+        return
+    for start in range(0, len(rows), MOST_COLUMNS):
+        part = rows[start : start + MOST_COLUMNS]
+        place = f" ({start + 1} to {start + len(part)} of {len(rows)})" if len(part) < len(rows) else ""
+        out = Table(title=title + place, title_justify="left")
+        out.add_column(names[0])
+        for row in part:
+            out.add_column(Text(row[names[0]]), justify="right", overflow="fold")
+        for name in names[1:]:
+            out.add_row(name, *(Text(row[name]) for row in part))
+        console.print(out)
 
 
 def render(arguments: Arguments, summaries: Sequence[RunSummary]) -> None:
     """Print the report in the format that was asked for."""
-    rows = table(summaries, slices=arguments.slices)
     comparisons = compare(summaries) if arguments.compare else []
+    notes = warnings(summaries, comparisons)
     if arguments.format == "json":
-        print(as_json(summaries, comparisons))
+        print(as_json(summaries, comparisons, notes))
         return
-    notes = warnings(summaries)
     if arguments.compare and not comparisons:
         notes.append("Nothing to compare: fewer than two finished arms answered the same test problems.")
     if arguments.format == "csv":
         for note in notes:
             print(note, file=sys.stderr)
-        print(as_csv([comparison_cells(found) for found in comparisons] if arguments.compare else rows))
+        names = slice_names(summaries) if arguments.slices else []
+        print(as_csv([*map(comparison_figures, comparisons)] if arguments.compare else all_figures(summaries, names)))
         return
+    rows = table(summaries, slices=arguments.slices)
     shown = [(rows, "Runs"), ([comparison_cells(found) for found in comparisons], "Paired comparison, same problems")]
     for note in notes:
         print(f"{note}\n")

@@ -61,6 +61,10 @@ class RunSummary:
     sampling_flops: float | None
     training_flops: float | None
     parameters: int | None
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> rows of the data that were left out."""
+    rows: int | None = None
+    """Rows of the data; None where the recipe limits how many of them are used."""
     slices: Mapping[str, Interval] = field(default_factory=dict)
     pass_at_k: Mapping[int, Interval] = field(default_factory=dict)
     maj_at_k: Mapping[int, Interval] = field(default_factory=dict)
@@ -131,6 +135,7 @@ def summarise_run(run_dir: Path) -> RunSummary:
         select_on=(recipe.get("evaluation") or {}).get("select_on", "selection"),
         round=number,
         parameters=parameters,
+        **_rows_read(run_dir, recipe),
         **_evaluated(rows, shown),
         **_data_used(run_dir, number, metrics),
         **_cost(metrics, result, parameters),
@@ -144,6 +149,16 @@ def _parameters(run_dir: Path, result: Mapping[str, Any]) -> int | None:
     manifest = run_dir / "run.json"
     model = (runs.read_json(manifest).get("model") or {}) if manifest.is_file() else {}
     return model.get("parameters")
+
+
+def _rows_read(run_dir: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows left out, by reason, and how many there were in all."""
+    manifest, problems = run_dir / "run.json", run_dir / "problems.parquet"
+    skipped = (runs.read_json(manifest).get("skipped_rows") or {}) if manifest.is_file() else {}
+    task = recipe.get("task") or {}
+    if not skipped or task.get("limit") or task.get("test_limit") or not problems.is_file():
+        return {"skipped": skipped}
+    return {"skipped": skipped, "rows": len(runs.read_rows(problems, ["problem_id"])) + sum(skipped.values())}
 
 
 def _evaluated(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, Any]) -> dict[str, Any]:

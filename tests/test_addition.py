@@ -84,6 +84,20 @@ def test_pools_are_distinct_seeded_and_of_the_asked_lengths() -> None:
     assert not examples & set(ids) and first.skipped
 
 
+@pytest.mark.parametrize("pool", [90, 50_000])
+def test_the_test_split_is_the_same_for_every_seed_and_never_shown(pool: int) -> None:
+    settings = TaskSettings(digits=(1, 2, 3), pool=pool, test_size=90)
+    tasks = [addition.build(settings, seed) for seed in range(6)]
+    loaded = [task.load() for task in tasks]
+    assert len({splits.test for splits in loaded}) == 1 and len(loaded[0].test) == 90
+    assert len({splits.train for splits in loaded}) == len({task.examples for task in tasks}) == 6
+    tested = {problem.id for problem in loaded[0].test}
+    for task, splits in zip(tasks, loaded, strict=True):
+        assert not tested & {p.id for p in (*splits.train, *(example.problem for example in task.examples))}
+        one_digit = sum(problem.slice == "1 digit" for problem in splits.train)
+        assert one_digit + splits.skipped.get("equal to a few-shot example", 0) >= min(pool // 3, 70)
+
+
 def test_a_rationale_that_starts_with_the_hint_mentions_it() -> None:
     task = addition.build(TaskSettings(), 0)
     assert task.mentions_hint("0 4 6\n<scratch>\n</scratch>")

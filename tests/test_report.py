@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from statistics import stdev
 
 import pytest
 
@@ -101,6 +102,66 @@ def test_seeds_of_one_recipe_are_one_group_with_mean_and_spread(tmp_path: Path) 
     assert report.comparison_cells(found[0])["McNemar p"] == "-"
 
 
+def test_the_spread_over_seeds_is_in_json_and_csv_as_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seeds = [str(make_run(tmp_path, rounds=1, problems=40, seed=s, skill=0.3 + 0.2 * s)) for s in range(3)]
+    shares = [summarise_run(Path(run)).accuracy.value for run in seeds]
+    report.main([*seeds, "--format", "json"])
+    (group,) = json.loads(capsys.readouterr().out)["groups"]
+    assert group["accuracy"] == pytest.approx(sum(shares) / 3) and group["accuracy_sd"] == pytest.approx(stdev(shares))
+    assert (group["accuracy_min"], group["accuracy_max"]) == (min(shares), max(shares))
+    assert (group["seeds"], group["n"]) == ([0, 1, 2], [40, 40, 40])
+    report.main([*seeds, "--format", "csv", "--slices"])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["seed"] for row in rows] == ["0", "1", "2", ""] and rows[3]["n"] == "40 40 40"
+    assert float(rows[3]["accuracy_sd"]) == group["accuracy_sd"]
+    words = {"method", "run", "runs", "seeds", "split", "n"}
+    for row in rows:
+        assert all(value == "" or float(value) >= 0 for name, value in row.items() if name not in words), row
+
+
+def test_problems_that_not_every_run_answered_are_spoken_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (make_run(tmp_path, rounds=1, problems=40, seed=seed) for seed in (0, 1))
+    other = make_run(tmp_path, name="other", rounds=1, problems=40, rationalize=False)
+    file = second / "test" / "evaluation.parquet"
+    runs.write_parquet(file, runs.read_rows(file)[:35], runs.ATTEMPTS)
+    summaries = [summarise_run(run) for run in (first, second, other)]
+    (found,) = compare(summaries)
+    assert (found.n, found.left_out) == (35, 5)
+    assert "35 problems: 5 more were not answered by every run" in report.warnings(summaries, [found])[-1]
+    mean = next(row for row in report.table(summaries) if "mean" in row["method"])
+    assert mean["n"] == "35 to 40"
+    report.main([*map(str, (first, second, other)), "--compare", "--format", "csv"])
+    shown = capsys.readouterr()
+    (row,) = csv.DictReader(io.StringIO(shown.out))
+    assert (row["problems"], row["problems_left_out"], row["p"]) == ("35", "5", "") and "5 more" in shown.err
+    assert float(row["difference_low"]) <= float(row["difference"]) <= float(row["difference_high"])
+
+
+def test_more_runs_than_fit_beside_each_other_make_several_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = [make_run(tmp_path, name=f"run{n}", rounds=1, problems=9, parameters=n + 1, analysis=False) for n in range(10)]
+    report.main([str(run) for run in made])
+    shown = capsys.readouterr().out
+    assert "Runs (1 to 8 of 11)" in shown and "Runs (9 to 11 of 11)" in shown  # ten runs and the row of their mean
+    assert len([line for line in shown.splitlines() if "accuracy %" in line]) == 2
+
+
+def test_the_first_row_of_a_table_on_its_side_has_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    report.print_table([{"a": "STaR", "b": "x" * 200, "problems": "90"}], "Paired comparison")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split("┃")[1].strip() == "a" and "STaR" in lines[2]
+
+
+def test_rows_left_out_are_reported(tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=1, problems=9)
+    facts = runs.read_json(run / "run.json")
+    runs.write_json(run / "run.json", {**facts, "skipped_rows": {"no answer": 1}})
+    assert report.warnings([summarise_run(run)]) == [f"{run.name}: 1 of 28 rows left out (1 x no answer)."]
+
+
 def test_two_arms_are_compared_on_the_same_problems(tmp_path: Path) -> None:
     weak = make_run(tmp_path, name="weak", rounds=2, problems=90, skill=0.3, rationalize=False)
     strong = make_run(tmp_path, name="strong", rounds=2, problems=90, skill=0.8)
@@ -118,7 +179,8 @@ def test_formats_hold_the_same_accuracy(tmp_path: Path, capsys: pytest.CaptureFi
     expected = summarise_run(run).accuracy
     report.main([str(run), "--format", "csv"])
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
-    assert row["accuracy % [95 %]"] == expected.percent()
+    assert [float(row[f"accuracy{end}"]) for end in ("", "_low", "_high")] == [expected.value, expected.low, expected.high]
+    assert row["n"] == "30" and float(row["seconds"]) > 0
     report.main([str(run), "--format", "json", "--slices"])
     content = json.loads(capsys.readouterr().out)["runs"][0]
     assert content["accuracy"]["value"] == expected.value and content["slices"]["1 digit"]["n"] == 10

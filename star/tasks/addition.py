@@ -21,6 +21,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from star.recipe import TaskSettings
 from star.tasks.base import Example, Extraction, Problem, Splits, Task, Verdict, problem_id
@@ -120,7 +121,12 @@ def completion(rationale: str, answer: str) -> str:
 def make_problem(a: int, b: int, digits: int) -> Problem:
     """The problem a + b, both written with `digits` digits."""
     question = question_of(a, b, digits)
-    return Problem(problem_id(question), question, str(a + b), slice=f"{digits} digit{'s' if digits > 1 else ''}")
+    return Problem(problem_id(question), question, str(a + b), slice=slice_name(digits))
+
+
+def slice_name(digits: int) -> str:
+    """ "1 digit", "3 digits"."""
+    return f"{digits} digit{'s' if digits > 1 else ''}"
 
 
 def _sums(digits: int, rng: random.Random) -> Iterator[tuple[int, int]]:
@@ -139,46 +145,60 @@ def _sums(digits: int, rng: random.Random) -> Iterator[tuple[int, int]]:
             yield pair
 
 
-def _load(settings: TaskSettings, seed: int, taken: frozenset[str]) -> Splits:
-    """Disjoint train and test sums, spread evenly over the digit lengths as far as there are enough."""
-    train: list[Problem] = []
-    test: list[Problem] = []
-    skipped = 0
-    per_test = -(-settings.test_size // len(settings.digits))
-    per_train = -(-settings.pool // len(settings.digits))
+def _total(digits: int) -> int:
+    """How many sums of this length there are."""
+    return 100 if digits == 1 else 81 * 100 ** (digits - 1)
+
+
+def test_split(settings: TaskSettings) -> tuple[Problem, ...]:
+    """Sums spread evenly over the digit lengths as far as there are enough; the same for every seed, so that runs compare."""
+    per_length = -(-settings.test_size // len(settings.digits))
+    found = []
     for digits in sorted(set(settings.digits)):
-        rng = random.Random(f"addition-{seed}-{digits}")
-        total = 100 if digits == 1 else 81 * 100 ** (digits - 1)
-        test_here = min(per_test, int(total * TEST_SHARE))
-        wanted = min(per_train, total - test_here) + test_here
-        for index, (a, b) in enumerate(_sums(digits, rng)):
-            if index >= wanted:
-                break
-            problem = make_problem(a, b, digits)
-            if problem.id in taken:
+        wanted = min(per_length, int(_total(digits) * TEST_SHARE))
+        sums = islice(_sums(digits, random.Random(f"addition-test-{digits}")), wanted)
+        found += [make_problem(a, b, digits) for a, b in sums]
+    return tuple(found)
+
+
+def _load(settings: TaskSettings, seed: int, shown: tuple[Example, ...], test: tuple[Problem, ...]) -> Splits:
+    """The training pool: seeded, spread over the lengths like the test split, without the test problems and the examples."""
+    examples, tested = {example.problem.id for example in shown}, {problem.id for problem in test}
+    train: list[Problem] = []
+    skipped = 0
+    per_length = -(-settings.pool // len(settings.digits))
+    for digits in sorted(set(settings.digits)):
+        name = slice_name(digits)
+        wanted = min(per_length, _total(digits) - sum(problem.slice == name for problem in test))
+        problems = (make_problem(a, b, digits) for a, b in _sums(digits, random.Random(f"addition-{seed}-{digits}")))
+        for problem in islice((p for p in problems if p.id not in tested), wanted):
+            if problem.id in examples:
                 skipped += 1
             else:
-                (test if index < test_here else train).append(problem)
-    return Splits(tuple(train), tuple(test), {"equal to a few-shot example": skipped} if skipped else {})
+                train.append(problem)
+    return Splits(tuple(train), test, {"equal to a few-shot example": skipped} if skipped else {})
 
 
-def examples(seed: int, digits: tuple[int, ...], per_length: int = 2) -> tuple[Example, ...]:
-    """Few-shot examples: `per_length` sums of each length, short ones first."""
+def examples(seed: int, digits: tuple[int, ...], per_length: int = 2, test: tuple[Problem, ...] = ()) -> tuple[Example, ...]:
+    """Few-shot examples: `per_length` sums of each length, short ones first, none of them in `test`."""
     rng = random.Random(f"addition-examples-{seed}")
+    tested = {problem.id for problem in test}
     chosen = []
     for length in sorted(set(digits)):
-        for _, (a, b) in zip(range(per_length), _sums(length, rng), strict=False):
-            chosen.append(Example(make_problem(a, b, length), "\n".join(scratchpad(a, b, length))))
+        fresh = ((a, b) for a, b in _sums(length, rng) if make_problem(a, b, length).id not in tested)
+        chosen += [
+            Example(make_problem(a, b, length), "\n".join(scratchpad(a, b, length))) for a, b in islice(fresh, per_length)
+        ]
     return tuple(chosen)
 
 
 def build(settings: TaskSettings, seed: int) -> Task:
     """The addition task over `settings.digits`."""
-    shown = examples(seed, settings.digits)
-    taken = frozenset(example.problem.id for example in shown)
+    test = test_split(settings)
+    shown = examples(seed, settings.digits, test=test)
     return Task(
         name="addition",
-        load=lambda: _load(settings, seed, taken),
+        load=lambda: _load(settings, seed, shown, test),
         examples=shown,
         prompt=prompt,
         hinted_prompt=hinted_prompt,

@@ -68,7 +68,10 @@ class Source:
 
 
 def load_splits(source: Source, settings: TaskSettings, seed: int, examples: Iterable[Example]) -> LoadedSplits:
-    """Read, convert, drop what is unusable or repeated, split. Raises TaskError when there is nothing to work on."""
+    """Read, convert, drop what is unusable or repeated, split. Raises TaskError when there is nothing to work on.
+
+    The seed draws the training problems alone: runs with other seeds are compared on the same test split.
+    """
     train_rows, test_rows = _read_both(source, settings)
     left_out: list[tuple[str, str]] = []
     taken = {example.problem.id: "equal to a few-shot example" for example in examples}
@@ -77,15 +80,13 @@ def load_splits(source: Source, settings: TaskSettings, seed: int, examples: Ite
     taken |= {problem.id: "question is in the test split too" for problem in test}
     train = _problems(source, train_rows, taken, left_out, places)
     if test_rows is None:
-        train, test = _share(train, settings.test_share, seed)
+        train, test = _share(train, settings.test_share)
     if not train or not test:
         empty = "training" if not train else "test"
         reasons = "; ".join(f"{count} x {reason}" for reason, count in Counter(r for _, r in left_out).most_common())
         raise TaskError(f"{_origin(source, settings)} has no usable {empty} row ({reasons or 'too few rows'})")
     train = _limited(train, settings.limit, f"limit-{seed}")
-    test = _limited(
-        test, settings.test_limit, "test-limit"
-    )  # without the seed: arms with other seeds meet the same test
+    test = _limited(test, settings.test_limit, "test-limit")
     skipped = dict(sorted(Counter(reason for _, reason in left_out).items()))
     return LoadedSplits(tuple(train), tuple(test), skipped, places, tuple(left_out))
 
@@ -122,10 +123,10 @@ def _problems(
     return problems
 
 
-def _share(problems: list[Problem], share: float, seed: int) -> tuple[list[Problem], list[Problem]]:
-    """(train, test): a seeded share, in file order; at least one test problem where there are two problems."""
+def _share(problems: list[Problem], share: float) -> tuple[list[Problem], list[Problem]]:
+    """(train, test): a random share, in file order; at least one test problem where there are two problems."""
     size = max(1, round(len(problems) * share)) if len(problems) > 1 else 0
-    chosen = {p.id for p in random.Random(f"test-share-{seed}").sample(problems, size)}
+    chosen = {p.id for p in random.Random("test-share").sample(problems, size)}
     return [p for p in problems if p.id not in chosen], [p for p in problems if p.id in chosen]
 
 

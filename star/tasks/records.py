@@ -8,7 +8,8 @@ r"""Anyone's questions and answers: a .jsonl, .jsonl.gz or .parquet file, or a H
 `question` and `answer` name columns: `a`, nested `a.b`, or several texts joined, `a+b`. An answer that holds a solution in GSM8K's
 form counts from its `####` on. Answer types: number, text and math follow the contract of GSM8K (a last line `#### SPAN`, the
 hint in parentheses after the question), choice that of CommonsenseQA (`Therefore, the answer is (B).`, hint ` (CORRECT)`); a choice
-is given by its label, its text, or its place counted from 0. Without a test file a seeded share of the rows is the test split.
+is given by its label, its text, or its place counted from 0. Without a test file a share of the rows, the same for every
+seed, is the test split.
 """
 
 from __future__ import annotations
