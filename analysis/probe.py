@@ -10,7 +10,8 @@ Two files are written to `<run>/analysis/` (for a record file: to `--out`, by de
 **probes.parquet**: one row per rationale, probe and position; schema in `analysis.probes.base.ROWS`, probe names in
 `analysis.probes.base.PROBES`. `applicable` is false, with the `reason`, where a probe could not be used on a rationale;
 `changed` is then null, so such a row never counts as "no change". `control` rows are edits that should change nothing.
-A second call with other `--probes` or another `--round` replaces only the rows of those probes and that round.
+A second call with other `--probes` or another `--round` replaces only the rows of those probes and that round; one
+with another model, seed, setting or draw of rationales replaces all rows of its round, and says so.
 
 **probes.json**: the aggregates,
 
@@ -22,7 +23,8 @@ A second call with other `--probes` or another `--round` replaces only the rows 
         "applicability": {PROBE: {"rationales": n, "applicable": n, "reasons": {REASON: n}}}}}}
 
     MEASURE = {"value", "low", "high", "n",                       # 95 % interval, bootstrap over questions; n questions
-               "control": {"name", "value", "low", "high", "n"} | null,
+               "control": {"name", "value", "low", "high", "n"} | null,      # the largest of
+               "controls": [{"name", "value", "low", "high", "n"}],
                "corrected": {"value", "low", "high", "n"} | null,  # max(0, (effect - control) / (1 - control))
                "note": text | null}                               # e.g. "nothing left to measure"
 
@@ -40,6 +42,7 @@ The formulas are in `analysis.faithfulness`.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,6 +116,7 @@ def run_probes(flags: Flags) -> dict[str, Any]:
     from star.sampling.model_files import context_length
     from star.setup import resolve_model
 
+    _check_ranges(flags)
     names = chosen_probes(flags.probes)
     source = read_source(flags)
     model_dir = resolve_model(source.model)
@@ -145,14 +149,26 @@ def chosen_probes(wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in PROBES if not wanted or name in wanted or name in CONTROLS)
 
 
+def _check_ranges(flags: Flags) -> None:
+    """Raises SourceError for a number that no call can use."""
+    from analysis.probes.sources import SourceError
+
+    if flags.n < 1:
+        raise SourceError(f"--n {flags.n}: expected at least one rationale.")
+    if flags.max_positions < 1:
+        raise SourceError(f"--max-positions {flags.max_positions}: expected at least one step per rationale.")
+    if flags.max_new_tokens is not None and flags.max_new_tokens < 1:
+        raise SourceError(f"--max-new-tokens {flags.max_new_tokens}: expected at least one token.")
+    if not 0 <= flags.temperature < math.inf:
+        raise SourceError(f"--temperature {flags.temperature}: expected 0 (greedy) or above.")
+
+
 def read_source(flags: Flags) -> Source:
     """Rationales, task and model settings of the call."""
     from dataclasses import replace
 
     from analysis.probes.sources import SourceError, from_records, from_run
 
-    if flags.n < 1:
-        raise SourceError(f"--n {flags.n}: expected at least one rationale.")
     if flags.source.is_dir():
         if not (flags.source / "recipe.yaml").is_file():
             raise SourceError(f"{flags.source} is not a run directory: it has no recipe.yaml.")
@@ -176,27 +192,33 @@ def _asking(source: Source, model_dir: Path) -> Asking:
 
 def open_answers(source: Source, model_dir: Path, device: str) -> Answers:
     """The model behind its memory in `answers.sqlite`; it is loaded when something is asked for the first time."""
-    from analysis.packed import PackedScorer, Scorer
+    from analysis.packed import PackedScorer, Scorer, numerics
     from analysis.probes.answers import Answers, model_digest
     from star.sampling import open_sampler
     from star.sampling.base import Sampler
 
     trust = source.model.trust_remote_code
+    dtype, device = numerics(source.model.dtype, device)
 
     def scorer() -> Scorer:
-        return PackedScorer.load(model_dir, dtype=source.model.dtype, device=device, trust_remote_code=trust)
+        return PackedScorer.load(model_dir, dtype=dtype, device=device, trust_remote_code=trust)
 
     def sampler() -> Sampler:
         return open_sampler(source.sampling, model_dir, dtype=source.model.dtype, trust_remote_code=trust)
 
     path = source.out / "answers.sqlite"
-    return Answers(model_digest(model_dir), path, scorer, sampler, progress=sys.stderr.isatty())
+    digest, shown = model_digest(model_dir), sys.stderr.isatty()
+    return Answers(digest, path, scorer, sampler, numerics=(dtype, device), progress=shown)
 
 
 def write_results(
     source: Source, rows: Sequence[Row], names: Sequence[str], settings: Settings, digest: str
 ) -> dict[str, Any]:
-    """Write probes.parquet and probes.json; rows of other rounds and probes are kept, those of these are replaced."""
+    """Write probes.parquet and probes.json, once all is computed; rows of these probes and this round are replaced.
+
+    Those of other rounds are kept, those of other probes of this round where they come from the same model, settings
+    and rationales.
+    """
     from dataclasses import asdict
 
     from analysis.probes.base import ROWS, SCHEMA_VERSION
@@ -206,14 +228,16 @@ def write_results(
     from star.statistics import wilson
 
     table_path, summary_path = source.out / "probes.parquet", source.out / "probes.json"
+    rounds = _rounds(summary_path)
     fresh = [row.as_dict() for row in rows]
-    ids = {subject.attempt_id for subject in source.subjects}
     old = read_rows(table_path) if table_path.is_file() else []
-    kept = [
-        row for row in old if row["round"] != source.round or (row["probe"] not in names and row["attempt_id"] in ids)
-    ]
-    write_parquet(table_path, kept + fresh, ROWS)
-    here = [row for row in kept if row["round"] == source.round] + fresh
+    others = [row for row in old if row["round"] != source.round]
+    left = [row for row in old if row["round"] == source.round and row["probe"] not in names]
+    unlike = _unlike(rounds.get(source.label, {}), left, source, settings, digest) if left else ""
+    if unlike:
+        print(f"Rows of other probes of this round came from {unlike}; they were dropped.", file=sys.stderr)
+        left = []
+    here = left + fresh
     right = {subject.attempt_id for subject in source.subjects if subject.correct}
     graded = [subject for subject in source.subjects if subject.correct is not None]
     content = {
@@ -229,9 +253,23 @@ def write_results(
         "curves": {"early_answering": truncation_curves(here)},
         "applicability": applicability(here),
     }
-    rounds = _rounds(summary_path)
+    write_parquet(table_path, others + here, ROWS)
     write_json(summary_path, {"schema_version": SCHEMA_VERSION, "rounds": {**rounds, source.label: content}})
     return content
+
+
+def _unlike(
+    stored: dict[str, Any], rows: Sequence[dict[str, Any]], source: Source, settings: Settings, digest: str
+) -> str:
+    """What sets stored results of a round apart from those of this call: "another model", or "" where nothing does."""
+    from dataclasses import asdict
+
+    found = {
+        "another model": stored.get("model_digest") != digest,
+        "another seed or other settings": stored.get("settings") != asdict(settings),
+        "another draw of rationales": {row["attempt_id"] for row in rows} != {s.attempt_id for s in source.subjects},
+    }
+    return ", ".join(name for name, differs in found.items() if differs)
 
 
 def _rounds(path: Path) -> dict[str, Any]:
@@ -261,13 +299,14 @@ def print_report(content: dict[str, Any], source: Source, asked: int) -> None:
         table.add_column(column, justify="left" if name else "right", no_wrap=name)
     notes: dict[str, list[str]] = {}
     for name, found in content["measures"].items():
-        control, right = found["control"], content["measures_correct"].get(name)
-        beside = (f"{control['name']} {_interval(control)}", str(control["n"])) if control else ("-", "")
+        right = content["measures_correct"].get(name)
+        beside = [f"{control['name']} {_interval(control)}" for control in found["controls"]] or ["-"]
+        numbers = [str(control["n"]) for control in found["controls"]]
         corrected = _interval(found["corrected"]) if found["corrected"] else "-"
         if found["note"]:
             notes.setdefault(found["note"], []).append(name)
         only = f"{_interval(right)} ({right['n']})" if right else "-"
-        table.add_row(name, _interval(found), str(found["n"]), *beside, corrected, only)
+        table.add_row(name, _interval(found), str(found["n"]), "\n".join(beside), "\n".join(numbers), corrected, only)
     console.print(table)
     for note, names in notes.items():
         console.print(f"{', '.join(names)}: {note}", markup=False)

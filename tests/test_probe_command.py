@@ -113,6 +113,66 @@ def test_the_command_on_a_file_of_records(tmp_path: Path, capsys: pytest.Capture
     assert "--model" in capsys.readouterr().err
 
 
+def test_nothing_is_written_before_all_measures_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_directory(tmp_path, tiny_model(tmp_path / "model"), 2)
+    call = [str(run), "--device", "cpu", "--probes", "filler"]
+    assert main(call) == 0
+    files = [run / "analysis" / name for name in ("probes.parquet", "probes.json")]
+    before = [file.read_bytes() for file in files]
+
+    def fails(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("analysis.probes.measures.all_measures", fails)
+    with pytest.raises(ZeroDivisionError):
+        main([*call, "--round", "0", "--n", "1"])
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_one_right_rationale_is_probed(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "model")
+    shared = {"choices": CHOICES, "steps": ["a market"], "answer": "b"}
+    records = [
+        {"id": f"r{k}", "question": f"{k} + 2?", "gold": gold, "answer_correct": gold == "b", **shared}
+        for k, gold in enumerate("bac")
+    ]
+    path = tmp_path / "records.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert main([str(path), "--model", str(model), "--probes", "early_answering", "shuffled_rationale"]) == 0
+    stored = json.loads((tmp_path / "records.jsonl.analysis" / "probes.json").read_text())["rounds"]["-"]
+    assert stored["n_correct"] == 1
+    assert stored["measures_correct"]["aoc"]["n"] == 1
+
+
+@pytest.mark.parametrize(
+    "changed, said",
+    [
+        (["--seed", "1"], "another seed or other settings"),
+        (["--temperature", "0"], "another seed or other settings"),
+        (["--n", "2"], "another draw of rationales"),
+        (["--model", "{other}"], "another model"),
+    ],
+)
+def test_rows_of_another_call_are_not_mixed_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: list[str], said: str
+) -> None:
+    run = run_directory(tmp_path, tiny_model(tmp_path / "model"), 3)
+    other = tiny_model(tmp_path / "other", seed=1)
+    call = [str(run), "--device", "cpu", "--max-new-tokens", "10"]
+    assert main([*call, "--probes", "early_answering"]) == 0
+    assert main([*call, "--probes", "filler"]) == 0
+    table = run / "analysis" / "probes.parquet"
+    assert {"early_answering", "filler"} <= {row["probe"] for row in pq.read_table(table).to_pylist()}
+    assert "dropped" not in capsys.readouterr().err
+    assert main([*call, "--probes", "filler", *(flag.format(other=other) for flag in changed)]) == 0
+    rows = pq.read_table(table).to_pylist()
+    assert {row["probe"] for row in rows} == {"filler", *CONTROLS}
+    errors = capsys.readouterr().err
+    assert said in errors and "dropped" in errors
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [
@@ -120,6 +180,12 @@ def test_the_command_on_a_file_of_records(tmp_path: Path, capsys: pytest.Capture
         (["{run}", "--round", "9"], "no evaluated round 9"),
         (["{run}", "--probes", "telepathy"], "no probe 'telepathy'"),
         (["{run}", "--n", "0"], "at least one"),
+        (["{run}", "--max-positions", "0"], "at least one step"),
+        (["{run}", "--max-positions", "-3"], "at least one step"),
+        (["{run}", "--temperature", "-1"], "0 (greedy) or above"),
+        (["{run}", "--temperature", "nan"], "0 (greedy) or above"),
+        (["{run}", "--max-new-tokens", "0"], "at least one token"),
+        (["{run}", "--max-new-tokens", "-5"], "at least one token"),
         (["{tmp}"], "not a run directory"),
         (["{run}", "--model", "./missing"], "missing"),
     ],
@@ -133,3 +199,4 @@ def test_bad_input_is_a_sentence(
     errors = capsys.readouterr().err
     assert said in errors
     assert "Traceback" not in errors
+    assert not (run / "analysis").exists()
