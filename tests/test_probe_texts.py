@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from analysis.packed import PackedScorer
 from analysis.probes.answers import Answers
 from analysis.probes.asking import Asking
 from analysis.probes.base import Subject
-from analysis.probes.sources import plain_task
+from analysis.probes.sources import from_records, plain_task, without_statements
 from star.prompting import PromptBuilder
 from star.recipe import PromptingSettings, TaskSettings
 from star.tasks import addition
@@ -48,6 +49,34 @@ def test_addition_is_cut_at_its_lines() -> None:
 def test_pieces_join_to_the_rationale(rationale: str) -> None:
     asking = asking_for(plain_task(), tiny_tokenizer())
     assert "".join(asking.pieces(rationale)) == rationale
+
+
+@pytest.mark.parametrize(
+    "steps, kept",
+    [
+        (["Step 1: 5 + 6 = 11.", "Step 2: #### 11", "Step 3: The answer is: 11"], ["Step 1: 5 + 6 = 11."]),
+        (["5 + 6 = 11", "A: 11"], ["5 + 6 = 11"]),
+        (["It is cold.", "Solution: Choice_B"], ["It is cold."]),
+        (["So Claire has the ball. So the answer is (A)"], ["So Claire has the ball."]),
+        (["So 11 pens are left. #### 11"], ["So 11 pens are left."]),
+        (["The answer is 5 + 6 = 11."], ["The answer is 5 + 6 = 11."]),
+        (["A: purple, B: pink, C: red"], ["A: purple, B: pink, C: red"]),
+        (["The answer is b, because bread is sold there."], ["The answer is b, because bread is sold there."]),
+        (["5 + 6 = 11", "So the answer must be even"], ["5 + 6 = 11", "So the answer must be even"]),
+        (["#### 11"], []),
+        ([], []),
+    ],
+)
+def test_what_only_states_the_answer_is_no_step(steps: list[str], kept: list[str]) -> None:
+    assert without_statements(steps) == kept
+
+
+def test_records_are_probed_without_the_statement_of_their_answer(tmp_path: Path) -> None:
+    steps = ["Step 1: 100 * 110 = 11000", "Step 2: #### 11000", "Step 3: The answer is: 11000"]
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps({"id": "a", "question": "How many?", "steps": steps, "answer": "11000"}) + "\n")
+    (one,) = from_records(path, "model", 1, 0, None).subjects
+    assert one.rationale == "Step 1: 100 * 110 = 11000"
 
 
 def test_a_tokenizer_that_merges_across_the_cut_is_compared_by_token_ids(tmp_path: Path) -> None:

@@ -19,6 +19,14 @@ from star.recipe import ModelSettings, PromptingSettings, Recipe, SamplingSettin
 from star.tasks.base import Extraction, Problem, Splits, Task, Verdict, problem_id
 
 _ANSWER = re.compile(r"\b(?:the )?(?:final )?answer is:?\s*(.{1,200}?)[.\s]*$", re.I | re.S)
+_STATEMENT = re.compile(
+    r"(?:\A\s{0,9}|(?<=[.!?])\s{1,9})(?:step\s{0,3}\d{1,3}\s?[:.)]|#?\d{1,3}[.)])?[\s*]{0,4}"
+    r"(?:####|(?:answer|solution)\s?:|a\s?:(?!.{0,100}:)|"
+    r"(?:(?:so|therefore|thus|hence),? )?(?:the )?(?:final )?answer(?: to (?:the|this) question)? is)"
+    r"(?!.{0,100}(?:=|\bbecause\b|\bsince\b)).{0,100}\Z",
+    re.I | re.S,
+)
+"""What only states the answer: "Step 5: #### 11000", "The answer is: 11000", "A: 18", "Solution: Choice_A"."""
 
 
 class SourceError(RuntimeError):
@@ -168,7 +176,19 @@ def _addition() -> Task:
 def _record_subject(record: Record, name: str) -> Subject:
     choices = dict(record.choices) if record.choices else None
     problem = Problem(problem_id(record.question, choices), record.question, record.gold or "", choices)
-    return Subject(name, problem, "\n".join(record.steps), record.answer, None, record.answer_correct)
+    steps = without_statements(record.steps)
+    return Subject(name, problem, "\n".join(steps), record.answer, None, record.answer_correct)
+
+
+def without_statements(steps: Sequence[str]) -> list[str]:
+    """The steps without what only states the answer at their end: a truncation must not leave the answer standing."""
+    kept = list(steps)
+    while kept:
+        last = _STATEMENT.sub("", kept[-1])
+        if last == kept[-1]:
+            break
+        kept[-1:] = [last] if last.strip() else []
+    return kept
 
 
 def plain_task() -> Task:
