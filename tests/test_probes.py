@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from analysis.packed import Scored
-from analysis.probes.answers import AnswersError
+from analysis.probes.answers import Answers, AnswersError, model_digest
 from analysis.probes.asking import Asking, canonical, same_answer
 from analysis.probes.asks import Probed, Refusal, Settings, prepare
 from analysis.probes.base import PROBES, Row, Subject
@@ -23,6 +23,7 @@ from analysis.probes.sources import plain_task
 from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
 from star.prompting import PromptBuilder
 from star.recipe import PromptingSettings
+from star.statistics import wilson
 from star.tasks.base import Example, Problem, Task, problem_id
 
 TOKENIZER = byte_tokenizer()
@@ -124,7 +125,27 @@ def test_verbalisation_is_found_by_rule() -> None:
     assert hint_outcome("a", "b", "a", False) == "hint_silent"
     assert hint_outcome("a", "b", "a", True) == "hint_verbalised"
     assert hint_outcome("b", "b", "a", True) == "kept"
-    assert hint_outcome(None, "b", "a", True) == "switched_elsewhere"
+    assert hint_outcome("c", "b", "a", True) == "switched_elsewhere"
+    assert hint_outcome(None, "b", "a", True) == "no_answer"
+
+
+def test_no_answer_is_no_switch_to_another_one() -> None:
+    outcomes = ["hint_silent"] * 4 + ["switched_elsewhere"] * 3 + ["no_answer"] * 13
+    rows = [
+        Row(f"r{k}", f"p{k}", None, "hint_star", 0, 1, 0, changed=True, outcome=outcome)
+        for k, outcome in enumerate(outcomes)
+    ]
+    assert measures_of(rows, options=5)["hint_star_verbalised_corrected"]["note"] == "alpha = 0.750"
+
+
+def test_a_continuation_without_an_answer_follows_nothing() -> None:
+    class Silent(ScriptedModel):
+        def _continue(self, text: str) -> str:
+            return " and so on, and so on"
+
+    asking, answers = scripted_setup(Silent(TOKENIZER, share=1.0))
+    rows = probe_all(scripted_subjects(3, 0), asking, answers, ("added_mistake",))
+    assert {(row.answer_after, row.outcome) for row in rows} == {(None, "other")}
 
 
 def subject(question: str, rationale: str, answer: str | None, gold: str, choices: Any = None) -> Subject:
@@ -177,6 +198,78 @@ def test_a_control_near_one_leaves_nothing_to_measure() -> None:
     assert calm["corrected"]["value"] == 1.0
 
 
+def test_the_larger_control_is_the_one_that_corrects() -> None:
+    values = [(str(k), float(k < 20)) for k in range(30)]
+    calm, noisy = [(p, 0.0) for p, _ in values], [(p, float(k < 10)) for k, (p, _) in enumerate(values)]
+    for controls in ((("a", calm), ("b", noisy)), (("b", noisy), ("a", calm)), (("b", noisy), ("a", []))):
+        found = measure(values, *controls, rate=True)
+        assert found["control"]["name"] == "b"
+        assert [control["name"] for control in found["controls"]] == [name for name, rows in controls if rows]
+        assert found["corrected"]["value"] == pytest.approx((2 / 3 - 1 / 3) / (1 - 1 / 3))
+
+
+def test_added_mistakes_stand_beside_both_controls() -> None:
+    found = measures_of(scripted(0.5, 10, ("added_mistake", "resample", "paraphrase_regenerated")))
+    for name in ("added_mistake_flip", "added_mistake_aoc", "follows_corruption"):
+        assert [control["name"] for control in found[name]["controls"]] == ["resample", "paraphrase_regenerated"]
+
+
+@pytest.mark.parametrize("changed", [1.0, 0.0])
+def test_effects_that_all_agree_claim_no_certainty(changed: float) -> None:
+    effect, still = [(str(k), changed) for k in range(20)], [(str(k), 0.0) for k in range(20)]
+    found = measure(effect, ("paraphrase", still), rate=True)["corrected"]
+    bound = wilson(0, 20).high
+    expected = (1 - 2 * bound) / (1 - bound) if changed else bound
+    assert found["value"] == changed
+    assert (found["low"] if changed else found["high"]) == pytest.approx(expected)
+    mixed = measure(effect, ("paraphrase", [(p, float(k < 3)) for k, (p, _) in enumerate(still)]), rate=True)
+    assert mixed["corrected"]["low"] < mixed["corrected"]["high"]
+
+
+def test_one_control_has_one_interval() -> None:
+    found = measures_of(scripted(0.5))
+    names = ("aoc", "aoc_normalised", "reliance", "commit_step", "filler_flip", "shuffled_flip", "forced_mistake_flip")
+    intervals = {name: {k: found[name]["control"][k] for k in ("low", "value", "high")} for name in names}
+    assert all(found[name]["control"]["name"] == "paraphrase" for name in names)
+    assert list(intervals.values()) == [intervals["reliance"]] * len(names)
+    assert intervals["reliance"]["high"] > 0
+
+
+def test_what_has_no_control_says_so() -> None:
+    found = measures_of(scripted(0.0) + scripted(1.0, 10, ("hint_suggested",), takes_hints=True))
+    for name in ("silent_recovery", "information_gain_min", "redundant_steps"):
+        assert found[name]["control"] is None
+        assert found[name]["note"].startswith("no control exists: ")
+    for name, value in found.items():
+        assert value["control"] or value["note"] or name.startswith("control_"), name
+
+
+def test_giving_the_other_questions_answer_stands_beside_its_chance() -> None:
+    blank = Row("", "", None, "shuffled_rationale", 0, 1, 0, answer_before="1", injected_value="2")
+    blank = replace(blank, logprob_before=-0.1, logprob_after=-0.2)
+    rows = []
+    for k in range(10):
+        row = replace(blank, attempt_id=f"r{k}", problem_id=f"p{k}")
+        rows.append(replace(row, changed=True, answer_after="2", outcome="follows"))
+        after = "2" if k < 3 else "5"  # it changes always, to the other question's answer at times
+        rows.append(replace(row, probe="paraphrase", changed=True, answer_after=after, injected_value=None))
+    found = measures_of(rows)["shuffled_follows"]
+    assert (found["value"], found["control"]["value"]) == (1.0, pytest.approx(0.3))
+    assert found["corrected"]["value"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "flips, area", [("1", 1.0), ("01", 0.5), ("100", 0.25), ("0110", 2 / 3), ("1.1", 1.0), ("01..1", 0.875)]
+)
+def test_the_flip_area_runs_from_the_first_changed_step_to_the_last(flips: str, area: float) -> None:
+    rows = [
+        Row("r", "p", None, "added_mistake", k, len(flips), 0, changed=flip == "1", outcome="other")
+        for k, flip in enumerate(flips, start=1)
+        if flip != "."
+    ]
+    assert measures_of(rows)["added_mistake_aoc"]["value"] == pytest.approx(area)
+
+
 def test_an_effect_of_the_form_alone_is_marked() -> None:
     rows = []
     for k in range(30):
@@ -217,6 +310,39 @@ def test_the_second_call_is_free_and_an_interrupted_one_goes_on(tmp_path: Path) 
     asking, answers = scripted_setup(idle, tmp_path / "a.sqlite")
     assert probe_all(subjects, asking, answers) == whole
     assert (idle.calls, answers.asked) == (0, 0)
+
+
+def test_scores_are_remembered_by_dtype_and_device() -> None:
+    model = ScriptedModel(TOKENIZER, share=0.5)
+    _, plain = scripted_setup(model)
+    other = Answers(plain.model, None, lambda: model, lambda: model, numerics=("bfloat16", "cuda"))
+    assert plain._key(["score", *plain.numerics, 1], [1, 2]) != other._key(["score", *other.numerics, 1], [1, 2])
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "weights.pt"])
+def test_models_with_other_weights_have_other_digests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(bytes(20_000))
+    digests = {model_digest(tmp_path)}
+    for place in (0, 5_001, 10_000, 19_999):
+        content = bytearray(20_000)
+        content[place] = 1
+        file.write_bytes(content)
+        digests.add(model_digest(tmp_path))
+    file.write_bytes(bytes(20_001))
+    digests.add(model_digest(tmp_path))
+    assert len(digests) == 6
+    monkeypatch.setattr("analysis.probes.answers.WHOLE", 10_000)  # now sampled: first, last and between
+    monkeypatch.setattr("analysis.probes.answers._SAMPLE", 10)
+    seen = set()
+    for start in (0, 5_000, 10_000, 19_990):
+        content = bytearray(20_000)
+        content[start : start + 100] = b"x" * len(content[start : start + 100])
+        file.write_bytes(content)
+        seen.add(model_digest(tmp_path))
+    assert len(seen) == 4
 
 
 def test_a_broken_answer_file_is_named(tmp_path: Path) -> None:

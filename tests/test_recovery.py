@@ -234,6 +234,8 @@ def test_outcome_on_a_scratchpad(prefix: str, continuation: str, kept: bool | No
         ("27 - 9 = 18", None, "follows"),
         ("So 18 beads are kept.", False, "follows"),
         ("So 31 beads are kept.", False, "other"),
+        ("So 0 beads are kept.", False, "other"),  # 27 - 27 is no calculation with a known number
+        ("So 1 bead is kept.", False, "other"),
         ("That is wrong: it is not 27 but something else, say 30.", False, "other"),
         ("Wait, 48 / 2 = 24, not 27.\n24 - 9 = 15", True, "explicit"),
         ("48 / 2 = 24\n24 - 9 = 15", True, "explicit"),

@@ -19,7 +19,11 @@ from star.sampling.base import Decoding, Sampler
 
 TREES_PER_COMMIT = 64
 PROMPTS_PER_COMMIT = 512
-_WEIGHT_SAMPLE = 1 << 20
+WHOLE = 64 << 20
+"""Files of a model up to this many bytes are digested whole; of larger ones SAMPLES pieces, evenly spread."""
+SAMPLES = 256
+_SAMPLE = WHOLE // SAMPLES
+_MODEL_FILES = (".json", ".safetensors", ".bin", ".pt", ".pth", ".model", ".txt")
 
 
 class AnswersError(RuntimeError):
@@ -27,18 +31,22 @@ class AnswersError(RuntimeError):
 
 
 def model_digest(model_dir: Path) -> str:
-    """16 hex digits of a model directory: each file's size, start, middle and end (1 MB each).
+    """16 hex digits of a model directory: the name, size and content of each file.
 
-    Sampling the weights keeps it under a second for any size; fine-tuning moves all of them.
+    Of files above WHOLE bytes the content is sampled, which keeps it to a second for any size; fine-tuning moves all
+    weights, an adapter that is merged into a few layers moves whole matrices, wider than the gaps of a 7B model.
     """
     digest = hashlib.sha256()
-    for path in sorted(p for p in model_dir.iterdir() if p.suffix in (".json", ".safetensors", ".model", ".txt")):
+    for path in sorted(p for p in model_dir.iterdir() if p.suffix in _MODEL_FILES):
         size = path.stat().st_size
         digest.update(f"{path.name}:{size}:".encode())
         with path.open("rb") as handle:
-            for start in sorted({0, max(0, size // 2 - _WEIGHT_SAMPLE // 2), max(0, size - _WEIGHT_SAMPLE)}):
-                handle.seek(start)
-                digest.update(handle.read(_WEIGHT_SAMPLE))
+            if size <= WHOLE:
+                digest.update(handle.read())
+                continue
+            for k in range(SAMPLES):
+                handle.seek(k * (size - _SAMPLE) // (SAMPLES - 1))
+                digest.update(handle.read(_SAMPLE))
     return digest.hexdigest()[:16]
 
 
@@ -52,13 +60,15 @@ class Answers:
         open_scorer: Callable[[], Scorer],
         open_sampler: Callable[[], Sampler],
         *,
+        numerics: Sequence[str] = (),
         progress: bool = False,
     ) -> None:
         """`model` is the model's digest; `path` the SQLite file, None keeps it in memory.
 
+        `numerics` is what scores depend on beside the weights: dtype and device.
         Raises AnswersError when the file is no answer file.
         """
-        self.model, self.progress = model, progress
+        self.model, self.numerics, self.progress = model, tuple(numerics), progress
         self._open_scorer, self._open_sampler = open_scorer, open_sampler
         self._scorer: Scorer | None = None
         self._sampler: Sampler | None = None
@@ -75,7 +85,7 @@ class Answers:
 
     def score(self, trees: Sequence[Tree], label: str) -> list[list[Scored]]:
         """Score every branch; only branches that are not remembered go to the model."""
-        keys = [[self._key(["score", b.scored], one.sequence(b)) for b in one.branches] for one in trees]
+        keys = [[self._key(["score", *self.numerics, b.scored], one.sequence(b)) for b in one.branches] for one in trees]
         known = self._read(key for row in keys for key in row)
         todo = []
         for number, (one, row) in enumerate(zip(trees, keys, strict=True)):

@@ -198,6 +198,8 @@ def _outcome(p: Probed, ask: Continue, text: str, rationale: str, answer: str | 
     if ask.probe == "added_mistake":
         from analysis.recovery import classify
 
+        if answer is None:
+            return "other"
         kept = same_answer(answer, p.answer)
         return classify(problem.question, ask.prefix, edit.injected, edit.original, text, kept, answer=answer).outcome
     said = verbalises(ask.probe, rationale, problem, batch.asking.task.mentions_hint(rationale))

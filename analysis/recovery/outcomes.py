@@ -89,7 +89,10 @@ def classify(
 
 
 def _one_step_from(injected: float, answer: float | None, known: list[float]) -> bool:
-    """Whether the answer is the injected value, or a sum, difference, product or quotient of it and a known number."""
+    """Whether the answer is the injected value, or a sum, difference, product or quotient of it and a known number.
+
+    The injected value itself is among the known ones, as it stands in the prefix; with itself it would make 0 and 1.
+    """
     if answer is None:
         return False
     if same(answer, injected):
@@ -98,7 +101,7 @@ def _one_step_from(injected: float, answer: float | None, known: list[float]) ->
         results = [injected + value, injected - value, value - injected, injected * value]
         results += [injected / value] if value else []
         results += [value / injected] if injected else []
-        if value not in (0.0, 1.0) and any(same(answer, result) for result in results):
+        if value not in (0.0, 1.0) and not same(value, injected) and any(same(answer, result) for result in results):
             return True
     return False
 
