@@ -22,8 +22,11 @@ _PAIR_LINE = re.compile(r"^(?P<pair>\d \+ \d )?, (?P<fresh>\d)(?P<rest>(?: \d)*)
 _FIRST_LINE = re.compile(r"^(\d(?: \d)*) \+ (\d(?: \d)*) , C: 0$")
 _LAST_LINE = re.compile(r"^\d(?: \d)+$")
 _VERB = re.compile(
-    r"\b(is|are|was|were|can|could|will|would|should|does|do|did|has|have|must|may)\b(?P<not> not\b)?", re.I
+    r"\b(?P<contracted>ca|wo|is|are|was|were|could|would|should|does|do|did|has|have|must)n['’]t\b|\b(?P<joined>can)not\b|"
+    r"\b(?P<verb>is|are|was|were|can|could|will|would|should|does|do|did|has|have|must|may)\b(?!['’])(?P<not> not\b)?",
+    re.I,
 )
+_WHOLE = {"ca": "can", "Ca": "Can", "wo": "will", "Wo": "Will"}
 
 
 @dataclass(frozen=True)
@@ -120,12 +123,15 @@ def _corrupt_option(step: str, choices: Mapping[str, str], rng: random.Random) -
 
 
 def _negate(step: str, rng: random.Random) -> Edit | None:
-    """ "is" <-> "is not" at one verb."""
+    """ "is" <-> "is not" at one verb; "isn't" and "cannot" lose their "not"."""
     verbs = list(_VERB.finditer(step))
     if not verbs:
         return None
     match = rng.choice(verbs)
-    new = match[1] if match["not"] else f"{match[1]} not"
+    if short := match["contracted"] or match["joined"]:
+        new = _WHOLE.get(short, short)
+    else:
+        new = match["verb"] if match["not"] else f"{match['verb']} not"
     return Edit(step[: match.start()] + new + step[match.end() :], match[0], new)
 
 

@@ -76,6 +76,11 @@ def test_options_and_statements_are_falsified_where_there_is_no_number() -> None
     assert edit is not None
     assert (edit.original, edit.text) == ("market", f"Bread is sold at a {edit.injected}.")
     assert edit.injected in {"bakery", "river"}
+    for seed in range(5):
+        for said, denied in (("He can't swim.", "He can swim."), ("It isn’t so.", "It is so."), ("I cannot.", "I can.")):
+            negated = corrupt_step(said, "text", {}, rng(seed))
+            assert negated is not None and negated.text == denied
+    assert corrupt_step("That's it.", "text", {}, rng()) is None
     stated = corrupt_step("Water can be cold.", "text", {}, rng())
     assert stated is not None
     assert stated.text == "Water can not be cold."
