@@ -191,7 +191,9 @@ def chart(entries: list[dict[str, Any]], flags: Flags) -> None:
         for measure, value in shown.items():
             if value:
                 bounds = {key: value[key] for key in ("value", "low", "high", "n")}
-                lines.append({"parameters": entry["parameters"], "arm": entry["arm"], "measure": measure, **bounds})
+                unit = "nats" if measure == MEASURES["filler_gap"] else "share"
+                known = {"parameters": entry["parameters"], "arm": entry["arm"], "measure": measure, "unit": unit}
+                lines.append(known | bounds)
     path = result_path("model_sizes", quick=flags.quick, device=flags.device).with_suffix(".png")
     charts.save(charts.against_size(pd.DataFrame(lines), "Does size change how models reason?"), path)
 

@@ -165,7 +165,7 @@ def _measures(names: Sequence[str], options: Mapping[str, str]) -> None:
         return
     figures = comparison.figures(arms, questions)
     rows = [
-        {"label": f.label, "measure": _words(f.measure), "n": f.interval.n}
+        {"label": f.label, "measure": _words(f.measure), "unit": f.measure.unit, "n": f.interval.n}
         | {"value": f.interval.value, "low": f.interval.low, "high": f.interval.high}
         for f in figures
     ]
