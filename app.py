@@ -12,13 +12,15 @@ loads what pages need before it answers, and then as a script for every view.
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+
+if TYPE_CHECKING:
+    from analysis.rationale_table import Table
 
 HERE = Path(__file__).resolve().parent
 PAGES = (
@@ -101,31 +103,44 @@ def look_again() -> None:
 
 @asynccontextmanager
 async def loaded(app: st.App) -> AsyncIterator[None]:
-    """Import what every page needs, and read the newest table, before the server answers."""
-    import altair
-    import pandas
-    import pyarrow.parquet  # noqa: F401
+    """Import what pages need, and go through one view of the newest table, before the server answers.
+
+    Whatever is left for the first view, or for a thread beside it, makes that one slow: Python runs one of them at a time.
+    """
+    import statsmodels.stats.contingency_tables  # the tests of the page Compare: seconds
+    import statsmodels.stats.multitest  # noqa: F401
 
     from analysis.pages import context
     from analysis.rationale_table import load_table
     from analysis.records import RecordError
 
-    assert altair and pandas
     found = context.sources()
     if found:
         try:
-            table = load_table(found[0])
-            if len(table):
-                table.row_of(table.rationale(0).id)  # reads the texts and builds the index of ids
+            warm(load_table(found[0]))
         except RecordError as error:
             print(error, file=sys.stderr)
-    threading.Thread(target=_intervals, daemon=True).start()
     yield
 
 
-def _intervals() -> None:
-    """Charts draw intervals with statsmodels; it takes seconds to import and is not needed at once."""
-    import statsmodels.stats.proportion  # noqa: F401
+def warm(table: Table) -> None:
+    """What the page Rationales asks of a table, and one chart: reads the texts, builds the index of ids, imports."""
+    import altair
+    import pandas
+
+    from analysis.browsing import View, base_mask, count_cells, judges, select
+    from analysis.pages import labelling, parts
+
+    assert labelling
+    altair.Chart(pandas.DataFrame({"x": [1]})).mark_point().encode(x="x:Q").to_dict()
+    if not len(table):
+        return
+    view = View(judge=(judges(table) or ["score"])[0])
+    mask = base_mask(table, view)
+    count_cells(table, view, mask)
+    rows = select(table, view, mask)
+    parts.window_frame(table, view, rows[: parts.WINDOW], {})
+    table.row_of(table.rationale(int(rows[0])).id)
 
 
 if __name__ == "__main__":

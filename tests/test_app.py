@@ -419,7 +419,11 @@ def test_a_rewritten_rationale_has_no_blank_line_where_it_was_cut(beginning: str
 def test_the_app_never_imports_torch(whole: Path) -> None:
     code = (
         "import sys, runpy; sys.argv = ['app.py', '--root', sys.argv[1]]\n"
-        "import app\n"
+        "import app, asyncio\n"
+        "async def start():\n"
+        "    async with app.loaded(app.app): pass\n"
+        "asyncio.run(start())\n"
+        "at_start = set(sys.modules)\n"
         "from streamlit.testing.v1 import AppTest\n"
         "at = AppTest.from_file('app.py', default_timeout=120).run()\n"
         "for page in ('rationales', 'faithfulness', 'compare', 'label'):\n"
@@ -427,6 +431,8 @@ def test_the_app_never_imports_torch(whole: Path) -> None:
         "    assert not at.exception, at.exception\n"
         "heavy = {'torch', 'transformers', 'vllm', 'trl', 'sklearn'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
+        "late = {name for name in set(sys.modules) - at_start if name.startswith(('statsmodels', 'scipy.stats'))}\n"
+        "assert not late, late\n"  # imported before the server answers, not while somebody waits for a view
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(whole.parent)], cwd=ROOT, capture_output=True, text=True, timeout=300
