@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from star.recipe import DEFAULT_RECIPE, Recipe, RecipeError, load_recipe
+from star.recipe import DEFAULT_RECIPE, Recipe, RecipeError, load_recipe, parse_recipe
 
 if TYPE_CHECKING:
     from star.setup import Setup
@@ -37,11 +37,38 @@ def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
         at = rest.index("--seeds")
         seeds_text = rest[at + 1] if at + 1 < len(rest) else ""
         del rest[at : at + 2]
-    recipe = tyro.cli(
-        Recipe, args=rest, default=load_recipe(path), prog="python -m star.train", description=DESCRIPTION
+    flags = tyro.cli(
+        Recipe,
+        args=rest,
+        default=load_recipe(path),
+        prog="python -m star.train",
+        description=DESCRIPTION,
+        registry=_unchecked_sections(),
     )
-    recipe = Recipe.model_validate(recipe.model_dump())
+    recipe = parse_recipe(flags.model_dump(warnings=False), "command line")
     return recipe, _seeds(seeds_text, recipe.seed), dry_run
+
+
+def _unchecked_sections() -> Any:
+    """Lets tyro build recipes without checking values, so that flags and files are refused in the same words."""
+    from pydantic import BaseModel
+    from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
+
+    registry = ConstructorRegistry()
+
+    @registry.struct_rule
+    def section(info: StructTypeInfo) -> StructConstructorSpec | None:
+        if not (isinstance(info.type, type) and issubclass(info.type, BaseModel)):
+            return None
+        fields = tuple(
+            StructFieldSpec(
+                name=name, type=cast(Any, field.annotation), default=getattr(info.default, name), helptext=field.description
+            )
+            for name, field in info.type.model_fields.items()
+        )
+        return StructConstructorSpec(instantiate=info.type.model_construct, fields=fields)
+
+    return registry
 
 
 def _seeds(text: str | None, default: int) -> list[int]:

@@ -236,6 +236,30 @@ sys.exit(run_command(sys.argv[1:]))
 """
 
 
+IMPORTING = """
+import runpy, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Slow:
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1]:
+            print(flush=True)
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
+runpy.run_module("star.train", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("module", ["star.recipe", "tyro"])
+def test_ctrl_c_while_python_still_imports(module: str) -> None:
+    command = [sys.executable, "-c", IMPORTING, module]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in shown
+
+
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(base_model: Path, tmp_path: Path, scripted: None) -> None:
     path = write_recipe(tmp_path, base_model)
     run_dir = load_recipe(path).run_dir

@@ -26,6 +26,13 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path: Path, tmp_pa
     assert load_recipe(tmp_path / "again.yaml") == recipe
 
 
+def test_differing_keys_are_those_that_the_digest_follows() -> None:
+    recipe = load_recipe(DEFAULT_RECIPE)
+    other = parse_recipe({**recipe.model_dump(), "runs_dir": "x", "seed": 1, "loop": {"rounds": 99}}, "test")
+    assert recipe.differing_keys(recipe) == [] and {"seed", "loop.rounds"} <= set(recipe.differing_keys(other))
+    assert "runs_dir" not in recipe.differing_keys(other)
+
+
 def test_the_digest_follows_what_is_computed_and_not_where() -> None:
     recipe = load_recipe(DEFAULT_RECIPE)
     assert recipe.model_copy(update={"runs_dir": "elsewhere"}).digest() == recipe.digest()
@@ -42,6 +49,7 @@ def test_the_digest_follows_what_is_computed_and_not_where() -> None:
         ({"training": {"steps": {"first": -4}}}, "greater than or equal to 1"),
         ({"training": {"batch_size": 10, "micro_batch_size": 4}}, "not a multiple"),
         ({"task": {"name": "sums"}}, "addition"),
+        ({"task": {"digits": []}}, "at least 1 item"),
         ({"name": "../../etc"}, "pattern"),
         ({"sampling": {"top_p": 1.5}}, "less than or equal to 1"),
     ],
@@ -62,8 +70,16 @@ def test_recipes_are_frozen() -> None:
         (["nowhere.yaml"], 1, "there is no recipe"),
         (["seeds/recipes/adition.yaml"], 1, "Did you mean seeds/recipes/addition.yaml"),
         (["--loop.roundz", "3"], 2, "--loop.rounds"),
-        (["--loop.rounds", "0"], 2, "greater than or equal to 1"),
+        (["--loop.rounds", "0"], 1, "loop.rounds: Input should be greater than or equal to 1 (found 0)"),
+        (["--sampling.samples", "0"], 1, "sampling.samples: Input should be greater"),
+        (["--training.steps.first", "-5"], 1, "training.steps.first: Input should be greater"),
+        (["--task.digits", "0"], 1, "line: task.digits (0,): every length must be 1 to 15"),
+        (["--task.digits"], 1, "task.digits: Tuple should have at least 1 item"),
+        (["nope.yaml"], 1, "no recipe nope.yaml. seeds/recipes has addition,"),
         (["--seeds", "0,x"], 1, "whole numbers"),
+        (["--training.accelerate-config", "nope.yaml", "--runs-dir", "{tmp}"], 1, "accelerate_config nope.yaml is not"),
+        (["--sampling.max-new-tokens", "5000", "--runs-dir", "{tmp}"], 1, "max_new_tokens 5000 and"),
+        (["--prompting.mode", "chat", "--runs-dir", "{tmp}"], 1, "has no chat template"),
         (["--model.path", "/nowhere/model", "--runs-dir", "{tmp}"], 1, "not a directory"),
     ],
 )
@@ -76,7 +92,15 @@ def test_bad_command_lines_end_in_a_sentence(
         code = int(stop.code or 0)
     shown = capsys.readouterr()
     assert code == status and words in " ".join((shown.out + shown.err).split()) and "Traceback" not in shown.err
+    assert "pydantic.dev" not in shown.err
     assert not list(tmp_path.iterdir())
+
+
+def test_flags_reach_every_kind_of_value() -> None:
+    flags = "--loop.no-rationalize --task.digits 1 2 --training.lora.targets q v --loop.problems None --model.dtype float32"
+    recipe, _, _ = parse(flags.split())
+    assert (recipe.loop.rationalize, recipe.task.digits, recipe.loop.problems) == (False, (1, 2), None)
+    assert recipe.training.lora.targets == ("q", "v") and recipe.model.dtype == "float32"
 
 
 def test_bad_yaml_is_refused(tmp_path: Path) -> None:
