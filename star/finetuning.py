@@ -10,14 +10,16 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from star.recipe import StepSchedule, TrainingSettings
-from star.sampling.model_files import TOKENIZER_FILES, without_file_bars
+from star.recipe import SEEDS, RecipeError, StepSchedule, TrainingSettings
+from star.reporting import forgiving
+from star.sampling.model_files import TOKENIZER_FILES, load_model, without_file_bars
 
 TOKENIZER_EXTRAS = (
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "chat_template.jinja",
@@ -77,30 +79,52 @@ def prepare(job: Job) -> tuple[list[dict[str, list[int]]], int]:
 
 
 def finetune(job: Job) -> dict[str, Any]:
-    """Train and save; returns steps, rows, tokens, loss, truncated_rows, seconds and how many of 4 generations ended.
+    """Train and save; returns steps, rows, tokens, loss, truncated_rows, seconds, num_processes and how many of 4
+    generations ended.
 
     With `settings.accelerate_config` the job goes to `accelerate launch`, else it runs here.
     """
     settings = TrainingSettings.model_validate(job.settings)
     if settings.accelerate_config is None or os.environ.get("ACCELERATE_MIXED_PRECISION"):
         return _train(job, settings)
-    return _launch(job, settings.accelerate_config)
+    return _launch(job, accelerate_config(settings.accelerate_config))
 
 
-def _launch(job: Job, config: str) -> dict[str, Any]:
+def accelerate_config(given: str) -> Path:
+    """The configuration file, as given or below the project for seeds/... Raises RecipeError when there is none."""
+    for candidate in (Path(given).expanduser(), SEEDS.parent / given):
+        if candidate.is_file():
+            return candidate.resolve()
+    raise RecipeError(
+        f"training.accelerate_config {given} is not a file; make one with `accelerate config --config_file {given}` or use "
+        "one of seeds/accelerate."
+    )
+
+
+def _launch(job: Job, config: Path) -> dict[str, Any]:
     folder = Path(job.output).parent
     folder.mkdir(parents=True, exist_ok=True)
     job_file, result_file = folder / "finetuning_job.json", folder / "finetuning_result.json"
     job_file.write_text(json.dumps(asdict(job)), encoding="utf-8")
     result_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config]
-    done = subprocess.run([*command, "-m", "star.finetuning", str(job_file)], check=False)
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
+    done = subprocess.run([*command, "-m", "star.finetuning", str(job_file), str(os.getpid())], check=False)
     if done.returncode or not result_file.is_file():
         raise FinetuningError(f"accelerate launch ended with status {done.returncode}; its messages are above.")
     result: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
     job_file.unlink()
     result_file.unlink()
-    return result
+    return {**result, "ended": _endings(_trained_model(job), job)}
+
+
+def _trained_model(job: Job) -> Any:
+    """The saved model in this process, on a GPU in half precision where there is one: only a few tokens are asked of it."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    dtype = torch.bfloat16 if cuda else torch.float32
+    model = load_model(Path(job.output), dtype=dtype, trust_remote_code=job.trust_remote_code)
+    return model.to("cuda") if cuda else model
 
 
 def weights_dtype(method: str, dtype: str, *, cuda: bool) -> str:
@@ -198,6 +222,7 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     trainer.add_callback(_progress(job))
+    _tame_tracker(trainer, job, settings.report_to)
     outcome = trainer.train()
     tokens = sum(int(entry["num_tokens"]) for entry in trainer.state.log_history[-2:-1] if "num_tokens" in entry)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -208,15 +233,30 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
         "loss": float(losses[-1] if losses else outcome.training_loss),
         "loss_curve": losses,
         "truncated_rows": truncated,
+        "num_processes": trainer.accelerator.num_processes,
     }
     trained = trainer.accelerator.unwrap_model(trainer.model)
     trained.config.use_cache = use_cache  # the trainer turns it off; saved so, every later generation would be slow
     with without_file_bars():
         _save(trainer, job, settings, tokenizer, scratch)
     if trainer.accelerator.is_main_process:
-        result["ended"] = _endings(trainer, job) if trainer.accelerator.num_processes == 1 else None
+        if trainer.accelerator.num_processes == 1:
+            result["ended"] = _endings(trained.eval(), job)
         _publish(scratch, Path(job.output))
     return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _tame_tracker(trainer: Any, job: Job, report_to: str) -> None:
+    """A failing tracker is noted and training goes on; TensorBoard's files stay out of the model directory."""
+    from transformers.integrations import get_reporting_integration_callbacks
+
+    for kind in get_reporting_integration_callbacks(report_to):
+        callback = next(one for one in trainer.callback_handler.callbacks if isinstance(one, kind))
+        for event in ("on_train_begin", "on_log", "on_save", "on_train_end"):
+            setattr(callback, event, forgiving(report_to)(getattr(callback, event)))
+        if report_to == "tensorboard":
+            folder = Path(job.output).parent
+            callback.logging_dir = str(folder.parent / "tensorboard" / folder.name)
 
 
 def _progress(job: Job) -> Any:
@@ -285,11 +325,10 @@ def _write_card(folder: Path, job: Job, settings: TrainingSettings) -> None:
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _endings(trainer: Any, job: Job, count: int = 4) -> int:
+def _endings(model: Any, job: Job, count: int = 4) -> int:
     """How many of `count` training prompts get a greedy completion that ends by itself: none means a lost end token."""
     import torch
 
-    model = trainer.accelerator.unwrap_model(trainer.model).eval()
     ended = 0
     for prompt, completion in job.rows[:count]:
         ids = torch.tensor([prompt], device=model.device)
@@ -315,9 +354,24 @@ def read_job(path: Path) -> Job:
     return Job(rows=tuple((tuple(prompt), tuple(completion)) for prompt, completion in rows), **content)
 
 
+def _end_with(pid: int) -> None:
+    """End this process when `pid` is gone: kill -9 of a run leaves its launcher alive, and that would train on."""
+    import psutil
+
+    try:
+        waiting = psutil.Process(pid)
+        while waiting.is_running() and waiting.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(1)
+    except psutil.NoSuchProcess:
+        pass
+    os._exit(1)
+
+
 def main() -> None:
-    """One process of an `accelerate launch`."""
+    """One process of an `accelerate launch`: JOB.json and the id of the process that waits for it."""
     path = Path(sys.argv[1])
+    if len(sys.argv) > 2:
+        threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     result = _train(job := read_job(path), TrainingSettings.model_validate(job.settings))
     if os.environ.get("RANK", "0") == "0":
         (path.parent / "finetuning_result.json").write_text(json.dumps(result), encoding="utf-8")

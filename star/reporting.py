@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from star import runs
 from star.recipe import RecipeError
 
 MODULES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
+REPORTED = "reported.json"
+"""In the run directory: the rounds that the tracker has, so that one whose run was killed before sending is sent later."""
 
 
 def check_tracker(report_to: str) -> None:
     """Raise RecipeError when the tracker's package is not installed."""
     if report_to != "none" and find_spec(MODULES[report_to]) is None:
-        raise RecipeError(f"training.report_to is {report_to}, which is not installed: pip install {MODULES[report_to]}")
+        raise RecipeError(
+            f"training.report_to is {report_to}, which is not installed: pip install {MODULES[report_to]}"
+        )
+
+
+@contextmanager
+def forgiving(report_to: str) -> Iterator[None]:
+    """Trackers fail for reasons of their own, and none of them ends a run: what happened is said in a sentence."""
+    try:
+        yield
+    except Exception as error:
+        print(
+            f"note: {report_to} failed ({type(error).__name__}: {error}); the run goes on without it", file=sys.stderr
+        )
 
 
 def flatten(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
@@ -29,9 +49,21 @@ def flatten(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
-    """Log one round's line of metrics.jsonl as numbers, with the round as step."""
+    """Log one round's line of metrics.jsonl as numbers, with the round as step, unless that was done before."""
     if report_to == "none":
         return
+    done = (runs.whole_json(run_dir / REPORTED) or {"rounds": []})["rounds"]
+    if line["round"] in done:
+        return
+    sent = False
+    with forgiving(report_to):
+        _send(report_to, run_dir, line)
+        sent = True
+    if sent:
+        runs.write_json(run_dir / REPORTED, {"rounds": [*done, line["round"]]})
+
+
+def _send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
     numbers = {f"round/{name}": value for name, value in flatten(line).items()}
     if report_to == "tensorboard":
         from torch.utils.tensorboard import SummaryWriter
@@ -40,11 +72,8 @@ def send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
             for name, value in numbers.items():
                 writer.add_scalar(name, value, line["round"])
         return
-    from importlib import import_module
-
-    tracker = import_module(report_to)  # wandb and trackio share these two calls
+    tracker = import_module(report_to)  # wandb and trackio share these calls
+    where = {"id": run_dir.name, "dir": str(run_dir)} if report_to == "wandb" else {}
     if getattr(tracker, "run", None) is None:
-        tracker.init(project="star", name=run_dir.name, dir=str(run_dir)) if report_to == "wandb" else tracker.init(
-            project="star", name=run_dir.name
-        )
+        tracker.init(project="star", name=run_dir.name, resume="allow", **where)
     tracker.log(numbers)

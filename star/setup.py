@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from star import provenance, runs, splits
-from star.recipe import SEEDS, ModelSettings, Recipe, RecipeError
+from star.finetuning import accelerate_config
+from star.prompting import PromptBuilder
+from star.recipe import SEEDS, ModelSettings, Recipe, RecipeError, load_recipe
 from star.reporting import check_tracker
+from star.sampling import choose_backend
 from star.sampling.model_files import check_model_dir, context_length, count_parameters, load_tokenizer
 from star.tasks import load_task
 from star.tasks.base import Problem, Task
@@ -81,17 +84,28 @@ def _download(hub_id: str) -> Path:
 def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
     """Load and check everything; nothing is written before all of it is known to work."""
     check_tracker(recipe.training.report_to)
+    if recipe.training.accelerate_config is not None:
+        accelerate_config(recipe.training.accelerate_config)
     task = load_task(recipe.task, recipe.seed)
     loaded = task.load()
     base_dir = resolve_model(recipe.model)
     check_model_dir(base_dir)
     tokenizer = load_tokenizer(base_dir, trust_remote_code=recipe.model.trust_remote_code)
+    choose_backend(recipe.sampling, base_dir)
+    builder = PromptBuilder(task, tokenizer, recipe.prompting)
     budget = (context_length(base_dir) or 10**9) - recipe.sampling.max_new_tokens - _shots_bytes(task, recipe)
     skipped = dict(loaded.skipped)
     train = _that_fit(loaded.train, task, tokenizer, budget, skipped)
     test = _that_fit(loaded.test, task, tokenizer, budget, skipped)
+    if loaded.train and loaded.test and not (train and test):
+        raise RecipeError(
+            f"no problem fits: sampling.max_new_tokens {recipe.sampling.max_new_tokens} and {recipe.prompting.shots} "
+            f"prompting.shots leave {max(0, budget):,} of the model's context of {context_length(base_dir):,} tokens for a "
+            "question. Lower one of them."
+        )
     if not test:
         raise RecipeError(f"task {task.name} has no test problem left; check task.test_path and task.test_limit.")
+    builder.ids(test[0], shots=True)  # a chat template that fails does so here
     pool, selection = splits.cut_selection(train, recipe.evaluation.selection_size, recipe.seed)
     setup = Setup(
         recipe.run_dir,
@@ -150,8 +164,10 @@ def _claim(setup: Setup, recipe: Recipe, argv: Sequence[str]) -> None:
         "model": provenance.model_fingerprint(setup.base_dir),
     }
     manifest = setup.run_dir / "run.json"
-    if manifest.is_file():
-        before = runs.read_json(manifest).get("fingerprints", {})
+    if manifest.is_file() or (setup.run_dir / "round_00").is_dir():
+        _same_recipe(setup.run_dir, recipe)
+    if (written := runs.whole_json(manifest)) is not None:
+        before = written.get("fingerprints", {})
         changed = [name for name, value in fingerprints.items() if before.get(name) != value]
         if changed:
             raise runs.RunError(
@@ -169,6 +185,21 @@ def _claim(setup: Setup, recipe: Recipe, argv: Sequence[str]) -> None:
         "skipped_rows": setup.skipped,
     }
     runs.write_json(manifest, provenance.describe(argv=argv, seed=recipe.seed, extra=facts))
+
+
+def _same_recipe(run_dir: Path, recipe: Recipe) -> None:
+    """Raise RunError when the directory's recipe computes something else: a renamed directory, or an edited recipe.yaml."""
+    try:
+        stored = load_recipe(run_dir / "recipe.yaml")
+    except RecipeError as error:
+        raise runs.RunError(
+            f"{run_dir} holds a run, but not its recipe ({error}). Move that directory away, or give this run another --name."
+        ) from error
+    if changed := recipe.differing_keys(stored):
+        raise runs.RunError(
+            f"{run_dir} belongs to another recipe: {', '.join(changed)} differ. Move that directory away, or give this run "
+            "another --name."
+        )
 
 
 @contextmanager

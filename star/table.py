@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from star import runs
 from star.recipe import Recipe
 from star.setup import Setup
 
@@ -15,6 +16,14 @@ from star.setup import Setup
 def percent(share: float | None) -> str:
     """0.987 -> "98.7"; "-" for None."""
     return "-" if share is None else f"{100 * share:.1f}"
+
+
+def with_half_width(correct: int, n: int) -> str:
+    """97 of 100 right -> "97±4": per cent, and half of the 95 % interval."""
+    from star.statistics import wilson
+
+    interval = wilson(correct, n)
+    return f"{100 * interval.value:.0f}±{50 * (interval.high - interval.low):.0f}"
 
 
 class RoundTable:
@@ -30,9 +39,15 @@ class RoundTable:
         )
         for reason, count in setup.skipped.items():
             self._print(f"left out: {count:,} problems ({reason})")
-        split = recipe.evaluation.select_on
+        self.split = split = recipe.evaluation.select_on
         if split == "test":
             self._print("[bold yellow]rounds are chosen on test (evaluation.select_on): its accuracy will flatter[/]")
+        wanted = recipe.evaluation.selection_size
+        if split == "selection" and len(setup.selection) < wanted:
+            self._print(
+                f"the selection split has {len(setup.selection):,} problems instead of evaluation.selection_size {wanted:,}: "
+                "at most half of the train problems"
+            )
         self.header_due = True
 
     def _print(self, text: str) -> None:
@@ -40,10 +55,13 @@ class RoundTable:
 
     def _header(self) -> None:
         self.header_due = False
-        slices = "".join(f"{name.replace(' digits', 'd').replace(' digit', 'd')[:9]:>10}" for name in self.slices)
-        self._print("\naccuracy % on the selection split (95 % interval); sound: of the kept rationales, line by line")
-        head = f"{'round':>5}{'accuracy':>20}{slices}{'generated':>11}{'rationalized':>13}{'dropped':>9}{'sound %':>9}"
-        self._print(f"[bold]{head}{'sample/train/eval s':>22}[/]")
+        slices = "".join(f"{name.replace(' digits', 'd').replace(' digit', 'd')[:7]:>8}" for name in self.slices)
+        self._print(
+            f"\naccuracy % on the {self.split} split (95 % interval; ± half of it); sound: of the kept rationales, line by "
+            "line; seconds: sample/train/evaluate"
+        )
+        head = f"{'round':>5}{'accuracy':>18}{slices}{'generated':>11}{'rationalized':>13}{'dropped':>9}{'sound %':>9}"
+        self._print(f"[bold]{head}{'seconds':>14}[/]")
 
     def row(self, line: dict[str, Any]) -> None:
         """One finished round."""
@@ -52,7 +70,7 @@ class RoundTable:
         chosen, data, seconds = line["selection"], line.get("data") or {}, line["seconds"]
         interval = f"{percent(chosen['accuracy'])} ({percent(chosen['low'])}-{percent(chosen['high'])})"
         by_slice = [chosen["slices"].get(name) for name in self.slices]
-        slices = "".join(f"{percent(s['correct'] / s['n']) if s else '-':>10}" for s in by_slice)
+        slices = "".join(f"{with_half_width(s['correct'], s['n']) if s else '-':>8}" for s in by_slice)
         sampling = seconds.get("sampling", 0) + seconds.get("rationalizing", 0) + seconds.get("loading", 0)
         times = f"{sampling:.0f}/{seconds.get('training', 0):.0f}/{seconds.get('evaluation', 0):.0f}"
         counts = [
@@ -60,8 +78,8 @@ class RoundTable:
             f"{data['rationalized']:,}" if data else "-",
             f"{sum(data['dropped'].values()):,}" if data else "-",
         ]
-        tail = f"{counts[0]:>11}{counts[1]:>13}{counts[2]:>9}{percent(data.get('kept_sound')):>9}{times:>22}"
-        self._print(f"{line['round']:>5}{interval:>20}{slices}{tail}")
+        tail = f"{counts[0]:>11}{counts[1]:>13}{counts[2]:>9}{percent(data.get('kept_sound')):>9}{times:>14}"
+        self._print(f"{line['round']:>5}{interval:>18}{slices}{tail}")
 
     def finish(self, result: dict[str, Any], charts: Sequence[Path]) -> None:
         """The end: test accuracy, where everything is, the next two commands."""
@@ -72,6 +90,12 @@ class RoundTable:
         )
         if test["sound_of_correct"] is not None:
             self._print(f"sound rationales among right answers on test: {percent(test['sound_of_correct'])} %")
+        lines = {line["round"]: line["selection"]["accuracy"] for line in runs.read_metrics(run_dir)}
+        if (reached := lines[result["chosen_round"]]) < lines[0]:
+            self._print(
+                f"[bold yellow]worse than the base model on the {result['select_on']} split: {percent(reached)} % against "
+                f"{percent(lines[0])} %[/]"
+            )
         for chart in charts:
             self._print(f"chart           {chart}")
         self._print(f"run directory   {run_dir}")

@@ -15,6 +15,14 @@ interrupted run goes on where it stopped, and what it ends with is what it would
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # above the imports, which take a second: Ctrl-C during them shows no traceback
+    try:
+        from star.command import run_command
+
+        raise SystemExit(run_command())
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -75,12 +83,12 @@ class Loop:
                 facts |= {"data": self.data_facts(attempts, rows), "training": self.model(number, rows)}
             evaluation = self.evaluation(number)
             metrics = self.ledger.close_round(number, summarise(evaluation), facts)
-            send(self.recipe.training.report_to, self.setup.run_dir, metrics)
             self.prune_models()
         self.show(metrics)
 
     # ------------------------------------------------------------------ lines 4 and 5: generate, rationalize
 
+        send(self.recipe.training.report_to, self.setup.run_dir, metrics)
     def attempts(self, number: int) -> Rows:
         """Every attempt of a round, curated: generated ones, then rationalized ones for problems without a right answer."""
 
@@ -316,14 +324,3 @@ def assert_no_hints(rows: Rows, problems: dict[str, Problem], builder: PromptBui
             raise AssertionError(f"training row {row['attempt_id']} has another prompt than its problem")
         if row["mode"] != "gold" and builder.task.mentions_hint(row["completion"]):
             raise AssertionError(f"training row {row['attempt_id']} mentions its hint")
-
-
-def main() -> None:
-    """Command line; see `star/command.py` for flags and errors."""
-    from star.command import run_command
-
-    raise SystemExit(run_command())
-
-
-if __name__ == "__main__":
-    main()

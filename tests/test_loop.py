@@ -17,6 +17,7 @@ import pytest
 from star import runs, train
 from star.finetuning import FinetuningError
 from star.recipe import Recipe
+from star.run_summary import summarise_run
 from star.setup import Setup, locked, prepare
 from tests.scripted import ScriptedSampler
 from tests.tiny_models import tiny_model
@@ -199,9 +200,14 @@ def test_the_gate_warns_or_stops(base_model: Path, tmp_path: Path, capsys: pytes
 def test_nothing_kept_ends_the_run_with_a_sentence(
     base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, _, result = run(make_recipe(base_model, tmp_path, loop={"rationalize": False}), skill=0.0)
+    setup, _, result = run(make_recipe(base_model, tmp_path, loop={"rationalize": False}), skill=0.0)
     assert "no rationale was kept" in capsys.readouterr().err
     assert result["chosen_round"] == 0
+    assert result["gate"] == {"correct": 0, "n": 60, "chance": 0.0, "p_value": 1.0, "passed": False}
+    left = result["round_without_model"]
+    assert left["round"] == 1 and left["data"]["drawn"] == sum(left["data"]["dropped"].values()) == 60
+    assert left["seconds"]["sampling"] >= 0 and result["cost"]["samples"] == 60 + len(setup.test)
+    assert summarise_run(setup.run_dir).samples == 60 + len(setup.selection) + len(setup.test)
 
 
 def test_old_models_are_pruned_when_asked(base_model: Path, tmp_path: Path) -> None:
@@ -239,7 +245,7 @@ def test_killed_at_any_write_and_resumed_equals_uninterrupted(
     def replace(temporary: Path, path: Path) -> None:
         state["writes"] += 1
         if state["writes"] == state["kill_at"]:
-            if torn and path.name != "run.json":
+            if torn:
                 path.write_bytes(temporary.read_bytes()[:-7])  # what a disk may hold after a power cut
             raise Killed
         real(temporary, path)
@@ -305,6 +311,30 @@ def test_another_model_or_other_problems_never_reuse_a_directory(base_model: Pat
     tiny_model(tmp_path / "model", seed=2)
     with pytest.raises(runs.RunError, match="other model"):
         prepare(recipe, [])
+
+
+def test_a_renamed_directory_of_another_recipe_is_never_reused(base_model: Path, tmp_path: Path) -> None:
+    first, second = (make_recipe(base_model, tmp_path, loop={"rounds": n}, curation={"cap": n}) for n in (1, 2))
+    run(first)
+    first.run_dir.rename(second.run_dir)
+    for manifest in ("whole", "torn", "gone"):
+        if manifest == "torn":
+            (second.run_dir / "run.json").write_text('{"schema_')
+        elif manifest == "gone":
+            (second.run_dir / "run.json").unlink()
+        with pytest.raises(runs.RunError, match=r"another recipe: loop\.rounds, curation\.cap differ"):
+            prepare(second, [])
+    (second.run_dir / "recipe.yaml").unlink()
+    with pytest.raises(runs.RunError, match="not its recipe"):
+        prepare(second, [])
+
+
+def test_a_torn_manifest_of_the_same_recipe_is_written_anew(base_model: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(base_model, tmp_path)
+    setup, _, first = run(recipe)
+    (setup.run_dir / "run.json").write_text('{"schema_')
+    _, sampler, second = run(recipe)
+    assert runs.read_json(setup.run_dir / "run.json")["fingerprints"] and sampler.calls == [] and first == second
 
 
 def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:

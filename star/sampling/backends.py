@@ -52,7 +52,7 @@ def has_gpu() -> bool:
 def choose_backend(settings: SamplingSettings, model_dir: Path) -> tuple[str, str]:
     """The sampler to use, "vllm" or "transformers", and the reason in words.
 
-    Raises SamplerError when the settings ask for vLLM and it is not installed.
+    Raises SamplerError when the settings ask for vLLM and it is not installed or cannot do the model.
     """
     build = vllm_build()
     if settings.backend == "vllm":
@@ -60,6 +60,10 @@ def choose_backend(settings: SamplingSettings, model_dir: Path) -> tuple[str, st
             raise SamplerError(
                 'sampling.backend is vllm, but vLLM is not installed: pip install -e ".[cpu]" (or ".[gpu]"), '
                 "or set sampling.backend to auto."
+            )
+        if build.kind == "cpu" and (problem := _head_problem(build, model_dir)):
+            raise SamplerError(
+                f"sampling.backend is vllm, but {model_dir.name} has {problem}; use sampling.backend transformers."
             )
         return "vllm", f"asked for; vLLM {build.version} ({build.kind} build)"
     if settings.backend == "transformers":
@@ -78,12 +82,18 @@ def _on_cpu(build: VllmBuild, model_dir: Path) -> tuple[str, str]:
     measured = (
         f"{size / 1e6:.3g}M parameters on a CPU; measured: vLLM is the faster one from {CPU_CROSSOVER / 1e6:.3g}M on"
     )
-    head = _head_size(model_dir)
     if size < CPU_CROSSOVER:
         return "transformers", measured
-    if head is not None and head not in CPU_HEAD_SIZES:
-        return "transformers", f"attention heads of size {head}, which vLLM {build.version} cannot do on a CPU"
+    if problem := _head_problem(build, model_dir):
+        return "transformers", problem
     return "vllm", measured
+
+
+def _head_problem(build: VllmBuild, model_dir: Path) -> str | None:
+    head = _head_size(model_dir)
+    if head is None or head in CPU_HEAD_SIZES:
+        return None
+    return f"attention heads of size {head}, which vLLM {build.version} cannot do on a CPU"
 
 
 def _head_size(model_dir: Path) -> int | None:

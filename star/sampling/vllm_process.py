@@ -78,8 +78,9 @@ class WorkerProcess:
                 self.end()
 
     def _obituary(self, what: str) -> str:
-        status = self._wait(5)
-        return f"{what} (exit status {status}). End of its log:\n{self.log_tail()}"
+        status = self._wait(0.5)
+        ended = "" if status is None else f" (exit status {status})"
+        return f"{what}{ended}. End of its log:\n{self.log_tail()}"
 
     def _wait(self, seconds: float) -> int | None:
         try:

@@ -2,7 +2,8 @@
 
 Swapping weights in a running engine can go silently wrong (measured: with tied embeddings on a CPU the output head
 kept the old weights). So after every swap the engine continues a probe prompt, and transformers must find the same
-tokens and log-probabilities on the same checkpoint; else the engine is rebuilt, and if it still differs the run stops.
+tokens and log-probabilities on the same checkpoint, and nearer to them than to those of the checkpoint before (a small
+step moves them by less than the two programs differ); else the engine is rebuilt, and if it still differs the run stops.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class VllmSampler:
         self.asleep = False
         self.reload_works = True
         self.shape = ""
+        self.reference: _Reference | None = None
         self.rebuilds = 0
         self.load(model_dir)
 
@@ -67,7 +69,7 @@ class VllmSampler:
         if self.worker is not None and self.reload_works and shape == self.shape:
             difference = self._reload(model_dir, reference)
             if difference is None:
-                self.model_dir = model_dir
+                self.model_dir, self.reference = model_dir, reference
                 return
             # Not tried again for this model: each attempt costs a probe and the rebuild comes anyway.
             self.reload_works = False
@@ -83,7 +85,7 @@ class VllmSampler:
                 f"vLLM and transformers disagree on {model_dir} even with a fresh engine: {difference}. "
                 "Use sampling.backend: transformers for this model."
             )
-        self.model_dir = model_dir
+        self.model_dir, self.reference = model_dir, reference
 
     def _reload(self, model_dir: Path, reference: _Reference) -> str | None:
         """Swap weights in the running engine; what is wrong with the result, or None."""
@@ -93,7 +95,7 @@ class VllmSampler:
             self.asleep = False
         except SamplerError as error:
             return str(error).splitlines()[0]
-        return self._difference(reference)
+        return self._difference(reference, self.reference)
 
     def _start(self, model_dir: Path) -> None:
         self.close()
@@ -117,11 +119,12 @@ class VllmSampler:
         self.context = int(started["context"])
         self.asleep = False
 
-    def _difference(self, reference: _Reference) -> str | None:
+    def _difference(self, reference: _Reference, before: _Reference | None = None) -> str | None:
         decoding = Decoding(max_new_tokens=min(PROBE_TOKENS, self.context - len(reference.prompt)))
         # No end tokens: the probe goes on to its last token whatever the model says.
         ids, logprobs, _ = self._ask([reference.prompt], [decoding.max_new_tokens], decoding, [], None)[0][0]
-        return reference.difference(ids, logprobs)
+        difference = reference.difference(ids, logprobs)
+        return reference.staleness(before, logprobs) if difference is None and before is not None else difference
 
     def sample(
         self, prompts: Sequence[Sequence[int]], decoding: Decoding, *, progress: str | None = None
@@ -190,6 +193,9 @@ class _Reference:
         # Fixed ids spread over the vocabulary: any model has them, and they depend on most of the embedding's range.
         length = max(1, min(16, context - PROBE_TOKENS))
         self.prompt = [(7 + 7919 * i * i) % vocabulary for i in range(length)]
+        self.ids: Sequence[int] = ()
+        self.expected: Any = None
+        """Log-probabilities [token of `ids`, vocabulary], from `difference` on."""
 
     def difference(self, ids: Sequence[int], logprobs: Sequence[float]) -> str | None:
         """None if each token is transformers' own greedy choice with the same log-probability, else what differs."""
@@ -200,7 +206,8 @@ class _Reference:
         )
         with torch.inference_mode():
             logits = model(input_ids=torch.tensor([[*self.prompt, *ids]])).logits[0, len(self.prompt) - 1 : -1]
-        expected = logits.float().log_softmax(-1)
+        self.ids, self.expected = ids, logits.float().log_softmax(-1)
+        expected = self.expected
         tolerance = TOLERANCE[self.dtype]
         for i, (token, logprob) in enumerate(zip(ids, logprobs, strict=True)):
             best, own = float(expected[i].max()), float(expected[i, token])
@@ -209,6 +216,32 @@ class _Reference:
                     f"probe token {i} is {token} with log-probability {logprob:.4f}, transformers gives it {own:.4f} "
                     f"and its own choice {best:.4f} (tolerance {tolerance})"
                 )
+        return None
+
+    def staleness(self, before: _Reference, logprobs: Sequence[float]) -> str | None:
+        """What shows that `logprobs` of `ids` are those of the weights before, or None. To be asked after `difference`.
+
+        Under each checkpoint the engine's answer has a distance; the one within half of the way between the checkpoints is
+        the one in use. Where rounding is larger than that way, no answer can tell them apart, which is said.
+        """
+        import torch
+
+        # The weights before were asked about their own tokens: contexts are the same until these part.
+        same = next((i for i, pair in enumerate(zip(self.ids, before.ids, strict=False)) if pair[0] != pair[1]), None)
+        shared = slice(None if same is None else same + 1)
+        tokens = torch.tensor(list(self.ids[shared]))[:, None]
+        found = torch.tensor(list(logprobs[shared]))
+        new, old = (one.expected[: len(tokens)].gather(1, tokens)[:, 0] for one in (self, before))
+        way, from_new, from_old = (float((a - b).norm()) for a, b in ((new, old), (found, new), (found, old)))
+        if from_new <= way / 2 or way == 0:
+            return None
+        if from_old <= way / 2:
+            return f"the probe's log-probabilities are {from_old:.1e} from those of the weights before, {from_new:.1e} from these"
+        warnings.warn(
+            "A weight swap moved the probe's log-probabilities by less than vLLM and transformers differ by rounding: whether "
+            "vLLM has the new weights could not be told.",
+            stacklevel=2,
+        )
         return None
 
 
