@@ -356,6 +356,15 @@ def _mentions_option(text: str, choices: Mapping[str, str]) -> bool:
     return any(option and f" {option} " in inside for option in options)
 
 
+def vote(answer: str | None, verdict: str, choices: Mapping[str, str] | None) -> str | None:
+    """A sample's answer in one spelling, so that samples which say the same vote together; None for one that is no answer."""
+    if answer is None or verdict not in (Verdict.correct, Verdict.incorrect):
+        return None
+    if choices and (named := choice_of(answer, choices)):
+        return fold(choices[named])
+    return canonical_number(answer) or plain_text(answer)
+
+
 def grade_math(span: str | None, gold: str) -> Verdict:
     """Equality of two short mathematical answers: as numbers or as written where that decides, else by math-verify."""
     if span is None or not span.strip():

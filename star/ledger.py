@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any, TypeVar
 
 from star import runs
 from star.attempts import summarise
+from star.grading import vote
 from star.statistics import maj_at_k, pass_at_k
-from star.tasks.base import Verdict
+from star.tasks.base import Problem, Verdict
 
 T = TypeVar("T")
 
@@ -24,6 +26,7 @@ class Ledger:
         self.run_dir, self.parameters = run_dir, parameters
         self._seconds: dict[str, float] = {}
         self._file: Path | None = None
+        self._left: dict[str, Any] = {}
 
     def rounds(self) -> list[dict[str, Any]]:
         """Finished rounds, in order."""
@@ -69,6 +72,11 @@ class Ledger:
         runs.write_text(self.run_dir / "metrics.jsonl", text)
         return line
 
+    def leave_round(self, number: int, facts: dict[str, Any]) -> None:
+        """A round that ends without a model has no line in metrics.jsonl: what it found and cost goes into result.json."""
+        seconds = {name: round(seconds, 2) for name, seconds in self._seconds.items()}
+        self._left = {"round": number, **facts, "seconds": seconds}
+
     def _cost(self, files: Sequence[Path], training: dict[str, Any] | None) -> dict[str, Any]:
         """Samples, tokens and FLOPs: 2N per sampled or read token, 6N per trained one (Kaplan et al. 2020, section 2.1)."""
         columns = ["tokens", "prompt_tokens"]
@@ -82,46 +90,46 @@ class Ledger:
             "flops": {"sampling": 2 * self.parameters * (sampled + prompts), "training": 6 * self.parameters * trained},
         }
 
-    def finish(self, chosen: int, select_on: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def finish(
+        self, chosen: int, select_on: str, rows: Sequence[dict[str, Any]], problems: Mapping[str, Problem]
+    ) -> dict[str, Any]:
         """Write result.json: the chosen round, its test accuracy, pass@k and maj@k where samples were drawn."""
-        lines = self.rounds()
+        lines = [*self.rounds(), *([self._left] if self._left else [])]
+        files = [self.run_dir / "test" / "evaluation.parquet"]
+        if self._left:
+            files.append(self.run_dir / f"round_{self._left['round']:02d}" / "attempts.parquet")
         result = {
             "chosen_round": chosen,
-            "rounds": max((line["round"] for line in lines), default=0),
+            "rounds": max((line["round"] for line in self.rounds()), default=0),
             "select_on": select_on,
-            "test": {**summarise(rows), **sampled_figures(rows)},
+            "test": {**summarise(rows), **sampled_figures(rows, problems)},
             "gate": next((line["gate"] for line in lines if line.get("gate")), None),
+            "round_without_model": self._left or None,
             "parameters": self.parameters,
             "seconds_total": round(sum(sum(line["seconds"].values()) for line in lines), 1),
-            "cost": self._cost([self.run_dir / "test" / "evaluation.parquet"], None),
+            "cost": self._cost(files, None),
         }
         runs.write_json(self.run_dir / "result.json", result)
         return result
 
 
-def sampled_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """pass@k (unbiased, Chen et al. 2021) and maj@k over the samples 1..k of each problem; empty without samples."""
-    problems: dict[str, list[dict[str, Any]]] = {}
+def sampled_figures(rows: Sequence[dict[str, Any]], problems: Mapping[str, Problem]) -> dict[str, Any]:
+    """pass@k (unbiased, Chen et al. 2021) and maj@k over the samples of each problem; empty without samples."""
+    sampled: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         if row["sample"] > 0:
-            problems.setdefault(row["problem_id"], []).append(row)
-    if not problems:
+            sampled.setdefault(row["problem_id"], []).append(row)
+    if not sampled:
         return {}
-    k = min(len(samples) for samples in problems.values())
-    right = [sum(row["verdict"] == Verdict.correct for row in samples) for samples in problems.values()]
-    counts = [k_ for k_ in (1, 2, 4, 8, 16, 32, 64, 128) if k_ < k] + [k]
+    most = min(len(samples) for samples in sampled.values())
+    counts = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < most] + [most]
+    right = {key: [row["verdict"] == Verdict.correct for row in samples] for key, samples in sampled.items()}
+    votes = {
+        key: [vote(row["answer"], row["verdict"], problems[key].choices) for row in samples]
+        for key, samples in sampled.items()
+    }
     return {
-        "samples_per_problem": k,
-        "pass_at_k": {
-            str(c): sum(pass_at_k(len(s), r, c) for s, r in zip(problems.values(), right, strict=True)) / len(problems)
-            for c in counts
-        },
-        "maj_at_k": {
-            str(c): sum(
-                maj_at_k([row["answer"] for row in s[:c]], [row["verdict"] == Verdict.correct for row in s[:c]])
-                for s in problems.values()
-            )
-            / len(problems)
-            for c in counts
-        },
+        "samples_per_problem": most,
+        "pass_at_k": {str(k): mean(pass_at_k(len(r), sum(r), k) for r in right.values()) for k in counts},
+        "maj_at_k": {str(k): mean(maj_at_k(votes[key], r, k) for key, r in right.items()) for k in counts},
     }

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from star import runs
+from star.grading import vote
 from star.statistics import EMPTY, Interval, bootstrap_mean, maj_at_k, pass_at_k, wilson
 
 ARMS = (
@@ -139,7 +140,7 @@ def summarise_run(run_dir: Path) -> RunSummary:
         **_evaluated(rows, shown),
         **_data_used(run_dir, number, metrics),
         **_cost(metrics, result, parameters),
-        **_sampled(rows),
+        **_sampled(rows, run_dir / "problems.parquet"),
     )
 
 
@@ -240,8 +241,8 @@ def _whole(value: float | None) -> int | None:
     return None if value is None or math.isnan(value) else int(value)
 
 
-def _sampled(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """pass@k and maj@k over samples 1..k of each problem, with intervals over problems; sample 0 is the greedy one."""
+def _sampled(rows: Sequence[Mapping[str, Any]], problems_file: Path) -> dict[str, Any]:
+    """pass@k and maj@k over the samples of each problem, with intervals over problems; sample 0 is the greedy one."""
     problems: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         if (row["sample"] or 0) > 0:
@@ -252,8 +253,15 @@ def _sampled(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     counts = sorted({k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < most} | {most})
     right = {key: [row["verdict"] == "correct" for row in samples] for key, samples in problems.items()}
     passes = {k: bootstrap_mean([pass_at_k(len(r), sum(r), k) for r in right.values()]) for k in counts}
+    choices = _choices(problems_file)
     votes = {
-        k: bootstrap_mean([maj_at_k([row["answer"] for row in s[:k]], right[key][:k]) for key, s in problems.items()])
-        for k in counts
+        key: [vote(row["answer"], row["verdict"], choices.get(key)) for row in samples] for key, samples in problems.items()
     }
-    return {"pass_at_k": passes, "maj_at_k": votes}
+    majorities = {k: bootstrap_mean([maj_at_k(votes[key], r, k) for key, r in right.items()]) for k in counts}
+    return {"pass_at_k": passes, "maj_at_k": majorities}
+
+
+def _choices(problems_file: Path) -> dict[str, dict[str, str]]:
+    """problem_id -> options, of multiple choice alone."""
+    rows = runs.read_rows(problems_file, ["problem_id", "choices"]) if problems_file.is_file() else []
+    return {row["problem_id"]: json.loads(row["choices"]) for row in rows if row["choices"]}

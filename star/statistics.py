@@ -233,23 +233,24 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
-def maj_at_k(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
-    """Probability that the majority vote of all k samples is right; a tie is broken at random, so counts as a share.
+def maj_at_k(votes: Sequence[str | None], correct: Sequence[bool], k: int) -> float:
+    """Probability that the majority vote of k samples is right; a tie is broken at random, so counts as a share.
 
-    Wang et al. 2022 (arXiv 2203.11171). Samples without an answer do not vote; nobody voting is wrong. `correct[i]`
-    tells whether `answers[i]` is right. Right answers vote together even when written differently (1,000 and 1000).
+    Wang et al. 2022 (arXiv 2203.11171). `votes` are answers in one spelling each (`star.grading.vote`), `correct[i]` tells
+    whether `votes[i]` is right; None does not vote, and nobody voting is wrong. The mean over as many blocks of k samples
+    as there are, so that maj@1 is pass@1. Raises ValueError unless 1 <= k <= samples.
     """
-    votes: Counter[str] = Counter()
-    for answer, right in zip(answers, correct, strict=True):
-        if right:
-            votes["\0right"] += 1
-        elif answer is not None:
-            votes[" ".join(answer.split()).lower()] += 1
-    if not votes:
-        return 0.0
-    top = max(votes.values())
-    winners = [answer for answer, count in votes.items() if count == top]
-    return ("\0right" in winners) / len(winners)
+    if not 1 <= k <= len(votes):
+        raise ValueError(f"maj@{k} of {len(votes)} samples: expected 1 <= k <= samples")
+    starts = range(0, len(votes) - k + 1, k)
+    return sum(_majority(votes[at : at + k], correct[at : at + k]) for at in starts) / len(starts)
+
+
+def _majority(votes: Sequence[str | None], correct: Sequence[bool]) -> float:
+    counts = Counter(vote for vote in votes if vote is not None)
+    right = {vote for vote, is_right in zip(votes, correct, strict=True) if is_right}
+    winners = [vote for vote, count in counts.items() if count == max(counts.values())]
+    return sum(vote in right for vote in winners) / len(winners) if winners else 0.0
 
 
 def binomial_above(k: int, n: int, p0: float) -> float:

@@ -67,6 +67,7 @@ class Loop:
                 self.finish_round(number)
             except NothingKeptError as error:
                 self.ledger.note(str(error))
+                self.ledger.leave_round(number, error.facts)
                 break
         return self.finish(self.chosen_round())
 
@@ -80,15 +81,18 @@ class Loop:
                 if number == 1:
                     facts["gate"] = gate(self.recipe, attempts, self.problems, self.setup.task, self.ledger)
                 rows = self.training(number, attempts)
-                facts |= {"data": self.data_facts(attempts, rows), "training": self.model(number, rows)}
+                facts["data"] = self.data_facts(attempts, rows)
+                if not rows:
+                    raise NothingKeptError(number, self.recipe, facts)
+                facts["training"] = self.model(number, rows)
             evaluation = self.evaluation(number)
             metrics = self.ledger.close_round(number, summarise(evaluation), facts)
             self.prune_models()
+        send(self.recipe.training.report_to, self.setup.run_dir, metrics)
         self.show(metrics)
 
     # ------------------------------------------------------------------ lines 4 and 5: generate, rationalize
 
-        send(self.recipe.training.report_to, self.setup.run_dir, metrics)
     def attempts(self, number: int) -> Rows:
         """Every attempt of a round, curated: generated ones, then rationalized ones for problems without a right answer."""
 
@@ -166,8 +170,6 @@ class Loop:
         facts_file = output / "finetuning.json"
         facts = runs.whole_json(facts_file)
         if facts is None:
-            if not rows:
-                raise NothingKeptError(number, self.recipe)
             settings, shots = self.recipe.training, self.recipe.prompting.shots_in_training
             start = self.recipe.loop.start == "continue" and number > 1
             encoded = tuple(
@@ -230,7 +232,7 @@ class Loop:
             runs.ATTEMPTS,
             lambda: self.ledger.timed("test", lambda: self.evaluate(chosen, self.setup.test, "test", samples)),
         )
-        return self.ledger.finish(chosen, self.recipe.evaluation.select_on, rows)
+        return self.ledger.finish(chosen, self.recipe.evaluation.select_on, rows, self.problems)
 
     def chosen_round(self) -> int:
         """The round with the best selection accuracy; the earliest of equals. The base model is not a candidate."""
@@ -306,9 +308,10 @@ class Loop:
 
 
 class NothingKeptError(FinetuningError):
-    """No rationale reached the right answer: there is nothing to train on."""
+    """No rationale reached the right answer: there is nothing to train on. `facts` is what the round found out so far."""
 
-    def __init__(self, number: int, recipe: Recipe) -> None:
+    def __init__(self, number: int, recipe: Recipe, facts: dict[str, Any]) -> None:
+        self.facts = facts
         super().__init__(
             f"round {number}: no rationale was kept, so there is nothing to train on. STaR needs a model that solves some "
             f"problems, or explains them when told the answer (loop.rationalize is {recipe.loop.rationalize}). "

@@ -24,6 +24,7 @@ from star.grading import (
     grade_text,
     parse_number,
     show_number,
+    vote,
 )
 from star.hints import mentions_answer_hint, mentions_choice_hint
 from star.math_grading import MathWorker
@@ -235,6 +236,30 @@ def test_ten_thousand_rationales_in_ten_seconds() -> None:
     ]
     assert time.process_time() - started < 10
     assert set(verdicts) == {Verdict.correct}
+
+
+@pytest.mark.parametrize(
+    ("answers", "choices", "ways"),
+    [
+        (["1,000", "1000", "$1000", "1000 apples"], None, 1),
+        (["7", "7.0", "8"], None, 2),
+        (["(B)", "B", "enforce", "(b) enforce."], CHOICES, 1),
+        (["(B)", "(A)", "avoid"], CHOICES, 3),
+        (["(B)", "(A)"], {"A": "city", "B": "city"}, 1),
+        (["Ottawa", "ottawa.", '"Ottawa"', "Toronto"], None, 2),
+    ],
+)
+@pytest.mark.parametrize("verdict", [Verdict.correct, Verdict.incorrect])
+def test_answers_that_say_the_same_vote_together(
+    answers: list[str], choices: dict[str, str] | None, ways: int, verdict: Verdict
+) -> None:
+    assert len({vote(answer, verdict, choices) for answer in answers}) == ways
+
+
+def test_what_is_no_answer_does_not_vote() -> None:
+    assert vote("72", Verdict.truncated, None) is None
+    assert vote("3 or 4", Verdict.ungradable, None) is None
+    assert vote(None, Verdict.no_answer, None) is None
 
 
 # ---------------------------------------------------------------------- mathematics

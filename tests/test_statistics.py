@@ -147,14 +147,28 @@ def test_pass_at_k_refuses_more_than_was_sampled() -> None:
         (["4", "4", "5"], [True, True, False], 1.0),
         (["4", "5", "5"], [True, False, False], 0.0),
         (["4", "5"], [True, False], 0.5),  # a tie
-        (["1,000", "1000", "7", "7"], [True, True, False, False], 0.5),  # spellings of the right answer vote together
         ([None, None, "4"], [False, False, True], 1.0),  # no answer, no vote
+        (["4", "5", "5", "6"], [True, False, False, True], 0.0),  # 4 and 6 are not one answer
         ([None], [False], 0.0),
-        ([], [], 0.0),
     ],
 )
 def test_majority_vote(answers: list[str | None], correct: list[bool], expected: float) -> None:
-    assert statistics.maj_at_k(answers, correct) == expected
+    assert statistics.maj_at_k(answers, correct, len(answers)) == expected
+
+
+def test_majority_vote_of_blocks() -> None:
+    answers, correct = ["4", "4", "5", "4", "6"], [True, True, False, True, False]
+    assert statistics.maj_at_k(answers, correct, 2) == 0.75  # 4 4 is right, 5 4 a tie, the last sample has no partner
+    for k in (0, 6):
+        with pytest.raises(ValueError, match=f"maj@{k} of 5 samples"):
+            statistics.maj_at_k(answers, correct, k)
+
+
+@given(st.lists(st.sampled_from(["4", "5", None]), min_size=1, max_size=9))
+def test_the_majority_of_one_is_pass_at_one(votes: list[str | None]) -> None:
+    correct = [vote == "4" for vote in votes]
+    passed = statistics.pass_at_k(len(votes), sum(correct), 1)
+    assert statistics.maj_at_k(votes, correct, 1) == pytest.approx(passed)
 
 
 def test_gate_against_chance() -> None:
