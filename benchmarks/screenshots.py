@@ -15,13 +15,13 @@ from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_ch
 from benchmarks.common import RESULTS
 
 PAGES = {
-    "runs": "",
-    "rationales": "rationales?cell=right-unsound",
-    "faithfulness": "faithfulness",
-    "compare": "compare",
-    "label": "label?who=reader",
+    "runs": ("", 2_600),
+    "rationales": ("rationales?cell=right-unsound", 2_600),
+    "faithfulness": ("faithfulness", 1_460),  # one rationale; the averages below it are as high again
+    "compare": ("compare", 2_600),
+    "label": ("label?who=reader", 2_600),
 }
-TALLEST = 2_600
+"""Name -> address, and the most pixels of its height that are shown."""
 
 
 def main() -> int:
@@ -45,23 +45,23 @@ def main() -> int:
     with Server("--root", str(flags.run)) as server, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS, headless=True)
         for width, theme in looks:
-            for name, address in PAGES.items():
+            for name, (address, tallest) in PAGES.items():
                 file = flags.out / (f"{name}.png" if (width, theme) == looks[0] else f"{name}-{width}-{theme}.png")
-                picture(browser, f"{server.url}/{address}", file, width, theme)
+                picture(browser, f"{server.url}/{address}", file, width, theme, tallest if width >= 1_000 else 4_000)
                 print(file)
         browser.close()
     return 0
 
 
-def picture(browser: Any, url: str, file: Path, width: int, theme: str) -> None:
-    """One picture of the whole page, as high as its content."""
+def picture(browser: Any, url: str, file: Path, width: int, theme: str, tallest: int) -> None:
+    """One picture of the page, as high as its content but at most `tallest` pixels."""
     context = browser.new_context(viewport={"width": width, "height": 1_000}, color_scheme=theme)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     visit(page, url)
     page.wait_for_timeout(1_500)  # charts and tables draw themselves after the page
     content = page.evaluate("() => document.querySelector('[data-testid=\"stMainBlockContainer\"]').scrollHeight")
-    page.set_viewport_size({"width": width, "height": min(max(int(content), 700), TALLEST)})
+    page.set_viewport_size({"width": width, "height": min(max(int(content), 700), tallest)})
     page.wait_for_timeout(1_500)
     page.screenshot(path=str(file))
     context.close()

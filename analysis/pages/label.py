@@ -297,7 +297,8 @@ def _automatic(table: Table, labels: Labels) -> tuple[dict[str, float], dict[str
 def _numbers(found: agreement.Agreement) -> None:
     kappa, low, high = found.kappa
     agreed = found.both_sound + found.both_unsound
-    left, right = st.columns(2, gap="large")
+    with st.container(key="stack-agreement"):
+        left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Labels against the automatic score", anchor=False)
         known = "cannot be computed: one side says the same of all" if math.isnan(kappa) else f"{kappa:.2f}"

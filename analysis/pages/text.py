@@ -60,7 +60,7 @@ dl.r-facts {{ margin: 0 !important; padding: 0 !important; display: grid;
 .r-gone {{ background: {COLOURS["accuracy"]}33; text-decoration: line-through; border-radius: 3px; }}
 .r-new {{ background: {COLOURS["rationalized"]}4d; border-radius: 3px; font-weight: 600; }}
 .r-injected {{ background: {COLOURS["unsound"]}59; border-radius: 3px; font-weight: 700; }}
-button[data-testid="stBaseButton-segmented_controlActive"] {{ color: inherit !important; }}
+button[data-variant="segmented_control"][data-selected="true"] {{ color: inherit !important; }}
 [class*="st-key-cell-"] button p {{ white-space: normal; overflow: visible; }}
 .st-key-cell-right-sound button {{ border-left: 6px solid {COLOURS["sound"]}; }}
 .st-key-cell-right-unsound button {{ border-left: 6px solid {COLOURS["unsound"]}; }}
