@@ -20,15 +20,15 @@ hint, fine-tune, repeat.
 usage: python -m star.train [RECIPE.yaml] [--dry-run] [--seeds 0,1,2] [--section.key value ...]
 
 RECIPE.yaml is one of seeds/recipes or your own (default: seeds/recipes/addition.yaml); flags go on top of it. --dry-run
-prints the resolved recipe and what each stage would do. --seeds runs the recipe once for each seed. The same
-command goes on with an interrupted run."""
+reads the problems of a local file and prints the resolved recipe and what each stage would do. --seeds runs the recipe
+once for each seed. The same command goes on with an interrupted run."""
 
 
 def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
     """(recipe, seeds, dry run) of a command line. Raises RecipeError; tyro exits by itself for bad flags and --help."""
     import tyro
 
-    rest = list(argv)
+    rest = [part for item in argv for part in (item.split("=", 1) if item.startswith("--seeds=") else [item])]
     path = Path(rest.pop(0)) if rest and not rest[0].startswith("-") else DEFAULT_RECIPE
     dry_run = "--dry-run" in rest
     rest = [item for item in rest if item != "--dry-run"]
@@ -75,7 +75,7 @@ def _seeds(text: str | None, default: int) -> list[int]:
     if text is None:
         return [default]
     try:
-        seeds = [int(part) for part in text.split(",")]
+        seeds = list(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:
         raise RecipeError(f"--seeds {text!r}: expected whole numbers separated by commas, like 0,1,2") from None
     return seeds
@@ -88,8 +88,7 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         recipe, seeds, dry_run = parse(arguments)
-        for seed in seeds:
-            one = Recipe.model_validate({**recipe.model_dump(), "seed": seed})
+        for one in [Recipe.model_validate({**recipe.model_dump(), "seed": seed}) for seed in seeds]:
             if dry_run:
                 explain(one)
             else:
@@ -138,7 +137,7 @@ def _fail(message: str) -> int:
 
 
 def explain(recipe: Recipe) -> None:
-    """Print the resolved recipe and what each stage would do, without loading a model."""
+    """Print the resolved recipe and what each stage would do, without loading a model or asking the Hub."""
     loop, task = recipe.loop, recipe.task
     print(recipe.to_yaml())
     drawn = f"{loop.problems:,} problems" if loop.problems else "every problem"
@@ -151,6 +150,8 @@ def explain(recipe: Recipe) -> None:
     )
     print(f"run directory   {recipe.run_dir}")
     print(f"problems        {task.name}" + (f" from {task.path}" if task.path else ""))
+    if task.path:
+        _show_problems(recipe)
     if loop.method == "star":
         print(f"each round      {drawn} of train, {recipe.sampling.samples} sample(s) each; {hinted}")
         print(f"kept            right answers{' with sound rationales' if recipe.curation.require == 'sound' else ''}")
@@ -162,6 +163,17 @@ def explain(recipe: Recipe) -> None:
             f"evaluation      {recipe.evaluation.selection_size} problems of {recipe.evaluation.select_on} after each round"
         )
     print("at the end      the test split, once, with the chosen round's model")
+
+
+def _show_problems(recipe: Recipe) -> None:
+    from star.splits import cut_selection
+    from star.tasks import load_task
+
+    loaded = load_task(recipe.task, recipe.seed).load()
+    pool, selection = cut_selection(loaded.train, recipe.evaluation.selection_size, recipe.seed)
+    print(f"                {len(pool):,} train, {len(selection):,} selection, {len(loaded.test):,} test problems")
+    for reason, count in loaded.skipped.items():
+        print(f"left out: {count:,} problems ({reason})")
 
 
 def train(recipe: Recipe, argv: Sequence[str]) -> None:
