@@ -95,11 +95,12 @@ def arm_figures(name: str, flags: Flags) -> tuple[dict[str, Any], dict[int, list
         for seed, recipe in recipes.items()
         for row in long_sums(recipe, run_dirs[seed], 5 if flags.quick else flags.long_problems, digits)
     ]
+    explained = not next(iter(recipes.values())).prompting.answer_only
     figures = {
-        **quality([row for seed in flags.seeds for row in rows[seed]]),
+        **quality([row for seed in flags.seeds for row in rows[seed]], explained=explained),
         "by_seed": {str(seed): sum(r["verdict"] == "correct" for r in rows[seed]) / len(rows[seed]) for seed in flags.seeds},
         "curve": curve_table(pooled_lines(list(run_dirs.values()))),
-        "longer": quality(longer),
+        "longer": quality(longer, explained=explained),
         "cost": cost(list(run_dirs.values())),
     }
     return figures, rows

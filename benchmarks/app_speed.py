@@ -50,7 +50,7 @@ class Flags(CommonFlags):
 
     rationales: int = 100_000
     """How many rationales the generated run holds."""
-    repeats: int = 7
+    repeats: int = 5
     """Repetitions; the median is reported."""
 
 

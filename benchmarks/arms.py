@@ -40,10 +40,13 @@ def test_rows(run_dir: Path) -> list[dict[str, Any]]:
     return [row for row in rows if row["sample"] == 0]
 
 
-def quality(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Accuracy, and soundness of the right answers, with 95 % intervals; seeds may share a problem, problems are the units."""
+def quality(rows: Sequence[Mapping[str, Any]], *, explained: bool = True) -> dict[str, Any]:
+    """Accuracy, and soundness of the right answers, with 95 % intervals; seeds may share a problem, problems are the units.
+
+    `explained=False`: answers without rationales, which can be neither sound nor unsound.
+    """
     right = [row for row in rows if row["verdict"] == "correct"]
-    checked = any(row["sound"] is not None for row in right)
+    checked = explained and any(row["sound"] is not None for row in right)
     by_slice: dict[str, list[float]] = {}
     for row in rows:
         by_slice.setdefault(row["slice"], []).append(float(row["verdict"] == "correct"))

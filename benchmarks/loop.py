@@ -31,9 +31,9 @@ Tokens = Sequence[Sequence[int]]
 class Flags(CommonFlags):
     """Flags of this benchmark."""
 
-    problems: int = 600
+    problems: int = 2_000
     """Problems of the round."""
-    steps: int = 150
+    steps: int = 200
     """Optimizer steps."""
     repeats: int = 3
     """Times each way is measured; medians are reported."""
@@ -46,7 +46,7 @@ def recipe_of(flags: Flags) -> Recipe:
         "loop": {"rounds": 1, "problems": size, "rationalizer": "current", "target": None},
         "curation": {"require": "answer"},
         "training": {"steps": {"first": 3 if flags.quick else flags.steps, "growth": 1.0, "cap": None, "add": 0, "epochs": None}},
-        "evaluation": {"selection_size": max(2, size // 3)},
+        "evaluation": {"selection_size": max(2, size // 4)},
         "sampling": {"backend": "transformers", "temperature": 0.0, "top_p": 1.0},
     }
     return arm_recipe("addition.yaml", 0, changes, folder="loop")
