@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 from benchmarks.common import CACHE, CommonFlags, parse, write_result
+from benchmarks.trained_pair import Role
 
 ESTIMATES = (
     *("aoc_normalised", "reliance", "forced_mistake_flip", "added_mistake_flip", "added_mistake_aoc"),
@@ -83,8 +85,10 @@ def coverage(share: float, seeds: int, questions: int) -> dict[str, Any]:
     }
 
 
-def trained_measures(role: str, steps: int, questions: int) -> dict[str, Any]:
-    """Train (or find) one of the pair and run all probes on rationales that it wrote itself."""
+def trained_measures(
+    role: Role, steps: int, questions: int, *, hidden: int = 64, probes: Sequence[str] | None = None, cache: Path = CACHE
+) -> dict[str, Any]:
+    """Train (or find) one of the pair and run the probes (None: all) on rationales that it wrote itself."""
     from analysis.packed import PackedScorer
     from analysis.probes.answers import Answers, model_digest
     from analysis.probes.asking import Asking
@@ -99,7 +103,7 @@ def trained_measures(role: str, steps: int, questions: int) -> dict[str, Any]:
     from star.sampling.transformers_sampler import TransformersSampler
     from star.tasks import addition
 
-    folder = train(role, CACHE / f"{role}-{steps}", steps=steps)  # type: ignore[arg-type]
+    folder = train(role, cache / f"{role}-{steps}", steps=steps, hidden=hidden)
     sampler = TransformersSampler(folder, device="cpu")
     task = addition.build(TaskSettings(digits=(1, 2)), 0)
     asking = Asking(task, PromptBuilder(task, sampler.tokenizer, PromptingSettings(shots=0)), shots=False)
@@ -119,9 +123,9 @@ def trained_measures(role: str, steps: int, questions: int) -> dict[str, Any]:
             )
         )
     digest = model_digest(folder)
-    memory = CACHE / f"{role}-{steps}.sqlite"
+    memory = cache / f"{role}-{steps}.sqlite"
     answers = Answers(digest, memory, lambda: PackedScorer.load(folder, device="cpu"), lambda: sampler, progress=True)
-    rows = probe_all(subjects, asking, answers, tuple(PROBES), Settings(max_new_tokens=96), context=256)
+    rows = probe_all(subjects, asking, answers, tuple(probes or PROBES), Settings(max_new_tokens=96), context=256)
     answers.close()
     found = all_measures([row.as_dict() for row in rows])
     return {"correct": sum(bool(s.correct) for s in subjects), "n": len(subjects), **brief(found, TRAINED)}
@@ -144,7 +148,7 @@ def main() -> None:
     steps, asked = (flags.training_steps // 100, 15) if flags.quick else (flags.training_steps, 200)
     ignoring, reading = scripted_measures(0.0, 0, questions), scripted_measures(1.0, 0, questions)
     mixtures = [coverage(share, seeds, questions) for share in ((0.5,) if flags.quick else (0.25, 0.6))]
-    pair = {role: trained_measures(role, steps, asked) for role in ("ignorer", "reader")}
+    pair = {role: trained_measures(role, steps, asked) for role in get_args(Role)}
     names = [name for name in TRAINED if name in pair["ignorer"] and name in pair["reader"]]
     separated = {name: apart(pair["ignorer"][name], pair["reader"][name]) for name in names}
     table = Table(title=f"trained models, {asked} sums each")
