@@ -176,7 +176,7 @@ def _config(job: Job, settings: TrainingSettings, folder: Path) -> Any:
         max_length=settings.max_length,
         completion_only_loss=True,
         packing=settings.packing,
-        train_sampling_strategy="random" if settings.packing else "group_by_length",
+        train_sampling_strategy="random",  # by length, whole stretches of steps see one length and the others are forgotten
         bf16=torch.cuda.is_available() and job.dtype in ("auto", "bfloat16"),
         use_cpu=not torch.cuda.is_available(),
         gradient_checkpointing=settings.gradient_checkpointing,
