@@ -60,7 +60,7 @@ class RoundTable:
             f"\naccuracy % on the {self.split} split (95 % interval; ± half of it); sound: of the kept rationales, line by "
             "line; seconds: sample/train/evaluate"
         )
-        head = f"{'round':>5}{'accuracy':>18}{slices}{'generated':>11}{'rationalized':>13}{'dropped':>9}{'sound %':>9}"
+        head = f"{'round':>5}{'accuracy':>20}{slices}{'generated':>10}{'rationalized':>13}{'dropped':>9}{'sound %':>9}"
         self._print(f"[bold]{head}{'seconds':>14}[/]")
 
     def row(self, line: dict[str, Any]) -> None:
@@ -78,8 +78,8 @@ class RoundTable:
             f"{data['rationalized']:,}" if data else "-",
             f"{sum(data['dropped'].values()):,}" if data else "-",
         ]
-        tail = f"{counts[0]:>11}{counts[1]:>13}{counts[2]:>9}{percent(data.get('kept_sound')):>9}{times:>14}"
-        self._print(f"{line['round']:>5}{interval:>18}{slices}{tail}")
+        tail = f"{counts[0]:>10}{counts[1]:>13}{counts[2]:>9}{percent(data.get('kept_sound')):>9}{times:>14}"
+        self._print(f"{line['round']:>5}{interval:>20}{slices}{tail}")
 
     def finish(self, result: dict[str, Any], charts: Sequence[Path]) -> None:
         """The end: test accuracy, where everything is, the next two commands."""

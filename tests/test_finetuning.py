@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import json
-from dataclasses import replace
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from star.finetuning import FinetuningError, Job, finetune, prepare, weights_dtype
-from star.recipe import SEEDS, TrainingSettings
+from star.recipe import SEEDS, RecipeError, TrainingSettings
+from star.reporting import check_tracker, send
 from tests.tiny_models import tiny_model
 
 END = 1  # the tiny tokenizer's end token
+TWO = "seeds/accelerate/cpu2.yaml"
 ROWS = tuple(((5 + i, 6, 7), (*range(20 + i, 24 + i), END)) for i in range(8))
 
 
@@ -107,19 +116,144 @@ def test_packing_and_loss_on_all_train(base_model: Path, tmp_path: Path) -> None
     assert result["loss"] > 0
 
 
-def test_two_processes_have_the_loss_curve_of_one(base_model: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def test_two_processes_have_the_loss_curve_of_one(
+    base_model: Path, tmp_path: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = finetune(make_job(base_model, tmp_path / "one" / "model", steps=10))
-    config = str(SEEDS / "accelerate" / "cpu2.yaml")
-    two = finetune(make_job(base_model, tmp_path / "two" / "model", steps=10, accelerate_config=config))
-    assert len(one["loss_curve"]) == 10
+    monkeypatch.chdir(tmp_path)  # a path that starts with seeds/ is found from anywhere
+    two = finetune(make_job(base_model, tmp_path / "two" / "model", steps=10, accelerate_config=TWO))
+    assert (one["num_processes"], two["num_processes"]) == (1, 2)
+    assert len(one["loss_curve"]) == 10 and one["ended"] == two["ended"]
     assert two["loss_curve"] == pytest.approx(one["loss_curve"], rel=1e-3)
     assert (tmp_path / "two" / "model" / "model.safetensors").is_file()
 
 
-def test_a_failing_launch_is_a_sentence(tmp_path: Path) -> None:
-    config = str(SEEDS / "accelerate" / "cpu2.yaml")
+def test_a_failing_launch_is_a_sentence(tmp_path: Path, no_gpu: None) -> None:
     with pytest.raises(FinetuningError, match="accelerate launch ended with status"):
-        finetune(make_job(tmp_path / "nowhere", tmp_path / "out" / "model", accelerate_config=config))
+        finetune(make_job(tmp_path / "nowhere", tmp_path / "out" / "model", accelerate_config=TWO))
+    with pytest.raises(RecipeError, match=r"nowhere\.yaml is not a file"):
+        finetune(make_job(tmp_path / "nowhere", tmp_path / "out" / "model", accelerate_config="nowhere.yaml"))
+
+
+LAUNCHING = """
+import sys
+from pathlib import Path
+from star.finetuning import finetune, read_job
+finetune(read_job(Path(sys.argv[1])))
+"""
+
+
+def test_the_processes_of_a_launch_end_with_a_killed_run(base_model: Path, tmp_path: Path, no_gpu: None) -> None:
+    job = make_job(base_model, tmp_path / "out" / "model", steps=10**6, accelerate_config=TWO)
+    (tmp_path / "job.json").write_text(json.dumps(asdict(job)))
+    run = subprocess.Popen([sys.executable, "-c", LAUNCHING, str(tmp_path / "job.json")], cwd=SEEDS.parent)
+    watched = psutil.Process(run.pid)
+    below: list[psutil.Process] = []
+    deadline = time.monotonic() + 120
+    while len(below) < 3 and time.monotonic() < deadline:  # the launcher and two trainers
+        time.sleep(0.5)
+        below = watched.children(recursive=True)
+    time.sleep(3)  # into their work
+    assert len(below) >= 3 and run.poll() is None
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    _, alive = psutil.wait_procs(below, timeout=60)
+    for one in alive:
+        one.kill()
+    assert not alive
+
+
+# ---------------------------------------------------------------------- trackers
+
+
+class Tracker(ModuleType):
+    """Stands in for wandb, trackio or TensorBoard's writer, which nobody needs installed to test what is sent."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__ = importlib.machinery.ModuleSpec(name, None)
+        self.logged: list[dict[str, float]] = []
+        self.broken = False
+
+    def init(self, **settings: Any) -> None:
+        assert settings["name"] and settings["resume"] == "allow"
+        if self.broken:
+            raise ConnectionError("no network")
+
+    def log(self, numbers: dict[str, float]) -> None:
+        self.logged.append(numbers)
+
+
+@pytest.fixture
+def tracker(monkeypatch: pytest.MonkeyPatch) -> Tracker:
+    fake = Tracker("trackio")
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    return fake
+
+
+def test_each_round_reaches_the_tracker_once(
+    tracker: Tracker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_tracker("trackio")
+    lines = [{"round": n, "selection": {"accuracy": n / 4, "slices": {"1 digit": {"n": 3}}}} for n in range(3)]
+    send("trackio", tmp_path, lines[0])
+    tracker.broken = True
+    send("trackio", tmp_path, lines[1])
+    assert "note: trackio failed (ConnectionError: no network); the run goes on" in capsys.readouterr().err
+    tracker.broken = False
+    for line in lines:  # as a resumed run does
+        send("trackio", tmp_path, line)
+    assert [entry["round/selection/accuracy"] for entry in tracker.logged] == [0.0, 0.25, 0.5]
+    assert tracker.logged[0]["round/selection/slices/1 digit/n"] == 3
+
+
+def test_a_tracker_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(RecipeError, match="pip install wandb"):
+        check_tracker("wandb")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_tensorboard_files_stay_out_of_the_model_directory(
+    broken: bool,
+    base_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from transformers.integrations import integration_utils
+
+    class Writer:
+        """As `torch.utils.tensorboard.SummaryWriter`."""
+
+        def __init__(self, log_dir: str) -> None:
+            Path(log_dir).mkdir(parents=True)
+            self.file = Path(log_dir) / "events"
+
+        def add_text(self, *entry: Any) -> None:
+            if broken:
+                raise OSError("no such host")
+
+        def add_scalar(self, *entry: Any) -> None:
+            with self.file.open("a") as handle:
+                print(*entry, file=handle)
+
+        def flush(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(integration_utils, "is_tensorboard_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    finetune(make_job(base_model, tmp_path / "run" / "round_01" / "model", steps=3, report_to="tensorboard"))
+    assert "loss" in (tmp_path / "run" / "tensorboard" / "round_01" / "events").read_text()
+    assert not [path for path in (tmp_path / "run" / "round_01").rglob("*") if path.is_dir() and path.name != "model"]
+    assert ("note: tensorboard failed (OSError: no such host)" in capsys.readouterr().err) is broken
 
 
 def test_a_tokenizer_without_pad_or_end_token_trains(tmp_path: Path) -> None:

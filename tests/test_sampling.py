@@ -21,6 +21,7 @@ from star.recipe import SamplingSettings
 from star.sampling import Decoding, SamplerError, backends, choose_backend, model_files, open_sampler
 from star.sampling.decode_loop import choose
 from star.sampling.transformers_sampler import TransformersSampler
+from star.sampling.vllm_process import WorkerProcess
 from tests.tiny_models import tiny_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -306,6 +307,22 @@ def test_vllm_asked_for_but_absent(monkeypatch: pytest.MonkeyPatch, models: dict
         choose_backend(SamplingSettings(backend="vllm"), models["a"])
 
 
+def test_heads_that_vllm_cannot_do_on_a_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tiny_model(tmp_path / "m", hidden=32)  # two heads of size 16
+    monkeypatch.setattr(backends, "vllm_build", lambda: backends.VllmBuild("0.32.0", "cpu"))
+    with pytest.raises(SamplerError, match=r"m has attention heads of size 16, which vLLM 0\.32\.0 cannot do on a CPU; use"):
+        open_sampler(SamplingSettings(backend="vllm"), path)
+
+
+def test_an_error_of_a_living_worker_is_said_at_once_and_without_a_status() -> None:
+    worker = WorkerProcess(cpu=True)
+    started = time.monotonic()
+    with pytest.raises(SamplerError, match="vLLM failed during `nothing`: AttributeError") as caught:
+        worker.ask("nothing")
+    assert "exit status" not in str(caught.value)
+    assert time.monotonic() - started < 60, "starting Python is all that it waits for"
+
+
 def test_parameters_are_counted_from_the_header(models: dict[str, Path]) -> None:
     for path in models.values():
         model = model_files.load_model(path, dtype=torch.float32)
@@ -322,6 +339,59 @@ def test_probe_sees_other_weights(models: dict[str, Path]) -> None:
         sampler.ends = ()
         ((completion,),) = sampler.sample([reference.prompt], Decoding(max_new_tokens=8))
         assert (reference.difference(completion.token_ids, completion.logprobs) is None) is passes
+
+
+def nudged(path: Path, folder: Path, size: float) -> Path:
+    """A copy of a model with normal noise of this size on each weight: what one small step does."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(path, folder)
+    generator = torch.Generator().manual_seed(0)
+    tensors = load_file(folder / "model.safetensors")
+    moved = {name: t + size * torch.randn(t.shape, generator=generator) for name, t in tensors.items()}
+    save_file(moved, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-5])
+def test_probe_sees_weights_that_differ_by_less_than_the_tolerance(
+    models: dict[str, Path], tmp_path: Path, size: float
+) -> None:
+    from star.sampling.vllm_sampler import TOLERANCE, _Reference
+
+    moved = nudged(models["a"], tmp_path / "moved", size)
+    answers = {}
+    for path in (models["a"], moved):
+        engine = TransformersSampler(path, device="cpu")
+        engine.ends = ()
+        ((answers[path],),) = engine.sample([_Reference(path, "float32", False, 64).prompt], Decoding(max_new_tokens=8))
+    old, new = (_Reference(path, "float32", False, 64) for path in (models["a"], moved))
+    assert old.difference(answers[models["a"]].token_ids, answers[models["a"]].logprobs) is None
+    for path, stale in ((moved, False), (models["a"], True)):
+        ids, logprobs = answers[path].token_ids, answers[path].logprobs
+        assert new.difference(ids, logprobs) is None, "within the tolerance"
+        assert (new.staleness(old, logprobs) is not None) is stale
+    noisy = [value + 0.9 * TOLERANCE["float32"] * (-1) ** i for i, value in enumerate(answers[moved].logprobs)]
+    with pytest.warns(UserWarning, match="could not be told"):
+        assert new.staleness(old, noisy) is None
+
+
+@pytest.mark.vllm
+@needs_vllm
+def test_vllm_that_ignores_a_small_swap_is_rebuilt(
+    engine: Any, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.load(models["a"])
+    before, moved = engine.rebuilds, nudged(models["a"], tmp_path / "moved", 1e-5)
+    engine.load(moved)
+    engine.load(models["a"])
+    assert engine.rebuilds == before, "small swaps that work are seen to work"
+    ask = engine.worker.ask
+    monkeypatch.setattr(engine.worker, "ask", lambda do, **rest: None if do == "reload" else ask(do, **rest))
+    with pytest.warns(UserWarning, match="kept stale weights .* those of the weights before"):
+        engine.load(moved)
+    assert engine.rebuilds == before + 1
+    engine.reload_works = True  # the engine is shared by the module's tests
 
 
 @pytest.mark.vllm
