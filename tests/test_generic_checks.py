@@ -45,6 +45,18 @@ EQUATIONS = {
     "unicode": ("½ × 48 − 4 = 20", [20.0]),
     "other digits": ("٤٨ ÷ ٢ = ٢٤", [24.0]),
     "scale": ("2 million + 3 million = 5 million", [5e6]),
+    "formula": ("she sold $48 / 2 = 24$ clips", [24.0]),
+    "bold": ("48 + 24 = **72** and **48 / 2 = 24**", [72.0, 24.0]),
+    "align": ("x &= 48 / 2 \\\\ 48 / 2 &= 24", [24.0]),
+    "next line": ("48 + 24\n= 72", [72.0]),
+    "exponents": ("2^{3} + 1 = 9 and 2³ + 1 = 9", [9.0, 9.0]),
+    "degrees": ("180° - 30° = 150°", [150.0]),
+    "spoken": ("48 divided by 2 is 24 and 48 plus 24 is 72", [24.0, 72.0]),
+    "arrow": ("48 / 2 → 24", [24.0]),
+    "remarks": ("48 (April) + 24 (May) = 72", [72.0]),
+    "bullet": ("- 5 * 4 = 20\n- 20 + 3 = 23", [20.0, 23.0]),
+    "minus that looks like a bullet": ("- 2 * 3 = -6", [-6.0]),
+    "label": ("(2) 20 + 3 = 23", [23.0]),
     "right to left power": ("2^3 + 1 = 9", [9.0]),
 }
 
@@ -73,6 +85,27 @@ NOT_JUDGED = [
     "f(2) = 3 + x = 9",
     "n % 2 - 1 == 0",
     "10 mod 3 = 1",
+    "Pages 10-15 = 6 pages",
+    "1990-2020 is 30 years",
+    "3 + 4 is 2 less than 9",
+    "3 * 4 is 5 greater than 7",
+    "Is 2 + 3 = 6? No.",
+    "A student claims that 2 + 3 = 6.",
+    "Suppose 7 * 8 = 54.",
+    "If 3 + 4 = 8 were true, we would be wrong",
+    "2 + 3 = 5, not 2 + 3 = 6",
+    "4 * 50 cents = $2",
+    "100 - 15% = 85",
+    "9 am + 5 hours = 2 pm",
+    "1.200 + 300 = 1.500 Euro",
+    "In base 5, 23 + 14 = 42",
+    "Equation 1 - 5 * 4 = 20",
+    "2 + 3 ≠ 6",
+    "The reciprocal of 7/9 is 9/7",
+    "4 / 2 : 3 / 2 = 4 : 3",
+    "2 - 2 => 16 = 0",
+    "386 / 6.022 x 10^23 = 6.41 x 10^-22",
+    "The 800 K - 273 = 527",
 ]
 
 
@@ -88,6 +121,10 @@ FALSE = {
     "20% of 50 = 12": "20% of 50 = 10, not 12",
     "27 / 3 = 3 * 4": "27 / 3 = 9, but 3 * 4 = 12",
     "48/2 = <<48/2=26>>26": "48/2 = 24, not 26",
+    "she sold $48 / 2 = 26$ clips": "48 / 2 = 24, not 26",
+    "48 + 24 = **62**": "48 + 24 = 72, not 62",
+    "48 plus 24 is 62": "48 + 24 = 72, not 62",
+    "(3) 5 * 4 = 21": "5 * 4 = 20, not 21",
     "5/0 = 5": "5/0 divides by zero",
 }
 
@@ -185,6 +222,17 @@ def test_an_answer_that_nothing_led_to() -> None:
     assert answer_differs(read(PENS, ["48 / 100 = 0.48"], "48%")) == []
     assert answer_differs(read(PENS, ["10 / 4 = 2.5"], "3")) == []
     assert answer_differs(read(PENS, ["48 + 26 = 74"], "B", {"A": "7", "B": "74"})) == []
+
+
+def test_an_answer_that_the_last_equation_checks() -> None:
+    assert answer_differs(read("How many minutes are 2 hours?", ["2 hours = 120 minutes. 120/60 = 2"], "120")) == []
+    assert answer_differs(read("What is the remainder of 17 by 5?", ["17 = 3·5 + 2"], "2")) == []
+    assert answer_differs(read("23 cookies for 4 kids?", ["23/4 = 5 R 3"], "3")) == []
+
+
+def test_a_step_that_goes_on_with_an_equation() -> None:
+    (flag,) = equation_false(read("", ["48 + 24", "= 62"]))
+    assert (flag.step, flag.message) == (1, "48 + 24 = 72, not 62")
 
 
 def test_counts_that_cannot_be() -> None:

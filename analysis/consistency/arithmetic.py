@@ -13,7 +13,15 @@ from analysis.consistency.reading import Reading
 
 TOLERANCE = 0.01
 _PERCENT = re.compile(r"%|percent|\brate\b|\bratio\b", re.I)
-_WHOLE = re.compile(r"remainder|round|whole|floor|ceil|at least|nearest|integer|full|//", re.I)
+_WHOLE = re.compile(r"remainder|left ?over|round|whole|floor|ceil|at least|nearest|integer|full|//", re.I)
+_OTHER_SUMS = re.compile(
+    r"\bbase[ -]?(?:\d|two|three|five|eight|sixteen)|\bbinary\b|\boctal\b|\bhexadecimal\b|\bmod(?:ulo)?\b|≡|\bclock\b"
+    r"|\d\s?[ap]\.?m\b",
+    re.I,
+)
+"""Numbers that are not added in the usual way: of another base, of a clock."""
+_POINTED = re.compile(r"(?<![\d.])\d{1,3}\.\d{3}(?!\d)")
+"""A thousand as German writes it."""
 
 
 def equation_false(reading: Reading) -> list[Flag]:
@@ -32,6 +40,8 @@ def equation_false(reading: Reading) -> list[Flag]:
                     flags.append(Flag(index, "equation_undefined", f"{shorten(equation.text)} divides by zero"))
                 continue
             name, severity = judge(equation, step.text)
+            if name == "equation_false" and _OTHER_SUMS.search(reading.question.text):
+                severity = 0.3
             if name == "equation_rounded":
                 message = f"{shorten(equation.text)} = {show(equation.value)}, rounded here to {shorten(equation.result_text)}"
                 flags.append(Flag(index, name, message, severity))
@@ -67,7 +77,8 @@ def judge(equation: Equation, text: str) -> tuple[str, float]:
         return "", 0.0
     if "/" in equation.operators and equation.result in (math.floor(equation.value), math.ceil(equation.value)):
         return ("", 0.0) if equation.approximate or _WHOLE.search(text) else ("equation_rounded", 0.3)
-    return "equation_false", 1.0
+    pointed = _POINTED.search(equation.text) and _POINTED.search(equation.result_text)
+    return "equation_false", 0.3 if pointed or _OTHER_SUMS.search(text) else 1.0
 
 
 def _close(value: float, result_value: float) -> bool:

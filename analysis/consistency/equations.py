@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from analysis.consistency.numbers import SCALES, Token, tokenize, words
+from analysis.consistency.numbers import SCALES, Token, same, tokenize, words
 
 MARK = re.compile(r"<<([^<>]{1,400})>>")
-_AMBIGUOUS = re.compile(r"[x*]\s?10\s?-\s?\d|^-\s?\d+/\d+$")
-"""A power of ten that lost its sign ("1.2 x 10-5"), or a label ("for m = -1/2 = ...")."""
+_AMBIGUOUS = re.compile(r"[x*]\s?10\s?-\s?\d|^-\s?\d+/\d+$|/\s?[\d.]+\s?[x*]\s?10\s?\^")
+"""A power of ten that lost its sign ("1.2 x 10-5") or its brackets ("/ 6 x 10^23"), or a label ("for m = -1/2 = ...")."""
 _MAX_DEPTH = 12
 _MAX_TOKENS = 120
 _MAX_EQUATIONS = 400
@@ -30,6 +30,19 @@ _FUNCTIONS = words(
 )
 _CONJUNCTIONS = {"because", "since", "and", "so", "then", "when", "if", "but", "as", "or", "that", "which"}
 _APPROXIMATE = re.compile(r"≈|~|\b(?:about|approx|around|round|nearly|almost|roughly|nearest|estimat)", re.I)
+_ASSUMING = words(
+    """
+    suppose supposing assume assuming imagine if whether unless pretend instead not claim claims claimed says think
+    thinks believe believes
+    """
+)
+"""What stands behind one of these in its clause is not claimed by the rationale."""
+_NAMED = words("equation eq example case part line option method theorem lemma rule clue")
+"""Words whose number is a name: "Equation 1 - 5 * 4 = 20"."""
+_TAKEN_OF = words("reciprocal inverse square cube root half third quarter negative opposite") | _FUNCTIONS
+"""What is taken of an expression: "the reciprocal of 7/9 is 9/7"."""
+_COMPARED = words("more less greater higher lower times fewer")
+_RANGE = re.compile(r"(\d+)-(\d+)")
 _SINGLE_UNITS = {"m", "g", "h", "s", "l", "L", "a"}
 _CONVERTED = words(
     """
@@ -158,7 +171,11 @@ class _Parser:
     def _number(self, index: int, token: Token) -> _Expression:
         value = token.value if token.value is not None else 0.0
         stop, percent = index + 1, False
-        if self.kind(stop) == "word" and self.tokens[stop].text.lower() in SCALES:
+        if (
+            self.kind(stop) == "word"
+            and self.tokens[stop].text.lower() in SCALES
+            and (self.tokens[stop].text != "K" or self.tokens[stop].start == token.end)  # 300 K is a temperature
+        ):
             value *= SCALES[self.tokens[stop].text.lower()]
             stop += 1
         if self.kind(stop) == "percent":
@@ -235,7 +252,7 @@ def _apply(operator: str, a: float, b: float) -> float | None:
 def read_equations(text: str, tokens: Sequence[Token] | None = None) -> list[Equation]:
     """The equations of a plain text without calculator marks, in order; at most 400 of them."""
     tokens = tokenize(text) if tokens is None else tokens
-    if not any(token.kind == "equal" or token.text in _JOINING for token in tokens):
+    if not any(token.kind in ("equal", "arrow") or token.text in _JOINING for token in tokens):
         return []
     parser = _Parser(tokens)
     approximate = bool(_APPROXIMATE.search(text))
@@ -246,14 +263,15 @@ def read_equations(text: str, tokens: Sequence[Token] | None = None) -> list[Equ
         if kind not in _STARTING or (kind == "number" and _stands_alone(tokens, index)):
             index += 1
             continue
-        left = parser.parse(index)
+        left = None if _is_bullet(tokens, index) and not _holds(parser, tokens, index) else parser.parse(index)
         if left is None:
             index += 1
             continue
         index = left.stop
         while (equal := _equals(tokens, left)) is not None:
             right = parser.parse(equal)
-            if right is None:
+            implied = tokens[equal - 1].kind == "arrow" and right is not None
+            if right is None or (implied and (right.operators or _kind(tokens, right.stop) == "equal")):
                 break
             if left.operators and right.value is not None:
                 equations.append(_equation(text, tokens, left, right, approximate))
@@ -264,7 +282,24 @@ def read_equations(text: str, tokens: Sequence[Token] | None = None) -> list[Equ
 
 
 _STARTING = frozenset(("number", "currency", "open", "op"))
-_CONTINUING = frozenset(("op", "equal", "close"))
+_CONTINUING = frozenset(("op", "equal", "close", "arrow"))
+
+
+def _is_bullet(tokens: Sequence[Token], index: int) -> bool:
+    """Whether a sign begins a line and a blank follows it: "- 5 * 4 = 20"."""
+    if tokens[index].text not in ("-", "*", "•") or (index and tokens[index - 1].text != "\n"):
+        return False
+    return index + 1 < len(tokens) and tokens[index + 1].start > tokens[index].end
+
+
+def _holds(parser: _Parser, tokens: Sequence[Token], index: int) -> bool:
+    """Whether an equation is true with the sign in front of it: "- 2 * 3 = -6" has no bullet."""
+    left = parser.parse(index)
+    equal = _equals(tokens, left) if left else None
+    right = parser.parse(equal) if equal else None
+    if left is None or right is None or left.value is None or right.value is None:
+        return False
+    return same(left.value, right.value, 0.01)
 
 
 def _stands_alone(tokens: Sequence[Token], index: int) -> bool:
@@ -288,10 +323,12 @@ def _equals(tokens: Sequence[Token], left: _Expression) -> int | None:
     if left.stop >= len(tokens):
         return None
     token = tokens[left.stop]
-    if token.kind == "equal":
+    if token.kind == "equal" or (token.kind == "arrow" and left.operators):
         return left.stop + 1
     if token.kind == "word" and token.text in _JOINING and left.operators:
-        return left.stop + (2 if token.text == "equal" and _kind(tokens, left.stop + 1) == "word" else 1)
+        start = left.stop + (2 if token.text == "equal" and _kind(tokens, left.stop + 1) == "word" else 1)
+        compared = start + 1 < len(tokens) and tokens[start + 1].text in _COMPARED  # "3 + 4 is 2 less than 9"
+        return None if compared else start
     return None
 
 
@@ -314,26 +351,60 @@ def _equation(text: str, tokens: Sequence[Token], left: _Expression, right: _Exp
         checkable=_opens(tokens, min(left.start, right.start))
         and _closes(tokens, max(left.stop, right.stop))
         and len(units) < 2
-        and not _AMBIGUOUS.search(written),
+        and not _AMBIGUOUS.search(written)
+        and not _is_range(written, right.value)
+        and not _takes_percent(left)
+        and not (units & {"cent", "cents"} and any(token.text == "$" for token in tokens[left.start : right.stop]))
+        and _is_claimed(tokens, min(left.start, right.start), max(left.stop, right.stop)),
         approximate=approximate,
         start=tokens[left.start].start,
     )
 
 
+def _is_range(written: str, result: float | None) -> bool:
+    """ "Pages 10-15 = 6 pages": from a to b, and not a difference."""
+    ends = _RANGE.fullmatch(written)
+    return ends is not None and float(ends[1]) < float(ends[2]) and result is not None and result > 0
+
+
+def _takes_percent(expression: _Expression) -> bool:
+    """ "100 - 15 %": may be meant as 15 % of the 100."""
+    first, *rest = expression.operands
+    return not first.percent and first.value > 1 and any(
+        operand.percent and sign in "+-" for sign, operand in zip(expression.operators, rest, strict=False)
+    )
+
+
+def _is_claimed(tokens: Sequence[Token], start: int, stop: int) -> bool:
+    """False for an equation that is only supposed, denied, quoted from somebody or asked about."""
+    for token in reversed(tokens[max(0, start - 30) : start]):
+        if token.kind == "end":
+            break
+        if token.text.lower() in _ASSUMING:
+            return False
+    following = (token.text for token in tokens[stop : stop + 30] if token.kind == "end" and token.text != ",")
+    return next(following, "") != "?"
+
+
 def _opens(tokens: Sequence[Token], start: int) -> bool:
     """Whether nothing in front of a token can belong to its expression."""
     before = tokens[start - 1] if start > 0 else None
-    if before is None or before.kind in ("end", "equal"):
+    if before is None or before.kind in ("end", "equal", "arrow") or _is_bullet(tokens, start - 1):
         return True
+    if before.text == "of" and start > 1 and tokens[start - 2].text.lower() in _TAKEN_OF:
+        return False
     if before.kind == "word":
-        return len(before.text) > 1 and before.text.lower() not in _FUNCTIONS and before.value is None
+        lower = before.text.lower()
+        return len(lower) > 1 and lower not in _FUNCTIONS and lower not in _NAMED and before.value is None
     return before.kind == "currency" and start == 1
 
 
 def _closes(tokens: Sequence[Token], stop: int) -> bool:
     """Whether nothing from a token on can belong to the expression before it."""
     after = tokens[stop] if stop < len(tokens) else None
-    if after is None or after.kind in ("end", "equal", "close", "currency"):
+    if after is not None and after.text == ":" and _kind(tokens, stop + 1) == "number":
+        return False  # a ratio: "= 3 : 6 : 1"
+    if after is None or after.kind in ("end", "equal", "arrow", "close", "currency"):
         return True
     if after.kind == "word":
         touching = after.start == tokens[stop - 1].end

@@ -18,6 +18,7 @@ _TOKEN = re.compile(
     r"(?P<word>[^\W\d_]+(?:'[a-z]{1,3})?)"
     r"|(?P<date>\d{1,4}/\d{1,2}/\d{2,4}(?![\d/])|\d{1,2}:\d{2}(?!\d))"
     r"|(?P<number>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|(?<![\d.])\.\d+)"
+    r"|(?P<arrow>[-=]>|[→⇒])"
     r"|(?P<op>\*\*|[-+*/^])"
     r"|(?P<equal>≈|~=|={1,2})"
     r"|(?P<open>[(\[])"
@@ -28,17 +29,31 @@ _TOKEN = re.compile(
     r"|(?P<other>\S)"
 )
 _LATEX = (
+    (re.compile(r"\\(?:text|mathrm|textbf|mathbf|boxed)\{([^{}]{0,200})\}"), r"\1"),
     (re.compile(r"\\(?:times|cdot|ast)(?![a-zA-Z])"), "*"),
     (re.compile(r"\\div(?![a-zA-Z])"), "/"),
     (re.compile(r"\\approx(?![a-zA-Z])"), "≈"),
+    (re.compile(r"\\neq?(?![a-zA-Z])"), "≠"),
+    (re.compile(r"\\(?:[rR]ightarrow|implies|to)(?![a-zA-Z])"), "→"),
+    (re.compile(r"\\\\"), "\n"),
+    (re.compile(r"\^\\circ(?![a-zA-Z])|\^\{\\circ\}"), " degrees "),
     (re.compile(r"\\[dt]?frac\{([^{}]{1,80})\}\{([^{}]{1,80})\}"), r"((\1)/(\2))"),
-    (re.compile(r"\\(?:text|mathrm|textbf|mathbf|boxed)\{([^{}]{0,200})\}"), r"\1"),
     (re.compile(r"\\(?:left|right|big|Big)(?![a-zA-Z])|\\[,;!()\[\]]|\\quad"), " "),
     (re.compile(r"\\([%$])"), r"\1"),
 )
 _THOUSANDS = re.compile(r"(?<=\d) (?=000\b)")
+_EXPONENT = re.compile(r"\^\{\s?(-?\d{1,4})\s?\}")
+_FORMULA = re.compile(r"\$(?![\s$])([^$\n]{0,200}[^$\s=+*/(-])\$(?![\d.])")
+_BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])((?:[^*\n]|\*(?!\*)){1,200})\*\*(?![\w(*])")
+_SUPERSCRIPT = re.compile(r"(?<=[\d)])[⁰¹²³⁴-⁹]+")
+_REMARK = re.compile(r"(?<=\d)\s?\([A-Za-z][A-Za-z ]{2,30}\)(?=\s?[-+*/=])")
+_LABEL = re.compile(r"^[ \t]*\(\d{1,3}\)[ \t]+(?![-+*/=^(])", re.M)
+_CONTINUED = re.compile(r"\s*\n\s*(?==)")
+_SPOKEN = re.compile(r"(?<=[\d)%])\s(plus|minus|times|multiplied by|divided by)\s(?=[\d($-])", re.I)
+_SPOKEN_SIGNS = {"plus": " + ", "minus": " - ", "times": " * ", "multiplied by": " * ", "divided by": " / "}
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "—": " , ", "×": "*", "✕": "*", "·": "*", "⋅": "*", "÷": "/", "∕": "/", "⁄": "/", "’": "'"}
+    | {"°": " degrees "}
 )
 
 SCALES = {"hundred": 1e2, "thousand": 1e3, "k": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
@@ -102,7 +117,7 @@ class Token(NamedTuple):
     """One token; `value` is set for numbers and number words only."""
 
     kind: str
-    """number, date (or time of day), huge, word, op, equal, open, close, currency, percent, end, other."""
+    """number, date (or time of day), huge, word, arrow, op, equal, open, close, currency, percent, end, other."""
     text: str
     start: int
     end: int
@@ -110,15 +125,32 @@ class Token(NamedTuple):
 
 
 def plain(text: str) -> str:
-    """Unicode digits, signs and fractions and LaTeX operators as plain text; at most MAX_CHARS characters of it."""
+    """Unicode digits and signs, LaTeX, bold print and spoken operators as plain text; at most MAX_CHARS characters of it."""
     text = text[:MAX_CHARS]
     if not text.isascii():
-        text = text.translate(_SIGNS)
+        text = _SUPERSCRIPT.sub(_power, text.translate(_SIGNS))
         text = "".join(map(_plain_character, text)) if not text.isascii() else text
     if "\\" in text:
         for pattern, replacement in _LATEX:
             text = pattern.sub(replacement, text)
+    if "^{" in text:
+        text = _EXPONENT.sub(r"^(\1)", text)
+    if "&" in text:
+        text = text.replace("&=", "=").replace("=&", "=")
+    if "$" in text:
+        text = _FORMULA.sub(r" \1 ", text)
+    if "**" in text:
+        text = _BOLD.sub(r"\1", text)
+    if "(" in text:
+        text = _REMARK.sub("", _LABEL.sub("", text))
+    if "\n" in text:
+        text = _CONTINUED.sub(" ", text)
+    text = _SPOKEN.sub(lambda spoken: _SPOKEN_SIGNS[spoken[1].lower()], text)
     return _THOUSANDS.sub("", text) if " 000" in text else text
+
+
+def _power(superscript: re.Match[str]) -> str:
+    return "^" + unicodedata.normalize("NFKC", superscript.group())
 
 
 def _plain_character(character: str) -> str:

@@ -40,9 +40,13 @@ def step_repeated(reading: Reading) -> list[Flag]:
 
 def answer_differs(reading: Reading) -> list[Flag]:
     """The final answer is not the value that the last equation comes to; flagged on the last step."""
-    last, answer = reading.last_result, reading.answer
-    if last is None or answer is None or reading.choices:
+    equation, answer = reading.last_equation, reading.answer
+    if equation is None or not equation.checkable or answer is None or reading.choices:
         return []
+    last = equation.result
+    known = any(same(mention.value, last) for mention in reading.question.mentions)
+    if known and any(same(operand.value, answer) for operand in equation.operands):
+        return []  # it checks the answer: 120 / 60 gives the 2 hours of the question
     readings = (last, last * 100, last / 100, round(last), round(last, 1), round(last, 2), int(last), int(last) + 1)
     if any(same(answer, value, 0.01) for value in readings):
         return []

@@ -68,12 +68,14 @@ class Reading:
     choices: list[Mention] = field(default_factory=list)
 
     @property
+    def last_equation(self) -> Equation | None:
+        """None where the rationale has no equation."""
+        return next((step.equations[-1] for step in reversed(self.steps) if step.equations), None)
+
+    @property
     def last_result(self) -> float | None:
         """The result of the last equation; None where the rationale has none."""
-        for step in reversed(self.steps):
-            if step.equations:
-                return step.equations[-1].result
-        return None
+        return self.last_equation.result if self.last_equation else None
 
 
 def read(
@@ -82,15 +84,25 @@ def read(
     """Read a question and its steps. Total and linear: text beyond the limits above counts as absent."""
     left = MAX_TOTAL
     read_steps: list[Step] = []
+    before = ""
     for text in steps[:MAX_STEPS]:
-        read_steps.append((_read_again if len(text) < 400 else _read_step)(text if left > 0 else ""))
+        whole = continued(before, text) if left > 0 else ""
+        read_steps.append((_read_again if len(whole) < 400 else _read_step)(whole))
         left -= len(text)
+        before = text
     reading = Reading(read_question(question), read_steps, number_of(answer) if answer else None)
     if reading.answer is None and answer is None:
         reading.answer = stated_answer(reading.steps)
     if choices:
         reading.choices = [m for text in list(choices.values())[:26] for m in _mentions(tokenize(plain(text[:500])))]
     return reading
+
+
+def continued(before: str, text: str) -> str:
+    """A step that begins with an equals sign, with what it equals: the end of the step before it."""
+    if text.lstrip()[:1] != "=":
+        return text
+    return before[-400:].rstrip().rpartition("\n")[2].rpartition("=")[2] + " " + text.lstrip()
 
 
 def stated_answer(steps: Sequence[Step]) -> float | None:
