@@ -99,7 +99,7 @@ def test_addition_agrees_with_the_task() -> None:
         problem = addition_task.make_problem(a, b, digits)
         right = addition_task.scratchpad(a, b, digits)
         lines = list(right)
-        place = rng.randrange(1, len(lines))
+        place = rng.randrange(1, len(lines) - 1)  # not a tag: without one a scratchpad is still right
         if rng.random() < 0.5 and any(character.isdigit() for character in lines[place]):
             spot = rng.choice([spot for spot, character in enumerate(lines[place]) if character.isdigit()])
             lines[place] = lines[place][:spot] + str(rng.randint(0, 9)) + lines[place][spot + 1 :]
@@ -235,7 +235,7 @@ def test_what_comes_later_does_not_move_an_earlier_error(kind: str, place: int, 
     """Cut a wrong rationale behind its first error and go on in any way: the first error stays."""
     by_end = ("missing_line", "answer_differs")  # judged by where the rationale ends
     wrong = [case for case in CASES if case["kind"] == kind and (case["first_error_step"] or 0) > 0]
-    wrong = [case for case in wrong if case["check"] not in by_end]
+    wrong = [case for case in wrong if case["check"] not in by_end and "answer" not in case]
     case = wrong[place % len(wrong)]
     steps = [*case["steps"][: case["first_error_step"] + 1], text]
     finding = check_exact(kind, case["question"], steps, None, case.get("choices"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-from analysis.consistency.base import SOUND, Finding, Flag
+from analysis.consistency.base import SOUND, Checker, Finding, Flag, bare_question, bare_step
 
 __all__ = ["EXACT", "SOUND", "Finding", "Flag", "check_exact", "detect_kind"]
 
@@ -27,7 +27,7 @@ def detect_kind(question: str, steps: Sequence[str], choices: Mapping[str, str] 
     """The kind of task (one of `analysis.consistency.kinds.KINDS`) that the text looks like."""
     from analysis.consistency.kinds import detect_kind as detect
 
-    return detect(question, steps, choices)
+    return detect(bare_question(question), steps, choices)
 
 
 def check_exact(
@@ -40,5 +40,7 @@ def check_exact(
     """What the exact checker of `kind` finds; None when there is none or when the text cannot be read as that kind."""
     if kind not in EXACT:
         return None
-    finding: Finding = import_module(f"analysis.consistency.{kind}").check(question, steps, answer, choices)
+    steps = [bare_step(index, step) for index, step in enumerate(steps)]
+    checker: Checker = import_module(f"analysis.consistency.{kind}").check
+    finding = checker(bare_question(question), steps, answer, choices)
     return finding if finding.first_error_step is not None else None

@@ -16,9 +16,14 @@ from analysis.consistency.base import Finding, Flag, abstain, conclude, within_l
 KIND = "addition"
 MAX_DIGITS = 100
 
-_SUM = re.compile(r"^[ \t]*(\d[ \d]{0,400})\+([ \d]{0,400}\d)[ \t]*(?:=[ \t]*\??)?[ \t]*$", re.M | re.ASCII)
-_HEAD = re.compile(r"^\d(?: \d)* \+ \d(?: \d)* , C: \d$", re.ASCII)
-_LINE = re.compile(r"^(?:(?P<top>\d) \+ (?P<bottom>\d) )?,(?P<digits>(?: \d)+) C: (?P<carry>\d)$", re.ASCII)
+_SUM = re.compile(
+    r"^[ \t]*(?:(?:what is|calculate|compute|add)[ \t]+)?(\d[ \d]{0,400})\+([ \d]{0,400}\d)[ \t]*=?[ \t]*\??[ \t]*$",
+    re.M | re.ASCII | re.I,
+)
+_HEAD = re.compile(r"^\d+\+\d+,C:\d$", re.ASCII)
+_LINE = re.compile(r"^(?:(?P<top>\d)\+(?P<bottom>\d))?,(?P<digits>\d+)C:(?P<carry>\d)$", re.ASCII)
+_COMMENT = re.compile(r"#[^\n]*")
+_TAG = re.compile(r"</?scratch>")
 _DIGITS = re.compile(r"^\d(?: ?\d){0,400}$", re.ASCII)
 
 
@@ -31,6 +36,8 @@ class _Pad:
     expected: list[str]
     place: int = 0
     """Index of the next expected line."""
+    last: int = 0
+    """The last step with text."""
     digits: str = ""
     """Answer digits so far, as the rationale has them."""
     carry: int = 0
@@ -44,8 +51,18 @@ class _Pad:
             pair = f"{self.top[-column - 2]} + {self.bottom[-column - 2]} " if column + 1 < len(self.top) else ""
             return f"{pair}, {' '.join(str(total % 10) + self.digits)} C: {total // 10}"
         if column == len(self.top):
-            return f"{self.carry} {' '.join(self.digits)}"
+            return f"{self.carry} {' '.join(self.digits)}".rstrip()
         return self.expected[self.place]
+
+    def skip_tag(self, index: int, text: str) -> None:
+        """A tag that is missing is no mistake of arithmetic."""
+        if self.place < len(self.expected) and _TAG.fullmatch(self.expected[self.place]) and text != self.due():
+            self.flags.append(Flag(index, "missing_tag", f"{self.due()} is missing", 0.3))
+            self.place += 1
+
+    def wrong(self) -> bool:
+        """A mistake was found."""
+        return any(flag.severity >= 1 for flag in self.flags)
 
     def total(self, column: int) -> int:
         """Sum of a column (0 = the last digits) with the rationale's own carry."""
@@ -66,7 +83,7 @@ def looks_like_scratchpad(steps: Sequence[str]) -> bool:
     """True when one of the first steps holds the scratchpad's tag or a line that ends in a carry."""
     from star.tasks.addition import OPEN  # the task's settings are pydantic models: not imported for other rationales
 
-    return any(OPEN in step[:500] or re.search(r", (?:\d ){0,200}C: \d[ \t]*$", step[:500], re.M) for step in steps[:5])
+    return any(OPEN in step[:500] or re.search(r", ?(?:\d ?){0,200}C: ?\d[ \t]*(?:#|$)", step[:500], re.M) for step in steps[:5])
 
 
 def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
@@ -77,18 +94,23 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     from star.tasks.addition import scratchpad
 
     pad = _Pad(*parsed, scratchpad(int(parsed[0]), int(parsed[1]), len(parsed[0])))
-    last = 0
     for index, step in enumerate(steps):
-        for line in step.splitlines():
+        for line in _TAG.sub(r"\n\g<0>\n", _COMMENT.sub("", step)).splitlines():
             text = " ".join(line.split())
             if text:
                 _check_line(index, text, pad)
-                last = index
+                pad.last = index
+    pad.skip_tag(pad.last, "")
     if pad.place < len(pad.expected):
-        pad.flags.append(Flag(last, "missing_line", f'the scratchpad ends without the line "{_short(pad.due())}"'))
-    elif not pad.flags and answer is not None:
-        _check_answer(last, " ".join(answer.split()), pad)
+        due = f'the line "{_short(pad.due())}"' if pad.digits else "a line for each pair of digits"
+        pad.flags.append(Flag(pad.last, "missing_line", f"the scratchpad ends without {due}"))
+    elif not pad.wrong() and answer is not None:
+        _check_answer(pad.last, " ".join(answer.split()), pad)
     return conclude(KIND, pad.flags)
+
+
+def _tight(text: str) -> str:
+    return text.replace(" ", "")
 
 
 def _short(text: str) -> str:
@@ -96,26 +118,27 @@ def _short(text: str) -> str:
 
 
 def _check_line(index: int, text: str, pad: _Pad) -> None:
+    pad.skip_tag(index, text)
     if pad.place >= len(pad.expected):
         _check_answer(index, text, pad)
         return
-    due = pad.due()
-    if text != due:
-        later = pad.expected[pad.place + 1 :]
-        if text in later and (text == pad.expected[-1] or not pad.flags):
+    due, tight = pad.due(), _tight(text)
+    if tight != _tight(due):
+        later = [_tight(line) for line in pad.expected[pad.place + 1 :]]
+        if tight in later and (tight == later[-1] or not pad.wrong()):
             pad.flags.append(Flag(index, "missing_line", f'the line "{_short(due)}" is missing before this one'))
-            pad.place += 1 + later.index(text)
+            pad.place += 1 + later.index(tight)
         else:
             pad.flags.append(Flag(index, *_explain(text, due, pad)))
-    read = _LINE.match(text)
-    if read and not _HEAD.match(text):
-        pad.digits, pad.carry = read["digits"].replace(" ", "")[:200], int(read["carry"])
+    read = _LINE.match(tight)
+    if read and not _HEAD.match(tight):
+        pad.digits, pad.carry = read["digits"][:200], int(read["carry"])
     pad.place += 1
 
 
 def _explain(text: str, due: str, pad: _Pad) -> tuple[str, str]:
     """Name of the check and a sentence about the difference between a line and the one that is due."""
-    said, right = _LINE.match(text), _LINE.match(due)
+    said, right = _LINE.match(_tight(text)), _LINE.match(_tight(due))
     if pad.place == 1:
         return "wrong_operands", f'the sum is copied as "{_short(text)}", it is "{_short(due)}"'
     if pad.place == len(pad.expected) - 2 and _DIGITS.match(text):
@@ -125,7 +148,7 @@ def _explain(text: str, due: str, pad: _Pad) -> tuple[str, str]:
     column = pad.place - 2
     terms = f"{pad.top[-column - 1]} + {pad.bottom[-column - 1]}" + (f" + carry {pad.carry}" if pad.carry else "")
     total = pad.total(column)
-    digits, wanted = said["digits"].split(), right["digits"].split()
+    digits, wanted = said["digits"], right["digits"]
     if digits[1:] != wanted[1:]:
         found, copied = (_short(" ".join(part[1:])) or "none" for part in (wanted, digits))
         return "wrong_copied_digits", f"the digits found before are {found}, not {copied}"

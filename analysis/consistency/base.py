@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,6 +54,31 @@ class Checker(Protocol):
     ) -> Finding:
         """Judge `steps` by the rules of the task that `question` states; `answer` is the one the rationale reached."""
         ...
+
+
+_OPTION = re.compile(r"(?:^|\n)[ \t]{0,8}\(([A-Za-z])\)[ \t]{0,8}([^\n]{1,400})")
+_LEAD = re.compile(r"\A\s*(?:q|question|problem|input)\s?:\s*(?=\S)", re.I)
+_TRAIL = re.compile(
+    r"\n[ \t]{0,8}(?:a|answer|output|target|solution)\s?:[ \t]{0,8}(?:let['’]?s think step by step[.:]?)?\s*\Z", re.I
+)
+_LABEL = re.compile(r"\s{0,8}\((\d{1,5})\)\s{1,8}(?![-+*/=^×÷])")
+
+
+def read_options(question: str) -> dict[str, str]:
+    """Label -> text of the options "(A) ..." that a question lists in lines of their own."""
+    return {label.upper(): text.strip() for label, text in _OPTION.findall(question[:MAX_STEP_CHARS])}
+
+
+def bare_question(question: str) -> str:
+    """A question without the words of a prompt around it: "Q: ... A: Let's think step by step."."""
+    head, tail = question[:-200], question[-200:]
+    return _LEAD.sub("", head + _TRAIL.sub("", tail))
+
+
+def bare_step(index: int, step: str) -> str:
+    """A step without its number in brackets: "(3) ..."."""
+    label = _LABEL.match(step)
+    return step[label.end() :] if label and int(label[1]) in (index, index + 1) else step
 
 
 def abstain(kind: str) -> Finding:

@@ -28,6 +28,9 @@ _NO = f"[^{re.escape(_BRACKETS)}]"
 _READ = re.compile(
     rf"^{_NO}{{0,60}}?({_B})(?:(?!:){_NO}){{0,40}}?\bstack\b{_NO}{{0,20}}?(?:[:=]|\bis\b)\s*(empty|{_RUN})", re.I
 )
+_LISTED = re.compile(rf"\[\s*['\"]{_B}['\"](?:\s*,\s*['\"]{_B}['\"])*\s*\]")
+"""A stack written as a list of Python: ['[', '{']."""
+_EMPTY_LIST = re.compile(r"(\bstack\b[^\[\n]{0,12})\[\s*\]", re.I)
 _START = re.compile(rf"^\s*(?:the\s+)?(?:initial\s+)?stack\s*(?:is\s+)?[:=]?\s*(empty\b|{_RUN})\s*\.?$", re.I)
 _FINAL = re.compile(rf"\bfinal stack\s*(?:is|:)?\s*(?:now\s+)?(empty\b|{_RUN})", re.I)
 _POP = re.compile(rf"\bpop\s+(?:out\s+)?(nothing\b|{_LIST})", re.I)
@@ -45,6 +48,8 @@ class _Run:
     work: int = 0
     ended: bool = False
     """The stack was computed, because the rationale came to its end without keeping one."""
+    answered: bool = False
+    """A step stated the answer."""
     flags: list[Flag] = field(default_factory=list)
 
     def flag(self, step: int, check: str, message: str) -> None:
@@ -70,11 +75,25 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if symbols is None:
         return abstain(KIND)
     run = _Run(symbols)
+    quoted = any(_LISTED.search(step[:MAX_STEP_CHARS]) for step in steps)
     for index, text in enumerate(step[:MAX_STEP_CHARS] for step in steps):
         if run.work > MAX_WORK:
             break
-        _check_step(index, text, run)
+        _check_step(index, _without_lists(text) if quoted else text, run)
+    if run.readable and not run.answered and answer and run.work <= MAX_WORK:
+        _expect(len(steps) - 1, "answer_wrong", "the right answer", _brackets(answer), _closing(run), run)
     return conclude(KIND, run.flags) if run.readable else abstain(KIND)
+
+
+def _without_lists(text: str) -> str:
+    """A stack that is written as a list, written as its brackets."""
+    text = _LISTED.sub(lambda listed: "".join(_brackets(listed.group()[1:-1])), text)
+    return _EMPTY_LIST.sub(r"\1 empty", text)
+
+
+def _closing(run: _Run) -> list[str]:
+    """What closes the brackets that the question leaves open."""
+    return [PARTNER[symbol] for symbol in reversed(_true_stack(run.symbols))]
 
 
 def _true_stack(symbols: str) -> list[str]:
@@ -114,6 +133,7 @@ def _check_step(index: int, text: str, run: _Run) -> None:
         _check_end(index, _brackets(final.group(1)), run)
     if not run.done and (final or pop or need or stated) and not run.ended:
         run.stack, run.done, run.ended = _true_stack(run.symbols), len(run.symbols), True
+    run.answered = run.answered or stated is not None
     closing = [PARTNER.get(symbol, symbol) for symbol in reversed(run.stack)] if need or stated else []
     if pop and len(run.flags) == before and (_brackets(pop.group(1)) or "nothing" in pop.group(1).lower()):
         _expect(index, "wrong_pop", "to be popped", _brackets(pop.group(1)), run.stack[::-1], run)

@@ -31,7 +31,9 @@ KINDS = (
 
 _SORTING = re.compile(r"\bsort(?:ed|ing)?\b|\balphabet|\bletters?\b", re.I)
 _CLUES = re.compile(
-    r"\b(?:left|right|oldest|newest|older|newer|cheap\w*|expensive|finished|above|below|ahead|behind)\b", re.I
+    r"\b(?:left(?:most)?|right(?:most)?|first|last|oldest|newest|older|newer|cheap\w*|expensive|finished|above|below"
+    r"|ahead|behind)\b",
+    re.I,
 )
 _OPTION = re.compile(r"(?:^|[\s\n])\(?([A-H])[).:](?=\s)")
 _QUANTITY = re.compile(

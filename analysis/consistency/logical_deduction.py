@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from analysis.consistency.base import Finding, Flag, abstain, conclude, within_limits
+from analysis.consistency.base import Finding, Flag, abstain, conclude, read_options, within_limits
 from analysis.consistency.order_words import ORDINAL, ordinal_index
 from analysis.consistency.orderings import MAX_OBJECTS, Mask, Reader, Statement
 
@@ -41,6 +41,10 @@ _SLOT = re.compile(
     r"\s+(?P<verb>is|are|can be|could be|must be|may be|will be)\b",
     re.I,
 )
+_OPTION = re.compile(r"\W{0,4}(?:option\s+)?\(?[A-H]\)[:\s]|\W{0,4}option\s+[A-H]\b", re.I)
+"""A sentence that restates an option: "(B) says the owl is second."."""
+_LISTED = re.compile(rf"\b({_PLACE})\s?:\s?(?=(?:(?!\b(?:is|are)\b)[\w ]){{1,30}}(?:[,.;\n]|$))", re.I)
+_MARKED_END = re.compile(rf"(?<=\w) \((?:{_LOW_END}|newest|rightmost|leftmost|most expensive|last)\)", re.I)
 _HIGH_ENDS = ("right", "rightmost", "newest", "youngest", "most", "most expensive", "last", "bottom", "highest")
 
 
@@ -55,6 +59,10 @@ class _Run:
     used: bool = False
     """Some clue was restated. A rationale that restates none is held to all clues of the question."""
     claims: int = 0
+    unread: bool = False
+    """A step spoke of two objects in words that are not understood."""
+    answered: bool = False
+    """A step stated the answer."""
     reported: set[bytes] = field(default_factory=set)
     placed: dict[int, int] = field(default_factory=dict)
     """Place -> object, as the orderings of the rationale have put it so far."""
@@ -96,6 +104,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     run = parse_question(question) if within_limits(question, steps) else None
     if run is None:
         return abstain(KIND)
+    options = choices or read_options(question)
     left = MAX_TOTAL_READ
     for index, step in enumerate(steps):
         text = step[: min(MAX_READ, left)]
@@ -103,12 +112,18 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
         if left <= 0:
             break
         _check_step(index, text, run)
-        _check_answer(index, text, run, choices or {})
+        _check_answer(index, text, run, options)
+    if answer and run.claims and not run.answered:
+        _check_answer(len(steps) - 1, f"answer: {answer[:20]}", run, options)
     return conclude(KIND, run.flags) if run.claims else abstain(KIND)
 
 
 def _check_step(index: int, text: str, run: _Run) -> None:
     claims: list[Statement] = []
+    before = run.claims
+    text = _LISTED.sub(r"\1 is ", text)
+    if re.search(r"\s[-–<>→]\s", text):
+        text = _MARKED_END.sub("", text)
     for part in _parts(text):
         ordered = _FROM.search(part) or (_SLOT.match(part.strip()) and run.claims)
         for statement in _ordering(part, run) if ordered else run.reader.statements(part):
@@ -129,6 +144,8 @@ def _check_step(index: int, text: str, run: _Run) -> None:
     if between:
         run.high_first = False
         claims.extend(_row(between.group("row"), run))
+    if not claims and run.claims == before:
+        run.unread |= sum(token.kind == "object" for token in run.reader.lexicon.tokens(text)) > 1
     for claim in claims:
         run.claims += 1
         if (claim.mask | ~(run.known if run.used else run.solution)).all():
@@ -136,11 +153,12 @@ def _check_step(index: int, text: str, run: _Run) -> None:
         key = claim.mask.tobytes()
         if key not in run.reported:
             run.reported.add(key)
-            run.flags.append(Flag(index, *_explain(claim, run)))
+            name, message = _explain(claim, run)
+            run.flags.append(Flag(index, name, message, 0.5 if name == "not_shown" and run.unread else 1.0))
 
 
 def _parts(text: str) -> list[str]:
-    return [part for part in re.split(r"(?<=[.!?;])\s+|\n", text) if part.strip()]
+    return [part for part in re.split(r"(?<=[.!?;])\s+|\n", text) if part.strip() and not _OPTION.match(part)]
 
 
 def _explain(claim: Statement, run: _Run) -> tuple[str, str]:
@@ -254,6 +272,7 @@ def _places(text: str, count: int, high_first: bool) -> list[int]:
 
 def _check_answer(index: int, text: str, run: _Run, choices: Mapping[str, str]) -> None:
     stated = _ANSWER.search(text)
+    run.answered = run.answered or stated is not None
     option = choices.get(stated.group(1).upper()) if stated else None
     if stated is None or option is None or any(flag.step == index for flag in run.flags):
         return

@@ -38,6 +38,8 @@ class _State:
     plan_is_right: bool = True
     last: Fraction | None = None
     """The last value derived."""
+    answered: bool = False
+    """A step stated the answer."""
     flags: list[Flag] = field(default_factory=list)
 
     def flag(self, step: int, check: str, message: str, severity: float = 1.0) -> None:
@@ -81,6 +83,8 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
             for chain in found:
                 _check_chain(index, text, chain, state)
         _check_answer(index, text, state)
+    if answer and equations and not state.answered:
+        _check_answer(len(steps) - 1, f"answer: {answer[:80]}", state)
     return conclude(KIND, state.flags) if equations else abstain(KIND)
 
 
@@ -156,6 +160,7 @@ def _check_answer(index: int, text: str, state: _State) -> None:
     value = evaluate(run[0][-1]) if run else None
     if value is None:
         return
+    state.answered = True
     if state.last is not None and value != state.last:
         state.flag(
             index,

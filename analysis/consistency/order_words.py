@@ -42,7 +42,7 @@ class Token(NamedTuple):
     """A word or phrase that matters."""
 
     kind: str
-    """object, place, relation, count, not, may, separator, pronoun, if or end."""
+    """object, place, relation, count, not, may, separator, pronoun, which, if or end."""
     value: int = 0
     """Index of the object, position, number of objects, or -1 / +1 for a relation towards low / high."""
     exact: bool = False
@@ -71,7 +71,9 @@ class Lexicon:
         near = r"immediately|directly|just"
         rank = self.axis.name == "rank"
         finished = (
-            rf"|(?P<finished>{ORDINAL})(?:[- ]place)?\b(?![- ](?:to|from|or|and)\b[- ](?!finish))" if rank else ""
+            rf"|(?P<finished>{ORDINAL})(?:[- ]place)?\b(?![- ](?:to|from|or)\b[- ](?!finish)|[- ]and[- ](?:{ORDINAL}|last)\b)"
+            if rank
+            else ""
         )
         return re.compile(
             rf"\b(?P<count>no|one|{'|'.join(_NUMBERS)})\s+(?:(?!of\b|other\b)\w+\s+){{1,3}}?(?=(?:less|more|{less}|{more})\b)"
@@ -82,6 +84,7 @@ class Lexicon:
             rf"|\b(?P<object>{objects})\b{finished}"
             r"|\b(?P<not>cannot|can't|can not|not|never|n't|neither|nor|isn't|aren't)\b"
             r"|\b(?P<may>can|could|may|might|possibly|possible|should)\b|\b(?P<if>if|suppose|assume|assuming|unless|whether)\b"
+            r"|(?P<which>\bwhich\s+(?:is|are|was|were|finished|comes?)\b)"
             r"|(?P<pronoun>\b(?:they|it|he|she)\b)"
             r"|(?P<end>[.;:!?\n])|(?P<separator>\b(?:so|because|since|therefore|thus|hence|means|but|while|however|then|which)\b|,)",
             re.I,
@@ -107,7 +110,7 @@ class Lexicon:
                     found.append(Token("place", place))
                 else:
                     kind = next(
-                        (name for name in ("not", "may", "if", "pronoun", "end", "separator") if name in group), None
+                        (name for name in ("not", "may", "if", "which", "pronoun", "end", "separator") if name in group), None
                     )
                     if kind:
                         found.append(Token(kind))

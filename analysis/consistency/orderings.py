@@ -146,6 +146,7 @@ class _Sentence:
         self.found: list[Statement] = []
         self.subjects: list[int] = []
         self.last_subject: int | None = None
+        self.last_object: int | None = None
         self.places: list[int] = []
         self.relation: Token | None = None
         self.counted: int | None = None
@@ -156,6 +157,9 @@ class _Sentence:
         for token in self.tokens:
             if token.kind == "separator":
                 self._close(keep=self._in_list())
+            elif token.kind == "which":
+                self._close()
+                self.subjects = [] if self.last_object is None else [self.last_object]
             elif token.kind == "pronoun":
                 self.subjects = (
                     [self.last_subject] if self.last_subject is not None and not self.subjects else self.subjects
@@ -188,6 +192,7 @@ class _Sentence:
         self._reset()
 
     def _object(self, thing: int) -> None:
+        self.last_object = thing
         if self.relation is not None:
             if self.counted is not None and not self.negated and not self.may:
                 self.found.append(self.reader.count_statement(self.counted, thing, self.relation.value))

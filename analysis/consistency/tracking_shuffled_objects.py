@@ -12,7 +12,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from analysis.consistency.base import MAX_STEP_CHARS, Finding, Flag, abstain, conclude, within_limits
+from analysis.consistency.base import (
+    MAX_STEP_CHARS,
+    Finding,
+    Flag,
+    abstain,
+    conclude,
+    read_options,
+    within_limits,
+)
 
 KIND = "tracking_shuffled_objects"
 MAX_PEOPLE = 26
@@ -55,6 +63,12 @@ class _Run:
     done: int = 0
     """How many swaps have been told."""
     claims: int = 0
+    told: bool = False
+    """The last swap was told without saying who holds what then."""
+    reported: set[str] = field(default_factory=set)
+    """Whose holdings were said since the last swap."""
+    answered: bool = False
+    """A step stated the answer."""
     flags: list[Flag] = field(default_factory=list)
 
     def flag(self, step: int, check: str, message: str) -> None:
@@ -87,9 +101,12 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
         return abstain(KIND)
     run = _Run(game, dict(game.start))
     reader = _Reader(game)
+    options = choices or read_options(question)
     for index, text in enumerate(step[:MAX_STEP_CHARS] for step in steps):
         _check_step(index, text, reader, run)
-        _check_answer(index, text, reader, run, choices or {})
+        _check_answer(index, text, reader, run, options)
+    if answer and run.claims and not run.answered:
+        _check_answer(len(steps) - 1, f"answer: {answer[:20]}", reader, run, options)
     return conclude(KIND, run.flags) if run.claims else abstain(KIND)
 
 
@@ -172,16 +189,26 @@ def _check_step(index: int, text: str, reader: _Reader, run: _Run) -> None:
     run.claims += len(known)
     if swap:
         _tell_swap(index, swap, run)
+        run.told = not known
+    elif run.told or _tells_one_more(known, run):
+        run.told = False
     elif run.done < len(run.game.swaps) and not (closing and len(said) < 2):
         opening = index == 0 or (run.done == 0 and re.search(r"\bstart\b|\bbegin|\binitial", text, re.I))
         told = _swapped(run.now, run.game.swaps[run.done])
         if not opening or (_agrees(known, told) and not _agrees(known, run.now)):
             run.now = told
             run.done += 1
+            run.reported.clear()
     _compare(index, said, run)
+    run.reported.update(said)
     if swap and len(known) > 1 and len(set(swap) & set(said)) == 1:
         left_out = swap[0] if swap[0] not in said else swap[1]
         run.flag(index, "holding_left_out", f"{' and '.join(swap)} swap, but what {left_out} has then is left out")
+
+
+def _tells_one_more(known: Mapping[str, str], run: _Run) -> bool:
+    """Whether a step goes on with a list of one person a line, of the holdings after the last swap."""
+    return len(known) == 1 and not run.reported & set(known) and _agrees(known, run.now)
 
 
 def _tell_swap(index: int, swap: tuple[str, str], run: _Run) -> None:
@@ -196,6 +223,7 @@ def _tell_swap(index: int, swap: tuple[str, str], run: _Run) -> None:
         run.flag(index, "wrong_swap", message)
     run.now = _swapped(run.now, swap)
     run.done += 1
+    run.reported.clear()
 
 
 def _swapped(now: Mapping[str, str], pair: tuple[str, str]) -> dict[str, str]:
@@ -225,6 +253,7 @@ def _count(done: int) -> str:
 def _check_answer(index: int, text: str, reader: _Reader, run: _Run, choices: Mapping[str, str]) -> None:
     stated = _ANSWER.search(text)
     asked = run.game.asked
+    run.answered = run.answered or stated is not None
     if stated is None or asked is None or any(flag.step == index for flag in run.flags):
         return
     option = choices.get(stated.group(1).upper())

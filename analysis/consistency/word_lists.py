@@ -10,7 +10,9 @@ MAX_WORDS = 400
 _TOKEN = re.compile(
     r"\((?P<number>\d{1,4})\)|[\"“](?P<quoted>[^\"“”]{1,60})[\"”]|(?P<bare>[A-Za-z][\w'’-]*)|(?P<sign>[\[\]?<=>])|(?P<other>[^\s,])"
 )
-_PROMPT = re.compile(r"^.*?(?:list|words?|alphabetical\w*|order)\s*:\s*(?:list\s*:)?", re.I | re.S)
+_OTHER_ORDER = re.compile(r"\breverse|\bdescending|\bbackwards?\b|\blength|\blongest\b|\bshortest\b|\bz\s?(?:-|to)\s?a\b", re.I)
+_QUOTED = re.compile(r"^[\"“'‘](.+)[\"”'’]$")
+_PROMPT = re.compile(r"^.*?(?:list|words?|alphabetical\w*|order|sort)\s*:\s*(?:list\s*:)?", re.I | re.S)
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,23 @@ def parse_question(question: str) -> list[str] | None:
     """The words to sort; None when the question is no plain list of words (a leading "Sort ...: List:" is allowed)."""
     text = question.strip()
     prompt = _PROMPT.match(text) if ":" in text[:300] else None
-    text = text[prompt.end() :] if prompt else text
-    words = text.replace(",", " ").split()
+    if prompt and _OTHER_ORDER.search(prompt.group()):
+        return None
+    text = text[prompt.end() :].strip(" []()\n") if prompt else text
+    words = [_QUOTED.sub(r"\1", word) for word in text.replace(",", " ").split()]
     if not 2 <= len(words) <= MAX_WORDS or any(not re.fullmatch(r"[A-Za-z][\w'’&.-]{0,59}", word) for word in words):
         return None
     if not prompt and (text[:1].isupper() and text[-1:] in ".?!"):
         return None
     return [fold(word) for word in words]
+
+
+_SINGLE = re.compile(r"(?<![\w'’])['‘]([A-Za-z][\w.-]{0,59}(?:['’][a-z]{1,2})?)['’](?!\w)")
+
+
+def requote(text: str) -> str:
+    """Words in single quotes, in double ones."""
+    return text if '"' in text or "“" in text else _SINGLE.sub(r'"\1"', text)
 
 
 def fold(word: str) -> str:

@@ -17,7 +17,7 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 
 from analysis.consistency.base import MAX_STEP_CHARS, Finding, Flag, abstain, conclude, within_limits
-from analysis.consistency.word_lists import Ordering, fold, misplaced, orderings, parse_question, plain, show
+from analysis.consistency.word_lists import Ordering, fold, misplaced, orderings, parse_question, plain, requote, show
 
 KIND = "word_sorting"
 ORDINALS = (
@@ -57,6 +57,8 @@ class _Run:
     """Which letter is looked at, 0-based."""
     sorted_subpart: Ordering | None = None
     readable: int = 0
+    answered: bool = False
+    """A step listed the answer."""
     flags: list[Flag] = field(default_factory=list)
 
     def flag(self, step: int, check: str, message: str, severity: float = 1.0) -> None:
@@ -69,11 +71,13 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if words is None:
         return abstain(KIND)
     run = _Run(words, set(words))
-    for index, text in enumerate(step[:MAX_STEP_CHARS] for step in steps):
+    for index, text in enumerate(requote(step[:MAX_STEP_CHARS]) for step in steps):
         _check_facts(index, text, run)
         _check_subpart(index, text, run)
         _check_orderings(index, text, run)
         _check_answer(index, text, run)
+    if answer and run.readable and not run.answered:
+        _check_answer(len(steps) - 1, f"answer: {answer[:MAX_STEP_CHARS]}", run)
     return conclude(KIND, run.flags) if run.readable else abstain(KIND)
 
 
@@ -243,6 +247,7 @@ def _check_answer(index: int, text: str, run: _Run) -> None:
         listed = bare if len(bare) == len(run.words) and set(bare) <= run.known else []
     if listed:
         run.readable += 1
+        run.answered = True
         _check_kept(index, Counter(listed), run)
         for before, after in pairwise(listed):
             if misplaced(before, after):
