@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 from analysis.steps import split_steps
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+_ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:\{|$)")
 LABELS = ("gold", "answer_correct", "first_error_step", "sound", "label_source")
 
 SCHEMA = pa.schema(
@@ -133,6 +135,9 @@ def _read_lines(path: Path, broken: list[BrokenLine]) -> Iterator[Record]:
             for number, line in enumerate(handle, start=1):
                 if not line.strip():
                     continue
+                if number == 1 and _ARRAY.match(line):
+                    broken.append(BrokenLine(path, 1, "this is one JSON array; write one object a line"))
+                    return
                 record = _parse_line(line, path, number, broken)
                 if record is not None:
                     yield record
@@ -172,7 +177,8 @@ def _read_parquet(path: Path, broken: list[BrokenLine]) -> Iterator[Record]:
 def record_from(row: Any, *, default_id: str) -> Record:
     """Check one decoded object and make a record of it. Raises RecordError: what was found, what was expected."""
     if not isinstance(row, Mapping):
-        raise RecordError(f"expected a JSON object with the fields of a record, found {type(row).__name__}")
+        found = "null" if row is None else type(row).__name__
+        raise RecordError(f"expected a JSON object with the fields of a record, found {found}")
     return Record(
         id=_text(row, "id") or default_id,
         source=_text(row, "source") or "",
@@ -245,6 +251,8 @@ def _choices(value: Any) -> dict[str, str] | None:
     if isinstance(value, list):
         return {chr(ord("A") + index): _clean(str(text)) for index, text in enumerate(value)}
     found = _object(value, "choices")
+    if found and set(found) == {"text", "label"} and all(isinstance(part, list) for part in found.values()):
+        found = dict(zip(map(str, found["label"]), found["text"], strict=False))  # as data sets of Hugging Face have it
     return {_clean(str(k)): _clean(str(v)) for k, v in found.items() if v is not None} if found else None
 
 

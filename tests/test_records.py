@@ -79,6 +79,28 @@ def test_strict_stops_at_a_broken_last_line(tmp_path: Path) -> None:
         list(read_records(path, strict=True))
 
 
+def test_an_array_is_one_broken_line(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text('[\n  {"steps": ["a"]},\n  {"steps": ["b"]}\n]\n')
+    broken: list[BrokenLine] = []
+    assert list(read_records(path, broken=broken)) == []
+    assert [(line.line, line.reason) for line in broken] == [(1, "this is one JSON array; write one object a line")]
+
+
+def test_null_is_called_null(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text("null\n")
+    with pytest.raises(RecordError, match="found null"):
+        list(read_records(path, strict=True))
+
+
+def test_choices_as_two_lists(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"steps": ["a"], "choices": {"text": ["ice", "fire"], "label": ["A", "B"]}}\n')
+    (record,) = read_records(path)
+    assert record.choices == {"A": "ice", "B": "fire"}
+
+
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(b'{"steps": ["\xff"]}\n{"steps": ["\\ud83d"]}\n')
