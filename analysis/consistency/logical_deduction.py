@@ -43,7 +43,8 @@ _SLOT = re.compile(
 )
 _OPTION = re.compile(r"\W{0,4}(?:option\s+)?\(?[A-H]\)[:\s]|\W{0,4}option\s+[A-H]\b", re.I)
 """A sentence that restates an option: "(B) says the owl is second."."""
-_LISTED = re.compile(rf"\b({_PLACE})\s?:\s?(?=(?:(?!\b(?:is|are)\b)[\w ]){{1,30}}(?:[,.;\n]|$))", re.I)
+_LISTED = re.compile(rf"(?<!\bto )\b({_PLACE})\s?:\s?((?:(?!\b(?:is|are|can|or|any)\b)[\w ]){{1,30}})(?=[,.;\n]|$)", re.I)
+"""A place and what stands there: "2nd: Ada"."""
 _MARKED_END = re.compile(rf"(?<=\w) \((?:{_LOW_END}|newest|rightmost|leftmost|most expensive|last)\)", re.I)
 _HIGH_ENDS = ("right", "rightmost", "newest", "youngest", "most", "most expensive", "last", "bottom", "highest")
 
@@ -121,7 +122,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
 def _check_step(index: int, text: str, run: _Run) -> None:
     claims: list[Statement] = []
     before = run.claims
-    text = _LISTED.sub(r"\1 is ", text)
+    text = _LISTED.sub(r"\2 is \1", text)
     if re.search(r"\s[-–<>→]\s", text):
         text = _MARKED_END.sub("", text)
     for part in _parts(text):
