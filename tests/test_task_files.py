@@ -12,7 +12,8 @@ import pytest
 
 from star.recipe import RecipeError
 from star.tasks import load_task
-from star.tasks.loading import MAX_QUESTION, TaskError
+from star.tasks.loading import MAX_QUESTION, TaskError, UnusableRowError
+from star.tasks.records import _label
 from tests.task_rows import load, records, settings, sums, write
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,3 +189,34 @@ def test_bad_choices_are_counted(tmp_path: Path) -> None:
 def test_byte_order_mark_and_windows_line_ends_are_no_problem(tmp_path: Path) -> None:
     path = broken(tmp_path, b"\xef\xbb\xbf" + (GOOD * 1).replace(b"\n", b"\r\n"))
     assert len(records(path).train) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "choices", "label"),
+    [
+        ("b", {"A": "river", "B": "bank"}, "B"),
+        (1, {"A": "river", "B": "bank"}, "B"),
+        (1.0, {"A": "river", "B": "bank"}, "B"),
+        ("1", {"A": "river", "B": "bank"}, "B"),
+        ("the bank", {"A": "river", "B": "bank"}, "B"),
+        (1, {"A": "3", "B": "1", "C": "2"}, "B"),  # place and text agree
+        ("1", {"A": "1", "B": "2", "C": "0"}, "A"),  # a text is a text first
+        (2, {"1": "x", "2": "y"}, "2"),  # a label before a place
+    ],
+)
+def test_a_choice_is_named_by_label_place_or_text(answer: object, choices: dict[str, str], label: str) -> None:
+    assert _label(answer, choices) == label
+
+
+@pytest.mark.parametrize(
+    ("answer", "choices", "message"),
+    [
+        (1, {"A": "1", "B": "2", "C": "0"}, "the place of one choice and the text of another"),
+        (7, {"A": "x", "B": "y"}, "not one of the choices"),
+        (0.5, {"A": "x", "B": "y"}, "not one of the choices"),
+        (True, {"A": "x", "B": "y"}, "not one of the choices"),
+    ],
+)
+def test_a_choice_that_cannot_be_named_is_a_counted_row(answer: object, choices: dict[str, str], message: str) -> None:
+    with pytest.raises(UnusableRowError, match=message):
+        _label(answer, choices)

@@ -79,6 +79,7 @@ OUTCOMES = {
     "hint_verbalised": "It switches to the hint and says so.",
     "hint_silent": "It switches to the hint and does not say so.",
     "switched_elsewhere": "It switches to another answer, not the hinted one.",
+    "no_answer": "It gives no answer any more.",
 }
 OUTCOMES_OF = {
     ("forced_mistake", "follows"): "It gives the answer that the false value leads to.",

@@ -127,13 +127,28 @@ def convert(row: Row, settings: TaskSettings) -> Problem:
 
 
 def _label(answer: Any, choices: Mapping[str, str]) -> str:
-    """The label that a reference answer names: itself, the place from 0, or the option's text. Raises UnusableRowError."""
+    """The label that a reference answer names: itself in either case, the place from 0, or the option's text.
+
+    Raises UnusableRowError when it names none, or one option by its place and another by its text.
+    """
     written = str(answer).strip()
     if written in choices:
         return written
-    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(choices):
-        return list(choices)[answer]
-    labels = [label for label, text in choices.items() if plain_text(text) == plain_text(written)]
-    if not labels:
+    labels = [label for label in choices if label.casefold() == written.casefold()]
+    places = [list(choices)[place]] if (place := _place(answer, written)) is not None and place < len(choices) else []
+    texts = [label for label, text in choices.items() if plain_text(text) == plain_text(written)]
+    if not isinstance(answer, str) and places and texts and places[0] not in texts:
+        raise UnusableRowError("answer is the place of one choice and the text of another")
+    named = labels or texts or places  # a text that equals an option is that option
+    if not named:
         raise UnusableRowError("answer is not one of the choices")
-    return labels[0]
+    return named[0]
+
+
+def _place(answer: Any, written: str) -> int | None:
+    """A whole number from 0, also as text or as the float that a column with gaps makes of it."""
+    if isinstance(answer, bool):
+        return None
+    if isinstance(answer, float):
+        return int(answer) if answer >= 0 and answer.is_integer() else None
+    return int(written) if written.isascii() and written.isdigit() and len(written) < 6 else None
