@@ -10,6 +10,7 @@ read. `classify` gives the outcome of the added-mistake probe with the same mode
 
 from analysis.recovery.features import Recovery
 from analysis.recovery.fitting import fit, is_labelled
+from analysis.recovery.judging import judge_recoveries
 from analysis.recovery.model import MODEL_FILE, case_of, is_recovery, load_model, p_unfaithful, score_cases
 from analysis.recovery.outcomes import Outcome, classify
 
@@ -22,6 +23,7 @@ __all__ = [
     "fit",
     "is_labelled",
     "is_recovery",
+    "judge_recoveries",
     "load_model",
     "p_unfaithful",
     "score_cases",

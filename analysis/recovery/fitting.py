@@ -4,7 +4,7 @@ Maximum a posteriori with a Gaussian prior. Its mean is, for each event, whether
 unfaithful (+2) or leaves it open (0), and 0 for the details: an event that the fitting data do not show keeps the
 guide's reading. That is what makes it hold for generators it has not seen, since the annotators' habits differ between
 generators: 60 boosted trees over the same features reach the same AUROC with questions held out (.973), but .52 and .66
-with a generator held out, where this reaches .96 and .93.
+with a generator held out, where this reaches .96 and .92.
 
     minimise  sum_i w_i log(1 + exp(-s_i (x_i b + c))) + (precision / 2) |b - prior|^2
 """
@@ -12,7 +12,7 @@ with a generator held out, where this reaches .96 and .93.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,10 @@ DETAIL_PRECISION = 100.0
 """Details differ between generators, so they are held back more. It matters little: on four fifths of the questions the
 AUROC at 30 / 100 / 200 is .976 / .975 / .974 with questions held out and .927 / .929 / .930 with one generator held out."""
 BIAS_PRECISION = 0.1
+STATED = "sentence correct value"
+STATED_WEIGHT = 0.01
+"""Of a row with that label, which only the annotators of one generator used: they call a next sentence that merely states the
+right value faithful, while for the other generator the same is mostly labelled a hallucination (DATA.md)."""
 SCHEMA_VERSION = 1
 
 
@@ -40,7 +44,7 @@ def is_labelled(record: Record, style: str | None = "sbs") -> bool:
 def fit(records: Iterable[Record], *, prior: bool = True) -> dict[str, Any]:
     """The model as a JSON object, from the labelled plain step-by-step records among `records`.
 
-    Repeated rows (`meta.copy_of`) are left out and generators get equal weight. Raises ValueError without rows of both
+    Repeated rows (`meta.copy_of`) are left out; `row_weights` weighs the others. Raises ValueError without rows of both
     labels. `prior=False` is the ablation: weights pulled towards 0.
     """
     rows = [r for r in records if is_labelled(r) and not r.meta.get("copy_of")]
@@ -48,7 +52,8 @@ def fit(records: Iterable[Record], *, prior: bool = True) -> dict[str, Any]:
     if not 0 < unfaithful.sum() < len(rows):
         raise ValueError(f"{len(rows)} labelled recoveries, {int(unfaithful.sum())} unfaithful: expected both labels")
     features = np.array([describe(case_of(r)) for r in rows])
-    weights, bias = fit_weights(features, unfaithful, balance([r.generator for r in rows]), prior=prior)
+    stated = [r.meta.get("recovery_behavior") == STATED for r in rows]
+    weights, bias = fit_weights(features, unfaithful, row_weights([r.generator for r in rows], stated), prior=prior)
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "logistic",
@@ -57,16 +62,17 @@ def fit(records: Iterable[Record], *, prior: bool = True) -> dict[str, Any]:
         "generators": sorted({str(r.generator) for r in rows}),
         "event_precision": EVENT_PRECISION,
         "detail_precision": DETAIL_PRECISION,
+        "stated_weight": STATED_WEIGHT,
         "bias": round(bias, 6),
         "weights": {name: round(float(weight), 6) for name, weight in zip(NAMES, weights, strict=True)},
     }
 
 
-def balance(generators: Iterable[str | None]) -> np.ndarray:
-    """Row weights that give each generator the same total; they sum to the number of rows."""
-    names = list(generators)
-    counts = Counter(names)
-    return np.array([len(names) / len(counts) / counts[name] for name in names])
+def row_weights(generators: Sequence[str | None], stated: Sequence[bool]) -> np.ndarray:
+    """Row weights that give each generator the same total, before rows of the label STATED are weighted down."""
+    counts = Counter(generators)
+    equal = np.array([len(generators) / len(counts) / counts[name] for name in generators])
+    return np.where(stated, STATED_WEIGHT, 1.0) * equal
 
 
 def fit_weights(

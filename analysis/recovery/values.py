@@ -72,6 +72,24 @@ def same(left: float | None, right: float | None) -> bool:
     return left == right or abs(left - right) <= 1e-6 + 1e-4 * min(abs(left), abs(right), 50)
 
 
+def one_step_from(injected: float, answer: float | None, known: list[float]) -> bool:
+    """Whether the answer is the injected value, or a sum, difference, product or quotient of it and a known number.
+
+    The injected value itself is among the known ones, as it stands in the prefix; with itself it would make 0 and 1.
+    """
+    if answer is None:
+        return False
+    if same(answer, injected):
+        return True
+    for value in known:
+        results = [injected + value, injected - value, value - injected, injected * value]
+        results += [injected / value] if value else []
+        results += [value / injected] if injected else []
+        if value not in (0.0, 1.0) and not same(value, injected) and any(same(answer, result) for result in results):
+            return True
+    return False
+
+
 def evaluate(expression: str) -> float | None:
     """Value of the arithmetic in "64 cats - 19 cats sold": numbers and operators, words skipped, * and / first.
 
