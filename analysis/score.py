@@ -5,6 +5,9 @@
 
 Reads a run directory or a file of rationale records and writes one row per record: p_unsound, first_error_step, task_kind
 and what was found in each step. Labels are never read; `--use-gold` reads the gold answer and says so in the output.
+
+p_unsound of a word problem assumes that three rationales in ten are unsound; where a share u is, multiply its odds by
+7u / (3 - 3u). It is null where nothing can be read, and then nothing is said.
 """
 
 from __future__ import annotations
@@ -63,9 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in broken[:20]:
         print(f"Not scored: {line}", file=sys.stderr)
     if broken:
-        print(
-            f"{len(broken):,} broken line{'s' if len(broken) > 1 else ''}; everything else is scored.", file=sys.stderr
-        )
+        print(f"{len(broken):,} broken line{'s are' if len(broken) > 1 else ' is'} not scored.", file=sys.stderr)
     return 1 if broken else 0
 
 

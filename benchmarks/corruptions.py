@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.consistency.equations import read_equations
+from analysis.consistency.equations import MARK, read_equations
 from analysis.consistency.numbers import plain, same, show
 
 KINDS = ("operator", "flip", "operand", "omit", "leave out", "stop early", "swap")
@@ -136,6 +136,17 @@ class _Writer:
         if parts is None:
             raise _CannotApplyError
         return f"{parts[3]}{parts[2]}{parts[1]}"
+
+
+CLOSINGS = ("The answer is {}.", "A: {}", "#### {}", "So the answer is {}.")
+_SIGN = re.compile(r"(?<=[\d.)])[-+*/]")
+
+
+def without_words(solution: Rewritten, rng: random.Random) -> tuple[str, ...]:
+    """The calculations alone and a closing line: "48 / 2 = 24", "The answer is 24."."""
+    marks = [match[1].split("=") for step in solution.steps for match in MARK.finditer(step)]
+    lines = [" = ".join((_SIGN.sub(r" \g<0> ", expression), value)) for expression, value in marks]
+    return (*lines, rng.choice(CLOSINGS).format(solution.answer))
 
 
 def _value(expression: str) -> float | None:

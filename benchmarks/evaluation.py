@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.judging import locate
-from benchmarks.feature_tables import StepTable, Table
-from benchmarks.fitting import calibrate, fit_answer, fit_hazard, unsound_from
+from analysis.detector import Curve
+from analysis.judging import PROVEN, locate
+from benchmarks.answer_rows import Answers
+from benchmarks.feature_tables import StepTable
+from benchmarks.fitting import calibrate, fit_hazard, unsound_from
 from star.statistics import EMPTY, Interval, wilson
 
 FOLDS = 5
@@ -25,17 +27,14 @@ def folds(groups: np.ndarray, count: int = FOLDS) -> list[tuple[np.ndarray, np.n
     return list(GroupKFold(count).split(groups, groups, groups))
 
 
-def cross_validate_answer(
-    table: Table, contrast: np.ndarray, right: np.ndarray, groups: np.ndarray, left_out: np.ndarray | None = None
-) -> np.ndarray:
+def cross_validate_answer(answers: Answers, left_out: np.ndarray | None = None) -> np.ndarray:
     """Out-of-fold log-odds that the answer is right. Rows in `left_out` are never trained on, and are the only ones scored
     (the rest is NaN)."""
-    scores = np.full(len(right), np.nan)
-    for train, test in folds(groups):
+    scores = np.full(len(answers.right), np.nan)
+    for train, test in folds(answers.groups):
         if left_out is not None:
             train, test = train[~left_out[train]], test[left_out[test]]
-        model = fit_answer(table.rows(train), contrast[train], right[train], groups[train])
-        scores[test] = model.score(table.rows(test), contrast[test])
+        scores[test] = answers.rows(train).fit().score(answers.table.rows(test), answers.contrast[test])
     return scores
 
 
@@ -55,10 +54,17 @@ def cross_validate_hazard(
     return hazard
 
 
-def located(table: StepTable, hazard: np.ndarray, records: int) -> np.ndarray:
-    """The most probable first error of each record."""
+def located(table: StepTable, hazard: np.ndarray, records: int, proven: np.ndarray | None = None) -> np.ndarray:
+    """The most probable first error of each record, or a step before it that is proven wrong (`proven`; -1: none is)."""
     cuts = np.searchsorted(table.record, np.arange(records + 1))
-    return np.array([locate(hazard[a:b]) if b > a else -1 for a, b in itertools.pairwise(cuts)])
+    place = np.array([locate(hazard[a:b]) if b > a else -1 for a, b in itertools.pairwise(cuts)])
+    return place if proven is None else np.where(proven >= 0, np.minimum(place, proven), place)
+
+
+def raised(score: np.ndarray, proven: np.ndarray, curve: Curve) -> np.ndarray:
+    """Scores with the rule of `analysis.judging` for what is proven wrong: at least the score of p_unsound = PROVEN."""
+    least = curve.scores[min(int(np.searchsorted(curve.probabilities, PROVEN)), len(curve.scores) - 1)]
+    return np.where(proven, np.maximum(score, least), score)
 
 
 def first_error_f1(named: np.ndarray, label: np.ndarray) -> dict[str, float]:
@@ -80,34 +86,43 @@ def best_threshold(probability: np.ndarray, table: StepTable, hazard: np.ndarray
     return float(candidates[int(np.argmax(f1))])
 
 
-def crossed_probabilities(score: np.ndarray, label: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def crossed_probabilities(
+    score: np.ndarray, label: np.ndarray, groups: np.ndarray, weight: np.ndarray | None = None
+) -> np.ndarray:
     """Probabilities from curves fitted on other questions than the ones they are applied to."""
     probability = np.zeros(len(score))
     for train, test in folds(groups):
-        probability[test] = calibrate(score[train], label[train])(score[test])
+        part = None if weight is None else weight[train]
+        probability[test] = calibrate(score[train], label[train], part)(score[test])
     return probability
 
 
-def reliability(probability: np.ndarray, label: np.ndarray, bins: int = 10) -> dict[str, Any]:
-    """Brier score (and that of always saying the base rate), expected calibration error, and the table by tenths."""
+def reliability(
+    probability: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None, bins: int = 10
+) -> dict[str, Any]:
+    """Brier score (and that of always saying the base rate), expected calibration error, and the table by tenths.
+
+    With weights, n is the number of equally weighted rows that say as much.
+    """
+    weight = np.ones(len(label)) if weight is None else weight
     which = np.minimum((probability * bins).astype(int), bins - 1)
     rows = []
     error = 0.0
     for number in range(bins):
         inside = which == number
-        if inside.any():
-            share = wilson(int(label[inside].sum()), int(inside.sum()))
-            predicted = float(probability[inside].mean())
-            rows.append(
-                {"predicted": predicted, "observed": share.value, "low": share.low, "high": share.high, "n": share.n}
-            )
-            error += share.n / len(label) * abs(predicted - share.value)
-    base = float(label.mean())
-    brier = float(np.mean((probability - label) ** 2))
+        if weight[inside].sum() > 0:
+            w = weight[inside]
+            n = round(float(w.sum() ** 2 / (w**2).sum()))
+            observed, predicted = (float(np.average(value[inside], weights=w)) for value in (label, probability))
+            share = wilson(round(observed * n), n)
+            rows.append({"predicted": predicted, "observed": observed, "low": share.low, "high": share.high, "n": n})
+            error += w.sum() / weight.sum() * abs(predicted - observed)
+    base = float(np.average(label, weights=weight))
+    brier = float(np.average((probability - label) ** 2, weights=weight))
     return {
         "brier": brier,
         "brier_of_base_rate": base * (1 - base),
-        "calibration_error": error,
+        "calibration_error": float(error),
         "bins": rows,
         "n": len(label),
     }

@@ -49,6 +49,19 @@ def tabulate(readings: Sequence[Reading]) -> Table:
     return Table(dense, _sparse([a for a, _ in pairs]), _sparse([a + b for a, b in pairs]), names, questions)
 
 
+def joined(tables: Sequence[Table]) -> Table:
+    """Tables of the same features, one behind the other."""
+    from scipy.sparse import vstack
+
+    return Table(
+        np.concatenate([table.dense for table in tables]),
+        vstack([table.numbers for table in tables], format="csr"),
+        vstack([table.words for table in tables], format="csr"),
+        tables[0].names,
+        tuple(question for table in tables for question in table.questions),
+    )
+
+
 def save_table(path: Path, table: Table, sound: np.ndarray, groups: np.ndarray) -> None:
     """Write a table to an .npz file of plain arrays."""
     path.parent.mkdir(parents=True, exist_ok=True)

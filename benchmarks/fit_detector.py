@@ -3,14 +3,14 @@
     python benchmarks/fit_detector.py            # writes analysis/models/*.json and benchmarks/results/fit_detector.json
     python benchmarks/fit_detector.py --quick    # a small part of the data, models go to benchmarks/results/quick
 
-Contrast: GSM8K's worked solutions against the same with one mistake put in (no labels). Answer: GSM8K model solutions, right
-or wrong. Hazard: Mr-Ben and MR-GSM8K, first wrong step. Curves: isotonic regression on scores of held-out questions.
-Exact kinds: how often the exact checkers agree with BIG-Bench-Mistake's labels. Recovery: see `analysis.recovery`.
+Contrast: worked solutions of GSM8K and SVAMP against the same with one mistake put in (no labels). Answer: GSM8K model
+solutions, right or wrong, and short problems of SVAMP. Hazard: Mr-Ben and MR-GSM8K, first wrong step. Curves: isotonic
+regression on scores of held-out questions; for word problems with the prior and the worked solutions of `answer_rows`. Exact
+kinds: how often the exact checkers agree with BIG-Bench-Mistake's labels. Recovery: see `analysis.recovery`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -22,32 +22,17 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from analysis.consistency import EXACT, check_exact, detect_kind
-from analysis.consistency.reading import read
 from analysis.detector import logit
 from analysis.judging import MODEL_FILE, Detector, answer_matches
 from analysis.records import Record
+from benchmarks import answer_rows, feature_tables, fitting, labelled
 from benchmarks import evaluation as ev
-from benchmarks import feature_tables, fitting, labelled
-from benchmarks.common import CACHE, RESULTS, ROOT, CommonFlags, parse, write_result
+from benchmarks.answer_rows import readings_of
+from benchmarks.common import RESULTS, CommonFlags, parse, write_result
 from star.runs import write_text
 
 SEEDS = (0, 1, 2)
 """Of the trees that judge answers; one seed is enough for the hazard."""
-SOURCES = (
-    "analysis/consistency/numbers.py",
-    "analysis/consistency/equations.py",
-    "analysis/consistency/reading.py",
-    "analysis/consistency/known.py",
-    "analysis/features.py",
-    "analysis/relations.py",
-    "benchmarks/corruptions.py",
-)
-"""The code that the contrast features depend on."""
-
-
-def readings_of(records: Sequence[Record]) -> list[Any]:
-    """Records -> readings."""
-    return [read(record.question, record.steps, record.answer, record.choices) for record in records]
 
 
 def main() -> None:
@@ -61,23 +46,21 @@ def main() -> None:
 def fit_all(folder: Path, *, quick: bool) -> dict[str, Any]:
     """Fit, write `detector.json`, and return sizes, calibration and reliability."""
     limit = 400 if quick else None
-    contrast, sizes = fit_contrast(limit)
-    answers = labelled.load("gsm8k_model_solutions", limit)
-    table = feature_tables.tabulate(readings_of(answers))
-    scores = contrast.scores(table)
-    right, groups = labelled.answer_right(answers), labelled.groups(answers)
-    answer = fitting.fit_answer(table, scores, right, groups, SEEDS)
-    answer_oof = -ev.cross_validate_answer(table, scores, right, groups)
+    worked = answer_rows.worked_table(limit)
+    contrast = worked.fit_contrast(trees=60 if quick else 500)
+    answers = answer_rows.answer_rows(labelled.load("gsm8k_model_solutions", limit), contrast, worked)
+    answer = answers.fit(SEEDS)
+    answer_oof, wrong, weight = -ev.cross_validate_answer(answers), 1 - answers.right, answers.curve_weight()
     located = labelled.load("mr_ben", limit) + labelled.load("mr_gsm8k_590", limit)
     steps = feature_tables.tabulate_steps(readings_of(located), contrast.relations)
-    step_groups, first = labelled.groups(located), labelled.first_errors(located)
-    hazard = fitting.fit_hazard(steps, first, step_groups, np.arange(len(located)))
-    hazard_oof = ev.cross_validate_hazard(steps, first, step_groups)
+    groups, first = labelled.groups(located), labelled.first_errors(located)
+    hazard = fitting.fit_hazard(steps, first, groups, np.arange(len(located)))
+    hazard_oof = ev.cross_validate_hazard(steps, first, groups)
     unsound_oof = logit(fitting.unsound_from(steps, hazard_oof, len(located)))
     unsound = labelled.unsound(located)
-    exam = np.array([record.source.startswith("mr_ben") or bool(record.choices) for record in located]) & (unsound >= 0)
+    exam = np.array([bool(record.choices) for record in located]) & (unsound >= 0)
     curves = {
-        "math_word": fitting.calibrate(answer_oof, 1 - right),
+        "math_word": fitting.calibrate(answer_oof, wrong, weight),
         "other": fitting.calibrate(unsound_oof[exam], unsound[exam]),
     }
     probability = curves["other"](unsound_oof)
@@ -97,27 +80,26 @@ def fit_all(folder: Path, *, quick: bool) -> dict[str, Any]:
     )
     write_text(folder / "detector.json", ev.as_text(detector.to_json()))
     crossed = {
-        "answer": ev.crossed_probabilities(answer_oof, 1 - right, groups),
-        "hazard": ev.crossed_probabilities(unsound_oof[exam], unsound[exam], step_groups[exam]),
+        "answer": ev.crossed_probabilities(answer_oof, wrong, answers.groups, weight),
+        "hazard": ev.crossed_probabilities(unsound_oof[exam], unsound[exam], groups[exam]),
     }
     return {
-        "rows": {**sizes, "answers": len(answers), "located": int((first >= -1).sum())},
+        "rows": {
+            "worked": int(worked.sound.sum()),
+            "corrupted": int((1 - worked.sound).sum()),
+            "set_apart": int(worked.apart.sum()),
+            "answers": int(answers.of_model.sum()),
+            "located": int((first >= -1).sum()),
+        },
         "bytes": (folder / "detector.json").stat().st_size,
         "thresholds": detector.thresholds,
         "exact": detector.exact,
         "gold": detector.gold,
         "reliability": {
-            "answer": ev.reliability(crossed["answer"], 1 - right),
+            "answer": ev.reliability(crossed["answer"], wrong, weight),
             "hazard": ev.reliability(crossed["hazard"], unsound[exam]),
         },
     }
-
-
-def fit_contrast(limit: int | None) -> tuple[fitting.Contrast, dict[str, int]]:
-    """Worked solutions against corrupted ones."""
-    table, sound, groups = contrast_table(limit)
-    contrast = fitting.fit_contrast(table, sound, groups, trees=60 if limit else 500)
-    return contrast, {"worked": int(sum(sound)), "corrupted": int(len(sound) - sum(sound))}
 
 
 def exact_rates(records: Sequence[Record]) -> dict[str, tuple[float, float]]:
@@ -154,18 +136,6 @@ def fit_recovery(folder: Path, *, quick: bool) -> dict[str, Any]:
     model = fit(labelled.load("error_recovery_dev", 2_000 if quick else None))
     write_text(folder / "recovery.json", json.dumps(model, indent=1, ensure_ascii=False) + "\n")
     return {name: model[name] for name in ("rows", "unfaithful") if name in model}
-
-
-def contrast_table(limit: int | None) -> tuple[feature_tables.Table, np.ndarray, np.ndarray]:
-    """The features of worked and corrupted solutions. Kept in benchmarks/cache until the code that makes them changes."""
-    code = "".join((ROOT / name).read_text(encoding="utf-8") for name in SOURCES)
-    file = CACHE / f"contrast-{limit or 'all'}-{hashlib.sha256(code.encode()).hexdigest()[:12]}.npz"
-    if file.is_file():
-        return feature_tables.load_table(file)
-    readings, sound, groups = fitting.contrast_readings(labelled.worked_solutions(limit), negatives=4, seed=0)
-    table = feature_tables.tabulate(readings)
-    feature_tables.save_table(file, table, sound, groups)
-    return table, sound, groups
 
 
 if __name__ == "__main__":

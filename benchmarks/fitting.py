@@ -11,28 +11,39 @@ import numpy as np
 
 from analysis.consistency.reading import Reading, read
 from analysis.detector import Boosted, Curve, Expectation, Hashed, Network, sigmoid
-from benchmarks.corruptions import KINDS, rewrite
+from benchmarks.corruptions import KINDS, rewrite, without_words
 from benchmarks.feature_tables import StepTable, Table
 
 
-def linear(matrix: Any, target: np.ndarray, c: float, *, balanced: bool = False) -> Hashed:
+def linear(
+    matrix: Any, target: np.ndarray, c: float, *, balanced: bool = False, weight: np.ndarray | None = None
+) -> Hashed:
     """Logistic regression over hashed features."""
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=c, solver="liblinear", class_weight="balanced" if balanced else None)
-    model.fit(matrix, target)
+    model.fit(matrix, target, sample_weight=weight)
     return Hashed(model.coef_[0].astype(np.float16).astype(np.float64), float(model.intercept_[0]))
 
 
 def out_of_fold(
-    matrix: Any, target: np.ndarray, groups: np.ndarray, c: float, *, balanced: bool = False, folds: int = 5
+    matrix: Any,
+    target: np.ndarray,
+    groups: np.ndarray,
+    c: float,
+    *,
+    balanced: bool = False,
+    weight: np.ndarray | None = None,
+    folds: int = 5,
 ) -> np.ndarray:
     """Scores of the linear model on rows whose group it was not fitted on."""
     from sklearn.model_selection import GroupKFold
 
     scores = np.zeros(len(target))
     for train, test in GroupKFold(folds).split(matrix, target, groups):
-        scores[test] = linear(matrix[train], target[train], c, balanced=balanced).score_sparse(matrix[test])
+        part = None if weight is None else weight[train]
+        model = linear(matrix[train], target[train], c, balanced=balanced, weight=part)
+        scores[test] = model.score_sparse(matrix[test])
     return scores
 
 
@@ -45,6 +56,7 @@ def boosted(
     leaves: int,
     seeds: Sequence[int] = (0,),
     balanced: bool = False,
+    weight: np.ndarray | None = None,
 ) -> Boosted:
     """Gradient-boosted trees, averaged over seeds."""
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -62,7 +74,7 @@ def boosted(
             random_state=seed,
             class_weight="balanced" if balanced else None,
         )
-        model.fit(dense.astype(np.float32), target)
+        model.fit(dense.astype(np.float32), target, sample_weight=weight)
         parts.append(Boosted.from_sklearn(model))
     return Boosted.average(parts)
 
@@ -80,6 +92,10 @@ class Contrast:
         first = self.relations.score_sparse(table.numbers)
         expected = self.expectation.extend(table.dense, table.questions)
         return np.column_stack([first, self.trees.score(np.column_stack([table.dense, first, expected]))])
+
+
+WITHOUT_WORDS = 0.25
+"""Share of the worked and of the corrupted solutions that are written as calculations alone, so that style says nothing."""
 
 
 def contrast_readings(
@@ -104,7 +120,8 @@ def contrast_readings(
             new = rewrite(lines, numbers, kind, rng)
             if new is None or (kind is not None and abs(float(new.answer) - gold) < 1e-3 * abs(gold) + 1e-6):
                 continue
-            readings.append(read(row["question"], new.steps, new.answer))
+            steps = without_words(new, rng) if rng.random() < WITHOUT_WORDS else new.steps
+            readings.append(read(row["question"], steps, new.answer))
             sound.append(kind is None)
             groups.append(number)
             made += kind is not None
@@ -161,7 +178,14 @@ def fit_contrast(table: Table, sound: np.ndarray, groups: np.ndarray, *, trees: 
     return Contrast(linear(table.numbers, sound, 2.0, balanced=True), second, whole)
 
 
-def network(dense: np.ndarray, target: np.ndarray, *, units: int = 32, seeds: Sequence[int] = range(8)) -> Network:
+def network(
+    dense: np.ndarray,
+    target: np.ndarray,
+    *,
+    units: int = 32,
+    seeds: Sequence[int] = range(8),
+    weight: np.ndarray | None = None,
+) -> Network:
     """A small network, averaged over seeds (which is one wider network)."""
     import warnings
 
@@ -175,7 +199,7 @@ def network(dense: np.ndarray, target: np.ndarray, *, units: int = 32, seeds: Se
         model = MLPClassifier((units,), alpha=3.0, learning_rate_init=2e-3, max_iter=25, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # 25 passes are early stopping
-            models.append(model.fit(standard, target))
+            models.append(model.fit(standard, target, sample_weight=weight))
     return Network(
         mean,
         scale,
@@ -201,13 +225,18 @@ class AnswerModel:
 
 
 def fit_answer(
-    table: Table, contrast: np.ndarray, right: np.ndarray, groups: np.ndarray, seeds: Sequence[int] = (0, 1, 2)
+    table: Table,
+    contrast: np.ndarray,
+    right: np.ndarray,
+    groups: np.ndarray,
+    seeds: Sequence[int] = (0, 1, 2),
+    weight: np.ndarray | None = None,
 ) -> AnswerModel:
     """Fit both stages; the second sees out-of-fold scores of the first. Averaging seeds takes chance out of it."""
-    first = out_of_fold(table.words, right, groups, 1.0)
+    first = out_of_fold(table.words, right, groups, 1.0, weight=weight)
     dense = np.column_stack([table.dense, contrast, first])
-    trees = boosted(dense, right, trees=300, rate=0.03, leaves=8, seeds=seeds)
-    return AnswerModel(linear(table.words, right, 1.0), trees, network(dense, right))
+    trees = boosted(dense, right, trees=300, rate=0.03, leaves=8, seeds=seeds, weight=weight)
+    return AnswerModel(linear(table.words, right, 1.0, weight=weight), trees, network(dense, right, weight=weight))
 
 
 @dataclass(frozen=True)
@@ -247,11 +276,11 @@ def unsound_from(table: StepTable, hazard: np.ndarray, records: int) -> np.ndarr
     return 1 - np.exp(log_sound)
 
 
-def calibrate(score: np.ndarray, label: np.ndarray) -> Curve:
+def calibrate(score: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> Curve:
     """Isotonic regression of a 0/1 label on a score, thinned to at most 60 knots and kept off 0 and 1."""
     from sklearn.isotonic import IsotonicRegression
 
-    model = IsotonicRegression(y_min=0.01, y_max=0.99, out_of_bounds="clip").fit(score, label)
+    model = IsotonicRegression(y_min=0.01, y_max=0.99, out_of_bounds="clip").fit(score, label, sample_weight=weight)
     knots = np.unique(np.quantile(score, np.linspace(0, 1, 40)))
     values = model.predict(knots)
     smooth = np.maximum.accumulate(np.convolve(np.pad(values, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid"))

@@ -24,11 +24,12 @@ from analysis.consistency import check_exact, detect_kind
 from analysis.consistency.arithmetic import equation_false
 from analysis.consistency.reading import Reading, read
 from analysis.detector import Curve, logit
-from analysis.judging import judge, shipped
+from analysis.judging import PROVEN, judge, says_too_little, shipped
 from analysis.records import Record
+from benchmarks import answer_rows, feature_tables, fitting, labelled
 from benchmarks import evaluation as ev
-from benchmarks import feature_tables, fitting, labelled
 from benchmarks.common import CommonFlags, parse, write_result
+from benchmarks.false_alarms import called_unsound
 from benchmarks.human_labels_report import draw, show
 from benchmarks.published import ANSWER_TO_BEAT, PUBLISHED, REACH
 
@@ -94,28 +95,41 @@ def _share(hit: np.ndarray) -> dict[str, Any]:
 def answers(limit: int | None, resamples: int) -> dict[str, Any]:
     """GSM8K model solutions: is the answer right, without gold."""
     rows = Rows.of(labelled.load("gsm8k_model_solutions", limit))
-    table, detector = feature_tables.tabulate(rows.readings), shipped()
-    contrast = fitting.Contrast(detector.contrast, detector.contrast_trees, detector.expectation).scores(table)
-    right = labelled.answer_right(rows.records)
-    size = np.array([record.generator_params_b or 0 for record in rows.records])
-    score = ev.cross_validate_answer(table, contrast, right, rows.groups)
+    detector = shipped()
+    contrast = fitting.Contrast(detector.contrast, detector.contrast_trees, detector.expectation)
+    known = answer_rows.answer_rows(rows.records, contrast, answer_rows.worked_table(limit))
+    count = len(rows.records)
+    right, without_labels = known.right[:count], known.contrast[:count, 1]
+    crossed = -ev.cross_validate_answer(known)
+    score = _raised(crossed, known, rows)
     found: dict[str, Any] = {
         "to_beat": ANSWER_TO_BEAT,
-        "questions_held_out": ev.auroc_interval(score, right, rows.groups, resamples),
+        "questions_held_out": ev.auroc_interval(-score, right, rows.groups, resamples),
         "equation_only": ev.auroc_interval(-_equation_only(rows.readings), right, rows.groups, resamples),
-        "without_labels": ev.auroc_interval(contrast[:, 1], right, rows.groups, resamples),
+        "without_labels": ev.auroc_interval(without_labels, right, rows.groups, resamples),
         "by_generator": {},
     }
     for name in sorted({str(record.generator) for record in rows.records}):
         part = np.array([record.generator == name for record in rows.records])
-        found["by_generator"][name] = ev.auroc_interval(score[part], right[part], rows.groups[part], resamples)
+        found["by_generator"][name] = ev.auroc_interval(-score[part], right[part], rows.groups[part], resamples)
+    size = np.array([record.generator_params_b or 0 for record in rows.records])
     for value in sorted(set(size)):
         part = size == value
-        alone = ev.cross_validate_answer(table, contrast, right, rows.groups, left_out=part)
+        left_out = np.append(part, np.zeros(len(known.right) - count, dtype=bool))
+        alone = ev.cross_validate_answer(known, left_out)[:count]
         found[f"leave_{value:g}b_out"] = ev.auroc_interval(alone[part], right[part], rows.groups[part], resamples)
-    found["hidden"] = _hidden_answers(table, contrast, right, rows, resamples)
-    probability = ev.crossed_probabilities(-score, 1 - right, rows.groups)
-    return found | {"reliability": ev.reliability(probability, 1 - right)}
+    found["hidden"] = _hidden_answers(known, rows, resamples)
+    weight = known.curve_weight()
+    probability = ev.crossed_probabilities(crossed, 1 - known.right, known.groups, weight)
+    found["reliability"] = ev.reliability(probability, 1 - known.right, weight)
+    found["called_unsound"] = called_unsound(known, probability, resamples)
+    return found
+
+
+def _raised(score: np.ndarray, known: answer_rows.Answers, rows: Rows) -> np.ndarray:
+    """Scores of the solutions of models; where a step is proven wrong, at least that of p_unsound = PROVEN."""
+    curve = fitting.calibrate(score, 1 - known.right, known.curve_weight())
+    return ev.raised(score[: len(rows.records)], _equation_only(rows.readings) > 0, curve)
 
 
 def _equation_only(readings: Sequence[Reading]) -> np.ndarray:
@@ -123,37 +137,46 @@ def _equation_only(readings: Sequence[Reading]) -> np.ndarray:
     return np.array([sum(flag.severity >= 1 for flag in equation_false(reading)) for reading in readings], dtype=float)
 
 
-def _hidden_answers(
-    table: feature_tables.Table, contrast: np.ndarray, right: np.ndarray, rows: Rows, resamples: int
-) -> dict[str, Any]:
+def _hidden_answers(known: answer_rows.Answers, rows: Rows, resamples: int) -> dict[str, Any]:
     """Cross-validation on the visible questions, and a model of all of these on the hidden ones."""
-    seen = np.flatnonzero(~rows.hidden)
-    cross = ev.cross_validate_answer(table.rows(seen), contrast[seen], right[seen], rows.groups[seen])
-    model = fitting.fit_answer(table.rows(seen), contrast[seen], right[seen], rows.groups[seen])
-    out = np.flatnonzero(rows.hidden)
-    score = model.score(table.rows(out), contrast[out])
+    count = len(rows.records)
+    hidden = np.append(rows.hidden, np.zeros(len(known.right) - count, dtype=bool))
+    seen, out = np.flatnonzero(~hidden), np.flatnonzero(hidden)
+    visible = known.rows(seen)
+    cross, of_model = ev.cross_validate_answer(visible), visible.of_model
+    score = visible.fit().score(known.table.rows(out), known.contrast[out])
     return {
-        "seen_cross_validated": ev.auroc_interval(cross, right[seen], rows.groups[seen], resamples),
-        "hidden": ev.auroc_interval(score, right[out], rows.groups[out], resamples),
+        "seen_cross_validated": ev.auroc_interval(
+            cross[of_model], visible.right[of_model], visible.groups[of_model], resamples
+        ),
+        "hidden": ev.auroc_interval(score, known.right[out], known.groups[out], resamples),
     }
 
 
 def steps(limit: int | None, resamples: int) -> dict[str, Any]:
-    """Mr-Ben and MR-GSM8K: p_unsound and the first wrong step."""
+    """Mr-Ben and MR-GSM8K: p_unsound and the first wrong step.
+
+    The accuracy of the first wrong step rewards a baseline that calls nearly everything sound, as two rows of Mr-Ben in five
+    are; F1 asks for both, mistakes found and sound rationales spared.
+    """
     rows = Rows.of(labelled.load("mr_ben", limit) + labelled.load("mr_gsm8k_590", limit))
     table = feature_tables.tabulate_steps(rows.readings, shipped().contrast)
     first, unsound = labelled.first_errors(rows.records), labelled.unsound(rows.records)
     source = np.array(["mr_ben" if record.choices or "area" in record.meta else "mr_gsm8k" for record in rows.records])
     hazard = ev.cross_validate_hazard(table, first, rows.groups)
     score = logit(ev.unsound_probability(table, hazard, len(first)))
-    baseline = _equation_only(rows.readings)
+    baseline, plain = _equation_only(rows.readings), np.array([_first_false(reading) for reading in rows.readings])
     exam = (source == "mr_ben") & (unsound >= 0)
     probability, cuts = _crossed(score, unsound, rows.groups, exam, table, hazard, first)
-    named = np.where(probability > cuts, ev.located(table, hazard, len(first)), -1)
-    plain = np.array([_first_false(reading) for reading in rows.readings])
+    score = ev.raised(score, plain >= 0, fitting.calibrate(score[exam], unsound[exam]))
+    probability = np.where(plain >= 0, np.maximum(probability, PROVEN), probability)
+    named = np.where(probability > cuts, ev.located(table, hazard, len(first), plain), -1)
+    kinds = [detect_kind(record.question, record.steps, record.choices) for record in rows.records]
+    silent = np.array([says_too_little(reading, kind) for reading, kind in zip(rows.readings, kinds, strict=True)])
     found: dict[str, Any] = {
         "mr_ben": _unsound_figures(score, baseline, unsound, rows, exam, resamples),
         "right_answers": _right_answers(probability, baseline, unsound, rows, exam, resamples),
+        "abstained": _share(silent[exam]),
         "reliability": ev.reliability(probability[exam], unsound[exam]),
     }
     for name in ("mr_ben", "mr_gsm8k"):
@@ -276,7 +299,9 @@ def natural_program(limit: int | None, resamples: int) -> dict[str, Any]:
     """Natural Program chains: the shipped detector as it is; none of its models has seen these labels."""
     records = labelled.load("natural_program_dev", limit)
     unsound, groups = labelled.unsound(records), labelled.groups(records)
-    score = np.array([0.5 if j.p_unsound is None else j.p_unsound for j in judge(records)])
+    judgements = judge(records)
+    score = np.array([0.5 if j.p_unsound is None else j.p_unsound for j in judgements])
+    silent = np.array([j.p_unsound is None for j in judgements])
     right = labelled.answer_right(records)
     baseline = _equation_only([read(r.question, r.steps, r.answer, r.choices) for r in records])
     found: dict[str, Any] = {}
@@ -286,6 +311,7 @@ def natural_program(limit: int | None, resamples: int) -> dict[str, Any]:
         found[name] = {
             "auroc": ev.auroc_interval(score[mask], unsound[mask], groups[mask], resamples),
             "equation_only": ev.auroc_interval(baseline[mask], unsound[mask], groups[mask], resamples),
+            "abstained": _share(silent[mask]),
         }
     return found
 

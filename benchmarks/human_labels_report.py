@@ -41,6 +41,9 @@ def show(figures: dict[str, Any]) -> None:
     for name in answer:
         if name.startswith("leave_"):
             table.add_row("", name.replace("_", " "), answer[name].plain(), "")
+    for source in ("GSM8K", "SVAMP"):
+        alarms = answer["called_unsound"][f"shipped_{source}"]["all"]
+        table.add_row(f"{source}, worked solutions", "called unsound, %", alarms.percent(), "aim: at most 20")
     table.add_row(
         "", "hidden fifth", answer["hidden"]["hidden"].plain(), answer["hidden"]["seen_cross_validated"].plain()
     )
@@ -54,7 +57,8 @@ def show(figures: dict[str, Any]) -> None:
         )
     for name in ("mr_ben", "mr_gsm8k"):
         row = figures["steps"][f"first_error_{name}"]
-        beside = f"found {row['detector']['found']:.3f} (equations {row['equation_only']['found']:.3f})"
+        detector, plain = row["detector"], row["equation_only"]
+        beside = f"F1 {detector['f1']:.3f}; equations {100 * plain['accuracy']:.1f}, F1 {plain['f1']:.3f}"
         table.add_row(name, "first error, %", row["accuracy"].percent(), beside)
     for name, row in figures["natural_program"].items():
         table.add_row(

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from analysis.records import Record, read_records
 ROOT = Path(__file__).resolve().parent.parent
 HIDDEN_SHARE = 0.2
 UNKNOWN = -9
+_INNERMOST = re.compile(r"\( (\S+) ([-+*/]) (\S+) \)")
+_ASKED = re.compile(r"how many ([a-z]+)")
+_MARK = re.compile(r"<<[^<>]*>>")
 
 
 def data_dir() -> Path:
@@ -36,10 +40,54 @@ def load(name: str, limit: int | None = None) -> list[Record]:
 
 
 def worked_solutions(limit: int | None = None) -> list[dict[str, str]]:
-    """GSM8K's training questions with worked answers."""
+    """Worked solutions (source, question, answer) in the form of GSM8K's: its training questions, and the problems of SVAMP,
+    most of one step, that are not kept out of sight. `limit` keeps that many of each."""
     with gzip.open(data_dir() / "gsm8k_train.jsonl.gz", "rt", encoding="utf-8") as handle:
         rows: list[dict[str, str]] = [json.loads(line) for line in handle]
-    return rows[:limit]
+    short = [row for row in short_solutions() if not is_hidden(row["question"])]
+    return [{"source": "GSM8K"} | row for row in rows[:limit]] + short[:limit]
+
+
+def short_solutions() -> list[dict[str, str]]:
+    """The problems of SVAMP, each with its equation worked out in steps."""
+    with gzip.open(data_dir() / "svamp.jsonl.gz", "rt", encoding="utf-8") as handle:
+        rows = [json.loads(line) for line in handle]
+    found = []
+    for row in rows:
+        body = row["Body"].strip()
+        question = f"{body}{'' if body[-1:] in '.!?' else ','} {row['Question']}"
+        noun = _ASKED.search(row["Question"].lower())
+        steps = worked_out(row["Equation"], noun[1] if noun else "")
+        if steps:
+            found.append({"source": "SVAMP", "question": question, "answer": "\n".join([*steps, f"#### {row['Answer']:g}"])})
+    return found
+
+
+def worked_out(equation: str, noun: str) -> list[str]:
+    """The steps of an equation, innermost first: "( ( 5.0 + 3.0 ) * 2.0 )" -> "5+3 = <<5+3=8>>8 pens", ..."""
+    lines: list[str] = []
+    while (match := _INNERMOST.search(equation)) is not None:
+        a, sign, b = float(match[1]), match[2], float(match[3])
+        value = {"+": a + b, "-": a - b, "*": a * b, "/": a / b if b else 0.0}[sign]
+        lines.append(f"{a:g}{sign}{b:g} = <<{a:g}{sign}{b:g}={value:g}>>{value:g} {noun}".strip())
+        equation = equation.replace(match[0], f"{value:.12g}")
+    return lines
+
+
+def written(row: dict[str, str]) -> Record:
+    """A worked solution as it stands, with a closing line; one of SVAMP without calculator marks."""
+    body, _, answer = row["answer"].partition("\n#### ")
+    text = _MARK.sub("", body) if row["source"] == "SVAMP" else body
+    steps = (*text.split("\n"), f"The answer is {answer}.")
+    return Record("", row["source"], question=row["question"], steps=steps, answer=answer)
+
+
+def gold_records() -> list[Record]:
+    """Sound solutions that nothing is fitted on: the worked ones of GSM8K's test questions, and of the problems of SVAMP that are
+    kept out of sight."""
+    with gzip.open(data_dir() / "gsm8k_test.jsonl.gz", "rt", encoding="utf-8") as handle:
+        long = [{"source": "GSM8K"} | json.loads(line) for line in handle]
+    return [written(row) for row in long + [row for row in short_solutions() if is_hidden(row["question"])]]
 
 
 def normalised(question: str) -> str:
@@ -62,9 +110,14 @@ def groups(records: Sequence[Record]) -> np.ndarray:
     return np.array([known.setdefault(normalised(record.question), len(known)) for record in records])
 
 
+def is_hidden(question: str) -> bool:
+    """Whether a question is kept out of sight: a fifth is, by a hash."""
+    return digest("hidden " + question) % 1000 < 1000 * HIDDEN_SHARE
+
+
 def hidden(records: Sequence[Record]) -> np.ndarray:
-    """Mask of the rows that are kept out of sight: a fifth of the questions, by their hash."""
-    return np.array([digest("hidden " + record.question) % 1000 < 1000 * HIDDEN_SHARE for record in records])
+    """Mask of the rows that are kept out of sight."""
+    return np.array([is_hidden(record.question) for record in records])
 
 
 def answer_right(records: Sequence[Record]) -> np.ndarray:

@@ -17,8 +17,10 @@ from analysis.judging import MODEL_FILE, Detector, family_of, locate, shipped
 from analysis.relations import SIZE, hashed, relations
 from analysis.step_features import NAMES, step_features
 from benchmarks import evaluation as ev
-from benchmarks import fitting
-from benchmarks.corruptions import KINDS, rewrite
+from benchmarks import fitting, labelled
+from benchmarks.answer_rows import PRIOR, Answers
+from benchmarks.corruptions import KINDS, rewrite, without_words
+from benchmarks.feature_tables import Table
 
 SOLUTION = [
     "Natalia sold 48/2 = <<48/2=24>>24 clips in May.",
@@ -105,6 +107,30 @@ def test_corruptions_change_the_reasoning_and_not_the_arithmetic(kind: str | Non
         assert (new.first_error_step == -1) == (kind is None)
         seen.add(new.answer)
     assert seen == {"54"} if kind is None else seen - {"54"}
+
+
+def test_a_solution_without_words_says_the_same() -> None:
+    new = rewrite(SOLUTION, [48.0], None, random.Random(0))
+    assert new is not None
+    steps = without_words(new, random.Random(0))
+    assert steps[:-1] == ("48 / 2 = 24", "48 + 24 = 72")
+    assert read("", steps).answer == 72
+
+
+def test_equations_are_worked_out_from_the_inside() -> None:
+    lines = labelled.worked_out("( ( 5.0 + 3.0 ) * 2.0 )", "pens")
+    assert lines == ["5+3 = <<5+3=8>>8 pens", "8*2 = <<8*2=16>>16 pens"]
+
+
+def test_curve_weights_hold_the_prior() -> None:
+    origin = np.repeat(["model", "short", "long"], [60, 20, 20])
+    right = np.array([1] * 20 + [0] * 40 + [1, 0] * 10 + [1] * 20)
+    table = Table(np.zeros((100, 1)), np.zeros((100, 1)), np.zeros((100, 1)), ("equations",))
+    answers = Answers(table, np.zeros((100, 2)), right, np.arange(100), origin)
+    weight = answers.curve_weight()
+    assert np.average(1 - right, weights=weight) == pytest.approx(PRIOR)
+    assert weight[origin == "long"].sum() == pytest.approx(weight[answers.of_model & (right == 1)].sum())
+    assert not weight[origin == "short"].any()
 
 
 def test_features_are_finite_and_named_alike() -> None:

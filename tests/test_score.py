@@ -16,8 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis import score_records
+from analysis.judging import PROVEN, judge, shipped
 from analysis.records import Record, read_records, write_records
 from analysis.score import main
+from benchmarks import labelled
 from tests.conftest import ROOT
 from tests.nasty_records import nasty_records
 
@@ -191,6 +193,128 @@ def test_a_run_gets_its_soundness(tmp_path: Path) -> None:
     assert judged
     assert {row["task_kind"] for row in table} == {"addition"}
     assert {"round", "mode", "split", "n_steps", "checks"} <= set(table[0])
+
+
+NATALIA = Record(
+    id="natalia",
+    question="Natalia sold 48 clips in April, and half as many in May. How many clips did she sell altogether?",
+    steps=("In May she sold 48/2 = 24 clips.", "Natalia sold 48+24 = 62 clips altogether.", "The answer is 62."),
+    answer="62",
+    gold="72",
+)
+
+
+def test_a_proven_false_equation_decides() -> None:
+    (row,) = score_records([NATALIA]).to_dict("records")
+    assert row["p_unsound"] >= PROVEN
+    assert 0 <= row["first_error_step"] <= 1
+    assert "48+24 = 72, not 62" in [flag["message"] for flag in row["flags"]]
+
+
+@pytest.fixture(scope="module")
+def some_labelled(data_dir: Path) -> list[Record]:
+    names = ("gsm8k_model_solutions", "mr_ben", "mr_gsm8k_590", "natural_program_dev")
+    return [
+        r for name in names for n, r in enumerate(read_records(data_dir / f"{name}.jsonl.gz")) if n % 11 == 0
+    ]
+
+
+@pytest.mark.parametrize("use_gold", [False, True])
+def test_p_the_named_step_and_the_flags_agree(some_labelled: list[Record], use_gold: bool) -> None:
+    thresholds = shipped().thresholds.values()
+    for row in score_records(some_labelled, use_gold=use_gold).to_dict("records"):
+        if row["p_unsound"] != row["p_unsound"]:
+            continue
+        proven = [flag["step"] for flag in row["flags"] if flag["severity"] >= 1]
+        if row["first_error_step"] >= 0:
+            assert row["p_unsound"] > min(thresholds)
+            assert row["first_error_step"] in {flag["step"] for flag in row["flags"]}
+            assert row["first_error_step"] <= min(proven, default=row["n_steps"])
+        else:
+            assert row["p_unsound"] <= max(thresholds)
+            assert not proven
+
+
+@pytest.mark.parametrize(
+    ("question", "steps"),
+    [
+        (PENS, ("No idea.",)),
+        ("Did Aristotle use a laptop?", ("Aristotle died long before laptops were made.", "So the answer is no.")),
+        ("All cats are mammals. Tom is a cat. Is Tom a mammal?", ("Tom is a cat, so Tom is a mammal.", "True.")),
+        ("谁是最高的?", ("小明比小红高。", "所以小明最高。")),
+        ("Which planet is largest? (A) Mars (B) Jupiter", ("No idea.",)),
+    ],
+)
+def test_nothing_is_said_where_nothing_can_be_read(question: str, steps: tuple[str, ...]) -> None:
+    (judgement,) = judge([Record(id="x", question=question, steps=steps)])
+    assert (judgement.p_unsound, judgement.first_error_step) == (None, None)
+
+
+@pytest.mark.parametrize("source", ["GSM8K", "SVAMP"])
+def test_most_worked_solutions_are_called_sound(data_dir: Path, source: str) -> None:
+    """None of them was used to fit the shipped detector."""
+    records = [record for record in labelled.gold_records() if record.source == source][::2]
+    assert (score_records(records)["p_unsound"] > 0.5).mean() <= 0.2
+
+
+RECOVERY = {"cot_prefix": "Ann gives half to Bo, so she has 48 / 2 = 29", "injected_value": "29", "original_value": "24"}
+
+
+def recovery(text: str, *, steps: bool = True, answer: str = "24") -> Record:
+    meta = RECOVERY | {"continuation": text}
+    return Record(id="r", question=PENS, steps=(text,) if steps else (), answer=answer, meta=meta)
+
+
+def test_a_recovery_says_what_it_does() -> None:
+    silent, said = judge([recovery(" pens.\n2. So 24 are left."), recovery(" pens. Wait, that is wrong: 48 / 2 = 24.")])
+    assert silent.p_unsound is not None and said.p_unsound is not None
+    assert silent.p_unsound > 0.5 > said.p_unsound
+    assert [flag.message for flag in said.flags] == ["says that something before was wrong"]
+    assert [flag.check for flag in silent.flags] == ["recovery"]
+
+
+def test_a_recovery_may_have_its_text_in_meta_alone() -> None:
+    (judgement,) = judge([recovery(" pens. Wait, that is wrong: 48 / 2 = 24.", steps=False)])
+    assert judgement.task_kind == "error_recovery"
+    assert judgement.p_unsound is not None
+    assert judgement.flags == ()
+
+
+def test_where_the_mistake_is_followed_there_is_no_recovery() -> None:
+    follows, nothing = judge([recovery(" pens. So 29 pens are left.", answer="29"), recovery(" ")])
+    assert (follows.p_unsound, nothing.p_unsound) == (None, None)
+    assert "no recovery" in follows.flags[0].message
+
+
+def test_nothing_is_said_to_be_scored_where_every_line_is_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.jsonl").write_text("{\n{\n")
+    assert main([str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.jsonl")]) == 1
+    captured = capsys.readouterr()
+    assert "2 broken lines are not scored." in captured.err
+    assert "Scores of 0 records" in captured.out
+
+
+def test_the_table_keeps_its_lines_when_piped_and_names_records_of_the_fit(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [replace(record, source="GSM8K example model solutions", generator="g" * 20) for record in RECORDS]
+    write_records(source, rows)
+    main([str(source), "-o", str(source.parent / "out.jsonl")])
+    said = capsys.readouterr().out
+    assert "4 of these records are of sources that the detector was fitted on" in " ".join(said.split())
+    assert any("unsound % [95 %]" in line and "generator" in line for line in said.splitlines())
+
+
+@pytest.mark.slow
+def test_five_thousand_solutions_in_ten_seconds_of_processor_time(data_dir: Path, tmp_path: Path) -> None:
+    """Import included. On a machine that is busy with other things the processor itself is slower."""
+    command = [sys.executable, "-m", "analysis.score", str(data_dir / "gsm8k_model_solutions.jsonl.gz")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    before = os.times()
+    subprocess.run([*command, "-o", str(tmp_path / "out.jsonl")], check=True, capture_output=True, env=environment)
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    assert spent < (10 if os.getloadavg()[0] < 1.5 else 20)
 
 
 @pytest.mark.parametrize("record", nasty_records(), ids=lambda record: record.id)
