@@ -246,7 +246,7 @@ class PackedScorer:
         if getattr(self.model.config, "_attn_implementation", "eager") not in ("sdpa", "eager"):
             return f"attention {self.model.config._attn_implementation!r} takes no 4-D mask (sdpa and eager do)"
         probe = _made_up_tree(int(config.vocab_size))
-        try:
+        try:  # someone else's forward pass: these are the ways models refuse a mask they were not written for
             packed = self._packed([probe])[0]
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError) as error:
             return f"the model does not accept a 4-D attention mask ({str(error).splitlines()[0][:200]})"
