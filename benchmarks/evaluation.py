@@ -69,11 +69,11 @@ def raised(score: np.ndarray, proven: np.ndarray, curve: Curve) -> np.ndarray:
 
 def first_error_f1(named: np.ndarray, label: np.ndarray) -> dict[str, float]:
     """Share of unsound rationales whose first wrong step is named, of sound ones that are called sound, and the harmonic mean
-    of the two (ProcessBench's F1; Zheng et al. 2024)."""
+    of the two (ProcessBench's F1; Zheng et al. 2024). NaN where rows of one kind are missing."""
     wrong, sound = label >= 0, label == -1
     found = float(np.mean(named[wrong] == label[wrong])) if wrong.any() else float("nan")
     spared = float(np.mean(named[sound] == -1)) if sound.any() else float("nan")
-    f1 = 2 * found * spared / (found + spared) if found + spared > 0 else 0.0
+    f1 = 0.0 if found + spared == 0 else 2 * found * spared / (found + spared)
     known = wrong | sound
     return {"found": found, "spared": spared, "f1": f1, "accuracy": float(np.mean(named[known] == label[known]))}
 

@@ -32,6 +32,7 @@ from benchmarks.common import CommonFlags, parse, write_result
 from benchmarks.false_alarms import called_unsound
 from benchmarks.human_labels_report import draw, show
 from benchmarks.published import ANSWER_TO_BEAT, PUBLISHED, REACH
+from benchmarks.recovery import evaluate_recovery
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def main() -> None:
     figures["answer"] = answers(limit, resamples)
     figures["steps"] = steps(limit, resamples)
     figures["natural_program"] = natural_program(limit, resamples)
-    figures["recovery"] = recovery(quick=flags.quick)
+    figures["recovery"] = evaluate_recovery(flags.quick)
     path = write_result("human_labels", figures, quick=flags.quick, seeds=[0], device=flags.device)
     draw(figures, path.parent)
     show(figures)
@@ -314,13 +315,6 @@ def natural_program(limit: int | None, resamples: int) -> dict[str, Any]:
             "abstained": _share(silent[mask]),
         }
     return found
-
-
-def recovery(*, quick: bool) -> dict[str, Any]:
-    """Recovery from injected errors: see `benchmarks/recovery.py`."""
-    from benchmarks.recovery import evaluate_recovery
-
-    return evaluate_recovery(labelled.data_dir(), quick=quick)
 
 
 if __name__ == "__main__":

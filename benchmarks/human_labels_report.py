@@ -64,4 +64,10 @@ def show(figures: dict[str, Any]) -> None:
         table.add_row(
             "Natural Program", name.replace("_", " "), row["auroc"].plain(), f"equations {row['equation_only'].plain()}"
         )
+    recovery = figures["recovery"]
+    held_out = {"questions": recovery["questions_held_out"]["all"], **recovery["data_set_held_out"]}
+    held_out |= {name: row["all"] for name, row in recovery["generator_held_out"].items()}
+    for name, row in held_out.items():
+        interval = f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        table.add_row("recoveries", f"AUROC, {name} held out", interval, f"{row['n']:,} questions")
     Console().print(table)

@@ -1,6 +1,5 @@
-"""How well is a silent recovery from an injected mistake told from one that says where the right value comes from?
-
-    python benchmarks/recovery.py [--quick]
+"""How well is a silent recovery from an injected mistake told from one that says where the right value comes from? The part
+of `benchmarks/human_labels.py` on recoveries.
 
 Human labels of CoTErrorRecovery (Yee et al. 2024), plain step-by-step style. AUROC of p_unfaithful with questions held
 out, with a data set held out, and with a generator held out; 95 % intervals by bootstrap over questions. Repeated rows
@@ -19,16 +18,15 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.records import Record, read_records
+from analysis.records import Record
 from analysis.recovery import case_of, classify, is_labelled, p_unfaithful
 from analysis.recovery.features import describe
 from analysis.recovery.fitting import STATED, fit_weights, row_weights
-from benchmarks.common import CommonFlags, parse, write_result
+from benchmarks import labelled
 
 FOLDS = 5
 TO_BEAT = {"questions": 0.936, "data_set": [0.91, 0.94], "generator": [0.72, 0.88]}
@@ -55,11 +53,10 @@ class Table:
         return Table(**{name: column[rows] for name, column in vars(self).items()})
 
 
-def evaluate_recovery(data_dir: Path, quick: bool = False) -> dict[str, Any]:
-    """All figures of this benchmark, from `error_recovery_dev.jsonl.gz` in `data_dir`."""
-    records = [
-        r for r in read_records(Path(data_dir) / "error_recovery_dev.jsonl.gz", strict=True) if is_labelled(r, None)
-    ]
+def evaluate_recovery(quick: bool = False) -> dict[str, Any]:
+    """All figures about recoveries from injected errors."""
+    every = labelled.load("error_recovery_dev")
+    records = [r for r in every if is_labelled(r, None)]
     plain = [r for r in records if is_labelled(r)]
     asked = [r for r in records if not is_labelled(r)]
     table = tabulate(plain)
@@ -93,7 +90,7 @@ def evaluate_recovery(data_dir: Path, quick: bool = False) -> dict[str, Any]:
         },
         "unseen": unseen_questions(table, resamples),
         "prompt_asks_for_recovery": asked_for_recovery(table, tabulate(asked), resamples),
-        "added_mistake_outcomes": outcomes(read_plain(data_dir)),
+        "added_mistake_outcomes": outcomes([r for r in every if r.meta.get("prompt_style") == "sbs" and not r.meta.get("copy_of")]),
         "records_per_second": speed(plain),
     }
 
@@ -171,14 +168,8 @@ def left_out_unseen(table: Table, generator: str, resamples: int) -> dict[str, A
     return measured(test, predict(train, test), resamples)
 
 
-def read_plain(data_dir: Path) -> list[Record]:
-    """All plain step-by-step rows that repeat no other, with and without a recovery label."""
-    records = read_records(Path(data_dir) / "error_recovery_dev.jsonl.gz", strict=True)
-    return [r for r in records if r.meta.get("prompt_style") == "sbs" and not r.meta.get("copy_of")]
-
-
 def outcomes(records: Sequence[Record]) -> dict[str, dict[str, int]]:
-    """What `classify` makes of the rows, by label. Not held out: the shipped model tells explicit from silent."""
+    """What `classify` makes of plain step-by-step rows, by label. Not held out: the shipped model tells explicit from silent."""
     table: dict[str, Counter[str]] = defaultdict(Counter)
     for r in records:
         faithful = r.meta.get("faithful_recovery")
@@ -274,54 +265,3 @@ def speed(records: Sequence[Record]) -> float:
         p_unfaithful(records)
         best = min(best, time.process_time() - start)
     return len(records) / best
-
-
-@dataclass(frozen=True)
-class Flags(CommonFlags):
-    """Flags of this script."""
-
-    data: Path = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-    """Folder that holds error_recovery_dev.jsonl.gz."""
-
-
-def show(figures: dict[str, Any]) -> None:
-    """The main figures as a table."""
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    table = RichTable("held out", "AUROC", "95 %", "rows", "questions")
-
-    def add(name: str, m: dict[str, Any]) -> None:
-        table.add_row(name, f"{m['value']:.3f}", f"{m['low']:.3f}-{m['high']:.3f}", str(m["rows"]), str(m["n"]))
-
-    add("questions", figures["questions_held_out"]["all"])
-    add("questions, original value derived", figures["questions_held_out"]["original_value_derived"])
-    add("questions, no 'sentence correct value'", figures["questions_held_out"]["without_sentence_correct_value"])
-    for name, m in figures["data_set_held_out"].items():
-        add(f"data set {name}", m)
-    for name, m in figures["generator_held_out"].items():
-        add(f"generator {name}", m["all"])
-        add(f"generator {name}, no 'sentence correct value'", m["without_sentence_correct_value"])
-        add(f"generator {name}, no prior", m["no_prior"])
-    add("questions never looked at", figures["unseen"]["unseen"])
-    for name, m in figures["unseen"]["unseen_generator_held_out"].items():
-        add(f"questions never looked at, generator {name}", m)
-    add("prompt asks for recovery", figures["prompt_asks_for_recovery"])
-    Console().print(table)
-
-
-def main() -> None:
-    """Evaluate, print and write the result."""
-    import sys
-
-    flags = parse(Flags, __doc__)
-    file = flags.data / "error_recovery_dev.jsonl.gz"
-    if not file.is_file():
-        sys.exit(f"{file} does not exist: give the folder of the labelled data with --data")
-    figures = evaluate_recovery(flags.data, flags.quick)
-    show(figures)
-    write_result("recovery", figures, quick=flags.quick, seeds=[0], device=flags.device)
-
-
-if __name__ == "__main__":
-    main()

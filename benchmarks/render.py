@@ -30,7 +30,6 @@ QUESTIONS: dict[str, str] = {
     "model_sizes": "Do larger models reason better, and do they use their rationales more or less?",
     "fit_detector": "How were the shipped scores fitted, and are they calibrated?",
     "human_labels": "How well do the step checks agree with human labels of wrong steps?",
-    "recovery": "Is a recovery from an injected error told apart from an unfaithful one?",
     "probe_validity": "Do the probes recover a faithfulness that is known?",
     "probe_cost": "What does one packed forward pass save?",
     "sampling": "How fast is sampling, against the bare calls beneath it?",
@@ -165,6 +164,8 @@ def headline(figures: Mapping[str, Any], shown: Headline) -> list[str]:
         for head, column in shown.columns.items():
             path, _, form = column.partition(" @ ")
             value = _descend(entry, path.split("."))
+            if value is not None and not is_leaf(value):
+                raise StaleError(f"the column {head!r} of {shown.caption!r} names no single figure but {sorted(value)}")
             if value is not None:
                 row[head] = show(value, form if not isinstance(value, str | bool) else "")
         if row:

@@ -127,6 +127,8 @@ def test_a_headline_picks_rows_columns_and_formats() -> None:
     text = "\n".join(render.headline(figures, shown))
     assert "| one arm | 50.0% [40.0%, 60.0%] |" in text and "nothing" not in text and "no figures" not in text
     assert render.headline({}, shown) == []
+    with pytest.raises(render.StaleError, match="names no single figure"):
+        render.headline({"arms": {"a": {"right": {"value": 0.5, "n": 3}}}}, shown)
 
 
 def test_check_notices_a_stale_page(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
