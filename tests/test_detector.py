@@ -197,6 +197,5 @@ def test_first_error_f1() -> None:
     assert figures["found"] == pytest.approx(1 / 3)
     assert figures["spared"] == 1
     assert figures["f1"] == pytest.approx(0.5)
-
     nothing_sound = ev.first_error_f1(np.array([1, -1]), np.array([1, 0]))
     assert nothing_sound["found"] == 0.5 and np.isnan(nothing_sound["f1"])
