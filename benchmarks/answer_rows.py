@@ -28,6 +28,7 @@ PRIOR = 0.3
 """Share of unsound rationales that p_unsound assumes. At .5, one long worked solution in three would be above 0.5; at .33, 18 %."""
 SOURCES = (
     "analysis/consistency/numbers.py",
+    "analysis/consistency/calculations.py",
     "analysis/consistency/equations.py",
     "analysis/consistency/reading.py",
     "analysis/consistency/known.py",

@@ -17,8 +17,8 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from star.grading import parse_number, show_number
 from star.tasks.base import Extraction
+from star.written_numbers import parse_number, show_number
 
 MARK = "####"
 STOP = ("\nQuestion:",)

@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 from star.tasks.base import Verdict
+from star.written_numbers import unwrap
 
 TIME_LIMIT = 5.0
 """Seconds for one pair."""
@@ -102,8 +103,6 @@ atexit.register(_worker.close)
 
 def compare(span: str, gold: str) -> Verdict:
     """Equality of two short mathematical answers. A span that is not one answer is ungradable without asking."""
-    from star.grading import unwrap
-
     answer, reference = unwrap(span, brackets=False), unwrap(gold, brackets=False)
     if _DOUBTFUL.search(answer) and not _DOUBTFUL.search(reference):
         return Verdict.ungradable

@@ -21,7 +21,6 @@ from star.extraction import MARK, STOP, equations, extract_marked
 from star.grading import (
     MAX_MATH,
     MAX_TEXT,
-    canonical_number,
     grade_choice,
     grade_math,
     grade_number,
@@ -43,6 +42,7 @@ from star.tasks.loading import (
     make_problem,
     question_text,
 )
+from star.written_numbers import canonical_number
 
 INSTRUCTIONS = {
     "number": gsm8k.INSTRUCTIONS,
