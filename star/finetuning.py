@@ -109,7 +109,8 @@ def _launch(job: Job, config: Path) -> dict[str, Any]:
     result_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
     done = subprocess.run([*command, "-m", "star.finetuning", str(job_file), str(os.getpid())], check=False)
-    if done.returncode or not result_file.is_file():
+    # The result is written last: a process that breaks after that, while its libraries shut down, takes nothing along.
+    if not result_file.is_file():
         raise FinetuningError(f"accelerate launch ended with status {done.returncode}; its messages are above.")
     result: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
     job_file.unlink()
@@ -374,7 +375,21 @@ def main() -> None:
         threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     result = _train(job := read_job(path), TrainingSettings.model_validate(job.settings))
     if os.environ.get("RANK", "0") == "0":
-        (path.parent / "finetuning_result.json").write_text(json.dumps(result), encoding="utf-8")
+        written = path.parent / "finetuning_result.json.tmp"
+        written.write_text(json.dumps(result), encoding="utf-8")
+        written.rename(path.parent / "finetuning_result.json")
+    _leave_together()
+
+
+def _leave_together() -> None:
+    """Wait for the main process's files, then end the group: gloo's threads abort a process that just exits, and the
+    launcher ends the others with it.
+    """
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
