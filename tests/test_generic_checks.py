@@ -88,6 +88,8 @@ NOT_JUDGED = [
     "Pages 10-15 = 6 pages",
     "1990-2020 is 30 years",
     "3 + 4 is 2 less than 9",
+    "50% of 8 is 1.5 * 8 = 12",
+    "48 = 100% + 20% = 120% of the price",
     "3 * 4 is 5 greater than 7",
     "Is 2 + 3 = 6? No.",
     "A student claims that 2 + 3 = 6.",
@@ -205,6 +207,7 @@ def test_results_that_are_never_used() -> None:
 def test_contradictions() -> None:
     twice = value_contradicted(read("", ["3 * 4 = 12", "3 * 4 = 13"]))
     assert messages(twice) == [(1, "3 * 4 is 13 here and was 12 before")]
+    assert value_contradicted(read("", ["Suppose 3 * 4 = 13.", "3 * 4 = 12"])) == []
     restated = value_contradicted(read("A song has 54 lines.", ["The song has 45 lines."]))
     assert messages(restated) == [(0, "45 line here, 54 in the question")]
     assert value_contradicted(read("A song has 54 lines.", ["The song has 54 lines.", "54 / 2 = 27", "27 lines"])) == []

@@ -109,11 +109,12 @@ def value_contradicted(reading: Reading) -> list[Flag]:
     known = Known(mention.value for mention in reading.question.mentions)
     for index, step in enumerate(reading.steps):
         for equation in step.equations:
+            if not equation.checkable:  # only supposed, or part of something longer
+                continue
             expression = (tuple(operand.value for operand in equation.operands), equation.operators)
             before = results.setdefault(expression, (equation.result, equation.result_text))
             if (
-                equation.checkable
-                and not equation.computed_result
+                not equation.computed_result
                 and not same(before[0], equation.result, TOLERANCE)
                 and not same(before[0], equation.result * 100, TOLERANCE)
             ):

@@ -57,6 +57,7 @@ class Checker(Protocol):
 
 
 _OPTION = re.compile(r"(?:^|\n)[ \t]{0,8}\(([A-Za-z])\)[ \t]{0,8}([^\n]{1,400})")
+_INLINE_OPTION = re.compile(r"\(([A-Za-z])\)\s{0,8}((?:(?!\([A-Za-z]\))[^\n]){1,400})")
 _LEAD = re.compile(r"\A\s*(?:q|question|problem|input)\s?:\s*(?=\S)", re.I)
 _TRAIL = re.compile(
     r"\n[ \t]{0,8}(?:a|answer|output|target|solution)\s?:[ \t]{0,8}(?:let['’]?s think step by step[.:]?)?\s*\Z", re.I
@@ -65,8 +66,14 @@ _LABEL = re.compile(r"\s{0,8}\((\d{1,5})\)\s{1,8}(?![-+*/=^×÷])")
 
 
 def read_options(question: str) -> dict[str, str]:
-    """Label -> text of the options "(A) ..." that a question lists in lines of their own."""
-    return {label.upper(): text.strip() for label, text in _OPTION.findall(question[:MAX_STEP_CHARS])}
+    """Label -> text of the options "(A) ..." or "(a) ..." that a question lists, in lines of their own or in one line."""
+    text = question[:MAX_STEP_CHARS]
+    options = {label.upper(): option.strip() for label, option in _OPTION.findall(text)}
+    if len(options) < 2:
+        listed = [(label.upper(), option.strip(" ,;\t")) for label, option in _INLINE_OPTION.findall(text)]
+        if len(listed) > 1 and [label for label, _ in listed] == [chr(65 + place) for place in range(len(listed))]:
+            return dict(listed)
+    return options
 
 
 def bare_question(question: str) -> str:

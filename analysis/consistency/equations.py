@@ -165,6 +165,8 @@ def _equation(text: str, tokens: Sequence[Token], left: Expression, right: Expre
         and not _AMBIGUOUS.search(written)
         and not _is_range(written, right.value)
         and not _takes_percent(left)
+        and not _counts_percents(left, right)
+        and not (right.operators and tokens[right.start - 1].kind == "word")  # "50 % of 8 is 1.5 * 8 = 12" explains
         and not (units & {"cent", "cents"} and any(token.text == "$" for token in tokens[left.start : right.stop]))
         and _is_claimed(tokens, min(left.start, right.start), max(left.stop, right.stop)),
         approximate=approximate,
@@ -184,6 +186,12 @@ def _takes_percent(expression: Expression) -> bool:
     return not first.percent and first.value > 1 and any(
         operand.percent and sign in "+-" for sign, operand in zip(expression.operators, rest, strict=False)
     )
+
+
+def _counts_percents(left: Expression, right: Expression) -> bool:
+    """ "48 = 100 % + 20 %": an amount that stands for so many percent."""
+    shares = all(operand.percent for operand in left.operands) and set(left.operators) <= {"+", "-"}
+    return shares and len(right.operands) == 1 and not right.operands[0].percent and right.operands[0].value > 1.5
 
 
 def _is_claimed(tokens: Sequence[Token], start: int, stop: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -25,6 +26,7 @@ _UNREAD_SIGNS = frozenset("^!%|\\_√")
 _UNREAD_WORDS = frozenset(("plus", "minus", "times", "divided", "over", "by", "of", "mod", "sqrt", "frac", "x"))
 _LATEX = re.compile(r"\\(?:times|cdot|div|left|right|,|;|!|\(|\)|\[|\])")
 _LATEX_SIGN = {"\\times": "*", "\\cdot": "*", "\\div": "/"}
+_NEW_LINE = re.compile(r"\n(?!\s{0,20}(?:[=+*/]|-\s))")
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3}
 
 
@@ -159,12 +161,19 @@ def _apply(operator: str, values: list[Fraction]) -> bool:
 def chains(text: str, letters: frozenset[str] | set[str] = frozenset()) -> list[list[list[Token]]]:
     """All runs of arithmetic in `text`, each cut at its equals signs into segments; `letters` may stand for numbers.
 
-    "Let's calculate A = 2 + 3 = 5." with letters {"A"} gives one chain of three segments.
+    "Let's calculate A = 2 + 3 = 5." with letters {"A"} gives one chain of three segments. A new line begins a new run,
+    except where it goes on with a sign ("= 5").
     """
     found: list[list[list[Token]]] = []
     run: list[Token] = []
     before: Token | None = None
+    breaks = [match.end() for match in _NEW_LINE.finditer(text)]
     for token in [*tokenize(text), Token("end", "", len(text), len(text))]:
+        if breaks and breaks[0] <= token.start:
+            breaks = breaks[bisect_right(breaks, token.start) :]
+            if run:
+                found.append(_segments(run, _cut_before(before, run), False))
+            run, before = [], None
         if token.kind in ("number", "sign") or (token.kind == "name" and token.text in letters):
             run.append(token)
             continue

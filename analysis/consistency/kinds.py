@@ -35,7 +35,7 @@ _CLUES = re.compile(
     r"|ahead|behind)\b",
     re.I,
 )
-_OPTION = re.compile(r"(?:^|[\s\n])\(?([A-H])[).:](?=\s)")
+_OPTION = re.compile(r"(?:^|[\s\n])(?:\(?([A-H])[).:]|\(([a-h])\))(?=\s)")
 _QUANTITY = re.compile(
     r"\d|\b(?:how (?:many|much)|twice|half|dozen|percent|total|two|three|four|five|six|seven|eight|nine|ten)\b", re.I
 )
@@ -83,7 +83,7 @@ def _read_question(head: str) -> _Told:
     return _Told(
         kind,
         is_sum=addition.parse_question(head) is not None,
-        has_options={"A", "B"} <= set(_OPTION.findall(head)),
+        has_options={"A", "B"} <= {(upper or lower).upper() for upper, lower in _OPTION.findall(head)},
         has_quantity=bool(_QUANTITY.search(head)),
         has_digit=bool(re.search(r"\d", head[:4_000])),
     )

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from analysis.consistency.base import Finding, Flag, abstain, conclude, read_options, within_limits
-from analysis.consistency.order_words import ORDINAL, ordinal_index
+from analysis.consistency.order_words import ORDINAL, numbered, ordinal_index
 from analysis.consistency.orderings import MAX_OBJECTS, Mask, Reader, Statement
 
 KIND = "logical_deduction"
@@ -46,6 +46,9 @@ _OPTION = re.compile(r"\W{0,4}(?:option\s+)?\(?[A-H]\)[:\s]|\W{0,4}option\s+[A-H
 _LISTED = re.compile(rf"(?<!\bto )\b({_PLACE})\s?:\s?((?:(?!\b(?:is|are|can|or|any)\b)[\w ]){{1,30}})(?=[,.;\n]|$)", re.I)
 """A place and what stands there: "2nd: Ada"."""
 _MARKED_END = re.compile(rf"(?<=\w) \((?:{_LOW_END}|newest|rightmost|leftmost|most expensive|last)\)", re.I)
+_ORDER_TOLD = re.compile(
+    r"\b(?:order|ordering|rank(?:s|ed|ing)?|ranking|standings|results?|arrangement|left to right|first to last|top to bottom)\b", re.I
+)
 _HIGH_ENDS = ("right", "rightmost", "newest", "youngest", "most", "most expensive", "last", "bottom", "highest")
 
 
@@ -67,6 +70,8 @@ class _Run:
     reported: set[bytes] = field(default_factory=set)
     placed: dict[int, int] = field(default_factory=dict)
     """Place -> object, as the orderings of the rationale have put it so far."""
+    lists_order: bool = False
+    """The last step that is no item of a list spoke of an order, so that numbered objects are places."""
     high_first: bool = False
     """The last ordering ran from the right, expensive, new, last end."""
     flags: list[Flag] = field(default_factory=list)
@@ -145,6 +150,7 @@ def _check_step(index: int, text: str, run: _Run) -> None:
     if between:
         run.high_first = False
         claims.extend(_row(between.group("row"), run))
+    claims.extend(_numbered(text, run))
     if not claims and run.claims == before:
         run.unread |= sum(token.kind == "object" for token in run.reader.lexicon.tokens(text)) > 1
     for claim in claims:
@@ -219,6 +225,25 @@ def _row(text: str, run: _Run) -> list[Statement]:
     return [
         replace(reader.relation_statement(left, right, -1, False), in_ordering=True) for left, right in pairwise(things)
     ]
+
+
+def _numbered(text: str, run: _Run) -> list[Statement]:
+    """Claims of "the order is: 1 Blue, 2 Black", in one step or in a step for each. Only places have a number that says
+    where it counts from: among prices and ages 1 may be either end.
+    """
+    reader = run.reader
+    items = numbered(text, reader.lexicon)
+    told = bool(_ORDER_TOLD.search(text))
+    run.lists_order = told or (run.lists_order and bool(items))
+    if not run.lists_order or reader.lexicon.axis.name not in ("row", "rank"):
+        return []
+    items = [(place, thing) for place, thing in items if place < reader.count]
+    run.claims += len(items)
+    whole = len({place for place, _ in items}) == reader.count == len({thing for _, thing in items})
+    masks = [reader.at(thing, [place]) for place, thing in items]
+    if whole and (np.logical_and.reduce(masks) | ~run.solution).all():
+        return []
+    return [reader.position_statement(thing, [place], in_ordering=True) for place, thing in items]
 
 
 def _slot(slot: re.Match[str], rest: str, before: Mapping[int, int], run: _Run) -> list[Statement]:

@@ -18,11 +18,14 @@ from itertools import pairwise
 
 from analysis.consistency.base import MAX_STEP_CHARS, Finding, Flag, abstain, conclude, within_limits
 from analysis.consistency.expressions import Token, chains, evaluate, plain, spelled, tokenize
+from analysis.consistency.signs import in_signs
 
 KIND = "multistep_arithmetic"
 _ANSWER = re.compile(r"\b(?:final )?answer\b\s*(?:is|:|=)\s*:?\s*(?P<value>.{1,80})", re.I)
 _SIGN = re.compile(r"[0-9+\-*/()=−–‒×·⋅∙÷\[\]]")
 _LETTER = re.compile(r"[A-Za-z_]")
+_EQUAL_TO = re.compile(r"\s*\b(?:is\s+)?equals?(?:\s+to)?\s*\?\s*\Z|\?\s*\Z", re.I)
+"""How a question in words ends: "What is (2 + 3) * 4 equal to?"."""
 _PLAN = re.compile(r"\bwritten as\b|\brewrit|\bwhere\b|\blet\b(?!['’]?s\b)|\bdefine\b", re.I)
 
 
@@ -48,6 +51,7 @@ class _State:
 
 def question_value(question: str) -> Fraction | None:
     """Value of the expression a question consists of; None when it is anything else than one expression."""
+    question = _EQUAL_TO.sub("", question[-200:]) if len(question) <= 200 else question
     sign = _SIGN.search(question)
     if sign is None or ("\\" not in question and _LETTER.search(question, sign.end())):
         return None  # words behind the first number or sign: told apart without tokenizing every word problem
@@ -72,7 +76,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     state = _State(value)
     letters = _letters(steps)
     equations = 0
-    for index, text in enumerate(step[:MAX_STEP_CHARS] for step in steps):
+    for index, text in enumerate(in_signs(step[:MAX_STEP_CHARS]) for step in steps):
         if not any(character.isdigit() for character in text):
             continue
         found = chains(text, letters)

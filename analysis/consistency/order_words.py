@@ -130,6 +130,20 @@ class Lexicon:
         return ordinal_index(group["finished"]) if "finished" in group else None
 
 
+_NUMBERED = re.compile(r"(?<![\w.])\(?([1-9])[.):]?\s{1,3}((?:[A-Za-z-]{1,30}\s?){1,3})(?=\s{0,3}(?:[,;.\n]|$))")
+
+
+def numbered(text: str, lexicon: Lexicon) -> list[tuple[int, int]]:
+    """(position from 0, object) of a list "1 Blue, 2 Black" or "1. Ada"; empty when anything else is numbered in it."""
+    found = []
+    for number, name in _NUMBERED.findall(text):
+        tokens = lexicon.tokens(name)
+        if len(tokens) != 1 or tokens[0].kind != "object":
+            return []
+        found.append((int(number) - 1, tokens[0].value))
+    return found
+
+
 def _axis_of(question: str) -> Axis:
     """The axis whose words the question uses most."""
     text = question.lower()

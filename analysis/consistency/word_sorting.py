@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -41,6 +41,8 @@ _FACT = re.compile(
 _LETTER = re.compile(rf"\b({'|'.join(ORDINALS)})\s+letters?\b", re.I)
 _ANSWER = re.compile(r"\b(?:answer|sorted list|final (?:list|order))\s*(?:is|:)\s*:?\s*(.+)", re.I | re.S)
 _RESULT = re.compile(r"\b(?:sorted(?: list| order| words)?|(?:alphabetical )?order(?: is)?)\s*:\s*(.+)", re.I | re.S)
+_ITEM = re.compile(r"[\s\-*•]{0,8}(?:\(?\d{1,3}[.):]?\s{1,4})?[\"“*]{0,3}([A-Za-z][\w'’&.-]{0,59}?)[\"”*,;.]{0,3}\s{0,8}")
+"""A step that is one word of a list, perhaps numbered."""
 _SORTED = re.compile(r"\bsorted all\b|\banswer\b", re.I)
 
 
@@ -71,7 +73,8 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if words is None:
         return abstain(KIND)
     run = _Run(words, set(words))
-    for index, text in enumerate(requote(step[:MAX_STEP_CHARS]) for step in steps):
+    texts = [requote(step[:MAX_STEP_CHARS]) for step in steps]
+    for index, text in _columns_joined(texts, run, len(words)):
         _check_facts(index, text, run)
         _check_subpart(index, text, run)
         _check_orderings(index, text, run)
@@ -79,6 +82,30 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if answer and run.readable and not run.answered:
         _check_answer(len(steps) - 1, f"answer: {answer[:MAX_STEP_CHARS]}", run)
     return conclude(KIND, run.flags) if run.readable else abstain(KIND)
+
+
+def _columns_joined(steps: Sequence[str], run: _Run, count: int) -> Iterator[tuple[int, str]]:
+    """(index, text) of the steps; a column of at least half the words, one word a step, becomes one list at its last step.
+
+    What is out of order within a column is flagged here, at the word that is.
+    """
+    column: list[tuple[int, str]] = []
+    for index, text in [*enumerate(steps), (len(steps), "")]:
+        bare = _ITEM.fullmatch(text)
+        if bare and fold(bare[1]) in run.known:
+            column.append((index, fold(bare[1])))
+            continue
+        if len(column) * 2 >= count and len(column) > 2:
+            for (_, before), (place, after) in pairwise(column):
+                if misplaced(before, after):
+                    run.flag(place, "wrong_order", f'"{after}" comes before "{before}"')
+                    break
+            yield column[-1][0], "answer: " + ", ".join(word for _, word in column)
+        else:
+            yield from ((place, steps[place]) for place, _ in column)
+        column = []
+        if index < len(steps):
+            yield index, text
 
 
 def _check_facts(index: int, text: str, run: _Run) -> None:
