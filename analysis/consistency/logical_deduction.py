@@ -47,7 +47,8 @@ _LISTED = re.compile(rf"(?<!\bto )\b({_PLACE})\s?:\s?((?:(?!\b(?:is|are|can|or|a
 """A place and what stands there: "2nd: Ada"."""
 _MARKED_END = re.compile(rf"(?<=\w) \((?:{_LOW_END}|newest|rightmost|leftmost|most expensive|last)\)", re.I)
 _ORDER_TOLD = re.compile(
-    r"\b(?:order|ordering|rank(?:s|ed|ing)?|ranking|standings|results?|arrangement|left to right|first to last|top to bottom)\b", re.I
+    r"\b(?:order|ordering|rank(?:s|ed|ing)?|ranking|standings|results?|arrangement|left to right|first to last|top to bottom)\b",
+    re.I,
 )
 _HIGH_ENDS = ("right", "rightmost", "newest", "youngest", "most", "most expensive", "last", "bottom", "highest")
 

@@ -25,6 +25,11 @@ from star.sampling.vllm_process import WorkerProcess
 TOLERANCE = {"float32": 2e-3, "float16": 0.05, "bfloat16": 0.15}
 """Largest difference of a token's log-probability, in nats, between vLLM and transformers on the same weights."""
 PROBE_TOKENS = 8
+MAX_SEQUENCES = 1024
+"""Sequences that are continued at once on a CPU. Small models spend their time between operations, and vLLM's own 256 makes
+four times as many of them."""
+MAX_LOGITS = 2**26
+"""Logits of one step on a CPU, 256 MB in float32: what large vocabularies are kept to."""
 MIN_TEMPERATURE = 0.01
 """vLLM itself raises lower temperatures to this, with a warning each time."""
 
@@ -112,6 +117,7 @@ class VllmSampler:
             options["max_model_len"] = context
         if self.cpu:
             options["enforce_eager"] = True
+            options["max_num_seqs"] = min(MAX_SEQUENCES, MAX_LOGITS // self.vocabulary) or 1
         else:
             options.update(gpu_memory_utilization=self.gpu_memory, enable_sleep_mode=True)
         self.worker = WorkerProcess(cpu=self.cpu)
