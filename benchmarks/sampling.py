@@ -148,6 +148,7 @@ def llm_generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
     settings = vllm.SamplingParams(temperature=0.01, top_p=0.9, max_tokens=case.new_tokens, detokenize=False)
 
     def call(prompts: Sequence[list[int]]) -> int:
+        llm.reset_prefix_cache()  # else a repetition would find its own prompts there, which no first call does
         outputs = llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], settings, use_tqdm=False)
         return sum(len(output.outputs[0].token_ids) for output in outputs)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -19,11 +18,8 @@ from typing import Any
 
 from star.recipe import SEEDS, RecipeError, StepSchedule, TrainingSettings
 from star.reporting import forgiving
-from star.sampling.model_files import TOKENIZER_FILES, load_model, without_file_bars
-
-TOKENIZER_EXTRAS = (
-    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "chat_template.jinja",
-)  # fmt: skip
+from star.sampling.model_files import load_model, without_file_bars
+from star.saving import publish, save_model
 
 
 class FinetuningError(RuntimeError):
@@ -239,11 +235,11 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     trained = trainer.accelerator.unwrap_model(trainer.model)
     trained.config.use_cache = use_cache  # the trainer turns it off; saved so, every later generation would be slow
     with without_file_bars():
-        _save(trainer, job, settings, tokenizer, scratch)
+        save_model(trainer, tokenizer, Path(job.base), scratch, _card(job, settings))
     if trainer.accelerator.is_main_process:
         if trainer.accelerator.num_processes == 1:
             result["ended"] = _endings(trained.eval(), job)
-        _publish(scratch, Path(job.output))
+        publish(scratch, Path(job.output))
     return {**result, "seconds": round(time.monotonic() - started, 2)}
 
 
@@ -288,42 +284,14 @@ def _progress(job: Job) -> Any:
     return Bar()
 
 
-def _save(trainer: Any, job: Job, settings: TrainingSettings, tokenizer: Any, folder: Path) -> None:
-    if settings.method == "lora":
-        merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
-        if trainer.accelerator.is_main_process:
-            merged.save_pretrained(folder)
-        trainer.model = merged
-    else:
-        trainer.save_model(str(folder))  # gathers the shards under FSDP
-    if not trainer.accelerator.is_main_process:
-        return
-    _copy_tokenizer(Path(job.base), folder, tokenizer)
-    (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; everything in it is in the recipe
-    _write_card(folder, job, settings)
-
-
-def _copy_tokenizer(base: Path, folder: Path, tokenizer: Any) -> None:
-    """The base model's own files: saved anew they say the same in other words, and a reader must take them for others."""
-    if not base.is_dir():
-        tokenizer.save_pretrained(folder)
-        return
-    for name in (*TOKENIZER_FILES, *TOKENIZER_EXTRAS):
-        if (base / name).is_file():
-            shutil.copyfile(base / name, folder / name)
-        else:
-            (folder / name).unlink(missing_ok=True)
-
-
-def _write_card(folder: Path, job: Job, settings: TrainingSettings) -> None:
-    card = (
+def _card(job: Job, settings: TrainingSettings) -> str:
+    return (
         "---\nlibrary_name: transformers\ntags: [star, self-taught-reasoner]\n---\n"
         f"# {job.run_name}\n\nFine-tuned from `{Path(job.base).name}` on {len(job.rows)} self-generated rationales "
         f"({settings.method}, {job.steps} steps of {settings.batch_size} rows, learning rate {settings.learning_rate:g}, "
         f"loss on {settings.loss_on}, seed {job.seed}) by one round of STaR. The recipe, the rationales and their "
         "provenance are in the run directory this model belongs to.\n"
     )
-    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def _endings(model: Any, job: Job, count: int = 4) -> int:
@@ -339,13 +307,6 @@ def _endings(model: Any, job: Job, count: int = 4) -> int:
             )
         ended += int(out.shape[1] < ids.shape[1] + 2 * len(completion) + 8)
     return ended
-
-
-def _publish(scratch: Path, output: Path) -> None:
-    """Rename the finished directory into place."""
-    if output.exists():
-        shutil.rmtree(output)
-    scratch.rename(output)
 
 
 def read_job(path: Path) -> Job:

@@ -51,7 +51,7 @@ class _State:
 
 def question_value(question: str) -> Fraction | None:
     """Value of the expression a question consists of; None when it is anything else than one expression."""
-    question = _EQUAL_TO.sub("", question[-200:]) if len(question) <= 200 else question
+    question = question[:-60] + _EQUAL_TO.sub("", question[-60:])
     sign = _SIGN.search(question)
     if sign is None or ("\\" not in question and _LETTER.search(question, sign.end())):
         return None  # words behind the first number or sign: told apart without tokenizing every word problem
