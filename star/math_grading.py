@@ -6,6 +6,7 @@ sympy has no time limit of its own that works off the main thread, and "9^{9^{9^
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import re
@@ -53,7 +54,8 @@ class MathWorker:
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with contextlib.suppress(BrokenPipeError):  # text that the killed child never read is flushed here
+                        pipe.close()
 
     def _running(self) -> subprocess.Popen[str]:
         if self.process is not None and self._owner == os.getpid() and self.process.poll() is None:
