@@ -79,6 +79,8 @@ def test_wrong_kind_gives_nothing(kind: str) -> None:
         ("Tom had 5 pens and lost 2. How many are left?", ["5 - 2 = 3"], None, "math_word"),
         ("Which one floats?\n(A) lead\n(B) cork", ["Cork is light."], None, "multiple_choice"),
         ("Which one floats?", ["Cork is light."], {"A": "lead", "B": "cork"}, "multiple_choice"),
+        ("Which one floats? (a) lead (b) cork", ["Cork is light."], None, "multiple_choice"),
+        ("Ann has 5 pens and buys 3. (a) How many are there? (b) How many are red?", ["5 + 3 = 8"], None, "math_word"),
         ("Is snow white?", ["Snow is white."], None, "other"),
         ("how are you today", ["Fine."], None, "other"),
         ("47 + 15 =", ["47 + 15 = 62"], None, "multistep_arithmetic"),
@@ -112,6 +114,12 @@ def test_addition_agrees_with_the_task() -> None:
         )
         assert (finding.first_error_step == SOUND) == addition_task.check(problem, "\n".join(lines))
         assert finding.first_error_step == (SOUND if lines == right else first)
+
+
+def test_a_word_out_of_order_in_a_column_is_flagged_once() -> None:
+    steps = ["Sorted alphabetically:", "1. apple", "2. pear", "3. fig", "4. plum"]
+    finding = check_exact("word_sorting", "Sort the following words alphabetically: List: pear fig plum apple", steps)
+    assert finding is not None and [(flag.step, flag.check) for flag in finding.flags] == [(3, "wrong_order")]
 
 
 def test_addition_flags_only_new_mistakes() -> None:

@@ -134,6 +134,21 @@ def test_two_processes_have_the_loss_curve_of_one(
     assert (tmp_path / "two" / "model" / "model.safetensors").is_file()
 
 
+def test_a_written_result_outlives_a_launch_that_ends_badly(
+    base_model: Path, tmp_path: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trainer that breaks while its libraries shut down makes the launcher fail after all was saved."""
+    launch = subprocess.run
+
+    def broken_afterwards(*command: Any, **options: Any) -> Any:
+        done = launch(*command, **options)
+        return subprocess.CompletedProcess(done.args, 1)
+
+    monkeypatch.setattr(subprocess, "run", broken_afterwards)
+    result = finetune(make_job(base_model, tmp_path / "two" / "model", steps=3, accelerate_config=TWO))
+    assert result["num_processes"] == 2 and (tmp_path / "two" / "model" / "model.safetensors").is_file()
+
+
 def test_a_failing_launch_is_a_sentence(tmp_path: Path, no_gpu: None) -> None:
     with pytest.raises(FinetuningError, match="accelerate launch ended with status"):
         finetune(make_job(tmp_path / "nowhere", tmp_path / "out" / "model", accelerate_config=TWO))

@@ -62,7 +62,7 @@ _LEAD = re.compile(r"\A\s*(?:q|question|problem|input)\s?:\s*(?=\S)", re.I)
 _TRAIL = re.compile(
     r"\n[ \t]{0,8}(?:a|answer|output|target|solution)\s?:[ \t]{0,8}(?:let['’]?s think step by step[.:]?)?\s*\Z", re.I
 )
-_LABEL = re.compile(r"\s{0,8}\((\d{1,5})\)\s{1,8}(?![-+*/=^×÷])")
+_LABEL = re.compile(r"\s{0,8}(?:\((\d{1,5})\)\s{1,8}(?![-+*/=^×÷])|step\s{1,3}(\d{1,5})\s{1,3}[-–—]\s{1,3})", re.I)
 
 
 def read_options(question: str) -> dict[str, str]:
@@ -83,9 +83,9 @@ def bare_question(question: str) -> str:
 
 
 def bare_step(index: int, step: str) -> str:
-    """A step without its number in brackets: "(3) ..."."""
+    """A step without a number that looks like arithmetic: "(3) ...", "Step 3 - ..."."""
     label = _LABEL.match(step)
-    return step[label.end() :] if label and int(label[1]) in (index, index + 1) else step
+    return step[label.end() :] if label and int(label[1] or label[2]) in (index, index + 1) else step
 
 
 def abstain(kind: str) -> Finding:

@@ -35,7 +35,9 @@ _CLUES = re.compile(
     r"|ahead|behind)\b",
     re.I,
 )
-_OPTION = re.compile(r"(?:^|[\s\n])(?:\(?([A-H])[).:]|\(([a-h])\))(?=\s)")
+_OPTION = re.compile(r"(?:^|[\s\n])\(?([A-H])[).:](?=\s)")
+_LOWER_OPTIONS = re.compile(r"(?:\?|\b(?:options|choices|following)\b)[^?]{0,400}?\(a\)\s[^?]{1,400}?\(b\)\s", re.I)
+"""Lower-case labels are those of options behind a question; before one they are those of its parts."""
 _QUANTITY = re.compile(
     r"\d|\b(?:how (?:many|much)|twice|half|dozen|percent|total|two|three|four|five|six|seven|eight|nine|ten)\b", re.I
 )
@@ -83,7 +85,7 @@ def _read_question(head: str) -> _Told:
     return _Told(
         kind,
         is_sum=addition.parse_question(head) is not None,
-        has_options={"A", "B"} <= {(upper or lower).upper() for upper, lower in _OPTION.findall(head)},
+        has_options={"A", "B"} <= set(_OPTION.findall(head)) or bool(_LOWER_OPTIONS.search(head[:4_000])),
         has_quantity=bool(_QUANTITY.search(head)),
         has_digit=bool(re.search(r"\d", head[:4_000])),
     )

@@ -47,9 +47,11 @@ _LISTED = re.compile(rf"(?<!\bto )\b({_PLACE})\s?:\s?((?:(?!\b(?:is|are|can|or|a
 """A place and what stands there: "2nd: Ada"."""
 _MARKED_END = re.compile(rf"(?<=\w) \((?:{_LOW_END}|newest|rightmost|leftmost|most expensive|last)\)", re.I)
 _ORDER_TOLD = re.compile(
-    r"\b(?:order|ordering|rank(?:s|ed|ing)?|ranking|standings|results?|arrangement|left to right|first to last|top to bottom)\b",
+    r"\b(?:(?<!no )(?<!any )(?<!particular )(?<!random )order(?! to\b| for\b)|ordering|rank(?:s|ed|ing)?|ranking|standings"
+    r"|results?|arrangement|left to right|first to last|top to bottom)\b",
     re.I,
 )
+_HIGH_TOLD = re.compile(r"\b(?:right to left|last to first|bottom to top|lowest to highest|worst to best)\b", re.I)
 _HIGH_ENDS = ("right", "rightmost", "newest", "youngest", "most", "most expensive", "last", "bottom", "highest")
 
 
@@ -73,6 +75,8 @@ class _Run:
     """Place -> object, as the orderings of the rationale have put it so far."""
     lists_order: bool = False
     """The last step that is no item of a list spoke of an order, so that numbered objects are places."""
+    numbered_high: bool = False
+    """That order runs from the right or from the last place."""
     high_first: bool = False
     """The last ordering ran from the right, expensive, new, last end."""
     flags: list[Flag] = field(default_factory=list)
@@ -236,15 +240,17 @@ def _numbered(text: str, run: _Run) -> list[Statement]:
     items = numbered(text, reader.lexicon)
     told = bool(_ORDER_TOLD.search(text))
     run.lists_order = told or (run.lists_order and bool(items))
-    if not run.lists_order or reader.lexicon.axis.name not in ("row", "rank"):
-        return []
-    items = [(place, thing) for place, thing in items if place < reader.count]
+    if told:
+        run.numbered_high = bool(_HIGH_TOLD.search(text))
+    if not run.lists_order or _FROM.search(text) or reader.lexicon.axis.name not in ("row", "rank"):
+        return []  # "from left to right: ..." was read as an ordering
+    last = reader.count - 1
+    items = [(last - place if run.numbered_high else place, thing) for place, thing in items if place <= last]
     run.claims += len(items)
+    claims = [reader.position_statement(thing, [place], in_ordering=True) for place, thing in items]
     whole = len({place for place, _ in items}) == reader.count == len({thing for _, thing in items})
-    masks = [reader.at(thing, [place]) for place, thing in items]
-    if whole and (np.logical_and.reduce(masks) | ~run.solution).all():
-        return []
-    return [reader.position_statement(thing, [place], in_ordering=True) for place, thing in items]
+    solved = whole and (np.logical_and.reduce([claim.mask for claim in claims]) | ~run.solution).all()
+    return [] if solved else claims
 
 
 def _slot(slot: re.Match[str], rest: str, before: Mapping[int, int], run: _Run) -> list[Statement]:

@@ -74,20 +74,20 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
         return abstain(KIND)
     run = _Run(words, set(words))
     texts = [requote(step[:MAX_STEP_CHARS]) for step in steps]
-    for index, text in _columns_joined(texts, run, len(words)):
+    for places, text in _columns_joined(texts, run):
+        index = places[-1]
         _check_facts(index, text, run)
         _check_subpart(index, text, run)
         _check_orderings(index, text, run)
-        _check_answer(index, text, run)
+        _check_answer(places, text, run)
     if answer and run.readable and not run.answered:
-        _check_answer(len(steps) - 1, f"answer: {answer[:MAX_STEP_CHARS]}", run)
+        _check_answer((len(steps) - 1,), f"answer: {answer[:MAX_STEP_CHARS]}", run)
     return conclude(KIND, run.flags) if run.readable else abstain(KIND)
 
 
-def _columns_joined(steps: Sequence[str], run: _Run, count: int) -> Iterator[tuple[int, str]]:
-    """(index, text) of the steps; a column of at least half the words, one word a step, becomes one list at its last step.
-
-    What is out of order within a column is flagged here, at the word that is.
+def _columns_joined(steps: Sequence[str], run: _Run) -> Iterator[tuple[tuple[int, ...], str]]:
+    """(indices, text) of the steps; a column of at least half the words, one word a step, becomes one list with the index
+    of each word. A column in the order of the question only restates it.
     """
     column: list[tuple[int, str]] = []
     for index, text in [*enumerate(steps), (len(steps), "")]:
@@ -95,17 +95,15 @@ def _columns_joined(steps: Sequence[str], run: _Run, count: int) -> Iterator[tup
         if bare and fold(bare[1]) in run.known:
             column.append((index, fold(bare[1])))
             continue
-        if len(column) * 2 >= count and len(column) > 2:
-            for (_, before), (place, after) in pairwise(column):
-                if misplaced(before, after):
-                    run.flag(place, "wrong_order", f'"{after}" comes before "{before}"')
-                    break
-            yield column[-1][0], "answer: " + ", ".join(word for _, word in column)
+        words = [word for _, word in column]
+        if len(words) > 2 and len(words) * 2 >= len(run.words):
+            if words != run.words or words == sorted(words):
+                yield tuple(place for place, _ in column), "answer: " + ", ".join(words)
         else:
-            yield from ((place, steps[place]) for place, _ in column)
+            yield from (((place,), steps[place]) for place, _ in column)
         column = []
         if index < len(steps):
-            yield index, text
+            yield (index,), text
 
 
 def _check_facts(index: int, text: str, run: _Run) -> None:
@@ -265,7 +263,9 @@ def _check_progress(index: int, order: Ordering, run: _Run) -> None:
     run.subpart = run.sorted_subpart = None
 
 
-def _check_answer(index: int, text: str, run: _Run) -> None:
+def _check_answer(places: Sequence[int], text: str, run: _Run) -> None:
+    """The words of an answer, all of them, in order. `places` are the indices of its words, or the one of the whole."""
+    index = places[-1]
     stated = _ANSWER.search(text) or (None if "<" in text else _RESULT.search(text))
     unsorted = run.current.open_groups if run.current and _SORTED.search(text) else []
     listed = _listed(stated.group(1), run.known) if stated else []
@@ -276,9 +276,10 @@ def _check_answer(index: int, text: str, run: _Run) -> None:
         run.readable += 1
         run.answered = True
         _check_kept(index, Counter(listed), run)
-        for before, after in pairwise(listed):
+        for number, (before, after) in enumerate(pairwise(listed), start=1):
             if misplaced(before, after):
-                run.flag(index, "wrong_order", f'"{after}" comes before "{before}"')
+                place = places[number] if len(places) == len(listed) else index
+                run.flag(place, "wrong_order", f'"{after}" comes before "{before}"')
                 break
     if unsorted:
         run.flag(index, "group_skipped", f"{show(unsorted[0])} are left unsorted")

@@ -117,7 +117,7 @@ class VllmSampler:
             options["max_model_len"] = context
         if self.cpu:
             options["enforce_eager"] = True
-            options["max_num_seqs"] = min(MAX_SEQUENCES, MAX_LOGITS // self.vocabulary) or 1
+            options["max_num_seqs"] = min(MAX_SEQUENCES, MAX_LOGITS // self.vocabulary)
         else:
             options.update(gpu_memory_utilization=self.gpu_memory, enable_sleep_mode=True)
         self.worker = WorkerProcess(cpu=self.cpu)
