@@ -204,14 +204,17 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
     from trl import SFTTrainer
 
+    from star.whole_logits import WholeLogitsTrainer, fits
+
     datasets.disable_progress_bars()
     with without_file_bars():
         model, tokenizer = _load(job, settings)
     use_cache = getattr(model.config, "use_cache", True)
     scratch = Path(job.output + ".tmp")
-    trainer = SFTTrainer(
+    args = _config(job, settings, scratch)
+    trainer = (WholeLogitsTrainer if fits(model, args) else SFTTrainer)(
         model=model,
-        args=_config(job, settings, scratch),
+        args=args,
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=_lora(settings) if settings.method == "lora" else None,

@@ -116,6 +116,45 @@ def test_packing_and_loss_on_all_train(base_model: Path, tmp_path: Path) -> None
     assert result["loss"] > 0
 
 
+CURVES = ("loss", "grad_norm", "entropy", "mean_token_accuracy", "num_tokens")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"micro_batch_size": 2}, {"micro_batch_size": 3}, {"packing": True, "loss_on": "all"}, {"method": "lora"}],
+    ids=str,
+)
+def test_kept_logits_train_as_trl_does(
+    settings: dict[str, Any], base_model: Path, tmp_path: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trainer of small models against SFTTrainer itself: all its curves and the weights that come out."""
+    import torch
+    import transformers
+
+    from star import whole_logits
+
+    logged: dict[str, list[dict[str, float]]] = {}
+    log = transformers.Trainer.log
+
+    def record(self: Any, logs: dict[str, float], *rest: Any) -> None:
+        logged.setdefault(type(self).__name__, []).append({name: logs[name] for name in CURVES if name in logs})
+        log(self, logs, *rest)
+
+    monkeypatch.setattr(transformers.Trainer, "log", record)
+    rows = tuple((prompt, completion[i % 4 :]) for i, (prompt, completion) in enumerate(ROWS))  # of unlike lengths
+    finetune(make_job(base_model, tmp_path / "kept", rows=rows, **settings))
+    monkeypatch.setattr(whole_logits, "MAX_LOGITS", 0)
+    finetune(make_job(base_model, tmp_path / "trl", rows=rows, **settings))
+    kept, trl = logged["WholeLogitsTrainer"], logged["SFTTrainer"]
+    assert [*kept[0]] == [*trl[0]] == list(CURVES) and len(kept) == len(trl) == 5
+    for ours, theirs in zip(kept, trl, strict=True):
+        assert ours == pytest.approx(theirs, rel=2e-3)
+    start, ours, theirs = (weights(folder) for folder in (base_model, tmp_path / "kept", tmp_path / "trl"))
+    norm = torch.linalg.vector_norm
+    for name, tensor in theirs.items():
+        assert norm(ours[name] - tensor) <= 0.05 * norm(tensor - start[name]), name
+
+
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
