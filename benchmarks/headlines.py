@@ -100,9 +100,11 @@ HEADLINES: dict[str, tuple[Headline, ...]] = {
             "trends",
             {"arm": "arm", "measure": "measure", "rationales of": "of", "slope": "per_tenfold_parameters @ .3f"},
         ),
+    ),
+    "recorded_sizes": (
         Headline(
             "GSM8K solutions of real models",
-            "recorded_gsm8k.held_out.by_size_and_generator",
+            "held_out.by_size_and_generator",
             {
                 "answers right": "accuracy @ .3f",
                 "flagged, of right answers": "flagged_of_right @ .3f",

@@ -1,5 +1,5 @@
-"""Model sizes: the embedded ladder x {few-shot, STaR, STaR sound} x seeds on addition; then recorded GSM8K solutions of a 6B and
-a 175B model.
+"""Model sizes: the embedded ladder x {few-shot, STaR, STaR sound} x seeds on addition. Solutions that real models of two sizes
+wrote are in `recorded_sizes.py`.
 
     python benchmarks/model_sizes.py [--quick] [--ladder cpu|gpu] [--sizes 0.03m 0.1m ...] [--tokens 4e6]
 
@@ -200,13 +200,10 @@ def chart(entries: list[dict[str, Any]], flags: Flags) -> None:
 
 def main() -> None:
     """Run what is not cached yet; write the result after every size, so that what is finished counts."""
-    from benchmarks.recorded_sizes import recorded
-
     flags = parse(Flags, __doc__)
     if flags.quick:
         flags = Flags(quick=True, device=flags.device, sizes=("0.03m", "0.1m"), tokens=6e4, seeds=(0,), rounds=1)
     runs_of: dict[tuple[Size, str], list[Path]] = {}
-    solutions = recorded(quick=flags.quick)
     for size, arm, seed in plan(flags):
         runs_of.setdefault((size, arm), []).append(run_arm(size, arm, seed, flags))
         entries = figures_of(runs_of)
@@ -215,7 +212,6 @@ def main() -> None:
             "ladder": entries,
             "bootstraps": bootstraps(entries),
             "trends": trends(runs_of),
-            "recorded_gsm8k": solutions,
         }
         write_result("model_sizes", figures, quick=flags.quick, seeds=flags.seeds, device=flags.device)
     chart(entries, flags)

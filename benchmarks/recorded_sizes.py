@@ -1,8 +1,10 @@
 """Recorded rationales of real models: GSM8K solutions of a 6B and a 175B model, and how much reasoning is behind right answers.
 
-Used by `benchmarks/model_sizes.py`. No one has labelled these solutions, so soundness is estimated by the detector, and the
-detector errs: its sensitivity and specificity are measured on human-labelled right answers to word problems, and the share
-of flagged ones is corrected for them (Rogan and Gladen 1978):
+    python benchmarks/recorded_sizes.py [--quick]
+
+No one has labelled these solutions, so soundness is estimated by the detector, and the detector errs: its sensitivity and
+specificity are measured on human-labelled right answers to word problems, and the share of flagged ones is corrected for
+them (Rogan and Gladen 1978):
 
     unsound share = (flagged share + specificity - 1) / (sensitivity + specificity - 1)
 
@@ -10,9 +12,9 @@ of flagged ones is corrected for them (Rogan and Gladen 1978):
 sensitivity + specificity - 1 cannot be told from 0, nothing follows from the flags, and the result says so.
 
 The shipped detector was fitted on whether these very solutions are right, so its scores of them are in-sample. The main
-figures are therefore of detectors fitted again without the scored question, on solutions alone: neither a scored solution
-nor a human label has been seen. What `analysis.score_records` says is beside them, marked as in-sample, and so is the
-plainest check there is, a proven false equation, which is not fitted at all.
+figures are therefore of detectors fitted again without the scored question: neither a scored solution nor a human label
+has been seen. What `analysis.score_records` says is beside them, marked as in-sample, and so is the plainest check there
+is, a proven false equation, which is not fitted at all.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from analysis.records import Record
+from benchmarks.common import CommonFlags, parse, write_result
 from star.statistics import LEVEL, Interval, wilson
 
 RESAMPLES = 2_000
@@ -49,18 +52,20 @@ class Labels:
     question: np.ndarray
 
 
+def main() -> None:
+    """Measure and write the result."""
+    flags = parse(CommonFlags, __doc__)
+    write_result("recorded_sizes", recorded(flags.quick), quick=flags.quick, seeds=[0], device=flags.device)
+
+
 def recorded(quick: bool) -> dict[str, Any]:
-    """Figures by size and generator; {"skipped": why} without the data."""
+    """Figures by size and generator."""
     from benchmarks import labelled
 
-    try:
-        labelled.data_dir()
-    except SystemExit as missing:
-        return {"skipped": str(missing)}
     limit, resamples = (300, 200) if quick else (None, RESAMPLES)
     solutions = labelled.load("gsm8k_model_solutions", limit)
     known = human_labels()
-    scores = held_out(solutions, known, folds=2 if quick else 5)
+    scores = held_out(solutions, known, folds=2 if quick else 5, limit=limit)
     return {
         "solutions": len(solutions),
         "assumptions": "wrong answers count as unsound; the detector errs on these models as on the labelled ones",
@@ -91,30 +96,29 @@ def source_of(record: Record) -> str:
     return str(record.meta.get("dataset") or record.meta.get("subject")).replace("_", " ")
 
 
-def held_out(solutions: Sequence[Record], known: Sequence[Record], folds: int) -> tuple[np.ndarray, np.ndarray]:
+def held_out(
+    solutions: Sequence[Record], known: Sequence[Record], folds: int, limit: int | None
+) -> tuple[np.ndarray, np.ndarray]:
     """p_unsound of the solutions and of the labelled rows, by word-problem detectors that saw neither the scored question nor
-    any label of soundness: fitted on whether the other questions' solutions are right."""
-    from analysis.consistency.reading import read
+    any label of soundness: fitted as the shipped one is, on the other questions."""
     from analysis.judging import shipped
+    from benchmarks import answer_rows, fitting
     from benchmarks import evaluation as ev
-    from benchmarks import feature_tables, fitting, labelled
 
-    rows = [*solutions, *known]
-    table = feature_tables.tabulate([read(r.question, r.steps, r.answer, r.choices) for r in rows])
     detector = shipped()
-    contrast = fitting.Contrast(detector.contrast, detector.contrast_trees, detector.expectation).scores(table)
-    groups, right = labelled.groups(rows), labelled.answer_right(rows)
-    target = np.arange(len(rows)) < len(solutions)
-    score = np.zeros(len(rows))
-    for train, test in ev.folds(groups, folds):
-        train = train[target[train]]
-        model = fitting.fit_answer(table.rows(train), contrast[train], right[train], groups[train])
-        score[test] = -model.score(table.rows(test), contrast[test])
-    probability = np.zeros(len(rows))
-    for train, test in ev.folds(groups, folds):
-        train = train[target[train]]
-        probability[test] = fitting.calibrate(score[train], 1 - right[train])(score[test])
-    return probability[target], probability[~target]
+    contrast = fitting.Contrast(detector.contrast, detector.contrast_trees, detector.expectation)
+    answers = answer_rows.answer_rows([*solutions, *known], contrast, answer_rows.worked_table(limit))
+    row = np.arange(len(answers.right))
+    labelled_row = (row >= len(solutions)) & (row < len(solutions) + len(known))
+    parts = [(train[~labelled_row[train]], test) for train, test in ev.folds(answers.groups, folds)]
+    score, probability = np.zeros(len(row)), np.zeros(len(row))
+    for train, test in parts:
+        model = answers.rows(train).fit()
+        score[test] = -model.score(answers.table.rows(test), answers.contrast[test])
+    for train, test in parts:
+        seen = answers.rows(train)
+        probability[test] = fitting.calibrate(score[train], 1 - seen.right, seen.curve_weight())(score[test])
+    return probability[: len(solutions)], probability[labelled_row]
 
 
 def _shipped(records: Sequence[Record]) -> np.ndarray:
@@ -259,3 +263,7 @@ def _by_source(known: Sequence[Record], labels: Labels) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+if __name__ == "__main__":
+    main()

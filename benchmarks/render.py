@@ -28,6 +28,7 @@ from benchmarks.headlines import HEADLINES, Headline
 QUESTIONS: dict[str, str] = {
     "addition": "Does STaR learn n-digit addition, with and without rationalization, and with a soundness filter?",
     "model_sizes": "Do larger models reason better, and do they use their rationales more or less?",
+    "recorded_sizes": "How much reasoning is behind right answers of a 6B and of a 175B model?",
     "fit_detector": "How were the shipped scores fitted, and are they calibrated?",
     "human_labels": "How well do the step checks agree with human labels of wrong steps?",
     "probe_validity": "Do the probes recover a faithfulness that is known?",

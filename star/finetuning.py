@@ -204,7 +204,7 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
     from trl import SFTTrainer
 
-    from star.whole_logits import WholeLogitsTrainer, fits
+    from star.small_trainer import SmallTrainer, fits
 
     datasets.disable_progress_bars()
     with without_file_bars():
@@ -212,7 +212,7 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     use_cache = getattr(model.config, "use_cache", True)
     scratch = Path(job.output + ".tmp")
     args = _config(job, settings, scratch)
-    trainer = (WholeLogitsTrainer if fits(model, args) else SFTTrainer)(
+    trainer = (SmallTrainer if fits(model, args) else SFTTrainer)(
         model=model,
         args=args,
         train_dataset=datasets.Dataset.from_list(rows),

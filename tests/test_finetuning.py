@@ -131,7 +131,7 @@ def test_kept_logits_train_as_trl_does(
     import torch
     import transformers
 
-    from star import whole_logits
+    from star import small_trainer
 
     logged: dict[str, list[dict[str, float]]] = {}
     log = transformers.Trainer.log
@@ -143,9 +143,9 @@ def test_kept_logits_train_as_trl_does(
     monkeypatch.setattr(transformers.Trainer, "log", record)
     rows = tuple((prompt, completion[i % 4 :]) for i, (prompt, completion) in enumerate(ROWS))  # of unlike lengths
     finetune(make_job(base_model, tmp_path / "kept", rows=rows, **settings))
-    monkeypatch.setattr(whole_logits, "MAX_LOGITS", 0)
+    monkeypatch.setattr(small_trainer, "MAX_LOGITS", 0)
     finetune(make_job(base_model, tmp_path / "trl", rows=rows, **settings))
-    kept, trl = logged["WholeLogitsTrainer"], logged["SFTTrainer"]
+    kept, trl = logged["SmallTrainer"], logged["SFTTrainer"]
     assert [*kept[0]] == [*trl[0]] == list(CURVES) and len(kept) == len(trl) == 5
     for ours, theirs in zip(kept, trl, strict=True):
         assert ours == pytest.approx(theirs, rel=2e-3)

@@ -1,14 +1,11 @@
-"""A KV cache that grows in blocks, and the beginning that all prompts of a batch share."""
+"""A KV cache that grows in blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 GROWTH = 64
 """Tokens of room added at a time. transformers' own cache copies itself whole for each new token."""
-MIN_SHARED = 32
-"""Shorter common beginnings are not worth a forward pass of their own."""
 
 
 def new_cache(config: Any) -> tuple[Any, bool]:
@@ -68,19 +65,11 @@ def _growing_layer() -> Any:
             super().batch_select_indices(indices)
             self.room = None
 
-        def batch_repeat_interleave(self, repeats: int) -> None:
-            super().batch_repeat_interleave(repeats)
+        def take(self, rows: Any, places: Any) -> None:
+            """Row i becomes the places `places[i]` of row `rows[i]`; `places` is [new rows, new length]."""
+            for name in ("keys", "values"):
+                states = getattr(self, name)[rows[:, None], :, places]  # [new rows, new length, heads, size]
+                setattr(self, name, states.transpose(1, 2))
             self.room = None
 
     return GrowingLayer
-
-
-def shared_beginning(prompts: Sequence[Sequence[int]]) -> int:
-    """Tokens that all prompts have in common at their start, leaving each at least one of its own; 0 if too few."""
-    if len(prompts) < 4:
-        return 0
-    # Everything between the least and the greatest shares what these two share.
-    first, last = min(map(list, prompts)), max(map(list, prompts))
-    limit = min(map(len, prompts)) - 1
-    length = next((i for i in range(min(limit, len(first))) if first[i] != last[i]), limit)
-    return length if length >= MIN_SHARED else 0

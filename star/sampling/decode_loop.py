@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from star.sampling.base import Decoding, FinishReason
-from star.sampling.cache import new_cache, shared_beginning
+from star.sampling.prefill import Prefilled, forward, prefill
 from star.sampling.text import StopStrings
 
 DROP_BELOW = 0.5
@@ -53,7 +53,8 @@ class DecodeLoop:
     def _run(self, rows: Sequence[Row]) -> None:
         import torch
 
-        logits, cache, mask, positions = self._prefill(rows)
+        done = self._prefill(rows)
+        logits, cache, mask, positions = done.logits, done.cache, done.mask, done.positions
         uniforms = self._uniforms(rows)
         budgets = torch.tensor([row.budget for row in rows], device=self.device)
         running = torch.ones(len(rows), dtype=torch.bool, device=self.device)
@@ -81,44 +82,19 @@ class DecodeLoop:
                 uniforms = None if uniforms is None else uniforms[keep]
                 alive, running = [alive[i] for i in keep.tolist()], running[keep]
             mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
-            positions = positions[:, -1:] + 1
-            logits = self._forward(tokens[:, None], mask, positions, cache)
+            positions = positions + 1
+            logits = forward(self.model, tokens[:, None], mask, positions, cache)
 
-    def _prefill(self, rows: Sequence[Row]) -> tuple[Any, Any, Any, Any]:
-        """Run the common beginning once, then each different prompt's rest, left padded; spread them over the rows."""
+    def _prefill(self, rows: Sequence[Row]) -> Prefilled:
+        """Run each different prompt once and spread the results over the rows."""
         import torch
 
         different = list(dict.fromkeys(tuple(row.prompt) for row in rows))
-        cache, plain = new_cache(self.model.config)
-        shared = shared_beginning(different) if plain else 0
-        if shared:
-            start = torch.tensor([different[0][:shared]], device=self.device)
-            self._forward(start, torch.ones_like(start), torch.arange(shared, device=self.device)[None], cache)
-            cache.batch_repeat_interleave(len(different))
-        rests = [prompt[shared:] for prompt in different]
-        width = max(map(len, rests))
-        # The padding token's value never matters: it is masked and has position 0.
-        ids = torch.tensor([[0] * (width - len(r)) + list(r) for r in rests], device=self.device)
-        mask = torch.tensor([[1] * shared + [0] * (width - len(r)) + [1] * len(r) for r in rests], device=self.device)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]
-        logits = self._forward(ids, mask, positions, cache)
+        done = prefill(self.model, different)
         if len(different) < len(rows):
             place = {prompt: i for i, prompt in enumerate(different)}
-            spread = torch.tensor([place[tuple(row.prompt)] for row in rows], device=self.device)
-            cache.batch_select_indices(spread)
-            logits, mask, positions = logits[spread], mask[spread], positions[spread]
-        return logits, cache, mask, positions
-
-    def _forward(self, ids: Any, mask: Any, positions: Any, cache: Any) -> Any:
-        output = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return output.logits[:, -1]
+            done.take(torch.tensor([place[tuple(row.prompt)] for row in rows], device=self.device))
+        return done
 
     def _uniforms(self, rows: Sequence[Row]) -> Any:
         """One uniform number per row and step, a function of the call's seed and the row's number only."""
