@@ -212,9 +212,17 @@ HEADLINES: dict[str, tuple[Headline, ...]] = {
     ),
     "sampling": (
         Headline(
-            "Tokens per second over those of the bare call beneath",
+            "Tokens per second over those of the bare call beneath (batch 0: as vLLM likes)",
             "ratio_to_bare_call",
-            {"sampler": "way", "model": "size", "batch": "batch", "shared prefix": "shared", "ratio": "ratio @ .2f"},
+            {
+                "sampler": "way",
+                "over": "over",
+                "model": "size",
+                "batch": "batch",
+                "shared prefix": "shared",
+                "prompts": "prompts",
+                "ratio": "ratio @ .2f",
+            },
         ),
     ),
     "loop": (

@@ -9,7 +9,8 @@ them (Rogan and Gladen 1978):
     unsound share = (flagged share + specificity - 1) / (sensitivity + specificity - 1)
 
 95 % intervals resample the questions of the solutions and those of the labels, both together in every draw. Where
-sensitivity + specificity - 1 cannot be told from 0, nothing follows from the flags, and the result says so.
+sensitivity + specificity - 1 cannot be told from 0, nothing follows from the flags; where fewer right solutions are flagged
+than false alarms alone would make, the error on the labels is not the error on the solutions. The result then says so.
 
 The shipped detector was fitted on whether these very solutions are right, so its scores of them are in-sample. The main
 figures are therefore of detectors fitted again without the scored question: neither a scored solution nor a human label
@@ -37,6 +38,10 @@ LEAST_YOUDEN = 0.05
 SMALL, LARGE = 6.0, 175.0
 NOTHING = "cannot be estimated: sensitivity + specificity - 1 on human labels cannot be told from 0"
 
+UNLIKE = (
+    "cannot be estimated: fewer right solutions are flagged than sound rationales with a human label, so the detector does not err "
+    "on these solutions as it does on the labelled ones"
+)
 CALCULATOR = (
     "cannot be estimated: a calculator wrote the results of these solutions, so false equations are rarer in them than in the "
     "labelled rationales, whatever the reasoning"
@@ -157,7 +162,6 @@ def figures(
     labels = Labels(known_p_unsound > FLAGGED, labelled.unsound(known) == 1, labelled.groups(known))
     rng = np.random.default_rng(0)
     error = detector_error(labels, resamples, rng)
-    usable = bool(error["youden"].low > LEAST_YOUDEN) and not unlike
     right = labelled.answer_right(solutions) == 1
     size = np.array([record.generator_params_b for record in solutions])
     generator = np.array([str(record.generator) for record in solutions])
@@ -165,10 +169,12 @@ def figures(
     parts |= {name: generator == name for name in sorted(set(generator))}
     counts = np.column_stack([part * column for part in parts.values() for column in (1, right, right & flagged)])
     draws = _draws(_by_question(counts, labelled.groups(solutions)), resamples, rng)
-    shares = {
-        name: shares_of(draws[:, 3 * place : 3 * place + 3], error["draws"], usable=usable)
-        for place, name in enumerate(parts)
-    }
+    of_part = {name: draws[:, 3 * place : 3 * place + 3] for place, name in enumerate(parts)}
+    if not unlike and error["youden"].low <= LEAST_YOUDEN:
+        unlike = NOTHING
+    if not unlike and any(below_false_alarms(part, error["draws"]) for part in of_part.values()):
+        unlike = UNLIKE
+    shares = {name: shares_of(part, error["draws"], usable=not unlike) for name, part in of_part.items()}
     n = {name: len(set(labelled.groups(solutions)[part])) for name, part in parts.items()}
     shown = {name: {key: interval(value, n[name]) for key, value in found.items()} for name, found in shares.items()}
     small, large = shares[f"{SMALL:g}B"], shares[f"{LARGE:g}B"]
@@ -180,7 +186,7 @@ def figures(
         "labels_by_source": _by_source(known, labels),
         "by_size_and_generator": shown,
         "175B minus 6B, same questions": {key: interval(large[key] - small[key], questions) for key in small},
-        "unsound_of_right": "estimated" if usable else unlike or NOTHING,
+        "unsound_of_right": unlike or "estimated",
     }
 
 
@@ -199,6 +205,13 @@ def detector_error(labels: Labels, resamples: int, rng: np.random.Generator) -> 
         "youden": _interval(sensitivity + specificity - 1, len(table)),
         "draws": np.column_stack([sensitivity, specificity]),
     }
+
+
+def below_false_alarms(counts: np.ndarray, error: np.ndarray) -> bool:
+    """Whether the share of right answers that is flagged is certainly below the share of false alarms, 1 - specificity."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        excess = counts[:, 2] / counts[:, 1] + error[:, 1] - 1
+    return _interval(excess, len(counts)).high < 0
 
 
 def shares_of(counts: np.ndarray, error: np.ndarray, *, usable: bool) -> dict[str, np.ndarray]:

@@ -2,9 +2,10 @@
 
     python benchmarks/sampling.py [--quick] [--device cuda]
 
-Four ways to sample the same prompts with random Llamas of 0.2M to 4M parameters: this project's transformers sampler,
-a bare `model.generate` (prompts sorted by length, left padded, the same batch size), this project's vLLM sampler, and a bare
-`vllm.LLM.generate`; with and without a few-shot beginning that all prompts share. No end token, so each way samples
+Ways to sample the same prompts with random Llamas of 0.2M to 4M parameters: this project's transformers sampler, a bare
+`model.generate` (prompts sorted by length, left padded, the same batch size), this project's vLLM sampler, a bare
+`vllm.LLM.generate`, and the same asked for each token's log-probability, which our samplers always return; with and without a
+few-shot beginning that all prompts share. No end token, so each way samples
 equally many tokens. Each way runs in a process of its own, so that peak memory is its own; the first call is a warm-up.
 """
 
@@ -27,7 +28,12 @@ if __name__ == "__main__":  # as a script, the repository root is not on the pat
 
 from benchmarks.common import ROOT, CommonFlags, parse, write_result
 
-Way = Literal["transformers", "generate", "vllm", "llm_generate"]
+Way = Literal["transformers", "generate", "vllm", "llm_generate", "llm_generate_logprobs"]
+BARE: dict[Way, tuple[Way, ...]] = {
+    "transformers": ("generate",),
+    "vllm": ("llm_generate", "llm_generate_logprobs"),
+}
+"""Our samplers and the bare calls beneath them."""
 SIZES = {"0.2M": (64, 3), "1M": (128, 5), "4M": (256, 5)}
 """Name: hidden size, layers (heads of size 32; the feed-forward is four times as wide)."""
 VOCABULARY = 256
@@ -50,6 +56,7 @@ class Case:
     way: Way
     model: str
     batch: int
+    """0: as vLLM likes."""
     shared: int
     prompts: int
     new_tokens: int
@@ -137,15 +144,17 @@ def generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
 
 
 def llm_generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
-    """A bare vLLM engine in this process, with the same engine settings and no log-probabilities asked for."""
+    """A bare vLLM engine in this process: its threads and memory as in ours, all else as vLLM comes."""
     from star.sampling.vllm_process import worker_environment
 
     os.environ.update(worker_environment(case.device == "cpu"))
+    os.environ.pop("TORCHDYNAMO_DISABLE", None)
     import vllm
 
     options: dict[str, Any] = {"enforce_eager": True, "dtype": "float32"} if case.device == "cpu" else {}
     llm = vllm.LLM(model=case.model, generation_config="vllm", seed=0, **options)
-    settings = vllm.SamplingParams(temperature=0.01, top_p=0.9, max_tokens=case.new_tokens, detokenize=False)
+    asked = {"logprobs": 0, "flat_logprobs": True} if case.way == "llm_generate_logprobs" else {}
+    settings = vllm.SamplingParams(temperature=0.01, top_p=0.9, max_tokens=case.new_tokens, detokenize=False, **asked)
 
     def call(prompts: Sequence[list[int]]) -> int:
         llm.reset_prefix_cache()  # else a repetition would find its own prompts there, which no first call does
@@ -156,16 +165,16 @@ def llm_generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
 
 
 def measure(case: Case) -> dict[str, Any]:
-    """Warm up, then the better of two timed calls: tokens per second and peak memory in GiB."""
+    """Warm up, then the best of three timed calls: tokens per second and peak memory in GiB."""
     worker: Callable[[], int] = lambda: 0  # noqa: E731
     if case.way in ("transformers", "vllm"):
         call, worker = sampler_way(case)
     else:
         call = generate_way(case) if case.way == "generate" else llm_generate_way(case)
     prompts = prompts_of(case)
-    call(prompts[: min(case.batch, 64)])
+    call(prompts[: min(case.batch or 64, 64)])
     seconds, tokens = [], 0
-    for _ in range(2):
+    for _ in range(3):
         start = time.perf_counter()
         tokens = call(prompts)
         seconds.append(time.perf_counter() - start)
@@ -188,7 +197,7 @@ def peak_memory(worker: int, device: str) -> float:
 
 
 def cases(flags: Flags, folder: Path) -> list[tuple[str, Case]]:
-    """All measurements with the name of their model size. vLLM batches by itself: one case whatever the batch."""
+    """All measurements with the name of their model size."""
     from star.sampling.backends import vllm_build
 
     sizes = ["0.2M"] if flags.quick else list(SIZES)
@@ -201,13 +210,18 @@ def cases(flags: Flags, folder: Path) -> list[tuple[str, Case]]:
         for shared in (SHARED,) if flags.quick else (0, SHARED):
             # Behind a shared beginning the largest batch says it all; it is what a recipe's default comes closest to.
             chosen = batches[-1:] if shared else batches
-            ways: list[tuple[Way, int]] = [(way, b) for b in chosen for way in ("transformers", "generate")]
-            # Starting vLLM takes most of the quick mode's time, so there it is started once.
+            # Small batches and long prompts are slow: fewer prompts give the same rate.
+            most = 64 if flags.quick else 256 if shared else 1000
+            ways: list[tuple[Way, int, int]] = [
+                (way, batch, min(most, 8 * batch)) for batch in chosen for way in ("transformers", "generate")
+            ]
             if with_vllm:
-                ways += [("vllm", 1000)] if flags.quick else [("vllm", 1000), ("llm_generate", 1000)]
-            for way, batch in ways:
-                # Small batches and long prompts are slow: fewer prompts give the same rate.
-                prompts = min(64 if flags.quick else 256 if shared else 1000, 8 * batch)
+                # vLLM batches by itself. It continues 256 sequences at a time by default, our sampler more.
+                amounts = [64] if flags.quick else [256, 1000] if shared else [1000]
+                # Starting vLLM takes most of the quick mode's time, so there it is started once.
+                engines: list[Way] = ["vllm"] if flags.quick else ["vllm", *BARE["vllm"]]
+                ways += [(way, 0, prompts) for prompts in amounts for way in engines]
+            for way, batch, prompts in ways:
                 found.append((size, Case(way, str(folder / size), batch, shared, prompts, new_tokens, flags.device)))
     return found
 
@@ -223,14 +237,15 @@ def run_case(case: Case) -> dict[str, Any]:
 
 
 def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Our sampler's tokens per second over those of the bare call beneath it, where both were measured."""
-    rates = {(r["way"], r["size"], r["batch"], r["shared"]): r.get("tokens_per_second") for r in rows}
+    """Our samplers' tokens per second over those of the bare calls beneath them, where both were measured."""
+    known = ("size", "batch", "shared", "prompts")
+    rates = {(row["way"], *(row[name] for name in known)): row.get("tokens_per_second") for row in rows}
     found = []
-    for (way, size, batch, shared), rate in rates.items():
-        bare = {"transformers": "generate", "vllm": "llm_generate"}.get(way)
-        other = rates.get((bare, size, batch, shared)) if bare else None
-        if rate and other:
-            found.append({"way": way, "size": size, "batch": batch, "shared": shared, "ratio": rate / other})
+    for (way, *case), rate in rates.items():
+        for bare in BARE.get(way, ()):
+            if rate and (other := rates.get((bare, *case))):
+                settings = dict(zip(known, case, strict=True))
+                found.append({"way": way, "over": bare, **settings, "ratio": rate / other})
     return found
 
 

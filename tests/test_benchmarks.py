@@ -15,7 +15,7 @@ import pytest
 
 from analysis.records import Record
 from benchmarks.common import RESULTS, ROOT
-from benchmarks.recorded_sizes import NOTHING, figures
+from benchmarks.recorded_sizes import NOTHING, UNLIKE, figures
 from benchmarks.render import page
 from benchmarks.run_all import scripts
 from benchmarks.scaling import exponent, made_up, plan, sentence
@@ -189,6 +189,13 @@ def test_intervals_carry_the_uncertainty_of_the_labels() -> None:
 def test_a_detector_that_guesses_gives_no_estimate() -> None:
     found = figures(*population(0.5, 0.5), resamples=300)
     assert found["unsound_of_right"] == NOTHING
+    assert set(found["by_size_and_generator"]["6B"]) == {"accuracy", "flagged_of_right"}
+
+
+def test_no_estimate_where_fewer_are_flagged_than_false_alarms_alone_would_be() -> None:
+    solutions, known, scores, known_scores = population(0.9, 0.4)
+    found = figures(solutions, known, np.where(np.arange(len(scores)) % 10, 0.1, scores), known_scores, resamples=300)
+    assert found["unsound_of_right"] == UNLIKE
     assert set(found["by_size_and_generator"]["6B"]) == {"accuracy", "flagged_of_right"}
 
 

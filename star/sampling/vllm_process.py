@@ -33,6 +33,8 @@ def worker_environment(cpu: bool) -> dict[str, str]:
         environment.update(
             OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", str(cores)),
             VLLM_CPU_KVCACHE_SPACE=os.environ.get("VLLM_CPU_KVCACHE_SPACE", "2"),
+            # vLLM compiles a comparison and a sum for log-probabilities: seconds, and a C++ compiler, for nothing.
+            TORCHDYNAMO_DISABLE="1",
         )
     return environment
 
