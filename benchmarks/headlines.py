@@ -209,6 +209,16 @@ HEADLINES: dict[str, tuple[Headline, ...]] = {
                 "largest difference in log-probability": "largest_difference_in_logprob @ .1e",
             },
         ),
+        Headline(
+            "Truncations that are continued: the first pass with common beginnings run once, times faster than each whole",
+            "first_pass_of_continued_truncations",
+            {
+                "steps": "steps",
+                "prompts": "prompts",
+                "times faster": "times_faster @ .1f",
+                "largest difference in log-probability": "largest_difference_in_logprob @ .1e",
+            },
+        ),
     ),
     "sampling": (
         Headline(
@@ -227,13 +237,13 @@ HEADLINES: dict[str, tuple[Headline, ...]] = {
     ),
     "loop": (
         Headline(
-            "One round, three ways",
+            "One round, several ways",
             "ways",
             {
                 "seconds (median)": "seconds @ .1f",
                 "fastest": "fastest @ .1f",
                 "slowest": "slowest @ .1f",
-                "accuracy reached": "accuracy @ .3f",
+                "accuracy (mean)": "accuracy @ .3f",
                 "rows kept": "kept",
             },
             "way",

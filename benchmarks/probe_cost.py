@@ -4,7 +4,8 @@
 
 Random models of about 4M parameters (Llama, Qwen2, GPT-2), rationales of 4 to 32 steps of about 16 tokens behind a
 question of 48, an answer of 4 tokens behind a trigger of 6. Compared: one call per truncation; the same calls in padded
-batches of the best size; one packed pass; and a plain forward pass over as many tokens as the packed one. Writes
+batches of the best size; one packed pass; and a plain forward pass over as many tokens as the packed one. Then the first
+pass over truncations that are to be continued: each whole, and what they have in common once. Writes
 benchmarks/results/probe_cost.json.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from unittest import mock
 
 from benchmarks.common import CommonFlags, parse, write_result
 
@@ -146,6 +148,34 @@ def measure(architecture: str, steps: int, flags: Flags, repeats: int, count: in
     }
 
 
+def measure_beginnings(steps: int, flags: Flags, repeats: int, count: int) -> dict[str, Any]:
+    """What the transformers sampler saves before it continues all truncations of some rationales (Llama)."""
+    import torch
+
+    from star.sampling import prefill
+
+    model = model_of("llama", flags.device)
+    prompts = [one.trunk[: branch.shared] for one in trees_of(steps, count) for branch in one.branches]
+
+    def once() -> Any:
+        with torch.inference_mode():
+            return prefill.prefill(model, prompts).logits
+
+    def whole() -> Any:
+        with mock.patch.object(prefill, "WORTH_IT", 0.0):
+            return once()
+
+    seconds = fastest({"whole": whole, "common beginnings once": once}, repeats, flags.device)
+    return {
+        "steps": steps,
+        "rationales": count,
+        "prompts": len(prompts),
+        "seconds": seconds,
+        "times_faster": seconds["whole"] / seconds["common beginnings once"],
+        "largest_difference_in_logprob": float((whole().log_softmax(-1) - once().log_softmax(-1)).abs().max()),
+    }
+
+
 def _largest_gap(a: Sequence[Sequence[Any]], b: Sequence[Sequence[Any]]) -> float:
     return max(abs(x.logprob - y.logprob) for xs, ys in zip(a, b, strict=True) for x, y in zip(xs, ys, strict=True))
 
@@ -161,6 +191,7 @@ def main() -> None:
     repeats, count = (1, 1) if flags.quick else (flags.repeats, flags.rationales)
     jobs = [(architecture, steps) for architecture in ARCHITECTURES for steps in lengths]
     rows = [measure(a, s, flags, repeats, count) for a, s in tqdm(jobs, desc="probe cost")]
+    beginnings = [measure_beginnings(steps, flags, repeats, 4 if flags.quick else 16) for steps in lengths]
     table = Table(title="packed against naive")
     for column in ("model", "steps", "x one call each", "x batched", "x plain pass", "largest difference"):
         table.add_column(column, justify="right")
@@ -175,7 +206,8 @@ def main() -> None:
         "times_faster_than_batched": min(row["times_faster_than_batched"] for row in at16),
         "times_a_plain_pass": max(row["times_a_plain_pass"] for row in at16),
     }
-    write_result("probe_cost", {"worst_at_16_steps": worst, "rows": rows}, quick=flags.quick, device=flags.device)
+    figures = {"worst_at_16_steps": worst, "rows": rows, "first_pass_of_continued_truncations": beginnings}
+    write_result("probe_cost", figures, quick=flags.quick, device=flags.device)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ def show(value: Any, form: str = "") -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float):
         if form:
-            return format(value, form)
+            # A p value below what a float can hold is not 0.
+            return "< 1e-300" if form.endswith("g") and value == 0 else format(value, form)
         return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
     if isinstance(value, list):
         return ", ".join(show(item, form) for item in value)

@@ -121,7 +121,14 @@ CURVES = ("loss", "grad_norm", "entropy", "mean_token_accuracy", "num_tokens")
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"micro_batch_size": 2}, {"micro_batch_size": 3}, {"packing": True, "loss_on": "all"}, {"method": "lora"}],
+    [
+        {},
+        {"loss_on": "all"},
+        {"micro_batch_size": 2},
+        {"micro_batch_size": 3},
+        {"packing": True, "loss_on": "all"},
+        {"method": "lora"},
+    ],
     ids=str,
 )
 def test_kept_logits_train_as_trl_does(
@@ -153,6 +160,50 @@ def test_kept_logits_train_as_trl_does(
     norm = torch.linalg.vector_norm
     for name, tensor in theirs.items():
         assert norm(ours[name] - tensor) <= 0.05 * norm(tensor - start[name]), name
+
+
+def test_a_model_that_ignores_positions_is_not_packed(
+    base_model: Path, tmp_path: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows behind each other would see each other: the first batch tells, and the loss stays TRL's."""
+    import transformers
+
+    from star import small_trainer
+
+    forward = transformers.LlamaForCausalLM.forward
+    asked: list[set[str]] = []
+
+    def deaf(self: Any, *args: Any, position_ids: Any = None, **kwargs: Any) -> Any:
+        asked.append({"position_ids"} if position_ids is not None else set())
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "forward", deaf)
+    rows = tuple((prompt, completion[i % 4 :]) for i, (prompt, completion) in enumerate(ROWS))
+    deaf_curve = finetune(make_job(base_model, tmp_path / "deaf", rows=rows))["loss_curve"]
+    assert sum("position_ids" in names for names in asked) == 1, "the trial alone"
+    monkeypatch.setattr(small_trainer, "MAX_LOGITS", 0)
+    assert deaf_curve == pytest.approx(finetune(make_job(base_model, tmp_path / "trl", rows=rows))["loss_curve"], rel=2e-3)
+
+
+@pytest.mark.parametrize("lengths", [[3], [5, 5, 5], [1, 2, 3, 4, 5, 6, 7], [9, 1, 8, 2, 7, 3]], ids=str)
+def test_rows_are_packed_whole_and_without_each_other(lengths: list[int]) -> None:
+    import torch
+
+    from star.small_trainer import IGNORED, bins, packed
+
+    groups = bins(lengths, max(lengths))
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    assert all(sum(lengths[i] for i in group) <= max(lengths) for group in groups)
+    mask = torch.tensor([[int(at < length) for at in range(max(lengths))] for length in lengths])
+    ids = mask * (torch.arange(len(lengths))[:, None] + 1)
+    found = packed({"input_ids": ids, "labels": torch.where(mask > 0, ids, IGNORED), "attention_mask": mask})
+    assert found["input_ids"].shape == (len(groups), max(lengths))
+    assert sorted(found["input_ids"][found["input_ids"] > 0].tolist()) == sorted(ids[ids > 0].tolist())
+    inside = found["position_ids"] > 0
+    assert (found["labels"][~inside] == IGNORED).all(), "what comes first is not predicted from the row in front of it"
+    targets = found["labels"] != IGNORED
+    assert (found["labels"][targets] == found["input_ids"][targets]).all()
+    assert int(targets.sum()) == sum(lengths) - len(lengths)
 
 
 @pytest.fixture
