@@ -25,7 +25,7 @@ MAX_LOGITS = 2**26
 IGNORED = -100
 """Label of a token that is not learned."""
 TOLERANCE = 1e-3
-"""Largest relative difference between the losses of the first batch packed and as it came that is put down to rounding."""
+"""Largest difference of a token's log-probability, in nats, between the first batch packed and as it came."""
 
 
 class SmallTrainer(SFTTrainer):
@@ -42,47 +42,46 @@ class SmallTrainer(SFTTrainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if self.packs is None:
             self.packs = self._packing_is_exact(model, inputs)
-        loss, count, sums = _loss(model, packed(inputs) if self.packs else inputs)
-        self._note(inputs, count, sums)
-        return loss / max(1, int(count if num_items_in_batch is None else num_items_in_batch))
+        logprobs, labels = learned(model, packed(inputs) if self.packs else inputs)
+        loss = -logprobs.gather(-1, labels[:, None]).sum()
+        self._note(inputs, logprobs.detach(), labels)
+        return loss / max(1, int(len(labels) if num_items_in_batch is None else num_items_in_batch))
 
     def _packing_is_exact(self, model: Any, inputs: dict[str, Any]) -> bool:
-        """Whether this very model finds the same loss for a packed batch; some ignore positions, or see everything."""
+        """Whether this very model says the same of a packed batch; some ignore positions, or look further than attention."""
         if "attention_mask" not in inputs or not new_cache(model.config)[1]:
             return False
+        lengths = inputs["attention_mask"].sum(1).tolist()
+        order = [i for group in bins(lengths, max(lengths)) for i in group]
         model.eval()  # dropout would differ between the two
         with torch.no_grad():
-            plain, ours = (float(_loss(model, batch)[0]) for batch in (inputs, packed(inputs)))
+            (plain, labels), (ours, _) = (
+                learned(model, batch) for batch in ({name: each[order] for name, each in inputs.items()}, packed(inputs))
+            )
         model.train()
-        if abs(plain - ours) <= TOLERANCE * max(1.0, abs(plain)):
-            return True
-        log.info("Batches are not packed: this model's loss would be %.4f instead of %.4f.", ours, plain)
-        return False
+        difference = float((plain - ours).gather(-1, labels[:, None]).abs().max())
+        if difference > TOLERANCE:
+            log.info("Batches are not packed: log-probabilities of this model would differ by %.1e.", difference)
+        return difference <= TOLERANCE
 
-    def _note(self, inputs: dict[str, Any], count: int, sums: tuple[float, int]) -> None:
+    def _note(self, inputs: dict[str, Any], logprobs: Any, labels: Any) -> None:
         """Entropy, share of tokens that are the model's first choice and tokens so far, where SFTTrainer logs them from."""
         seen = inputs["attention_mask"].sum() if "attention_mask" in inputs else inputs["position_ids"].numel()
         self._total_train_tokens += int(seen)
-        noted = self._metrics["train"]
-        for name, total in zip(("entropy", "mean_token_accuracy"), sums, strict=True):
-            noted[name].append(total / max(1, count))
+        count, noted = max(1, len(labels)), self._metrics["train"]
+        noted["entropy"].append(-float((logprobs.exp() * logprobs).sum()) / count)
+        noted["mean_token_accuracy"].append(int((logprobs.argmax(-1) == labels).sum()) / count)
         noted["num_tokens"] = [self._total_train_tokens]
 
 
-def _loss(model: Any, inputs: dict[str, Any]) -> tuple[Any, int, tuple[float, int]]:
-    """Negative log-likelihood summed over the tokens to learn, their number, and over them the sums of the entropy and of
-    hits of the model's first choice."""
+def learned(model: Any, inputs: dict[str, Any]) -> tuple[Any, Any]:
+    """(log-probabilities [tokens, vocabulary], labels [tokens]) of the tokens to learn, row by row."""
     labels = inputs["labels"].roll(-1, 1)
     labels[:, -1] = IGNORED
-    learned = (labels.flatten() != IGNORED).nonzero()[:, 0]
+    places = (labels.flatten() != IGNORED).nonzero()[:, 0]
     rest = {name: value for name, value in inputs.items() if name != "labels"}
-    logits = model(**rest, use_cache=False).logits.flatten(0, 1).index_select(0, learned).float()
-    labels, logprobs = labels.flatten()[learned], logits.log_softmax(-1)
-    loss = -logprobs.gather(-1, labels[:, None]).sum()
-    with torch.no_grad():
-        entropy = -float((logprobs.exp() * logprobs).sum())
-        hits = int((logprobs.argmax(-1) == labels).sum())
-    return loss, len(labels), (entropy, hits)
+    logits = model(**rest, use_cache=False).logits.flatten(0, 1).index_select(0, places).float()
+    return logits.log_softmax(-1), labels.flatten()[places]
 
 
 def packed(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,9 @@ END = 1  # the tiny tokenizer's end token
 TWO = "seeds/accelerate/cpu2.yaml"
 ROWS = tuple(((5 + i, 6, 7), (*range(20 + i, 24 + i), END)) for i in range(8))
 
+UNLIKE = tuple(((5 + i, 6)[: 1 + i % 2], (*range(20, 20 + i), END)) for i in range(8))
+"""Rows of 2 to 10 tokens."""
+
 
 @pytest.fixture(scope="module")
 def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -148,10 +151,9 @@ def test_kept_logits_train_as_trl_does(
         log(self, logs, *rest)
 
     monkeypatch.setattr(transformers.Trainer, "log", record)
-    rows = tuple((prompt, completion[i % 4 :]) for i, (prompt, completion) in enumerate(ROWS))  # of unlike lengths
-    finetune(make_job(base_model, tmp_path / "kept", rows=rows, **settings))
+    finetune(make_job(base_model, tmp_path / "kept", rows=UNLIKE, **settings))
     monkeypatch.setattr(small_trainer, "MAX_LOGITS", 0)
-    finetune(make_job(base_model, tmp_path / "trl", rows=rows, **settings))
+    finetune(make_job(base_model, tmp_path / "trl", rows=UNLIKE, **settings))
     kept, trl = logged["SmallTrainer"], logged["SFTTrainer"]
     assert [*kept[0]] == [*trl[0]] == list(CURVES) and len(kept) == len(trl) == 5
     for ours, theirs in zip(kept, trl, strict=True):
@@ -179,11 +181,11 @@ def test_a_model_that_ignores_positions_is_not_packed(
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(transformers.LlamaForCausalLM, "forward", deaf)
-    rows = tuple((prompt, completion[i % 4 :]) for i, (prompt, completion) in enumerate(ROWS))
-    deaf_curve = finetune(make_job(base_model, tmp_path / "deaf", rows=rows))["loss_curve"]
-    assert len(packed_passes) == 1, "the trial alone"
+    deaf_curve = finetune(make_job(base_model, tmp_path / "deaf", rows=UNLIKE))["loss_curve"]
+    assert [rows < len(UNLIKE) for rows, _ in packed_passes] == [True], "the trial alone"
     monkeypatch.setattr(small_trainer, "MAX_LOGITS", 0)
-    assert deaf_curve == pytest.approx(finetune(make_job(base_model, tmp_path / "trl", rows=rows))["loss_curve"], rel=2e-3)
+    trl_curve = finetune(make_job(base_model, tmp_path / "trl", rows=UNLIKE))["loss_curve"]
+    assert deaf_curve == pytest.approx(trl_curve, rel=2e-3)
 
 
 @pytest.mark.parametrize("lengths", [[3], [5, 5, 5], [1, 2, 3, 4, 5, 6, 7], [9, 1, 8, 2, 7, 3]], ids=str)
