@@ -124,6 +124,7 @@ def sft(
         lr_scheduler_type="constant_with_warmup",
         warmup_steps=training.warmup_steps,
         max_length=training.max_length,
+        completion_only_loss=True,  # for tokenised rows TRL would learn the prompts too, whatever the mask says
         bf16=False,
         use_cpu=True,
         save_strategy="no",
