@@ -117,14 +117,16 @@ def test_back_forward_and_the_keys(server: Server, page: Any) -> None:
         before = parameter(page, "id")
         page.keyboard.press("j")
         wait_for_change(page, "id", before)
-    third = page.locator(".r-question").first.inner_text()
     page.get_by_text(re.compile(r"^3 of \d+$")).wait_for()
+    settle(page)
+    third = page.locator(".r-question").first.inner_text()
     before = parameter(page, "id")
     page.keyboard.press("k")
     wait_for_change(page, "id", before)
     page.get_by_text(re.compile(r"^2 of \d+$")).wait_for()
     page.go_back()
     page.get_by_text(re.compile(r"^3 of \d+$")).wait_for()
+    settle(page)
     assert page.locator(".r-question").first.inner_text() == third
     for _ in range(3):
         page.go_back()
