@@ -20,8 +20,8 @@ from star.sampling.cache import new_cache
 
 log = logging.getLogger(__name__)
 
-MAX_LOGITS = 2**26
-"""Logits of one batch that are kept at most: 256 MB in float32."""
+MAX_LOGITS = 2**24
+"""Logits of one batch that are kept at most: 64 MB in float32, and a few times that with what is computed from them."""
 IGNORED = -100
 """Label of a token that is not learned."""
 TOLERANCE = 1e-3

@@ -154,7 +154,7 @@ def snapshot(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here: Linux's device whose disk is always full")
 @pytest.mark.parametrize("name", ["problems", "round_01/attempts", "round_02/evaluation", "test/evaluation"])
 def test_a_full_disk_while_rows_are_written(
     name: str, base_model: Path, tmp_path: Path, scripted: None, fails: Command

@@ -16,13 +16,10 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from star.recipe import SamplingSettings
 from star.sampling import Decoding, SamplerError, backends, choose_backend, model_files, open_sampler
 from star.sampling.decode_loop import choose
-from star.sampling.prefill import beginnings
 from star.sampling.transformers_sampler import TransformersSampler
 from star.sampling.vllm_process import WorkerProcess
 from tests.tiny_models import tiny_model
@@ -205,67 +202,6 @@ def test_memory_runs_out_then_batches_halve(models: dict[str, Path], monkeypatch
         found = sampler.sample(prompts, Decoding(max_new_tokens=4))
     assert sampler.batch_size == 2
     assert [r[0].token_ids for r in found] == [r[0].token_ids for r in expected]
-
-
-def test_shared_beginning_changes_nothing(models: dict[str, Path]) -> None:
-    """Prompts with a common few-shot part, together and each alone."""
-    sampler = TransformersSampler(models["a"], device="cpu")
-    draw = random.Random(1)
-    shots = [draw.randrange(2, 250) for _ in range(70)]
-    prompts = [shots + [draw.randrange(2, 250) for _ in range(draw.randint(1, 9))] for _ in range(12)] + [shots]
-    together = sampler.sample(prompts, Decoding(max_new_tokens=8))
-    for prompt, (completion,) in zip(prompts, together, strict=True):
-        ((alone,),) = sampler.sample([prompt], Decoding(max_new_tokens=8))
-        assert completion.token_ids == alone.token_ids
-        assert completion.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
-
-
-def family(draw: random.Random, beginning: list[int]) -> list[list[int]]:
-    """A rationale cut at every step, and at some of them with another last step."""
-    prompts, whole = [], beginning + [draw.randrange(2, 250) for _ in range(draw.randint(4, 8))]
-    for _ in range(draw.randint(2, 4)):
-        prompts.append(list(whole))
-        step = [draw.randrange(2, 250) for _ in range(draw.randint(3, 8))]
-        if draw.random() < 0.5:
-            prompts.append([*whole, *step[:-2], draw.randrange(2, 250)])
-        whole += step
-    return [*prompts, whole]
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_beginnings_in_common_change_nothing(models: dict[str, Path], seed: int) -> None:
-    """Rationales cut at every step behind a few-shot part, some strangers among them, together and each alone."""
-    sampler = TransformersSampler(models["a"], device="cpu")
-    draw = random.Random(seed)
-    shots = [draw.randrange(2, 250) for _ in range(70 if seed % 2 else 30)]
-    prompts = [prompt for _ in range(6) for prompt in family(draw, shots)]
-    trunks = {trunk for trunk, _ in beginnings(list(map(tuple, prompts)))}
-    assert 1 < len(trunks) <= len(prompts) / 2
-    if seed % 2:
-        assert beginnings([tuple(prompts[i]) for i in sorted(trunks)]), "trunks share the few-shot part in their turn"
-    prompts += [[draw.randrange(2, 250) for _ in range(draw.randint(1, 50))] for _ in range(3)] + prompts[:2]
-    draw.shuffle(prompts)
-    together = sampler.sample(prompts, Decoding(max_new_tokens=6))
-    for prompt, (completion,) in zip(prompts, together, strict=True):
-        ((alone,),) = sampler.sample([prompt], Decoding(max_new_tokens=6))
-        assert completion.token_ids == alone.token_ids
-        assert completion.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
-
-
-@given(st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=80).map(tuple), min_size=1, max_size=12, unique=True))
-def test_what_is_taken_over_is_there(prompts: list[tuple[int, ...]]) -> None:
-    longer = [prompt[:5] * 12 + prompt for prompt in prompts]
-    for group in (prompts, list(dict.fromkeys([*longer, *(prompt[:-1] for prompt in longer)]))):
-        found = beginnings(group)
-        for prompt, (trunk, length) in zip(group, found, strict=bool(found)):
-            assert length < len(prompt) and prompt[:length] == group[trunk][:length]
-            assert found[trunk][0] == trunk
-
-
-def test_prompts_without_anything_in_common_are_run_whole() -> None:
-    draw = random.Random(3)
-    assert beginnings([tuple(draw.randrange(250) for _ in range(60)) for _ in range(50)]) == []
-    assert beginnings([(1,) * 40]) == beginnings([(1,), (2,)]) == []
 
 
 def test_nucleus_holds_the_least_tokens_that_reach_top_p() -> None:
