@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
 import math
@@ -54,18 +53,21 @@ class CommonFlags:
 
 
 def parse(flags: type[FlagsT], doc: str | None = None, argv: Sequence[str] | None = None) -> FlagsT:
-    """Flags from the command line; `doc` is the script's module docstring."""
+    """Flags from the command line; `doc` is the script's module docstring. Ends the process when there is no such device."""
     import tyro
 
-    return tyro.cli(flags, description=doc, args=argv)
+    found = tyro.cli(flags, description=doc, args=argv)
+    check_device(found.device)
+    return found
 
 
-def quick_parser(doc: str | None = None) -> argparse.ArgumentParser:
-    """`--quick` and `--device` as an argparse parser, for a script that adds flags of its own that way."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="under two minutes; proves that the script works")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where models run")
-    return parser
+def check_device(device: str) -> None:
+    """Raises SystemExit with a sentence where cuda is asked for and is not there."""
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            sys.exit(f"--device cuda: torch {torch.__version__} finds no GPU here; leave the flag out to measure the CPU.")
 
 
 def result_path(name: str, *, quick: bool, device: str = "cpu") -> Path:

@@ -89,10 +89,10 @@ def generate(model: Any, tokenizer: Any, prompts: Tokens, batch_size: int, limit
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         width = max(len(prompts[i]) for i in chosen)
-        ids = torch.full((len(chosen), width), tokenizer.pad_token_id)
+        ids = torch.full((len(chosen), width), tokenizer.pad_token_id, device=model.device)
         mask = torch.zeros_like(ids)
         for row, i in enumerate(chosen):
-            ids[row, width - len(prompts[i]) :] = torch.tensor(prompts[i])
+            ids[row, width - len(prompts[i]) :] = torch.tensor(prompts[i], device=model.device)
             mask[row, width - len(prompts[i]) :] = 1
         with torch.no_grad():
             out = model.generate(ids, attention_mask=mask, max_new_tokens=limit, do_sample=False)
@@ -108,6 +108,7 @@ def sft(
     rows: Sequence[tuple[list[int], list[int]]],
     recipe: Recipe,
     folder: Path,
+    device: str,
     **settings: Any,
 ) -> None:
     """Bare TRL: SFTTrainer on tokenised rows, saved to `folder`; `settings` are SFTConfig's."""
@@ -125,8 +126,8 @@ def sft(
         warmup_steps=training.warmup_steps,
         max_length=training.max_length,
         completion_only_loss=True,  # for tokenised rows TRL would learn the prompts too, whatever the mask says
-        bf16=False,
-        use_cpu=True,
+        bf16=device == "cuda",
+        use_cpu=device == "cpu",
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
@@ -141,12 +142,13 @@ def sft(
 
 
 def plain_round(
-    recipe: Recipe, folder: Path, *, batch_size: int, by_length: bool, reload: bool, **settings: Any
+    recipe: Recipe, folder: Path, device: str, *, batch_size: int, by_length: bool, reload: bool, **settings: Any
 ) -> dict[str, Any]:
     """The same round with bare calls; `reload` reads the model from disk before each stage, as scripts in a row do.
 
     `settings` are SFTConfig's, beside the recipe's.
     """
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from star.prompting import PromptBuilder
@@ -158,7 +160,13 @@ def plain_round(
     pool = draw(setup.train, recipe.loop.problems, f"round-{recipe.seed}-1")
     limit, seconds = recipe.sampling.max_new_tokens, {}
     task, tokenizer = setup.task, AutoTokenizer.from_pretrained(setup.base_dir)
-    model = AutoModelForCausalLM.from_pretrained(setup.base_dir).eval()
+
+    def load(path: Path) -> Any:
+        """To sample from, in the type that our sampler takes on this device."""
+        dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        return AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
+
+    model = load(setup.base_dir)
 
     def right(problems: Sequence[Any], texts: Sequence[str]) -> list[bool]:
         spans = [task.extract(text, problem).strict for problem, text in zip(problems, texts, strict=True)]
@@ -174,16 +182,18 @@ def plain_round(
     kept = [(p, t) for p, t, ok in zip(pool, texts, verdicts, strict=True) if ok]
     failed = [p for p, ok in zip(pool, verdicts, strict=True) if not ok]
     if reload:
-        model = AutoModelForCausalLM.from_pretrained(setup.base_dir).eval()
+        model = load(setup.base_dir)
     texts = answers(failed, True)
     kept += [(p, t) for p, t, ok in zip(failed, texts, right(failed, texts), strict=True) if ok]
     seconds["sampling"] = time.monotonic() - started
     rows = [(builder.ids(p, shots=False), builder.completion_ids(t)) for p, t in kept]
-    base = AutoModelForCausalLM.from_pretrained(setup.base_dir) if reload else model
+    # A step is too small for bfloat16 weights: on a GPU the model is loaded again for training, in float32.
+    again = reload or device == "cuda"
+    base = AutoModelForCausalLM.from_pretrained(setup.base_dir, dtype=torch.float32) if again else model
     before = time.monotonic()
-    sft(base, tokenizer, rows, recipe, folder, **settings)
+    sft(base, tokenizer, rows, recipe, folder, device, **settings)
     seconds["training"] = time.monotonic() - before
-    model = (AutoModelForCausalLM.from_pretrained(folder) if reload else base).eval()
+    model = load(folder) if again else base.eval()
     before = time.monotonic()
     verdicts = right(setup.selection, answers(setup.selection, False))
     seconds["evaluation"] = time.monotonic() - before
@@ -221,8 +231,8 @@ def main() -> None:
         measured["ours"].append(ours(recipe))
         with mock.patch.object(small_trainer, "MAX_LOGITS", 0):
             measured["ours, SFTTrainer"].append(ours(recipe))
-        measured["bare calls"].append(plain_round(recipe, scratch, **bare))
-        measured["by hand"].append(plain_round(recipe, scratch, **by_hand))
+        measured["bare calls"].append(plain_round(recipe, scratch, flags.device, **bare))
+        measured["by hand"].append(plain_round(recipe, scratch, flags.device, **by_hand))
     ways = {name: median_of(each) for name, each in measured.items()}
     mine = ways["ours"]["seconds"]
     figures = {

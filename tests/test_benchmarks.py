@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from analysis.records import Record
-from benchmarks.common import RESULTS, ROOT
+from benchmarks.common import RESULTS, ROOT, CommonFlags, parse
 from benchmarks.recorded_sizes import NOTHING, UNLIKE, figures
 from benchmarks.render import page
 from benchmarks.run_all import scripts
@@ -107,6 +107,15 @@ def test_sentence_tells_proportional_from_steeper_growth() -> None:
     assert "no faster than in proportion" in sentence("records", rows, 1.0)
     assert "grows faster than in proportion" in sentence("records", rows, 1.4)
     assert "1.50 times the peak memory" in sentence("records", rows, 1.0)
+
+
+def test_a_device_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert parse(CommonFlags, argv=[]).device == "cpu"
+    with pytest.raises(SystemExit, match="finds no GPU here; leave the flag out"):
+        parse(CommonFlags, argv=["--device", "cuda"])
 
 
 def test_full_plan_covers_the_promised_ranges() -> None:
