@@ -30,7 +30,6 @@ LADDERS: dict[str, tuple[Size, ...]] = {
     "cpu": ("0.03m", "0.1m", "0.2m", "0.5m", "1m", "4m"),
     "gpu": ("0.2m", "1m", "4m", "16m", "100m"),
 }
-SMALL: tuple[Size, ...] = ("0.03m", "0.1m", "0.2m")
 PROBES = ("early_answering", "forced_mistake", "filler")
 LEAST_RIGHT = 20
 MEASURES = {
@@ -52,7 +51,7 @@ class Flags(CommonFlags):
     tokens: float = 4e6
     """Pretraining tokens of every size."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the small sizes; the others take the first one."""
+    """Seeds, of every size."""
     rounds: int = 3
     """STaR rounds."""
     probed: int = 200
@@ -90,7 +89,7 @@ def run_arm(size: Size, arm: str, seed: int, flags: Flags) -> Path:
 def plan(flags: Flags) -> Iterator[tuple[Size, str, int]]:
     """(size, arm, seed), small sizes first."""
     for size in flags.sizes or LADDERS[flags.ladder]:
-        for seed in flags.seeds if size in SMALL else flags.seeds[:1]:
+        for seed in flags.seeds:
             for arm in ARMS:
                 yield size, arm, seed
 
