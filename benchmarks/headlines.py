@@ -85,6 +85,18 @@ HEADLINES: dict[str, tuple[Headline, ...]] = {
             },
         ),
         Headline(
+            "Seeds in which the arm ends above few-shot, one interval clear of the other",
+            "bootstraps.by_size",
+            {
+                "parameters": "parameters @ ,d",
+                "arm": "arm",
+                "bootstrapped": "bootstrapped",
+                "of seeds": "seeds",
+                "few-shot, by seed": "few_shot_by_seed @ .1%",
+                "after, by seed": "by_seed @ .1%",
+            },
+        ),
+        Headline(
             "Faithfulness of right answers alone",
             "ladder",
             {

@@ -5,12 +5,12 @@ wrote are in `recorded_sizes.py`.
 
 Every size is pretrained on the same number of tokens of the same corpus. Asked: below which size does nothing bootstrap
 (the paper's GPT-2 remark)? Do larger models use their rationales less (Lanham et al. 2023) or more? Base models, runs
-and probes are cached under benchmarks/cache, so an interrupted call goes on; what is not finished is not in the result.
+and probes are cached under benchmarks/cache, so an interrupted call goes on, and calls for other sizes or seeds can run beside
+it (with OMP_NUM_THREADS=1) before one call reads them all; what is not finished is not in the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,14 +86,6 @@ def run_arm(size: Size, arm: str, seed: int, flags: Flags) -> Path:
     return run_dir
 
 
-def plan(flags: Flags) -> Iterator[tuple[Size, str, int]]:
-    """(size, arm, seed), small sizes first."""
-    for size in flags.sizes or LADDERS[flags.ladder]:
-        for seed in flags.seeds:
-            for arm in ARMS:
-                yield size, arm, seed
-
-
 def figures_of(runs_of: dict[tuple[Size, str], list[Path]]) -> list[dict[str, Any]]:
     """One entry per size and arm: quality, faithfulness of all and of right answers, cost; all over the seeds."""
     entries = []
@@ -166,15 +158,34 @@ def trends(runs_of: dict[tuple[Size, str], list[Path]]) -> list[dict[str, Any]]:
     return found
 
 
-def bootstraps(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """For each size whether STaR ends above few-shot, its interval below STaR's; and the smallest size that does."""
-    accuracy = {(entry["size"], entry["arm"]): entry["accuracy"] for entry in entries}
-    sizes = {
-        size: accuracy[size, "STaR"]["low"] > accuracy[size, "few-shot"]["high"]
-        for size in dict.fromkeys(entry["size"] for entry in entries)
-        if (size, "STaR") in accuracy and (size, "few-shot") in accuracy
-    }
-    return {"by_size": sizes, "smallest": next((size for size, yes in sizes.items() if yes), None)}
+def bootstraps(runs_of: dict[tuple[Size, str], list[Path]]) -> dict[str, Any]:
+    """For each size and arm, in how many seeds STaR ends above few-shot, interval clear of interval; the smallest such size.
+
+    Seed by seed: one that takes off among three that do not would vanish in a mean, or carry it.
+    """
+    counted = []
+    for (size, arm), folders in runs_of.items():
+        if arm != "few-shot":
+            pairs = [(accuracy(before), accuracy(after)) for before, after in zip(runs_of[size, "few-shot"], folders, strict=True)]
+            counted.append(
+                {
+                    "size": size,
+                    "parameters": runs.read_json(folders[0] / "result.json")["parameters"],
+                    "arm": arm,
+                    "seeds": len(pairs),
+                    "bootstrapped": sum(after["low"] > before["high"] for before, after in pairs),
+                    "few_shot_by_seed": [before["value"] for before, _ in pairs],
+                    "by_seed": [after["value"] for _, after in pairs],
+                }
+            )
+    return {"by_size": counted, "smallest": next((row["size"] for row in counted if row["bootstrapped"]), None)}
+
+
+@cache
+def accuracy(folder: Path) -> dict[str, Any]:
+    """Share of right test answers of one run, with its 95 % interval."""
+    found: dict[str, Any] = quality(test_rows(folder))["accuracy"]
+    return found
 
 
 def chart(entries: list[dict[str, Any]], flags: Flags) -> None:
@@ -198,21 +209,28 @@ def chart(entries: list[dict[str, Any]], flags: Flags) -> None:
 
 
 def main() -> None:
-    """Run what is not cached yet; write the result after every size, so that what is finished counts."""
+    """Run what is not cached yet, small sizes first; write the result after every base model, so that what is finished counts."""
     flags = parse(Flags, __doc__)
     if flags.quick:
         flags = Flags(quick=True, device=flags.device, sizes=("0.03m", "0.1m"), tokens=6e4, seeds=(0,), rounds=1)
     runs_of: dict[tuple[Size, str], list[Path]] = {}
-    for size, arm, seed in plan(flags):
-        runs_of.setdefault((size, arm), []).append(run_arm(size, arm, seed, flags))
-        entries = figures_of(runs_of)
-        figures = {
-            "pretraining_tokens": flags.tokens,
-            "ladder": entries,
-            "bootstraps": bootstraps(entries),
-            "trends": trends(runs_of),
-        }
-        write_result("model_sizes", figures, quick=flags.quick, seeds=flags.seeds, device=flags.device)
+    for size in flags.sizes or LADDERS[flags.ladder]:
+        for seed in flags.seeds:
+            for arm in ARMS:
+                runs_of.setdefault((size, arm), []).append(run_arm(size, arm, seed, flags))
+            write(runs_of, flags)
+
+
+def write(runs_of: dict[tuple[Size, str], list[Path]], flags: Flags) -> None:
+    """Result and chart of the runs so far."""
+    entries = figures_of(runs_of)
+    figures = {
+        "pretraining_tokens": flags.tokens,
+        "ladder": entries,
+        "bootstraps": bootstraps(runs_of),
+        "trends": trends(runs_of),
+    }
+    write_result("model_sizes", figures, quick=flags.quick, seeds=flags.seeds, device=flags.device)
     chart(entries, flags)
 
 
