@@ -62,8 +62,10 @@ def parse(flags: type[FlagsT], doc: str | None = None, argv: Sequence[str] | Non
 
 
 def check_device(device: str) -> None:
-    """Raises SystemExit with a sentence where cuda is asked for and is not there."""
-    if device == "cuda":
+    """Hides every GPU from a measurement of the CPU; raises SystemExit with a sentence where cuda is asked for and is not there."""
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # samplers and trainers take a GPU wherever they see one
+    else:
         import torch
 
         if not torch.cuda.is_available():

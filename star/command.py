@@ -138,6 +138,9 @@ def _fail(message: str) -> int:
 
 def explain(recipe: Recipe) -> None:
     """Print the resolved recipe and what each stage would do, without loading a model or asking the Hub."""
+    from star.setup import check_files
+
+    check_files(recipe)
     loop, task = recipe.loop, recipe.task
     print(recipe.to_yaml())
     drawn = f"{loop.problems:,} problems" if loop.problems else "every problem"

@@ -49,6 +49,11 @@ class Setup:
 
 def resolve_model(settings: ModelSettings) -> Path:
     """The model's directory: as given, below the project for seeds/..., or fetched from the Hub. Raises RecipeError."""
+    return local_model(settings) or _download(settings.path)
+
+
+def local_model(settings: ModelSettings) -> Path | None:
+    """The model's directory on this machine, None for a name on the Hub. Raises RecipeError for a path that is not there."""
     given = Path(settings.path).expanduser()
     for candidate in (given, SEEDS.parent / given):
         if candidate.is_dir():
@@ -56,7 +61,14 @@ def resolve_model(settings: ModelSettings) -> Path:
     looks_local = given.is_absolute() or settings.path.startswith((".", "~", "seeds/")) or settings.path.count("/") > 1
     if looks_local:
         raise RecipeError(f"model.path {settings.path} is not a directory; expected one saved with save_pretrained.")
-    return _download(settings.path)
+    return None
+
+
+def check_files(recipe: Recipe) -> None:
+    """Raises RecipeError when a file or directory that the recipe names is not on this machine."""
+    if recipe.training.accelerate_config is not None:
+        accelerate_config(recipe.training.accelerate_config)
+    local_model(recipe.model)
 
 
 def _download(hub_id: str) -> Path:
@@ -84,8 +96,7 @@ def _download(hub_id: str) -> Path:
 def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
     """Load and check everything; nothing is written before all of it is known to work."""
     check_tracker(recipe.training.report_to)
-    if recipe.training.accelerate_config is not None:
-        accelerate_config(recipe.training.accelerate_config)
+    check_files(recipe)
     task = load_task(recipe.task, recipe.seed)
     loaded = task.load()
     base_dir = resolve_model(recipe.model)

@@ -113,9 +113,14 @@ def test_a_device_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatc
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert parse(CommonFlags, argv=[]).device == "cpu"
     with pytest.raises(SystemExit, match="finds no GPU here; leave the flag out"):
         parse(CommonFlags, argv=["--device", "cuda"])
+
+
+def test_a_measurement_of_the_cpu_sees_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert parse(CommonFlags, argv=[]).device == "cpu"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_full_plan_covers_the_promised_ranges() -> None:

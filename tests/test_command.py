@@ -98,6 +98,15 @@ def test_a_dry_run_finds_what_the_run_would_find(
     assert sentences[0] == sentences[1] and words in sentences[0]
 
 
+@pytest.mark.parametrize("flag", ["--training.accelerate-config", "--model.path"])
+def test_a_dry_run_misses_the_files_that_the_run_would_miss(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    sentences = []
+    for extra in (["--dry-run"], []):
+        assert run_command([flag, "./nowhere", *extra]) == 1
+        sentences.append(capsys.readouterr().err)
+    assert sentences[0] == sentences[1] and "./nowhere is not a" in sentences[0]
+
+
 # ---------------------------------------------------------------------- seeds/recipes/README.md
 
 
