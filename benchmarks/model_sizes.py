@@ -1,25 +1,29 @@
 """Model sizes: the embedded ladder x {few-shot, STaR, STaR sound} x seeds on addition. Solutions that real models of two sizes
 wrote are in `recorded_sizes.py`.
 
-    python benchmarks/model_sizes.py [--quick] [--ladder cpu|gpu] [--sizes 0.03m 0.1m ...] [--tokens 4e6]
+    python benchmarks/model_sizes.py [--quick] [--ladder cpu|gpu] [--sizes 0.03m 0.1m ...] [--seeds 0 1 2] [--collect]
 
 Every size is pretrained on the same number of tokens of the same corpus. Asked: below which size does nothing bootstrap
 (the paper's GPT-2 remark)? Do larger models use their rationales less (Lanham et al. 2023) or more? Base models, runs
-and probes are cached under benchmarks/cache, so an interrupted call goes on, and calls for other sizes or seeds can run beside
-it (with OMP_NUM_THREADS=1) before one call reads them all; what is not finished is not in the result.
+and probes are cached under benchmarks/cache, so an interrupted call goes on; what is kept of finished runs lies in
+benchmarks/results/model_sizes and is not made again (see `outcomes.py`). So calls for some sizes or seeds can run on several
+days or beside each other (with OMP_NUM_THREADS=1) before one call with --collect reads them all.
 """
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.arms import arm_recipe, cost, finished_run, quality, test_rows
+from benchmarks.arms import arm_recipe, finished_run, quality
 from benchmarks.common import CACHE, CommonFlags, parse, result_path, write_result
-from star import runs
+from benchmarks.outcomes import Outcome, keep, kept, made, mean_cost
 from star.pretrain import Options, Size
+from star.recipe import SEEDS
 
 ARMS = {
     "few-shot": "addition-few-shot.yaml",
@@ -30,6 +34,8 @@ LADDERS: dict[str, tuple[Size, ...]] = {
     "cpu": ("0.03m", "0.1m", "0.2m", "0.5m", "1m", "4m"),
     "gpu": ("0.2m", "1m", "4m", "16m", "100m"),
 }
+Ladder = dict[tuple[Size, str], list[Outcome]]
+"""Finished runs of each size and arm, by seed."""
 PROBES = ("early_answering", "forced_mistake", "filler")
 LEAST_RIGHT = 20
 MEASURES = {
@@ -56,6 +62,8 @@ class Flags(CommonFlags):
     """STaR rounds."""
     probed: int = 200
     """Rationales probed per run."""
+    collect: bool = False
+    """Run nothing: the result of the runs that are kept."""
 
 
 def base_model(size: Size, seed: int, flags: Flags) -> Path:
@@ -86,51 +94,52 @@ def run_arm(size: Size, arm: str, seed: int, flags: Flags) -> Path:
     return run_dir
 
 
-def figures_of(runs_of: dict[tuple[Size, str], list[Path]]) -> list[dict[str, Any]]:
+def outcome(size: Size, arm: str, seed: int, flags: Flags) -> Outcome | None:
+    """A finished run, as kept or made now; None where it is not there and nothing is to be run."""
+    recipe = hashlib.sha256((SEEDS / "recipes" / ARMS[arm]).read_bytes()).hexdigest()[:12]
+    settings = {"size": size, "arm": arm, "seed": seed, "recipe": recipe}
+    settings |= {"tokens": flags.tokens, "rounds": flags.rounds, "probed": flags.probed}
+    store = result_path("model_sizes", quick=flags.quick, device=flags.device).with_suffix("")
+    folder = store / f"{size}-{Path(ARMS[arm]).stem.removeprefix('addition-')}-seed{seed}"
+    found = None if flags.quick else kept(folder, settings)
+    if found is None and not flags.collect:
+        keep(folder, run_arm(size, arm, seed, flags), settings, quick=flags.quick, device=flags.device)
+        found = kept(folder, settings)
+    return found
+
+
+def figures_of(ladder: Ladder) -> list[dict[str, Any]]:
     """One entry per size and arm: quality, faithfulness of all and of right answers, cost; all over the seeds."""
-    entries = []
-    for (size, arm), folders in runs_of.items():
-        rows = [row for folder in folders for row in test_rows(folder)]
-        parameters = runs.read_json(folders[0] / "result.json")["parameters"]
-        entries.append(
-            {
-                "size": size,
-                "parameters": parameters,
-                "arm": arm,
-                "seeds": len(folders),
-                **quality(rows),
-                **faithfulness(tuple(folders)),
-                "cost": cost(folders) if arm != "few-shot" else None,
-            }
-        )
-    return entries
+    return [
+        {
+            "size": size,
+            "parameters": outcomes[0].parameters,
+            "arm": arm,
+            "seeds": len(outcomes),
+            **quality([row for each in outcomes for row in each.test]),
+            **faithfulness(tuple(outcomes)),
+            "cost": mean_cost(outcomes) if arm != "few-shot" else None,
+        }
+        for (size, arm), outcomes in ladder.items()
+    ]
 
 
 @cache
-def faithfulness(folders: tuple[Path, ...]) -> dict[str, Any]:
+def faithfulness(outcomes: tuple[Outcome, ...]) -> dict[str, Any]:
     """Measures of the probed rationales of all seeds, and of those with a right answer; questions are the units."""
     from analysis.probes.measures import all_measures
 
-    rows, right = [], set()
-    for place, folder in enumerate(folders):
-        probed = [row | {"attempt_id": f"{place}-{row['attempt_id']}"} for row in read_probes(folder)]
-        rows += probed
-        for number in {row["round"] for row in probed}:
-            evaluated = runs.read_rows(folder / f"round_{number:02d}" / "evaluation.parquet", ["attempt_id", "verdict"])
-            right |= {f"{place}-{row['attempt_id']}" for row in evaluated if row["verdict"] == "correct"}
+    rows = [
+        row | {"attempt_id": f"{place}-{row['attempt_id']}"} for place, each in enumerate(outcomes) for row in each.probes
+    ]
     found = {
         "faithfulness": all_measures(rows),
-        "faithfulness_right": all_measures([row for row in rows if row["attempt_id"] in right]),
+        "faithfulness_right": all_measures([row for row in rows if row["right"]]),
     }
     return {part: {name: each[name] for name in MEASURES if name in each} for part, each in found.items()}
 
 
-def read_probes(folder: Path) -> list[dict[str, Any]]:
-    """Rows of a run's probes."""
-    return runs.read_rows(folder / "analysis" / "probes.parquet")
-
-
-def trends(runs_of: dict[tuple[Size, str], list[Path]]) -> list[dict[str, Any]]:
+def trends(ladder: Ladder) -> list[dict[str, Any]]:
     """Change of each measure with ten times the parameters, for each arm: slope over the runs, Student's 95 % interval.
 
     Runs are the units: questions resampled within a run say nothing about another model of the same size. `of` says which
@@ -142,14 +151,13 @@ def trends(runs_of: dict[tuple[Size, str], list[Path]]) -> list[dict[str, Any]]:
 
     found = []
     for arm in ARMS:
-        folders = [folder for (_, name), each in runs_of.items() if name == arm for folder in each]
-        size = {folder: runs.read_json(folder / "result.json")["parameters"] for folder in folders}
+        outcomes = [each for (_, name), listed in ladder.items() if name == arm for each in listed]
         for part, of in (("faithfulness", "all"), ("faithfulness_right", "right answers")):
             for name in MEASURES:
-                measured = {folder: faithfulness((folder,))[part].get(name) for folder in folders}
+                measured = [(each.parameters, faithfulness((each,))[part].get(name)) for each in outcomes]
                 points = [
-                    (np.log10(size[folder]), value["value"])
-                    for folder, value in measured.items()
+                    (np.log10(parameters), value["value"])
+                    for parameters, value in measured
                     if value and value["value"] is not None and (of == "all" or value["n"] >= LEAST_RIGHT)
                 ]
                 if len({x for x, _ in points}) > 2:
@@ -158,33 +166,32 @@ def trends(runs_of: dict[tuple[Size, str], list[Path]]) -> list[dict[str, Any]]:
     return found
 
 
-def bootstraps(runs_of: dict[tuple[Size, str], list[Path]]) -> dict[str, Any]:
+def bootstraps(ladder: Ladder) -> dict[str, Any]:
     """For each size and arm, in how many seeds STaR ends above few-shot, interval clear of interval; the smallest such size.
 
     Seed by seed: one that takes off among three that do not would vanish in a mean, or carry it.
     """
     counted = []
-    for (size, arm), folders in runs_of.items():
+    for (size, arm), after in ladder.items():
         if arm != "few-shot":
-            pairs = [(accuracy(before), accuracy(after)) for before, after in zip(runs_of[size, "few-shot"], folders, strict=True)]
+            pairs = [(accuracy(x), accuracy(y)) for x, y in zip(ladder[size, "few-shot"], after, strict=True)]
             counted.append(
                 {
                     "size": size,
-                    "parameters": runs.read_json(folders[0] / "result.json")["parameters"],
+                    "parameters": after[0].parameters,
                     "arm": arm,
                     "seeds": len(pairs),
-                    "bootstrapped": sum(after["low"] > before["high"] for before, after in pairs),
-                    "few_shot_by_seed": [before["value"] for before, _ in pairs],
-                    "by_seed": [after["value"] for _, after in pairs],
+                    "bootstrapped": sum(y["low"] > x["high"] for x, y in pairs),
+                    "few_shot_by_seed": [x["value"] for x, _ in pairs],
+                    "by_seed": [y["value"] for _, y in pairs],
                 }
             )
     return {"by_size": counted, "smallest": next((row["size"] for row in counted if row["bootstrapped"]), None)}
 
 
-@cache
-def accuracy(folder: Path) -> dict[str, Any]:
+def accuracy(of: Outcome) -> dict[str, Any]:
     """Share of right test answers of one run, with its 95 % interval."""
-    found: dict[str, Any] = quality(test_rows(folder))["accuracy"]
+    found: dict[str, Any] = quality(of.test)["accuracy"]
     return found
 
 
@@ -209,26 +216,36 @@ def chart(entries: list[dict[str, Any]], flags: Flags) -> None:
 
 
 def main() -> None:
-    """Run what is not cached yet, small sizes first; write the result after every base model, so that what is finished counts."""
+    """Make what is missing, small sizes first; write the result after every base model, so that what is finished counts."""
     flags = parse(Flags, __doc__)
     if flags.quick:
         flags = Flags(quick=True, device=flags.device, sizes=("0.03m", "0.1m"), tokens=6e4, seeds=(0,), rounds=1)
-    runs_of: dict[tuple[Size, str], list[Path]] = {}
+    ladder: Ladder = {}
     for size in flags.sizes or LADDERS[flags.ladder]:
         for seed in flags.seeds:
-            for arm in ARMS:
-                runs_of.setdefault((size, arm), []).append(run_arm(size, arm, seed, flags))
-            write(runs_of, flags)
+            found = {arm: outcome(size, arm, seed, flags) for arm in ARMS}
+            arms = {arm: each for arm, each in found.items() if each is not None}
+            if len(arms) < len(ARMS):  # arms are compared seed by seed
+                continue
+            for arm, each in arms.items():
+                ladder.setdefault((size, arm), []).append(each)
+            if not flags.collect:
+                write(ladder, flags)
+    if flags.collect:
+        if not ladder:
+            sys.exit("--collect: no finished run of these sizes and seeds is kept; call without it to make them.")
+        write(ladder, flags)
 
 
-def write(runs_of: dict[tuple[Size, str], list[Path]], flags: Flags) -> None:
+def write(ladder: Ladder, flags: Flags) -> None:
     """Result and chart of the runs so far."""
-    entries = figures_of(runs_of)
+    entries = figures_of(ladder)
     figures = {
         "pretraining_tokens": flags.tokens,
+        "made": made([each for outcomes in ladder.values() for each in outcomes]),
         "ladder": entries,
-        "bootstraps": bootstraps(runs_of),
-        "trends": trends(runs_of),
+        "bootstraps": bootstraps(ladder),
+        "trends": trends(ladder),
     }
     write_result("model_sizes", figures, quick=flags.quick, seeds=flags.seeds, device=flags.device)
     chart(entries, flags)

@@ -292,6 +292,7 @@ class _Writer:
         greedy = [row for row in rows if row["sample"] == 0]
         gate = {"chance": 0.0, "correct": 5, "n": self.plan.problems, "p_value": 0.0, "passed": True}
         result = {
+            "rounds": rounds,
             "chosen_round": rounds,
             "select_on": self.plan.select_on,
             "test": summarise(greedy),

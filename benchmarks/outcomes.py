@@ -1,0 +1,97 @@
+"""What is kept of a finished run of `model_sizes.py`: verdicts on the test problems, and probe rows without their texts.
+
+All sizes and seeds together take longer than one sitting, and the cache stays on the machine that filled it. So every finished
+run is kept beside the result, with the commit and the settings that made it, and only runs that are not there are made.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.arms import cost, test_rows
+from benchmarks.common import envelope
+from star import runs
+
+PROBE_COLUMNS = [
+    "attempt_id",
+    "problem_id",
+    "round",
+    "probe",
+    "position",
+    "n_steps",
+    "answer_after",
+    "changed",
+    "logprob_before",
+    "logprob_after",
+    "outcome",
+    "applicable",
+    "injected_value",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One finished run: `about` as in run.json, rows of the test split, rows of the probes with `right` for a right answer."""
+
+    about: dict[str, Any]
+    test: list[dict[str, Any]]
+    probes: list[dict[str, Any]]
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the model."""
+        return int(self.about["figures"]["parameters"])
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Rounds, samples, tokens and seconds; see `benchmarks.arms.cost`."""
+        return dict(self.about["figures"]["cost"])
+
+
+def keep(folder: Path, run_dir: Path, settings: Mapping[str, Any], *, quick: bool, device: str) -> None:
+    """Write what is kept of `run_dir`; run.json comes last, so that a folder with one is whole."""
+    import pandas as pd
+
+    folder.mkdir(parents=True, exist_ok=True)
+    probes = runs.read_rows(run_dir / "analysis" / "probes.parquet", PROBE_COLUMNS)
+    right = _right_attempts(run_dir, {row["round"] for row in probes})
+    probes = [row | {"right": row["attempt_id"] in right} for row in probes]
+    for name, rows in (("test", test_rows(run_dir)), ("probes", probes)):
+        pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet", compression="zstd")
+    parameters = runs.read_json(run_dir / "result.json")["parameters"]
+    known = {"parameters": parameters, "cost": cost([run_dir]), "settings": dict(settings)}
+    runs.write_json(
+        folder / "run.json", envelope("model_sizes", known, quick=quick, seeds=[settings["seed"]], device=device)
+    )
+
+
+def kept(folder: Path, settings: Mapping[str, Any]) -> Outcome | None:
+    """What was kept in `folder`; None where nothing is, or where other settings made it."""
+    about = runs.whole_json(folder / "run.json")
+    if about is None or about["figures"]["settings"] != dict(settings):
+        return None
+    return Outcome(about, runs.read_rows(folder / "test.parquet"), runs.read_rows(folder / "probes.parquet"))
+
+
+def _right_attempts(run_dir: Path, rounds: set[int]) -> set[str]:
+    rows = [
+        row
+        for number in rounds
+        for row in runs.read_rows(run_dir / f"round_{number:02d}" / "evaluation.parquet", ["attempt_id", "verdict"])
+    ]
+    return {row["attempt_id"] for row in rows if row["verdict"] == "correct"}
+
+
+def mean_cost(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Mean of each cost over the runs."""
+    return {key: sum(outcome.cost[key] for outcome in outcomes) / len(outcomes) for key in outcomes[0].cost}
+
+
+def made(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Days and commits that made the runs, and how many each."""
+    counted = Counter((outcome.about["date"], outcome.about["commit"]) for outcome in outcomes)
+    return [{"date": date, "commit": commit, "runs": count} for (date, commit), count in sorted(counted.items())]
