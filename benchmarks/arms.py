@@ -109,18 +109,23 @@ def curve_table(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def cost(run_dirs: Sequence[Path]) -> dict[str, Any]:
+def cost(run_dirs: Sequence[Path]) -> dict[str, float]:
     """Mean samples, tokens, seconds and rounds of the runs."""
-    totals = []
-    for run_dir in run_dirs:
-        lines, result = runs.read_metrics(run_dir), runs.read_json(run_dir / "result.json")
-        totals.append(
-            {
-                "rounds": result["rounds"],
-                "samples": sum(line["samples"] for line in lines),
-                "sampled_tokens": sum(line["sampled_tokens"] for line in lines),
-                "trained_tokens": sum((line.get("training") or {}).get("tokens", 0) for line in lines),
-                "seconds": result["seconds_total"],
-            }
-        )
-    return {key: sum(total[key] for total in totals) / len(totals) for key in totals[0]}
+    return mean([cost_of(run_dir) for run_dir in run_dirs])
+
+
+def cost_of(run_dir: Path) -> dict[str, float]:
+    """Samples, tokens, seconds and rounds of one run."""
+    lines, result = runs.read_metrics(run_dir), runs.read_json(run_dir / "result.json")
+    return {
+        "rounds": result["rounds"],
+        "samples": sum(line["samples"] for line in lines),
+        "sampled_tokens": sum(line["sampled_tokens"] for line in lines),
+        "trained_tokens": sum((line.get("training") or {}).get("tokens", 0) for line in lines),
+        "seconds": result["seconds_total"],
+    }
+
+
+def mean(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each entry."""
+    return {key: sum(each[key] for each in costs) / len(costs) for key in costs[0]}

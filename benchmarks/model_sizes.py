@@ -19,9 +19,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.arms import arm_recipe, finished_run, quality
+from benchmarks.arms import arm_recipe, finished_run, mean, quality
 from benchmarks.common import CACHE, CommonFlags, parse, result_path, write_result
-from benchmarks.outcomes import Outcome, keep, kept, made, mean_cost
+from benchmarks.outcomes import Outcome, keep, kept, made
 from star.pretrain import Options, Size
 from star.recipe import SEEDS
 
@@ -118,7 +118,7 @@ def figures_of(ladder: Ladder) -> list[dict[str, Any]]:
             "seeds": len(outcomes),
             **quality([row for each in outcomes for row in each.test]),
             **faithfulness(tuple(outcomes)),
-            "cost": mean_cost(outcomes) if arm != "few-shot" else None,
+            "cost": mean([each.cost for each in outcomes]) if arm != "few-shot" else None,
         }
         for (size, arm), outcomes in ladder.items()
     ]

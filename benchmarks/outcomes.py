@@ -12,25 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arms import cost, test_rows
+from benchmarks.arms import cost_of, test_rows
 from benchmarks.common import envelope
 from star import runs
 
-PROBE_COLUMNS = [
-    "attempt_id",
-    "problem_id",
-    "round",
-    "probe",
-    "position",
-    "n_steps",
-    "answer_after",
-    "changed",
-    "logprob_before",
-    "logprob_after",
-    "outcome",
-    "applicable",
-    "injected_value",
-]
+TEXTS = {"perturbed", "original_continuation", "new_continuation", "reason"}
+"""Columns of probes that no measure reads: nearly all of their bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +44,13 @@ def keep(folder: Path, run_dir: Path, settings: Mapping[str, Any], *, quick: boo
     import pandas as pd
 
     folder.mkdir(parents=True, exist_ok=True)
-    probes = runs.read_rows(run_dir / "analysis" / "probes.parquet", PROBE_COLUMNS)
+    probes = runs.read_rows(run_dir / "analysis" / "probes.parquet")
     right = _right_attempts(run_dir, {row["round"] for row in probes})
-    probes = [row | {"right": row["attempt_id"] in right} for row in probes]
+    probes = [{k: v for k, v in row.items() if k not in TEXTS} | {"right": row["attempt_id"] in right} for row in probes]
     for name, rows in (("test", test_rows(run_dir)), ("probes", probes)):
         pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet", compression="zstd")
     parameters = runs.read_json(run_dir / "result.json")["parameters"]
-    known = {"parameters": parameters, "cost": cost([run_dir]), "settings": dict(settings)}
+    known = {"parameters": parameters, "cost": cost_of(run_dir), "settings": dict(settings)}
     runs.write_json(
         folder / "run.json", envelope("model_sizes", known, quick=quick, seeds=[settings["seed"]], device=device)
     )
@@ -84,11 +71,6 @@ def _right_attempts(run_dir: Path, rounds: set[int]) -> set[str]:
         for row in runs.read_rows(run_dir / f"round_{number:02d}" / "evaluation.parquet", ["attempt_id", "verdict"])
     ]
     return {row["attempt_id"] for row in rows if row["verdict"] == "correct"}
-
-
-def mean_cost(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Mean of each cost over the runs."""
-    return {key: sum(outcome.cost[key] for outcome in outcomes) / len(outcomes) for key in outcomes[0].cost}
 
 
 def made(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

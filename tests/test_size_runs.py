@@ -9,7 +9,7 @@ import pytest
 
 from analysis.probes.measures import all_measures
 from benchmarks import arms, model_sizes
-from benchmarks.outcomes import Outcome, keep, kept, made, mean_cost
+from benchmarks.outcomes import Outcome, keep, kept, made
 from star import runs
 from tests.run_factory import make_run
 
@@ -73,7 +73,7 @@ def test_seeds_are_counted_one_by_one() -> None:
 
 def test_costs_are_means_and_runs_are_counted_by_day_and_commit() -> None:
     pair = [made_up(10), made_up(30)]
-    assert mean_cost(pair) == {"rounds": 3.0, "seconds": 20.0}
+    assert arms.mean([each.cost for each in pair]) == {"rounds": 3.0, "seconds": 20.0}
     assert made(pair) == [{"date": "2026-01-01", "commit": "abc", "runs": 2}]
 
 
