@@ -144,7 +144,7 @@ def extract_stated(completion: str, marker: str | None = None) -> Extraction:
         doubtful = next((n for n, (a, b) in enumerate(pairwise(said)) if a != b and not _corrects(a)), None)
         if doubtful is not None:
             strict = text[heads[doubtful].end() :][:MAX_LINE]
-    if strict is not None and marker is not None and marker in strict:
+    if not strict or (marker is not None and marker in strict):
         strict = None
     rationale = text[:start].strip()
     return Extraction(rationale.removesuffix("**").strip(), strict, strict or _lenient_stated(text, marker))
