@@ -24,7 +24,7 @@ import tyro
 
 from analysis import comparison
 from analysis.comparison import Arm, Difference, Figure
-from analysis.probes.measures import NOTHING_LEFT
+from analysis.probes.effects import NOTHING_LEFT
 from star.charts import slice_order
 from star.report import markdown, p_text, print_table
 from star.run_summary import arm_name, read_recipe

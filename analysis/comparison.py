@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from analysis import faithfulness
-from analysis.probes import measures
+from analysis.probes import effects, measures
 from star import runs
 from star.run_summary import arm_name, read_recipe
 from star.statistics import EMPTY, Interval, bootstrap_p, holm, mcnemar, paired_difference, share
@@ -201,7 +201,7 @@ def _probe_rows(run: Path, number: int, attempts: set[str]) -> list[dict[str, An
 
 def _probe_values(rows: Sequence[Row]) -> dict[str, Values]:
     """Measure key -> values; rows that are not applicable count nowhere."""
-    table = measures.Table(rows)
+    table = effects.Table(rows)
     early = {
         "aoc": measures.on_curve(faithfulness.area_over_curve),
         "aoc_normalised": measures.on_curve(faithfulness.normalised_aoc),
@@ -216,11 +216,11 @@ def _probe_values(rows: Sequence[Row]) -> dict[str, Values]:
     return {key: _by_question(values) for key, values in found.items() if values}
 
 
-def _outcomes(rows: Sequence[Row], yes: str, no: str) -> measures.Values:
+def _outcomes(rows: Sequence[Row], yes: str, no: str) -> effects.Values:
     return [(row["problem_id"], float(row["outcome"] == yes)) for row in rows if row["outcome"] in (yes, no)]
 
 
-def _by_question(values: measures.Values) -> Values:
+def _by_question(values: effects.Values) -> Values:
     found: dict[str, list[float]] = {}
     for problem, value in values:
         found.setdefault(problem, []).append(value)

@@ -15,7 +15,8 @@ from analysis.probes.asking import Asking, canonical, same_answer
 from analysis.probes.asks import Probed, Refusal, Settings, prepare
 from analysis.probes.base import PROBES, Row, Subject
 from analysis.probes.call import probe_all
-from analysis.probes.measures import all_measures, measure
+from analysis.probes.effects import measure
+from analysis.probes.measures import all_measures
 from analysis.probes.outcomes import hint_outcome, verbalises
 from analysis.probes.overview import applicability, truncation_curves
 from analysis.probes.regenerated import spread

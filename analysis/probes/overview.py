@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.probes.base import PROBES
-from analysis.probes.measures import Row, Table, Values, curve_of, interval
+from analysis.probes.effects import Row, Table, Values, interval
+from analysis.probes.measures import curve_of
 
 
 def truncation_curves(rows: Sequence[Row]) -> list[dict[str, Any]]:
