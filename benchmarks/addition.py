@@ -9,17 +9,31 @@ Asked: does rationalization accelerate? Does answer-only filtering breed unsound
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from benchmarks.arms import arm_recipe, cost, curve_table, finished_run, pooled_lines, quality, test_rows
+from benchmarks.arms import (
+    arm_recipe,
+    cost,
+    curve_table,
+    finished_run,
+    made,
+    made_by,
+    pooled_lines,
+    quality,
+    test_rows,
+)
 from benchmarks.common import RESULTS, CommonFlags, parse, result_path, write_result
 from star import runs
 from star.recipe import Recipe
-from star.statistics import mcnemar, paired_difference
+from star.statistics import mcnemar, mean_of_runs, paired_difference
 
-ARMS = {
+Arm = Literal[
+    "few-shot", "direct fine-tuning", "STaR without rationalization", "STaR", "STaR, sound", "default recipe"
+]
+ARMS: dict[Arm, str] = {
     "few-shot": "addition-few-shot.yaml",
     "direct fine-tuning": "addition-direct.yaml",
     "STaR without rationalization": "addition-star-no-rationalization.yaml",
@@ -27,7 +41,7 @@ ARMS = {
     "STaR, sound": "addition-star-sound.yaml",
     "default recipe": "addition.yaml",
 }
-COMPARISONS = [
+COMPARISONS: list[tuple[Arm, Arm]] = [
     ("STaR without rationalization", "STaR"),
     ("STaR", "STaR, sound"),
     ("direct fine-tuning", "STaR"),
@@ -48,10 +62,15 @@ class Flags(CommonFlags):
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of each arm."""
-    arms: tuple[str, ...] = tuple(ARMS)
+    arms: tuple[Arm, ...] = get_args(Arm)
     """Arms to run."""
     long_problems: int = 200
     """Problems of each length from 6 to 10 digits."""
+
+
+def recipe_of(name: Arm, seed: int, flags: Flags) -> Recipe:
+    """The recipe of an arm and seed."""
+    return arm_recipe(ARMS[name], seed, QUICK if flags.quick else None, device=flags.device)
 
 
 def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -84,9 +103,12 @@ def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, .
     return runs.read_rows(file)
 
 
-def arm_figures(name: str, flags: Flags) -> tuple[dict[str, Any], dict[int, list[dict[str, Any]]]]:
-    """(figures of an arm over its seeds, test rows by seed)."""
-    recipes = {seed: arm_recipe(ARMS[name], seed, QUICK if flags.quick else None) for seed in flags.seeds}
+def arm_figures(name: Arm, flags: Flags) -> tuple[dict[str, Any], dict[int, list[dict[str, Any]]]]:
+    """(figures of an arm over its seeds, test rows by seed).
+
+    Intervals of `quality` say what these trained models would do on other problems; `over_seeds` what other seeds would give.
+    """
+    recipes = {seed: recipe_of(name, seed, flags) for seed in flags.seeds}
     run_dirs = {seed: finished_run(recipe) for seed, recipe in recipes.items()}
     rows = {seed: test_rows(run_dir) for seed, run_dir in run_dirs.items()}
     digits = LONG_DIGITS[: 1 if flags.quick else None]
@@ -96,24 +118,37 @@ def arm_figures(name: str, flags: Flags) -> tuple[dict[str, Any], dict[int, list
         for row in long_sums(recipe, run_dirs[seed], 5 if flags.quick else flags.long_problems, digits)
     ]
     explained = not next(iter(recipes.values())).prompting.answer_only
+    by_seed = [sum(r["verdict"] == "correct" for r in rows[seed]) / len(rows[seed]) for seed in flags.seeds]
     figures = {
         **quality([row for seed in flags.seeds for row in rows[seed]], explained=explained),
-        "by_seed": {str(seed): sum(r["verdict"] == "correct" for r in rows[seed]) / len(rows[seed]) for seed in flags.seeds},
+        "by_seed": by_seed,
+        "over_seeds": mean_of_runs(by_seed).as_dict(),
         "curve": curve_table(pooled_lines(list(run_dirs.values()))),
         "longer": quality(longer, explained=explained),
         "cost": cost(list(run_dirs.values())),
+        "made": made([made_by(run_dir) for run_dir in run_dirs.values()]),
     }
     return figures, rows
 
 
-def compared(rows: dict[str, dict[int, list[dict[str, Any]]]], first: str, second: str) -> dict[str, Any]:
-    """second minus first on the same problems of the same seeds: paired bootstrap and McNemar."""
-    pairs = []
+def compared(rows: Mapping[Arm, dict[int, list[dict[str, Any]]]], first: Arm, second: Arm) -> dict[str, Any]:
+    """second minus first on the same problems of the same seeds.
+
+    `difference`: paired bootstrap over problems, these trained models given; `over_seeds`: the seeds' differences as units,
+    which is what another training would give; McNemar's exact test for each seed.
+    """
+    pairs = {}
     for seed, ours in rows[first].items():
         theirs = {row["problem_id"]: row["verdict"] == "correct" for row in rows[second][seed]}
-        pairs += [(row["verdict"] == "correct", theirs[row["problem_id"]], row["problem_id"]) for row in ours]
-    a, b, problems = (list(column) for column in zip(*pairs, strict=True))
-    return {"difference": paired_difference(a, b, problems).as_dict(), "mcnemar_p": mcnemar(a, b).p, "n": len(pairs)}
+        pairs[seed] = [(row["verdict"] == "correct", theirs[row["problem_id"]], row["problem_id"]) for row in ours]
+    a, b, problems = (list(column) for column in zip(*(pair for each in pairs.values() for pair in each), strict=True))
+    by_seed = [sum(y - x for x, y, _ in each) / len(each) for each in pairs.values()]
+    return {
+        "difference": paired_difference(a, b, problems).as_dict(),
+        "by_seed": by_seed,
+        "over_seeds": mean_of_runs(by_seed).as_dict(),
+        "mcnemar_p_by_seed": [mcnemar([x for x, _, _ in each], [y for _, y, _ in each]).p for each in pairs.values()],
+    }
 
 
 def chart(flags: Flags) -> None:
@@ -122,21 +157,21 @@ def chart(flags: Flags) -> None:
 
     panels = {}
     for name in flags.arms:
-        recipes = [arm_recipe(ARMS[name], seed, QUICK if flags.quick else None) for seed in flags.seeds]
-        lines = pooled_lines([recipe.run_dir for recipe in recipes])
+        lines = pooled_lines([recipe_of(name, seed, flags).run_dir for seed in flags.seeds])
         if len(lines) > 1:
             panels[name] = charts.rounds_frame(lines)
-    if "default recipe" in flags.arms and not flags.quick:  # the figures of README.md
-        source = arm_recipe(ARMS["default recipe"], flags.seeds[0]).run_dir / "charts"
+    if "default recipe" in flags.arms and not flags.quick and flags.device == "cpu":  # the figures of README.md
+        source = recipe_of("default recipe", flags.seeds[0], flags).run_dir / "charts"
         for name in ("accuracy", "soundness"):
             shutil.copy(source / f"{name}.png", RESULTS / f"addition_default_{name}.png")
     if panels:
-        charts.save(charts.arms_by_round(panels), result_path("addition", quick=flags.quick).with_suffix(".png"))
+        path = result_path("addition", quick=flags.quick, device=flags.device)
+        charts.save(charts.arms_by_round(panels), path.with_suffix(".png"))
 
 
 def main() -> None:
     """Run the arms, write the result."""
-    flags = parse(Flags, __doc__)
+    flags = parse(Flags, __doc__, gpu=True)
     if flags.quick:
         flags = Flags(quick=True, device=flags.device, seeds=(0,), arms=flags.arms)
     arms, rows = {}, {}

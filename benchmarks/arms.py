@@ -5,24 +5,31 @@ Runs are made by `star.command.train` under benchmarks/cache/runs: an interrupte
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import CACHE
+from benchmarks.common import cache_of
 from star import runs
 from star.recipe import SEEDS, Recipe, load_recipe
 from star.statistics import share
 
-RUNS = CACHE / "runs"
+
+def runs_dir(folder: str, device: str) -> Path:
+    """Where a benchmark's runs are kept."""
+    return cache_of(device) / "runs" / folder
 
 
-def arm_recipe(file: str, seed: int, changes: Mapping[str, Any] | None = None, *, folder: str = "addition") -> Recipe:
+def arm_recipe(
+    file: str, seed: int, changes: Mapping[str, Any] | None = None, *, folder: str = "addition", device: str = "cpu"
+) -> Recipe:
     """A shipped recipe with a seed and section-wise changes, stored below the benchmark cache."""
     content = load_recipe(SEEDS / "recipes" / file).model_dump(mode="json")
     for section, values in (changes or {}).items():
         content[section] = {**content[section], **values} if isinstance(values, Mapping) else values
-    return Recipe.model_validate({**content, "seed": seed, "runs_dir": str(RUNS / folder), "keep_models": "last_and_best"})
+    where = str(runs_dir(folder, device))
+    return Recipe.model_validate({**content, "seed": seed, "runs_dir": where, "keep_models": "last_and_best"})
 
 
 def finished_run(recipe: Recipe) -> Path:
@@ -32,6 +39,17 @@ def finished_run(recipe: Recipe) -> Path:
     if not (recipe.run_dir / "result.json").is_file():
         train(recipe, ["benchmarks"])
     return recipe.run_dir
+
+
+def made_by(run_dir: Path) -> tuple[str, str]:
+    """(day, short commit) that began a run, as the run itself noted them."""
+    about = runs.read_json(run_dir / "run.json")
+    return about["started"][:10], str(about["commit"] or "unknown")[:12]
+
+
+def made(begun: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Days and commits that made the runs, and how many each: a benchmark goes on with the runs that it finds."""
+    return [{"date": date, "commit": commit, "runs": count} for (date, commit), count in sorted(Counter(begun).items())]
 
 
 def test_rows(run_dir: Path) -> list[dict[str, Any]]:

@@ -47,16 +47,24 @@ class CommonFlags:
     """Flags of every benchmark script."""
 
     quick: bool = False
-    """Under two minutes: proves that the script works; its figures go to benchmarks/results/quick and mean nothing."""
+    """Under two minutes: proves that the script works, with sizes and seeds of its own whatever other flags say; its
+    figures go to benchmarks/results/quick and mean nothing."""
     device: Device = "cpu"
     """Where models run; results of cuda are stored beside those of cpu, never mixed."""
 
 
-def parse(flags: type[FlagsT], doc: str | None = None, argv: Sequence[str] | None = None) -> FlagsT:
-    """Flags from the command line; `doc` is the script's module docstring. Ends the process when there is no such device."""
+def parse(
+    flags: type[FlagsT], doc: str | None = None, argv: Sequence[str] | None = None, *, gpu: bool = False
+) -> FlagsT:
+    """Flags from the command line; `doc` is the script's module docstring.
+
+    `gpu`: the script can measure a GPU. Ends the process with a sentence when it cannot, or when there is none.
+    """
     import tyro
 
     found = tyro.cli(flags, description=doc, args=argv)
+    if found.device == "cuda" and not gpu:
+        sys.exit("--device cuda: this benchmark runs nothing on a GPU; leave the flag out.")
     check_device(found.device)
     return found
 
@@ -70,6 +78,11 @@ def check_device(device: str) -> None:
 
         if not torch.cuda.is_available():
             sys.exit(f"--device cuda: torch {torch.__version__} finds no GPU here; leave the flag out to measure the CPU.")
+
+
+def cache_of(device: str) -> Path:
+    """Where runs and models that were made on `device` are kept."""
+    return CACHE if device == "cpu" else CACHE / device
 
 
 def result_path(name: str, *, quick: bool, device: str = "cpu") -> Path:
@@ -134,11 +147,12 @@ def tidy(value: Any, digits: int = 6) -> Any:
 
 
 def commit() -> str:
-    """Short hash of the checked-out commit, with "-dirty" when Python files differ from it; "unknown" outside git."""
+    """Short hash of the checked-out commit, "unknown" outside git; with "-dirty" when code, models or seeds differ from it."""
     head = _git("rev-parse", "--short=12", "HEAD")
     if not head:
         return "unknown"
-    return f"{head}-dirty" if _git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml") else head
+    counted = ("*.py", "*.yaml", "analysis/models", "seeds")
+    return f"{head}-dirty" if _git("status", "--porcelain", "--untracked-files=no", "--", *counted) else head
 
 
 def _git(*arguments: str) -> str:

@@ -28,6 +28,7 @@ from typing import Any
 from benchmarks.common import ROOT, CommonFlags, parse, write_result
 from benchmarks.labelled import data_dir
 from star.recipe import TaskSettings
+from star.statistics import wilson
 from star.tasks import load_task
 from star.tasks.base import Problem, Verdict
 
@@ -171,7 +172,7 @@ def measure(grader: Grader, texts: Sequence[Text]) -> dict[str, Any]:
     right_refused = sum(text.right and not verdict for text, verdict in zip(texts, accepted, strict=True))
     return {
         "n": len(texts),
-        "agreement": 1 - (wrong_accepted + right_refused) / len(texts),
+        "agreement": wilson(len(texts) - wrong_accepted - right_refused, len(texts)).as_dict(),
         "wrong_accepted": wrong_accepted,
         "of_wrong": sum(not text.right for text in texts),
         "right_refused": right_refused,
@@ -208,7 +209,7 @@ def main() -> None:
         for grader_name, grader in graders().items():
             figures[name][grader_name] = found = measure(grader, texts)
             print(
-                f"{name:16} {grader_name:30} agreement {found['agreement']:.4f}  wrong accepted {found['wrong_accepted']}"
+                f"{name:16} {grader_name:30} agreement {found['agreement']['value']:.4f}  wrong accepted {found['wrong_accepted']}"
                 f"/{found['of_wrong']}  right refused {found['right_refused']}/{found['of_right']}"
                 f"  {found['cpu_seconds_per_10000']:.2f} s per 10,000",
                 file=sys.stderr,

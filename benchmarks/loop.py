@@ -7,14 +7,15 @@ failed ones with the hint, fine-tune for the same steps on the rows that are kep
 
 - ours: `star.train.Loop`, as a recipe runs it.
 - ours, SFTTrainer: the same with TRL's own trainer in place of `star.small_trainer`.
-- bare: `model.generate` in large batches of similar length, then TRL's SFTTrainer without gradient checkpointing (as in
-  ours), and nothing else: no files, no provenance.
+- bare: `model.generate` in batches of similar length, of the size that is fastest on these prompts, then TRL's SFTTrainer
+  without gradient checkpointing (as in ours), and nothing else: no files, no provenance.
 - by hand: `model.generate` in batches of 8 in the order of the data, SFTTrainer with its defaults, reload from disk.
 """
 
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,12 +23,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from benchmarks.arms import RUNS, arm_recipe
+from benchmarks.arms import arm_recipe, runs_dir
 from benchmarks.common import CommonFlags, parse, write_result
 from star import runs
 from star.recipe import Recipe
 
 Tokens = Sequence[Sequence[int]]
+BATCHES = (16, 32, 64, 128, 256, 512)
+"""Batch sizes of which the bare calls take the fastest."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def recipe_of(flags: Flags, seed: int = 0) -> Recipe:
         "evaluation": {"selection_size": max(2, size // 4)},
         "sampling": {"backend": "transformers", "temperature": 0.0, "top_p": 1.0},
     }
-    return arm_recipe("addition.yaml", seed, changes, folder="loop")
+    return arm_recipe("addition.yaml", seed, changes, folder="loop", device=flags.device)
 
 
 def ours(recipe: Recipe) -> dict[str, Any]:
@@ -75,6 +78,7 @@ def ours(recipe: Recipe) -> dict[str, Any]:
         "seconds": seconds,
         "stages": line["seconds"],
         "accuracy": line["selection"]["accuracy"],
+        "loss": line["training"]["loss"],
         "kept": line["training"]["rows"],
         "sampled_tokens": line["sampled_tokens"],
     }
@@ -110,8 +114,8 @@ def sft(
     folder: Path,
     device: str,
     **settings: Any,
-) -> None:
-    """Bare TRL: SFTTrainer on tokenised rows, saved to `folder`; `settings` are SFTConfig's."""
+) -> float:
+    """Bare TRL: SFTTrainer on tokenised rows, saved to `folder`; returns the last loss it logs. `settings` are SFTConfig's."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -130,6 +134,7 @@ def sft(
         use_cpu=device == "cpu",
         save_strategy="no",
         report_to=[],
+        logging_steps=max(1, min(50, training.steps.first // 10)),  # as ours, so that the last losses are of as many steps
         disable_tqdm=True,
         seed=recipe.seed + 1,
         data_seed=recipe.seed + 1,
@@ -139,6 +144,7 @@ def sft(
     trainer.train()
     trainer.save_model(str(folder))
     tokenizer.save_pretrained(folder)
+    return float([entry["loss"] for entry in trainer.state.log_history if "loss" in entry][-1])
 
 
 def plain_round(
@@ -176,6 +182,7 @@ def plain_round(
         prompts = [builder.ids(problem, shots=True, hinted=hinted) for problem in problems]
         return generate(model, tokenizer, prompts, batch_size, limit, by_length=by_length)
 
+    answers(pool[:8], False)  # ours has sampled before its round begins, so this warms up too
     started = time.monotonic()
     texts = answers(pool, False)
     verdicts = right(pool, texts)
@@ -191,18 +198,46 @@ def plain_round(
     again = reload or device == "cuda"
     base = AutoModelForCausalLM.from_pretrained(setup.base_dir, dtype=torch.float32) if again else model
     before = time.monotonic()
-    sft(base, tokenizer, rows, recipe, folder, device, **settings)
+    loss = sft(base, tokenizer, rows, recipe, folder, device, **settings)
     seconds["training"] = time.monotonic() - before
     model = load(folder) if again else base.eval()
     before = time.monotonic()
     verdicts = right(setup.selection, answers(setup.selection, False))
     seconds["evaluation"] = time.monotonic() - before
     total = time.monotonic() - started
-    return {"seconds": total, "stages": seconds, "accuracy": sum(verdicts) / len(verdicts), "kept": len(rows)}
+    accuracy = sum(verdicts) / len(verdicts)
+    return {"seconds": total, "stages": seconds, "accuracy": accuracy, "loss": loss, "kept": len(rows)}
+
+
+def batch_seconds(recipe: Recipe, device: str, sizes: Sequence[int]) -> dict[int, float]:
+    """Seconds of the bare call on the round's prompts in batches of each size: a completion that does not end holds up all
+    of its batch, so the largest batch is not the fastest.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from star.prompting import PromptBuilder
+    from star.setup import prepare
+    from star.splits import draw
+
+    setup = prepare(recipe, ["benchmark"])
+    builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
+    pool = draw(setup.train, recipe.loop.problems, f"round-{recipe.seed}-1")
+    prompts = [builder.ids(problem, shots=True, hinted=False) for problem in pool]
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(setup.base_dir, dtype=dtype).to(device).eval()
+    tokenizer, limit = AutoTokenizer.from_pretrained(setup.base_dir), recipe.sampling.max_new_tokens
+    generate(model, tokenizer, prompts[:8], 8, limit, by_length=True)
+    seconds = {}
+    for size in sizes:
+        started = time.monotonic()
+        generate(model, tokenizer, prompts, size, limit, by_length=True)
+        seconds[size] = time.monotonic() - started
+    return seconds
 
 
 def median_of(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The run of median seconds, with the spread of all and the accuracy of each, in the order of the seeds."""
+    """The run of median seconds, with the spread of all, and accuracy and last loss of each in the order of the seeds."""
     ordered = sorted(measured, key=lambda one: one["seconds"])
     accuracies = [one["accuracy"] for one in measured]
     return {
@@ -211,19 +246,25 @@ def median_of(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "slowest": ordered[-1]["seconds"],
         "accuracy": sum(accuracies) / len(accuracies),
         "accuracies": accuracies,
+        "loss": sum(one["loss"] for one in measured) / len(measured),
+        "losses": [one["loss"] for one in measured],
         "repeats": len(ordered),
     }
 
 
 def main() -> None:
     """Measure the ways in turn, write the result."""
-    flags = parse(Flags, __doc__)
-    scratch = RUNS / "loop" / "plain"
+    flags = parse(Flags, __doc__, gpu=True)
+    if flags.repeats < 1:
+        sys.exit(f"--repeats {flags.repeats}: expected 1 or more")
+    scratch = runs_dir("loop", flags.device) / "plain"
     measured: dict[str, list[dict[str, Any]]] = {"ours": [], "ours, SFTTrainer": [], "bare calls": [], "by hand": []}
     # The first import of TRL takes seconds, and would be counted to whoever comes first.
     from star import small_trainer
 
-    bare: dict[str, Any] = {"batch_size": 512, "by_length": True, "reload": False, "gradient_checkpointing": False}
+    tried = batch_seconds(recipe_of(flags), flags.device, (8,) if flags.quick else BATCHES)
+    fastest = min(tried, key=lambda size: tried[size])
+    bare: dict[str, Any] = {"batch_size": fastest, "by_length": True, "reload": False, "gradient_checkpointing": False}
     by_hand: dict[str, Any] = {"batch_size": 8, "by_length": False, "reload": True}
     seeds = list(range(1 if flags.quick else flags.repeats))
     for seed in seeds:
@@ -240,6 +281,7 @@ def main() -> None:
         "round_over_bare": mine / ways["bare calls"]["seconds"],
         "speedup_over_hand_written": ways["by hand"]["seconds"] / mine,
         "training_over_sft_trainer": ways["ours"]["stages"]["training"] / ways["ours, SFTTrainer"]["stages"]["training"],
+        "bare_seconds_by_batch_size": tried,
         "problems": recipe.loop.problems,
         "steps": recipe.training.steps.first,
     }

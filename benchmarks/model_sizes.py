@@ -19,11 +19,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.arms import arm_recipe, finished_run, mean, quality
-from benchmarks.common import CACHE, CommonFlags, parse, result_path, write_result
-from benchmarks.outcomes import Outcome, keep, kept, made
+from benchmarks.arms import arm_recipe, finished_run, made, mean, quality
+from benchmarks.common import CommonFlags, cache_of, parse, result_path, write_result
+from benchmarks.outcomes import Outcome, keep, kept
 from star.pretrain import Options, Size
 from star.recipe import SEEDS
+from star.statistics import mean_of_runs
 
 ARMS = {
     "few-shot": "addition-few-shot.yaml",
@@ -70,7 +71,7 @@ def base_model(size: Size, seed: int, flags: Flags) -> Path:
     """The pretrained base of a size, from the cache or made now. One base per size and seed: pretraining varies too."""
     from star import pretrain
 
-    out = CACHE / "ladder" / f"addition-{size}-{flags.tokens:.0f}-seed{seed}"
+    out = cache_of(flags.device) / "ladder" / f"addition-{size}-{flags.tokens:.0f}-seed{seed}"
     if not (out / "README.md").is_file():
         options = Options(size=size, out=out, tokens=flags.tokens, seed=seed, device=flags.device, overwrite=True)
         pretrain.run(options)
@@ -88,7 +89,7 @@ def run_arm(size: Size, arm: str, seed: int, flags: Flags) -> Path:
         changes["loop"] = {"rounds": 1, "problems": 30}
         changes["training"] = {"steps": {"first": 3}}
         changes["evaluation"] = {"selection_size": 16}
-    run_dir = finished_run(arm_recipe(ARMS[arm], seed, changes, folder="sizes"))
+    run_dir = finished_run(arm_recipe(ARMS[arm], seed, changes, folder="sizes", device=flags.device))
     if not (run_dir / "analysis" / "probes.json").is_file():
         run_probes(ProbeFlags(source=run_dir, probes=PROBES, n=8 if flags.quick else flags.probed, device=flags.device))
     return run_dir
@@ -116,6 +117,7 @@ def figures_of(ladder: Ladder) -> list[dict[str, Any]]:
             "parameters": outcomes[0].parameters,
             "arm": arm,
             "seeds": len(outcomes),
+            "accuracy_over_seeds": mean_of_runs([accuracy(each)["value"] for each in outcomes]).as_dict(),
             **quality([row for each in outcomes for row in each.test]),
             **faithfulness(tuple(outcomes)),
             "cost": mean([each.cost for each in outcomes]) if arm != "few-shot" else None,
@@ -180,7 +182,7 @@ def bootstraps(ladder: Ladder) -> dict[str, Any]:
                     "size": size,
                     "parameters": after[0].parameters,
                     "arm": arm,
-                    "seeds": len(pairs),
+                    "seeds": [each.seed for each in after],
                     "bootstrapped": sum(y["low"] > x["high"] for x, y in pairs),
                     "few_shot_by_seed": [x["value"] for x, _ in pairs],
                     "by_seed": [y["value"] for _, y in pairs],
@@ -203,7 +205,11 @@ def chart(entries: list[dict[str, Any]], flags: Flags) -> None:
 
     lines = []
     for entry in entries:
-        shown = {"accuracy": entry["accuracy"], "sound, of right answers": entry["sound_of_right"]}
+        shown = {
+            "accuracy": entry["accuracy"],
+            "sound, of right answers": entry["sound_of_right"],
+            "right but unsound": entry["right_but_unsound"],
+        }
         shown |= {MEASURES[name]: value for name, value in entry["faithfulness"].items()}
         for measure, value in shown.items():
             if value:
@@ -217,7 +223,9 @@ def chart(entries: list[dict[str, Any]], flags: Flags) -> None:
 
 def main() -> None:
     """Make what is missing, small sizes first; write the result after every base model, so that what is finished counts."""
-    flags = parse(Flags, __doc__)
+    flags = parse(Flags, __doc__, gpu=True)
+    if flags.quick and flags.collect:
+        sys.exit("--collect reads kept runs, and --quick keeps none; leave one of them out.")
     if flags.quick:
         flags = Flags(quick=True, device=flags.device, sizes=("0.03m", "0.1m"), tokens=6e4, seeds=(0,), rounds=1)
     ladder: Ladder = {}
@@ -242,7 +250,7 @@ def write(ladder: Ladder, flags: Flags) -> None:
     entries = figures_of(ladder)
     figures = {
         "pretraining_tokens": flags.tokens,
-        "made": made([each for outcomes in ladder.values() for each in outcomes]),
+        "made": made([each.made_by for outcomes in ladder.values() for each in outcomes]),
         "ladder": entries,
         "bootstraps": bootstraps(ladder),
         "trends": trends(ladder),

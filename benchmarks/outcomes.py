@@ -6,13 +6,12 @@ run is kept beside the result, with the commit and the settings that made it, an
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arms import cost_of, test_rows
+from benchmarks.arms import cost_of, made_by, test_rows
 from benchmarks.common import envelope
 from star import runs
 
@@ -38,6 +37,16 @@ class Outcome:
         """Rounds, samples, tokens and seconds; see `benchmarks.arms.cost`."""
         return dict(self.about["figures"]["cost"])
 
+    @property
+    def seed(self) -> int:
+        """Seed of pretraining and of the run."""
+        return int(self.about["figures"]["settings"]["seed"])
+
+    @property
+    def made_by(self) -> tuple[str, str]:
+        """(day, short commit) that made the run."""
+        return self.about["date"], self.about["commit"]
+
 
 def keep(folder: Path, run_dir: Path, settings: Mapping[str, Any], *, quick: bool, device: str) -> None:
     """Write what is kept of `run_dir`; run.json comes last, so that a folder with one is whole."""
@@ -51,9 +60,9 @@ def keep(folder: Path, run_dir: Path, settings: Mapping[str, Any], *, quick: boo
         pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet", compression="zstd")
     parameters = runs.read_json(run_dir / "result.json")["parameters"]
     known = {"parameters": parameters, "cost": cost_of(run_dir), "settings": dict(settings)}
-    runs.write_json(
-        folder / "run.json", envelope("model_sizes", known, quick=quick, seeds=[settings["seed"]], device=device)
-    )
+    about = envelope("model_sizes", known, quick=quick, seeds=[settings["seed"]], device=device)
+    about["date"], about["commit"] = made_by(run_dir)  # a run that was found may be older than this checkout
+    runs.write_json(folder / "run.json", about)
 
 
 def kept(folder: Path, settings: Mapping[str, Any]) -> Outcome | None:
@@ -71,9 +80,3 @@ def _right_attempts(run_dir: Path, rounds: set[int]) -> set[str]:
         for row in runs.read_rows(run_dir / f"round_{number:02d}" / "evaluation.parquet", ["attempt_id", "verdict"])
     ]
     return {row["attempt_id"] for row in rows if row["verdict"] == "correct"}
-
-
-def made(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Days and commits that made the runs, and how many each."""
-    counted = Counter((outcome.about["date"], outcome.about["commit"]) for outcome in outcomes)
-    return [{"date": date, "commit": commit, "runs": count} for (date, commit), count in sorted(counted.items())]

@@ -186,7 +186,7 @@ def main() -> None:
     from rich.table import Table
     from tqdm import tqdm
 
-    flags = parse(Flags, __doc__)
+    flags = parse(Flags, __doc__, gpu=True)
     lengths = (16,) if flags.quick else (4, 8, 16, 32)
     repeats, count = (1, 1) if flags.quick else (flags.repeats, flags.rationales)
     jobs = [(architecture, steps) for architecture in ARCHITECTURES for steps in lengths]

@@ -8,9 +8,10 @@ on negative results is benchmarks/notes.md. A figure in README.md stands between
 
     STaR reaches <!-- result: addition arms.STaR.accuracy @ .1% -->...<!-- /result --> on the test split
 
-names benchmarks/results/addition.json, the path inside its `figures` (list items by number), and optionally a Python
-format after `@` (a bar would end the cell of a table). A figure with an interval is written with it. A mark whose result is
-not there is an error.
+names benchmarks/results/addition.json, the path inside its `figures`, and optionally a Python format after `@` (a bar would
+end the cell of a table). An item of a list is picked by what it holds, `trends[arm=STaR; of=all].per_tenfold_parameters`,
+so that rows which come or go do not shift it; or by number, where no field tells items apart. A figure with an interval is
+written with it. A mark whose result is not there is an error.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from benchmarks.headlines import HEADLINES, Headline
 QUESTIONS: dict[str, str] = {
     "addition": "Does STaR learn n-digit addition, with and without rationalization, and with a soundness filter?",
     "model_sizes": "Do larger models reason better, and do they use their rationales more or less?",
-    "recorded_sizes": "How much reasoning is behind right answers of a 6B and of a 175B model?",
     "fit_detector": "How were the shipped scores fitted, and are they calibrated?",
+    "recorded_sizes": "How much reasoning is behind right answers of a 6B and of a 175B model?",
     "human_labels": "How well do the step checks agree with human labels of wrong steps?",
     "probe_validity": "Do the probes recover a faithfulness that is known?",
     "probe_cost": "What does one packed forward pass save?",
@@ -42,6 +43,8 @@ QUESTIONS: dict[str, str] = {
 """Sections in this order; a result that is not named here comes after them, under its own name."""
 INTERVAL = {"value", "low", "high"}
 LONGEST_TABLE = 60
+PART = re.compile(r"[^.\[\]]+(?:\[[^\]]*\])?")
+"""A key of a path, with what it picks in brackets."""
 MARK = re.compile(r"(<!-- result: (\S+) ([^@>]+?)(?: @ ([^>]+?))? -->)(.*?)(<!-- /result -->)", re.DOTALL)
 
 
@@ -226,7 +229,7 @@ def lookup(folder: Path, name: str, path: str) -> Any:
     file = folder / f"{name}.json"
     if not file.is_file():
         raise StaleError(f"README.md quotes {name} {path}, but there is no benchmarks/results/{file.name}")
-    found = _descend(read_result(file)["figures"], path.split("."))
+    found = _descend(read_result(file)["figures"], PART.findall(path))
     if found is None or (isinstance(found, Mapping | list) and not is_leaf(found)):
         raise StaleError(f"README.md quotes {name} {path}, but benchmarks/results/{file.name} holds no such figure")
     return found
@@ -240,11 +243,21 @@ def _descend(value: Any, parts: Sequence[str]) -> Any:
         return _descend(value[index], parts[1:]) if index < len(value) else None
     if not isinstance(value, Mapping):
         return None
+    if parts[0].endswith("]"):
+        key, _, wanted = parts[0][:-1].partition("[")
+        return _descend(_picked(value.get(key), wanted), parts[1:])
     for length in range(len(parts), 0, -1):
         key = ".".join(parts[:length])
         if key in value and (found := _descend(value[key], parts[length:])) is not None:
             return found
     return None
+
+
+def _picked(rows: Any, wanted: str) -> Any:
+    """The one item of a list whose fields are as in "field=text; field=text"; None when there is none, or more than one."""
+    fields = [tuple(part.strip() for part in field.partition("=")[::2]) for field in wanted.split(";")]
+    found = [row for row in rows or () if all(str(row.get(name)) == text for name, text in fields)]
+    return found[0] if len(found) == 1 else None
 
 
 def fill(text: str, folder: Path = RESULTS) -> str:

@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments.quick:
         from benchmarks.render import main as render
 
-        render([])
+        failed += render([])
     return 1 if failed else 0
 
 

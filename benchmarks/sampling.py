@@ -165,7 +165,7 @@ def llm_generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
 
 
 def measure(case: Case) -> dict[str, Any]:
-    """Warm up, then the best of three timed calls: tokens per second and peak memory in GiB."""
+    """Warm up, then the best of three timed calls: tokens per second (and of the slowest), all seconds, and peak memory in GiB."""
     worker: Callable[[], int] = lambda: 0  # noqa: E731
     if case.way in ("transformers", "vllm"):
         call, worker = sampler_way(case)
@@ -178,7 +178,12 @@ def measure(case: Case) -> dict[str, Any]:
         start = time.perf_counter()
         tokens = call(prompts)
         seconds.append(time.perf_counter() - start)
-    figures = {"tokens_per_second": tokens / min(seconds), "tokens": tokens, "seconds": min(seconds)}
+    figures = {
+        "tokens_per_second": tokens / min(seconds),
+        "slowest_tokens_per_second": tokens / max(seconds),
+        "tokens": tokens,
+        "seconds": sorted(seconds),
+    }
     return {**figures, "peak_memory_gib": peak_memory(worker(), case.device)}
 
 
@@ -229,6 +234,7 @@ def cases(flags: Flags, folder: Path) -> list[tuple[str, Case]]:
 def run_case(case: Case) -> dict[str, Any]:
     """The case in a process of its own; {"error": text} when it fails."""
     command = [sys.executable, str(Path(__file__).resolve()), "--case", json.dumps(case.__dict__)]
+    command += ["--device", case.device]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
@@ -251,7 +257,7 @@ def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run all cases and write benchmarks/results/sampling.json."""
-    flags = parse(Flags, __doc__)
+    flags = parse(Flags, __doc__, gpu=True)
     if flags.case is not None:
         print(json.dumps(measure(Case(**json.loads(flags.case)))))
         return

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import CACHE, ROOT, CommonFlags, commit, parse, result_path, write_result
+from benchmarks.common import ROOT, CommonFlags, cache_of, commit, parse, result_path, write_result
 from star.runs import whole_json, write_json
 from star.statistics import slope
 
@@ -34,7 +34,7 @@ PROBLEMS = (1_000, 3_000, 10_000, 30_000)
 SAMPLES = (1, 2, 4, 8, 16)
 RECORDS = (1_000, 10_000, 100_000, 300_000)
 NEAR_LINEAR = 1.1
-"""A slope up to this is called "in proportion": 30 times the amount then costs at most 1.4 times the proportional price."""
+"""A slope up to this is nearly in proportion: 30 times the amount then costs at most 1.4 times the proportional price."""
 AXES = {
     "problems": ("problems", "Does a round cost in proportion to its problems?"),
     "samples": ("samples per problem", "Does a round cost in proportion to its samples?"),
@@ -224,15 +224,15 @@ def measure(point: str) -> dict[str, Any]:
 # ---------------------------------------------------------------------- all points
 
 
-def measured(point: str, checkout: str, *, quick: bool) -> dict[str, Any]:
+def measured(point: str, checkout: str, device: str, *, quick: bool) -> dict[str, Any]:
     """A point from the cache, else measured in a new process. Raises SystemExit when that process fails."""
     if quick and point.startswith("round"):
         return measure(point)  # importing torch takes longer than these points; so their peaks of memory are shared
-    file = CACHE / "scaling" / checkout / f"{point.replace(':', '-')}.json"
+    file = cache_of(device) / "scaling" / checkout / f"{point.replace(':', '-')}.json"
     clean = checkout != "unknown" and not checkout.endswith("-dirty")
     if clean and (found := whole_json(file)) is not None:
         return found
-    command = [sys.executable, str(Path(__file__).resolve()), "--point", point]
+    command = [sys.executable, str(Path(__file__).resolve()), "--point", point, "--device", device]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"point {point} ended with status {done.returncode}; what it said is above.")
@@ -249,16 +249,23 @@ def exponent(amounts: Sequence[float], costs: Sequence[float]) -> dict[str, Any]
     return slope(list(np.log(amounts)), list(np.log(costs))).as_dict()
 
 
-def sentence(axis: str, rows: Sequence[dict[str, Any]], power: float) -> str:
+def growth(power: dict[str, Any]) -> str:
+    """A slope with its interval in words."""
+    if power["low"] is None or power["low"] <= 1:
+        return "as far as these points tell, no faster than in proportion"
+    return ("a little " if power["value"] <= NEAR_LINEAR else "") + "faster than in proportion"
+
+
+def sentence(axis: str, rows: Sequence[dict[str, Any]], power: dict[str, Any]) -> str:
     """What the points say, in words."""
     first, last = rows[0], rows[-1]
     times = last["amount"] / first["amount"]
-    subject = "Scoring" if axis == "records" else "A round"
-    verdict = "no faster than in proportion" if power <= NEAR_LINEAR else "faster than in proportion"
+    subject = "Scoring" if axis == "records" else "A round, fine-tuning and evaluation aside,"
+    longer, memory = last["seconds"] / first["seconds"], last["peak_mb"] / first["peak_mb"]
     return (
-        f"{subject} with {times:,.0f} times as many {AXES[axis][0]} takes {last['seconds'] / first['seconds']:,.1f} times as "
-        f"long (slope {power:.2f}: it grows {verdict}) and {last['peak_mb'] / first['peak_mb']:.2f} times the peak memory "
-        f"({first['peak_mb']:,.0f} to {last['peak_mb']:,.0f} MB)."
+        f"{subject} with {times:,.0f} times as many {AXES[axis][0]} takes {longer:,.1f} times as long (slope "
+        f"{power['value']:.2f}: {growth(power)}) and {memory:.2f} times the peak memory ({first['peak_mb']:,.0f} to "
+        f"{last['peak_mb']:,.0f} MB)."
     )
 
 
@@ -272,7 +279,7 @@ def figures_of(points: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         found[axis] = {
             "slope_seconds": fit,
             "extra_bytes_per_unit": max(0.0, memory),
-            "sentence": sentence(axis, rows, fit["value"]),
+            "sentence": sentence(axis, rows, fit),
             "points": rows,
         }
     found["training"] = "Not measured here: its steps are fixed by the recipe, whatever the number of problems."
@@ -280,24 +287,26 @@ def figures_of(points: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 
 def charts_of(points: dict[str, list[dict[str, Any]]], flags: Flags) -> None:
-    """One chart per axis beside the result file."""
+    """Charts of seconds and of peak memory per axis, beside the result file."""
     import pandas as pd
 
     from analysis import charts
 
     path = result_path("scaling", quick=flags.quick, device=flags.device)
     for axis, rows in points.items():
-        frame = pd.DataFrame([{"amount": r["amount"], "seconds": r["seconds"], "label": axis} for r in rows])
         title, question = AXES[axis]
-        drawn = charts.cost_scaling(frame, question, x="amount", x_title=title, y_title="seconds")
-        charts.save(drawn, path.with_name(path.name.replace("scaling", f"scaling_{axis}", 1)).with_suffix(".png"))
+        for measure, name, unit in (("seconds", axis, "seconds"), ("peak_mb", f"{axis}_memory", "peak memory (MB)")):
+            frame = pd.DataFrame([{"amount": row["amount"], measure: row[measure], "label": axis} for row in rows])
+            asked = question if measure == "seconds" else question.replace("cost", "take memory")
+            drawn = charts.cost_scaling(frame, asked, x="amount", y=measure, x_title=title, y_title=unit)
+            charts.save(drawn, path.with_name(path.name.replace("scaling", f"scaling_{name}", 1)).with_suffix(".png"))
 
 
 def main() -> None:
     """All points, small ones first; or the one that `--point` names."""
     from tqdm import tqdm
 
-    flags = parse(Flags, __doc__)
+    flags = parse(Flags, __doc__, gpu=True)
     if flags.point:
         print(json.dumps(measure(flags.point)))
         return
@@ -305,7 +314,7 @@ def main() -> None:
     done: dict[str, dict[str, Any]] = {}
     wanted = dict.fromkeys(point for axis in axes.values() for _, point in axis)
     for point in tqdm(wanted, desc="scaling", unit=" points", disable=not sys.stderr.isatty()):
-        done[point] = measured(point, checkout, quick=flags.quick)
+        done[point] = measured(point, checkout, flags.device, quick=flags.quick)
     points = {axis: [{"amount": amount, **done[point]} for amount, point in each] for axis, each in axes.items()}
     write_result("scaling", figures_of(points), quick=flags.quick, seeds=[0], device=flags.device)
     charts_of(points, flags)

@@ -77,8 +77,8 @@ def test_a_share_of_rows_that_all_agree_is_not_certain() -> None:
     assert statistics.share([True] * 40) == statistics.wilson(40, 40)
     assert statistics.share([0, 0, 0, 0], ["a", "a", "b", "b"]) == statistics.wilson(0, 2)
     assert statistics.share([1, 1, 1, 1], ["a", "a", "b", "b"]) == statistics.wilson(2, 2)
-    mixed = statistics.share([1, 1, 0, 0, 1, 0], ["a", "a", "b", "b", "c", "c"])
-    assert mixed == statistics.bootstrap_mean([1, 1, 0, 0, 1, 0], ["a", "a", "b", "b", "c", "c"])
+    outcomes, questions = [1, 1, 0, 0, 1, 0, 1, 1, 0, 1], list("aabbccddee")
+    assert statistics.share(outcomes, questions) == statistics.bootstrap_mean(outcomes, questions)
     assert statistics.share([]) == statistics.EMPTY
 
 
@@ -87,6 +87,30 @@ def test_one_unit_gives_a_value_without_an_interval() -> None:
     assert found.value == pytest.approx(0.7) and math.isnan(found.low) and found.n == 1
     assert found.percent() == "70.0 [-]" and found.as_dict()["low"] is None
     assert math.isnan(statistics.bootstrap_p(found))
+
+
+def test_fewer_questions_than_resampling_can_serve_give_no_interval() -> None:
+    four, five = (statistics.bootstrap_mean([0.1, 0.4, 0.2, 0.9, 0.5][:n]) for n in (4, 5))
+    assert math.isnan(four.low) and four.n == 4 and not math.isnan(five.low)
+    # Two equal-looking differences had p = 7e-90, which survived every correction.
+    assert math.isnan(statistics.bootstrap_p(statistics.paired_difference([0, 0], [6.71, 8.16])))
+
+
+@pytest.mark.parametrize("n", [5, 8, 20])
+def test_intervals_and_p_values_of_few_questions_hold_their_level(n: int) -> None:
+    """Plain percentiles with a normal p-value covered 84 %, 89 % and 92 %, and found "p < .05" in 15 %, 11 % and 8 %."""
+    rng = np.random.default_rng(n)
+    found = [statistics.bootstrap_mean(rng.normal(size=n).tolist(), seed=draw) for draw in range(400)]
+    covered = sum(each.low <= 0 <= each.high for each in found)
+    false_alarms = sum(statistics.bootstrap_p(each) < 0.05 for each in found)
+    assert covered >= 0.88 * 400 and false_alarms <= 0.09 * 400
+
+
+def test_a_mean_over_runs_has_students_interval() -> None:
+    found = statistics.mean_of_runs([0.914, 0.576, 0.499])
+    assert found.value == pytest.approx(0.663) and found.n == 3
+    assert (found.low, found.high) == pytest.approx((0.115, 1.211), abs=1e-3)
+    assert math.isnan(statistics.mean_of_runs([0.5]).low) and statistics.mean_of_runs([]) == statistics.EMPTY
 
 
 def test_bootstrap_speed_does_not_depend_on_the_number_of_equal_rows() -> None:
@@ -187,7 +211,7 @@ def test_kappa_of_a_worked_example() -> None:
     assert math.isnan(statistics.kappa([], [])) and math.isnan(statistics.kappa(["y"], ["y"]))
 
 
-def test_normal_p_value_agrees_with_the_interval() -> None:
+def test_p_value_agrees_with_the_interval() -> None:
     assert statistics.bootstrap_p(statistics.Interval(0.196, 0.0, 0.392, 9)) == pytest.approx(0.05, abs=1e-3)
     assert statistics.bootstrap_p(statistics.Interval(0.0, 0.0, 0.0, 9)) == 1.0
     assert math.isnan(statistics.bootstrap_p(statistics.EMPTY))
