@@ -4,8 +4,10 @@
     python -m benchmarks.run_all --quick            # proves that every script works
     python -m benchmarks.run_all --only grading sampling --again
 
-A script that has finished at the checked-out commit is not run again; a new commit, or `--again`, starts over. A script
-that fails does not stop the others; the exit status is then 1. At the end benchmarks/README.md is written anew.
+A script that has finished at the checked-out commit is not run again; a new commit, changed files or `--again` starts over.
+Trained runs under benchmarks/cache are gone on with all the same, and a result lists the commits that made them: remove
+that folder to train anew. A script that fails does not stop the others; the exit status is then 1. At the end
+benchmarks/README.md is written anew.
 """
 
 from __future__ import annotations
@@ -38,6 +40,14 @@ def scripts(folder: Path = FOLDER) -> list[str]:
     return [name for name in QUESTIONS if name in found] + sorted(found - set(QUESTIONS))
 
 
+def scripts_for(device: str, folder: Path = FOLDER) -> list[str]:
+    """The scripts that can measure a device: on a GPU those that say so to `parse`."""
+    names = scripts(folder)
+    if device == "cpu":
+        return names
+    return [name for name in names if "gpu=True" in (folder / f"{name}.py").read_text(encoding="utf-8")]
+
+
 def read_state(path: Path, key: str) -> dict[str, Any]:
     """What has finished under `key` (commit, mode, device); empty for another key or an unreadable file."""
     try:
@@ -56,8 +66,10 @@ def run_script(name: str, flags: Sequence[str], folder: Path = FOLDER) -> tuple[
 
 def run_all(names: Sequence[str], flags: Sequence[str], state_file: Path, *, again: bool, folder: Path = FOLDER) -> int:
     """Run what is not done yet; returns the number of scripts that failed."""
-    key = " ".join([commit(), *flags])
-    state: dict[str, Any] = {"key": key, "done": {}} if again else read_state(state_file, key)
+    checkout = commit()
+    key = " ".join([checkout, *flags])
+    fresh = again or checkout.endswith("-dirty")  # further changes of a changed checkout do not show in its name
+    state: dict[str, Any] = {"key": key, "done": {}} if fresh else read_state(state_file, key)
     failed = []
     for number, name in enumerate(names, start=1):
         head = f"[{number}/{len(names)}] {name}"
@@ -86,10 +98,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="run finished ones again too")
     parser.add_argument("--list", action="store_true", help="print the scripts and stop")
     arguments = parser.parse_args(argv)
-    names = scripts()
+    names = scripts_for(arguments.device)
     unknown = sorted(set(arguments.only or []) - set(names))
     if unknown:
-        print(f"error: no benchmark called {', '.join(unknown)}; there are {', '.join(names)}", file=sys.stderr)
+        wrong = f"no benchmark for {arguments.device} called {', '.join(unknown)}"
+        print(f"error: {wrong}; there are {', '.join(names)}", file=sys.stderr)
         return 1
     names = [name for name in names if not arguments.only or name in arguments.only]
     if arguments.list:

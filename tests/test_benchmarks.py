@@ -17,7 +17,7 @@ from analysis.records import Record
 from benchmarks.common import RESULTS, ROOT, CommonFlags, parse
 from benchmarks.recorded_sizes import NOTHING, UNLIKE, figures
 from benchmarks.render import page
-from benchmarks.run_all import scripts
+from benchmarks.run_all import scripts, scripts_for
 from benchmarks.scaling import exponent, made_up, plan, sentence
 from tests.conftest import find_data_dir
 
@@ -104,9 +104,14 @@ def test_exponent_of_exact_powers() -> None:
 
 def test_sentence_tells_proportional_from_steeper_growth() -> None:
     rows = [{"amount": 10, "seconds": 1.0, "peak_mb": 100.0}, {"amount": 100, "seconds": 10.0, "peak_mb": 150.0}]
-    assert "no faster than in proportion" in sentence("records", rows, 1.0)
-    assert "grows faster than in proportion" in sentence("records", rows, 1.4)
-    assert "1.50 times the peak memory" in sentence("records", rows, 1.0)
+
+    def said(value: float, low: float) -> str:
+        return sentence("records", rows, {"value": value, "low": low, "high": 2 * value - low})
+
+    assert "no faster than in proportion" in said(1.0, 0.95)
+    assert ": a little faster than in proportion" in said(1.03, 1.01)
+    assert ": faster than in proportion" in said(1.4, 1.3)
+    assert "1.50 times the peak memory" in said(1.0, 0.95)
 
 
 def test_a_device_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +119,16 @@ def test_a_device_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit, match="finds no GPU here; leave the flag out"):
+        parse(CommonFlags, argv=["--device", "cuda"], gpu=True)
+    with pytest.raises(SystemExit, match="runs nothing on a GPU"):
         parse(CommonFlags, argv=["--device", "cuda"])
+
+
+def test_only_benchmarks_that_run_models_are_run_on_a_gpu() -> None:
+    assert scripts_for("cpu") == scripts()
+    on_gpu = scripts_for("cuda")
+    assert {"addition", "loop", "model_sizes", "probe_cost", "sampling"} <= set(on_gpu)
+    assert not {"grading", "human_labels", "fit_detector", "app_speed", "probe_validity"} & set(on_gpu)
 
 
 def test_a_measurement_of_the_cpu_sees_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def test_every_result_says_where_it_comes_from() -> None:
 UNMARKED = {
     *("95", "5", "1", "6", "10", "0.2M"),  # 95 %, 1 to 5 and 6 to 10 digits, the embedded model
     *(".936", ".72-.88"),  # published, with their sources in the text of analysis and in benchmarks/recovery.py
-    *("28", "4.4", "4", "1.1", "84", "238", "6B", "175B"),  # sizes of models
+    *("28", "4.4", "4", "1.1", "84", "238", "6B", "175B"),  # sizes of models, in thousands or millions
     *("100", "16", "8", "1,000", "256", "30,000", "300,000", "1M"),  # of what, not how much
 }
 """Numbers of README.md's section of results that no script measures; every other one has to stand in a mark."""
@@ -190,12 +190,13 @@ def test_all_scripts_are_found_and_helpers_are_not() -> None:
 
 
 def test_run_all_resumes_and_a_failure_does_not_stop_the_rest(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, status in (("good", 0), ("bad", 3), ("last", 0)):
         code = f"import sys; print('ran {name}', *sys.argv[1:]); sys.exit({status})\n"
         (tmp_path / f"{name}.py").write_text(code)
     state, names = tmp_path / "state.json", ["good", "bad", "last"]
+    monkeypatch.setattr(run_all, "commit", lambda: "abc")
     assert run_all.run_all(names, ["--quick"], state, again=False, folder=tmp_path) == 1
     first = capfd.readouterr().out
     assert "ran good --quick" in first and "ran last" in first and "bad: FAILED, status 3" in first
@@ -205,11 +206,15 @@ def test_run_all_resumes_and_a_failure_does_not_stop_the_rest(
     assert "ran bad" in second and "ran good" not in second and "good: done before" in second
     assert run_all.run_all(["good"], ["--quick"], state, again=True, folder=tmp_path) == 0
     assert "ran good" in capfd.readouterr().out
+    monkeypatch.setattr(run_all, "commit", lambda: "abc-dirty")
+    for _ in range(2):  # what else has changed since does not show
+        assert run_all.run_all(["good"], ["--quick"], state, again=False, folder=tmp_path) == 0
+        assert "ran good" in capfd.readouterr().out
 
 
 def test_unknown_benchmark_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_all.main(["--only", "grdaing"]) == 1
-    assert "no benchmark called grdaing" in capsys.readouterr().err
+    assert "no benchmark for cpu called grdaing" in capsys.readouterr().err
 
 
 def test_scripts_start_from_the_command_line() -> None:
