@@ -155,15 +155,15 @@ def chart(flags: Flags) -> None:
     """Accuracy by round and digit length, a panel per arm that trains, beside the result file."""
     from analysis import charts
 
-    panels = {}
+    panels: dict[str, Any] = {}
     for name in flags.arms:
         lines = pooled_lines([recipe_of(name, seed, flags).run_dir for seed in flags.seeds])
         if len(lines) > 1:
             panels[name] = charts.rounds_frame(lines)
     if "default recipe" in flags.arms and not flags.quick and flags.device == "cpu":  # the figures of README.md
         source = recipe_of("default recipe", flags.seeds[0], flags).run_dir / "charts"
-        for name in ("accuracy", "soundness"):
-            shutil.copy(source / f"{name}.png", RESULTS / f"addition_default_{name}.png")
+        for shown in ("accuracy", "soundness"):
+            shutil.copy(source / f"{shown}.png", RESULTS / f"addition_default_{shown}.png")
     if panels:
         path = result_path("addition", quick=flags.quick, device=flags.device)
         charts.save(charts.arms_by_round(panels), path.with_suffix(".png"))

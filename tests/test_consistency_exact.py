@@ -155,6 +155,21 @@ def test_no_value(text: str) -> None:
     assert evaluate(tokenize(text)) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("1,200", ["1,200"]),
+        ("6, 7", ["6", ",", "7"]),
+        ("6,-3", ["6", ",", "-", "3"]),
+        ("1,200, 3", ["1,200", ",", "3"]),
+    ],
+)
+def test_a_comma_behind_a_number_parts_it_from_the_next(text: str, pieces: list[str]) -> None:
+    tokens = tokenize(text)
+    assert [token.text for token in tokens] == pieces
+    assert [text[token.start : token.end] for token in tokens] == pieces
+
+
 def test_long_numbers_are_left_alone() -> None:
     digits = "9" * 10_000
     assert check_exact("multistep_arithmetic", f"{digits} + 1 =", [f"{digits} + 1 = 2"]) is None
@@ -198,6 +213,11 @@ NASTY = (
     "\n" * 200_000,
     "\t \n" * 60_000,
     "order : " * 20_000,
+    "- 1 = 1\n" * 20_000,
+    "1) " * 20_000,
+    "Ann gives Ben " * 20_000,
+    "Ann gives it to " * 20_000,
+    "Ann > Ben < between " * 20_000,
 )
 
 

@@ -105,8 +105,15 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
         due = f'the line "{_short(pad.due())}"' if pad.digits else "a line for each pair of digits"
         pad.flags.append(Flag(pad.last, "missing_line", f"the scratchpad ends without {due}"))
     elif not pad.wrong() and answer is not None:
-        _check_answer(pad.last, " ".join(answer.split()), pad)
+        _check_answer(pad.last, _plain_answer(answer), pad)
     return conclude(KIND, pad.flags)
+
+
+def _plain_answer(answer: str) -> str:
+    """A recorded answer without a full stop at its end and commas between its digits: how it was recorded is no line of
+    the scratchpad.
+    """
+    return re.sub(r"(?<=\d),(?=\s?\d)", "", " ".join(answer.split()).removesuffix(".").rstrip())
 
 
 def _tight(text: str) -> str:

@@ -1,8 +1,8 @@
 """Dyck languages: close the open brackets of a sequence, keeping a stack while reading it symbol by symbol.
 
 The rules: symbols are read in the order of the question, none left out; an opening one is pushed, a closing one takes
-away the top, which must be its partner; what is left at the end is closed from the top down. Spacing between brackets
-means nothing.
+away the top, which must be its partner; what is left at the end is closed from the top down. The answer is what closes
+it, or the whole sequence with that. Spacing between brackets means nothing.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
             break
         _check_step(index, _without_lists(text) if quoted else text, run)
     if run.readable and not run.answered and answer and run.work <= MAX_WORK:
-        _expect(len(steps) - 1, "answer_wrong", "the right answer", _brackets(answer), _closing(run), run)
+        _expect(len(steps) - 1, "answer_wrong", "the right answer", _ending(answer, run), _closing(run), run)
     return conclude(KIND, run.flags) if run.readable else abstain(KIND)
 
 
@@ -109,6 +109,12 @@ def _true_stack(symbols: str) -> list[str]:
 
 def _brackets(text: str) -> list[str]:
     return [symbol for symbol in text if symbol in _BRACKETS]
+
+
+def _ending(text: str, run: _Run) -> list[str]:
+    """The brackets of an answer, which may be the ending or the whole sequence with it."""
+    said = _brackets(text)
+    return said[len(run.symbols) :] if said[: len(run.symbols)] == list(run.symbols) else said
 
 
 def _show(symbols: Sequence[str]) -> str:
@@ -141,7 +147,7 @@ def _check_step(index: int, text: str, run: _Run) -> None:
         _expect(index, "wrong_closing", "still to be closed", _brackets(need.group(1)), closing, run)
     if stated and len(run.flags) == before and (_brackets(stated.group(1)) or run.readable):
         run.readable += 1
-        _expect(index, "answer_wrong", "the right answer", _brackets(stated.group(1)), closing, run)
+        _expect(index, "answer_wrong", "the right answer", _ending(stated.group(1), run), closing, run)
 
 
 def _expect(index: int, name: str, what: str, said: Sequence[str], right: Sequence[str], run: _Run) -> None:

@@ -52,6 +52,8 @@ def tokenize(text: str) -> list[Token]:
             token = token.rstrip(",")
             end = match.start() + len(token)
         found.append(Token(kind, token, match.start(), end))
+        if end < match.end():  # the comma behind a number parts it from what follows: "2 * 3 = 6, 6 - 9 = -3"
+            found.append(Token("other", ",", end, match.end()))
     return found
 
 

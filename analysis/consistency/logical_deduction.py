@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from analysis.consistency.base import Finding, Flag, abstain, conclude, read_options, within_limits
-from analysis.consistency.order_words import ORDINAL, numbered, ordinal_index
+from analysis.consistency.order_words import DENIED, ORDINAL, numbered, ordinal_index
 from analysis.consistency.orderings import MAX_OBJECTS, Mask, Reader, Statement
 
 KIND = "logical_deduction"
@@ -98,6 +98,8 @@ def parse_question(question: str) -> _Run | None:
     reader = Reader(names, body)
     clues: list[Statement] = []
     for line in re.split(r"\n|(?<=[.!?])\s+", body[listed.end() :])[: MAX_CLUES * 2]:
+        if line.rstrip().endswith("?"):
+            continue
         read = reader.statements(line.strip(" -•*"))
         if not read and sum(token.kind == "object" for token in reader.lexicon.tokens(line)):
             return None
@@ -137,6 +139,8 @@ def _check_step(index: int, text: str, run: _Run) -> None:
         text = _MARKED_END.sub("", text)
     for part in _parts(text):
         ordered = _FROM.search(part) or (_SLOT.match(part.strip()) and run.claims)
+        if ordered and re.search(DENIED, part, re.I):
+            continue
         for statement in _ordering(part, run) if ordered else run.reader.statements(part):
             used = (
                 None
@@ -170,7 +174,9 @@ def _check_step(index: int, text: str, run: _Run) -> None:
 
 
 def _parts(text: str) -> list[str]:
-    return [part for part in re.split(r"(?<=[.!?;])\s+|\n", text) if part.strip() and not _OPTION.match(part)]
+    """Sentences that may state something: no questions and no options restated."""
+    parts = [part for part in re.split(r"(?<=[.!?;])\s+|\n", text) if part.strip() and not _OPTION.match(part)]
+    return [part for part in parts if not part.rstrip().endswith("?")]
 
 
 def _explain(claim: Statement, run: _Run) -> tuple[str, str]:

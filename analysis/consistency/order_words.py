@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 ORDINAL = rf"(?:{'|'.join(ORDINALS)}|\d{{1,2}}(?:st|nd|rd|th))"
+DENIED = r"\b(?:false|wrong|incorrect|untrue|mistaken|impossible|ruled out|contradict\w*)\b"
+"""Words that take back what their clause says: "the statement 'Amy finished last' is wrong"."""
+_KINDS = ("not", "may", "false", "between", "arrow", "if", "which", "pronoun", "question", "end", "clause", "separator")
 _NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
 
 
@@ -42,7 +45,10 @@ class Token(NamedTuple):
     """A word or phrase that matters."""
 
     kind: str
-    """object, place, relation, count, not, may, separator, pronoun, which, if or end."""
+    """object, place, relation, count, not, may, false, between, arrow, separator, clause, pronoun, which, if, question or end.
+
+    A separator may part the items of a list, a clause word ("so", "because") never does.
+    """
     value: int = 0
     """Index of the object, position, number of objects, or -1 / +1 for a relation towards low / high."""
     exact: bool = False
@@ -85,8 +91,10 @@ class Lexicon:
             r"|\b(?P<not>cannot|can't|can not|not|never|n't|neither|nor|isn't|aren't)\b"
             r"|\b(?P<may>can|could|may|might|possibly|possible|should)\b|\b(?P<if>if|suppose|assume|assuming|unless|whether)\b"
             r"|(?P<which>\bwhich\s+(?:is|are|was|were|finished|comes?)\b)"
-            r"|(?P<pronoun>\b(?:they|it|he|she)\b)"
-            r"|(?P<end>[.;:!?\n])|(?P<separator>\b(?:so|because|since|therefore|thus|hence|means|but|while|however|then|which)\b|,)",
+            r"|(?P<pronoun>\b(?:they|it(?!\s+(?:is|was)\s+(?:\w+\s+){1,2}that\b)|he|she)\b)"
+            rf"|(?P<false>{DENIED})|(?P<between>\bbetween\b)|(?P<arrow>[<>→])"
+            r"|(?P<question>\?)|(?P<end>[.;:!\n])|(?P<separator>\b(?:then|which)\b|,)"
+            r"|(?P<clause>\b(?:so|because|since|therefore|thus|hence|means|but|while|however)\b)",
             re.I,
         )
 
@@ -109,9 +117,7 @@ class Lexicon:
                 if place is not None:
                     found.append(Token("place", place))
                 else:
-                    kind = next(
-                        (name for name in ("not", "may", "if", "which", "pronoun", "end", "separator") if name in group), None
-                    )
+                    kind = next((name for name in _KINDS if name in group), None)
                     if kind:
                         found.append(Token(kind))
         return found

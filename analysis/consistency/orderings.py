@@ -68,14 +68,16 @@ class Reader:
         return f"the {word}" if place == 0 else f"the {ordinal}-{word}"
 
     def statements(self, text: str) -> list[Statement]:
-        """All claims of plain sentences in `text`; suppositions ("if ...") and mere possibilities are left out."""
+        """All claims of plain sentences in `text`; suppositions ("if ..."), questions, mere possibilities and
+        what is said to be false are left out.
+        """
         found: list[Statement] = []
         sentence: list[Token] = []
         for token in [*self.lexicon.tokens(text), Token("end")]:
-            if token.kind != "end":
+            if token.kind not in ("end", "question"):
                 sentence.append(token)
                 continue
-            if not any(word.kind == "if" for word in sentence):
+            if token.kind == "end" and not any(word.kind == "if" for word in sentence):
                 found.extend(_Sentence(self, sentence).read())
             sentence = []
         return found
@@ -150,39 +152,75 @@ class _Sentence:
         self.places: list[int] = []
         self.relation: Token | None = None
         self.counted: int | None = None
-        self.negated = self.may = False
+        self.negated = self.may = self.false = False
+        self.arrow = False
+        """An arrow stands before the next word."""
+        self.row = False
+        """The subject ends a row: "Eve > Amy > Eli"."""
+        self.between = 0
+        """How many of the two neighbours in "between Eve and Eli" are to come."""
+        self.kept = 0
+        """Statements of the clauses before this one."""
 
     def read(self) -> list[Statement]:
         """The statements of the sentence."""
         for token in self.tokens:
-            if token.kind == "separator":
-                self._close(keep=self._in_list())
-            elif token.kind == "which":
-                self._close()
-                self.subjects = [] if self.last_object is None else [self.last_object]
-            elif token.kind == "pronoun":
-                self.subjects = (
-                    [self.last_subject] if self.last_subject is not None and not self.subjects else self.subjects
-                )
-            elif token.kind == "not":
-                self.negated = True
-            elif token.kind == "may":
-                self.may = True
-            elif token.kind == "relation":
-                self.relation = token
-            elif token.kind == "count":
-                self.counted = token.value
-            elif token.kind == "place":
-                self._place(token.value)
+            if self.between and token.kind in ("object", "place", "relation", "count"):
+                self.between -= token.kind in ("object", "place")
             elif token.kind == "object":
                 self._object(token.value)
-        self._close()
+            elif token.kind == "place":
+                self._place(token.value)
+            else:
+                self._word(token)
+        self._end_clause()
         return self.found
 
+    def _word(self, token: Token) -> None:
+        """A word that is neither an object nor a place."""
+        if token.kind in ("separator", "clause", "which", "pronoun"):
+            self.between = 0
+        if token.kind == "separator":
+            self._close(keep=self._in_list())
+        elif token.kind == "clause":
+            self._end_clause()
+        elif token.kind == "which":
+            self._close()
+            self.subjects = [] if self.last_object is None else [self.last_object]
+        elif token.kind == "pronoun":
+            self.subjects = (
+                [self.last_subject] if self.last_subject is not None and not self.subjects else self.subjects
+            )
+        elif token.kind == "not":
+            self.negated = True
+        elif token.kind == "may":
+            self.may = True
+        elif token.kind == "false":
+            self.false = True
+        elif token.kind == "arrow":
+            self.arrow = True
+        elif token.kind == "between":
+            self.between = 2
+        elif token.kind == "relation":
+            self.relation = token
+        elif token.kind == "count":
+            self.counted = token.value
+
     def _in_list(self) -> bool:
-        return len(self.subjects) > 0 and self.relation is None and not self.places
+        return len(self.subjects) > 0 and self.relation is None and not self.places and not self.row
+
+    def _end_clause(self) -> None:
+        """Close, and take back what the clause says to be false."""
+        unread = self.row or (len(self.subjects) > 1 and self.relation is None and not self.places)
+        self._close()
+        if unread:  # a pronoun behind it may mean any of them
+            self.last_subject = None
+        if self.false:
+            del self.found[self.kept :]
+        self.kept, self.false = len(self.found), False
 
     def _place(self, place: int) -> None:
+        self.arrow = False
         if self.relation is None:
             self.places.append(place)
             return
@@ -206,6 +244,10 @@ class _Sentence:
             return
         if self.places and self.subjects and self._subject_first:
             self._close()
+        elif self.arrow and self.subjects:
+            self._reset()
+            self.row = True
+        self.arrow = False
         if not self.subjects:
             self._subject_first = not self.places
         self.subjects.append(thing)
@@ -230,5 +272,5 @@ class _Sentence:
     def _reset(self) -> None:
         self.last_subject = self.subjects[-1] if self.subjects else self.last_subject
         self.subjects, self.places, self.relation, self.counted = [], [], None, None
-        self.negated = self.may = False
+        self.negated = self.may = self.row = self.arrow = False
         self._subject_first = True

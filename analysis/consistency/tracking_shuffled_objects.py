@@ -2,8 +2,8 @@
 
 The rules: the start is what the question says; each swap exchanges two holdings and nothing else; swaps happen in the
 order of the question. Every "Alice: red" or "Alice has the red ball" in a step is compared with the holdings after
-the swaps told so far. A step may leave people out. After a wrong step the rationale's own holdings are followed, so
-that each flag is a new mistake.
+the swaps told so far, be it as swaps or as "Alice gives Bob her ball and gets his". A step may leave people out. After
+a wrong step the rationale's own holdings are followed, so that each flag is a new mistake.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _SWAP = re.compile(
     rf"\b([A-Z][\w'-]{{0,40}})\s+(?:and|&|with)\s+([A-Z][\w'-]{{0,40}})\s+(?:\w+\s+){{0,3}}?{_VERB}"
     rf"|\b([A-Z][\w'-]{{0,40}})\s+{_VERB}\w*\s+(?:\w+\s+){{0,4}}?with\s+([A-Z][\w'-]{{0,40}})"
 )
+_BACK = r"\b(?:gets|got|receives|takes|gives|hands|passes|in\s+(?:exchange|return))\b"
+"""Behind "Ann gives Ben her ball": something comes back."""
 _ASKED = re.compile(rf"\bat\s+the\s+end\b[^,.]{{0,60}},\s*([A-Z][\w'-]{{0,40}})\s+(?:{_HOLDS})", re.I)
 _ANSWER = re.compile(r"\banswer\s*(?:is|:)\s*\(?([A-Za-z])\)?(?![A-Za-z])")
 _CLOSING = re.compile(r"\b(?:at|in) the end\b|\banswer\b|\bfinally,? (?:we|[A-Z]\w+ (?:has|is))", re.I)
@@ -65,6 +67,10 @@ class _Run:
     claims: int = 0
     told: bool = False
     """The last swap was told without saying who holds what then."""
+    pair: frozenset[str] = frozenset()
+    """Who swapped last."""
+    giver: str | None = None
+    """Who of them gave first, when that swap was told as giving."""
     reported: set[str] = field(default_factory=set)
     """Whose holdings were said since the last swap."""
     answered: bool = False
@@ -133,6 +139,10 @@ class _Reader:
         word = "|".join(re.escape(word) for word in sorted({word for words in self._things.values() for word in words}))
         self._terse = re.compile(rf"\b({name})\s+(?=(?:{word})\b)", re.I) if word else None
         self._pair = re.compile(rf"^\W*({name})\s+({name})\s*:")
+        self._gift = re.compile(
+            rf"\b({name})\b(?:(?!\b(?:{name})\b)[^:.;\n]){{0,60}}?\b(?:gives|gave|hands|passes)\s+"
+            rf"(?:[^:.;\n]{{0,60}}?\bto\s+)?({name})\b(?P<back>[^.;\n]{{0,80}}?{_BACK})?"
+        )
         self._memo: dict[str, str | None] = {}
 
     def thing(self, text: str) -> str | None:
@@ -153,6 +163,15 @@ class _Reader:
         one, other = [group for group in match.groups() if group]
         pair = self._person(one), self._person(other)
         return (pair[0], pair[1]) if pair[0] and pair[1] and pair[0] != pair[1] else None
+
+    def gifts(self, text: str) -> list[tuple[str, str, bool, int]]:
+        """Giver, receiver, whether something comes back, and where the words end, of each "Ann gives Ben her ball"."""
+        found = []
+        for match in self._gift.finditer(text):
+            giver, receiver = self._person(match[1]), self._person(match[2])
+            if giver and receiver and giver != receiver:
+                found.append((giver, receiver, match["back"] is not None, match.end(2)))
+        return found
 
     def holdings(self, text: str) -> dict[str, str | None]:
         """Person -> thing the step says they hold, the last time; None for a thing that is not in the game."""
@@ -181,7 +200,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _check_step(index: int, text: str, reader: _Reader, run: _Run) -> None:
-    swap, said = reader.swap(text), reader.holdings(text)
+    swap = reader.swap(text)
+    told = 0 if swap else _tell_gifts(index, text, reader, run)
+    said = reader.holdings(text[told:])
     closing = bool(_CLOSING.search(text)) and not swap
     known = {person: thing for person, thing in said.items() if thing is not None}
     if not swap and not said:
@@ -194,9 +215,10 @@ def _check_step(index: int, text: str, reader: _Reader, run: _Run) -> None:
         run.told = False
     elif run.done < len(run.game.swaps) and not (closing and len(said) < 2):
         opening = index == 0 or (run.done == 0 and re.search(r"\bstart\b|\bbegin|\binitial", text, re.I))
-        told = _swapped(run.now, run.game.swaps[run.done])
-        if not opening or (_agrees(known, told) and not _agrees(known, run.now)):
-            run.now = told
+        after = _swapped(run.now, run.game.swaps[run.done])
+        if not opening or (_agrees(known, after) and not _agrees(known, run.now)):
+            run.pair, run.giver = frozenset(run.game.swaps[run.done]), None
+            run.now = after
             run.done += 1
             run.reported.clear()
     _compare(index, said, run)
@@ -206,9 +228,34 @@ def _check_step(index: int, text: str, reader: _Reader, run: _Run) -> None:
         run.flag(index, "holding_left_out", f"{' and '.join(swap)} swap, but what {left_out} has then is left out")
 
 
+def _tell_gifts(index: int, text: str, reader: _Reader, run: _Run) -> int:
+    """Take in swaps told as giving; returns where the last one ends, because what is said before held before it.
+
+    Both halves of a swap may be told, and one that was told already may be told once more. One half alone is a swap
+    only where that pair is due.
+    """
+    end = 0
+    for giver, receiver, comes_back, stop in reader.gifts(text):
+        pair = frozenset((giver, receiver))
+        is_due = run.done < len(run.game.swaps) and pair == set(run.game.swaps[run.done])
+        other_half = run.giver == receiver and not comes_back
+        restated = pair == run.pair and (run.told or other_half or not is_due)
+        if not restated and (is_due or comes_back):
+            _tell_swap(index, (giver, receiver), run)
+            run.giver = giver
+        elif not restated:
+            continue
+        end, run.told = stop, True
+    return end
+
+
 def _tells_one_more(known: Mapping[str, str], run: _Run) -> bool:
-    """Whether a step goes on with a list of one person a line, of the holdings after the last swap."""
-    return len(known) == 1 and not run.reported & set(known) and _agrees(known, run.now)
+    """Whether a step goes on with the holdings after the last swap: a list of one person a line, or several people at
+    once where those of one that swapped were not said yet.
+    """
+    new = set(known) - run.reported
+    half_said = bool(run.reported & run.pair) and bool(new & run.pair)
+    return bool(new) and (len(known) == 1 or half_said) and _agrees(known, run.now)
 
 
 def _tell_swap(index: int, swap: tuple[str, str], run: _Run) -> None:
@@ -223,6 +270,7 @@ def _tell_swap(index: int, swap: tuple[str, str], run: _Run) -> None:
         run.flag(index, "wrong_swap", message)
     run.now = _swapped(run.now, swap)
     run.done += 1
+    run.pair, run.giver = frozenset(swap), None
     run.reported.clear()
 
 
