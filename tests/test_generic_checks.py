@@ -58,6 +58,8 @@ EQUATIONS = {
     "minus that looks like a bullet": ("- 2 * 3 = -6", [-6.0]),
     "label": ("(2) 20 + 3 = 23", [23.0]),
     "right to left power": ("2^3 + 1 = 9", [9.0]),
+    "sign before a power": ("-2^2 = -4 and 2 * -3^2 = -18 and (-2)^2 = 4", [-4.0, -18.0, 4.0]),
+    "powers with signs": ("-2^3^2 = -512 and 2^-2 = 0.25 and 3 - 2^2 = -1", [-512.0, 0.25, -1.0]),
 }
 
 
@@ -108,6 +110,19 @@ NOT_JUDGED = [
     "2 - 2 => 16 = 0",
     "386 / 6.022 x 10^23 = 6.41 x 10^-22",
     "The 800 K - 273 = 527",
+    "15 minutes * 4 = 1 hour",
+    "15 minutes * 4 = 1 full hour",
+    "100 minutes + 30 minutes = 2 hours and 10 minutes",
+    "4 * 25 cents = 1 dollar",
+    "$1 = 4 * 25 cents",
+    "$0.25 * 4 = 100 cents",
+    "10 dimes + 5 dimes = $1.50",
+    "12 inches + 24 inches = 3 feet",
+    "8 ounces * 4 = 2 pounds",
+    "3 dozen + 4 = 40 eggs",
+    "2 dozen - 6 = 1.5 dozen",
+    "24 + 12 = 3 dozen eggs",
+    "-2^2 = 4",
 ]
 
 
@@ -128,6 +143,21 @@ FALSE = {
     "48 plus 24 is 62": "48 + 24 = 72, not 62",
     "(3) 5 * 4 = 21": "5 * 4 = 20, not 21",
     "5/0 = 5": "5/0 divides by zero",
+    "15 minutes * 4 = 70 minutes": "15 minutes * 4 = 60, not 70",
+    "12 cups - 9 cups = 1 cup": "12 cups - 9 cups = 3, not 1",
+    "12 inches + 24 inches = 37 in total": "12 inches + 24 inches = 36, not 37",
+    "60 minutes / 15 minutes = 5 per hour": "60 minutes / 15 minutes = 4, not 5",
+    "60 minutes / 2 = $40": "60 minutes / 2 = 30, not 40",
+    "$60 * 12 months = 700 dollars": "60 * 12 months = 720, not 700",
+    "500 / 1000 = 5 pairs": "500 / 1000 = 0.5, not 5",
+    "1 / 4 = 29.5%": "1 / 4 = 25%, not 29.5%",
+    "1 / 4 = 20.5%": "1 / 4 = 25%, not 20.5%",
+    "1 / 6 = 19%": "1 / 6 = 16.6667%, not 19%",
+    "30 / 50 = 1%": "30 / 50 = 60%, not 1%",
+    "1 / 600 = 17%": "1 / 600 = 0.166667%, not 17%",
+    "3.5 * 4.1 ≈ 15": "3.5 * 4.1 = 14.35, not 15",
+    "3.5 * 4.1 = 14": "3.5 * 4.1 = 14.35, not 14",
+    "2.5 * 583,000 = 1.6 million": "2.5 * 583,000 = 1457500, not 1.6 million",
 }
 
 
@@ -145,6 +175,17 @@ TRUE_ENOUGH = [
     "25% of 80 = 20",
     "3 / 4 = 75 percent",
     "1000 * 1.001 = 1000",
+    "1 / 6 = 17%",
+    "1 / 6 = 17 percent",
+    "1 / 6 * 100 = 17%",
+    "17% = 1 / 6",
+    "1 / 300 = 0%",
+    "1 / 7 = 14.3%",
+    "1 / 8 ≈ 13%",
+    "3.5 * 4.1 ≈ 14",
+    "That is about 3.5 * 4.1 = 14",
+    "2.5 * 583,000 = 1.5 million",
+    "2.5 * 583 = 1.5K",
 ]
 
 

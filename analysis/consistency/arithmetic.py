@@ -22,6 +22,8 @@ _OTHER_SUMS = re.compile(
 """Numbers that are not added in the usual way: of another base, of a clock."""
 _POINTED = re.compile(r"(?<![\d.])\d{1,3}\.\d{3}(?!\d)")
 """A thousand as German writes it."""
+_SIGNED_POWER = re.compile(r"(?:^|[-+*/^(])\s?-\s?[\d.,]+\s?(?:\^|\*\*)")
+"""Many write -2^2 for (-2)^2."""
 
 
 def equation_false(reading: Reading) -> list[Flag]:
@@ -72,13 +74,19 @@ def judge(equation: Equation, text: str) -> tuple[str, float]:
         if exact and not equation.approximate and len(readings) == 1 and abs(equation.value - equation.result) >= 0.5:
             return "equation_inexact", 0.5
         return "", 0.0
-    decimals = len(equation.result_text.partition(".")[2].rstrip("% abcdefghijklmnopqrstuvwxyz"))
-    if decimals and any(abs(value - equation.result) <= 0.501 * 10.0**-decimals for value in (equation.value,)):
+    rounded = [equation.value]
+    if equation.percent_result and any(operand.value == 100 for operand in equation.operands):
+        rounded.append(equation.value / 100)  # "1 / 6 * 100 = 17%"
+    elif len(readings) > 1 and not equation.percent_result:
+        rounded.append(equation.value * 100)  # "1 / 6 = 17 percent"
+    if equation.margin and any(abs(value - equation.result) <= equation.margin for value in rounded):
         return "", 0.0
     if "/" in equation.operators and equation.result in (math.floor(equation.value), math.ceil(equation.value)):
         return ("", 0.0) if equation.approximate or _WHOLE.search(text) else ("equation_rounded", 0.3)
-    pointed = _POINTED.search(equation.text) and _POINTED.search(equation.result_text)
-    return "equation_false", 0.3 if pointed or _OTHER_SUMS.search(text) else 1.0
+    loose = _SIGNED_POWER.search(equation.text) or (
+        _POINTED.search(equation.text) and _POINTED.search(equation.result_text)
+    )
+    return "equation_false", 0.3 if loose or _OTHER_SUMS.search(text) else 1.0
 
 
 def _close(value: float, result_value: float) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from analysis.consistency.numbers import SCALES, Token, words
+from analysis.consistency.numbers import MULTIPLES, SCALES, Token, same, words
 
 _MAX_DEPTH = 12
 _MAX_TOKENS = 120
@@ -22,15 +22,25 @@ FUNCTIONS = words(
 )
 _CONJUNCTIONS = {"because", "since", "and", "so", "then", "when", "if", "but", "as", "or", "that", "which"}
 SINGLE_UNITS = {"m", "g", "h", "s", "l", "L", "a"}
-_CONVERTED = words(
-    """
-    hour hours minute minutes second seconds day days week weeks month months year years hr hrs min mins sec
-    secs feet foot inch inches ft in yard yards mile miles km m cm mm meter meters kilometer kilometers g kg
-    gram grams kilogram kilograms pound pounds lb lbs ounce ounces oz ton tons cent cents dollar dollars dime
-    dimes nickel nickels penny pennies quarter quarters gallon gallons quart quarts pint pints cup cups liter
-    liters ml dozen dozens pair pairs half halves percent
-    """
-)
+_KINDS = {
+    "time": """
+        second|seconds|sec|secs minute|minutes|min|mins hour|hours|hr|hrs day|days week|weeks month|months year|years
+        """,
+    "length": "inch|inches|in foot|feet|ft yard|yards mile|miles mm cm m|meter|meters km|kilometer|kilometers",
+    "amount": """
+        g|gram|grams kg|kilogram|kilograms ounce|ounces|oz pound|pounds|lb|lbs ton|tons cup|cups pint|pints
+        quart|quarts gallon|gallons ml liter|liters
+        """,
+    "money": "cent|cents|penny|pennies nickel|nickels dime|dimes quarter|quarters dollar|dollars",
+    "several": "dozen|dozens pair|pairs",
+    "part": "half|halves percent",
+}
+UNITS = {
+    word: (kind, unit) for kind, units in _KINDS.items() for unit in units.split() for word in unit.split("|")
+}
+"""Unit word -> its kind and a name of the unit. Ounces are both a weight and a volume: these two are one kind."""
+_LINKING = _CONJUNCTIONS | JOINING | words("in of per a an each every for to from by with on at after before")
+"""A word behind one of these is no unit of the number before: "4 per hour", "36 in total"."""
 
 
 class Operand(NamedTuple):
@@ -114,7 +124,7 @@ class Parser:
             return None
         token = self.tokens[index]
         if token.kind == "op" and token.text == "-" and self.kind(index + 1) in ("number", "currency", "open"):
-            inner = self._operand(index + 1, depth + 1, limit) if depth < _MAX_DEPTH else None
+            inner = self._power(index + 1, depth + 1, limit) if depth < _MAX_DEPTH else None
             if inner is not None:
                 inner.value = None if inner.value is None else -inner.value
                 inner.start = index
@@ -131,6 +141,20 @@ class Parser:
                 self._units(inner)
                 return inner
         return None
+
+    def _power(self, index: int, depth: int, limit: int) -> Expression | None:
+        """What a sign stands in front of: -2^2 is -(2^2)."""
+        base = self._operand(index, depth, limit)
+        if base is None or base.stop >= limit or self._operator(base.stop) != "^" or depth >= _MAX_DEPTH:
+            return base
+        exponent = self._power(base.stop + 1, depth + 1, limit)
+        if exponent is not None:
+            base.value = _evaluate([("+", base.value), ("^", exponent.value)])
+            base.operators += ["^", *exponent.operators]
+            base.operands += exponent.operands
+            base.units |= exponent.units
+            base.stop = exponent.stop
+        return base
 
     def _number(self, index: int, token: Token) -> Expression:
         value = token.value if token.value is not None else 0.0
@@ -173,8 +197,36 @@ class Parser:
         if self.kind(stop) in ("op", "equal", "close") or (
             self.kind(stop) == "word" and self.tokens[stop].text in ("x", "X")
         ):
-            expression.units.update(word for word in words if word in _CONVERTED)
+            expression.units.update(word for word in words if word in UNITS)
             expression.stop = stop
+
+
+def converts(tokens: Sequence[Token], left: Expression, right: Expression) -> bool:
+    """Whether two sides may count different things: "15 minutes * 4 = 1 hour", "3 dozen + 4 = 40 eggs"."""
+    start, stop = min(left.start, right.start), max(left.stop, right.stop)
+    found = {UNITS[word] for word in left.units | right.units}
+    if any(kind == "several" for kind, _ in found):
+        return True
+    behind = _unit_behind(tokens, stop)
+    several = MULTIPLES.get(behind)
+    if several and left.value is not None and right.value is not None:  # "24 + 12 = 3 dozen"
+        return same(left.value, right.value * several) or same(right.value, left.value * several)
+    if behind:
+        found.add(UNITS[behind])
+    if any(token.text == "$" for token in tokens[max(0, start - 1) : stop]):
+        found.add(UNITS["dollars"])
+    return len({kind for kind, _ in found}) < len(found)
+
+
+def _unit_behind(tokens: Sequence[Token], stop: int) -> str:
+    """The unit among the first words behind an equation: "hour" of "1 full hour"; "" where there is none."""
+    for token in tokens[stop : stop + 3]:
+        word = token.text.lower()
+        if token.kind != "word" or word in _LINKING:
+            break
+        if word in UNITS:
+            return word
+    return ""
 
 
 def _evaluate(terms: Sequence[tuple[str, float | None]]) -> float | None:

@@ -19,6 +19,7 @@ from analysis.consistency.calculations import (
     Expression,
     Operand,
     Parser,
+    converts,
     kind_at,
 )
 from analysis.consistency.numbers import SCALES, Token, same, tokenize, words
@@ -62,6 +63,9 @@ class Equation(NamedTuple):
     checkable: bool
     approximate: bool
     start: int
+    margin: float
+    """How far rounding alone may move the result: half of its last decimal, of its last digit where it is a percentage or
+    approximate; 0 where it is calculated or a whole number."""
 
 
 def read_equations(text: str, tokens: Sequence[Token] | None = None) -> list[Equation]:
@@ -149,6 +153,7 @@ def _equals(tokens: Sequence[Token], left: Expression) -> int | None:
 
 def _equation(text: str, tokens: Sequence[Token], left: Expression, right: Expression, approximate: bool) -> Equation:
     units = left.units | right.units
+    start, stop = min(left.start, right.start), max(left.stop, right.stop)
     written = text[tokens[left.start].start : tokens[left.stop - 1].end].strip()
     return Equation(
         text=written,
@@ -159,19 +164,40 @@ def _equation(text: str, tokens: Sequence[Token], left: Expression, right: Expre
         result_text=text[tokens[right.start].start : tokens[right.stop - 1].end].strip(),
         computed_result=bool(right.operators),
         percent_result=bool(right.operands and right.operands[-1].percent),
-        checkable=_opens(tokens, min(left.start, right.start))
-        and _closes(tokens, max(left.stop, right.stop))
+        checkable=_opens(tokens, start)
+        and _closes(tokens, stop)
         and len(units) < 2
+        and (_agree(left, right) or not converts(tokens, left, right))
         and not _AMBIGUOUS.search(written)
         and not _is_range(written, right.value)
         and not _takes_percent(left)
         and not _counts_percents(left, right)
         and not (right.operators and tokens[right.start - 1].kind == "word")  # "50 % of 8 is 1.5 * 8 = 12" explains
         and not (units & {"cent", "cents"} and any(token.text == "$" for token in tokens[left.start : right.stop]))
-        and _is_claimed(tokens, min(left.start, right.start), max(left.stop, right.stop)),
+        and _is_claimed(tokens, start, stop),
         approximate=approximate,
         start=tokens[left.start].start,
+        margin=_margin(tokens, right, approximate),
     )
+
+
+def _margin(tokens: Sequence[Token], right: Expression, approximate: bool) -> float:
+    """Half of what the last written digit is worth: 0.005 for "17%", 50,000 for "1.5 million"."""
+    if len(right.operands) != 1:
+        return 0.0
+    (stated,) = right.operands
+    following = tokens[right.stop].text.lower() if right.stop < len(tokens) else ""
+    decimals = len(stated.text.partition(".")[2])
+    if not (decimals or approximate or stated.percent or following == "percent"):
+        return 0.0
+    number = float(stated.text.replace(",", ""))
+    scale = stated.value / number if number else 0.01 if stated.percent else 1.0
+    return 0.501 * scale * 10.0**-decimals  # .501: binary fractions are not exact
+
+
+def _agree(left: Expression, right: Expression) -> bool:
+    """Whether the numbers are equal as they stand, in any unit, or cannot be compared."""
+    return left.value is None or right.value is None or same(left.value, right.value, 0.01)
 
 
 def _is_range(written: str, result: float | None) -> bool:
