@@ -43,7 +43,8 @@ class Arguments:
     by: By = "recipe"
     """What differs: model sizes, the rounds of each run, or recipes (the chosen round of each run)."""
     split: comparison.Split = "selection"
-    """Questions to compare on. Probes are made on selection; test has accuracy and soundness only."""
+    """Questions to compare on. Probes are made on selection; test has accuracy and soundness only, of the chosen round
+    only."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder for the tables and the chart; by default analysis/comparison of the first run."""
 
@@ -70,7 +71,15 @@ def chosen_round(run: Path) -> int:
 
 
 def read_arms(run_dirs: Sequence[Path], by: By, split: comparison.Split) -> list[Arm]:
-    """One arm per run, or per round of each run, in the order to be shown; no two have the same label."""
+    """One arm per run, or per round of each run, in the order to be shown; no two have the same label.
+
+    Raises RunError for rounds on the test split, and where an evaluation is missing.
+    """
+    if by == "round" and split == "test":
+        raise RunError(
+            "the test split is evaluated with the chosen round only, so rounds cannot be compared on it: leave out "
+            "--split test, or compare the chosen rounds of several runs without --by round"
+        )
     names = [arm_name(read_recipe(run)) for run in run_dirs]
     folders = [run.name if [r.name for r in run_dirs].count(run.name) == 1 else str(run) for run in run_dirs]
     arms = []
@@ -166,13 +175,15 @@ def remarks(section: Section) -> list[str]:
     return [f"{measure} ({'; '.join(labels)}): {note}" for (measure, note), labels in by_note.items()]
 
 
-def notes(arms: Sequence[Arm], split: comparison.Split) -> list[str]:
+def notes(arms: Sequence[Arm], split: comparison.Split, by: By = "recipe") -> list[str]:
     """What a reader must know, and the commands that fill gaps."""
     found = [f"Questions: the {split} split."]
     if split == "selection":
-        found[0] += " Rounds were chosen on it, so its accuracies are slightly high; --split test has the final ones."
+        final = "python -m star.report has that of the chosen round on test" if by == "round" else "--split test has the final ones"
+        found[0] += f" Rounds were chosen on it, so its accuracies are slightly high; {final}."
     if len(comparison.shared_questions(arms)) < min((len(arm.values["accuracy"]) for arm in arms), default=0):
         found.append("The arms did not all answer the same questions; only the shared ones are compared.")
+    found += _unlike_probes(arms)
     for measure in comparison.MEASURES:
         for why in dict.fromkeys(arm.absent[measure.key] for arm in arms if measure.key in arm.absent):
             without = [arm.label for arm in arms if arm.absent.get(measure.key) == why]
@@ -181,6 +192,19 @@ def notes(arms: Sequence[Arm], split: comparison.Split) -> list[str]:
     if commands:
         found.append("\n".join(["Not computed yet. To fill the gaps, run:", *(f"    {line}" for line in commands)]))
     return found
+
+
+def _unlike_probes(arms: Sequence[Arm]) -> list[str]:
+    """That the arms were probed on different questions, where they were."""
+    probed = {arm.label: {row["problem_id"] for row in arm.probed} for arm in arms if arm.probed}
+    shared = comparison.probed_questions(arms)
+    if all(questions == shared for questions in probed.values()):
+        return []
+    counts = "; ".join(f"{label}: {len(questions):,}" for label, questions in probed.items())
+    return [
+        f"The arms were not probed on the same questions ({counts}): what probes measure is compared on the "
+        f"{len(shared):,} that all of these share. For more, probe them with the same --n and --seed."
+    ]
 
 
 def chart(section: Section, by: By) -> Any:
@@ -259,8 +283,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "one arm alone cannot be compared: give two runs, or one run with several rounds and --by round"
             )
         if not comparison.shared_questions(arms):
-            raise RunError("the runs share no question: they differ in task, seed or selection size. Try --split test.")
-        found, said = sections(arms, arguments.by), notes(arms, arguments.split)
+            hint = " Try --split test." if arguments.split == "selection" and arguments.by != "round" else ""
+            raise RunError(f"the runs share no question: they differ in task, seed or selection size.{hint}")
+        found, said = sections(arms, arguments.by), notes(arms, arguments.split, arguments.by)
         folder = arguments.output or run_dirs[0] / "analysis" / "comparison"
         written = write(folder, found, said, arguments.by)
     except (RunError, OSError) as error:

@@ -1,10 +1,11 @@
 """Runs, rounds or model sizes against each other, on the same questions.
 
 An arm is one round of one run. The figures of an arm are those of `analysis.probe`, computed on the questions that are
-compared, their controls as well. For differences each measure gives an arm a value per question (the mean over its
-rationales); arms are compared on the questions that both have a value for, by a paired bootstrap over questions. Measures
-that are right or wrong on each question get McNemar's exact test, the others a p-value from the interval; Holm's method
-corrects all of a table together. Definitions and sources of the measures: `analysis.faithfulness`.
+compared and that were probed for every arm that was probed at all, their controls as well. For differences each measure
+gives an arm a value per question (the mean over its rationales); arms are compared on the questions that both have a value
+for, by a paired bootstrap over questions. Measures that are right or wrong on each question get McNemar's exact test, the
+others a p-value from the interval; Holm's method corrects all of a table together. Definitions and sources of the
+measures: `analysis.faithfulness`.
 """
 
 from __future__ import annotations
@@ -268,10 +269,20 @@ def shared_questions(arms: Sequence[Arm]) -> set[str]:
     return set.intersection(*(set(arm.values["accuracy"]) for arm in arms)) if arms else set()
 
 
+def probed_questions(arms: Sequence[Arm]) -> set[str]:
+    """Questions that were probed for every arm that was probed at all: each call of `analysis.probe` draws its own."""
+    probed = [{row["problem_id"] for row in arm.probed} for arm in arms if arm.probed]
+    return set.intersection(*probed) if probed else set()
+
+
 def figures(arms: Sequence[Arm], questions: set[str]) -> list[Figure]:
-    """Every measure of every arm on `questions`; an interval of n = 0 where the arm has no value."""
+    """Every measure of every arm on `questions`; an interval of n = 0 where the arm has no value.
+
+    What a probe measures is on those of `questions` that were probed for every arm that was probed at all.
+    """
+    asked = questions & probed_questions(arms)
     probed = {
-        arm.label: measures.all_measures([row for row in arm.probed if row["problem_id"] in questions], arm.options)
+        arm.label: measures.all_measures([row for row in arm.probed if row["problem_id"] in asked], arm.options)
         for arm in arms
     }
     found = []

@@ -73,7 +73,7 @@ class Arguments:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("report.html")
     """The page to write."""
     cases: int = 20
-    """Right-but-unsound rationales to show."""
+    """Right-but-unsound rationales to show, 0 or more."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,15 @@ def image(chart: Any, alt: str) -> str:
 def read_cases(run: Path, summary: RunSummary, most: int) -> tuple[list[Case], str]:
     """The top right-but-unsound rationales, worst first, and sentences about them.
 
-    Those of the evaluated split come first; where they are fewer than `most`, the rounds fill the list.
+    Those of the evaluated split come first; where they are fewer than `most`, the rounds up to the chosen one fill the
+    list. Rationalized ones are counted apart: their answers are right because they were shown.
     """
-    folder = run / "test" if summary.finished else run / f"round_{summary.round or 0:02d}"
-    if not (folder / "evaluation.parquet").is_file():
+    last = summary.round or 0
+    evaluation = (run / "test" if summary.finished else run / f"round_{last:02d}") / "evaluation.parquet"
+    if not evaluation.is_file():
         return [], "No evaluated rationales."
-    rows = [row for row in _right_rows(folder / "evaluation.parquet") if not row["sample"]]
-    others = [row for file in _round_files(run) if file.parent != folder for row in _right_rows(file)]
+    rows = [row for row in _right_rows(evaluation) if not row["sample"]]
+    others = [row for file in _round_files(run, last) if file != evaluation for row in _right_rows(file)]
     scores = _scores(run, {row["attempt_id"] for row in (*rows, *others)})
     checked = any(row["sound"] is not None for row in rows)
     if not checked and not scores:
@@ -134,16 +136,28 @@ def read_cases(run: Path, summary: RunSummary, most: int) -> tuple[list[Case], s
     cases = _cases(rows, scores)
     about = f"Of {len(rows):,} right answers of the {summary.split} split, {len(cases):,} rest on unsound reasoning, {how}."
     if len(cases) >= most:
-        return cases[:most], about + (f" The {most} most suspicious:" if len(cases) > most else "")
+        return cases[:most], about + (f" The {most} most suspicious:" if len(cases) > most > 0 else "")
     more = _cases(others, scores)
-    about += f" Of {len(others):,} right answers in the rounds before, {len(more):,}."
+    about += _about_others(others, [case.row for case in more], last)
     filled = more[: most - len(cases)]
     return [*cases, *filled], about + (f" {len(filled)} of the rounds, the most suspicious, are below." if filled else "")
 
 
-def _round_files(run: Path) -> list[Path]:
-    """What the rounds evaluated and sampled, the latest round first."""
-    return sorted([*run.glob("round_*/evaluation.parquet"), *run.glob("round_*/attempts.parquet")], reverse=True)
+def _about_others(right: Sequence[Mapping[str, Any]], unsound: Sequence[Mapping[str, Any]], last: int) -> str:
+    """How many of the rounds' right answers are unsound, in sentences; nothing where there is no other right answer."""
+    where = f"in rounds 0 to {last}" if last else "of the base model"
+    (own, own_unsound), (shown, shown_unsound) = (
+        [sum((row["mode"] == "rationalized") is saw for row in rows) for rows in (right, unsound)] for saw in (False, True)
+    )
+    about = f" Of {own:,} other right answers {where}, {own_unsound:,}." if right else ""
+    return about + (f" Of {shown:,} rationalized ones, which saw the answer, {shown_unsound:,}." if shown else "")
+
+
+def _round_files(run: Path, last: int) -> list[Path]:
+    """What the rounds up to `last` evaluated and sampled, the latest round first."""
+    folders = [run / f"round_{number:02d}" for number in range(last, -1, -1)]
+    files = [folder / name for folder in folders for name in ("evaluation.parquet", "attempts.parquet")]
+    return [file for file in files if file.is_file()]
 
 
 def _right_rows(file: Path) -> list[dict[str, Any]]:
@@ -327,6 +341,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 1 and a sentence for bad input."""
     arguments = tyro.cli(Arguments, description=__doc__, args=argv)
     try:
+        if arguments.cases < 0:
+            raise RunError(f"--cases {arguments.cases}: expected how many rationales to show, 0 or more")
         content = page(arguments.run, arguments.cases)
         runs.write_text(arguments.output, content)
     except (RunError, OSError) as error:

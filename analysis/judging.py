@@ -155,7 +155,8 @@ def shipped() -> Detector:
 def judge(records: Sequence[Record], *, use_gold: bool = False, detector: Detector | None = None) -> list[Judgement]:
     """Judge records, one by one as far as results go: no record's score depends on another record.
 
-    Labels are not read; with `use_gold`, whether the answer is the gold answer is.
+    Labels are not read; with `use_gold`, whether the answer is the gold answer is, but not where an exact checker judges
+    (it has read every line of the reasoning, which a right answer cannot mend) nor for a recovery from an injected error.
     """
     detector = detector or shipped()
     judgements: list[Judgement | None] = [None] * len(records)

@@ -96,8 +96,8 @@ class Labels:
 
 
 def _majority(votes: Sequence[str]) -> str:
-    sound, unsound = votes.count("sound"), votes.count("unsound")
-    return "unsure" if sound == unsound else "sound" if sound > unsound else "unsound"
+    """What more than half of the votes say."""
+    return next((verdict for verdict in VERDICTS if votes.count(verdict) > len(votes) / 2), "unsure")
 
 
 def label_folder(source: Source) -> Path:

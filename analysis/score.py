@@ -4,7 +4,8 @@
     python -m analysis.score rationales.jsonl -o scores.jsonl
 
 Reads a run directory or a file of rationale records and writes one row per record: p_unsound, first_error_step, task_kind
-and what was found in each step. Labels are never read; `--use-gold` reads the gold answer and says so in the output.
+and what was found in each step. Labels are never read; `--use-gold` reads the gold answer and says so in the output. It
+changes nothing where an exact checker judges, nor for a recovery from an injected error.
 
 p_unsound of a word problem assumes that three rationales in ten are unsound; where a share u is, multiply its odds by
 7u / (3 - 3u). It is null where nothing can be read, and then nothing is said.
@@ -42,7 +43,8 @@ class Arguments:
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
     use_gold: bool = False
-    """Let p_unsound depend on whether the answer is the gold answer. The output says so."""
+    """Let p_unsound depend on whether the answer is the gold answer, not where an exact checker judges. The output says
+    so."""
     strict: bool = False
     """Stop at the first broken line instead of naming it at the end."""
 
@@ -231,7 +233,8 @@ def row_of(record: Record, judgement: Judgement, *, is_run: bool = False) -> dic
 def score_records(records: Iterable[Record], *, use_gold: bool = False) -> pd.DataFrame:
     """Columns id, p_unsound (NaN: nothing can be said), first_error_step, task_kind, n_steps, checks and flags.
 
-    `flags` holds lists of {step, check, message, severity}. Same scores as the command.
+    `flags` holds lists of {step, check, message, severity}. Same scores as the command; `use_gold` changes nothing where
+    an exact checker judges.
     """
     import pandas as pd
 

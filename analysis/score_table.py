@@ -44,7 +44,7 @@ class Tally:
 
         from star.statistics import wilson
 
-        note = "; the gold answers were used for p_unsound" if used_gold else ""
+        note = "; the gold answers were used for p_unsound, not where an exact checker judges" if used_gold else ""
         table = Table(title=f"Is it sound? (unsound: p_unsound > {THRESHOLD}{note})")
         for column in ("generator", "answer", "records", "sound", "unsound", "abstained", "unsound % [95 %]"):
             table.add_column(column, justify="left" if column in ("generator", "answer") else "right")

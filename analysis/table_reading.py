@@ -185,18 +185,24 @@ def _read_scores(files: list[Path], notes: list[str]) -> pa.Table | None:
             continue
         try:
             table = pq.read_table(file) if file.name.endswith(".parquet") else _score_lines(file)
-        except (pa.ArrowInvalid, OSError, ValueError) as error:
+            if "id" not in table.column_names and "attempt_id" in table.column_names:
+                table = table.rename_columns({"attempt_id": "id"})
+            if {"id", "p_unsound", "first_error_step", "flags"} <= set(table.column_names):
+                return _named_by_text(table)
+        except (pa.ArrowException, OSError, ValueError) as error:
             notes.append(f"{file.name} cannot be read: {_first_line(error)}")
             continue
-        names = {"attempt_id": "id"} if "id" not in table.column_names else {}
-        table = table.rename_columns(names) if names else table
-        if {"id", "p_unsound", "first_error_step", "flags"} <= set(table.column_names):
-            return table
         notes.append(f"{file.name} has no columns id, p_unsound, first_error_step and flags, and is not used.")
     return None
 
 
+def _named_by_text(table: pa.Table) -> pa.Table:
+    """The table with its ids as texts, as records have them: other tools write numbers."""
+    return table.set_column(table.column_names.index("id"), "id", table.column("id").cast(pa.string()))
+
+
 def _score_lines(file: Path) -> pa.Table:
+    """Scores from JSON lines; a line that is no object, or has no id, belongs to no rationale and is left out."""
     import gzip
 
     rows: list[dict[str, Any]] = []
@@ -204,8 +210,10 @@ def _score_lines(file: Path) -> pa.Table:
     with opener(file, "rt", encoding="utf-8") as handle:
         for line in handle:
             row = json.loads(line)
-            rows.append({name: row.get(name) for name in ("id", "p_unsound", "first_error_step")})
-            rows[-1]["flags"] = json.dumps(row.get("flags") or [])
+            if not isinstance(row, dict) or row.get("id") is None:
+                continue
+            scored = {name: row.get(name) for name in ("p_unsound", "first_error_step")}
+            rows.append({"id": str(row["id"]), **scored, "flags": json.dumps(row.get("flags") or [])})
     types = {"id": pa.string(), "p_unsound": pa.float64(), "first_error_step": pa.int32(), "flags": pa.string()}
     return pa.Table.from_pylist(rows, schema=pa.schema(list(types.items())))
 

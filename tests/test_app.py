@@ -16,18 +16,21 @@ import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis import table_reading
+from analysis import comparison, table_reading
 from analysis.labels import Label, append, label_folder, read_labels
 from analysis.pages import text
-from analysis.pages.faithfulness import commit_steps, probed_steps
+from analysis.pages.faithfulness import _curve_frame, commit_steps, probed_steps
 from analysis.pages.probe_words import DONE, interval_words, outcome_words
 from analysis.pages.run_words import DROPPED, NO_REASON, VERDICTS
-from analysis.probes.base import PROBES
+from analysis.probes.base import PROBES, ROWS
 from analysis.rationale_table import load_table
 from analysis.records import Record, write_records
-from analysis.store import Source
+from analysis.store import Source, wilson_bounds
 from star import runs
+from star.statistics import EMPTY
+from star.tasks import addition
 from star.tasks.base import Verdict
+from tests.probe_factory import write_probes
 from tests.run_factory import HOSTILE, make_run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -227,9 +230,10 @@ ODD_LINKS: dict[str, list[dict[str, str]]] = {
     "rationales": [
         {"run": "/etc", "cell": "<script>", "id": "no such", "sort": "x", "judge": "x"},
         {"fewest": "99999999999", "most": "-3", "cut": "abc", "words": "(" * 300, "round": "\x00", "check": "'"},
+        {"cut": "--5", "fewest": "--5", "most": "-", "problem": "--1"},
     ],
     "faithfulness": [{"id": "no such", "probed": "x", "at": "99", "scope": "x"}],
-    "compare": [{"problem": "-9", "arms": "a|b", "change": "x"}],
+    "compare": [{"problem": "-9", "arms": "a|b", "change": "x"}, {"problem": "--1"}],
     "label": [{"tab": "rank", "who": "../x", "picked": "9912", "ask": "x"}, {"tab": "x", "blind": "maybe", "id": "x"}],
 }
 
@@ -325,6 +329,92 @@ def test_fixed_and_broken_questions(open_app: Any, whole: Path) -> None:
     healthy(app.button(key="change-fixed").click().run())
     shown = words(app)
     assert f"question 1 of {counts['fixed']}" in shown and ": wrong (expected" in shown and ": right" in shown
+
+
+def test_an_answer_that_could_not_be_graded_is_wrong_in_both_counts(open_app: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=1, problems=20)
+    rows = runs.read_rows(run / "round_01" / "evaluation.parquet")
+    odd = [row | {"verdict": "ungradable"} if row["verdict"] != "correct" else row for row in rows]
+    runs.write_parquet(run / "round_01" / "evaluation.parquet", odd, runs.ATTEMPTS)
+    app = healthy(open_app("compare", "--root", str(tmp_path)))
+    counts = {b.label.split(":")[0]: int(b.label.split("**")[1]) for b in app.button if b.key.startswith("change-")}
+    right = sum(row["verdict"] == "correct" for row in rows)
+    assert sum(counts.values()) == 20 and counts["fixed"] + counts["stayed right"] == right < 20
+    arm = comparison.read_arm(run, 1)
+    assert sum(arm.values["accuracy"].values()) == right and len(arm.values["accuracy"]) == 20
+
+
+def test_runs_probed_on_other_questions_say_on_which_they_are_compared(open_app: Any, tmp_path: Path) -> None:
+    first, second = (make_run(tmp_path, name=name, rounds=1, problems=20) for name in ("first", "second"))
+    file = second / "analysis" / "probes.parquet"
+    rows = runs.read_rows(file)
+    kept = set(sorted({row["problem_id"] for row in rows})[:7])
+    runs.write_parquet(file, [row for row in rows if row["problem_id"] in kept], ROWS)
+    arms = f"{first.name}@1|{second.name}@1"
+    app = healthy(open_app("compare", "--root", str(tmp_path), arms=arms))
+    assert "rest on the 7 of these that were probed" in words(app)
+    table = app.dataframe[0].value.set_index("measure")
+    assert all("n = 7" in cell for cell in table.loc["answer differs without reasoning"])
+
+
+def sums(path: Path, writers: dict[str, range]) -> Path:
+    """A record file of sums that each writer solved, some of them wrongly."""
+    records = [
+        Record(f"{writer}{i}", question=f"{i} + 1?", steps=(f"{i} + 1 = {i + 1}",), answer=str(i + 1 + (i + n) % 2),
+               gold=str(i + 1), answer_correct=(i + n) % 2 == 0, sound=True, generator=writer)
+        for n, (writer, asked) in enumerate(writers.items()) for i in asked
+    ]  # fmt: skip
+    write_records(path, records)
+    return path
+
+
+def test_writers_are_compared_on_the_questions_that_they_share(open_app: Any, tmp_path: Path) -> None:
+    apart = sums(tmp_path / "apart.jsonl", {"one": range(4), "two": range(4, 8)})
+    app = healthy(open_app("compare", "--records", str(apart)))
+    assert "They share no question" in words(app) and not app.get("vega_lite_chart")
+    some = sums(tmp_path / "some.jsonl", {"one": range(6), "two": range(4, 12)})
+    app = healthy(open_app("compare", "--records", str(some)))
+    assert "2 questions that all of them answered." in words(app) and app.get("vega_lite_chart")
+
+
+def test_a_writer_with_a_bar_in_its_name_stays_in_the_link(open_app: Any, tmp_path: Path) -> None:
+    path = sums(tmp_path / "bars.jsonl", {"one": range(4), "two": range(4), "a|b": range(4)})
+    app = healthy(open_app("compare", "--records", str(path)))
+    picked = ["generator@two", "generator@a|b"]
+    healthy(app.multiselect(key="w-arms").set_value(picked).run())
+    assert app.multiselect(key="w-arms").value == picked
+    again = healthy(open_app("compare", "--records", str(path), **link(app)))
+    assert again.multiselect(key="w-arms").value == picked
+
+
+def test_a_probed_file_whose_answers_are_not_graded(open_app: Any, tmp_path: Path) -> None:
+    path = tmp_path / "theirs.jsonl"
+    rationale = "\n".join(addition.scratchpad(48, 27, 2))
+    records = [
+        Record(f"r{k}", question=f"{k}?", steps=tuple(rationale.splitlines()), answer="7 5", task="addition")
+        for k in range(6)
+    ]
+    write_records(path, records)
+    attempts = [{"attempt_id": r.id, "problem_id": r.question, "round": None, "answer": r.answer, "gold": "7 5",
+                 "rationale": rationale, "verdict": None} for r in records]  # fmt: skip
+    write_probes(tmp_path, "addition", attempts)
+    (tmp_path / "analysis").rename(tmp_path / "theirs.jsonl.analysis")
+    summary = tmp_path / "theirs.jsonl.analysis" / "probes.json"
+    content = runs.read_json(summary)
+    found = content["rounds"].pop("None") | {"n_correct": None, "accuracy": EMPTY.as_dict(), "measures_correct": {}}
+    runs.write_json(summary, content | {"rounds": {"-": found}})
+    shown = words(healthy(open_app("faithfulness", "--records", str(path))))
+    assert "n = 6 rationales. Brackets" in shown and "right answer" not in shown
+
+
+def test_the_averaged_curve_counts_every_rationale_once_at_a_place() -> None:
+    points = [{"position": i, "n_steps": 40, "same": float(i > 20), "n": 9} for i in range(41)]
+    points += [{"position": i, "n_steps": 2, "same": i / 2, "n": 5} for i in range(3)]
+    frame = _curve_frame(points).set_index("place")
+    assert frame["n"].tolist() == [14, 9, 9, 9, 9, 14, 9, 9, 9, 9, 14]
+    half = frame.loc[0.5]
+    low, high = wilson_bounds(2, 14)  # 20 of 40 steps and 1 of 2: the point nearest to the tenth
+    assert half["same"] == pytest.approx(0.5 * 5 / 14) and (half["low"], half["high"]) == (float(low), float(high))
 
 
 def test_the_probed_rationale_shows_where_its_answer_is_settled(open_app: Any, whole: Path) -> None:

@@ -187,6 +187,40 @@ def test_default_output_is_inside_the_first_run(pair: tuple[Path, Path]) -> None
     assert (pair[0] / "analysis" / "comparison" / "comparison.json").is_file()
 
 
+def test_arms_probed_on_other_questions_are_compared_on_the_shared_ones(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    run = Path(shutil.copytree(pair[1], tmp_path / "run"))
+    file = run / "analysis" / "probes.parquet"
+    rows = runs.read_rows(file)
+    kept = set(sorted({row["problem_id"] for row in rows})[:18])
+    runs.write_parquet(file, [row for row in rows if row["problem_id"] in kept], ROWS)
+    arms = [comparison.read_arm(pair[0], 2, label="whole"), comparison.read_arm(run, 2, label="few")]
+    found = {(f.label, f.measure.key): f.interval.n for f in comparison.figures(arms, comparison.shared_questions(arms))}
+    assert [found[label, "reliance"] for label in ("whole", "few")] == [18, 18]
+    assert found["whole", "accuracy"] == 60
+    said = "\n".join(compare.notes(arms, "selection"))
+    assert "not probed on the same questions (whole: 60; few: 18)" in said and "on the 18 that all of these share" in said
+    assert "not probed on the same" not in "\n".join(compare.notes(arms[:1], "selection"))
+
+
+def test_rounds_have_no_test_split_of_their_own(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare.main([str(pair[1]), "--by", "round", "--split", "test"]) == 1
+    assert "the test split is evaluated with the chosen round only" in capsys.readouterr().err
+    said = {by: compare.notes([], "selection", by)[0] for by in ("round", "size", "recipe")}
+    assert [by for by, note in said.items() if "--split test" in note] == ["size", "recipe"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"), [((), True), (("--by", "size"), True), (("--by", "round"), False), (("--split", "test"), False)]
+)
+def test_the_test_split_is_named_where_it_can_help(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], hint: bool
+) -> None:
+    other = make_run(tmp_path, task="gsm8k", rounds=1, problems=9)
+    assert compare.main([str(pair[0]), str(other), *flags]) == 1
+    said = capsys.readouterr().err
+    assert "share no question" in said and ("Try --split test." in said) is hint
+
+
 @pytest.mark.parametrize("case", ["none", "one", "twice the same", "nothing", "other questions"])
 def test_bad_input_is_a_sentence(
     pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str

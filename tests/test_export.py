@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,13 +63,30 @@ def test_cases_come_from_the_rounds_where_the_test_has_too_few(tmp_path: Path) -
     page = exported(run, tmp_path, "--cases", "5")
     right = sum(row["verdict"] == "correct" for row in rows)
     assert f"Of {right} right answers of the test split, 0 rest on unsound reasoning" in page.text
-    others = [row for file in run.glob("round_*/*s.parquet") for row in runs.read_rows(file)]
-    others += [row for file in run.glob("round_*/evaluation.parquet") for row in runs.read_rows(file)]
-    solved = [row for row in others if row["verdict"] == "correct"]
+    solved = right_rows(run, 2)
     unsound = sum(row["sound"] is False for row in solved)
-    assert f"Of {len(solved)} right answers in the rounds before, {unsound}." in page.text
+    assert f"Of {len(solved)} other right answers in rounds 0 to 2, {unsound}." in page.text
     assert "5 of the rounds, the most suspicious, are below." in page.text
     assert page.text.count("unsound by the automatic score") == 5 and "train split, round " in page.text
+
+
+def right_rows(run: Path, last: int, *, rationalized: bool = False) -> list[dict[str, Any]]:
+    """Right answers that the rounds up to `last` gave, without the hint or with it."""
+    files = [file for file in run.glob("round_*/*.parquet") if file.stem in ("attempts", "evaluation")]
+    rows = [row for file in files if int(file.parent.name[6:]) <= last for row in runs.read_rows(file)]
+    return [row for row in rows if row["verdict"] == "correct" and (row["mode"] == "rationalized") is rationalized]
+
+
+def test_rounds_after_the_chosen_one_and_shown_answers_are_not_counted(tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=2, problems=60)
+    result = runs.read_json(run / "result.json")
+    runs.write_json(run / "result.json", result | {"chosen_round": 1})
+    before, shown = right_rows(run, 1), right_rows(run, 1, rationalized=True)
+    assert len(before) < len(right_rows(run, 2)) and shown
+    said = exported(run, tmp_path, "--cases", "100").text
+    unsound = [sum(row["sound"] is False for row in rows) for rows in (before, shown)]
+    assert f"Of {len(before)} other right answers in rounds 0 to 1, {unsound[0]}." in said
+    assert f"Of {len(shown)} rationalized ones, which saw the answer, {unsound[1]}." in said
 
 
 def test_flagged_step_is_the_marked_one(tmp_path: Path) -> None:
@@ -108,6 +126,13 @@ def test_what_is_missing_or_must_be_known_is_said(tmp_path: Path, plan: dict[str
 def test_long_text_is_cut(tmp_path: Path) -> None:
     assert export.text("x" * 10_000).endswith("x &hellip;") and len(export.text("x" * 10_000)) < 5_000
     assert export.text("a\x00b\x1b") == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}"
+
+
+def test_a_number_of_cases_below_zero_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path, rounds=1, problems=15)
+    assert export.main([str(run), "-o", str(tmp_path / "x.html"), "--cases", "-1"]) == 1
+    assert "error: --cases -1: expected how many" in capsys.readouterr().err
+    assert "most suspicious" not in exported(run, tmp_path, "--cases", "0").text
 
 
 def test_bad_input_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,9 @@ from analysis import agreement
 from analysis.labels import (
     Label,
     LabelError,
+    Labels,
     Ranking,
+    Verdict,
     append,
     export_rows,
     label_file,
@@ -52,6 +54,21 @@ def test_two_people_keep_files_of_their_own(tmp_path: Path) -> None:
     assert labels.labellers == ["ann", "bob", "cy"] and len(list(tmp_path.iterdir())) == 3
     assert labels.verdicts() == {"x": "unsound"} and labels.verdicts("ann") == {"x": "sound"}
     assert [label.labeller for label in labels.of("x")] == ["ann", "bob", "cy"]
+
+
+@pytest.mark.parametrize(
+    ("votes", "verdict"),
+    [
+        (("sound", "unsure", "unsure"), "unsure"),
+        (("sound", "sound", "unsure"), "sound"),
+        (("sound", "unsure"), "unsure"),
+        (("sound", "sound", "unsound", "unsure"), "unsure"),
+        (("unsound", "unsound", "sound"), "unsound"),
+    ],
+)
+def test_a_majority_is_more_than_half_of_the_votes(votes: tuple[Verdict, ...], verdict: str) -> None:
+    people = [Label("x", f"person {k}", vote) for k, vote in enumerate(votes)]
+    assert Labels({(label.labeller, "x"): label for label in people}).verdicts() == {"x": verdict}
 
 
 def test_many_writers_of_one_file_lose_nothing(tmp_path: Path) -> None:

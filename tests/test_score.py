@@ -20,6 +20,7 @@ from analysis.judging import PROVEN, judge, shipped
 from analysis.records import Record, read_records, write_records
 from analysis.score import main
 from benchmarks import labelled
+from star.tasks import addition
 from tests.conftest import ROOT
 from tests.nasty_records import nasty_records
 
@@ -138,7 +139,16 @@ def test_use_gold_says_so(source: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert all(row["used_gold"] for row in rows)
     plain = score_records(RECORDS)["p_unsound"]
     assert rows[3]["p_unsound"] > plain[3]
-    assert "gold answers were used" in " ".join(capsys.readouterr().out.split())
+    assert "gold answers were used for p_unsound, not where an exact checker judges" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_the_gold_answer_changes_nothing_where_an_exact_checker_judges() -> None:
+    steps = tuple(addition.scratchpad(48, 27, 2))
+    record = Record("sum", question=addition.make_problem(48, 27, 2).question, steps=steps, answer="7 5", gold="7 6")
+    plain, gold = judge([record]), judge([record], use_gold=True)
+    assert plain[0].task_kind == "addition" and plain[0].p_unsound is not None and plain == gold
 
 
 def test_a_broken_line_is_named_and_the_exit_status_says_so(source: Path, capsys: pytest.CaptureFixture[str]) -> None:

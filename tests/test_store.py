@@ -269,6 +269,29 @@ def test_scores_beside_a_record_file_are_joined(tmp_path: Path) -> None:
     assert table.rationale(2).flags[0].message == "why"
 
 
+def test_scores_with_ids_of_other_kinds_and_odd_lines_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_reading, "SMALL_FILE", 0)
+    path = tmp_path / "mine.jsonl"
+    write_records(path, [Record(str(i), question="?", steps=("x",)) for i in range(3)])
+    scores = [{"id": i, "p_unsound": 0.1 * i, "first_error_step": -1, "flags": []} for i in range(2)]
+    nameless = {"p_unsound": 0.9, "first_error_step": 0}
+    beside = tmp_path / "mine.scores.jsonl"
+    beside.write_text("\n".join(map(json.dumps, [*scores, [1], None, nameless])), encoding="utf-8")
+    table = load_table(Source("file", path, path.name))
+    assert table.frame["p_unsound"].tolist()[:2] == [0.0, 0.1] and np.isnan(table.frame["p_unsound"].iat[2])
+    beside.unlink()
+    pq.write_table(pa.Table.from_pylist([row | {"flags": "[]"} for row in scores]), tmp_path / "mine.scores.parquet")
+    assert load_table(Source("file", path, path.name)).frame["p_unsound"].tolist()[:2] == [0.0, 0.1]
+
+
+def test_scores_whose_ids_are_no_ids_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    write_records(path, [Record("a", question="?", steps=("x",))])
+    scores = [{"id": ["a"], "p_unsound": 0.5, "first_error_step": -1, "flags": "[]"}]
+    pq.write_table(pa.Table.from_pylist(scores), tmp_path / "mine.scores.parquet")
+    assert any("mine.scores.parquet cannot be read" in n for n in load_table(Source("file", path, path.name)).notes)
+
+
 def test_a_file_that_holds_no_rationale_is_refused_with_its_first_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text("nothing\n", encoding="utf-8")

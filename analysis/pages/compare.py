@@ -26,7 +26,8 @@ from star.statistics import mcnemar
 
 MOST = 6
 """Arms side by side; more cannot be read."""
-LISTED = 200
+WRITER = "generator"
+"""The facet that says who wrote a rationale of a record file."""
 CHANGES = {
     "fixed": ("wrong before, right after", COLOURS["sound"]),
     "broke": ("right before, wrong after", COLOURS["unsound"]),
@@ -87,7 +88,7 @@ def _run_arms() -> dict[str, str]:
 
 def _file_arms() -> dict[str, str]:
     table = context.table()
-    facet = "generator" if len(parts.values(table, "generator")) > 1 else "slice"
+    facet = WRITER if len(parts.values(table, WRITER)) > 1 else "slice"
     return {f"{facet}@{value}": parts.facet_words(facet, value) for value in parts.values(table, facet)}
 
 
@@ -95,7 +96,8 @@ def _chosen(options: dict[str, str], source: Source) -> list[str]:
     """The arms of the link; by default the base model and the last round of this run, or the first two writers."""
     mine = [name for name in options if name.rpartition("@")[0] == source.name] or list(options)
     default = [mine[0], mine[-1]] if len(mine) > 1 else list(options)[:2]
-    asked = [name for name in (state.param("arms") or "").split("|") if name in options]
+    linked = {_linked(name): name for name in options}
+    asked = [linked[part] for part in (state.param("arms") or "").split("|") if part in linked]
     st.session_state["w-arms"] = asked[:MOST] or default
     st.multiselect(
         f"What to compare (up to {MOST}; the first is what the others are held against)",
@@ -103,9 +105,19 @@ def _chosen(options: dict[str, str], source: Source) -> list[str]:
         key="w-arms",
         format_func=lambda name: options.get(name, name),
         max_selections=MOST,
-        on_change=lambda: state.go({"arms": "|".join(st.session_state["w-arms"]), "change": None, "problem": None}),
+        on_change=_push_arms,
     )
     return list(st.session_state["w-arms"])
+
+
+def _push_arms() -> None:
+    arms = "|".join(map(_linked, st.session_state["w-arms"]))
+    state.go({"arms": arms, "change": None, "problem": None})
+
+
+def _linked(name: str) -> str:
+    """The name of an arm as it stands in the link, where "|" sets one arm apart from the next."""
+    return name.replace("|", "%7C")
 
 
 def _sides(names: Sequence[str], options: Mapping[str, str], source: Source) -> list[Side]:
@@ -171,7 +183,11 @@ def _measures(names: Sequence[str], options: Mapping[str, str]) -> None:
     ]
     frame = pd.DataFrame(rows).dropna(subset=["value"])
     several = frame[frame.groupby("measure")["label"].transform("nunique") > 1]
-    st.caption(f"{len(questions):,} questions that {'all answer right' if fair else 'all of them were asked'}.")
+    said = f"{len(questions):,} questions that {'all answer right' if fair else 'all of them were asked'}."
+    probed = questions & comparison.probed_questions(arms)
+    if any(arm.probed for arm in arms) and probed != questions:
+        said += f" Measures of changed reasoning rest on the {len(probed):,} of these that were probed for each one probed at all."
+    st.caption(said)
     parts.draw(charts.comparison(several, "Side by side"), width="content")
     if len(several) < len(frame):
         st.caption("What only one of them has been measured for is in the table alone.")
@@ -237,9 +253,19 @@ def _differences(arms: Sequence[comparison.Arm], questions: set[str]) -> None:
 
 
 def _file_measures(sides: Sequence[Side]) -> None:
+    """Chart of the measures: of writers on the questions that all of them answered; kinds of tasks never share one."""
+    shared = set.intersection(*(set(side.rows) for side in sides))
+    writers = all(side.name.startswith(f"{WRITER}@") for side in sides)
+    if writers and not shared:
+        if len(sides) > 2:  # of two, what follows says so
+            st.info("There is no question that all of them answered.")
+        return
+    said = f"{len(shared):,} questions that all of them answered." if writers else "Each on the questions of its kind."
+    st.caption(said)
     rows = []
     for side in sides:
-        found = np.array(list(side.rows.values()), dtype=int)
+        kept = [row for problem, row in side.rows.items() if not writers or problem in shared]
+        found = np.array(kept, dtype=int)
         right = side.table.frame["right"].to_numpy()[found]
         measures = [("answers right", right[right >= 0] == 1)]
         for judge in judges(side.table)[:1]:
@@ -293,8 +319,7 @@ def _changes(sides: Sequence[Side]) -> None:
 
 def change_groups(before: Side, after: Side, shared: Sequence[str]) -> dict[str, list[str]]:
     """Problems by what happened to their answers; those that are not graded on both sides are left out."""
-    first = before.table.frame["right"].to_numpy()
-    second = after.table.frame["right"].to_numpy()
+    first, second = _right(before.table), _right(after.table)
     names = {(0, 1): "fixed", (1, 0): "broke", (1, 1): "stayed right", (0, 0): "stayed wrong"}
     groups: dict[str, list[str]] = {name: [] for name in CHANGES}
     for problem in shared:
@@ -302,6 +327,12 @@ def change_groups(before: Side, after: Side, shared: Sequence[str]) -> dict[str,
         if name is not None:
             groups[name].append(problem)
     return groups
+
+
+def _right(table: Table) -> np.ndarray:
+    """1 right, 0 wrong, -1 not graded. An answer of a run that could not be graded counts as wrong, as in its accuracy."""
+    right = table.frame["right"].to_numpy()
+    return np.where((table.frame["verdict"] == "ungradable").to_numpy(), 0, right)
 
 
 def _question(sides: Sequence[Side], problems: Sequence[str]) -> None:

@@ -238,12 +238,14 @@ def _others(mine: pd.DataFrame) -> None:
 def _averages(content: dict[str, Any]) -> None:
     """Measures with their controls and intervals, and the truncation curve of all rationales."""
     st.header("All probed rationales", anchor=False, divider="gray")
-    accuracy = content.get("accuracy") or {}
+    right = content.get("n_correct")  # None: the answers are not graded
+    accuracy = interval_words(content.get("accuracy") or {})
+    graded = "" if right is None else f", {right:,} with a right answer (accuracy {accuracy})"
     st.caption(
-        f"n = {content.get('n_rationales', 0):,} rationales, {content.get('n_correct', 0):,} with a right answer "
-        f"(accuracy {interval_words(accuracy)}). Brackets: 95 % intervals, questions resampled."
+        f"n = {content.get('n_rationales') or 0:,} rationales{graded}. Brackets: 95 % intervals, questions resampled."
     )
-    scope = state.segments("Counted", "scope", ["all", "right"], "all", {"all": "all", "right": "right answers only"})
+    scopes = {"all": "all", "right": "right answers only"}
+    scope = "all" if right is None else state.segments("Counted", "scope", list(scopes), "all", scopes)
     measures = content.get("measures" if scope == "all" else "measures_correct") or {}
     curve = _curve_frame((content.get("curves") or {}).get("early_answering") or [])
     if len(curve):
@@ -262,12 +264,23 @@ def _averages(content: dict[str, Any]) -> None:
 
 
 def _curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:
-    """Points of all lengths, averaged at tenths of the rationale by their n."""
-    rows = [(point["position"] / point["n_steps"], point) for point in points if point.get("n_steps")]
+    """Points of all lengths, averaged at tenths of the rationale by their n.
+
+    Of the points of one length only the one nearest to the tenth counts: several cuts of the same rationales are no
+    independent answers.
+    """
+    nearest: dict[tuple[float, int], tuple[float, dict[str, Any]]] = {}
+    for point in points:
+        if point.get("n_steps") and point.get("n") and point.get("same") is not None:
+            part = point["position"] / point["n_steps"]
+            place = round(part * 10) / 10
+            away = round(abs(part - place), 9)
+            other = nearest.get((place, point["n_steps"]))
+            if other is None or away < other[0]:
+                nearest[place, point["n_steps"]] = away, point
     bins: dict[float, list[dict[str, Any]]] = {}
-    for place, point in rows:
-        if point.get("n") and point.get("same") is not None:
-            bins.setdefault(round(place * 10) / 10, []).append(point)
+    for (place, _), (_, point) in nearest.items():
+        bins.setdefault(place, []).append(point)
     found = []
     for place, inside in sorted(bins.items()):
         n = sum(point["n"] for point in inside)

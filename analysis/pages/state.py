@@ -5,6 +5,7 @@ Nothing else remembers anything, so reloading, sending the link, and back and fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ def choice(name: str, options: Sequence[str], default: str | None = None) -> str
 def number(name: str) -> int | None:
     """A parameter as a whole number, None where it is none."""
     value = param(name) or ""
-    return int(value) if value.isascii() and value.lstrip("-").isdigit() and len(value) < 10 else None
+    return int(value) if re.fullmatch(r"-?[0-9]{1,9}", value) else None
 
 
 def go(changes: Mapping[str, str | None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,8 @@ def corrected_interval(effect: Values, control: Values) -> Interval:
     """max(0, (F - c)/(1 - c)), questions resampled with both their effect and their control.
 
     Where all effects are 1, or all 0, resampling would claim certainty: there Wilson's bounds of both go through the
-    formula, which is conservative.
+    formula, which is conservative. Where only the controls are all 0 it would be certain of them: there what Wilson's
+    bound of the control takes away is added in squares to the half width of the effect (Newcombe 1998).
     """
     level, base = interval(effect), interval(control)
     if level.value in (0.0, 1.0) and not math.isnan(base.low):
@@ -70,6 +72,10 @@ def corrected_interval(effect: Values, control: Values) -> Interval:
             for f, c in ((level.value, base.value), (level.low, base.high), (level.high, base.low))
         )
         return Interval(value, low, high, level.n)
+    if base.value == 0.0:
+        beyond = level.value - (formulas.corrected_effect(level.value, base.high) or 0.0)
+        low = level.value - math.hypot(level.value - level.low, beyond)
+        return replace(level, low=low if math.isnan(low) else max(0.0, low))
     columns: list[list[float]] = [[], [], [], []]
     for values, first in ((effect, 0), (control, 2)):
         for _, value in values:

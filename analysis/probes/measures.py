@@ -258,7 +258,8 @@ def _hint(table: Table, hint: str, options: int | None) -> dict[str, dict[str, A
     alpha = formulas.hint_alpha(to_hint, to_other, options)
     raw = found[f"{hint}_verbalised"]
     if said and alpha is not None:
-        scaled = {k: formulas.corrected_verbalisation(raw[k], alpha) for k in ("value", "low", "high")}
+        bounds = {k: raw[k] for k in ("value", "low", "high")}  # no low and high where all switches are of one question
+        scaled = {k: None if v is None else formulas.corrected_verbalisation(v, alpha) for k, v in bounds.items()}
         note = "alpha = 1: the answer set is open" if options is None else f"alpha = {alpha:.3f}"
         found[f"{hint}_verbalised_corrected"] = raw | scaled | {"note": note}
     elif said:

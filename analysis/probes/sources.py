@@ -14,6 +14,7 @@ from typing import Any
 from analysis.probes.base import Subject
 from analysis.records import Record, read_records
 from star import runs
+from star.hints import mentions_answer_hint
 from star.prompting import PromptBuilder, prompt_hash
 from star.recipe import ModelSettings, PromptingSettings, Recipe, SamplingSettings, TaskSettings, load_recipe
 from star.tasks.base import Extraction, Problem, Splits, Task, Verdict, problem_id
@@ -237,7 +238,7 @@ def plain_task() -> Task:
         extract=extract,
         grade=grade,
         chance=lambda problem: 1 / len(problem.choices) if problem.choices else 0.0,
-        mentions_hint=lambda rationale: "hint" in rationale.lower(),
+        mentions_hint=mentions_answer_hint,
         equations=lambda rationale: (),
         instructions="Think step by step, then end with one line: The answer is <answer>.",
         stop=("\n\nQuestion:",),
