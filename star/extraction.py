@@ -44,6 +44,10 @@ _STATEMENT = re.compile(
     r"\bThe (?:(?:correct|final|best|right|most likely) ){0,2}answer is:?[ \t]+(?=\S)",
     re.IGNORECASE,
 )
+_END_MARKS = re.compile(r"(?<![.!?;:,])[.!?;:,]{1,9}$")
+_LAST_MARKS = re.compile(r"(?:(?<=\s)|^)[*_`]{1,3}$")
+_STARRED = re.compile(r"[^\W\d_]\*$|\^\*$")
+"""A* and z^* are names, not half an emphasis."""
 _SENTENCE_END = re.compile(r"[.!?](?=\s)")
 _BOXED = re.compile(r"\\boxed\s{0,3}\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,200}\}){0,200}\}){1,400})\}")
 _ANSWER_WORD = re.compile(r"\banswer\b(?: is| was|:| =)*[ \t:]*(?P<span>[^\n]{1,200})", re.IGNORECASE)
@@ -88,10 +92,24 @@ def extract_marked(completion: str, *, numbers: bool) -> Extraction:
 
 
 def _marked_span(line: str) -> str | None:
-    stripped = line.strip().strip("*`").strip()
+    stripped = line.strip()
+    if stripped.startswith(("*", "`")):
+        stripped = stripped.strip("*`").strip()
     if not stripped.startswith(MARK):
         return None
-    return stripped[len(MARK) :].strip()[:MAX_LINE] or None
+    return without_emphasis(stripped[len(MARK) :].strip()[:MAX_LINE]) or None
+
+
+def without_emphasis(span: str) -> str:
+    """A span without the `**`, `*` or backticks around it, or left over of a pair: it is written into training text."""
+    for mark in ("**", "`", "*"):
+        end = _END_MARKS.search(span)
+        core, end_marks = (span[: end.start()], end[0]) if end else (span, "")
+        opens, closes, count = core.startswith(mark), core.endswith(mark), core.count(mark)
+        closes = closes and (mark != "*" or opens or not _STARRED.search(core))
+        if len(core) > len(mark) and ((count == 2 and opens and closes) or (count == 1 and (opens or closes))):
+            span = core.removeprefix(mark).removesuffix(mark).strip() + end_marks
+    return span
 
 
 def _first_of_equals(lines: list[str], marked: list[int]) -> int:
@@ -138,7 +156,8 @@ def extract_stated(completion: str, marker: str | None = None) -> Extraction:
     if heads and "\n" not in text[heads[-1].end() :]:
         start = heads[-1].start()
         strict = _closed(text[heads[-1].end() :][:MAX_LINE])
-        said = [_closed(text[a.end() : b.start()]) for a, b in pairwise(heads)] + [strict]
+        between = [text[a.end() : b.start()].rstrip() for a, b in pairwise(heads)]
+        said = [*(_closed(_LAST_MARKS.sub("", answer)) for answer in between), strict]
         if len(heads) > 1 and said[-2] == strict:
             start = heads[-2].start()
         doubtful = next((n for n, (a, b) in enumerate(pairwise(said)) if a != b and not _corrects(a)), None)
@@ -146,12 +165,21 @@ def extract_stated(completion: str, marker: str | None = None) -> Extraction:
             strict = text[heads[doubtful].end() :][:MAX_LINE]
     if not strict or (marker is not None and marker in strict):
         strict = None
-    rationale = text[:start].strip()
-    return Extraction(rationale.removesuffix("**").strip(), strict, strict or _lenient_stated(text, marker))
+    rationale = _without_opening(text[:start].strip())
+    return Extraction(rationale, strict, strict or _lenient_stated(text, marker))
+
+
+def _without_opening(rationale: str) -> str:
+    """A rationale without the emphasis that opens at its end, or anywhere in it, and closes behind the answer."""
+    rationale = _LAST_MARKS.sub("", rationale)
+    before, mark, after = rationale.rpartition("**")
+    if mark and rationale.count("**") % 2 and not before[-1:].strip() and after[:1].strip():  # not the power of 2 ** 3
+        rationale = before + after
+    return rationale.strip()
 
 
 def _closed(span: str) -> str:
-    return span.strip().rstrip(".").strip()
+    return without_emphasis(span.strip()).rstrip(".").strip()
 
 
 def _opens_sentence(text: str, start: int) -> bool:

@@ -7,12 +7,13 @@ The rules where a span leaves room:
 
 - A span must be *one* answer. "3 or 4", "41 wait, 42", "5-6", "(A) and (C)" are ungradable, whatever the gold answer is.
 - Numbers are compared exactly, as fractions: 0.5 = 1/2 = 2/4, 0.33 is not 1/3. Currency and units are ignored.
-- A percent sign is a unit (50% = 50); against a gold answer between -1 and 1 it also divides (50% = 0.5). A word like
-  "million" is a factor: "3 million" answers 3000000 and, where the question speaks of millions, 3.
+- A percent sign is a unit (50% = 50); against a gold answer between -1 and 1 without one it also divides (50% = 0.5). A word
+  like "million" is a factor: "3 million" answers 3000000 and, where the question speaks of millions, 3.
 - A choice is its label, its full text, or both if they agree. Anything else that names no option is incorrect; several
   options, a negated one, or a label beside another option's text are ungradable. Where the texts of two options differ
   in case, punctuation or an article alone ("March", "march"), only the exact text tells them apart.
-- Mathematics is compared as numbers if both are numbers, else by math-verify in a process that can be killed.
+- Mathematics is compared as written, then as numbers if both are numbers whose letters can only be a unit ("5 apples", but
+  not 5a, 5k, 5! or 9r^2), else by math-verify in a process that can be killed.
 
 Every function takes any text, never raises on a span, and is linear in its length.
 """
@@ -20,11 +21,10 @@ Every function takes any text, never raises on a span, and is linear in its leng
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 
-from star.tasks.base import Verdict
+from star.tasks.base import Verdict, fold_forms
 from star.written_numbers import SPELLINGS, canonical_number, parse_number, unwrap
 
 MAX_CHOICE = 1_000
@@ -47,16 +47,24 @@ def grade_number(span: str | None, gold: str, question: str = "") -> Verdict:
     if answer is None:
         return Verdict.ungradable
     target = reference.values[-1]
-    values = answer.values if answer.scale in question.casefold() else answer.values[-1:]
-    if target in values or (answer.percent and -1 < target < 1 and target == answer.values[0] / 100):
+    values = answer.values if _asks_for(answer.scale, question) else answer.values[-1:]
+    divides = answer.percent and not reference.percent and -1 < target < 1
+    if target in values or (divides and target == answer.values[0] / 100):
         return Verdict.correct
     return Verdict.incorrect
+
+
+def _asks_for(scale: str, question: str) -> bool:
+    """True when the question speaks of that factor in words: "How many millions?", "how many hundred thousand"."""
+    if scale in ("", "k"):
+        return False
+    return re.search(rf"\b{scale.replace(' ', 's? ')}s?\b", fold(question).casefold()) is not None
 
 
 def plain_text(text: str) -> str:
     """Case, blanks, Unicode form, quotes, closing punctuation and a leading article do not tell two texts apart."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).translate(SPELLINGS).replace("’", "'").replace("‘", "'")
+        text = fold_forms(text).translate(SPELLINGS).replace("’", "'").replace("‘", "'")
     text = fold(text).casefold()
     bare = text.strip('*_`"“” ').rstrip(" .!,;:").strip('*_`"“” ')
     if bare.count("'") == 2 and bare.startswith("'") and bare.endswith("'"):
@@ -114,7 +122,7 @@ def grade_choice(span: str | None, choices: Mapping[str, str], gold: str) -> Ver
 
 def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
     """The label of the one option that `span` names; "" when it names none of them; None when that cannot be told."""
-    text = unwrap(span if span.isascii() else unicodedata.normalize("NFKC", span.translate(SPELLINGS)), brackets=False)
+    text = unwrap(fold_forms(span.translate(SPELLINGS)), brackets=False, prose=True)
     by_text = _labels_of_text(choices, text, span)
     if by_text and len(text) > 4:
         return _only(by_text, choices)
@@ -164,12 +172,15 @@ def _mentions_option(text: str, choices: Mapping[str, str]) -> bool:
 
 
 def vote(answer: str | None, verdict: str, choices: Mapping[str, str] | None) -> str | None:
-    """A sample's answer in one spelling, so that samples which say the same vote together; None for one that is no answer."""
+    """A sample's answer in one spelling, so that samples which say the same vote together; None for one that is no answer.
+
+    A right answer never votes with a wrong one, however alike they are in this spelling (2a and 2b, 50 and 50% for 0.5).
+    """
     if answer is None or verdict not in (Verdict.correct, Verdict.incorrect):
         return None
     if choices and (named := choice_of(answer, choices)):
         return fold(choices[named])
-    return canonical_number(answer) or plain_text(answer)
+    return f"{verdict} {canonical_number(answer) or plain_text(answer)}"
 
 
 def grade_math(span: str | None, gold: str) -> Verdict:
@@ -178,19 +189,52 @@ def grade_math(span: str | None, gold: str) -> Verdict:
         return Verdict.no_answer
     if len(span) > MAX_MATH:
         return Verdict.ungradable
-    if _same_writing(span, gold):
+    span, gold = (_PRIME.sub("'", unwrap(text, brackets=False).replace("\\!", "")) for text in (span, gold))
+    if _as_written(span) == _as_written(gold) != "":
         return Verdict.correct
-    answer, reference = parse_number(span), parse_number(gold)
-    if answer is not None and reference is not None:
+    if _is_plain_number(span) and _is_plain_number(gold):
         return grade_number(span, gold)
     from star.math_grading import compare
 
-    return compare(span, gold)
+    verdict = compare(span, gold)
+    return Verdict.incorrect if verdict == Verdict.correct and _overlooked(span, gold) else verdict
 
 
-def _same_writing(span: str, gold: str) -> bool:
-    one, other = (
-        "".join(unwrap(text, brackets=False).split()).replace("\\left", "").replace("\\right", "")
-        for text in (span, gold)
-    )
-    return one == other != ""
+_SIZED = re.compile(r"\\(?:left|right)(?![a-zA-Z])")
+_PRIME = re.compile(r"\^\s?(?:\{\s?)?\\prime(?![a-zA-Z])(?:\s?\})?|[’′]")
+_COMMAND = re.compile(r"\\(?:text|textrm|mathrm|mbox)\s?\{[^{}]*\}|\\[a-zA-Z]+")
+_VARIABLE = re.compile(r"(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])")
+_SURE_UNIT = re.compile(
+    r"(?:\^\s?\{?\s?\\circ\s?\}?|°|\\degree(?![a-zA-Z]))(?:\s?[CF](?![a-zA-Z]))?"
+    r"|\\(?:text|textrm|mathrm|mbox)\s?\{[^{}]*\}"
+    r"|(?<=\s)(?!(?:alpha|beta|gamma|delta|epsilon|theta|kappa|lambda|sigma|omega|sqrt|root|infinity|infty)\b)"
+    r"[a-zA-Z]{4,}(?![a-zA-Z])"
+)
+"""What behind a number can be nothing but a unit: a word, LaTeX text, degrees. Shorter ones may be a product of variables."""
+
+
+def _as_written(text: str) -> str:
+    r"""Without blanks, except between digits: "1 1/2" is no 11/2. Without \left and \right, which size brackets."""
+    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", _SIZED.sub("", text))
+
+
+def _overlooked(span: str, gold: str) -> bool:
+    """True where the two differ in what math-verify does not see: primes, bases, the case of variables, the m of 2m."""
+    one, other = (_COMMAND.sub(" ", text) for text in (span, gold))
+    primes, more = (len(re.findall(r"(?<=[a-zA-Z)\]}'])'|(?<=\d)'(?!\d)", text)) for text in (one, other))
+    base, another = (set(re.findall(r"(?<=\d)_\s?\{?\s?(\d+)", text)) for text in (one, other))
+    if primes != more or (base and another and base != another):
+        return True
+    names, others = (set(_VARIABLE.findall(text)) for text in (one, other))
+    if names != others and {name.lower() for name in names} == {name.lower() for name in others}:
+        return min(len(one), len(other)) > 1  # a letter alone may be the label of a choice
+    glued = any(re.search(r"\d[a-zA-Z](?![a-zA-Z])", text) for text in (one, other))
+    return glued and not all(re.search("[a-zA-Z]", text) for text in (one, other))
+
+
+def _is_plain_number(text: str) -> bool:
+    """True for a number, with a unit that cannot be algebra or without one."""
+    if "!" in text or text.endswith("'") or parse_number(text) is None:
+        return False
+    bare = parse_number(_SURE_UNIT.sub(" ", text))
+    return bare is not None and not bare.unit

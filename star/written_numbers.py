@@ -30,15 +30,16 @@ _NO_UNIT = frozenset(
         " alternatively otherwise rather unless if minus plus than to between then so hmm sorry versus vs as given hint correct"
         " wrong incorrect false mistaken isn aren wasn doesn don cannot unclear unknown undefined undetermined indeterminate"
         " determined doubt doubtful uncertain unsure guess half"
-        " twenty thirty forty fifty sixty seventy eighty ninety",
+        " twenty thirty forty fifty sixty seventy eighty ninety halves",
     )
 ) | {*_COUNTS}
 """Words that make a second answer, a doubt or another number of what follows a number."""
-_NO_FIRST_UNIT = frozenset(
-    re.findall(
-        r"\w+", "squared cubed x y z n i e pi π factorial point times halves thirds fourths fifths sixths eighths tenths"
-    )
+_NO_FIRST_UNIT = frozenset(re.findall(r"\w+", "squared cubed x y z n i e pi π factorial point times"))
+_PART = re.compile(
+    r"(?:thir(?=ds?$)|(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf|\w{3,6}teen|(?:twen|thir|for|fif|six|seven|eigh|nine)tie"
+    r"|hundred|thousand|million|billion|trillion)(?=ths?$))(?:d|th)(?P<plural>s?)"
 )
+"""5 hundredths are no 5: the word divides. "months" and "lengths" are units."""
 
 SPELLINGS = str.maketrans(
     dict.fromkeys("−–—‐‑‒﹣－", "-") | {"×": "x", "⋅": "x", "·": "x"} | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", "")
@@ -59,8 +60,14 @@ _LATEX = (
     (re.compile(r"\\[,;:!]|\\quad(?![a-zA-Z])|\\ "), " "),
 )
 _MILLIONS = re.compile(r"(?<=\d) ?M(?![^\W_])")
+_CURRENCY = re.compile(r"[$€£¥₹¢]")
+_MONEY = re.compile(r"[$€£¥₹¢]|\b(?:usd?|eur|gbp|rs)\b", re.IGNORECASE)
+_KELVIN = re.compile(r"(?<=\d) {1,3}K(?=\W{0,9}$)")
+"""300 K is a temperature; 300K, 300 k, 300 K people and $300 K are thousands."""
 _BOLD = re.compile(r"(?<!\d)\*\*|\*\*(?! ?[\d({])")
 """Emphasis, but not the power of 10**6."""
+_QUOTES = "*_`\"“”'‘’ "
+_QUOTED = re.compile(r"(?P<open>\*{1,3}|`{1,3}|\"|'|“|‘)(?P<inside>[^\s*`\"'“”‘’][^*`\"“”‘’]*)(?:(?P=open)|”|’)")
 _WRAPPERS = (("\\(", "\\)"), ("\\[", "\\]"), ("(", ")"), ("[", "]"), ("{", "}"), ("<<", ">>"))
 _NUMBER = re.compile(
     r"(?:(?:the )?(?:final )?answer(?: is)? ?:? ?)?"
@@ -83,6 +90,8 @@ class Number:
     percent: bool
     scale: str = ""
     """That unit word."""
+    unit: str = ""
+    """Whatever stands behind the number, the factor included."""
 
 
 def parse_number(text: str) -> Number | None:
@@ -103,7 +112,7 @@ def parse_number(text: str) -> Number | None:
     value = -value if found["sign"] in ("-", "minus", "negative") else value
     scales = list(takewhile(lambda word: word in SCALES, (word.rstrip("s") for word in re.split(r"[^a-z]+", unit))))
     values = (value, value * prod(SCALES[word] for word in scales)) if scales else (value,)
-    return Number(values, found["percent"] is not None, " ".join(scales))
+    return Number(values, found["percent"] is not None, " ".join(scales), unit)
 
 
 def _plain_number(text: str) -> str:
@@ -116,15 +125,24 @@ def _plain_number(text: str) -> str:
         text = unwrap(text)
         for pattern, replacement in _LATEX:
             text = pattern.sub(replacement, text)
-    text = re.sub(r"[$€£¥₹¢]", " ", unwrap(text)).lower()
-    return unwrap(" ".join(text.split()))
+    text = unwrap(text)
+    text = text if _MONEY.search(text) else _KELVIN.sub(" kelvin", text)
+    return unwrap(" ".join(_CURRENCY.sub(" ", text).lower().split()))
 
 
-def unwrap(text: str, *, brackets: bool = True) -> str:
-    """`text` without the blanks, emphasis, quotes, math delimiters, closing punctuation and, if asked, brackets around it."""
+def unwrap(text: str, *, brackets: bool = True, prose: bool = False) -> str:
+    """`text` without the blanks, emphasis, quotes, math delimiters, closing punctuation and, if asked, brackets around it.
+
+    Where the brackets stay it is mathematics, unless `prose`: a closing `!` or prime and a lone `*` or `_` belong to that.
+    """
     for _ in range(8):
         before = text
-        text = text.strip().strip("*_`\"“”'‘’ ").rstrip(".!;:,").rstrip("*_`\"“”'‘’ ")
+        if brackets or prose:
+            text = text.strip().strip(_QUOTES).rstrip(".!;:,").rstrip(_QUOTES)
+        else:
+            text = text.strip().rstrip(".;:, ")
+            quoted = _QUOTED.fullmatch(text)
+            text = quoted["inside"] if quoted else text
         if text.startswith("$") and text.endswith("$") and len(text) > 2:
             text = text[1:-1]
         for opening, closing in _WRAPPERS if brackets else _WRAPPERS[:2]:
@@ -164,13 +182,17 @@ def _magnitude(found: re.Match[str]) -> Fraction | None:
 
 def _is_unit(unit: str) -> bool:
     words = re.findall(r"[^\W\d_]+", unit)
-    return not words or (words[0] not in _NO_FIRST_UNIT and _NO_UNIT.isdisjoint(words))
+    if not words:
+        return True
+    parts = [word for word in words if (part := _PART.fullmatch(word)) and (part["plural"] or word == words[-1])]
+    return words[0] not in _NO_FIRST_UNIT and not parts and _NO_UNIT.isdisjoint(words)
 
 
 def canonical_number(value: Any) -> str | None:
     """A gold answer as it is stored: "1,234.50 dollars" -> "1234.5", 51.0 -> "51", "2/4" -> "0.5"; None if it is no number.
 
-    None too for one of so many digits that no answer could be compared with it (1e300).
+    None too for one of so many digits that no answer could be compared with it (1e300). A share of a percent keeps its sign
+    ("0.5%"): without it 50% would be the same.
     """
     if isinstance(value, bool) or value is None:
         return None
@@ -181,13 +203,14 @@ def canonical_number(value: Any) -> str | None:
             return None
         if not decimal.is_finite() or abs(decimal.adjusted()) > MAX_NUMBER:
             return None
-        exact = Fraction(decimal)
+        exact, sign = Fraction(decimal), ""
     else:
         number = parse_number(str(value))
         if number is None:
             return None
         exact = number.values[-1]
-    shown = show_number(exact)
+        sign = "%" if number.percent and 0 < abs(exact) < 1 else ""
+    shown = show_number(exact) + sign
     return None if parse_number(shown) is None else shown
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from star.recipe import TaskSettings
 from star.tasks import addition
-from star.tasks.base import Verdict
+from star.tasks.base import Splits, Verdict
 
 sums = st.integers(1, 10).flatmap(lambda d: st.tuples(st.integers(0, 10**d - 1), st.integers(0, 10**d - 1), st.just(d)))
 
@@ -96,6 +96,18 @@ def test_the_test_split_is_the_same_for_every_seed_and_never_shown(pool: int) ->
         assert not tested & {p.id for p in (*splits.train, *(example.problem for example in task.examples))}
         one_digit = sum(problem.slice == "1 digit" for problem in splits.train)
         assert one_digit + splits.skipped.get("equal to a few-shot example", 0) >= min(pool // 3, 70)
+
+
+def test_limits_draw_from_what_is_there_without_them() -> None:
+    def load(seed: int, **limits: int) -> Splits:
+        return addition.build(TaskSettings(digits=(1, 2, 3), pool=300, test_size=90, **limits), seed).load()
+
+    whole, limited = load(3), load(3, limit=50, test_limit=10)
+    assert (len(limited.train), len(limited.test)) == (50, 10) and limited == load(3, limit=50, test_limit=10)
+    assert set(limited.train) < set(whole.train) and set(limited.test) < set(whole.test)
+    assert [p for p in whole.train if p in limited.train] == [*limited.train], "in their order"
+    assert load(4, limit=50, test_limit=10).test == limited.test != load(4).test
+    assert load(3, limit=10**6, test_limit=10**6) == whole == load(3)
 
 
 def test_a_rationale_that_starts_with_the_hint_mentions_it() -> None:

@@ -176,6 +176,16 @@ def test_gold_must_be_a_number() -> None:
         ("many", None),
         ("9" * 10_000, None),
         ("2 dozen eggs", "24"),
+        ("0.5%", "0.5%"),
+        ("-0.5 percent", "-0.5%"),
+        ("50%", "50"),
+        ("300 K", "300"),
+        ("300K", "300000"),
+        ("$300 K", "300000"),
+        ("300 K people", "300000"),
+        ("5 hundredths", None),
+        ("12 hundred thousandths", None),
+        ("5 lengths", "5"),
         ("5 hundred thousand", "500000"),
         (1e300, None),
         (1e-100, None),
@@ -198,6 +208,10 @@ def test_canonical_number(value: object, expected: str | None) -> None:
         ("How many dozen eggs are that?", "3 dozen", Verdict.correct),
         ("How many eggs are that?", "3 dozen", Verdict.incorrect),
         ("How many hundred thousand are that?", "3 hundred thousand", Verdict.correct),
+        ("How many hundred  thousands are that?", "3 hundred thousand", Verdict.correct),
+        ("How much does the millionaire pay?", "3 million", Verdict.incorrect),
+        ("How many books did Mike buy?", "3k", Verdict.incorrect),
+        ("How many k are that?", "3k", Verdict.incorrect),
     ],
 )
 @pytest.mark.parametrize("name", ["gsm8k", "records"])
@@ -246,6 +260,11 @@ def test_answers_that_say_the_same_vote_together(
     answers: list[str], choices: dict[str, str] | None, ways: int, verdict: Verdict
 ) -> None:
     assert len({vote(answer, verdict, choices) for answer in answers}) == ways
+
+
+@pytest.mark.parametrize(("right", "wrong"), [("2a", "2b"), ("50%", "50"), ("x'", "x")])
+def test_a_right_answer_does_not_vote_with_a_wrong_one(right: str, wrong: str) -> None:
+    assert vote(right, Verdict.correct, None) != vote(wrong, Verdict.incorrect, None)
 
 
 def test_what_is_no_answer_does_not_vote() -> None:

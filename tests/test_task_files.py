@@ -149,13 +149,81 @@ def test_bad_rows_are_counted_with_their_places(tmp_path: Path) -> None:
     loaded = records(write(tmp_path / "bad.jsonl", content))
     assert loaded.skipped == {
         f"question longer than {MAX_QUESTION:,} characters": 1,
-        "no answer": 3,
+        "no answer": 4,
         "no question": 3,
-        "answer is not a number": 3,
+        "answer is not a number": 2,
         "question holds half a surrogate pair (not UTF-8)": 1,
     }
     assert len(loaded.train) + len(loaded.test) + sum(loaded.skipped.values()) == len(content)
     assert loaded.left_out[0][0].endswith("bad.jsonl, row 11")
+
+
+@pytest.mark.parametrize("kind", ["text", "math"])
+def test_nan_is_no_answer(tmp_path: Path, kind: str) -> None:
+    content = [{"question": f"{n}?", "answer": str(n)} for n in range(4)]
+    content += [{"question": "5?", "answer": float("nan")}, {"question": "6?", "answer": "nan"}]
+    loaded = records(write(tmp_path / "r.jsonl", content), answer_type=kind)
+    assert loaded.skipped == {"no answer": 1}
+    assert "nan" in {p.gold for p in (*loaded.train, *loaded.test)}  # as a text it may be a bread
+
+
+def test_empty_parts_of_a_joined_question_are_left_out(tmp_path: Path) -> None:
+    bodies = ["", "  ", None, float("nan"), "Ann has 2 pens"]
+    content = [{"Body": body, "Question": f"How many are {n}?", "Answer": n} for n, body in enumerate(bodies)]
+    content += [{"Question": "Of what?", "Answer": 7}, {"Body": "", "Question": float("nan"), "Answer": 8}]
+    loaded = records(write(tmp_path / "r.jsonl", content), question="Body+Question", answer="Answer")
+    asked = {p.gold: p.question for p in (*loaded.train, *loaded.test)}
+    assert asked == {str(n): f"How many are {n}?" for n in range(4)} | {"4": "Ann has 2 pens. How many are 4?"}
+    assert loaded.skipped == {"no question": 2}
+
+
+HALF = "\\ud800"  # as JSON writes it
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "what"),
+    [
+        ("text", f'{{"question": "Q?", "answer": "a{HALF}"}}', "answer"),
+        ("math", f'{{"question": "Q?", "answer": "a{HALF}"}}', "answer"),
+        ("choice", f'{{"question": "Q?", "answer": "A", "o": {{"A": "x{HALF}", "B": "y"}}}}', "choice"),
+        ("choice", f'{{"question": "Q{HALF}?", "answer": "A", "o": {{"A": "x", "B": "y"}}}}', "question"),
+    ],
+)
+def test_half_a_surrogate_pair_anywhere_is_a_counted_row(tmp_path: Path, kind: str, row: str, what: str) -> None:
+    good = [{"question": f"{n}?", "answer": "A", "o": {"A": "x", "B": "y"}} for n in range(4)]
+    loaded = records(write(tmp_path / "r.jsonl", [*good, row + "\n"]), answer_type=kind, choices="o")
+    assert loaded.skipped == {f"{what} holds half a surrogate pair (not UTF-8)": 1}
+
+
+def test_labels_that_other_rows_have_are_no_choices_of_a_row(tmp_path: Path) -> None:
+    four = {"A": "v", "B": "w", "C": "x", "D": "y"}
+    table = pa.table({"q": [f"Which is {n}?" for n in range(4)], "a": list("ABCE"), "o": [four] * 3 + [four | {"E": "z"}]})
+    pq.write_table(table, tmp_path / "r.parquet")
+    loaded = records(str(tmp_path / "r.parquet"), question="q", answer="a", choices="o", answer_type="choice")
+    assert not loaded.skipped
+    assert sorted(len(p.choices or {}) for p in (*loaded.train, *loaded.test)) == [4, 4, 4, 5]
+
+
+def test_a_parquet_column_that_python_cannot_read_matters_only_where_it_is_used(tmp_path: Path) -> None:
+    far = pa.array([253_402_300_800_000] * 4, pa.timestamp("ms"))  # 10000-01-01
+    table = pa.table({"q": [f"{n}?" for n in range(4)], "a": [1, 2, 3, 4], "when": far, "m": [{"when": 1}] * 4})
+    path = tmp_path / "r.parquet"
+    pq.write_table(table, path)
+    assert len(records(str(path), question="q", answer="a").train) == 3
+    assert len(records(str(path), question="q", answer="m.when").train) == 3
+    with pytest.raises(TaskError, match=r"r\.parquet cannot be read as parquet \(.+\)") as caught:
+        records(str(path), question="q", answer="when")
+    assert "\n" not in str(caught.value)
+
+
+def test_places_from_0_among_labels_from_1_are_refused(tmp_path: Path) -> None:
+    numbered = {"label": ["1", "2", "3", "4"], "text": ["v", "w", "x", "y"]}
+    content = [{"q": f"Which is {n}?", "a": n, "o": numbered} for n in (3, 2, 1, 0)]
+    path = write(tmp_path / "r.jsonl", content)
+    with pytest.raises(TaskError, match=r"r\.jsonl, row 4: the answer is 0, but its choices are labelled 1, 2, 3, 4"):
+        records(path, question="q", answer="a", choices="o", answer_type="choice")
+    loaded = records(write(tmp_path / "s.jsonl", content[:3]), question="q", answer="a", choices="o", answer_type="choice")
+    assert sorted(p.gold for p in (*loaded.train, *loaded.test)) == ["1", "2", "3"]
 
 
 def test_bad_choices_are_counted(tmp_path: Path) -> None:
@@ -202,6 +270,9 @@ def test_byte_order_mark_and_windows_line_ends_are_no_problem(tmp_path: Path) ->
         (1, {"A": "3", "B": "1", "C": "2"}, "B"),  # place and text agree
         ("1", {"A": "1", "B": "2", "C": "0"}, "A"),  # a text is a text first
         (2, {"1": "x", "2": "y"}, "2"),  # a label before a place
+        (1.0, {"1": "x", "2": "y"}, "1"),  # the same as the float of a column with gaps
+        (0, {"0": "x", "1": "y"}, "0"),
+        ("0", {"1": "5", "2": "0"}, "2"),
     ],
 )
 def test_a_choice_is_named_by_label_place_or_text(answer: object, choices: dict[str, str], label: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from star.tasks import BUILDERS, load_task
-from star.tasks.base import Problem, Task, Verdict
+from star.tasks.base import Problem, Task, Verdict, problem_id
 from tests.task_rows import load, options, settings, sums, write
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,6 +131,81 @@ def test_a_kept_rationale_is_rebuilt_as_it_was() -> None:
         text = f"Birds fly.\nSo they need air. Therefore, the answer is {span}."
         found = commonsense.extract(text, problem)
         assert found.strict is not None and commonsense.completion(found.rationale, found.strict) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "trained"),
+    [
+        ("5+5=10\n#### **10", "5+5=10\n#### 10"),
+        ("5+5=10\n#### **10**", "5+5=10\n#### 10"),
+        ("5+5=10\n#### **10.**", "5+5=10\n#### 10."),
+        ("5+5=10\n**#### 10**", "5+5=10\n#### 10"),
+        ("5+5=10\n#### 10**", "5+5=10\n#### 10"),
+        ("5+5=10\n#### `10`", "5+5=10\n#### 10"),
+        ("5+5=10\n#### **10** pens", "5+5=10\n#### **10** pens"),
+        ("5+5=10\n#### 10**6", "5+5=10\n#### 10**6"),
+    ],
+)
+def test_no_half_an_emphasis_is_trained_on(text: str, trained: str) -> None:
+    gsm8k = load_task(settings("gsm8k"), 0)
+    found = gsm8k.extract(text, Problem("i", "How many?", "10"))
+    assert found.strict is not None and gsm8k.completion(found.rationale, found.strict) == trained
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Birds fly. **Therefore, the answer is (B).**",
+        "Birds fly. *Therefore, the answer is (B).*",
+        "**Birds fly. Therefore, the answer is (B).**",
+        "Birds fly. Therefore, the answer is **(B)**.",
+        "Birds fly. Therefore, the answer is **(B).**",
+        "Birds fly. **Therefore, the answer is (B)**.",
+    ],
+)
+def test_a_bold_statement_is_trained_on_plain(text: str) -> None:
+    commonsense = load_task(settings("commonsense_qa"), 0)
+    problem = Problem("i", "Where?", "B", {"A": "sea", "B": "air"})
+    found = commonsense.extract(text, problem)
+    assert found.strict is not None and commonsense.grade(found.strict, problem) == Verdict.correct
+    assert commonsense.completion(found.rationale, found.strict) == "Birds fly. Therefore, the answer is (B)."
+
+
+def test_emphasis_inside_a_rationale_stays() -> None:
+    found = load_task(settings("commonsense_qa"), 0).extract(
+        "**Birds** fly, and 2**3 is 2 ** 3. **Therefore, the answer is (B).**",
+        Problem("i", "Where?", "B", {"A": "sea", "B": "air"}),
+    )
+    assert found.rationale == "**Birds** fly, and 2**3 is 2 ** 3."
+
+
+# ---------------------------------------------------------------------- ids
+
+
+def test_the_ids_of_ordinary_questions_do_not_change() -> None:
+    """Runs on disk name their problems by these."""
+    assert problem_id("A train has 9 cars with 64 seats each. How many seats?") == "0cddbc8f0a9cd289"
+    assert problem_id("Which is a mammal?", {"A": "trout", "B": "bat"}) == "e22653bf0da08108"
+    assert problem_id("He sells a T-shirt and six t-shirts.") == "c2ac4470878a0ee0"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Compute 3² + 1.", "Compute 32 + 1.", False),
+        ("Compute x₁ + x.", "Compute x1 + x.", False),
+        ("Is A+a = 2a?", "Is a+a = 2a?", False),
+        ("IS A + a = 2a?", "Is A + a  = 2a?", True),
+        ("A pen costs $5.", "a PEN costs $5. ", True),
+        ("１２ pens", "12 Pens", True),
+        ("A box of 1800cm³", "a box of 1800CM3", True),
+        ("A T-shirt or a t-shirt?", "a t-shirt or a T-SHIRT?", True),
+        ("Her 401K, her 401k", "her 401k, her 401K", True),
+    ],
+)
+def test_ids_tell_apart_what_is_another_problem(one: str, other: str, same: bool) -> None:
+    assert (problem_id(one) == problem_id(other)) == same
+    assert (problem_id("Which?", {"A": one, "B": "x"}) == problem_id("Which?", {"A": other, "B": "x"})) == same
 
 
 # ---------------------------------------------------------------------- splits

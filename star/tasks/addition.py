@@ -25,6 +25,7 @@ from itertools import islice
 
 from star.recipe import TaskSettings
 from star.tasks.base import Example, Extraction, Problem, Splits, Task, Verdict, problem_id
+from star.tasks.loading import _limited
 
 OPEN, CLOSE = "<scratch>", "</scratch>"
 _QUESTION = re.compile(r"^(\d(?: \d){0,24}) \+ (\d(?: \d){0,24})$")
@@ -162,7 +163,9 @@ def test_split(settings: TaskSettings) -> tuple[Problem, ...]:
 
 
 def _load(settings: TaskSettings, seed: int, shown: tuple[Example, ...], test: tuple[Problem, ...]) -> Splits:
-    """The training pool: seeded, spread over the lengths like the test split, without the test problems and the examples."""
+    """The training pool: seeded, spread over the lengths like the test split, without the test problems and the examples.
+    What `limit` and `test_limit` leave of both is drawn last.
+    """
     examples, tested = {example.problem.id for example in shown}, {problem.id for problem in test}
     train: list[Problem] = []
     skipped = 0
@@ -176,7 +179,8 @@ def _load(settings: TaskSettings, seed: int, shown: tuple[Example, ...], test: t
                 skipped += 1
             else:
                 train.append(problem)
-    return Splits(tuple(train), test, {"equal to a few-shot example": skipped} if skipped else {})
+    train, left = _limited(train, settings.limit, f"limit-{seed}"), _limited([*test], settings.test_limit, "test-limit")
+    return Splits(tuple(train), tuple(left), {"equal to a few-shot example": skipped} if skipped else {})
 
 
 def examples(seed: int, digits: tuple[int, ...], per_length: int = 2, test: tuple[Problem, ...] = ()) -> tuple[Example, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,10 +20,41 @@ class Verdict(StrEnum):
     ungradable = "ungradable"
 
 
+_RAISED = re.compile("(?<![^\\W\\d_]{2})([\u00b2\u00b3\u00b9\u2070-\u209f]+)")
+"""Superscript and subscript digits and signs, but not behind a unit such as cm."""
+_OPERATOR = r"[+*/^=<>_\\]"
+_SYMBOL = re.compile(
+    rf"(?<![^\W\d_])(?:[a-zA-Z](?=\s?{_OPERATOR}|\s?-(?!\w{{2}}))|(?<=[-+*/^=<>_\\])[a-zA-Z]|(?<={_OPERATOR}\s|-\s)[a-zA-Z])(?![^\W\d_])"
+)
+"""A letter beside an operator; the T of T-shirt and the K of 401K are none."""
+
+
+def fold_forms(text: str) -> str:
+    """Unicode's compatibility forms (full-width letters, ligatures) as plain ones; but 10² stays apart from 102."""
+    if text.isascii():
+        return text
+    parts = _RAISED.split(text)
+    return "".join(part if index % 2 else unicodedata.normalize("NFKC", part) for index, part in enumerate(parts))
+
+
+def _blind(text: str) -> str:
+    """Folded and in lower case, except for a letter that is two variables: A and a in "A + a = 2a"."""
+    text = fold_forms(text)
+    symbols = set(_SYMBOL.findall(text))
+    both = {letter for letter in symbols if letter.swapcase() in symbols}
+    if not both:
+        return text.lower()
+    return re.sub(r"[^\W\d_]+", lambda word: word[0] if word[0] in both else word[0].lower(), text)
+
+
 def problem_id(question: str, choices: Mapping[str, str] | None = None) -> str:
-    """Content hash (16 hex digits) of a question and its choices, blind to case, spacing and Unicode form."""
-    parts = [question, *(f"{label}={text}" for label, text in sorted((choices or {}).items()))]
-    text = " ".join(" ".join(unicodedata.normalize("NFKC", part).lower().split()) for part in parts)
+    """Content hash (16 hex digits) of a question and its choices, blind to case, spacing and Unicode form.
+
+    Not blind to what tells problems apart: superscripts, and the case of variables where both are used.
+    """
+    options = sorted((choices or {}).items())
+    parts = [_blind(question), *(f"{fold_forms(label).lower()}={_blind(text)}" for label, text in options)]
+    text = " ".join(" ".join(part.split()) for part in parts)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -61,7 +93,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What was found in a completion. Spans are raw text: grading normalises them."""
+    """What was found in a completion. Spans are text as written, without emphasis around it: grading normalises them."""
 
     rationale: str
     """The completion without the statement of the answer."""

@@ -26,6 +26,7 @@ from star.tasks.loading import (
     Row,
     Source,
     UnusableRowError,
+    absent,
     cell,
     few_shot,
     load_splits,
@@ -102,7 +103,7 @@ def read_choices(value: object, question: str = "") -> dict[str, str]:
         if isinstance(labels, list) and isinstance(texts, list):
             pairs = list(zip(labels, texts, strict=False))
         else:
-            pairs = list(value.items())
+            pairs = [(label, text) for label, text in value.items() if not absent(text)]  # a column of another row's label
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             as_object = isinstance(item, Mapping)
@@ -111,7 +112,7 @@ def read_choices(value: object, question: str = "") -> dict[str, str]:
     choices = {
         str(label).strip(): " ".join(str(text).split())
         for label, text in pairs
-        if text is not None and label is not None
+        if not absent(text) and not absent(label)
     }
     if len(choices) < 2 or len(choices) != len(pairs):
         raise UnusableRowError(

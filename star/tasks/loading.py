@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from star.recipe import SEEDS, TaskSettings
 from star.tasks.base import Example, Problem, Splits, problem_id
-from star.tasks.rows import Located, Row, TaskError, cell, neighbour, read_file, read_hub
+from star.tasks.rows import Located, Row, TaskError, absent, cell, neighbour, read_file, read_hub
 
 __all__ = [
     "MAX_QUESTION",
@@ -25,6 +26,7 @@ __all__ = [
     "Source",
     "TaskError",
     "UnusableRowError",
+    "absent",
     "cell",
     "few_shot",
     "load_splits",
@@ -34,6 +36,9 @@ __all__ = [
 
 MAX_QUESTION = 20_000
 """Characters of a question with its choices; a longer one leaves no room for a rationale in any usual context."""
+
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class UnusableRowError(Exception):
@@ -111,6 +116,8 @@ def _problems(
         except UnusableRowError as reason:
             left_out.append((located.where, str(reason)))
             continue
+        except TaskError as error:
+            raise TaskError(f"{located.where}: {error}") from error
         if problem.id in taken:
             conflict = golds.get(problem.id, problem.gold) != problem.gold
             reason_text = "repeated question with another answer" if conflict else taken[problem.id]
@@ -163,13 +170,16 @@ def question_text(value: object) -> str:
         raise UnusableRowError("no question")
     if len(value) > MAX_QUESTION:
         raise UnusableRowError(f"question longer than {MAX_QUESTION:,} characters")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise UnusableRowError("question holds half a surrogate pair (not UTF-8)")
     return value.strip()
 
 
 def make_problem(question: str, gold: str, choices: Mapping[str, str] | None = None) -> Problem:
-    """A problem under its content hash."""
+    """A problem under its content hash. Raises UnusableRowError for text that cannot be written as UTF-8."""
+    texts = [("question", question), ("answer", gold)]
+    texts += [("choice", text) for option in (choices or {}).items() for text in option]
+    for name, text in texts:
+        if _HALF.search(text):
+            raise UnusableRowError(f"{name} holds half a surrogate pair (not UTF-8)")
     return Problem(problem_id(question, choices), question, gold, choices)
 
 

@@ -129,16 +129,24 @@ def convert(row: Row, settings: TaskSettings) -> Problem:
 def _label(answer: Any, choices: Mapping[str, str]) -> str:
     """The label that a reference answer names: itself in either case, the place from 0, or the option's text.
 
-    Raises UnusableRowError when it names none, or one option by its place and another by its text.
+    Raises UnusableRowError when it names none, or one option by its place and another by its text; TaskError for 0 among
+    labels that are numbers from 1 on: then the 1 of another row may be a label or a place.
     """
     written = str(answer).strip()
-    if written in choices:
-        return written
+    place = _place(answer, written)
+    for label in (written, str(place)) if isinstance(answer, float) else (written,):
+        if label in choices:
+            return label
     labels = [label for label in choices if label.casefold() == written.casefold()]
-    places = [list(choices)[place]] if (place := _place(answer, written)) is not None and place < len(choices) else []
+    places = [list(choices)[place]] if place is not None and place < len(choices) else []
     texts = [label for label, text in choices.items() if plain_text(text) == plain_text(written)]
     if not isinstance(answer, str) and places and texts and places[0] not in texts:
         raise UnusableRowError("answer is the place of one choice and the text of another")
+    if places and not texts and all(label.isdigit() for label in choices):
+        raise TaskError(
+            f"the answer is {written}, but its choices are labelled {', '.join(choices)}: if the answers of this file are places "
+            "counted from 0, give the labels or the texts of the choices instead"
+        )
     named = labels or texts or places  # a text that equals an option is that option
     if not named:
         raise UnusableRowError("answer is not one of the choices")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import threading
 import zlib
@@ -52,7 +53,7 @@ def read_file(path: Path, columns: Sequence[str] = ()) -> list[Located]:
     if not path.is_file():
         raise TaskError(f"{path} is not a file; expected rows as {', '.join(SUFFIXES)}")
     if path.name.endswith(".parquet"):
-        rows = _parquet_rows(path)
+        rows = _parquet_rows(path, columns)
     elif path.name.endswith((".jsonl", ".jsonl.gz")):
         rows = list(_json_rows(path))
     else:
@@ -97,15 +98,28 @@ def _json_object(line: bytes, where: str) -> Row:
     return row
 
 
-def _parquet_rows(path: Path) -> list[Located]:
+def _parquet_rows(path: Path, columns: Sequence[str]) -> list[Located]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(path).to_pylist()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise TaskError(f"{path} cannot be read as parquet ({str(error).splitlines()[0][:160]})") from error
+        rows = pq.read_table(path, columns=_needed(pq.read_schema(path).names, columns)).to_pylist()
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # a date in the year 10000 overflows
+        raise TaskError(f"{path} cannot be read as parquet ({_first_line(error)[:160]})") from error
     return [Located(f"{path}, row {number}", row) for number, row in enumerate(rows, start=1)]
+
+
+def _needed(names: Sequence[str], columns: Sequence[str]) -> list[str] | None:
+    """Those of a file's columns that `columns` speak of; None, for all of them, where one is missing or named `a.b`."""
+    wanted: set[str] = set()
+    for column in columns:
+        alternatives = [[part.strip().split(".")[0] for part in name.split("+")] for name in column.split("|")]
+        known = {name for name in column.split("|") if name in names}
+        known |= {part for parts in alternatives if set(parts) <= set(names) for part in parts}
+        if not known:
+            return None
+        wanted |= known
+    return sorted(wanted) if wanted and not any("." in name for name in wanted) else None
 
 
 def require_columns(rows: Sequence[Located], columns: Sequence[str]) -> None:
@@ -141,13 +155,23 @@ def _has(row: Row, column: str) -> bool:
 
 
 def cell(row: Row, column: str) -> Any:
-    """A row's value: `a`, nested `a.b`, or texts joined with a blank, `a+b`; None where there is none."""
+    """A row's value: `a`, nested `a.b`, or texts joined with a blank, `a+b`; None where there is none (or NaN).
+
+    Of joined texts those that are empty are left out; a column that the row lacks altogether leaves None.
+    """
     value = _lookup(row, column)
     if value is _ABSENT and "+" in column:
         parts = [_lookup(row, part.strip()) for part in column.split("+")]
-        texts = [str(part).strip() for part in parts if part is not _ABSENT and part is not None]
-        return " ".join(_sentence(text) for text in texts[:-1]) + f" {texts[-1]}" if len(texts) == len(parts) else None
-    return None if value is _ABSENT else value
+        if any(part is _ABSENT for part in parts):
+            return None
+        texts = [text for part in parts if not absent(part) and (text := str(part).strip())]
+        return " ".join([*(_sentence(text) for text in texts[:-1]), *texts[-1:]]) or None
+    return None if value is _ABSENT or absent(value) else value
+
+
+def absent(value: object) -> bool:
+    """None, or the NaN that a table makes of it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _sentence(text: str) -> str:
