@@ -86,9 +86,11 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     from pydantic import ValidationError
 
     arguments = list(sys.argv[1:] if argv is None else argv)
+    run_dir: Path | None = None
     try:
         recipe, seeds, dry_run = parse(arguments)
         for one in [Recipe.model_validate({**recipe.model_dump(), "seed": seed}) for seed in seeds]:
+            run_dir = one.run_dir
             if dry_run:
                 explain(one)
             else:
@@ -101,10 +103,10 @@ def run_command(argv: Sequence[str] | None = None) -> int:
         print("\nstopped. Finished stages are kept: the same command goes on from there.", file=sys.stderr)
         return 130
     except OSError as error:
-        return _fail(_os_sentence(error))
+        return _fail(_os_sentence(error, run_dir))
     except Exception as error:
         if "No space left on device" in str(error):  # safetensors wraps the system's error in its own
-            return _fail(_os_sentence(OSError(errno.ENOSPC, str(error))))
+            return _fail(_os_sentence(OSError(errno.ENOSPC, str(error)), run_dir))
         if _is_expected(error):
             return _fail(str(error))
         raise
@@ -120,15 +122,26 @@ def _is_expected(error: Exception) -> bool:
     return isinstance(error, (FinetuningError, RunError, SamplerError, TaskError))
 
 
-def _os_sentence(error: OSError) -> str:
+def _os_sentence(error: OSError, run_dir: Path | None) -> str:
+    """`run_dir`: where the run writes; None while the recipe is still being read."""
     where = f" ({error.filename})" if error.filename else ""
     if error.errno == errno.ENOSPC:
         return f"the disk is full{where}. Free some space and run the same command again: finished stages are kept."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"no permission to write{where}. Choose another --runs-dir or change the directory's permissions."
+        if error.filename is None or _written(Path(str(error.filename)), run_dir):
+            return f"no permission to write{where}. Choose another --runs-dir or change the directory's permissions."
+        return f"no permission to read{where}. Change its permissions, or name another file."
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return f"{error.filename} cannot be made: there is a file where a folder is needed. Choose another --runs-dir."
     return f"{error.strerror or error}{where}"
+
+
+def _written(path: Path, run_dir: Path | None) -> bool:
+    """Whether `path` is a place of the run directory, or a folder that it is to be made in."""
+    if run_dir is None:
+        return False
+    place, root = path.absolute(), run_dir.absolute()
+    return place.is_relative_to(root) or root.is_relative_to(place)
 
 
 def _fail(message: str) -> int:

@@ -6,13 +6,16 @@ accelerate launch --config_file seeds/accelerate/fsdp2.yaml -m star.finetuning J
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
 import time
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,9 @@ from star.recipe import SEEDS, RecipeError, StepSchedule, TrainingSettings
 from star.reporting import forgiving
 from star.sampling.model_files import load_model, without_file_bars
 from star.saving import publish, save_model
+
+Encoded = tuple[tuple[int, ...], tuple[int, ...]]
+"""(prompt ids, completion ids) of a training row."""
 
 
 class FinetuningError(RuntimeError):
@@ -34,8 +40,7 @@ class Job:
     """Model directory or Hub id to start from."""
     output: str
     """Directory to write; appears whole or not at all."""
-    rows: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
-    """(prompt ids, completion ids) of each row."""
+    rows: tuple[Encoded, ...]
     steps: int
     seed: int
     settings: dict[str, Any] = field(default_factory=dict)
@@ -43,40 +48,68 @@ class Job:
     dtype: str = "auto"
     trust_remote_code: bool = False
     run_name: str = "star"
+    taught: str = "self-generated rationales"
+    """What the completions are, for the model card."""
 
 
-def steps_of_round(schedule: StepSchedule, round_number: int, rows: int, batch_size: int) -> int:
-    """Optimizer steps of round n (1-based): the paper's 40 x 1.2^(n-1), capped; or epochs over the rows, rounded up."""
+def steps_of_round(schedule: StepSchedule, round_number: int, sequences: int, batch_size: int) -> int:
+    """Optimizer steps of round n (1-based): the paper's 40 x 1.2^(n-1), capped; or epochs over the sequences, rounded up."""
     if schedule.epochs is not None:
-        wanted = -(-schedule.epochs * rows // batch_size)
+        # As a fraction: 1.1 * 100 is more than 110 in floating point.
+        wanted: float = math.ceil(Fraction(str(schedule.epochs)) * sequences / batch_size)
     else:
-        wanted = schedule.first * schedule.growth ** (round_number - 1) + schedule.add * (round_number - 1)
+        wanted = schedule.uncapped(round_number)
     return max(1, int(min(wanted, schedule.cap) if schedule.cap is not None else wanted))
 
 
-def prepare(job: Job) -> tuple[list[dict[str, list[int]]], int]:
-    """(rows for TRL, number of rows cut to max_length). Raises FinetuningError when a row has nothing to learn from."""
+def count_sequences(rows: Sequence[Encoded], settings: TrainingSettings) -> int:
+    """Sequences of one pass over the rows that can be learned: one for each, or as TRL packs them (best fit, longest first)."""
+    lengths = [min(len(p) + len(c), settings.max_length) for p, c in rows if has_target(p, c, settings)]
+    if not settings.packing:
+        return len(lengths)
+    count = 0
+    rooms: list[int] = []  # what is left in the sequences begun so far, in order
+    for length in sorted(lengths, reverse=True):
+        at = bisect_left(rooms, length)
+        count += at == len(rooms)
+        room = rooms.pop(at) if at < len(rooms) else settings.max_length
+        insort(rooms, room - length)
+    return count
+
+
+def has_target(prompt: Sequence[int], completion: Sequence[int], settings: TrainingSettings) -> bool:
+    """Whether max_length leaves a token that carries loss; the first of a row never does."""
+    first = 1 if settings.loss_on == "all" else max(1, len(prompt))
+    return min(len(prompt) + len(completion), settings.max_length) > first
+
+
+def prepare(job: Job) -> tuple[list[dict[str, list[int]]], dict[str, int]]:
+    """(rows for TRL, counts of rows cut to max_length and of rows left out, whose prompt alone is that long).
+
+    Raises FinetuningError when no row is left.
+    """
     settings = TrainingSettings.model_validate(job.settings)
+    if not job.rows:
+        raise FinetuningError("there is no training row: no rationale was kept")
+    fit = [row for row in job.rows if has_target(*row, settings)]
+    if not fit:
+        shortest = min(len(prompt) for prompt, _ in job.rows)
+        raise FinetuningError(
+            f"no training row has a token to learn from: the shortest prompt alone is {shortest} tokens and "
+            f"training.max_length is {settings.max_length}. Raise training.max_length or use fewer prompting.shots."
+        )
     rows, truncated = [], 0
-    for index, (prompt, completion) in enumerate(job.rows):
+    for prompt, completion in fit:
         ids = [*prompt, *completion]
         mask = [int(settings.loss_on == "all")] * len(prompt) + [1] * len(completion)
         truncated += len(ids) > settings.max_length
-        ids, mask = ids[: settings.max_length], mask[: settings.max_length]
-        if not any(mask[1:]):
-            raise FinetuningError(
-                f"training row {index} has no token to learn from: its prompt alone is {len(prompt)} tokens and "
-                f"training.max_length is {settings.max_length}. Raise training.max_length or use fewer prompting.shots."
-            )
-        rows.append({"input_ids": ids, "completion_mask": mask})
-    if not rows:
-        raise FinetuningError("there is no training row: no rationale was kept")
-    return rows, truncated
+        rows.append({"input_ids": ids[: settings.max_length], "completion_mask": mask[: settings.max_length]})
+    return rows, {"truncated_rows": truncated, "dropped_rows": len(job.rows) - len(fit)}
 
 
 def finetune(job: Job) -> dict[str, Any]:
-    """Train and save; returns steps, rows, tokens, loss, truncated_rows, seconds, num_processes and how many of 4
-    generations ended.
+    """Train and save; returns steps, rows, tokens, loss, truncated_rows, dropped_rows, seconds, num_processes and how many
+    of 4 generations ended. Raises FinetuningError when training diverged.
 
     With `settings.accelerate_config` the job goes to `accelerate launch`, else it runs here.
     """
@@ -111,6 +144,8 @@ def _launch(job: Job, config: Path) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
     job_file.unlink()
     result_file.unlink()
+    if "error" in result:
+        raise FinetuningError(result["error"])
     return {**result, "ended": _endings(_trained_model(job), job)}
 
 
@@ -180,6 +215,7 @@ def _config(job: Job, settings: TrainingSettings, folder: Path) -> Any:
         seed=job.seed,
         data_seed=job.seed,
         logging_steps=max(1, min(50, job.steps // 10)),
+        logging_nan_inf_filter=False,  # it would show a loss of nan as the one before it, or 0
         save_strategy="no",
         report_to=[] if settings.report_to == "none" else [settings.report_to],
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -199,7 +235,7 @@ def _lora(settings: TrainingSettings) -> Any:
 
 def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     started = time.monotonic()
-    rows, truncated = prepare(job)
+    rows, counts = prepare(job)
     import datasets
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
     from trl import SFTTrainer
@@ -226,24 +262,39 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     outcome = trainer.train()
     tokens = sum(int(entry["num_tokens"]) for entry in trainer.state.log_history[-2:-1] if "num_tokens" in entry)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    _assert_finite(trainer, losses, settings)
     result = {
         "steps": job.steps,
         "rows": len(rows),
         "tokens": tokens,
         "loss": float(losses[-1] if losses else outcome.training_loss),
         "loss_curve": losses,
-        "truncated_rows": truncated,
+        **counts,
         "num_processes": trainer.accelerator.num_processes,
     }
     trained = trainer.accelerator.unwrap_model(trainer.model)
     trained.config.use_cache = use_cache  # the trainer turns it off; saved so, every later generation would be slow
     with without_file_bars():
-        save_model(trainer, tokenizer, Path(job.base), scratch, _card(job, settings))
+        save_model(trainer, tokenizer, Path(job.base), scratch, _card(job, settings, len(rows)))
     if trainer.accelerator.is_main_process:
         if trainer.accelerator.num_processes == 1:
             result["ended"] = _endings(trained.eval(), job)
         publish(scratch, Path(job.output))
     return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _assert_finite(trainer: Any, losses: Sequence[float], settings: TrainingSettings) -> None:
+    """Raise FinetuningError when training diverged, in every process of a launch alike: each may hold a part of the weights."""
+    import torch
+
+    parts = (each.to_local() if hasattr(each, "to_local") else each for each in trainer.model.parameters())
+    broken = any(not bool(torch.isfinite(part).all()) for part in parts)
+    count = trainer.accelerator.reduce(torch.tensor(float(broken), device=trainer.accelerator.device), "sum")
+    if count.item() or not all(map(math.isfinite, losses)):
+        raise FinetuningError(
+            f"training diverged: {'the weights' if count.item() else 'the loss'} became infinite or not a number. Nothing was "
+            f"saved; lower training.learning_rate (now {settings.learning_rate:g})."
+        )
 
 
 def _tame_tracker(trainer: Any, job: Job, report_to: str) -> None:
@@ -287,12 +338,13 @@ def _progress(job: Job) -> Any:
     return Bar()
 
 
-def _card(job: Job, settings: TrainingSettings) -> str:
+def _card(job: Job, settings: TrainingSettings, rows: int) -> str:
+    unit = "packed sequences" if settings.packing else "rows"
     return (
         "---\nlibrary_name: transformers\ntags: [star, self-taught-reasoner]\n---\n"
-        f"# {job.run_name}\n\nFine-tuned from `{Path(job.base).name}` on {len(job.rows)} self-generated rationales "
-        f"({settings.method}, {job.steps} steps of {settings.batch_size} rows, learning rate {settings.learning_rate:g}, "
-        f"loss on {settings.loss_on}, seed {job.seed}) by one round of STaR. The recipe, the rationales and their "
+        f"# {job.run_name}\n\nFine-tuned from `{Path(job.base).name}` on {rows} {job.taught} "
+        f"({settings.method}, {job.steps} steps of {settings.batch_size} {unit}, learning rate {settings.learning_rate:g}, "
+        f"loss on {settings.loss_on}, seed {job.seed}) in a run of the STaR suite. The recipe, the training rows and their "
         "provenance are in the run directory this model belongs to.\n"
     )
 
@@ -301,8 +353,8 @@ def _endings(model: Any, job: Job, count: int = 4) -> int:
     """How many of `count` training prompts get a greedy completion that ends by itself: none means a lost end token."""
     import torch
 
-    ended = 0
-    for prompt, completion in job.rows[:count]:
+    settings, ended = TrainingSettings.model_validate(job.settings), 0
+    for prompt, completion in [row for row in job.rows if has_target(*row, settings)][:count]:
         ids = torch.tensor([prompt], device=model.device)
         with torch.no_grad():
             out = model.generate(
@@ -337,7 +389,10 @@ def main() -> None:
     path = Path(sys.argv[1])
     if len(sys.argv) > 2:
         threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
-    result = _train(job := read_job(path), TrainingSettings.model_validate(job.settings))
+    try:
+        result = _train(job := read_job(path), TrainingSettings.model_validate(job.settings))
+    except FinetuningError as error:  # the same in every process; the run that waits for them says it
+        result = {"error": str(error)}
     if os.environ.get("RANK", "0") == "0":
         written = path.parent / "finetuning_result.json.tmp"
         written.write_text(json.dumps(result), encoding="utf-8")

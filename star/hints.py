@@ -19,6 +19,7 @@ _PREMISE = (
 )
 _NO_OPTIONS = r"\b(?! (?:choices?|options?))"
 _SOURCE = r"(?:question|problem|prompt)"
+_BRACKETS = r"(?:parenthes[ie]s|brackets)"
 _BEHIND = r"(?:after|behind|beside|next to|at the end of)"
 _COMMON = (
     # "the answer is given", but not "the answer is given by 3 * 5"
@@ -47,7 +48,8 @@ _COMMON = (
     r"\b(?:the|this|our) hint ?[:(]|\bnote the hint\b",
     r"\b(?:the|this|our) hint (?:is|says|said|tells|shows|gives|gave|indicates|suggests|states|already|provided|in)\b",
     r"^hint\s*:",
-    r"\b(?:answer|number|value|result|hint|solution) (?:in|inside|within|between) (?:the )?(?:parenthes[ie]s|brackets)",
+    rf"\b(?:answer|number|value|result|hint|solution)(?: {_GIVEN})? (?:in|inside|within|between) (?:the )?{_BRACKETS}",
+    rf"\bas (?:(?:is|was|it is) )?(?:{_GIVEN} )?(?:in|inside|within|between) (?:the )?{_BRACKETS}",
     r"\b(?:according to|from|in|per|see|check(?:ing)?) the answer key\b|\bthe answer key (?:says|shows|gives|is|states)\b",
     # "so it is 18, as given.", but not "as given in the problem"
     rf"\bas (?:(?:is|was|already|it is|it was) )?(?:given|provided|supplied|told){_PREMISE}"

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Ledger:
-    """Book-keeping of one run directory. A round's seconds survive an interruption in `round_NN/seconds.json`."""
+    """Book-keeping of one run directory. Seconds survive an interruption in `round_NN/seconds.json` and `test/seconds.json`."""
 
     def __init__(self, run_dir: Path, parameters: int) -> None:
         self.run_dir, self.parameters = run_dir, parameters
@@ -38,7 +38,14 @@ class Ledger:
 
     def open_round(self, number: int) -> None:
         """Start a round's clock, with the seconds that an interrupted run had spent on its finished stages."""
-        self._file = self.run_dir / f"round_{number:02d}" / "seconds.json"
+        self._open(f"round_{number:02d}")
+
+    def open_test(self) -> None:
+        """Start the clock of what follows the last round, in the same way."""
+        self._open("test")
+
+    def _open(self, folder: str) -> None:
+        self._file = self.run_dir / folder / "seconds.json"
         self._seconds = runs.whole_json(self._file) or {}
 
     def timed(self, stage: str, work: Callable[[], T]) -> T:
@@ -93,7 +100,9 @@ class Ledger:
     def finish(
         self, chosen: int, select_on: str, rows: Sequence[dict[str, Any]], problems: Mapping[str, Problem]
     ) -> dict[str, Any]:
-        """Write result.json: the chosen round, its test accuracy, pass@k and maj@k where samples were drawn."""
+        """Write result.json: the chosen round, its test accuracy, pass@k and maj@k where samples were drawn. The open clock
+        is the test's.
+        """
         lines = [*self.rounds(), *([self._left] if self._left else [])]
         files = [self.run_dir / "test" / "evaluation.parquet"]
         if self._left:
@@ -106,7 +115,7 @@ class Ledger:
             "gate": next((line["gate"] for line in lines if line.get("gate")), None),
             "round_without_model": self._left or None,
             "parameters": self.parameters,
-            "seconds_total": round(sum(sum(line["seconds"].values()) for line in lines), 1),
+            "seconds_total": round(sum(sum(each.values()) for each in (*(line["seconds"] for line in lines), self._seconds)), 1),
             "cost": self._cost(files, None),
         }
         runs.write_json(self.run_dir / "result.json", result)

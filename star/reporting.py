@@ -49,7 +49,11 @@ def flatten(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
-    """Log one round's line of metrics.jsonl as numbers, with the round as step, unless that was done before."""
+    """Log one round's line of metrics.jsonl as numbers, unless that was done before.
+
+    The round is TensorBoard's step. The others count their steps themselves, over TRL's curves too, and drop what comes with
+    a lower one: there it is the number `round/round`, wandb's axis of all numbers under round/.
+    """
     if report_to == "none":
         return
     done = (runs.whole_json(run_dir / REPORTED) or {"rounds": []})["rounds"]
@@ -76,4 +80,6 @@ def _send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
     where = {"id": run_dir.name, "dir": str(run_dir)} if report_to == "wandb" else {}
     if getattr(tracker, "run", None) is None:
         tracker.init(project="star", name=run_dir.name, resume="allow", **where)
+    if report_to == "wandb":
+        tracker.define_metric("round/*", step_metric="round/round")
     tracker.log(numbers)

@@ -9,8 +9,10 @@ from typing import Any
 from star.sampling.model_files import TOKENIZER_FILES
 
 TOKENIZER_EXTRAS = (
-    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "chat_template.jinja",
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "vocab.txt", "chat_template.jinja",
 )  # fmt: skip
+CHAT_TEMPLATES = "chat_templates"
+"""Folder of the templates beside the default one."""
 
 
 def save_model(trainer: Any, tokenizer: Any, base: Path, folder: Path, card: str) -> None:
@@ -42,6 +44,11 @@ def _copy_tokenizer(base: Path, folder: Path, tokenizer: Any) -> None:
             shutil.copyfile(base / name, folder / name)
         else:
             (folder / name).unlink(missing_ok=True)
+    for code in base.glob("*.py"):  # a model's own, which its configuration and its tokenizer name
+        shutil.copyfile(code, folder / code.name)
+    shutil.rmtree(folder / CHAT_TEMPLATES, ignore_errors=True)
+    if (base / CHAT_TEMPLATES).is_dir():
+        shutil.copytree(base / CHAT_TEMPLATES, folder / CHAT_TEMPLATES)
 
 
 def publish(scratch: Path, output: Path) -> None:

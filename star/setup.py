@@ -82,8 +82,12 @@ def _download(hub_id: str) -> Path:
     try:
         return Path(snapshot_download(hub_id, allow_patterns=wanted, local_files_only=unreachable)).resolve()
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES):
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
+        if isinstance(error, PermissionError):
+            raise RecipeError(
+                f"no permission for {error.filename}, where files from the Hub are kept; set HF_HOME to a folder of your own."
+            ) from error
         why = (
             "the Hub does not answer" if unreachable else (str(error).strip().splitlines() or [type(error).__name__])[0]
         )
@@ -104,7 +108,8 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
     tokenizer = load_tokenizer(base_dir, trust_remote_code=recipe.model.trust_remote_code)
     choose_backend(recipe.sampling, base_dir)
     builder = PromptBuilder(task, tokenizer, recipe.prompting)
-    budget = (context_length(base_dir) or 10**9) - recipe.sampling.max_new_tokens - _shots_bytes(task, recipe)
+    around = _tokens_around((*loaded.test, *loaded.train), builder)
+    budget = (context_length(base_dir) or 10**9) - recipe.sampling.max_new_tokens - around
     skipped = dict(loaded.skipped)
     train = _that_fit(loaded.train, task, tokenizer, budget, skipped)
     test = _that_fit(loaded.test, task, tokenizer, budget, skipped)
@@ -116,7 +121,6 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
         )
     if not test:
         raise RecipeError(f"task {task.name} has no test problem left; check task.test_path and task.test_limit.")
-    builder.ids(test[0], shots=True)  # a chat template that fails does so here
     pool, selection = splits.cut_selection(train, recipe.evaluation.selection_size, recipe.seed)
     setup = Setup(
         recipe.run_dir,
@@ -133,9 +137,14 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
     return setup
 
 
-def _shots_bytes(task: Task, recipe: Recipe) -> int:
-    texts = [task.prompt(e.problem) + task.completion(e.rationale, e.problem.gold) for e in task.examples]
-    return sum(len(text.encode()) for text in texts[: recipe.prompting.shots]) // 3 + 64
+def _tokens_around(problems: Sequence[Problem], builder: PromptBuilder) -> int:
+    """Tokens of the longest prompt beside its question block: examples with their hints, and the chat template, which may
+    fail here. Hints count for every recipe, or the arms of a comparison would not have the same problems.
+    """
+    if not problems:
+        return 0
+    block = builder.tokenizer(builder.task.hinted_prompt(problems[0]))["input_ids"]
+    return len(builder.ids(problems[0], shots=True, hinted=True)) - len(block)
 
 
 def _that_fit(
@@ -168,24 +177,18 @@ def _problem_rows(setup: Setup) -> Iterator[dict[str, Any]]:
 
 
 def _claim(setup: Setup, recipe: Recipe, argv: Sequence[str]) -> None:
-    """Make the run directory, or make sure that the one that is there belongs to the same recipe, model and problems."""
-    ids = " ".join(sorted(f"{p.id}:{p.gold}" for p in setup.all_problems))
-    fingerprints = {
-        "problems": hashlib.sha256(ids.encode()).hexdigest()[:16],
-        "model": provenance.model_fingerprint(setup.base_dir),
-    }
+    """Make the run directory, or make sure that the one that is there belongs to the same recipe, model and data."""
+    fingerprints = {"data": _data_fingerprint(setup, recipe), "model": provenance.model_fingerprint(setup.base_dir)}
     manifest = setup.run_dir / "run.json"
-    if manifest.is_file() or (setup.run_dir / "round_00").is_dir():
+    begun = (setup.run_dir / "round_00").is_dir()
+    if manifest.is_file() or begun:
         _same_recipe(setup.run_dir, recipe)
     if (written := runs.whole_json(manifest)) is not None:
-        before = written.get("fingerprints", {})
-        changed = [name for name, value in fingerprints.items() if before.get(name) != value]
-        if changed:
-            raise runs.RunError(
-                f"{setup.run_dir} was made from other {' and '.join(changed)} than this recipe finds now. Move that directory "
-                "away, or give this run another --name."
-            )
+        _same_fingerprints(setup.run_dir, written.get("fingerprints") or {}, fingerprints)
         return
+    problems = setup.run_dir / "problems.parquet"
+    if begun and problems.is_file() and runs.read_rows(problems) != list(_problem_rows(setup)):
+        raise _other_run(setup.run_dir, "was made from other data than this recipe finds now")
     setup.run_dir.mkdir(parents=True, exist_ok=True)
     runs.write_text(setup.run_dir / "recipe.yaml", recipe.to_yaml())
     runs.write_parquet(setup.run_dir / "problems.parquet", _problem_rows(setup), runs.PROBLEMS)
@@ -198,19 +201,45 @@ def _claim(setup: Setup, recipe: Recipe, argv: Sequence[str]) -> None:
     runs.write_json(manifest, provenance.describe(argv=argv, seed=recipe.seed, extra=facts))
 
 
+def _data_fingerprint(setup: Setup, recipe: Recipe) -> str:
+    """16 hex digits of everything that splits, draws and prompts are made of: which problem is in which split is a matter of
+    their order.
+    """
+    task = setup.task
+    shown = [
+        (task.prompt(each.problem), task.hinted_prompt(each.problem), each.rationale, each.problem.gold)
+        for each in task.examples[: recipe.prompting.shots]
+    ]
+    digest = hashlib.sha256(json.dumps([task.instructions, task.direct_instructions, shown]).encode())
+    for row in _problem_rows(setup):
+        digest.update(json.dumps([*row.values()]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _same_fingerprints(run_dir: Path, before: dict[str, str], now: dict[str, str]) -> None:
+    """Raise RunError when the run was made from something else, or when that cannot be told."""
+    if not now.keys() <= before.keys():
+        raise _other_run(
+            run_dir,
+            "was made by an earlier version of this program, which noted too little of its data to go on with it (star.report "
+            "and the app still read it)",
+        )
+    if changed := [name for name, value in now.items() if before[name] != value]:
+        raise _other_run(run_dir, f"was made from other {' and '.join(changed)} than this recipe finds now")
+
+
+def _other_run(run_dir: Path, what: str) -> runs.RunError:
+    return runs.RunError(f"{run_dir} {what}. Move that directory away, or give this run another --name.")
+
+
 def _same_recipe(run_dir: Path, recipe: Recipe) -> None:
     """Raise RunError when the directory's recipe computes something else: a renamed directory, or an edited recipe.yaml."""
     try:
         stored = load_recipe(run_dir / "recipe.yaml")
     except RecipeError as error:
-        raise runs.RunError(
-            f"{run_dir} holds a run, but not its recipe ({error}). Move that directory away, or give this run another --name."
-        ) from error
+        raise _other_run(run_dir, f"holds a run, but not its recipe ({error})") from error
     if changed := recipe.differing_keys(stored):
-        raise runs.RunError(
-            f"{run_dir} belongs to another recipe: {', '.join(changed)} differ. Move that directory away, or give this run "
-            "another --name."
-        )
+        raise _other_run(run_dir, f"belongs to another recipe: {', '.join(changed)} differ")
 
 
 @contextmanager

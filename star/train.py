@@ -32,7 +32,7 @@ from typing import Any
 from star import runs, splits
 from star.attempts import sample_attempts, summarise
 from star.curation import curate, soundness_of, training_rows
-from star.finetuning import FinetuningError, Job, finetune, steps_of_round
+from star.finetuning import FinetuningError, Job, count_sequences, finetune, steps_of_round
 from star.gate import gate
 from star.ledger import Ledger
 from star.prompting import PromptBuilder
@@ -183,15 +183,21 @@ class Loop:
                 base=str(self.model_dir(number - 1) if start else self.setup.base_dir),
                 output=str(output),
                 rows=encoded,
-                steps=steps_of_round(settings.steps, number, len(rows), settings.batch_size),
+                steps=steps_of_round(settings.steps, number, count_sequences(encoded, settings), settings.batch_size),
                 seed=self.recipe.seed + number,
                 settings=settings.model_dump(mode="json"),
                 dtype=self.recipe.model.dtype,
                 trust_remote_code=self.recipe.model.trust_remote_code,
                 run_name=f"{self.recipe.name}-round-{number:02d}",
+                taught="gold answers" if self.recipe.loop.method == "direct" else Job.taught,
             )
             self.sampler.sleep()
             facts = self.ledger.timed("training", lambda: finetune(job))
+            if dropped := facts.get("dropped_rows"):
+                self.ledger.note(
+                    f"round {number}: {dropped:,} of {len(rows):,} training rows were left out: their prompts alone have "
+                    f"training.max_length ({settings.max_length:,}) tokens or more"
+                )
             if facts.get("ended") == 0:
                 self.ledger.note(f"round {number}: none of the trained model's sample completions ends by itself")
             runs.write_json(facts_file, facts)
@@ -225,6 +231,7 @@ class Loop:
         """Evaluate test once with the chosen round's model and write result.json."""
         if (result := runs.whole_json(self.setup.run_dir / "result.json")) is not None:
             return result
+        self.ledger.open_test()
         file = self.setup.run_dir / "test" / "evaluation.parquet"
         samples = self.recipe.evaluation.samples
         rows = self.kept_file(

@@ -107,6 +107,24 @@ def test_a_dry_run_misses_the_files_that_the_run_would_miss(flag: str, capsys: p
     assert sentences[0] == sentences[1] and "./nowhere is not a" in sentences[0]
 
 
+# ---------------------------------------------------------------------- permissions
+
+
+@pytest.mark.parametrize(
+    ("file", "run_dir", "words"),
+    [
+        ("mine.yaml", None, "no permission to read (mine.yaml)"),
+        ("mine.jsonl", Path("runs/x-1"), "no permission to read (mine.jsonl)"),
+        ("runs/x-1/notes.txt", Path("runs/x-1"), "no permission to write (runs/x-1/notes.txt). Choose another --runs-dir"),
+        ("/sys/runs", Path("/sys/runs/x-1"), "no permission to write (/sys/runs). Choose another --runs-dir"),
+        (None, Path("runs/x-1"), "no permission to write. Choose another --runs-dir"),
+    ],
+)
+def test_a_missing_permission_is_named_for_what_it_was(file: str | None, run_dir: Path | None, words: str) -> None:
+    error = PermissionError(13, "Permission denied", file)
+    assert command._os_sentence(error, run_dir).startswith(words)
+
+
 # ---------------------------------------------------------------------- seeds/recipes/README.md
 
 

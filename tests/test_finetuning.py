@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from star.finetuning import FinetuningError, finetune, prepare, weights_dtype
-from star.recipe import SEEDS, RecipeError
+from star.finetuning import FinetuningError, count_sequences, finetune, prepare, weights_dtype
+from star.recipe import SEEDS, RecipeError, TrainingSettings
 from star.reporting import check_tracker, send
 from tests.jobs import ROWS, make_job, weights
 from tests.tiny_models import tiny_model
@@ -39,18 +40,21 @@ def assert_swappable(base: Path, trained: Path) -> None:
 
 def test_loss_is_on_the_completion_or_on_all() -> None:
     job = make_job(Path("base"), Path("out"))
-    rows, truncated = prepare(job)
-    assert rows[0]["completion_mask"] == [0, 0, 0, 1, 1, 1, 1, 1] and truncated == 0
+    rows, counts = prepare(job)
+    assert rows[0]["completion_mask"] == [0, 0, 0, 1, 1, 1, 1, 1] and not any(counts.values())
     rows, _ = prepare(make_job(Path("base"), Path("out"), loss_on="all"))
     assert rows[0]["completion_mask"] == [1] * 8
 
 
-def test_truncations_are_counted_and_a_row_without_a_target_is_refused() -> None:
-    long = ((tuple(range(5)), tuple(range(60))),)
-    rows, truncated = prepare(make_job(Path("base"), Path("out"), rows=long, max_length=10))
-    assert truncated == 1 and len(rows[0]["input_ids"]) == 10
-    with pytest.raises(FinetuningError, match="no token to learn from"):
-        prepare(make_job(Path("base"), Path("out"), rows=((tuple(range(10)), (1, 2)),), max_length=10))
+def test_rows_cut_and_left_out_are_counted_and_only_none_left_is_refused() -> None:
+    cut, prompt_alone = (tuple(range(5)), tuple(range(60))), (tuple(range(10)), (1, 2))
+    rows, counts = prepare(make_job(Path("base"), Path("out"), rows=(prompt_alone, cut), max_length=10))
+    assert counts == {"truncated_rows": 1, "dropped_rows": 1}
+    assert len(rows) == 1 and len(rows[0]["input_ids"]) == 10
+    _, counts = prepare(make_job(Path("base"), Path("out"), rows=(prompt_alone,), max_length=10, loss_on="all"))
+    assert counts == {"truncated_rows": 1, "dropped_rows": 0}
+    with pytest.raises(FinetuningError, match=r"the shortest prompt alone is 10 tokens and training\.max_length is 10"):
+        prepare(make_job(Path("base"), Path("out"), rows=(prompt_alone, prompt_alone), max_length=10))
     with pytest.raises(FinetuningError, match="no training row"):
         prepare(make_job(Path("base"), Path("out"), rows=()))
 
@@ -71,6 +75,51 @@ def test_a_model_learns_its_rows_ends_by_itself_and_loads_from_its_directory(bas
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"README.md", "model.safetensors", "config.json"} <= names
     assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
+
+
+def test_a_row_that_is_too_long_does_not_stop_the_others(base_model: Path, tmp_path: Path) -> None:
+    long = ((9,) * 2_000, (10, 11))
+    result = finetune(make_job(base_model, tmp_path / "model", rows=(long, *ROWS)))
+    assert (result["rows"], result["dropped_rows"], result["truncated_rows"]) == (len(ROWS), 1, 0)
+    plain = finetune(make_job(base_model, tmp_path / "plain"))
+    assert result["loss_curve"] == plain["loss_curve"] and result["ended"] == plain["ended"]
+    assert f"on {len(ROWS)} self-generated rationales" in (tmp_path / "model" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("trainer", ["SmallTrainer", "SFTTrainer"])
+def test_a_diverged_training_is_refused_and_saves_nothing(
+    trainer: str, base_model: Path, tmp_path: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from star import small_trainer
+
+    if trainer == "SFTTrainer":
+        monkeypatch.setattr(small_trainer, "MAX_LOGITS", 0)
+    with pytest.raises(FinetuningError, match=r"training diverged: .*lower training\.learning_rate \(now 1e\+35\)"):
+        finetune(make_job(base_model, tmp_path / "model", steps=20, learning_rate=1e35, max_grad_norm=1e9))
+    assert not (tmp_path / "model").exists() and not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_diverged_launch_says_so_in_the_same_words(base_model: Path, tmp_path: Path, no_gpu: None) -> None:
+    with pytest.raises(FinetuningError, match=r"training diverged: .*lower training\.learning_rate"):
+        finetune(
+            make_job(base_model, tmp_path / "out" / "model", learning_rate=1e35, max_grad_norm=1e9, accelerate_config=TWO)
+        )
+    assert not (tmp_path / "out" / "model").exists() and not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("shape", ["short", "halves", "mixed", "one"])
+def test_packed_sequences_are_counted_as_trl_packs_them(shape: str) -> None:
+    import datasets
+    from trl import pack_dataset
+
+    lengths = {"short": [5, 6, 7] * 40, "halves": [33] * 20, "mixed": [*range(2, 90)] * 3, "one": [4]}[shape]
+    rows = tuple(((7,), (9,) * (length - 1)) for length in lengths)
+    settings = TrainingSettings(max_length=64, packing=True)
+    ids = [[*prompt, *completion][:64] for prompt, completion in rows]
+    packed = pack_dataset(datasets.Dataset.from_dict({"input_ids": ids}), 64, "bfd")
+    assert count_sequences(rows, settings) == len(packed) >= sum(map(len, ids)) / 64
+    assert count_sequences(rows, settings.model_copy(update={"packing": False})) == len(rows)
+    assert count_sequences((*rows, ((7,) * 64, (9,))), settings) == len(packed), "what is left out takes no room"
 
 
 def test_accumulation_changes_nothing(base_model: Path, tmp_path: Path) -> None:
@@ -175,12 +224,16 @@ class Tracker(ModuleType):
         super().__init__(name)
         self.__spec__ = importlib.machinery.ModuleSpec(name, None)
         self.logged: list[dict[str, float]] = []
+        self.axes: dict[str, str] = {}
         self.broken = False
 
     def init(self, **settings: Any) -> None:
         assert settings["name"] and settings["resume"] == "allow"
         if self.broken:
             raise ConnectionError("no network")
+
+    def define_metric(self, name: str, step_metric: str) -> None:
+        self.axes[name] = step_metric
 
     def log(self, numbers: dict[str, float]) -> None:
         self.logged.append(numbers)
@@ -207,6 +260,15 @@ def test_each_round_reaches_the_tracker_once(
         send("trackio", tmp_path, line)
     assert [entry["round/selection/accuracy"] for entry in tracker.logged] == [0.0, 0.25, 0.5]
     assert tracker.logged[0]["round/selection/slices/1 digit/n"] == 3
+
+
+def test_the_round_is_wandbs_axis_of_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not wandb's step, which must rise: TRL's curves of a round take it past the number of the next."""
+    fake = Tracker("wandb")
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    send("wandb", tmp_path, {"round": 2, "selection": {"accuracy": 0.5}})
+    assert fake.axes == {"round/*": "round/round"}
+    assert fake.logged == [{"round/round": 2.0, "round/selection/accuracy": 0.5}]
 
 
 def test_a_tracker_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,6 +312,16 @@ def test_tensorboard_files_stay_out_of_the_model_directory(
     assert "loss" in (tmp_path / "run" / "tensorboard" / "round_01" / "events").read_text()
     assert not [path for path in (tmp_path / "run" / "round_01").rglob("*") if path.is_dir() and path.name != "model"]
     assert ("note: tensorboard failed (OSError: no such host)" in capsys.readouterr().err) is broken
+
+
+def test_all_that_makes_up_a_tokenizer_is_saved_with_the_model(base_model: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(base_model, tmp_path / "base"))
+    extras = {"vocab.txt": "a", "chat_templates/tools.jinja": "{{ b }}", "modeling_own.py": "c = 1"}
+    for name, text in extras.items():
+        (base / name).parent.mkdir(exist_ok=True)
+        (base / name).write_text(text)
+    finetune(make_job(base, tmp_path / "model", steps=1))
+    assert {name: (tmp_path / "model" / name).read_text() for name in extras} == extras
 
 
 def test_a_tokenizer_without_pad_or_end_token_trains(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from star import runs, train
-from star.finetuning import FinetuningError
+from star.finetuning import FinetuningError, Job
 from star.recipe import Recipe
 from star.run_summary import summarise_run
 from star.setup import Setup, locked, prepare
@@ -135,6 +135,59 @@ def test_direct_fine_tuning_trains_on_answers_alone(base_model: Path, tmp_path: 
     assert len(rows) == 60 and all("scratch" not in row["completion"] for row in rows)
     assert not (setup.run_dir / "round_02").exists()
     assert not any("train" in label for label, _ in sampler.calls)
+
+
+def test_the_steps_of_an_epoch_are_those_of_the_packed_sequences(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+
+    def noted(job: Job) -> dict[str, Any]:
+        jobs.append(job)
+        return {**scripted_finetune(job), "dropped_rows": 3}
+
+    monkeypatch.setattr(train, "finetune", noted)
+    training = {"batch_size": 2, "max_length": 256, "steps": {"epochs": 2}}
+    for packing in (False, True):
+        sections: dict[str, Any] = {"loop": {"rounds": 1}, "training": {**training, "packing": packing}}
+        setup, _, _ = run(make_recipe(base_model, tmp_path, **sections))
+    rows = jobs[0].rows
+    assert jobs[0].steps == len(rows) and jobs[1].rows == rows
+    full = sum(len(prompt) + len(completion) for prompt, completion in rows) / 256
+    assert full <= jobs[1].steps < 1.5 * full < len(rows)
+    note = f"round 1: 3 of {len(rows)} training rows were left out: their prompts alone have training.max_length (256)"
+    assert note in (setup.run_dir / "notes.txt").read_text()
+    assert runs.read_metrics(setup.run_dir)[1]["training"]["dropped_rows"] == 3
+
+
+def test_the_model_of_a_direct_run_was_taught_gold_answers(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    monkeypatch.setattr(train, "finetune", lambda job: jobs.append(job) or scripted_finetune(job))
+    run(make_recipe(base_model, tmp_path, loop={"method": "direct"}))
+    run(make_recipe(base_model, tmp_path, loop={"rounds": 1}))
+    assert [job.taught for job in jobs] == ["gold answers", "self-generated rationales"]
+
+
+def test_the_seconds_of_a_run_are_those_of_its_rounds_and_of_the_test(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ScriptedSampler.sample
+
+    def slow(self: Any, prompts: Any, decoding: Any, *, progress: str | None = None) -> Any:
+        time.sleep(0.5 if "(test)" in str(progress) else 0)
+        return real(self, prompts, decoding, progress=progress)
+
+    monkeypatch.setattr(ScriptedSampler, "sample", slow)
+    recipe = make_recipe(base_model, tmp_path, loop={"rounds": 1})
+    setup, _, result = run(recipe)
+    rounds = sum(sum(line["seconds"].values()) for line in runs.read_metrics(setup.run_dir))
+    test = runs.read_json(setup.run_dir / "test" / "seconds.json")
+    assert test["test"] >= 0.5 and result["seconds_total"] == pytest.approx(rounds + sum(test.values()), abs=0.06)
+    assert "test" not in runs.read_json(setup.run_dir / "round_01" / "seconds.json")
+    (setup.run_dir / "result.json").unlink()  # as when killed after the test stage
+    assert run(recipe)[2]["seconds_total"] == pytest.approx(result["seconds_total"], abs=0.11)
 
 
 def test_few_shot_only_evaluates(base_model: Path, tmp_path: Path) -> None:

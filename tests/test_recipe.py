@@ -52,6 +52,11 @@ def test_the_digest_follows_what_is_computed_and_not_where() -> None:
         ({"task": {"digits": []}}, "at least 1 item"),
         ({"name": "../../etc"}, "pattern"),
         ({"sampling": {"top_p": 1.5}}, "less than or equal to 1"),
+        ({"sampling": {"temperature": float("inf")}}, "temperature: Input should be a finite number"),
+        ({"training": {"learning_rate": float("nan")}}, "learning_rate: Input should be a finite number"),
+        ({"training": {"steps": {"growth": float("inf"), "cap": None}}}, "growth: Input should be a finite number"),
+        ({"training": {"steps": {"growth": 1e200, "cap": None}}}, "set training.steps.cap, or lower growth"),
+        ({"loop": {"gate": True}}, "gate: Input should be 'warn', 'stop' or 'off'"),
     ],
 )
 def test_impossible_recipes_are_refused_with_the_key_and_the_reason(content: dict[str, object], words: str) -> None:
@@ -110,6 +115,51 @@ def test_bad_yaml_is_refused(tmp_path: Path) -> None:
             load_recipe(tmp_path / name)
 
 
+@pytest.mark.parametrize("text", ["name: 2025-02-30\n", "name: x\nseed: 0b_\n"])
+def test_yaml_that_looks_like_an_impossible_value_is_refused(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    assert run_command([str(tmp_path / "mine.yaml"), "--dry-run"]) == 1
+    assert "mine.yaml is not readable YAML: " in capsys.readouterr().err
+
+
+def test_a_recipe_that_may_not_be_read_is_not_a_problem_of_the_runs_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.touch()
+
+    def refuse(self: Path, *_: object, **__: object) -> str:  # root may read everything
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert run_command([str(path)]) == 1
+    shown = capsys.readouterr().err
+    assert "mine.yaml cannot be read (Permission denied)" in shown and "runs-dir" not in shown
+
+
+def test_a_bare_off_is_a_word(tmp_path: Path) -> None:
+    (tmp_path / "off.yaml").write_text("loop: {gate: off, rationalize: off}\ncuration: {deduplicate: off}\n")
+    recipe = load_recipe(tmp_path / "off.yaml")
+    assert (recipe.loop.gate, recipe.curation.deduplicate, recipe.loop.rationalize) == ("off", "off", False)
+    (tmp_path / "again.yaml").write_text(recipe.to_yaml())
+    assert load_recipe(tmp_path / "again.yaml") == recipe
+
+
+def test_a_runs_directory_below_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recipe = Recipe(runs_dir="~/myruns")
+    assert recipe.run_dir == tmp_path / "myruns" / f"addition-{Recipe().digest()}"
+
+
+def test_direct_fine_tuning_never_asks_for_rationales() -> None:
+    recipe, _, _ = parse(["--loop.method", "direct", "--dry-run"])
+    assert recipe.loop.method == "direct" and recipe.prompting.answer_only
+    assert parse_recipe({"loop": {"method": "direct"}, "prompting": {"shots": 3}}, "test").prompting.shots == 3
+    assert not Recipe().prompting.answer_only
+
+
 def test_a_dry_run_explains_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["--dry-run", "--runs-dir", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
@@ -140,12 +190,22 @@ def test_help_is_quick_and_imports_no_torch() -> None:
     ],
 )
 def test_step_schedules(schedule: StepSchedule, expected: list[int]) -> None:
-    assert [steps_of_round(schedule, n, rows=100, batch_size=8) for n in range(1, 6)] == expected
+    assert [steps_of_round(schedule, n, sequences=100, batch_size=8) for n in range(1, 6)] == expected
+
+
+@pytest.mark.parametrize(("epochs", "rows", "steps"), [(1.1, 100, 11), (1.1, 101, 12), (0.1, 3, 1), (2, 100, 20), (0.7, 30, 3)])
+def test_epochs_are_rounded_up_and_no_further(epochs: float, rows: int, steps: int) -> None:
+    assert steps_of_round(StepSchedule(epochs=epochs), 1, sequences=rows, batch_size=10) == steps
+
+
+def test_growth_beyond_all_numbers_ends_at_the_cap() -> None:
+    schedule = StepSchedule(growth=1e200, cap=77)
+    assert [steps_of_round(schedule, n, sequences=1, batch_size=1) for n in (1, 2, 3)] == [40, 77, 77]
 
 
 def test_the_papers_cap_is_loop_30() -> None:
-    assert steps_of_round(StepSchedule(), 30, rows=1, batch_size=1) == 7_912
-    assert steps_of_round(StepSchedule(cap=None), 30, rows=1, batch_size=1) == 7_912
+    assert steps_of_round(StepSchedule(), 30, sequences=1, batch_size=1) == 7_912
+    assert steps_of_round(StepSchedule(cap=None), 30, sequences=1, batch_size=1) == 7_912
 
 
 def paper_rows() -> list[tuple[str, list[str]]]:
