@@ -122,7 +122,7 @@ def arm_figures(name: Arm, flags: Flags) -> tuple[dict[str, Any], dict[int, list
     figures = {
         **quality([row for seed in flags.seeds for row in rows[seed]], explained=explained),
         "by_seed": by_seed,
-        "over_seeds": mean_of_runs(by_seed).as_dict(),
+        "over_seeds": mean_of_runs(by_seed, shares=True).as_dict(),
         "curve": curve_table(pooled_lines(list(run_dirs.values()))),
         "longer": quality(longer, explained=explained),
         "cost": cost(list(run_dirs.values())),

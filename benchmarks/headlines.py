@@ -117,7 +117,13 @@ HEADLINES: dict[str, tuple[Headline, ...]] = {
         Headline(
             "Change with ten times the parameters; runs are the units",
             "trends",
-            {"arm": "arm", "measure": "measure", "rationales of": "of", "slope": "per_tenfold_parameters @ .3f"},
+            {
+                "arm": "arm",
+                "measure": "measure",
+                "rationales of": "of",
+                "slope": "per_tenfold_parameters @ .3f",
+                "p, all of these corrected together": "holm_p @ .2g",
+            },
         ),
     ),
     "recorded_sizes": (

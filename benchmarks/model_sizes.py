@@ -117,7 +117,7 @@ def figures_of(ladder: Ladder) -> list[dict[str, Any]]:
             "parameters": outcomes[0].parameters,
             "arm": arm,
             "seeds": len(outcomes),
-            "accuracy_over_seeds": mean_of_runs([accuracy(each)["value"] for each in outcomes]).as_dict(),
+            "accuracy_over_seeds": mean_of_runs([accuracy(each)["value"] for each in outcomes], shares=True).as_dict(),
             **quality([row for each in outcomes for row in each.test]),
             **faithfulness(tuple(outcomes)),
             "cost": mean([each.cost for each in outcomes]) if arm != "few-shot" else None,
@@ -146,12 +146,14 @@ def trends(ladder: Ladder) -> list[dict[str, Any]]:
 
     Runs are the units: questions resampled within a run say nothing about another model of the same size. `of` says which
     rationales; runs with fewer than LEAST_RIGHT probed right answers do not count for those of right answers.
+    `holm_p` is corrected for all of these trends.
     """
     import numpy as np
 
-    from star.statistics import slope
+    from star.statistics import holm, slope, slope_p
 
-    found = []
+    found: list[dict[str, Any]] = []
+    tests: list[float] = []
     for arm in ARMS:
         outcomes = [each for (_, name), listed in ladder.items() if name == arm for each in listed]
         for part, of in (("faithfulness", "all"), ("faithfulness_right", "right answers")):
@@ -163,9 +165,11 @@ def trends(ladder: Ladder) -> list[dict[str, Any]]:
                     if value and value["value"] is not None and (of == "all" or value["n"] >= LEAST_RIGHT)
                 ]
                 if len({x for x, _ in points}) > 2:
-                    change = slope(*zip(*points, strict=True)).as_dict()
-                    found.append({"arm": arm, "measure": MEASURES[name], "of": of, "per_tenfold_parameters": change})
-    return found
+                    fit = slope(*zip(*points, strict=True))
+                    tests.append(slope_p(fit))
+                    row = {"arm": arm, "measure": MEASURES[name], "of": of, "per_tenfold_parameters": fit.as_dict()}
+                    found.append(row | {"p": tests[-1]})
+    return [row | {"holm_p": p} for row, p in zip(found, holm(tests), strict=True)]
 
 
 def bootstraps(ladder: Ladder) -> dict[str, Any]:

@@ -111,10 +111,11 @@ def share(outcomes: Sequence[bool | float], clusters: Sequence[Hashable] | None 
     return bootstrap_mean(outcomes, clusters)
 
 
-def mean_of_runs(values: Sequence[float]) -> Interval:
+def mean_of_runs(values: Sequence[float], *, shares: bool = False) -> Interval:
     """Mean over training runs with Student's 95 % interval; n is the number of runs. NaN bounds for a single one.
 
-    For what another seed would give. Intervals over questions say what these same models would do on other questions.
+    For what another seed would give; intervals over questions say what these same models would do on other questions.
+    `shares`: the values lie within 0 and 1, so the bounds are kept there.
     """
     from scipy import stats
 
@@ -123,7 +124,10 @@ def mean_of_runs(values: Sequence[float]) -> Interval:
         return EMPTY
     mean = float(np.mean(values))
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-    return Interval(mean, mean - half, mean + half, n)
+    low, high = mean - half, mean + half
+    if shares and n > 1:
+        low, high = max(0.0, low), min(1.0, high)
+    return Interval(mean, low, high, n)
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> Interval:
@@ -133,6 +137,17 @@ def slope(x: Sequence[float], y: Sequence[float]) -> Interval:
     fit, n = stats.linregress(x, y), len(x)
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 2) * fit.stderr) if n > 2 else float("nan")
     return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, n)
+
+
+def slope_p(fit: Interval) -> float:
+    """Two-sided p-value of "no slope", from the interval that `slope` gives; NaN where it has none."""
+    from scipy import stats
+
+    if fit.n < 3:
+        return math.nan
+    degrees = fit.n - 2
+    error = (fit.high - fit.low) / (2 * float(stats.t.ppf((1 + LEVEL) / 2, degrees)))
+    return float(2 * stats.t.sf(abs(fit.value) / error, degrees)) if error else math.nan
 
 
 def bootstrap(

@@ -103,14 +103,24 @@ def test_intervals_and_p_values_of_few_questions_hold_their_level(n: int) -> Non
     found = [statistics.bootstrap_mean(rng.normal(size=n).tolist(), seed=draw) for draw in range(400)]
     covered = sum(each.low <= 0 <= each.high for each in found)
     false_alarms = sum(statistics.bootstrap_p(each) < 0.05 for each in found)
-    assert covered >= 0.88 * 400 and false_alarms <= 0.09 * 400
+    assert covered >= 0.88 * 400 and false_alarms <= 0.11 * 400
 
 
 def test_a_mean_over_runs_has_students_interval() -> None:
     found = statistics.mean_of_runs([0.914, 0.576, 0.499])
     assert found.value == pytest.approx(0.663) and found.n == 3
     assert (found.low, found.high) == pytest.approx((0.115, 1.211), abs=1e-3)
-    assert math.isnan(statistics.mean_of_runs([0.5]).low) and statistics.mean_of_runs([]) == statistics.EMPTY
+    bounded = statistics.mean_of_runs([0.914, 0.576, 0.499], shares=True)
+    assert (bounded.low, bounded.high) == pytest.approx((0.115, 1.0), abs=1e-3)
+    assert math.isnan(statistics.mean_of_runs([0.5], shares=True).low) and statistics.mean_of_runs([]) == statistics.EMPTY
+
+
+def test_a_slope_has_the_p_value_of_its_fit() -> None:
+    from scipy import stats
+
+    x, y = [1.0, 2.0, 3.0, 4.0, 5.0], [1.1, 1.9, 3.4, 3.2, 5.0]
+    assert statistics.slope_p(statistics.slope(x, y)) == pytest.approx(stats.linregress(x, y).pvalue)
+    assert math.isnan(statistics.slope_p(statistics.Interval(1.0, math.nan, math.nan, 2)))
 
 
 def test_bootstrap_speed_does_not_depend_on_the_number_of_equal_rows() -> None:
