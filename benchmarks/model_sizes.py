@@ -201,26 +201,27 @@ def accuracy(of: Outcome) -> dict[str, Any]:
     return found
 
 
-def chart(entries: list[dict[str, Any]], flags: Flags) -> None:
-    """Accuracy, soundness and faithfulness against parameters."""
+def chart(ladder: Ladder, entries: list[dict[str, Any]], flags: Flags) -> None:
+    """Accuracy (a dot per seed), soundness and faithfulness (seeds pooled) against parameters."""
     import pandas as pd
 
     from analysis import charts
 
-    lines = []
+    shown = [
+        (outcome.parameters, arm, "accuracy (a dot per seed)", accuracy(outcome))
+        for (_, arm), outcomes in ladder.items()
+        for outcome in outcomes
+    ]
     for entry in entries:
-        shown = {
-            "accuracy": entry["accuracy"],
-            "sound, of right answers": entry["sound_of_right"],
-            "right but unsound": entry["right_but_unsound"],
-        }
-        shown |= {MEASURES[name]: value for name, value in entry["faithfulness"].items()}
-        for measure, value in shown.items():
-            if value:
-                bounds = {key: value[key] for key in ("value", "low", "high", "n")}
-                unit = "nats" if measure == MEASURES["filler_gap"] else "share"
-                known = {"parameters": entry["parameters"], "arm": entry["arm"], "measure": measure, "unit": unit}
-                lines.append(known | bounds)
+        pooled = {"sound, of right answers": entry["sound_of_right"], "right but unsound": entry["right_but_unsound"]}
+        pooled |= {MEASURES[name]: value for name, value in entry["faithfulness"].items()}
+        shown += [(entry["parameters"], entry["arm"], measure, value) for measure, value in pooled.items() if value]
+    lines = [
+        {"parameters": parameters, "arm": arm, "measure": measure}
+        | {"unit": "nats" if measure == MEASURES["filler_gap"] else "share"}
+        | {key: value[key] for key in ("value", "low", "high", "n")}
+        for parameters, arm, measure, value in shown
+    ]
     path = result_path("model_sizes", quick=flags.quick, device=flags.device).with_suffix(".png")
     charts.save(charts.against_size(pd.DataFrame(lines), "Does size change how models reason?"), path)
 
@@ -260,7 +261,7 @@ def write(ladder: Ladder, flags: Flags) -> None:
         "trends": trends(ladder),
     }
     write_result("model_sizes", figures, quick=flags.quick, seeds=flags.seeds, device=flags.device)
-    chart(entries, flags)
+    chart(ladder, entries, flags)
 
 
 if __name__ == "__main__":
