@@ -114,10 +114,10 @@ def run_command(argv: Sequence[str] | None = None) -> int:
 
 
 def _is_expected(error: Exception) -> bool:
-    from star.finetuning import FinetuningError
     from star.runs import RunError
     from star.sampling.base import SamplerError
     from star.tasks.loading import TaskError
+    from star.training_plan import FinetuningError
 
     return isinstance(error, (FinetuningError, RunError, SamplerError, TaskError))
 

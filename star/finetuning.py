@@ -12,24 +12,16 @@ import subprocess
 import sys
 import threading
 import time
-from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from star.recipe import SEEDS, RecipeError, StepSchedule, TrainingSettings
+from star.recipe import SEEDS, RecipeError, TrainingSettings
 from star.reporting import forgiving
 from star.sampling.model_files import load_model, without_file_bars
 from star.saving import publish, save_model
-
-Encoded = tuple[tuple[int, ...], tuple[int, ...]]
-"""(prompt ids, completion ids) of a training row."""
-
-
-class FinetuningError(RuntimeError):
-    """Training cannot start or did not work; the message says what was found and what to do."""
+from star.training_plan import Encoded, FinetuningError, has_target, prepare
 
 
 @dataclass(frozen=True)
@@ -50,61 +42,6 @@ class Job:
     run_name: str = "star"
     taught: str = "self-generated rationales"
     """What the completions are, for the model card."""
-
-
-def steps_of_round(schedule: StepSchedule, round_number: int, sequences: int, batch_size: int) -> int:
-    """Optimizer steps of round n (1-based): the paper's 40 x 1.2^(n-1), capped; or epochs over the sequences, rounded up."""
-    if schedule.epochs is not None:
-        # As a fraction: 1.1 * 100 is more than 110 in floating point.
-        wanted: float = math.ceil(Fraction(str(schedule.epochs)) * sequences / batch_size)
-    else:
-        wanted = schedule.uncapped(round_number)
-    return max(1, int(min(wanted, schedule.cap) if schedule.cap is not None else wanted))
-
-
-def count_sequences(rows: Sequence[Encoded], settings: TrainingSettings) -> int:
-    """Sequences of one pass over the rows that can be learned: one for each, or as TRL packs them (best fit, longest first)."""
-    lengths = [min(len(p) + len(c), settings.max_length) for p, c in rows if has_target(p, c, settings)]
-    if not settings.packing:
-        return len(lengths)
-    count = 0
-    rooms: list[int] = []  # what is left in the sequences begun so far, in order
-    for length in sorted(lengths, reverse=True):
-        at = bisect_left(rooms, length)
-        count += at == len(rooms)
-        room = rooms.pop(at) if at < len(rooms) else settings.max_length
-        insort(rooms, room - length)
-    return count
-
-
-def has_target(prompt: Sequence[int], completion: Sequence[int], settings: TrainingSettings) -> bool:
-    """Whether max_length leaves a token that carries loss; the first of a row never does."""
-    first = 1 if settings.loss_on == "all" else max(1, len(prompt))
-    return min(len(prompt) + len(completion), settings.max_length) > first
-
-
-def prepare(job: Job) -> tuple[list[dict[str, list[int]]], dict[str, int]]:
-    """(rows for TRL, counts of rows cut to max_length and of rows left out, whose prompt alone is that long).
-
-    Raises FinetuningError when no row is left.
-    """
-    settings = TrainingSettings.model_validate(job.settings)
-    if not job.rows:
-        raise FinetuningError("there is no training row: no rationale was kept")
-    fit = [row for row in job.rows if has_target(*row, settings)]
-    if not fit:
-        shortest = min(len(prompt) for prompt, _ in job.rows)
-        raise FinetuningError(
-            f"no training row has a token to learn from: the shortest prompt alone is {shortest} tokens and "
-            f"training.max_length is {settings.max_length}. Raise training.max_length or use fewer prompting.shots."
-        )
-    rows, truncated = [], 0
-    for prompt, completion in fit:
-        ids = [*prompt, *completion]
-        mask = [int(settings.loss_on == "all")] * len(prompt) + [1] * len(completion)
-        truncated += len(ids) > settings.max_length
-        rows.append({"input_ids": ids[: settings.max_length], "completion_mask": mask[: settings.max_length]})
-    return rows, {"truncated_rows": truncated, "dropped_rows": len(job.rows) - len(fit)}
 
 
 def finetune(job: Job) -> dict[str, Any]:
@@ -235,7 +172,7 @@ def _lora(settings: TrainingSettings) -> Any:
 
 def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     started = time.monotonic()
-    rows, counts = prepare(job)
+    rows, counts = prepare(job.rows, settings)
     import datasets
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
     from trl import SFTTrainer

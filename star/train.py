@@ -32,7 +32,7 @@ from typing import Any
 from star import runs, splits
 from star.attempts import sample_attempts, summarise
 from star.curation import curate, soundness_of, training_rows
-from star.finetuning import FinetuningError, Job, count_sequences, finetune, steps_of_round
+from star.finetuning import Job, finetune
 from star.gate import gate
 from star.ledger import Ledger
 from star.prompting import PromptBuilder
@@ -41,6 +41,7 @@ from star.reporting import send
 from star.sampling.base import Decoding, Sampler
 from star.setup import Setup
 from star.tasks.base import Problem, Verdict
+from star.training_plan import FinetuningError, count_sequences, steps_of_round
 
 Rows = list[dict[str, Any]]
 

@@ -17,13 +17,18 @@ from typing import Any
 import psutil
 import pytest
 
-from star.finetuning import FinetuningError, count_sequences, finetune, prepare, weights_dtype
+from star.finetuning import Job, finetune, weights_dtype
 from star.recipe import SEEDS, RecipeError, TrainingSettings
 from star.reporting import check_tracker, send
+from star.training_plan import FinetuningError, count_sequences, prepare
 from tests.jobs import ROWS, make_job, weights
 from tests.tiny_models import tiny_model
 
 TWO = "seeds/accelerate/cpu2.yaml"
+
+
+def prepared(job: Job) -> tuple[list[dict[str, list[int]]], dict[str, int]]:
+    return prepare(job.rows, TrainingSettings.model_validate(job.settings))
 
 
 @pytest.fixture(scope="module")
@@ -40,23 +45,23 @@ def assert_swappable(base: Path, trained: Path) -> None:
 
 def test_loss_is_on_the_completion_or_on_all() -> None:
     job = make_job(Path("base"), Path("out"))
-    rows, counts = prepare(job)
+    rows, counts = prepared(job)
     assert rows[0]["completion_mask"] == [0, 0, 0, 1, 1, 1, 1, 1] and not any(counts.values())
-    rows, _ = prepare(make_job(Path("base"), Path("out"), loss_on="all"))
+    rows, _ = prepared(make_job(Path("base"), Path("out"), loss_on="all"))
     assert rows[0]["completion_mask"] == [1] * 8
 
 
 def test_rows_cut_and_left_out_are_counted_and_only_none_left_is_refused() -> None:
     cut, prompt_alone = (tuple(range(5)), tuple(range(60))), (tuple(range(10)), (1, 2))
-    rows, counts = prepare(make_job(Path("base"), Path("out"), rows=(prompt_alone, cut), max_length=10))
+    rows, counts = prepared(make_job(Path("base"), Path("out"), rows=(prompt_alone, cut), max_length=10))
     assert counts == {"truncated_rows": 1, "dropped_rows": 1}
     assert len(rows) == 1 and len(rows[0]["input_ids"]) == 10
-    _, counts = prepare(make_job(Path("base"), Path("out"), rows=(prompt_alone,), max_length=10, loss_on="all"))
+    _, counts = prepared(make_job(Path("base"), Path("out"), rows=(prompt_alone,), max_length=10, loss_on="all"))
     assert counts == {"truncated_rows": 1, "dropped_rows": 0}
     with pytest.raises(FinetuningError, match=r"the shortest prompt alone is 10 tokens and training\.max_length is 10"):
-        prepare(make_job(Path("base"), Path("out"), rows=(prompt_alone, prompt_alone), max_length=10))
+        prepared(make_job(Path("base"), Path("out"), rows=(prompt_alone, prompt_alone), max_length=10))
     with pytest.raises(FinetuningError, match="no training row"):
-        prepare(make_job(Path("base"), Path("out"), rows=()))
+        prepared(make_job(Path("base"), Path("out"), rows=()))
 
 
 def test_a_model_learns_its_rows_ends_by_itself_and_loads_from_its_directory(base_model: Path, tmp_path: Path) -> None:

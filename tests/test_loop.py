@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from star import runs, train
-from star.finetuning import FinetuningError, Job
+from star.finetuning import Job
 from star.recipe import Recipe
 from star.run_summary import summarise_run
 from star.setup import Setup, locked, prepare
+from star.training_plan import FinetuningError
 from tests.scripted import ScriptedSampler
 from tests.tiny_models import tiny_model
 

@@ -12,9 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from star.command import parse, run_command
-from star.finetuning import steps_of_round
 from star.recipe import DEFAULT_RECIPE, SEEDS, Recipe, RecipeError, StepSchedule, load_recipe, parse_recipe
 from star.run_summary import ARMS, arm_name
+from star.training_plan import steps_of_round
 
 ROOT = SEEDS.parent
 

@@ -25,7 +25,7 @@ from itertools import islice
 
 from star.recipe import TaskSettings
 from star.tasks.base import Example, Extraction, Problem, Splits, Task, Verdict, problem_id
-from star.tasks.loading import _limited
+from star.tasks.loading import limited
 
 OPEN, CLOSE = "<scratch>", "</scratch>"
 _QUESTION = re.compile(r"^(\d(?: \d){0,24}) \+ (\d(?: \d){0,24})$")
@@ -179,7 +179,7 @@ def _load(settings: TaskSettings, seed: int, shown: tuple[Example, ...], test: t
                 skipped += 1
             else:
                 train.append(problem)
-    train, left = _limited(train, settings.limit, f"limit-{seed}"), _limited([*test], settings.test_limit, "test-limit")
+    train, left = limited(train, settings.limit, f"limit-{seed}"), limited([*test], settings.test_limit, "test-limit")
     return Splits(tuple(train), tuple(left), {"equal to a few-shot example": skipped} if skipped else {})
 
 

@@ -90,8 +90,8 @@ def load_splits(source: Source, settings: TaskSettings, seed: int, examples: Ite
         empty = "training" if not train else "test"
         reasons = "; ".join(f"{count} x {reason}" for reason, count in Counter(r for _, r in left_out).most_common())
         raise TaskError(f"{_origin(source, settings)} has no usable {empty} row ({reasons or 'too few rows'})")
-    train = _limited(train, settings.limit, f"limit-{seed}")
-    test = _limited(test, settings.test_limit, "test-limit")
+    train = limited(train, settings.limit, f"limit-{seed}")
+    test = limited(test, settings.test_limit, "test-limit")
     skipped = dict(sorted(Counter(reason for _, reason in left_out).items()))
     return LoadedSplits(tuple(train), tuple(test), skipped, places, tuple(left_out))
 
@@ -137,7 +137,7 @@ def _share(problems: list[Problem], share: float) -> tuple[list[Problem], list[P
     return [p for p in problems if p.id not in chosen], [p for p in problems if p.id in chosen]
 
 
-def _limited(problems: list[Problem], limit: int | None, seed: str) -> list[Problem]:
+def limited(problems: list[Problem], limit: int | None, seed: str) -> list[Problem]:
     if limit is None or limit >= len(problems):
         return problems
     chosen = set(random.Random(seed).sample(range(len(problems)), limit))
