@@ -269,6 +269,7 @@ HEADLINES: dict[str, tuple[Headline, ...]] = {
                 "fastest": "fastest @ .1f",
                 "slowest": "slowest @ .1f",
                 "accuracy (mean)": "accuracy @ .3f",
+                "last loss (mean)": "loss @ .4f",
                 "rows kept": "kept",
             },
             "way",
