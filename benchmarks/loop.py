@@ -147,6 +147,26 @@ def sft(
     return float([entry["loss"] for entry in trainer.state.log_history if "loss" in entry][-1])
 
 
+def begun(recipe: Recipe) -> tuple[Any, Any, Sequence[Any]]:
+    """(setup, prompt builder, problems of round 1) as the engine has them."""
+    from star.prompting import PromptBuilder
+    from star.setup import prepare
+    from star.splits import draw
+
+    setup = prepare(recipe, ["benchmark"])
+    builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
+    return setup, builder, draw(setup.train, recipe.loop.problems, f"round-{recipe.seed}-1")
+
+
+def load(path: Path, device: str) -> Any:
+    """A model to sample from, in the type that our sampler takes on this device."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
+
+
 def plain_round(
     recipe: Recipe, folder: Path, device: str, *, batch_size: int, by_length: bool, reload: bool, **settings: Any
 ) -> dict[str, Any]:
@@ -157,22 +177,10 @@ def plain_round(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from star.prompting import PromptBuilder
-    from star.setup import prepare
-    from star.splits import draw
-
-    setup = prepare(recipe, ["benchmark"])
-    builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
-    pool = draw(setup.train, recipe.loop.problems, f"round-{recipe.seed}-1")
+    setup, builder, pool = begun(recipe)
     limit, seconds = recipe.sampling.max_new_tokens, {}
     task, tokenizer = setup.task, AutoTokenizer.from_pretrained(setup.base_dir)
-
-    def load(path: Path) -> Any:
-        """To sample from, in the type that our sampler takes on this device."""
-        dtype = torch.bfloat16 if device == "cuda" else torch.float32
-        return AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
-
-    model = load(setup.base_dir)
+    model = load(setup.base_dir, device)
 
     def right(problems: Sequence[Any], texts: Sequence[str]) -> list[bool]:
         spans = [task.extract(text, problem).strict for problem, text in zip(problems, texts, strict=True)]
@@ -189,7 +197,7 @@ def plain_round(
     kept = [(p, t) for p, t, ok in zip(pool, texts, verdicts, strict=True) if ok]
     failed = [p for p, ok in zip(pool, verdicts, strict=True) if not ok]
     if reload:
-        model = load(setup.base_dir)
+        model = load(setup.base_dir, device)
     texts = answers(failed, True)
     kept += [(p, t) for p, t, ok in zip(failed, texts, right(failed, texts), strict=True) if ok]
     seconds["sampling"] = time.monotonic() - started
@@ -200,7 +208,7 @@ def plain_round(
     before = time.monotonic()
     loss = sft(base, tokenizer, rows, recipe, folder, device, **settings)
     seconds["training"] = time.monotonic() - before
-    model = load(folder) if again else base.eval()
+    model = load(folder, device) if again else base.eval()
     before = time.monotonic()
     verdicts = right(setup.selection, answers(setup.selection, False))
     seconds["evaluation"] = time.monotonic() - before
@@ -213,19 +221,11 @@ def batch_seconds(recipe: Recipe, device: str, sizes: Sequence[int]) -> dict[int
     """Seconds of the bare call on the round's prompts in batches of each size: a completion that does not end holds up all
     of its batch, so the largest batch is not the fastest.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    from star.prompting import PromptBuilder
-    from star.setup import prepare
-    from star.splits import draw
-
-    setup = prepare(recipe, ["benchmark"])
-    builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
-    pool = draw(setup.train, recipe.loop.problems, f"round-{recipe.seed}-1")
+    setup, builder, pool = begun(recipe)
     prompts = [builder.ids(problem, shots=True, hinted=False) for problem in pool]
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(setup.base_dir, dtype=dtype).to(device).eval()
+    model = load(setup.base_dir, device)
     tokenizer, limit = AutoTokenizer.from_pretrained(setup.base_dir), recipe.sampling.max_new_tokens
     generate(model, tokenizer, prompts[:8], 8, limit, by_length=True)
     seconds = {}

@@ -29,6 +29,7 @@ __all__ = [
     "absent",
     "cell",
     "few_shot",
+    "limited",
     "load_splits",
     "make_problem",
     "question_text",
@@ -138,6 +139,7 @@ def _share(problems: list[Problem], share: float) -> tuple[list[Problem], list[P
 
 
 def limited(problems: list[Problem], limit: int | None, seed: str) -> list[Problem]:
+    """At most `limit` of the problems, drawn by `seed`, in their order; all of them without a limit."""
     if limit is None or limit >= len(problems):
         return problems
     chosen = set(random.Random(seed).sample(range(len(problems)), limit))
