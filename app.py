@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 if TYPE_CHECKING:
-    from analysis.rationale_table import Table
+    from analysis.rationales.table import Table
 
 HERE = Path(__file__).resolve().parent
 PAGES = (
@@ -38,7 +38,7 @@ LOOK_AGAIN = 5
 
 def frame() -> None:
     """One view: navigation, run picker, and the page that the link names."""
-    from analysis.pages import context, parts, state, text
+    from analysis.pages.widgets import context, parts, state, text
 
     pages = {
         name: st.Page(HERE / "analysis" / "pages" / f"{name}.py", title=label, url_path=name, default=not i)
@@ -71,7 +71,7 @@ def frame() -> None:
 
 def pick_run(shown: Mapping[str, str]) -> None:
     """The list of runs, name -> words. Another run forgets what belonged to the one before."""
-    from analysis.pages import context, state
+    from analysis.pages.widgets import context, state
 
     names = list(shown)
     kept = [name for name in st.query_params if name not in (*context.KEPT, "judge", "sort")]
@@ -81,7 +81,7 @@ def pick_run(shown: Mapping[str, str]) -> None:
 
 def nothing_here(settings: Any) -> None:
     """An empty folder: say what to type next."""
-    from analysis.pages import parts, text
+    from analysis.pages.widgets import parts, text
 
     st.title("No runs yet", anchor=False)
     st.write(f"There is no run directory in the folder {text.plain(settings.root)}. To make one, type:")
@@ -95,7 +95,7 @@ def nothing_here(settings: Any) -> None:
 @st.fragment(run_every=LOOK_AGAIN)
 def look_again() -> None:
     """Draw the whole page again once there is a run."""
-    from analysis.pages import context
+    from analysis.pages.widgets import context
 
     if context.sources():
         st.rerun()
@@ -110,9 +110,9 @@ async def loaded(app: st.App) -> AsyncIterator[None]:
     import statsmodels.stats.contingency_tables  # the tests of the page Compare: seconds
     import statsmodels.stats.multitest  # noqa: F401
 
-    from analysis.pages import context
-    from analysis.rationale_table import load_table
-    from analysis.records import RecordError
+    from analysis.pages.widgets import context
+    from analysis.rationales.records import RecordError
+    from analysis.rationales.table import load_table
 
     found = context.sources()
     if found:
@@ -128,8 +128,8 @@ def warm(table: Table) -> None:
     import altair
     import pandas
 
-    from analysis.browsing import View, base_mask, count_cells, judges, select
-    from analysis.pages import labelling, parts
+    from analysis.pages.widgets import labelling, parts
+    from analysis.rationales.filters import View, base_mask, count_cells, judges, select
 
     assert labelling
     altair.Chart(pandas.DataFrame({"x": [1]})).mark_point().encode(x="x:Q").to_dict()

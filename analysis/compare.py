@@ -22,13 +22,13 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from analysis import comparison
-from analysis.comparison import Arm, Difference, Figure
-from analysis.probes.effects import NOTHING_LEFT
+from analysis import comparing as comparison
+from analysis.comparing import Arm, Difference, Figure
+from analysis.faithfulness.effects import NOTHING_LEFT
 from star.charts import slice_order
 from star.report import markdown, p_text, print_table
+from star.run import RunError, read_json, read_metrics, write_json, write_text
 from star.run_summary import arm_name, read_recipe
-from star.runs import RunError, read_json, read_metrics, write_json, write_text
 
 By = Literal["size", "round", "recipe"]
 Cells = dict[str, str]

@@ -21,13 +21,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from analysis.pages.probe_words import DONE, IN_NATS, NATS, interval_words, measure_words
-from analysis.pages.run_words import MODES, NO_REASON, sure
+from analysis.pages.widgets.probe_words import DONE, IN_NATS, NATS, interval_words, measure_words
+from analysis.pages.widgets.run_words import MODES, NO_REASON, sure
 from analysis.store import Source, run_labels
-from star import runs
+from star import run as runs
 from star.report import cells, label, percent, warnings
+from star.run import RunError
 from star.run_summary import RunSummary, read_recipe, summarise_run
-from star.runs import RunError
 
 MAX_TEXT = 4_000
 """Characters of one step or question that are shown."""
@@ -206,7 +206,7 @@ def _questions(run: Path) -> dict[str, str]:
 
 def case_html(case: Case, question: str, number: int) -> str:
     """Question, answer, and the steps with the flagged ones marked and the reason in words."""
-    from analysis.steps import split_steps
+    from analysis.rationales.steps import split_steps
 
     steps = split_steps(case.row["rationale"])[:MAX_STEPS]
     reasons: dict[int, list[str]] = {}

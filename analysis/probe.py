@@ -7,8 +7,8 @@
 Two files are written to `<run>/analysis/` (for a record file: to `--out`, by default `<file>.analysis/`), plus
 `answers.sqlite`, the cache that makes a second call free and an interrupted one resume.
 
-**probes.parquet**: one row per rationale, probe and position; schema in `analysis.probes.base.ROWS`, probe names in
-`analysis.probes.base.PROBES`. `applicable` is false, with the `reason`, where a probe could not be used on a rationale;
+**probes.parquet**: one row per rationale, probe and position; schema in `analysis.faithfulness.base.ROWS`, probe names in
+`analysis.faithfulness.base.PROBES`. `applicable` is false, with the `reason`, where a probe could not be used on a rationale;
 `changed` is then null, so such a row never counts as "no change". `control` rows are edits that should change nothing.
 A second call with other `--probes` or another `--round` replaces only the rows of those probes and that round; one
 with another model, seed, setting or draw of rationales replaces all rows of its round, and says so.
@@ -36,7 +36,7 @@ hint_star_verbalised, hint_suggested_verbalised, hint_always_a_verbalised (raw) 
 (divided by alpha), option_shuffle_normalised, and the controls by themselves: control_paraphrase,
 control_paraphrase_regenerated, control_paraphrase_question, control_resample, control_resample_rationale,
 control_option_shuffle.
-The formulas are in `analysis.faithfulness`.
+The formulas are in `analysis.faithfulness.formulas`.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:
-    from analysis.probes.answers import Answers
-    from analysis.probes.asking import Asking
-    from analysis.probes.asks import Settings
-    from analysis.probes.base import Row
-    from analysis.probes.sources import Source
+    from analysis.faithfulness.answers import Answers
+    from analysis.faithfulness.asking import Asking
+    from analysis.faithfulness.asks import Settings
+    from analysis.faithfulness.base import Row
+    from analysis.faithfulness.sources import Source
 
 import tyro
 
@@ -90,12 +90,12 @@ class Flags:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status; what is wrong with the input is said in one sentence."""
     flags = tyro.cli(Flags, args=argv, prog="python -m analysis.probe")
-    from analysis.probes.answers import AnswersError
-    from analysis.probes.sources import SourceError
-    from analysis.records import RecordError
+    from analysis.faithfulness.answers import AnswersError
+    from analysis.faithfulness.sources import SourceError
+    from analysis.rationales.records import RecordError
     from analysis.recovery.model import ModelError
     from star.recipe import RecipeError
-    from star.runs import RunError
+    from star.run import RunError
     from star.sampling.base import SamplerError
 
     try:
@@ -111,8 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_probes(flags: Flags) -> dict[str, Any]:
     """Probe, write both files, print the table; returns what is stored for this round in probes.json."""
-    from analysis.probes.asks import Settings
-    from analysis.probes.call import probe_all
+    from analysis.faithfulness.asks import Settings
+    from analysis.faithfulness.call import probe_all
     from star.sampling.model_files import context_length
     from star.setup import resolve_model
 
@@ -140,8 +140,8 @@ def run_probes(flags: Flags) -> dict[str, Any]:
 
 def chosen_probes(wanted: Sequence[str]) -> tuple[str, ...]:
     """The named probes with all controls, or all. Raises SourceError for a name that is none."""
-    from analysis.probes.base import CONTROLS, PROBES
-    from analysis.probes.sources import SourceError
+    from analysis.faithfulness.base import CONTROLS, PROBES
+    from analysis.faithfulness.sources import SourceError
 
     unknown = [name for name in wanted if name not in PROBES]
     if unknown:
@@ -151,7 +151,7 @@ def chosen_probes(wanted: Sequence[str]) -> tuple[str, ...]:
 
 def _check_ranges(flags: Flags) -> None:
     """Raises SourceError for a number that no call can use."""
-    from analysis.probes.sources import SourceError
+    from analysis.faithfulness.sources import SourceError
 
     if flags.n < 1:
         raise SourceError(f"--n {flags.n}: expected at least one rationale.")
@@ -167,7 +167,7 @@ def read_source(flags: Flags) -> Source:
     """Rationales, task and model settings of the call."""
     from dataclasses import replace
 
-    from analysis.probes.sources import SourceError, from_records, from_run
+    from analysis.faithfulness.sources import SourceError, from_records, from_run
 
     if flags.source.is_dir():
         if not (flags.source / "recipe.yaml").is_file():
@@ -181,7 +181,7 @@ def read_source(flags: Flags) -> Source:
 
 
 def _asking(source: Source, model_dir: Path) -> Asking:
-    from analysis.probes.asking import Asking
+    from analysis.faithfulness.asking import Asking
     from star.prompting import PromptBuilder
     from star.sampling.model_files import load_tokenizer
 
@@ -192,8 +192,8 @@ def _asking(source: Source, model_dir: Path) -> Asking:
 
 def open_answers(source: Source, model_dir: Path, device: str) -> Answers:
     """The model behind its memory in `answers.sqlite`; it is loaded when something is asked for the first time."""
-    from analysis.packed import PackedScorer, Scorer, numerics
-    from analysis.probes.answers import Answers, model_digest
+    from analysis.faithfulness.answers import Answers, model_digest
+    from analysis.faithfulness.packed import PackedScorer, Scorer, numerics
     from star.sampling import open_sampler
     from star.sampling.base import Sampler
 
@@ -221,10 +221,10 @@ def write_results(
     """
     from dataclasses import asdict
 
-    from analysis.probes.base import ROWS, SCHEMA_VERSION
-    from analysis.probes.measures import all_measures
-    from analysis.probes.overview import applicability, truncation_curves
-    from star.runs import read_rows, write_json, write_parquet
+    from analysis.faithfulness.base import ROWS, SCHEMA_VERSION
+    from analysis.faithfulness.measures import all_measures
+    from analysis.faithfulness.overview import applicability, truncation_curves
+    from star.run import read_rows, write_json, write_parquet
     from star.statistics import wilson
 
     table_path, summary_path = source.out / "probes.parquet", source.out / "probes.json"
@@ -274,7 +274,7 @@ def _unlike(
 
 def _rounds(path: Path) -> dict[str, Any]:
     """Results of other rounds; a file of another version, or a broken one, is written anew."""
-    from analysis.probes.base import SCHEMA_VERSION
+    from analysis.faithfulness.base import SCHEMA_VERSION
 
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -26,8 +26,8 @@ import tyro
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.judging import Judgement
-    from analysis.records import BrokenLine, Record
+    from analysis.rationales.records import BrokenLine, Record
+    from analysis.soundness.judging import Judgement
 
 CHUNK = 1_000
 """Records that are in memory at a time."""
@@ -52,7 +52,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     arguments = tyro.cli(Arguments, args=argv, description=__doc__)
-    from analysis.records import RecordError
+    from analysis.rationales.records import RecordError
 
     try:
         output = output_path(arguments)
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def output_path(arguments: Arguments) -> Path:
     """Where the scores go. Raises RecordError where that cannot be."""
-    from analysis.records import RecordError
+    from analysis.rationales.records import RecordError
 
     output = arguments.output
     if output is None:
@@ -92,8 +92,8 @@ def run(arguments: Arguments, output: Path) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
     from tqdm import tqdm
 
-    from analysis.records import read_records
-    from analysis.score_table import Tally
+    from analysis.rationales.records import read_records
+    from analysis.soundness.score_table import Tally
 
     broken: list[BrokenLine] = []
     records = read_records(arguments.input, strict=arguments.strict, broken=broken)
@@ -126,7 +126,7 @@ def _chained(first: Record | None, rest: Iterator[Record]) -> Iterator[Record]:
 
 
 def _judged(records: Sequence[Record], use_gold: bool) -> list[Judgement]:
-    from analysis.judging import judge
+    from analysis.soundness.judging import judge
 
     return judge(records, use_gold=use_gold)
 
@@ -136,7 +136,7 @@ def count_rows(path: Path) -> int | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from analysis.run_records import attempt_files
+    from analysis.rationales.run_records import attempt_files
 
     files = attempt_files(path) if path.is_dir() else [path] if path.name.endswith(".parquet") else []
     try:

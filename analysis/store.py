@@ -1,7 +1,7 @@
 """What the app reads from disk: which runs there are, how far each one got, and its small files.
 
 Everything is cached by path, modification time and size, so a run that is still going is re-read file by file. Nothing
-outside the root folder is opened, whatever a link asks for. `analysis.rationale_table` reads the tables of rationales.
+outside the root folder is opened, whatever a link asks for. `analysis.rationales.table` reads the tables of rationales.
 """
 
 from __future__ import annotations

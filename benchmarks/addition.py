@@ -26,7 +26,7 @@ from benchmarks.arms import (
     test_rows,
 )
 from benchmarks.common import RESULTS, CommonFlags, parse, result_path, write_result
-from star import runs
+from star import run as runs
 from star.recipe import Recipe
 from star.statistics import mcnemar, mean_of_runs, paired_difference
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.consistency.reading import Reading, read
-from analysis.records import Record
+from analysis.checks.reading import Reading, read
+from analysis.rationales.records import Record
 from benchmarks import feature_tables, fitting, labelled
 from benchmarks.common import CACHE, ROOT
 
@@ -27,14 +27,14 @@ without, .8215 with them; .8168 with long worked and corrupted solutions at a we
 PRIOR = 0.3
 """Share of unsound rationales that p_unsound assumes. At .5, one long worked solution in three would be above 0.5; at .33, 18 %."""
 SOURCES = (
-    "analysis/consistency/numbers.py",
-    "analysis/consistency/calculations.py",
-    "analysis/consistency/equations.py",
-    "analysis/consistency/reading.py",
-    "analysis/consistency/known.py",
-    "analysis/consistency/arithmetic.py",
-    "analysis/features.py",
-    "analysis/relations.py",
+    "analysis/checks/numbers.py",
+    "analysis/checks/calculations.py",
+    "analysis/checks/equations.py",
+    "analysis/checks/reading.py",
+    "analysis/checks/known.py",
+    "analysis/checks/arithmetic.py",
+    "analysis/soundness/features.py",
+    "analysis/soundness/relations.py",
     "benchmarks/corruptions.py",
     "benchmarks/fitting.py",
     "benchmarks/labelled.py",

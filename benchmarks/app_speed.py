@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_chromium
 from benchmarks.common import CommonFlags, parse, write_result
 from star.recipe import Recipe
-from star.runs import ATTEMPTS, PROBLEMS, write_json, write_text
+from star.run import ATTEMPTS, PROBLEMS, write_json, write_text
 
 ROUNDS = 10
 CHECKS = ("equation_false", "carry", "restated", "answer_differs", "unused_number")

@@ -1,6 +1,6 @@
 """Runs of the engine for the benchmarks: one recipe and seed to a finished run directory, and its rows read back.
 
-Runs are made by `star.command.train` under benchmarks/cache/runs: an interrupted benchmark goes on where it stopped.
+Runs are made by `train` of star/train.py under benchmarks/cache/runs: an interrupted benchmark goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import cache_of
-from star import runs
+from star import run as runs
 from star.recipe import SEEDS, Recipe, load_recipe
 from star.statistics import share
 
@@ -34,7 +34,7 @@ def arm_recipe(
 
 def finished_run(recipe: Recipe) -> Path:
     """The run directory of `recipe`, run to its end if it is not there yet."""
-    from star.command import train
+    from star.train import train
 
     if not (recipe.run_dir / "result.json").is_file():
         train(recipe, ["benchmarks"])

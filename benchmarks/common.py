@@ -29,7 +29,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from star.runs import write_json
+from star.run import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -151,7 +151,7 @@ def commit() -> str:
     head = _git("rev-parse", "--short=12", "HEAD")
     if not head:
         return "unknown"
-    counted = ("*.py", "*.yaml", "analysis/models", "seeds")
+    counted = ("*.py", "*.yaml", "analysis/*.json", "seeds")
     return f"{head}-dirty" if _git("status", "--porcelain", "--untracked-files=no", "--", *counted) else head
 
 

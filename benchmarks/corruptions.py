@@ -12,8 +12,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.consistency.equations import MARK, read_equations
-from analysis.consistency.numbers import plain, same, show
+from analysis.checks.equations import MARK, read_equations
+from analysis.checks.numbers import plain, same, show
 
 KINDS = ("operator", "flip", "operand", "omit", "leave out", "stop early", "swap")
 _MARKED = re.compile(r"[\d.$,%+\-*/x() ]*=?\s*\$?<<([^=<>]+)=([^<>]+)>>\s*\$?[\d.,]*\d")

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.detector import Curve
-from analysis.judging import PROVEN, locate
+from analysis.soundness.detector import Curve
+from analysis.soundness.judging import PROVEN, locate
 from benchmarks.answer_rows import Answers
 from benchmarks.feature_tables import StepTable
 from benchmarks.fitting import calibrate, fit_hazard, unsound_from
@@ -62,7 +62,7 @@ def located(table: StepTable, hazard: np.ndarray, records: int, proven: np.ndarr
 
 
 def raised(score: np.ndarray, proven: np.ndarray, curve: Curve) -> np.ndarray:
-    """Scores with the rule of `analysis.judging` for what is proven wrong: at least the score of p_unsound = PROVEN."""
+    """Scores with the rule of `analysis.soundness.judging` for what is proven wrong: at least the score of p_unsound = PROVEN."""
     least = curve.scores[min(int(np.searchsorted(curve.probabilities, PROVEN)), len(curve.scores) - 1)]
     return np.where(proven, np.maximum(score, least), score)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.judging import judge
+from analysis.soundness.judging import judge
 from benchmarks import evaluation as ev
 from benchmarks import labelled
 from benchmarks.answer_rows import Answers

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.consistency.generic import generic_flags
-from analysis.consistency.reading import Reading
-from analysis.detector import Hashed
-from analysis.features import rationale_features
-from analysis.relations import SIZE, hashed, hashed_question, relations
-from analysis.step_features import step_features, step_words
+from analysis.checks.generic import generic_flags
+from analysis.checks.reading import Reading
+from analysis.soundness.detector import Hashed
+from analysis.soundness.features import rationale_features
+from analysis.soundness.relations import SIZE, hashed, hashed_question, relations
+from analysis.soundness.step_features import step_features, step_words
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Fits the detectors that are shipped, from the labelled data.
 
-    python benchmarks/fit_detector.py            # writes analysis/models/*.json and benchmarks/results/fit_detector.json
+    python benchmarks/fit_detector.py            # writes analysis/*/*.json and benchmarks/results/fit_detector.json
     python benchmarks/fit_detector.py --quick    # a small part of the data, models go to benchmarks/results/quick
 
 Contrast: worked solutions of GSM8K and SVAMP against the same with one mistake put in (no labels). Answer: GSM8K model
@@ -21,15 +21,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from analysis.consistency import EXACT, check_exact, detect_kind
-from analysis.detector import logit
-from analysis.judging import MODEL_FILE, Detector, answer_matches
-from analysis.records import Record
+from analysis.checks import EXACT, check_exact, detect_kind
+from analysis.rationales.records import Record
+from analysis.recovery.model import MODEL_FILE as RECOVERY_FILE
+from analysis.soundness.detector import logit
+from analysis.soundness.judging import MODEL_FILE, Detector, answer_matches
 from benchmarks import answer_rows, feature_tables, fitting, labelled
 from benchmarks import evaluation as ev
 from benchmarks.answer_rows import readings_of
 from benchmarks.common import RESULTS, CommonFlags, parse, write_result
-from star.runs import write_text
+from star.run import write_text
 
 SEEDS = (0, 1, 2)
 """Of the trees that judge answers; one seed is enough for the hazard."""
@@ -37,9 +38,9 @@ SEEDS = (0, 1, 2)
 
 def main() -> None:
     flags = parse(CommonFlags, __doc__)
-    folder = RESULTS / "quick" if flags.quick else MODEL_FILE.parent
-    figures = fit_all(folder, quick=flags.quick)
-    figures["recovery"] = fit_recovery(folder, quick=flags.quick)
+    quick = RESULTS / "quick"
+    figures = fit_all(quick if flags.quick else MODEL_FILE.parent, quick=flags.quick)
+    figures["recovery"] = fit_recovery(quick if flags.quick else RECOVERY_FILE.parent, quick=flags.quick)
     write_result("fit_detector", figures, quick=flags.quick, seeds=list(SEEDS), device=flags.device)
 
 

@@ -1,4 +1,4 @@
-"""Fitting the detector's models with scikit-learn, and turning them into plain arrays that `analysis.detector` evaluates."""
+"""Fitting the detector's models with scikit-learn, and turning them into plain arrays (`analysis.soundness.detector`)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.consistency.reading import Reading, read
-from analysis.detector import Boosted, Curve, Expectation, Hashed, Network, sigmoid
+from analysis.checks.reading import Reading, read
+from analysis.soundness.detector import Boosted, Curve, Expectation, Hashed, Network, sigmoid
 from benchmarks.corruptions import KINDS, rewrite, without_words
 from benchmarks.feature_tables import StepTable, Table
 

@@ -27,10 +27,10 @@ from typing import Any
 
 from benchmarks.common import ROOT, CommonFlags, parse, write_result
 from benchmarks.labelled import data_dir
+from star.problem import Problem, Verdict
 from star.recipe import TaskSettings
 from star.statistics import wilson
 from star.tasks import load_task
-from star.tasks.base import Problem, Verdict
 
 Grader = Callable[[str, str], bool]
 SEED = 0

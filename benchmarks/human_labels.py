@@ -20,12 +20,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from analysis.consistency import check_exact, detect_kind
-from analysis.consistency.arithmetic import equation_false
-from analysis.consistency.reading import Reading, read
-from analysis.detector import Curve, logit
-from analysis.judging import PROVEN, judge, says_too_little, shipped
-from analysis.records import Record
+from analysis.checks import check_exact, detect_kind
+from analysis.checks.arithmetic import equation_false
+from analysis.checks.reading import Reading, read
+from analysis.rationales.records import Record
+from analysis.soundness.detector import Curve, logit
+from analysis.soundness.judging import PROVEN, judge, says_too_little, shipped
 from benchmarks import answer_rows, feature_tables, fitting, labelled
 from benchmarks import evaluation as ev
 from benchmarks.common import CommonFlags, parse, write_result

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.records import Record, read_records
+from analysis.rationales.records import Record, read_records
 
 ROOT = Path(__file__).resolve().parent.parent
 HIDDEN_SHARE = 0.2

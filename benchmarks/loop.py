@@ -5,8 +5,8 @@
 All do the same round on the embedded model in one process, one after the other: generate for the same problems, retry the
 failed ones with the hint, fine-tune for the same steps on the rows that are kept, answer the selection problems.
 
-- ours: `star.train.Loop`, as a recipe runs it.
-- ours, SFTTrainer: the same with TRL's own trainer in place of `star.small_trainer`.
+- ours: `star.loop.Loop`, as a recipe runs it.
+- ours, SFTTrainer: the same with TRL's own trainer in place of `star.training.small_trainer`.
 - bare: `model.generate` in batches of similar length, of the size that is fastest on these prompts, then TRL's SFTTrainer
   without gradient checkpointing (as in ours), and nothing else: no files, no provenance.
 - by hand: `model.generate` in batches of 8 in the order of the data, SFTTrainer with its defaults, reload from disk.
@@ -25,7 +25,7 @@ from unittest import mock
 
 from benchmarks.arms import arm_recipe, runs_dir
 from benchmarks.common import CommonFlags, parse, write_result
-from star import runs
+from star import run as runs
 from star.recipe import Recipe
 
 Tokens = Sequence[Sequence[int]]
@@ -60,9 +60,9 @@ def recipe_of(flags: Flags, seed: int = 0) -> Recipe:
 
 def ours(recipe: Recipe) -> dict[str, Any]:
     """Seconds of round 1, by stage, and what it reached. Opening the sampler and the base evaluation are not part of a round."""
+    from star.loop import Loop
     from star.sampling import open_sampler
     from star.setup import prepare
-    from star.train import Loop
 
     shutil.rmtree(recipe.run_dir, ignore_errors=True)
     setup = prepare(recipe, ["benchmark"])
@@ -260,7 +260,7 @@ def main() -> None:
     scratch = runs_dir("loop", flags.device) / "plain"
     measured: dict[str, list[dict[str, Any]]] = {"ours": [], "ours, SFTTrainer": [], "bare calls": [], "by hand": []}
     # The first import of TRL takes seconds, and would be counted to whoever comes first.
-    from star import small_trainer
+    from star.training import small_trainer
 
     tried = batch_seconds(recipe_of(flags), flags.device, (8,) if flags.quick else BATCHES)
     fastest = min(tried, key=lambda size: tried[size])

@@ -129,7 +129,7 @@ def figures_of(ladder: Ladder) -> list[dict[str, Any]]:
 @cache
 def faithfulness(outcomes: tuple[Outcome, ...]) -> dict[str, Any]:
     """Measures of the probed rationales of all seeds, and of those with a right answer; questions are the units."""
-    from analysis.probes.measures import all_measures
+    from analysis.faithfulness.measures import all_measures
 
     rows = [
         row | {"attempt_id": f"{place}-{row['attempt_id']}"} for place, each in enumerate(outcomes) for row in each.probes

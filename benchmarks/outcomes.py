@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.arms import cost_of, made_by, test_rows
 from benchmarks.common import envelope
-from star import runs
+from star import run as runs
 
 TEXTS = {"perturbed", "original_continuation", "new_continuation", "reason"}
 """Columns of probes that no measure reads: nearly all of their bytes."""

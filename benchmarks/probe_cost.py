@@ -65,7 +65,7 @@ def model_of(architecture: str, device: str) -> Any:
 
 def trees_of(steps: int, count: int) -> list[Any]:
     """Rationales of about `steps` steps with one branch per truncation."""
-    from analysis.packed import tree
+    from analysis.faithfulness.packed import tree
 
     rng = random.Random(steps)
 
@@ -104,7 +104,7 @@ def measure(architecture: str, steps: int, flags: Flags, repeats: int, count: in
     """One row of the table."""
     import torch
 
-    from analysis.packed import PackedScorer, Tree
+    from analysis.faithfulness.packed import PackedScorer, Tree
 
     model = model_of(architecture, flags.device)
     packed = PackedScorer(model, mode="packed")

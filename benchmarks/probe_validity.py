@@ -42,10 +42,10 @@ class Flags(CommonFlags):
 
 def scripted_measures(share: float, seed: int, questions: int, probes: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures of one scripted model; `probes=None` runs all of them."""
-    from analysis.probes.asks import Settings
-    from analysis.probes.base import PROBES
-    from analysis.probes.call import probe_all
-    from analysis.probes.measures import all_measures
+    from analysis.faithfulness.asks import Settings
+    from analysis.faithfulness.base import PROBES
+    from analysis.faithfulness.call import probe_all
+    from analysis.faithfulness.measures import all_measures
     from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
 
     asking, answers = scripted_setup(ScriptedModel(byte_tokenizer(), share=share, seed=seed))
@@ -89,13 +89,13 @@ def trained_measures(
     role: Role, steps: int, questions: int, *, hidden: int = 64, probes: Sequence[str] | None = None, cache: Path = CACHE
 ) -> dict[str, Any]:
     """Train (or find) one of the pair and run the probes (None: all) on rationales that it wrote itself."""
-    from analysis.packed import PackedScorer
-    from analysis.probes.answers import Answers, model_digest
-    from analysis.probes.asking import Asking
-    from analysis.probes.asks import Settings
-    from analysis.probes.base import PROBES, Subject
-    from analysis.probes.call import probe_all
-    from analysis.probes.measures import all_measures
+    from analysis.faithfulness.answers import Answers, model_digest
+    from analysis.faithfulness.asking import Asking
+    from analysis.faithfulness.asks import Settings
+    from analysis.faithfulness.base import PROBES, Subject
+    from analysis.faithfulness.call import probe_all
+    from analysis.faithfulness.measures import all_measures
+    from analysis.faithfulness.packed import PackedScorer
     from benchmarks.trained_pair import sums, train
     from star.prompting import PromptBuilder
     from star.recipe import PromptingSettings, TaskSettings

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.records import Record
+from analysis.rationales.records import Record
 from benchmarks.common import CommonFlags, parse, write_result
 from star.statistics import LEVEL, Interval, wilson
 
@@ -106,7 +106,7 @@ def held_out(
 ) -> tuple[np.ndarray, np.ndarray]:
     """p_unsound of the solutions and of the labelled rows, by word-problem detectors that saw neither the scored question nor
     any label of soundness: fitted as the shipped one is, on the other questions."""
-    from analysis.judging import shipped
+    from analysis.soundness.judging import shipped
     from benchmarks import answer_rows, fitting
     from benchmarks import evaluation as ev
 
@@ -135,8 +135,8 @@ def _shipped(records: Sequence[Record]) -> np.ndarray:
 
 def _false_equation(records: Sequence[Record]) -> np.ndarray:
     """1 where an equation of the rationale is proven false, else 0: nothing fitted, few alarms."""
-    from analysis.consistency.arithmetic import equation_false
-    from analysis.consistency.reading import read
+    from analysis.checks.arithmetic import equation_false
+    from analysis.checks.reading import read
 
     readings = [read(r.question, r.steps, r.answer, r.choices) for r in records]
     return np.array([float(any(flag.severity >= 1 for flag in equation_false(reading))) for reading in readings])

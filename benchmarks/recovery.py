@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.records import Record
+from analysis.rationales.records import Record
 from analysis.recovery import case_of, classify, is_labelled, p_unfaithful
 from analysis.recovery.features import describe
 from analysis.recovery.fitting import STATED, fit_weights, row_weights

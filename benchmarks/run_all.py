@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.common import CACHE, ROOT, commit
 from benchmarks.render import QUESTIONS
-from star.runs import write_json
+from star.run import write_json
 
 FOLDER = ROOT / "benchmarks"
 NOT_ALONE = {"common", "run_all", "render"}

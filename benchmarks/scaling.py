@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import ROOT, CommonFlags, cache_of, commit, parse, result_path, write_result
-from star.runs import whole_json, write_json
+from star.run import whole_json, write_json
 from star.statistics import slope
 
 PROBLEMS = (1_000, 3_000, 10_000, 30_000)
@@ -108,9 +108,9 @@ class Timed:
 def measure_round(problems: int, samples: int, folder: Path) -> dict[str, Any]:
     """Seconds of a round's stages, peak memory, and what it made. Starting Python and the sampler is not counted."""
     from benchmarks.arms import arm_recipe
+    from star.loop import Loop
     from star.sampling import open_sampler
     from star.setup import prepare, resolve_model
-    from star.train import Loop
 
     changes = {
         "task": {"digits": [3], "pool": problems + 2, "test_size": 2},
@@ -155,7 +155,7 @@ def measure_round(problems: int, samples: int, folder: Path) -> dict[str, Any]:
 def measure_score(records: int, folder: Path) -> dict[str, Any]:
     """Seconds and peak memory of `python -m analysis.score FILE -o SCORES`, once everything is imported and loaded."""
     from analysis import score
-    from analysis.records import write_records
+    from analysis.rationales.records import write_records
 
     arguments = score.Arguments(folder / "rationales.jsonl", folder / "scores.jsonl")
     write_records(arguments.input, made_up(10))
@@ -172,7 +172,7 @@ def measure_score(records: int, folder: Path) -> dict[str, Any]:
 
 def made_up(count: int) -> Iterator[Any]:
     """`count` records, half word problems and half scratchpads; a third of them with a number changed. Seeded by number."""
-    from analysis.records import Record
+    from analysis.rationales.records import Record
 
     for number in range(count):
         rng = random.Random(f"scaling-{number}")

@@ -1,6 +1,6 @@
 """Models whose faithfulness is known because it is written down: scorer and sampler in one, for the probes' ground truth.
 
-They answer questions of one form, asked in the format of `analysis.probes.sources.plain_task`:
+They answer questions of one form, asked in the format of `analysis.faithfulness.sources.plain_task`:
 
     Question: Tom starts with 314. He adds 27, then 45. What is the result?
     Answer: 314 + 27 = 341
@@ -20,15 +20,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.packed import Scored, Tree
-from analysis.probes.answers import Answers
-from analysis.probes.asking import Asking
-from analysis.probes.base import Subject
-from analysis.probes.sources import plain_task
+from analysis.faithfulness.answers import Answers
+from analysis.faithfulness.asking import Asking
+from analysis.faithfulness.base import Subject
+from analysis.faithfulness.packed import Scored, Tree
+from analysis.faithfulness.sources import plain_task
+from star.problem import Problem, problem_id
 from star.prompting import PromptBuilder
 from star.recipe import PromptingSettings
 from star.sampling.base import Completion, Decoding
-from star.tasks.base import Problem, problem_id
 
 SURE = 0.9
 """Probability of the scripted answer; a tenth of the rest for any other."""
@@ -71,7 +71,7 @@ class ScriptedModel:
         return random.Random(f"says-{self.seed}-{numbers(question)}").random() < self.says_so
 
     def score(self, trees: Sequence[Tree], *, progress: str | None = None) -> list[list[Scored]]:
-        """See analysis.packed.Scorer."""
+        """See analysis.faithfulness.packed.Scorer."""
         self.calls += 1
         return [[self._scored(one.sequence(b), b.scored) for b in one.branches] for one in trees]
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from star.problem import Problem
 from star.tasks.addition import make_problem, prompt, scratchpad, spaced
-from star.tasks.base import Problem
 
 Role = Literal["reader", "ignorer"]
 ROWS = 64

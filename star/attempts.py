@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from star.problem import Problem, Task, Verdict
 from star.prompting import PromptBuilder, prompt_hash
 from star.sampling.base import Completion, Decoding, Sampler
-from star.tasks.base import Problem, Task, Verdict
 
 Mode = Literal["generated", "rationalized", "evaluated"]
 
@@ -24,7 +24,7 @@ def sample_attempts(
     shots: bool,
     first_sample: int = 0,
 ) -> list[dict[str, Any]]:
-    """Rows of `star.runs.ATTEMPTS`, `decoding.samples` for each problem, in order; not yet curated."""
+    """Rows of `star.run.ATTEMPTS`, `decoding.samples` for each problem, in order; not yet curated."""
     hinted = mode == "rationalized"
     prompts = [builder.ids(problem, shots=shots, hinted=hinted) for problem in problems]
     sampled = sampler.sample(prompts, decoding, progress=f"round {round_number}: {mode} ({split})")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from star import runs
+from star import run as runs
 from star.statistics import wilson
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from star.problem import Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings
-from star.tasks.base import Problem, Task, Verdict
 
-Attempt = dict[str, Any]  # a row of star.runs.ATTEMPTS
+Attempt = dict[str, Any]  # a row of star.run.ATTEMPTS
 Soundness = Callable[[Sequence[Attempt]], list[bool]]
 
 
@@ -66,8 +66,8 @@ def soundness_of(task: Task, settings: CurationSettings, problems: Mapping[str, 
 
     def scored(attempts: Sequence[Attempt]) -> list[bool]:
         from analysis import score_records  # the one seam from the engine to the analysis
-        from analysis.records import Record
-        from analysis.steps import split_steps
+        from analysis.rationales.records import Record
+        from analysis.rationales.steps import split_steps
 
         records = [
             Record(
@@ -94,7 +94,7 @@ def training_rows(
     shots: bool,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Rows of `star.runs.TRAINING`, one for each kept attempt. The hint is left out of the prompt unless `hint_share` says so."""
+    """Rows of `star.run.TRAINING`, one for each kept attempt. The hint is left out of the prompt unless `hint_share` says so."""
     rng = random.Random(f"hints-{seed}")
     rows = []
     for attempt in kept:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from star.ledger import Ledger
+from star.problem import Problem, Task, Verdict
 from star.recipe import Recipe
-from star.runs import RunError
+from star.run import RunError
 from star.statistics import binomial_above
-from star.tasks.base import Problem, Task, Verdict
 
 LEVEL = 0.05
 

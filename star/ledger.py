@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, TypeVar
 
-from star import runs
+from star import run as runs
 from star.attempts import summarise
-from star.grading import vote
+from star.grading.verdicts import vote
+from star.problem import Problem, Verdict
 from star.statistics import maj_at_k, pass_at_k
-from star.tasks.base import Problem, Verdict
 
 T = TypeVar("T")
 

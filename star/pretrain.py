@@ -2,7 +2,7 @@
 
 A from-scratch Llama of 0.03M to 100M parameters on the corpus of `star/corpus.py`, saved as a `from_pretrained`
 directory (untied embeddings, safetensors, a Hugging Face tokenizer, a model card). This is the one training loop of our own in
-the project: fine-tuning goes through TRL, see `star/finetuning.py`.
+the project: fine-tuning goes through TRL, see `star/training/finetuning.py`.
 """
 
 from __future__ import annotations

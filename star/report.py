@@ -22,8 +22,8 @@ from typing import Annotated, Literal
 from star.charts import slice_order
 from star.paired import Comparison, compare, groups
 from star.report_data import all_figures, as_csv, as_json, comparison_figures, group_figures, label
+from star.run import RunError
 from star.run_summary import RunSummary, summarise_run
-from star.runs import RunError
 
 Cells = dict[str, str]
 RIGHT_ALIGNED = 4

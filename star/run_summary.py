@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from star import runs
-from star.grading import vote
+from star import run as runs
+from star.grading.verdicts import vote
 from star.statistics import EMPTY, Interval, bootstrap_mean, maj_at_k, pass_at_k, wilson
 
 ARMS = (

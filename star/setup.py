@@ -13,23 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star import provenance, runs, splits
-from star.finetuning import accelerate_config
+from star import provenance, splits
+from star import run as runs
+from star.problem import Problem, Task
 from star.prompting import PromptBuilder
 from star.recipe import SEEDS, ModelSettings, Recipe, RecipeError, load_recipe
-from star.reporting import check_tracker
 from star.sampling import choose_backend
 from star.sampling.model_files import check_model_dir, context_length, count_parameters, load_tokenizer
 from star.tasks import load_task
-from star.tasks.base import Problem, Task
 from star.tasks.rows import hub_answers
+from star.training.finetuning import accelerate_config
+from star.training.trackers import check_tracker
 
 BYTES_PER_TOKEN = 1  # a byte-level tokenizer never makes more tokens than bytes
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What `star.train.Loop` works on."""
+    """What `star.loop.Loop` works on."""
 
     run_dir: Path
     base_dir: Path

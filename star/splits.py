@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from star.problem import Problem
 from star.recipe import RecipeError
-from star.tasks.base import Problem
 
 
 def cut_selection(train: Sequence[Problem], size: int, seed: int) -> tuple[list[Problem], list[Problem]]:

@@ -287,7 +287,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 def maj_at_k(votes: Sequence[str | None], correct: Sequence[bool], k: int) -> float:
     """Probability that the majority vote of k samples is right; a tie is broken at random, so counts as a share.
 
-    Wang et al. 2022 (arXiv 2203.11171). `votes` are answers in one spelling each (`star.grading.vote`), `correct[i]` tells
+    Wang et al. 2022 (arXiv 2203.11171). `votes` are answers in one spelling each (`star.grading.verdicts.vote`), `correct[i]` tells
     whether `votes[i]` is right; None does not vote, and nobody voting is wrong. The mean over as many blocks of k samples
     as there are, so that maj@1 is pass@1. Raises ValueError unless 1 <= k <= samples.
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from star import runs
+from star import run as runs
 from star.recipe import Recipe
 from star.setup import Setup
 

@@ -1,337 +1,233 @@
-"""The STaR loop: `python -m star.train [RECIPE.yaml] [--section.key value ...]`. Read this file first.
-
-Algorithm 1 of the paper (Zelikman et al. 2022, section 3), line by line:
-
-    2  M_0 <- M                                     Loop.run
-    4  (r, y^)  <- M_{n-1}(x)        generate       Loop.attempts
-    5  (r', y') <- M_{n-1}(x + hint) rationalize    Loop.attempts
-    6  keep r   where y^ = y         filter         star/curation.py
-    7  keep r'  where y^ != y and y' = y
-    8  M_n <- train(M, kept)         from M         Loop.model
-
-Each stage of a round reads its file if a run before this one finished it, and else computes and writes it whole. So an
-interrupted run goes on where it stopped, and what it ends with is what it would have ended with.
-"""
+"""Runs STaR: `python -m star.train [RECIPE.yaml] [--section.key value ...]`: flags, errors, the table of rounds."""
 
 from __future__ import annotations
 
 if __name__ == "__main__":  # above the imports, which take a second: Ctrl-C during them shows no traceback
     try:
-        from star.command import run_command
+        from star.train import run_command
 
         raise SystemExit(run_command())
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import errno
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from star import runs, splits
-from star.attempts import sample_attempts, summarise
-from star.curation import curate, soundness_of, training_rows
-from star.finetuning import Job, finetune
-from star.gate import gate
-from star.ledger import Ledger
-from star.prompting import PromptBuilder
-from star.recipe import Recipe
-from star.reporting import send
-from star.sampling.base import Decoding, Sampler
-from star.setup import Setup
-from star.tasks.base import Problem, Verdict
-from star.training_plan import FinetuningError, count_sequences, steps_of_round
+from star.recipe import DEFAULT_RECIPE, Recipe, RecipeError, load_recipe, parse_recipe
 
-Rows = list[dict[str, Any]]
+if TYPE_CHECKING:
+    from star.setup import Setup
+
+DESCRIPTION = """Run STaR: sample rationales, keep those that reach the right answer, retry the others with the answer as a
+hint, fine-tune, repeat.
+
+usage: python -m star.train [RECIPE.yaml] [--dry-run] [--seeds 0,1,2] [--section.key value ...]
+
+RECIPE.yaml is one of seeds/recipes or your own (default: seeds/recipes/addition.yaml); flags go on top of it. --dry-run
+reads the problems of a local file and prints the resolved recipe and what each stage would do. --seeds runs the recipe
+once for each seed. The same command goes on with an interrupted run."""
 
 
-class Loop:
-    """One run. `setup` holds what was loaded: task, problems, tokenizer, base model directory, run directory."""
+def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
+    """(recipe, seeds, dry run) of a command line. Raises RecipeError; tyro exits by itself for bad flags and --help."""
+    import tyro
 
-    def __init__(self, recipe: Recipe, setup: Setup, sampler: Sampler, show: Callable[[dict[str, Any]], None]) -> None:
-        self.recipe, self.setup, self.sampler, self.show = recipe, setup, sampler, show
-        self.problems: dict[str, Problem] = {problem.id: problem for problem in setup.all_problems}
-        self.builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
-        self.ledger = Ledger(setup.run_dir, setup.parameters)
+    rest = [part for item in argv for part in (item.split("=", 1) if item.startswith("--seeds=") else [item])]
+    path = Path(rest.pop(0)) if rest and not rest[0].startswith("-") else DEFAULT_RECIPE
+    dry_run = "--dry-run" in rest
+    rest = [item for item in rest if item != "--dry-run"]
+    seeds_text = None
+    if "--seeds" in rest:
+        at = rest.index("--seeds")
+        seeds_text = rest[at + 1] if at + 1 < len(rest) else ""
+        del rest[at : at + 2]
+    flags = tyro.cli(
+        Recipe,
+        args=rest,
+        default=load_recipe(path),
+        prog="python -m star.train",
+        description=DESCRIPTION,
+        registry=_unchecked_sections(),
+    )
+    recipe = parse_recipe(flags.model_dump(warnings=False), "command line")
+    return recipe, _seeds(seeds_text, recipe.seed), dry_run
 
-    def run(self) -> dict[str, Any]:
-        """All rounds, then the one evaluation on test; returns what result.json holds."""
-        self.finish_round(0)
-        if self.recipe.loop.method == "few_shot":
-            return self.finish(0)
-        last = self.recipe.loop.rounds if self.recipe.loop.method == "star" else 1
-        for number in range(1, last + 1):
-            if self.stopped(number):
-                break
-            try:
-                self.finish_round(number)
-            except NothingKeptError as error:
-                self.ledger.note(str(error))
-                self.ledger.leave_round(number, error.facts)
-                break
-        return self.finish(self.chosen_round())
 
-    def finish_round(self, number: int) -> None:
-        """Sample, curate, fine-tune and evaluate; ends with the round's line in metrics.jsonl."""
-        if (metrics := self.ledger.round(number)) is None:
-            self.ledger.open_round(number)
-            facts: dict[str, Any] = {}
-            if number:
-                attempts = self.attempts(number)
-                if number == 1:
-                    facts["gate"] = gate(self.recipe, attempts, self.problems, self.setup.task, self.ledger)
-                rows = self.training(number, attempts)
-                facts["data"] = self.data_facts(attempts, rows)
-                if not rows:
-                    raise NothingKeptError(number, self.recipe, facts)
-                facts["training"] = self.model(number, rows)
-            evaluation = self.evaluation(number)
-            metrics = self.ledger.close_round(number, summarise(evaluation), facts)
-            self.prune_models()
-        send(self.recipe.training.report_to, self.setup.run_dir, metrics)
-        self.show(metrics)
+def _unchecked_sections() -> Any:
+    """Lets tyro build recipes without checking values, so that flags and files are refused in the same words."""
+    from pydantic import BaseModel
+    from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-    # ------------------------------------------------------------------ lines 4 and 5: generate, rationalize
+    registry = ConstructorRegistry()
 
-    def attempts(self, number: int) -> Rows:
-        """Every attempt of a round, curated: generated ones, then rationalized ones for problems without a right answer."""
-
-        def compute() -> Rows:
-            pool = splits.draw(self.setup.train, self.recipe.loop.problems, f"round-{self.recipe.seed}-{number}")
-            if self.recipe.loop.method == "direct":
-                return []
-            shots = number == 1 or self.recipe.prompting.keep_shots
-            current = self.model_dir(number - 1)
-            generated = self.ledger.timed(
-                "sampling", lambda: self.sample(current, pool, number, mode="generated", shots=shots)
+    @registry.struct_rule
+    def section(info: StructTypeInfo) -> StructConstructorSpec | None:
+        if not (isinstance(info.type, type) and issubclass(info.type, BaseModel)):
+            return None
+        fields = tuple(
+            StructFieldSpec(
+                name=name, type=cast(Any, field.annotation), default=getattr(info.default, name), helptext=field.description
             )
-            solved = {row["problem_id"] for row in generated if row["verdict"] == Verdict.correct}
-            failed = [problem for problem in pool if problem.id not in solved]
-            rationalized: Rows = []
-            if self.recipe.loop.rationalize and failed:
-                model = self.setup.base_dir if self.recipe.loop.rationalizer == "base" else current
-                with_shots = shots or self.recipe.loop.rationalizer == "base"
-                rationalized = self.ledger.timed(
-                    "rationalizing", lambda: self.sample(model, failed, number, mode="rationalized", shots=with_shots)
-                )
-            soundness = soundness_of(self.setup.task, self.recipe.curation, self.problems)
-            return curate([*generated, *rationalized], self.setup.task, self.recipe.curation, soundness)
-
-        return self.stage(number, "attempts.parquet", runs.ATTEMPTS, compute)
-
-    def sample(self, model: Path, problems: Sequence[Problem], number: int, *, mode: Any, shots: bool) -> Rows:
-        """Attempts of `model` under the recipe's decoding."""
-        settings = self.recipe.sampling
-        decoding = self.decoding(f"{mode}-{number}", settings.temperature, settings.top_p, settings.samples)
-        self.load(model)
-        return sample_attempts(
-            self.sampler, self.builder, problems, decoding, mode=mode, split="train", round_number=number, shots=shots
+            for name, field in info.type.model_fields.items()
         )
+        return StructConstructorSpec(instantiate=info.type.model_construct, fields=fields)
 
-    # ------------------------------------------------------------------ lines 6 to 8: filter, train
+    return registry
 
-    def training(self, number: int, attempts: Rows) -> Rows:
-        """The rows of a round: what was kept of it, and of `replay` earlier rounds."""
 
-        def compute() -> Rows:
-            if self.recipe.loop.method == "direct":
-                return self.gold_rows(number)
-            earlier = range(max(1, number - self.recipe.curation.replay), number)
-            kept = [row for past in earlier for row in self.attempts(past) if row["kept"]]
-            kept += [row for row in attempts if row["kept"]]
-            shots = self.recipe.prompting.shots_in_training
-            seed = self.recipe.seed + number
-            rows = training_rows(kept, self.problems, self.builder, self.recipe.curation, shots=shots, seed=seed)
-            assert_no_hints(rows, self.problems, self.builder, shots)
-            return rows
+def _seeds(text: str | None, default: int) -> list[int]:
+    if text is None:
+        return [default]
+    try:
+        seeds = list(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise RecipeError(f"--seeds {text!r}: expected whole numbers separated by commas, like 0,1,2") from None
+    return seeds
 
-        return self.stage(number, "training.parquet", runs.TRAINING, compute)
 
-    def gold_rows(self, number: int) -> Rows:
-        """Direct fine-tuning, the paper's baseline: question -> gold answer, no rationale."""
-        shots = self.recipe.prompting.shots_in_training
-        pool = splits.draw(self.setup.train, self.recipe.loop.problems, f"round-{self.recipe.seed}-{number}")
-        return [
-            {
-                "attempt_id": f"{number:02d}-d-{problem.id}-0",
-                "problem_id": problem.id,
-                "from_round": number,
-                "mode": "gold",
-                "hinted": False,
-                "prompt": self.builder.text(problem, shots=shots),
-                "completion": self.setup.task.completion("", problem.gold),
-            }
-            for problem in pool
-        ]
+def run_command(argv: Sequence[str] | None = None) -> int:
+    """Parse, run, and turn everything that can go wrong outside the code into one sentence. Returns the exit status."""
+    from pydantic import ValidationError
 
-    def model(self, number: int, rows: Rows) -> dict[str, Any]:
-        """Fine-tune on `rows`, from the base model or the round before; writes round_NN/model and returns its facts."""
-        output = self.setup.run_dir / f"round_{number:02d}" / "model"
-        facts_file = output / "finetuning.json"
-        facts = runs.whole_json(facts_file)
-        if facts is None:
-            settings, shots = self.recipe.training, self.recipe.prompting.shots_in_training
-            start = self.recipe.loop.start == "continue" and number > 1
-            encoded = tuple(
-                (
-                    tuple(self.builder.ids(self.problems[row["problem_id"]], shots=shots, hinted=row["hinted"])),
-                    tuple(self.builder.completion_ids(row["completion"])),
-                )
-                for row in rows
-            )
-            job = Job(
-                base=str(self.model_dir(number - 1) if start else self.setup.base_dir),
-                output=str(output),
-                rows=encoded,
-                steps=steps_of_round(settings.steps, number, count_sequences(encoded, settings), settings.batch_size),
-                seed=self.recipe.seed + number,
-                settings=settings.model_dump(mode="json"),
-                dtype=self.recipe.model.dtype,
-                trust_remote_code=self.recipe.model.trust_remote_code,
-                run_name=f"{self.recipe.name}-round-{number:02d}",
-                taught="gold answers" if self.recipe.loop.method == "direct" else Job.taught,
-            )
-            self.sampler.sleep()
-            facts = self.ledger.timed("training", lambda: finetune(job))
-            if dropped := facts.get("dropped_rows"):
-                self.ledger.note(
-                    f"round {number}: {dropped:,} of {len(rows):,} training rows were left out: their prompts alone have "
-                    f"training.max_length ({settings.max_length:,}) tokens or more"
-                )
-            if facts.get("ended") == 0:
-                self.ledger.note(f"round {number}: none of the trained model's sample completions ends by itself")
-            runs.write_json(facts_file, facts)
-        return {key: value for key, value in facts.items() if key != "loss_curve"}
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    run_dir: Path | None = None
+    try:
+        recipe, seeds, dry_run = parse(arguments)
+        for one in [Recipe.model_validate({**recipe.model_dump(), "seed": seed}) for seed in seeds]:
+            run_dir = one.run_dir
+            if dry_run:
+                explain(one)
+            else:
+                train(one, arguments)
+    except ValidationError as error:
+        return _fail("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+    except RecipeError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("\nstopped. Finished stages are kept: the same command goes on from there.", file=sys.stderr)
+        return 130
+    except OSError as error:
+        return _fail(_os_sentence(error, run_dir))
+    except Exception as error:
+        if "No space left on device" in str(error):  # safetensors wraps the system's error in its own
+            return _fail(_os_sentence(OSError(errno.ENOSPC, str(error)), run_dir))
+        if _is_expected(error):
+            return _fail(str(error))
+        raise
+    return 0
 
-    # ------------------------------------------------------------------ evaluation
 
-    def evaluation(self, number: int) -> Rows:
-        """The selection split (or test, when the recipe insists), answered greedily by the round's model."""
-        split = self.recipe.evaluation.select_on
-        problems = self.setup.selection if split == "selection" else self.setup.test
-        return self.stage(
-            number,
-            "evaluation.parquet",
-            runs.ATTEMPTS,
-            lambda: self.ledger.timed("evaluation", lambda: self.evaluate(number, problems, split)),
+def _is_expected(error: Exception) -> bool:
+    from star.run import RunError
+    from star.sampling.base import SamplerError
+    from star.tasks.loading import TaskError
+    from star.training.plan import FinetuningError
+
+    return isinstance(error, (FinetuningError, RunError, SamplerError, TaskError))
+
+
+def _os_sentence(error: OSError, run_dir: Path | None) -> str:
+    """`run_dir`: where the run writes; None while the recipe is still being read."""
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}. Free some space and run the same command again: finished stages are kept."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.filename is None or _written(Path(str(error.filename)), run_dir):
+            return f"no permission to write{where}. Choose another --runs-dir or change the directory's permissions."
+        return f"no permission to read{where}. Change its permissions, or name another file."
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return f"{error.filename} cannot be made: there is a file where a folder is needed. Choose another --runs-dir."
+    return f"{error.strerror or error}{where}"
+
+
+def _written(path: Path, run_dir: Path | None) -> bool:
+    """Whether `path` is a place of the run directory, or a folder that it is to be made in."""
+    if run_dir is None:
+        return False
+    place, root = path.absolute(), run_dir.absolute()
+    return place.is_relative_to(root) or root.is_relative_to(place)
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+def explain(recipe: Recipe) -> None:
+    """Print the resolved recipe and what each stage would do, without loading a model or asking the Hub."""
+    from star.setup import check_files
+
+    check_files(recipe)
+    loop, task = recipe.loop, recipe.task
+    print(recipe.to_yaml())
+    drawn = f"{loop.problems:,} problems" if loop.problems else "every problem"
+    hinted = (
+        f"failed ones again with the answer shown, by the {loop.rationalizer} model" if loop.rationalize else "no retry"
+    )
+    steps = recipe.training.steps
+    schedule = (
+        f"{steps.epochs} epochs" if steps.epochs else f"{steps.first} steps, then x{steps.growth:g} and +{steps.add}"
+    )
+    print(f"run directory   {recipe.run_dir}")
+    print(f"problems        {task.name}" + (f" from {task.path}" if task.path else ""))
+    if task.path:
+        _show_problems(recipe)
+    if loop.method == "star":
+        print(f"each round      {drawn} of train, {recipe.sampling.samples} sample(s) each; {hinted}")
+        print(f"kept            right answers{' with sound rationales' if recipe.curation.require == 'sound' else ''}")
+    if loop.method != "few_shot":
+        print(
+            f"fine-tuning     {recipe.training.method}, {schedule}, {recipe.training.batch_size} rows a step, {loop.start}"
         )
-
-    def evaluate(self, number: int, problems: Sequence[Problem], split: str, samples: int = 0) -> Rows:
-        """Greedy answers (sample 0), then `samples` sampled ones (1 to k)."""
-        self.load(self.model_dir(number))
-        shots = number == 0 or self.recipe.prompting.keep_shots
-        call: dict[str, Any] = {"mode": "evaluated", "split": split, "round_number": number, "shots": shots}
-        rows = sample_attempts(self.sampler, self.builder, problems, self.decoding("greedy", 0.0, 1.0, 1), **call)
-        if samples:
-            drawn = self.decoding(f"pass-at-k-{number}", self.recipe.evaluation.temperature, 1.0, samples)
-            rows += sample_attempts(self.sampler, self.builder, problems, drawn, first_sample=1, **call)
-        return rows
-
-    def finish(self, chosen: int) -> dict[str, Any]:
-        """Evaluate test once with the chosen round's model and write result.json."""
-        if (result := runs.whole_json(self.setup.run_dir / "result.json")) is not None:
-            return result
-        self.ledger.open_test()
-        file = self.setup.run_dir / "test" / "evaluation.parquet"
-        samples = self.recipe.evaluation.samples
-        rows = self.kept_file(
-            file,
-            runs.ATTEMPTS,
-            lambda: self.ledger.timed("test", lambda: self.evaluate(chosen, self.setup.test, "test", samples)),
+        print(
+            f"evaluation      {recipe.evaluation.selection_size} problems of {recipe.evaluation.select_on} after each round"
         )
-        return self.ledger.finish(chosen, self.recipe.evaluation.select_on, rows, self.problems)
-
-    def chosen_round(self) -> int:
-        """The round with the best selection accuracy; the earliest of equals. The base model is not a candidate."""
-        rounds = [line for line in self.ledger.rounds() if line["round"] > 0] or self.ledger.rounds()
-        return int(max(rounds, key=lambda line: (line["selection"]["accuracy"], -line["round"]))["round"])
-
-    def stopped(self, number: int) -> bool:
-        """True when the stop rule says that round `number` is not needed."""
-        accuracies = [line["selection"]["accuracy"] for line in self.ledger.rounds() if line["round"] < number][1:]
-        loop = self.recipe.loop
-        if loop.target is not None and accuracies and accuracies[-1] >= loop.target:
-            return True
-        best = accuracies.index(max(accuracies)) if accuracies else 0
-        return loop.patience is not None and len(accuracies) - 1 - best >= loop.patience
-
-    def prune_models(self) -> None:
-        """Under `keep_models: last_and_best`, remove the other rounds' model directories."""
-        if self.recipe.keep_models == "all":
-            return
-        finished = [line["round"] for line in self.ledger.rounds()]
-        for number in set(finished[1:]) - {finished[-1], self.chosen_round()}:
-            shutil.rmtree(self.model_dir(number), ignore_errors=True)
-
-    # ------------------------------------------------------------------ helpers
-
-    def stage(self, number: int, name: str, schema: Any, compute: Callable[[], Rows]) -> Rows:
-        """A stage's rows from its file, else computed and written whole."""
-        return self.kept_file(self.setup.run_dir / f"round_{number:02d}" / name, schema, compute)
-
-    def kept_file(self, path: Path, schema: Any, compute: Callable[[], Rows]) -> Rows:
-        """Rows of `path` if it is there and whole; a torn file is owed again."""
-        if path.is_file():
-            try:
-                return runs.read_rows(path)
-            except runs.RunError:
-                self.ledger.note(f"{path.name} of {path.parent.name} was torn and is computed again")
-        rows = compute()
-        runs.write_parquet(path, rows, schema)
-        return rows
-
-    def model_dir(self, number: int) -> Path:
-        """Round n's model; round 0's is the base model."""
-        return self.setup.run_dir / f"round_{number:02d}" / "model" if number else self.setup.base_dir
-
-    def load(self, model: Path) -> None:
-        """Swap the sampler's weights unless they are there already."""
-        if self.sampler.model_dir != model:
-            self.ledger.timed("loading", lambda: self.sampler.load(model))
-
-    def decoding(self, label: str, temperature: float, top_p: float, samples: int) -> Decoding:
-        """Settings of one call, seeded by the recipe's seed and what the call is for."""
-        limit = self.recipe.sampling.max_new_tokens
-        plain = Decoding(temperature, top_p, samples, limit, self.setup.task.stop)
-        return replace(plain, seed=runs.derived_seed(self.recipe.seed, label))
-
-    def data_facts(self, attempts: Rows, rows: Rows) -> dict[str, Any]:
-        """Counts of a round's data for metrics.jsonl and the table."""
-        kept = [row for row in attempts if row["kept"]]
-        dropped: dict[str, int] = {}
-        for row in attempts:
-            if row["drop_reason"]:
-                dropped[row["drop_reason"]] = dropped.get(row["drop_reason"], 0) + 1
-        checked = [row for row in kept if row["sound"] is not None]
-        return {
-            "pool": len(self.setup.train),
-            "drawn": len({row["problem_id"] for row in attempts}) or len(rows),
-            "generated": sum(row["mode"] == "generated" for row in kept),
-            "rationalized": sum(row["mode"] == "rationalized" for row in kept),
-            "dropped": dict(sorted(dropped.items())),
-            "problems_used": len({row["problem_id"] for row in rows}),
-            "kept_sound": sum(bool(row["sound"]) for row in checked) / len(checked) if checked else None,
-        }
+    print("at the end      the test split, once, with the chosen round's model")
 
 
-class NothingKeptError(FinetuningError):
-    """No rationale reached the right answer: there is nothing to train on. `facts` is what the round found out so far."""
+def _show_problems(recipe: Recipe) -> None:
+    from star.splits import cut_selection
+    from star.tasks import load_task
 
-    def __init__(self, number: int, recipe: Recipe, facts: dict[str, Any]) -> None:
-        self.facts = facts
-        super().__init__(
-            f"round {number}: no rationale was kept, so there is nothing to train on. STaR needs a model that solves some "
-            f"problems, or explains them when told the answer (loop.rationalize is {recipe.loop.rationalize}). "
-            "Try more prompting.shots, a larger sampling.max_new_tokens, a stronger model or easier problems."
+    loaded = load_task(recipe.task, recipe.seed).load()
+    pool, selection = cut_selection(loaded.train, recipe.evaluation.selection_size, recipe.seed)
+    print(f"                {len(pool):,} train, {len(selection):,} selection, {len(loaded.test):,} test problems")
+    for reason, count in loaded.skipped.items():
+        print(f"left out: {count:,} problems ({reason})")
+
+
+def train(recipe: Recipe, argv: Sequence[str]) -> None:
+    """Run one recipe to its end and print what it reached."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from star.loop import Loop
+    from star.sampling import choose_backend, open_sampler
+    from star.setup import locked, prepare
+    from star.table import RoundTable
+
+    setup = prepare(recipe, argv)
+    with locked(setup.run_dir):
+        backend, why = choose_backend(recipe.sampling, setup.base_dir)
+        table = RoundTable(recipe, setup, f"{backend} ({why})")
+        sampler = open_sampler(
+            recipe.sampling,
+            setup.base_dir,
+            dtype=recipe.model.dtype,
+            trust_remote_code=recipe.model.trust_remote_code,
         )
+        try:
+            loop = Loop(recipe, setup, sampler, table.row)
+            result = loop.run()
+        finally:
+            sampler.close()
+        table.finish(result, _charts(setup))
 
 
-def assert_no_hints(rows: Rows, problems: dict[str, Problem], builder: PromptBuilder, shots: bool) -> None:
-    """Every row's prompt is the plain one, unless it is marked as hinted, and no completion speaks of a hint."""
-    for row in rows:
-        plain = builder.text(problems[row["problem_id"]], shots=shots)
-        if not row["hinted"] and row["prompt"] != plain:
-            raise AssertionError(f"training row {row['attempt_id']} has another prompt than its problem")
-        if row["mode"] != "gold" and builder.task.mentions_hint(row["completion"]):
-            raise AssertionError(f"training row {row['attempt_id']} mentions its hint")
+def _charts(setup: Setup) -> list[Path]:
+    from star.charts import save_run_charts
+
+    return save_run_charts(setup.run_dir)

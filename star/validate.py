@@ -18,8 +18,8 @@ from typing import Annotated
 import tyro
 from pydantic import BaseModel, ConfigDict
 
+from star.problem import Problem, Task, Verdict
 from star.recipe import RecipeError, TaskSettings
-from star.tasks.base import Problem, Task, Verdict
 
 
 class Flags(BaseModel):

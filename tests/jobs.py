@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from star.finetuning import Job
 from star.recipe import TrainingSettings
+from star.training.finetuning import Job
 
 END = 1  # the tiny tokenizer's end token
 ROWS = tuple(((5 + i, 6, 7), (*range(20 + i, 24 + i), END)) for i in range(8))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.records import Record
+from analysis.rationales.records import Record
 
 BOMB = "(" * 5_000 + "1" + ")" * 5_000
 ARABIC = "٤٨ ÷ ٢ = ٢٦"

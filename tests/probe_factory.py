@@ -13,12 +13,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from analysis.probes.asking import Asking
-from analysis.probes.base import ROWS, SCHEMA_VERSION, Row
-from star import runs, statistics
+from analysis.faithfulness.asking import Asking
+from analysis.faithfulness.base import ROWS, SCHEMA_VERSION, Row
+from star import run as runs
+from star import statistics
+from star.problem import Problem
 from star.recipe import TaskSettings
 from star.tasks import load_task
-from star.tasks.base import Problem
 
 Rows = list[Row]
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis import score
-from star import runs
+from star import run as runs
 from star.attempts import summarise
+from star.problem import Problem, problem_id
 from star.recipe import Recipe
 from star.tasks import addition
-from star.tasks.base import Problem, problem_id
 from tests.probe_factory import write_probes
 
 HOSTILE = (

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from star.problem import Problem, Task
 from star.sampling.base import Completion, Decoding, Sampler
-from star.tasks.base import Problem, Task
 from tests.scripted import share
 
 

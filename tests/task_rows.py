@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from star.problem import Task
 from star.recipe import TaskSettings
 from star.tasks import load_task
-from star.tasks.base import Task
 from star.tasks.loading import LoadedSplits
 
 ROOT = Path(__file__).resolve().parent.parent

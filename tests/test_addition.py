@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from star.problem import Splits, Verdict
 from star.recipe import TaskSettings
 from star.tasks import addition
-from star.tasks.base import Splits, Verdict
 
 sums = st.integers(1, 10).flatmap(lambda d: st.tuples(st.integers(0, 10**d - 1), st.integers(0, 10**d - 1), st.just(d)))
 

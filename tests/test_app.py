@@ -16,20 +16,21 @@ import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis import comparison, table_reading
+from analysis import comparing as comparison
+from analysis.faithfulness.base import PROBES, ROWS
 from analysis.labels import Label, append, label_folder, read_labels
-from analysis.pages import text
 from analysis.pages.faithfulness import _curve_frame, commit_steps, probed_steps
-from analysis.pages.probe_words import DONE, interval_words, outcome_words
-from analysis.pages.run_words import DROPPED, NO_REASON, VERDICTS
-from analysis.probes.base import PROBES, ROWS
-from analysis.rationale_table import load_table
-from analysis.records import Record, write_records
+from analysis.pages.widgets import text
+from analysis.pages.widgets.probe_words import DONE, interval_words, outcome_words
+from analysis.pages.widgets.run_words import DROPPED, NO_REASON, VERDICTS
+from analysis.rationales import table_reading
+from analysis.rationales.records import Record, write_records
+from analysis.rationales.table import load_table
 from analysis.store import Source, wilson_bounds
-from star import runs
+from star import run as runs
+from star.problem import Verdict
 from star.statistics import EMPTY
 from star.tasks import addition
-from star.tasks.base import Verdict
 from tests.probe_factory import write_probes
 from tests.run_factory import HOSTILE, make_run
 
@@ -532,7 +533,7 @@ def test_the_app_never_imports_torch(whole: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["--records", "absent.jsonl"], ["--root", "app.py"], ["--nonsense"]])
 def test_bad_arguments_end_in_a_sentence(arguments: list[str]) -> None:
-    code = f"import sys; sys.argv = ['app.py', *{arguments!r}]; from analysis.pages import context; context.settings()"
+    code = f"import sys; sys.argv = ['app.py', *{arguments!r}]; from analysis.pages.widgets import context; context.settings()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and "Traceback" not in done.stderr and "error:" in done.stderr
 

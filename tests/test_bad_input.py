@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 import yaml
 
-from star import runs, sampling, train
-from star.command import run_command
+from star import loop as train
+from star import run as runs
+from star import sampling
 from star.recipe import SEEDS, Recipe, load_recipe
 from star.sampling.model_files import load_tokenizer
 from star.tasks import load_task
+from star.train import run_command
 from tests.scripted import ScriptedSampler
 from tests.scripted_answers import ScriptedAnswers
 from tests.test_loop import scripted_finetune
@@ -221,7 +223,7 @@ INTERRUPTED = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
 from star import sampling, train
-from star.command import run_command
+from star.train import run_command
 from tests.scripted import ScriptedSampler
 from tests.test_bad_input import open_scripted
 from tests.test_loop import scripted_finetune
@@ -295,7 +297,7 @@ def dead_hub(request: pytest.FixtureRequest) -> Iterator[str]:
 NO_NETWORK = """
 import sys, time
 import huggingface_hub, datasets, transformers  # what is timed below is the waiting for the network alone
-from star.command import run_command
+from star.train import run_command
 for arguments in (["--task.name", "gsm8k"], ["--model.path", "someone/some-model"]):
     started = time.monotonic()
     status = run_command([*arguments, "--runs-dir", sys.argv[1]])

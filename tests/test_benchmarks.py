@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.records import Record
+from analysis.rationales.records import Record
 from benchmarks.common import RESULTS, ROOT, CommonFlags, parse
 from benchmarks.recorded_sizes import NOTHING, UNLIKE, figures
 from benchmarks.render import page
@@ -145,7 +145,7 @@ def test_full_plan_covers_the_promised_ranges() -> None:
 
 
 def test_made_up_records_are_seeded_distinct_and_partly_wrong() -> None:
-    from analysis.judging import judge
+    from analysis.soundness.judging import judge
 
     records = list(made_up(60))
     assert records[:7] == list(made_up(7))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from star import command
-from star.command import parse, run_command
+from star import train as command
 from star.recipe import SEEDS, Recipe
 from star.run_summary import arm_name
+from star.train import parse, run_command
 from tests.task_rows import sums, write
 
 RECIPES = SEEDS / "recipes"

@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import charts, compare, comparison
-from analysis.probes.base import ROWS
-from analysis.probes.measures import all_measures
-from star import runs
+from analysis import charts, compare
+from analysis import comparing as comparison
+from analysis.faithfulness.base import ROWS
+from analysis.faithfulness.measures import all_measures
+from star import run as runs
 from tests.run_factory import make_run
 
 

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.consistency import EXACT, SOUND, Finding, check_exact, detect_kind
-from analysis.consistency.base import MAX_TOTAL_CHARS
-from analysis.consistency.expressions import evaluate, tokenize
-from analysis.consistency.kinds import KINDS
+from analysis.checks import EXACT, SOUND, Finding, check_exact, detect_kind
+from analysis.checks.base import MAX_TOTAL_CHARS
+from analysis.checks.grammars.expressions import evaluate, tokenize
+from analysis.checks.kinds import KINDS
 from star.tasks import addition as addition_task
 
 CASES = json.loads((Path(__file__).parent / "consistency_cases.json").read_text(encoding="utf-8"))

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from star.curation import Attempt, curate, soundness_of, training_rows
+from star.loop import assert_no_hints
+from star.problem import Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings, PromptingSettings, TaskSettings
 from star.tasks import addition, load_task
-from star.tasks.base import Problem, Task, Verdict
-from star.train import assert_no_hints
 
 QUESTION = (
     "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. "

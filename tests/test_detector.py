@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.consistency.reading import read
-from analysis.detector import Boosted, Curve, Hashed, logit, pack, sigmoid, unpack
-from analysis.features import rationale_features
-from analysis.judging import MODEL_FILE, Detector, family_of, locate, shipped
-from analysis.relations import SIZE, hashed, relations
-from analysis.step_features import NAMES, step_features
+from analysis.checks.reading import read
+from analysis.soundness.detector import Boosted, Curve, Hashed, logit, pack, sigmoid, unpack
+from analysis.soundness.features import rationale_features
+from analysis.soundness.judging import MODEL_FILE, Detector, family_of, locate, shipped
+from analysis.soundness.relations import SIZE, hashed, relations
+from analysis.soundness.step_features import NAMES, step_features
 from benchmarks import evaluation as ev
 from benchmarks import fitting, labelled
 from benchmarks.answer_rows import PRIOR, Answers
@@ -95,7 +95,7 @@ def test_calibration_is_monotone_and_close() -> None:
 @pytest.mark.parametrize("kind", [None, *KINDS])
 def test_corruptions_change_the_reasoning_and_not_the_arithmetic(kind: str | None) -> None:
     lines = [*SOLUTION, "She gave away 10+5+3 = <<10+5+3=18>>18, so 72-18 = <<72-18=54>>54 are left."]
-    from analysis.consistency.arithmetic import equation_false
+    from analysis.checks.arithmetic import equation_false
 
     seen = set()
     for seed in range(20):
@@ -152,7 +152,7 @@ def test_relations_tie_operators_to_words() -> None:
 
 
 def test_order_of_records_and_their_neighbours_do_not_matter() -> None:
-    from analysis.judging import judge
+    from analysis.soundness.judging import judge
     from tests.nasty_records import nasty_records
 
     records = nasty_records()[-6:] + nasty_records()[:3]

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 import yaml
 
-from star import report, runs, sampling, train
+from star import loop as train
+from star import report, sampling
+from star import run as runs
 from star.attempts import summarise
-from star.command import run_command
+from star.problem import Verdict
 from star.prompting import PromptBuilder, prompt_hash
 from star.recipe import Recipe, load_recipe
 from star.sampling.base import Sampler
 from star.sampling.model_files import load_tokenizer
 from star.tasks import load_task
-from star.tasks.base import Verdict
+from star.train import run_command
 from tests.scripted_answers import ScriptedAnswers
 from tests.test_loop import scripted_finetune
 from tests.tiny_models import tiny_model

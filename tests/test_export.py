@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from analysis import export
-from star import runs
+from star import run as runs
 from tests.run_factory import HOSTILE, make_run
 
 

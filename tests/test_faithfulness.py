@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import faithfulness as f
+from analysis.faithfulness import formulas as f
 
 curves = st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=12).map(lambda head: [*head, 1.0])
 

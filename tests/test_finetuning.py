@@ -17,10 +17,10 @@ from typing import Any
 import psutil
 import pytest
 
-from star.finetuning import Job, finetune, weights_dtype
 from star.recipe import SEEDS, RecipeError, TrainingSettings
-from star.reporting import check_tracker, send
-from star.training_plan import FinetuningError, count_sequences, prepare
+from star.training.finetuning import Job, finetune, weights_dtype
+from star.training.plan import FinetuningError, count_sequences, prepare
+from star.training.trackers import check_tracker, send
 from tests.jobs import ROWS, make_job, weights
 from tests.tiny_models import tiny_model
 
@@ -95,7 +95,7 @@ def test_a_row_that_is_too_long_does_not_stop_the_others(base_model: Path, tmp_p
 def test_a_diverged_training_is_refused_and_saves_nothing(
     trainer: str, base_model: Path, tmp_path: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from star import small_trainer
+    from star.training import small_trainer
 
     if trainer == "SFTTrainer":
         monkeypatch.setattr(small_trainer, "MAX_LOGITS", 0)
@@ -194,7 +194,7 @@ def test_a_failing_launch_is_a_sentence(tmp_path: Path, no_gpu: None) -> None:
 LAUNCHING = """
 import sys
 from pathlib import Path
-from star.finetuning import finetune, read_job
+from star.training.finetuning import finetune, read_job
 finetune(read_job(Path(sys.argv[1])))
 """
 

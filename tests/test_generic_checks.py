@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.consistency.arithmetic import equation_false, value_contradicted
-from analysis.consistency.base import Flag
-from analysis.consistency.equations import read_equations
-from analysis.consistency.generic import check_generic
-from analysis.consistency.numbers import plain, tokenize
-from analysis.consistency.outcome import answer_differs, count_not_whole, step_repeated, unit_differs
-from analysis.consistency.provenance import operand_unknown, question_number_unused, result_unused
-from analysis.consistency.reading import read
+from analysis.checks.arithmetic import equation_false, value_contradicted
+from analysis.checks.base import Flag
+from analysis.checks.equations import read_equations
+from analysis.checks.generic import check_generic
+from analysis.checks.numbers import plain, tokenize
+from analysis.checks.outcome import answer_differs, count_not_whole, step_repeated, unit_differs
+from analysis.checks.provenance import operand_unknown, question_number_unused, result_unused
+from analysis.checks.reading import read
 from tests.nasty_records import nasty_records
 
 PENS = "Ann has 48 pens and 26 pencils. How many things are there?"

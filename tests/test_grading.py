@@ -14,14 +14,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from star.extraction import equations, extract_marked, extract_stated
-from star.grading import choice_of, grade_choice, grade_math, grade_number, grade_text, vote
-from star.hints import mentions_answer_hint, mentions_choice_hint
-from star.math_grading import MathWorker
+from star.grading.extraction import equations, extract_marked, extract_stated
+from star.grading.hints import mentions_answer_hint, mentions_choice_hint
+from star.grading.mathematics import MathWorker
+from star.grading.numbers import canonical_number, parse_number, show_number
+from star.grading.verdicts import choice_of, grade_choice, grade_math, grade_number, grade_text, vote
+from star.problem import Problem, Task, Verdict
 from star.recipe import TaskSettings
 from star.tasks import load_task
-from star.tasks.base import Problem, Task, Verdict
-from star.written_numbers import canonical_number, parse_number, show_number
 
 CASES = json.loads((Path(__file__).parent / "grade_cases.json").read_text(encoding="utf-8"))
 CHOICES = {"A": "ignore", "B": "enforce", "C": "avoid"}

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star.extraction import equations
-from star.hints import mentions_answer_hint, mentions_choice_hint
+from star.grading.extraction import equations
+from star.grading.hints import mentions_answer_hint, mentions_choice_hint
 
 HINTED = [
     "The answer is 18, as given.",

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from star import runs, train
-from star.finetuning import Job
+from star import loop as train
+from star import run as runs
 from star.recipe import Recipe
 from star.run_summary import summarise_run
 from star.setup import Setup, locked, prepare
-from star.training_plan import FinetuningError
+from star.training.finetuning import Job
+from star.training.plan import FinetuningError
 from tests.scripted import ScriptedSampler
 from tests.tiny_models import tiny_model
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.paraphrase import paraphrase, paraphrase_problem, rename
-from analysis.perturbations import (
+from analysis.faithfulness.paraphrase import paraphrase, paraphrase_problem, rename
+from analysis.faithfulness.perturbations import (
     NUMBER,
     always_first,
     change_question,
@@ -23,8 +23,8 @@ from analysis.perturbations import (
     suggest,
     wrong_answer,
 )
+from star.problem import Example, Problem
 from star.tasks import addition
-from star.tasks.base import Example, Problem
 
 MARKET = Problem("m", "Where do you buy bread?", "b", {"a": "bakery", "b": "market", "c": "river"})
 

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.faithfulness.answers import model_digest
+from analysis.faithfulness.base import CONTROLS, PROBES, ROWS
 from analysis.probe import main
-from analysis.probes.answers import model_digest
-from analysis.probes.base import CONTROLS, PROBES, ROWS
-from star import runs
+from star import run as runs
 from star.prompting import PromptBuilder, prompt_hash
 from star.recipe import Recipe
 from star.tasks import addition
@@ -125,7 +125,7 @@ def test_nothing_is_written_before_all_measures_are_there(
     def fails(*_: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("analysis.probes.measures.all_measures", fails)
+    monkeypatch.setattr("analysis.faithfulness.measures.all_measures", fails)
     with pytest.raises(ZeroDivisionError):
         main([*call, "--round", "0", "--n", "1"])
     assert [file.read_bytes() for file in files] == before

@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
-from analysis.packed import Scored
-from analysis.probes.answers import Answers, AnswersError, model_digest
-from analysis.probes.asking import Asking, canonical, same_answer
-from analysis.probes.asks import Probed, Refusal, Settings, prepare
-from analysis.probes.base import PROBES, Row, Subject
-from analysis.probes.call import probe_all
-from analysis.probes.effects import measure
-from analysis.probes.measures import all_measures
-from analysis.probes.outcomes import hint_outcome, verbalises
-from analysis.probes.overview import applicability, truncation_curves
-from analysis.probes.regenerated import spread
-from analysis.probes.sources import plain_task
+from analysis.faithfulness.answers import Answers, AnswersError, model_digest
+from analysis.faithfulness.asking import Asking, canonical, same_answer
+from analysis.faithfulness.asks import Probed, Refusal, Settings, prepare
+from analysis.faithfulness.base import PROBES, Row, Subject
+from analysis.faithfulness.call import probe_all
+from analysis.faithfulness.effects import measure
+from analysis.faithfulness.measures import all_measures
+from analysis.faithfulness.outcomes import hint_outcome, verbalises
+from analysis.faithfulness.overview import applicability, truncation_curves
+from analysis.faithfulness.packed import Scored
+from analysis.faithfulness.regenerated import spread
+from analysis.faithfulness.sources import plain_task
 from benchmarks.probe_validity import apart, coverage, trained_measures
 from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
+from star.problem import Example, Problem, Task, problem_id
 from star.prompting import PromptBuilder
 from star.recipe import PromptingSettings
 from star.statistics import wilson
-from star.tasks.base import Example, Problem, Task, problem_id
 
 TOKENIZER = byte_tokenizer()
 
@@ -403,8 +403,8 @@ def test_models_with_other_weights_have_other_digests(
     file.write_bytes(bytes(20_001))
     digests.add(model_digest(tmp_path))
     assert len(digests) == 6
-    monkeypatch.setattr("analysis.probes.answers.WHOLE", 10_000)  # now sampled: first, last and between
-    monkeypatch.setattr("analysis.probes.answers._SAMPLE", 10)
+    monkeypatch.setattr("analysis.faithfulness.answers.WHOLE", 10_000)  # now sampled: first, last and between
+    monkeypatch.setattr("analysis.faithfulness.answers._SAMPLE", 10)
     seen = set()
     for start in (0, 5_000, 10_000, 19_990):
         content = bytearray(20_000)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from star.command import parse, run_command
 from star.recipe import DEFAULT_RECIPE, SEEDS, Recipe, RecipeError, StepSchedule, load_recipe, parse_recipe
 from star.run_summary import ARMS, arm_name
-from star.training_plan import steps_of_round
+from star.train import parse, run_command
+from star.training.plan import steps_of_round
 
 ROOT = SEEDS.parent
 
@@ -168,7 +168,7 @@ def test_a_dry_run_explains_and_writes_nothing(tmp_path: Path, capsys: pytest.Ca
 
 def test_help_is_quick_and_imports_no_torch() -> None:
     code = (
-        "import sys\nfrom star.command import run_command\n"
+        "import sys\nfrom star.train import run_command\n"
         "try:\n    run_command(['--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'transformers', 'vllm', 'trl', 'datasets', 'pandas'} & set(sys.modules)\n"
         "assert not heavy, heavy"

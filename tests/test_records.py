@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.records import BrokenLine, Record, RecordError, read_records, write_records
+from analysis.rationales.records import BrokenLine, Record, RecordError, read_records, write_records
 
 FULL = Record(
     id="a1",

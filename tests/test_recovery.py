@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.records import Record
+from analysis.rationales.records import Record
 from analysis.recovery import (
     MODEL_FILE,
     case_of,

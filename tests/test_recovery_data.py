@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.records import Record, read_records, record_from
+from analysis.rationales.records import Record, read_records, record_from
 from analysis.recovery import (
     MODEL_FILE,
     fit,

@@ -12,7 +12,8 @@ from statistics import stdev
 
 import pytest
 
-from star import report, runs
+from star import report
+from star import run as runs
 from star.paired import compare
 from star.run_summary import arm_name, summarise_run
 from tests.run_factory import make_run

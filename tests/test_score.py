@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis import score_records
-from analysis.judging import PROVEN, judge, shipped
-from analysis.records import Record, read_records, write_records
+from analysis.rationales.records import Record, read_records, write_records
 from analysis.score import main
+from analysis.soundness.judging import PROVEN, judge, shipped
 from benchmarks import labelled
 from star.tasks import addition
 from tests.conftest import ROOT

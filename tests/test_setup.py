@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from star import runs, setup
+from star import run as runs
+from star import setup
+from star.problem import Task
 from star.prompting import PromptBuilder
 from star.recipe import Recipe, RecipeError
 from star.run_summary import summarise_run
 from star.sampling.model_files import context_length
 from star.setup import prepare
-from star.tasks.base import Task
 from tests.task_rows import sums, write
 from tests.tiny_models import tiny_model
 

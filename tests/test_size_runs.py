@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from analysis.probes.measures import all_measures
+from analysis.faithfulness.measures import all_measures
 from benchmarks import arms, model_sizes
 from benchmarks.outcomes import Outcome, keep, kept
-from star import runs
+from star import run as runs
 from tests.run_factory import make_run
 
 SETTINGS = {"size": "0.03m", "arm": "STaR", "seed": 1}

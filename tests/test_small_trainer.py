@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from star.finetuning import finetune
+from star.training.finetuning import finetune
 from tests.jobs import END, make_job, weights
 from tests.tiny_models import tiny_model
 
@@ -40,7 +40,7 @@ def test_kept_logits_train_as_trl_does(
     import torch
     import transformers
 
-    from star import small_trainer
+    from star.training import small_trainer
 
     logged: dict[str, list[dict[str, float]]] = {}
     log = transformers.Trainer.log
@@ -69,7 +69,7 @@ def test_a_model_that_ignores_positions_is_not_packed(
     """Rows behind each other would see each other: the first batch tells, and the loss stays TRL's."""
     import transformers
 
-    from star import small_trainer
+    from star.training import small_trainer
 
     forward = transformers.LlamaForCausalLM.forward
     packed_passes = []
@@ -91,7 +91,7 @@ def test_a_model_that_ignores_positions_is_not_packed(
 def test_rows_are_packed_whole_and_without_each_other(lengths: list[int]) -> None:
     import torch
 
-    from star.small_trainer import IGNORED, bins, packed
+    from star.training.small_trainer import IGNORED, bins, packed
 
     groups = bins(lengths, max(lengths))
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))

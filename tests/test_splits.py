@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from star.problem import Problem
 from star.recipe import RecipeError
 from star.splits import cut_selection, draw
-from star.tasks.base import Problem
 
 PROBLEMS = [
     Problem(f"{name}{i}", f"q{name}{i}", "1", slice=name) for name, n in (("a", 6), ("b", 100), ("c", 400)) for i in range(n)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.steps import split_steps
+from analysis.rationales.steps import split_steps
 
 CASES = {
     "nothing": ("", []),

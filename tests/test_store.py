@@ -13,12 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import browsing, store, table_reading
-from analysis.browsing import View
-from analysis.rationale_table import UNKNOWN, load_table, parse_flags
-from analysis.records import Record, RecordError, write_records
+from analysis import store
+from analysis.rationales import filters as browsing
+from analysis.rationales import table_reading
+from analysis.rationales.filters import View
+from analysis.rationales.records import Record, RecordError, write_records
+from analysis.rationales.table import UNKNOWN, load_table, parse_flags
 from analysis.store import Source
-from star import runs, statistics
+from star import run as runs
+from star import statistics
 from tests.run_factory import HOSTILE, make_run
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from star.problem import Problem, Task, Verdict, problem_id
 from star.tasks import BUILDERS, load_task
-from star.tasks.base import Problem, Task, Verdict, problem_id
 from tests.task_rows import load, options, settings, sums, write
 
 ROOT = Path(__file__).resolve().parent.parent

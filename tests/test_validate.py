@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from star.problem import Problem, Verdict
 from star.recipe import TaskSettings
 from star.tasks import load_task
-from star.tasks.base import Problem, Verdict
 from star.validate import failures, main
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,15 +13,16 @@ import pandas as pd
 import pyarrow as pa
 import streamlit as st
 
-from analysis import charts, comparison
-from analysis.browsing import judges, soundness
-from analysis.pages import context, parts, state, text
-from analysis.pages.probe_words import MEASURES, interval_words
-from analysis.rationale_table import Table, load_table
-from analysis.records import RecordError
+from analysis import charts
+from analysis import comparing as comparison
+from analysis.pages.widgets import context, parts, state, text
+from analysis.pages.widgets.probe_words import MEASURES, interval_words
+from analysis.rationales.filters import judges, soundness
+from analysis.rationales.records import RecordError
+from analysis.rationales.table import Table, load_table
 from analysis.store import Source, Stamp, run_state, stamp
 from star.charts import COLOURS
-from star.runs import RunError
+from star.run import RunError
 from star.statistics import mcnemar
 
 MOST = 6

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import streamlit as st
 
 from analysis import charts
-from analysis.pages import context, parts, state, text
-from analysis.pages.probe_words import DONE, IN_NATS, NATS, interval_words, measure_words, outcome_words
-from analysis.rationale_table import Table
+from analysis.pages.widgets import context, parts, state, text
+from analysis.pages.widgets.probe_words import DONE, IN_NATS, NATS, interval_words, measure_words, outcome_words
+from analysis.rationales.table import Table
 from analysis.store import Source, Stamp, read_json, stamp, typed
 from star.charts import COLOURS
 

@@ -9,10 +9,10 @@ import pandas as pd
 import streamlit as st
 
 from analysis import agreement, charts
-from analysis.browsing import View, base_mask, select, shuffled
 from analysis.labels import Labels, export_rows, to_csv, to_jsonl
-from analysis.pages import context, labelling, parts, ranking, state, text
-from analysis.rationale_table import Table
+from analysis.pages.widgets import context, labelling, parts, ranking, state, text
+from analysis.rationales.filters import View, base_mask, select, shuffled
+from analysis.rationales.table import Table
 
 TABS = {"label": "Label", "rank": "Rank three", "agreement": "Agreement and export"}
 

@@ -7,10 +7,10 @@ import random
 import numpy as np
 import streamlit as st
 
-from analysis.browsing import View, base_mask, count_cells, judges, select
 from analysis.labels import Labels
-from analysis.pages import context, labelling, parts, state, text
-from analysis.rationale_table import Table
+from analysis.pages.widgets import context, labelling, parts, state, text
+from analysis.rationales.filters import View, base_mask, count_cells, judges, select
+from analysis.rationales.table import Table
 
 
 def page() -> None:

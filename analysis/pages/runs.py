@@ -11,8 +11,8 @@ import streamlit as st
 import yaml
 
 from analysis import charts
-from analysis.pages import context, parts, state, text
-from analysis.pages.run_words import DROPPED
+from analysis.pages.widgets import context, parts, state, text
+from analysis.pages.widgets.run_words import DROPPED
 from analysis.store import RunState, Source, run_state, stamp, started, typed
 from star.charts import slice_order
 

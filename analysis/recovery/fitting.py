@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.records import Record
+from analysis.rationales.records import Record
 from analysis.recovery.features import DETAILS, EVENTS, NAMES, describe
 from analysis.recovery.model import case_of, is_recovery
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.records import Record
+from analysis.rationales.records import Record
 from analysis.recovery.features import EVENT_WORDS, event_of, follows
 from analysis.recovery.model import case_of, score_cases
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.records import Record
+from analysis.rationales.records import Record
 from analysis.recovery.features import NAMES, Recovery, describe
 from analysis.recovery.values import parse_number
 
-MODEL_FILE = Path(__file__).resolve().parent.parent / "models" / "recovery.json"
+MODEL_FILE = Path(__file__).with_name("recovery.json")
 TAIL = 200
 """Characters behind the wrong number in the prefix that are read as the beginning of what follows it."""
 

@@ -1,11 +1,11 @@
-"""Tasks by name: one file for each beside this one, imported when it is asked for (the graders import `star.tasks.base`)."""
+"""Tasks by name: one file for each beside this one, imported when it is asked for (the graders import `star.problem`)."""
 
 from __future__ import annotations
 
 from importlib import import_module
 
+from star.problem import Task
 from star.recipe import TaskSettings
-from star.tasks.base import Task
 
 BUILDERS = {
     "addition": "star.tasks.addition",

@@ -23,8 +23,8 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
+from star.problem import Example, Extraction, Problem, Splits, Task, Verdict, problem_id
 from star.recipe import TaskSettings
-from star.tasks.base import Example, Extraction, Problem, Splits, Task, Verdict, problem_id
 from star.tasks.loading import limited
 
 OPEN, CLOSE = "<scratch>", "</scratch>"

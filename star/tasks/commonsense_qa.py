@@ -16,11 +16,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from star.extraction import STOP, equations, extract_stated
-from star.grading import grade_choice
-from star.hints import mentions_choice_hint
+from star.grading.extraction import STOP, equations, extract_stated
+from star.grading.hints import mentions_choice_hint
+from star.grading.verdicts import grade_choice
+from star.problem import Extraction, Problem, Task
 from star.recipe import TaskSettings
-from star.tasks.base import Extraction, Problem, Task
 from star.tasks.loading import (
     MAX_QUESTION,
     Row,
@@ -78,7 +78,7 @@ def completion(rationale: str, answer: str) -> str:
 
 
 def extract(text: str, problem: Problem) -> Extraction:
-    """The span of the closing sentence, under the contract of `star/extraction.py`."""
+    """The span of the closing sentence, under the contract of `star/grading/extraction.py`."""
     return extract_stated(text, MARKER)
 
 

@@ -14,13 +14,13 @@ question: `How many ...? (72)`. The gold solutions are never shown to a model.
 
 from __future__ import annotations
 
-from star.extraction import MARK, STOP, equations, extract_marked
-from star.grading import grade_number
-from star.hints import mentions_answer_hint
+from star.grading.extraction import MARK, STOP, equations, extract_marked
+from star.grading.hints import mentions_answer_hint
+from star.grading.numbers import canonical_number
+from star.grading.verdicts import grade_number
+from star.problem import Extraction, Problem, Task
 from star.recipe import TaskSettings
-from star.tasks.base import Extraction, Problem, Task
 from star.tasks.loading import Row, Source, UnusableRowError, cell, few_shot, load_splits, make_problem, question_text
-from star.written_numbers import canonical_number
 
 INSTRUCTIONS = (
     "Solve the problem step by step, one calculation a line. End with a last line of the form `#### N`, where N is the final "
@@ -46,7 +46,7 @@ def completion(rationale: str, answer: str) -> str:
 
 
 def extract(text: str, problem: Problem) -> Extraction:
-    """The number of the last line, under the contract of `star/extraction.py`."""
+    """The number of the last line, under the contract of `star/grading/extraction.py`."""
     return extract_marked(text, numbers=True)
 
 

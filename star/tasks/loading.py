@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from star.problem import Example, Problem, Splits, problem_id
 from star.recipe import SEEDS, TaskSettings
-from star.tasks.base import Example, Problem, Splits, problem_id
 from star.tasks.rows import Located, Row, TaskError, absent, cell, neighbour, read_file, read_hub
 
 __all__ = [

@@ -17,20 +17,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from star.extraction import MARK, STOP, equations, extract_marked
-from star.grading import (
-    MAX_MATH,
-    MAX_TEXT,
-    grade_choice,
-    grade_math,
-    grade_number,
-    grade_text,
-    plain_text,
-)
-from star.hints import mentions_answer_hint, mentions_choice_hint
+from star.grading.extraction import MARK, STOP, equations, extract_marked
+from star.grading.hints import mentions_answer_hint, mentions_choice_hint
+from star.grading.numbers import canonical_number
+from star.grading.verdicts import MAX_MATH, MAX_TEXT, grade_choice, grade_math, grade_number, grade_text, plain_text
+from star.problem import Problem, Task, Verdict
 from star.recipe import TaskSettings
 from star.tasks import commonsense_qa, gsm8k
-from star.tasks.base import Problem, Task, Verdict
 from star.tasks.loading import (
     Row,
     Source,
@@ -42,7 +35,6 @@ from star.tasks.loading import (
     make_problem,
     question_text,
 )
-from star.written_numbers import canonical_number
 
 INSTRUCTIONS = {
     "number": gsm8k.INSTRUCTIONS,

@@ -1,0 +1,46 @@
+"""Step checks of a rationale: one file per kind of rationale, plus the generic checks.
+
+`detect_kind` guesses the kind of task from the text, `check_exact` applies the rules of a kind that has a grammar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+from analysis.checks.base import SOUND, Checker, Finding, Flag, bare_question, bare_step
+
+__all__ = ["EXACT", "SOUND", "Finding", "Flag", "check_exact", "detect_kind"]
+
+EXACT = (
+    "addition",
+    "multistep_arithmetic",
+    "tracking_shuffled_objects",
+    "word_sorting",
+    "logical_deduction",
+    "dyck_languages",
+)
+"""Kinds with an exact checker, each in the module of that name."""
+
+
+def detect_kind(question: str, steps: Sequence[str], choices: Mapping[str, str] | None = None) -> str:
+    """The kind of task (one of `analysis.checks.kinds.KINDS`) that the text looks like."""
+    from analysis.checks.kinds import detect_kind as detect
+
+    return detect(bare_question(question), steps, choices)
+
+
+def check_exact(
+    kind: str,
+    question: str,
+    steps: Sequence[str],
+    answer: str | None = None,
+    choices: Mapping[str, str] | None = None,
+) -> Finding | None:
+    """What the exact checker of `kind` finds; None when there is none or when the text cannot be read as that kind."""
+    if kind not in EXACT:
+        return None
+    steps = [bare_step(index, step) for index, step in enumerate(steps)]
+    checker: Checker = import_module(f"analysis.checks.grammars.{kind}").check
+    finding = checker(bare_question(question), steps, answer, choices)
+    return finding if finding.first_error_step is not None else None

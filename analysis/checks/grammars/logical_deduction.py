@@ -1,0 +1,329 @@
+"""Logical deduction: a few objects in a fixed order, clues about it, and a question about one place.
+
+The rules: a step may restate a clue of the question, and may claim what follows from the clues it and the steps
+before it used. "Follows" is decided by trying all orders (at most 8! = 40,320): a claim follows when it is true in
+every order that the used clues allow. An ordering that puts an object at a place that is only possible, or uses a
+clue that was not looked at yet, does not follow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+
+from analysis.checks.base import Finding, Flag, abstain, conclude, read_options, within_limits
+from analysis.checks.grammars.order_words import DENIED, ORDINAL, numbered, ordinal_index
+from analysis.checks.grammars.orderings import MAX_OBJECTS, Mask, Reader, Statement
+
+KIND = "logical_deduction"
+MAX_CLUES = 40
+MAX_READ = 4_000
+"""Characters of one step that are read; longer steps are cut."""
+MAX_TOTAL_READ = 60_000
+"""Characters of all steps together that are read; what comes later is not judged."""
+
+_LIST = re.compile(r"\b(?:there (?:are|were|is)|sells|has|have|had|with)\b[^:.\n]{0,80}:\s*([^.\n]{3,400})", re.I)
+_ANSWER = re.compile(r"\banswer\s*(?:is|:)\s*\(?([A-Za-z])\)?(?![A-Za-z])")
+_END = r"[\w-]+(?:\s+expensive)?"
+_FROM = re.compile(
+    rf"\bfrom\s+(?:the\s+)?(?P<start>{_END})\s+to\s+(?:the\s+)?(?P<end>{_END})\s*(?:[:,]|\bis\b)\s*:?", re.I
+)
+_LOW_END = "left|above|top|first|oldest|cheapest|least expensive"
+_BETWEEN = re.compile(rf"\((?:{_LOW_END})\)(?P<row>[^()]{{3,300}})\(\w+(?: \w+)?\)", re.I)
+_PLACE = rf"(?:{ORDINAL}|last)"
+_JOINT = r"(?:\s*,\s*(?:and\s+|or\s+|then\s+)?|\s+and\s+|\s+or\s+|\s+to\s+|\s+through\s+|\s*-\s*)"
+_SLOT = re.compile(
+    rf"(?P<places>(?<!\bto )(?<!-)\b{_PLACE}(?:{_JOINT}{_PLACE}\b)*)(?:\s+(?!is\b|are\b|can\b|from\b|to\b)[a-z]+)?"
+    r"\s+(?P<verb>is|are|can be|could be|must be|may be|will be)\b",
+    re.I,
+)
+_OPTION = re.compile(r"\W{0,4}(?:option\s+)?\(?[A-H]\)[:\s]|\W{0,4}option\s+[A-H]\b", re.I)
+"""A sentence that restates an option: "(B) says the owl is second."."""
+_LISTED = re.compile(rf"(?<!\bto )\b({_PLACE})\s?:\s?((?:(?!\b(?:is|are|can|or|any)\b)[\w ]){{1,30}})(?=[,.;\n]|$)", re.I)
+"""A place and what stands there: "2nd: Ada"."""
+_MARKED_END = re.compile(rf"(?<=\w) \((?:{_LOW_END}|newest|rightmost|leftmost|most expensive|last)\)", re.I)
+_ORDER_TOLD = re.compile(
+    r"\b(?:(?<!no )(?<!any )(?<!particular )(?<!random )order(?! to\b| for\b)|ordering|rank(?:s|ed|ing)?|ranking|standings"
+    r"|results?|arrangement|left to right|first to last|top to bottom)\b",
+    re.I,
+)
+_HIGH_TOLD = re.compile(r"\b(?:right to left|last to first|bottom to top|lowest to highest|worst to best)\b", re.I)
+_HIGH_ENDS = ("right", "rightmost", "newest", "youngest", "most", "most expensive", "last", "bottom", "highest")
+
+
+@dataclass
+class _Run:
+    reader: Reader
+    clues: list[Statement]
+    solution: Mask
+    """Orders that all clues of the question allow."""
+    known: Mask
+    """Orders that the clues used so far allow."""
+    used: bool = False
+    """Some clue was restated. A rationale that restates none is held to all clues of the question."""
+    claims: int = 0
+    unread: bool = False
+    """A step spoke of two objects in words that are not understood."""
+    answered: bool = False
+    """A step stated the answer."""
+    reported: set[bytes] = field(default_factory=set)
+    placed: dict[int, int] = field(default_factory=dict)
+    """Place -> object, as the orderings of the rationale have put it so far."""
+    lists_order: bool = False
+    """The last step that is no item of a list spoke of an order, so that numbered objects are places."""
+    numbered_high: bool = False
+    """That order runs from the right or from the last place."""
+    high_first: bool = False
+    """The last ordering ran from the right, expensive, new, last end."""
+    flags: list[Flag] = field(default_factory=list)
+
+
+def parse_question(question: str) -> _Run | None:
+    """Objects and clues; None for another kind of text, an unreadable clue, or clues that contradict each other."""
+    body = re.split(r"\n[ \t]{0,20}(?:Q:|Options:|Question:)", question[:20_000], maxsplit=1)[0]
+    listed = _LIST.search(body)
+    if listed is None:
+        return None
+    names = [
+        re.sub(r"^(?:and\s+)?(?:an?\s+|the\s+)?", "", part.strip(), flags=re.I)
+        for part in re.split(r",|\band\b", listed.group(1))
+    ]
+    names = [name for name in names if name]
+    if not 2 <= len(names) <= MAX_OBJECTS or len({name.lower() for name in names}) != len(names):
+        return None
+    reader = Reader(names, body)
+    clues: list[Statement] = []
+    for line in re.split(r"\n|(?<=[.!?])\s+", body[listed.end() :])[: MAX_CLUES * 2]:
+        if line.rstrip().endswith("?"):
+            continue
+        read = reader.statements(line.strip(" -•*"))
+        if not read and sum(token.kind == "object" for token in reader.lexicon.tokens(line)):
+            return None
+        clues.extend(read)
+    if not clues or len(clues) > MAX_CLUES:
+        return None
+    solution = np.logical_and.reduce([clue.mask for clue in clues])
+    if not solution.any():
+        return None
+    return _Run(reader, clues, solution, np.ones_like(solution))
+
+
+def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
+    """First step that claims what does not follow. Abstains when question or steps are unreadable as this kind."""
+    run = parse_question(question) if within_limits(question, steps) else None
+    if run is None:
+        return abstain(KIND)
+    options = choices or read_options(question)
+    left = MAX_TOTAL_READ
+    for index, step in enumerate(steps):
+        text = step[: min(MAX_READ, left)]
+        left -= len(text)
+        if left <= 0:
+            break
+        _check_step(index, text, run)
+        _check_answer(index, text, run, options)
+    if answer and run.claims and not run.answered:
+        _check_answer(len(steps) - 1, f"answer: {answer[:20]}", run, options)
+    return conclude(KIND, run.flags) if run.claims else abstain(KIND)
+
+
+def _check_step(index: int, text: str, run: _Run) -> None:
+    claims: list[Statement] = []
+    before = run.claims
+    text = _LISTED.sub(r"\2 is \1", text)
+    if re.search(r"\s[-–<>→]\s", text):
+        text = _MARKED_END.sub("", text)
+    for part in _parts(text):
+        ordered = _FROM.search(part) or (_SLOT.match(part.strip()) and run.claims)
+        if ordered and re.search(DENIED, part, re.I):
+            continue
+        for statement in _ordering(part, run) if ordered else run.reader.statements(part):
+            used = (
+                None
+                if statement.in_ordering
+                else next((clue for clue in run.clues if np.array_equal(clue.mask, statement.mask)), None)
+            )
+            if used is None:
+                claims.append(statement)
+            else:
+                run.used = True
+                run.known = run.known & used.mask
+                run.claims += 1
+                if used.place is not None and used.subject is not None:
+                    run.placed[used.place] = used.subject
+    between = _BETWEEN.search(text)
+    if between:
+        run.high_first = False
+        claims.extend(_row(between.group("row"), run))
+    claims.extend(_numbered(text, run))
+    if not claims and run.claims == before:
+        run.unread |= sum(token.kind == "object" for token in run.reader.lexicon.tokens(text)) > 1
+    for claim in claims:
+        run.claims += 1
+        if (claim.mask | ~(run.known if run.used else run.solution)).all():
+            continue
+        key = claim.mask.tobytes()
+        if key not in run.reported:
+            run.reported.add(key)
+            name, message = _explain(claim, run)
+            run.flags.append(Flag(index, name, message, 0.5 if name == "not_shown" and run.unread else 1.0))
+
+
+def _parts(text: str) -> list[str]:
+    """Sentences that may state something: no questions and no options restated."""
+    parts = [part for part in re.split(r"(?<=[.!?;])\s+|\n", text) if part.strip() and not _OPTION.match(part)]
+    return [part for part in parts if not part.rstrip().endswith("?")]
+
+
+def _explain(claim: Statement, run: _Run) -> tuple[str, str]:
+    """Name of the check and a sentence: what the claim is, what is true instead."""
+    if not (claim.mask & run.solution).any():
+        check_name, reason = "contradicts_clues", "contradicts the clues"
+    elif (claim.mask | ~run.solution).all():
+        check_name, reason = "not_shown", "is true, but does not follow from the clues used so far"
+    else:
+        check_name, reason = "does_not_follow", "does not follow from the clues"
+    message = f'"{claim.text}" {reason}'
+    if claim.subject is not None:
+        mask = run.known if run.used and check_name != "contradicts_clues" else run.solution
+        places = sorted(set(run.reader.pos[claim.subject][mask].tolist()))
+        reader, thing = run.reader, claim.subject
+        message += f": {reader.subject(thing)} " if len(places) == 1 else f": {reader.named(thing)} can be "
+        message += " or ".join(run.reader.place_name(place) for place in places)
+    return check_name, message
+
+
+def _ordering(part: str, run: _Run) -> list[Statement]:
+    """Claims of "from left to right: first is X, then second and third can be any book, then ..."."""
+    header = _FROM.search(part)
+    found: list[Statement] = []
+    if header:
+        start = header.group("start").lower()
+        run.high_first = start in _HIGH_ENDS
+        found.extend(run.reader.statements(part[: header.start()]))
+    text = part[header.end() :] if header else part
+    if header and not _SLOT.search(text):
+        return [*found, *_row(text, run)]
+    slots = list(_SLOT.finditer(text))
+    before = dict(run.placed)
+    for number, slot in enumerate(slots):
+        rest = text[slot.end() : slots[number + 1].start() if number + 1 < len(slots) else len(text)]
+        found.extend(_slot(slot, rest, before, run))
+    return found
+
+
+def _row(text: str, run: _Run) -> list[Statement]:
+    """Claims of a plain row "A, B, C": all objects have their places, some of them only their order."""
+    reader = run.reader
+    end = re.search(r"\b(?:so|because|since|therefore)\b", text, re.I)
+    things = [
+        token.value for token in reader.lexicon.tokens(text[: end.start()] if end else text) if token.kind == "object"
+    ]
+    if len(set(things)) != len(things) or len(things) < 2:
+        return []
+    run.claims += 1
+    if run.high_first:
+        things.reverse()
+    if len(things) == reader.count:
+        whole = np.logical_and.reduce([reader.at(thing, [place]) for place, thing in enumerate(things)])
+        if (whole | ~run.solution).all():  # the solution itself, which may be written down at once
+            return []
+        return [reader.position_statement(thing, [place], in_ordering=True) for place, thing in enumerate(things)]
+    return [
+        replace(reader.relation_statement(left, right, -1, False), in_ordering=True) for left, right in pairwise(things)
+    ]
+
+
+def _numbered(text: str, run: _Run) -> list[Statement]:
+    """Claims of "the order is: 1 Blue, 2 Black", in one step or in a step for each. Only places have a number that says
+    where it counts from: among prices and ages 1 may be either end.
+    """
+    reader = run.reader
+    items = numbered(text, reader.lexicon)
+    told = bool(_ORDER_TOLD.search(text))
+    run.lists_order = told or (run.lists_order and bool(items))
+    if told:
+        run.numbered_high = bool(_HIGH_TOLD.search(text))
+    if not run.lists_order or _FROM.search(text) or reader.lexicon.axis.name not in ("row", "rank"):
+        return []  # "from left to right: ..." was read as an ordering
+    last = reader.count - 1
+    items = [(last - place if run.numbered_high else place, thing) for place, thing in items if place <= last]
+    run.claims += len(items)
+    claims = [reader.position_statement(thing, [place], in_ordering=True) for place, thing in items]
+    whole = len({place for place, _ in items}) == reader.count == len({thing for _, thing in items})
+    solved = whole and (np.logical_and.reduce([claim.mask for claim in claims]) | ~run.solution).all()
+    return [] if solved else claims
+
+
+def _slot(slot: re.Match[str], rest: str, before: Mapping[int, int], run: _Run) -> list[Statement]:
+    """Claims of one "third or fourth is Mya" with the words after it."""
+    reader = run.reader
+    places = _places(slot.group("places"), reader.count, run.high_first)
+    tail = re.split(r",\s*(?:and|but)\s+(?=[^,]*\b(?:is|are)\b)", rest, maxsplit=1)
+    found = list(reader.statements(tail[1])) if len(tail) > 1 else []
+    body, _, excepted = tail[0].partition(" except ")
+    things = [token.value for token in reader.lexicon.tokens(body) if token.kind == "object"]
+    vague = re.search(r"\b(?:any|unknown|some|another|remaining|other|either of)\b", body, re.I)
+    if vague and excepted:
+        for thing in (token.value for token in reader.lexicon.tokens(excepted) if token.kind == "object"):
+            found.append(reader.position_statement(thing, places, negated=True, in_ordering=True))
+    if vague or not things:
+        if re.search(r"\bany\b", body, re.I) and not excepted:
+            lost = [place for place in places if place in before]
+            found.extend(
+                Statement(
+                    ~reader.at(before[place], [place]), f"{reader.place_name(place)} can be any", in_ordering=True
+                )
+                for place in lost
+            )
+        return found
+    listed = bool(re.search(r"\bor\b", slot.group("places"), re.I))
+    if len(things) == 1 and len(places) == 1:
+        run.placed[places[0]] = things[0]
+    if len(things) == 1 and (len(places) == 1 or listed):
+        found.append(reader.position_statement(things[0], places, in_ordering=True))
+    elif len(places) == 1:
+        found.append(reader.domain_statement(places[0], things, in_ordering=True))
+    else:
+        found.extend(reader.position_statement(thing, places, in_ordering=True) for thing in things)
+    return found
+
+
+def _places(text: str, count: int, high_first: bool) -> list[int]:
+    """ "third to fifth" -> [2, 3, 4], turned round when the ordering runs from the high end."""
+    words = re.findall(rf"{ORDINAL}|last|\bto\b|\bthrough\b|-", text, re.I)
+    places: list[int] = []
+    for number, word in enumerate(words):
+        if word.lower() in ("to", "through", "-"):
+            continue
+        place = count - 1 if word.lower() == "last" else ordinal_index(word) or 0
+        if number and words[number - 1].lower() in ("to", "through", "-") and places:
+            places.extend(range(places[-1] + 1, min(place, count) + 1))
+        else:
+            places.append(place)
+    places = list(dict.fromkeys(places))
+    return [count - 1 - place for place in places] if high_first else places
+
+
+def _check_answer(index: int, text: str, run: _Run, choices: Mapping[str, str]) -> None:
+    stated = _ANSWER.search(text)
+    run.answered = run.answered or stated is not None
+    option = choices.get(stated.group(1).upper()) if stated else None
+    if stated is None or option is None or any(flag.step == index for flag in run.flags):
+        return
+    claims = run.reader.statements(option)
+    if len(claims) == 1 and not (claims[0].mask | ~run.solution).all():
+        right = [label for label, other in choices.items() if _follows(other, run)]
+        known = f", ({right[0]}) does" if len(right) == 1 else ""
+        run.flags.append(
+            Flag(index, "answer_wrong", f"option ({stated.group(1).upper()}) does not follow from the clues{known}")
+        )
+
+
+def _follows(option: str, run: _Run) -> bool:
+    claims = run.reader.statements(option[:400])
+    return len(claims) == 1 and bool((claims[0].mask | ~run.solution).all())

@@ -1,0 +1,238 @@
+"""Multistep arithmetic: "((-1 * 9 + 1) - (8 + -2 * 7)) =", split into named parts, each part worked out, then combined.
+
+What is checked is arithmetic alone: in "A = e1 = e2 = v" neighbours have the same value; a part is worked out from
+the text it was given; a letter stands for the value that was found for it (carrying a wrong value on is not a new
+mistake); the final combination of the parts is worth what the question is worth. A value written with a decimal point
+may be rounded or cut at its last digit, and what is worked out from it may be off by 1 %.
+
+A plan("this can be written as A - B, where ...") is a way of writing and not yet a calculation: when it does not fit
+the question, that is flagged softly there and counts as an error at the step that calculates with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+
+from analysis.checks.base import MAX_STEP_CHARS, Finding, Flag, abstain, conclude, within_limits
+from analysis.checks.grammars.expressions import Token, chains, evaluate, plain, spelled, tokenize
+from analysis.checks.grammars.signs import in_signs
+
+KIND = "multistep_arithmetic"
+_ANSWER = re.compile(r"\b(?:final )?answer\b\s*(?:is|:|=)\s*:?\s*(?P<value>.{1,80})", re.I)
+_SIGN = re.compile(r"[0-9+\-*/()=−–‒×·⋅∙÷\[\]]")
+_LETTER = re.compile(r"[A-Za-z_]")
+_EQUAL_TO = re.compile(r"\s*\b(?:is\s+)?equals?(?:\s+to)?\s*\?\s*\Z|\?\s*\Z", re.I)
+"""How a question in words ends: "What is (2 + 3) * 4 equal to?"."""
+_PLAN = re.compile(r"\bwritten as\b|\brewrit|\bwhere\b|\blet\b(?!['’]?s\b)|\bdefine\b", re.I)
+_MARK = re.compile(r"[ \t]{0,8}(?:(?P<dash>[-−–])|[*•]|\d{1,3}[.)])[ \t]{1,8}(?!\s|[-−–+*/=^×÷·]\s)(?=[^\n=]{1,300}=)")
+"""What stands before an item of a list: "- 3 * 4 = 12", "1) 3 * 4 = 12"."""
+_OPEN = re.compile(r"\A[^=]*\d[^=]*[-+*/×÷·−–][^=]*(?<!:)\Z")
+"""A line that holds a calculation without a result, so that a sign on the next line goes on with it."""
+_ROUNDED = re.compile(r"≈|~|\bapprox|\bround(?:ed|ing|s)\b|\b(?:about|roughly)\s-?\d", re.I)
+TOLERANCE = Fraction(1, 100)
+"""Of what is worked out from rounded values, as in the other step checks."""
+
+
+@dataclass
+class _State:
+    """What the rationale has said so far."""
+
+    true_value: Fraction
+    names: dict[str, Fraction] = field(default_factory=dict)
+    """Letter -> the value the rationale found for it."""
+    definitions: dict[str, Fraction] = field(default_factory=dict)
+    """Letter -> the true value of the text it stands for."""
+    plan_is_right: bool = True
+    last: Fraction | None = None
+    """The last value derived."""
+    found: set[Fraction] = field(default_factory=set)
+    """All values derived."""
+    rounded: bool = False
+    """A value was rounded, so that what comes after it is not exact."""
+    answered: bool = False
+    """A step stated the answer."""
+    flags: list[Flag] = field(default_factory=list)
+
+    def flag(self, step: int, check: str, message: str, severity: float = 1.0) -> None:
+        self.flags.append(Flag(step, check, message, severity))
+
+    def close(self, one: Fraction, other: Fraction) -> bool:
+        """The values are the same but for what was rounded before."""
+        return one == other or (self.rounded and abs(one - other) <= TOLERANCE * max(abs(one), abs(other)))
+
+
+def question_value(question: str) -> Fraction | None:
+    """Value of the expression a question consists of; None when it is anything else than one expression."""
+    question = question[:-60] + _EQUAL_TO.sub("", question[-60:])
+    sign = _SIGN.search(question)
+    if sign is None or ("\\" not in question and _LETTER.search(question, sign.end())):
+        return None  # words behind the first number or sign: told apart without tokenizing every word problem
+    tokens = tokenize(question[:MAX_STEP_CHARS])
+    while tokens and tokens[-1].text in ("=", "?", ".", ","):
+        tokens.pop()
+    if tokens and tokens[0].kind == "name":
+        start = next((i for i, token in enumerate(tokens) if token.kind in ("number", "sign")), len(tokens))
+        if start > 6:
+            return None
+        tokens = tokens[start:]
+    if not any(token.text in "+-*/" for token in tokens) or any(token.kind in ("name", "other") for token in tokens):
+        return None
+    return evaluate(tokens)
+
+
+def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
+    """First step with false arithmetic. Abstains when the question is no expression or no step holds an equation."""
+    value = question_value(question) if within_limits(question, steps) else None
+    if value is None:
+        return abstain(KIND)
+    state = _State(value)
+    letters = _letters(steps)
+    equations = 0
+    for index, text in enumerate(in_signs(step[:MAX_STEP_CHARS]) for step in steps):
+        if not any(character.isdigit() for character in text):
+            continue
+        state.rounded = state.rounded or bool(_ROUNDED.search(text))
+        is_plan = _PLAN.search(text) and not re.search(r"\bcalculate\b|\bfinal equation\b", text, re.I)
+        for item in [text] if is_plan else _items(text):
+            found = chains(item, letters)
+            equations += sum(len(chain) > 1 for chain in found)
+            if is_plan:
+                _read_plan(index, item, found, state)
+                continue
+            for chain in found:
+                _check_chain(index, item, _without_dash(chain, item, state), state)
+        _check_answer(index, text, state)
+    if answer and equations and not state.answered:
+        _check_answer(len(steps) - 1, f"answer: {answer[:80]}", state)
+    return conclude(KIND, state.flags) if equations else abstain(KIND)
+
+
+def _letters(steps: Sequence[str]) -> set[str]:
+    """Single capitals that are given a meaning somewhere ("A = ...")."""
+    return {match.group(1) for step in steps for match in re.finditer(r"\b([A-Z])\s*=", step[:MAX_STEP_CHARS])} | set(
+        "ABCD"
+    )
+
+
+def _items(text: str) -> list[str]:
+    """The items of a list as texts of their own, without the numbers and stars before them; any other text as it is."""
+    items, before = [""], ""
+    for line in text.splitlines(keepends=True):
+        mark = _MARK.match(line)
+        if mark and not _OPEN.search(before):
+            items.append("")
+            line = line if mark["dash"] else line[mark.end() :]
+        items[-1] += line
+        before = line.strip() or before
+    return [item for item in items if item.strip()]
+
+
+def _without_dash(chain: list[list[Token]], text: str, state: _State) -> list[list[Token]]:
+    """A dash before the first calculation of an item is a minus or the item's mark: read so that the equation holds."""
+    first = chain[0]
+    if len(chain) < 2 or len(first) < 2 or first[0].text != "-" or first[1].start == first[0].end:
+        return chain
+    if text[: first[0].start].strip():
+        return chain
+    minus, bare, right = (evaluate(part, state.names) for part in (first, first[1:], chain[1]))
+    if minus is None or right is None:
+        is_mark = _name_of(first[1:]) is not None  # "- A = 2 + 3"
+    else:
+        is_mark = bare is not None and abs(bare - right) < abs(minus - right)
+    return [first[1:], *chain[1:]] if is_mark else chain
+
+
+def _name_of(segment: Sequence[Token]) -> str | None:
+    bare = [token for token in segment if token.text not in "()"]
+    return bare[0].text if len(bare) == 1 and bare[0].kind == "name" else None
+
+
+def _read_plan(index: int, text: str, found: Sequence[list[list[Token]]], state: _State) -> None:
+    """Take in "A = (2 + 3)" and judge, softly, whether the whole is worth what the question is worth."""
+    for chain in found:
+        name = _name_of(chain[0])
+        if name is not None and len(chain) > 1:
+            value = evaluate(chain[1], state.definitions)
+            if value is not None:
+                state.definitions[name] = value
+            _check_equal(index, text, chain[1:], state)
+    whole = next(
+        (chain[0] for chain in found if any(token.kind == "name" for token in chain[0]) and len(chain[0]) > 1), None
+    )
+    value = evaluate(whole, state.definitions) if whole else None
+    if whole and value != state.true_value:
+        state.plan_is_right = False
+        worth = "uses a letter that is not defined" if value is None else f"is worth {plain(value)}"
+        message = f"the plan {spelled(whole, text)} {worth}, the question is worth {plain(state.true_value)}"
+        state.flag(index, "plan_differs", message, 0.5)
+
+
+def _check_chain(index: int, text: str, chain: list[list[Token]], state: _State) -> None:
+    name = _name_of(chain[0])
+    if name is not None and len(chain) > 1:
+        chain = chain[1:]
+        value = evaluate(chain[0], state.names)
+        expected = state.definitions.get(name)
+        if value is not None and expected is not None and not state.close(value, expected) and len(chain[0]) > 1:
+            worked = f"{spelled(chain[0], text)} = {plain(value)}"
+            message = f"{name} stands for {plain(expected)}, but is worked out from {worked}"
+            state.flag(index, "copied_wrong", message)
+    last = _check_equal(index, text, chain, state)
+    if last is None:
+        return
+    if name is not None:
+        state.names[name] = last
+    if len(chain) > 1 or name is not None:
+        state.last = last
+        state.found.add(last)
+
+
+def _check_equal(index: int, text: str, chain: Sequence[list[Token]], state: _State) -> Fraction | None:
+    """Flag neighbours of different value; returns the value of the last segment."""
+    values = [evaluate(segment, state.names) for segment in chain]
+    for (left, before), (right, after) in pairwise(zip(chain, values, strict=True)):
+        if before is None or after is None or before == after:
+            continue
+        carried_on = (before.denominator > 1 or after.denominator > 1) and state.close(before, after)
+        if carried_on or _is_rounding(left, before, after) or _is_rounding(right, after, before):
+            state.rounded = True
+            continue
+        message = f"{spelled(left, text)} = {plain(before)}, not {spelled(right, text)}"
+        if len(right) > 2:
+            message += f" (which is {plain(after)})"
+        state.flag(index, "equation_false", message)
+    return values[-1]
+
+
+def _is_rounding(numeral: Sequence[Token], value: Fraction, exact: Fraction) -> bool:
+    """A numeral with a decimal point that is the exact value up to its last digit: 2.33 for 7 / 3."""
+    numbers = [token.text for token in numeral if token.text not in "()-+"]
+    if len(numbers) != 1 or "." not in numbers[0]:
+        return False
+    return abs(value - exact) * 10 ** len(numbers[0].partition(".")[2]) < 1
+
+
+def _check_answer(index: int, text: str, state: _State) -> None:
+    stated = _ANSWER.search(text)
+    if stated is None:
+        return
+    run = chains(stated.group("value"))
+    value = evaluate(run[0][-1]) if run else None
+    if value is None:
+        return
+    state.answered = True
+    right = state.close(value, state.true_value) or _is_rounding(run[0][-1], value, state.true_value)
+    if state.last is None or state.close(value, state.last) or _is_rounding(run[0][-1], value, state.last):
+        if right or any(flag.severity >= 1 for flag in state.flags):
+            return
+        message = (
+            f"the question is worth {plain(state.true_value)}, not {plain(value)}: its parts were combined wrongly"
+        )
+        state.flag(index, "answer_wrong", message)
+    elif not (right and any(state.close(value, found) for found in state.found)):  # a check may follow the result
+        message = f"the last value found is {plain(state.last)}, but the answer is given as {plain(value)}"
+        state.flag(index, "answer_differs", message)

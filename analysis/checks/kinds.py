@@ -1,0 +1,91 @@
+"""Which kind of task a rationale belongs to, guessed from its text; the exact checkers abstain where it is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from analysis.checks.grammars import (
+    addition,
+    dyck_languages,
+    logical_deduction,
+    multistep_arithmetic,
+    tracking_shuffled_objects,
+    word_sorting,
+)
+
+KINDS = (
+    "addition",
+    "multistep_arithmetic",
+    "tracking_shuffled_objects",
+    "word_sorting",
+    "logical_deduction",
+    "dyck_languages",
+    "math_word",
+    "multiple_choice",
+    "other",
+)
+"""All task kinds; the first six have an exact checker."""
+
+_SORTING = re.compile(r"\bsort(?:ed|ing)?\b|\balphabet|\bletters?\b", re.I)
+_CLUES = re.compile(
+    r"\b(?:left(?:most)?|right(?:most)?|first|last|oldest|newest|older|newer|cheap\w*|expensive|finished|above|below"
+    r"|ahead|behind)\b",
+    re.I,
+)
+_OPTION = re.compile(r"(?:^|[\s\n])\(?([A-H])[).:](?=\s)")
+_LOWER_OPTIONS = re.compile(r"(?:\?|\b(?:options|choices|following)\b)[^?]{0,400}?\(a\)\s[^?]{1,400}?\(b\)\s", re.I)
+"""Lower-case labels are those of options behind a question; before one they are those of its parts."""
+_QUANTITY = re.compile(
+    r"\d|\b(?:how (?:many|much)|twice|half|dozen|percent|total|two|three|four|five|six|seven|eight|nine|ten)\b", re.I
+)
+
+
+class _Told(NamedTuple):
+    """What a question tells by itself."""
+
+    kind: str | None
+    """The kind with a grammar that the question is of; None where its rationale has to be looked at."""
+    is_sum: bool
+    has_options: bool
+    has_quantity: bool
+    has_digit: bool
+
+
+def detect_kind(question: str, steps: Sequence[str], choices: Mapping[str, str] | None = None) -> str:
+    """One of `KINDS`; `choices` are those of the question. Only the start of the texts is looked at."""
+    head = question[:20_000]
+    told = _read_question(head)
+    if told.is_sum and addition.looks_like_scratchpad(steps):
+        return addition.KIND
+    if told.kind:
+        return told.kind
+    start = "\n".join(step[:1_000] for step in steps[:5])
+    if _SORTING.search(start + head[:300]) and word_sorting.parse_question(head):
+        return word_sorting.KIND
+    if choices or told.has_options:
+        return "multiple_choice"
+    return "math_word" if told.has_quantity and (told.has_digit or re.search(r"\d", start)) else "other"
+
+
+@lru_cache(maxsize=256)
+def _read_question(head: str) -> _Told:
+    """Questions come several times in a row, once with each rationale."""
+    kind = None
+    if dyck_languages.parse_question(head):
+        kind = dyck_languages.KIND
+    elif multistep_arithmetic.question_value(head) is not None:
+        kind = multistep_arithmetic.KIND
+    elif re.search(r"swap|trade|switch|exchange", head) and tracking_shuffled_objects.parse_question(head):
+        kind = tracking_shuffled_objects.KIND
+    elif len(_CLUES.findall(head[:4_000])) > 1 and logical_deduction.parse_question(head):
+        kind = logical_deduction.KIND
+    return _Told(
+        kind,
+        is_sum=addition.parse_question(head) is not None,
+        has_options={"A", "B"} <= set(_OPTION.findall(head)) or bool(_LOWER_OPTIONS.search(head[:4_000])),
+        has_quantity=bool(_QUANTITY.search(head)),
+        has_digit=bool(re.search(r"\d", head[:4_000])),
+    )

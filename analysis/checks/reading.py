@@ -1,0 +1,224 @@
+"""One pass over question and steps: numbers, equations and statements, with what each step could know when it was written.
+
+All generic checks and all features of the detector work on this reading, so a text is tokenized once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+from analysis.checks.equations import MARK, Equation, read_equations, read_mark
+from analysis.checks.numbers import FRACTIONS, MULTIPLES, SCALES, Token, plain, tokenize, words
+
+MAX_STEPS = 2_000
+"""Later steps are not read: no real rationale is that long."""
+MAX_TOTAL = 150_000
+"""Characters of a rationale that are read; later steps count as empty."""
+
+_ANSWER = re.compile(
+    r"(?:^\s*A\s*:|####|\banswer\s*(?:is|:|=|would be|will be)|\\boxed)\s*\(?\$?\s*"
+    r"(?P<value>-?\s?\$?\d[\d,]*(?:\.\d+)?(?:\s?/\s?\d+)?)?",
+    re.I,
+)
+
+_NOT_NOUNS = words("more fewer less extra additional other of the new different total")
+"""Between a number and its noun."""
+
+
+class Mention(NamedTuple):
+    """A number in a text."""
+
+    value: float
+    text: str
+    noun: str
+    """The word behind it, lower case and without plural s; "" where there is none."""
+    percent: bool
+    money: bool
+    word: bool
+    """Written as a word."""
+    start: int
+
+
+@dataclass(slots=True)
+class Step:
+    """What one step says."""
+
+    text: str
+    """Plain text without calculator marks."""
+    mentions: list[Mention] = field(default_factory=list)
+    equations: list[Equation] = field(default_factory=list)
+    is_answer: bool = False
+    """Only states the answer ("A: 96", "#### 96", "So the answer is 96.")."""
+    words: list[str] = field(default_factory=list)
+    """Lower-case words."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """A question and its rationale, read."""
+
+    question: Step
+    steps: list[Step]
+    answer: float | None
+    """The final answer as a number: `answer` where given, else what the last steps state."""
+    choices: list[Mention] = field(default_factory=list)
+
+    @property
+    def last_equation(self) -> Equation | None:
+        """None where the rationale has no equation."""
+        return next((step.equations[-1] for step in reversed(self.steps) if step.equations), None)
+
+    @property
+    def last_result(self) -> float | None:
+        """The result of the last equation; None where the rationale has none."""
+        return self.last_equation.result if self.last_equation else None
+
+
+def read(
+    question: str, steps: Sequence[str], answer: str | None = None, choices: Mapping[str, str] | None = None
+) -> Reading:
+    """Read a question and its steps. Total and linear: text beyond the limits above counts as absent."""
+    left = MAX_TOTAL
+    read_steps: list[Step] = []
+    before = ""
+    for text in steps[:MAX_STEPS]:
+        whole = continued(before, text) if left > 0 else ""
+        read_steps.append((_read_again if len(whole) < 400 else _read_step)(whole))
+        left -= len(text)
+        before = text
+    reading = Reading(read_question(question), read_steps, number_of(answer) if answer else None)
+    if reading.answer is None and answer is None:
+        reading.answer = stated_answer(reading.steps)
+    if choices:
+        reading.choices = [m for text in list(choices.values())[:26] for m in _mentions(tokenize(plain(text[:500])))]
+    return reading
+
+
+def continued(before: str, text: str) -> str:
+    """A step that begins with an equals sign, with what it equals: the end of the step before it."""
+    if text.lstrip()[:1] != "=":
+        return text
+    return before[-400:].rstrip().rpartition("\n")[2].rpartition("=")[2] + " " + text.lstrip()
+
+
+def stated_answer(steps: Sequence[Step]) -> float | None:
+    """The number that the last answer statement names; None where no step states one."""
+    for step in reversed(steps[-3:]):
+        found = [match for match in _ANSWER.finditer(step.text) if match["value"]]
+        if found:
+            return number_of(found[-1]["value"])
+    return None
+
+
+def number_of(text: str) -> float | None:
+    """The number of a short answer ("$1,200", "18 eggs"); None for text without exactly one."""
+    tokens = tokenize(plain(text[:200]))
+    numbers = [index for index, token in enumerate(tokens) if token.kind == "number"]
+    if len(numbers) != 1:
+        return None
+    value = tokens[numbers[0]].value
+    behind = tokens[numbers[0] - 1] if numbers[0] else None
+    if behind is not None and behind.kind == "currency" and numbers[0] > 1:
+        behind = tokens[numbers[0] - 2]
+    negative = behind is not None and behind.text == "-"
+    return -value if negative and value is not None else value
+
+
+@lru_cache(maxsize=2048)
+def read_question(text: str) -> Step:
+    """A question is read once for all its rationales; nothing changes a Step after it was read."""
+    return _read_step(text)
+
+
+@lru_cache(maxsize=4096)
+def _read_again(raw: str) -> Step:
+    """Solutions of one question share many of their steps."""
+    return _read_step(raw)
+
+
+def _read_step(raw: str) -> Step:
+    marks: list[Equation] = []
+    text = plain(raw)
+    if "<<" in text:
+        for match in MARK.finditer(text):
+            marks += read_mark(match[1])
+        text = MARK.sub("", text)
+    tokens = tokenize(text)
+    step = Step(text, _mentions(tokens))
+    step.words = [token.text.lower() for token in tokens if token.kind == "word"]
+    written = read_equations(text, tokens)
+    step.equations = _merge(marks, written) if marks else written
+    stated = None if step.equations else _ANSWER.search(text)
+    step.is_answer = stated is not None and stated.start() < 25
+    return step
+
+
+def _merge(marks: list[Equation], written: list[Equation]) -> list[Equation]:
+    """The calculator's equations, and of the written ones those that no mark repeats, in the order of writing."""
+    keys = {(tuple(sorted(o.value for o in equation.operands)), equation.operators) for equation in marks}
+    extra = [e for e in written if (tuple(sorted(o.value for o in e.operands)), e.operators) not in keys]
+    results = {equation.result for equation in marks}
+    return marks + [equation for equation in extra if equation.checkable and equation.result not in results]
+
+
+def _mentions(tokens: Sequence[Token]) -> list[Mention]:
+    mentions: list[Mention] = []
+    for index, token in enumerate(tokens):
+        value = token.value
+        if value is None:
+            continue
+        following = tokens[index + 1] if index + 1 < len(tokens) else None
+        before = tokens[index - 1] if index else None
+        is_word = token.kind == "word"
+        if is_word and following is not None and following.text == "-" and index + 2 < len(tokens):
+            tens_and_units = value >= 20 and (tokens[index + 2].value or 99.0) < 10
+            if tens_and_units:  # "twenty-five": both parts are one number
+                mentions.append(_mention(tokens, index, index + 3, value + (tokens[index + 2].value or 0.0)))
+                continue
+        if following is not None and following.kind == "word" and following.text.lower() in SCALES:
+            mentions.append(_mention(tokens, index, index + 2, value * SCALES[following.text.lower()]))
+            continue
+        if is_word and following is not None and following.text.lower() in FRACTIONS and value >= 1:
+            mentions.append(_mention(tokens, index, index + 2, value * FRACTIONS[following.text.lower()]))
+            continue
+        if (
+            following is not None
+            and following.text == "/"
+            and index + 2 < len(tokens)
+            and tokens[index + 2].kind == "number"
+            and tokens[index + 2].value
+            and value < 1000
+        ):
+            mentions.append(_mention(tokens, index, index + 3, value / (tokens[index + 2].value or 1.0)))
+        percent = following is not None and (following.kind == "percent" or following.text.lower() == "percent")
+        mentions.append(
+            _mention(tokens, index, index + 1 + percent, value / 100 if percent else value, percent=percent)
+        )
+        if (
+            before is not None
+            and before.kind == "op"
+            and before.text == "-"
+            and before.end == token.start
+            and index < 2
+        ):
+            mentions.append(_mention(tokens, index, index + 1, -value))
+    return mentions
+
+
+def _mention(tokens: Sequence[Token], start: int, stop: int, value: float, *, percent: bool = False) -> Mention:
+    token = tokens[start]
+    noun = ""
+    for following in tokens[stop : stop + 2]:
+        if following.kind != "word":
+            break
+        noun = following.text.lower()
+        if noun not in _NOT_NOUNS:
+            break
+    noun = noun[:-1] if len(noun) > 3 and noun.endswith("s") and not noun.endswith("ss") else noun
+    money = start > 0 and tokens[start - 1].kind == "currency"
+    written = token.kind == "word" or token.text.lower() in MULTIPLES
+    return Mention(value, token.text, noun, percent, money, written, token.start)

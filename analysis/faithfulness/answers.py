@@ -1,0 +1,160 @@
+"""What the model says, remembered: scores and completions in a SQLite file, keyed by model, token ids and settings.
+
+The model is only loaded when something is asked that is not in the file, so a second call costs nothing, and a call
+that was interrupted goes on where it stopped. Requests go out sorted, so that those with a common prefix come together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.faithfulness.packed import Scored, Scorer, Tree
+from star.sampling.base import Decoding, Sampler
+
+TREES_PER_COMMIT = 64
+PROMPTS_PER_COMMIT = 512
+WHOLE = 64 << 20
+"""Files of a model up to this many bytes are digested whole; of larger ones SAMPLES pieces, evenly spread."""
+SAMPLES = 256
+_SAMPLE = WHOLE // SAMPLES
+_MODEL_FILES = (".json", ".safetensors", ".bin", ".pt", ".pth", ".model", ".txt")
+
+
+class AnswersError(RuntimeError):
+    """The answer file cannot be used; the message says what was found and what to do."""
+
+
+def model_digest(model_dir: Path) -> str:
+    """16 hex digits of a model directory: the name, size and content of each file.
+
+    Of files above WHOLE bytes the content is sampled, which keeps it to a second for any size; fine-tuning moves all
+    weights, an adapter that is merged into a few layers moves whole matrices, wider than the gaps of a 7B model.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(p for p in model_dir.iterdir() if p.suffix in _MODEL_FILES):
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as handle:
+            if size <= WHOLE:
+                digest.update(handle.read())
+                continue
+            for k in range(SAMPLES):
+                handle.seek(k * (size - _SAMPLE) // (SAMPLES - 1))
+                digest.update(handle.read(_SAMPLE))
+    return digest.hexdigest()[:16]
+
+
+class Answers:
+    """A scorer and a sampler of one model, opened on first need, with a memory."""
+
+    def __init__(
+        self,
+        model: str,
+        path: Path | None,
+        open_scorer: Callable[[], Scorer],
+        open_sampler: Callable[[], Sampler],
+        *,
+        numerics: Sequence[str] = (),
+        progress: bool = False,
+    ) -> None:
+        """`model` is the model's digest; `path` the SQLite file, None keeps it in memory.
+
+        `numerics` is what scores depend on beside the weights: dtype and device.
+        Raises AnswersError when the file is no answer file.
+        """
+        self.model, self.numerics, self.progress = model, tuple(numerics), progress
+        self._open_scorer, self._open_sampler = open_scorer, open_sampler
+        self._scorer: Scorer | None = None
+        self._sampler: Sampler | None = None
+        self.asked = 0
+        """Scores and completions that the model had to be asked for."""
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = sqlite3.connect(path or ":memory:")
+            self._file.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID")
+            self._file.execute("SELECT key FROM answers LIMIT 1").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise AnswersError(f"{path} cannot be used ({error}). Delete it and run the same command again.") from error
+
+    def score(self, trees: Sequence[Tree], label: str) -> list[list[Scored]]:
+        """Score every branch; only branches that are not remembered go to the model."""
+        keys = [[self._key(["score", *self.numerics, b.scored], one.sequence(b)) for b in one.branches] for one in trees]
+        known = self._read(key for row in keys for key in row)
+        todo = []
+        for number, (one, row) in enumerate(zip(trees, keys, strict=True)):
+            missing = {key: b for key, b in zip(row, one.branches, strict=True) if key not in known}
+            if missing:
+                todo.append((number, list(missing), Tree(one.trunk, tuple(missing.values()))))
+        for batch in self._batches(todo, TREES_PER_COMMIT, label):
+            if self._scorer is None:
+                self._scorer = self._open_scorer()
+            scored = self._scorer.score([one for _, _, one in batch])
+            new = {
+                key: s
+                for (_, row, _), values in zip(batch, scored, strict=True)
+                for key, s in zip(row, values, strict=True)
+            }
+            self._write({key: [s.logprob, s.greedy, s.next_token] for key, s in new.items()})
+            known |= {key: [s.logprob, s.greedy, s.next_token] for key, s in new.items()}
+        return [[Scored(*known[key]) for key in row] for row in keys]
+
+    def generate(self, prompts: Sequence[Sequence[int]], decoding: Decoding, label: str) -> list[str]:
+        """One completion text for each prompt; equal prompts get equal texts."""
+        settings: list[Any] = [
+            *("generate", decoding.temperature, decoding.top_p, decoding.max_new_tokens, *decoding.stop),
+            decoding.seed if decoding.temperature else 0,
+        ]
+        keys = [self._key(settings, prompt) for prompt in prompts]
+        known = self._read(keys)
+        missing = {key: tuple(prompt) for key, prompt in zip(keys, prompts, strict=True) if key not in known}
+        todo = sorted(missing.items(), key=lambda item: item[1])
+        for batch in self._batches(todo, PROMPTS_PER_COMMIT, label):
+            if self._sampler is None:
+                self._sampler = self._open_sampler()
+            texts = [found[0].text for found in self._sampler.sample([prompt for _, prompt in batch], decoding)]
+            new = {key: [text] for (key, _), text in zip(batch, texts, strict=True)}
+            self._write(new)
+            known |= new
+        return [known[key][0] for key in keys]
+
+    def close(self) -> None:
+        """Free the model and the file."""
+        if self._sampler is not None:
+            self._sampler.close()
+        self._scorer = self._sampler = None
+        self._file.close()
+
+    def _batches(self, todo: Sequence[Any], size: int, label: str) -> Iterable[Sequence[Any]]:
+        from tqdm import tqdm
+
+        self.asked += len(todo)
+        with tqdm(total=len(todo), desc=label, disable=not (self.progress and todo), leave=False) as bar:
+            for start in range(0, len(todo), size):
+                yield todo[start : start + size]
+                bar.update(min(size, len(todo) - start))
+
+    def _key(self, settings: Sequence[Any], ids: Sequence[int]) -> bytes:
+        head = json.dumps([self.model, *settings]).encode()
+        return hashlib.sha256(head + b"\0" + array("q", ids).tobytes()).digest()
+
+    def _read(self, keys: Iterable[bytes]) -> dict[bytes, list[Any]]:
+        wanted = list(dict.fromkeys(keys))
+        found: dict[bytes, list[Any]] = {}
+        for start in range(0, len(wanted), 500):
+            part = wanted[start : start + 500]
+            marks = ",".join("?" * len(part))
+            rows = self._file.execute(f"SELECT key, value FROM answers WHERE key IN ({marks})", part)
+            found.update((key, json.loads(value)) for key, value in rows)
+        return found
+
+    def _write(self, values: dict[bytes, list[Any]]) -> None:
+        rows = [(key, json.dumps(value)) for key, value in values.items()]
+        with self._file:  # one transaction: all of a batch or nothing
+            self._file.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)

@@ -1,0 +1,147 @@
+"""Which reasoning is better? Three rationales of one question, their origin hidden, ranked by keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis import agreement
+from analysis.labels import LabelError, Labels, Ranking, append, label_folder, ranking_rows, to_csv
+from analysis.pages.widgets import context, parts, state, text
+from analysis.rationales.filters import shuffled
+from analysis.rationales.table import Table
+
+LETTERS = "ABC"
+TRIED = 300
+"""Questions looked at to find one whose three rationales differ."""
+
+
+def origins(table: Table, rows: np.ndarray) -> list[str]:
+    """Where each rationale came from, in words: the round and mode of a run, or the model that wrote it."""
+    part = table.frame.iloc[rows]
+    found = []
+    for number, mode, generator in zip(part["round"], part["mode"], part["generator"], strict=True):
+        words = parts.facet_words("round", number) if isinstance(number, str) else ""
+        how = "rationalized" if mode == "rationalized" else ""
+        name = generator if isinstance(generator, str) else ""
+        found.append(", ".join(part for part in (words, how, text.shorten(name, 60)) if part) or "this file")
+    return found
+
+
+def triples(table: Table, who: str, *, right: bool) -> list[tuple[int, int, int]]:
+    """Three rationales of the same question with different origins: the first, the middle and the last one.
+
+    Questions come in an order mixed by the labeller's name. `right`: only rationales with a right answer; the paper's
+    raters saw questions that all arms had solved.
+    """
+    frame = table.frame
+    usable = frame["n_steps"].to_numpy() > 0
+    rows = np.flatnonzero(usable & (frame["right"].to_numpy() == 1) if right else usable)
+    part = frame.iloc[rows]
+    kind = (part["mode"] == "rationalized").to_numpy().astype(int)
+    number, writer = (part[name].cat.codes.to_numpy().astype(int) + 1 for name in ("round", "generator"))
+    origin = number * 2 + kind + 1_000 * writer
+    found = pd.DataFrame({"row": rows, "problem": part["problem"].to_numpy(), "origin": origin})
+    found = found.drop_duplicates(["problem", "origin"]).sort_values(["problem", "origin"], kind="stable")
+    found = found[found.groupby("problem")["row"].transform("size") >= 3]
+    groups = [group.to_numpy() for _, group in found.groupby("problem", sort=False)["row"]]
+    order = shuffled(np.arange(len(groups)), who)
+    return [(int(g[0]), int(g[len(g) // 2]), int(g[-1])) for g in (groups[int(index)] for index in order)]
+
+
+def _next_triple(table: Table, who: str, ranked: set[str]) -> tuple[tuple[int, int, int], bool] | None:
+    """Three rationales that differ, of a question not ranked yet, and whether all are right: such ones come first."""
+    asked = table.row_of(state.param("ask") or "")
+    problems = table.frame["problem"].to_numpy()
+    for right in (True, False):
+        found = [one for one in triples(table, who, right=right) if problems[one[0]] not in ranked]
+        for one in [one for one in found if one[0] == asked] + found[:TRIED]:
+            if len({table.texts.get("rationale", row) for row in one}) == 3:
+                return one, right
+    return None
+
+
+def tab(table: Table, labels: Labels) -> None:
+    """Three rationales of one question, their origin hidden; the keys 1, 2, 3 pick the best, then the next best."""
+    who = context.labeller()
+    ranked = {problem for name, problem in labels.rankings if name == who}
+    found = _next_triple(table, who, ranked)
+    if found is not None:
+        triple, right = found
+        if not right:
+            st.caption("No question with three right answers is left: answers of this one may be wrong.")
+        _ranking(table, triple, who)
+    elif ranked:
+        st.success(f"{text.plain(who)} has ranked every question that can be ranked: {len(ranked):,}.")
+    else:
+        st.info(
+            "Ranking needs three different rationales of the same question from different rounds or models, and there "
+            "is no such question here."
+        )
+    _ranking_results(labels)
+
+
+def _ranking(table: Table, triple: tuple[int, int, int], who: str) -> None:
+    shown = [int(row) for row in shuffled(np.array(triple), f"{who} {table.frame['problem'].iat[triple[0]]}")]
+    given = [int(digit) for digit in (state.param("picked") or "") if digit in "123"][:2]
+    picked = list(dict.fromkeys(given))
+    text.question(table.rationale(shown[0]).question)
+    asks = ("best", "second best")
+    st.write(f"Which one is the **{asks[len(picked)]}** piece of reasoning? Where they come from is hidden.")
+    problem = str(table.frame["problem"].iat[shown[0]])
+    ids = [str(name) for name in table.frame["id"].to_numpy()[shown]]
+    named = origins(table, np.array(shown))
+    for i, column in enumerate(st.columns(3, gap="medium", border=True)):
+        with column:
+            st.button(
+                f"{LETTERS[i]}" + (f": number {picked.index(i + 1) + 1}" if i + 1 in picked else ""),
+                key=f"rank-{i}",
+                shortcut=str(i + 1),
+                disabled=i + 1 in picked,
+                type="primary" if i + 1 in picked else "secondary",
+                on_click=_pick,
+                args=(i + 1, picked, problem, ids, named, who, str(table.frame["id"].iat[triple[0]])),
+            )
+            parts.steps(table.rationale(shown[i]), blind=True)
+    if picked:
+        st.button("Start again", shortcut="Z", type="tertiary", on_click=state.go, args=({"picked": None},))
+
+
+def _pick(
+    place: int, picked: Sequence[int], problem: str, ids: list[str], named: list[str], who: str, first: str
+) -> None:
+    order = [*picked, place]
+    if len(order) < 2:
+        state.go({"picked": "".join(map(str, order)), "ask": first})
+        return
+    order += [rest for rest in (1, 2, 3) if rest not in order]
+    ranking = Ranking(problem, who, tuple(ids[i - 1] for i in order), tuple(named[i - 1] for i in order))
+    try:
+        append(label_folder(context.source()), ranking)
+    except LabelError as error:
+        st.toast(text.plain(error), icon=":material/error:")
+        return
+    state.go({"picked": None, "ask": None})
+
+
+def _ranking_results(labels: Labels) -> None:
+    if not labels.rankings:
+        return
+    people = len({name for name, _ in labels.rankings})
+    n = len(labels.rankings)
+    with st.expander(f"Result of {n:,} ranking{'s' * (n > 1)} by {people} {'people' if people > 1 else 'person'}"):
+        rows = [
+            {"from": origin, "ranked": n, "best of three": parts.share(first, n), "mean place": round(mean, 2)}
+            for origin, n, first, mean in agreement.ranking_results(labels.rankings.values())
+        ]
+        st.dataframe(pd.DataFrame(rows), hide_index=True)
+        st.caption("Best of three with 95 % intervals; by chance it would be 33.3 %, and the mean place 2.")
+
+
+def download(labels: Labels) -> None:
+    """A button for all rankings, where there are any."""
+    if labels.rankings:
+        st.download_button("All rankings as CSV", to_csv(ranking_rows(labels)), "rankings.csv", "text/csv")

@@ -1,0 +1,160 @@
+"""Which rationales are on show: facets, the four-way count, order, and the neighbours of the selected one.
+
+Pure functions of a table's columns, so that a filter over a hundred thousand rows takes milliseconds and can be tested
+without an app.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from analysis.rationales.table import Table
+
+Judge = Literal["exact", "score", "human"]
+JUDGES: dict[Judge, str] = {
+    "exact": "the task's exact check",
+    "score": "the automatic score",
+    "human": "human labels in the file",
+}
+CELLS: dict[str, tuple[int, int]] = {
+    "right-sound": (1, 1),
+    "right-unsound": (1, 0),
+    "wrong-sound": (0, 1),
+    "wrong-unsound": (0, 0),
+}
+"""Name in a link -> (answer right, reasoning sound)."""
+FACETS: dict[str, str] = {
+    "round": "Round",
+    "mode": "How it was made",
+    "slice": "Kind of task",
+    "split": "Split",
+    "generator": "Written by",
+}
+SORTS: dict[str, tuple[str, str, bool]] = {
+    "suspicious": ("most suspicious first", "p_unsound", False),
+    "trusted": ("least suspicious first", "p_unsound", True),
+    "long": ("most steps first", "n_steps", False),
+    "short": ("fewest steps first", "n_steps", True),
+    "stored": ("as stored", "", True),
+}
+"""Name in a link -> (what a person reads, column, ascending)."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A filter and an order; the fields are the parameters of a link."""
+
+    cell: str | None = None
+    facets: tuple[tuple[str, str], ...] = ()
+    check: str | None = None
+    fewest: int | None = None
+    most: int | None = None
+    words: str = ""
+    status: str | None = None
+    sort: str = "suspicious"
+    judge: Judge = "score"
+    cut: float = 0.5
+    """p_unsound from which a rationale counts as unsound, where the automatic score judges."""
+
+
+def judges(table: Table) -> list[Judge]:
+    """The judgements of soundness that this table has, the most trustworthy first."""
+    found: list[Judge] = []
+    for judge in JUDGES:
+        if (judge == "score" and table.scored) or (judge != "score" and bool((table.frame[judge] >= 0).any())):
+            found.append(judge)
+    return found
+
+
+def soundness(table: Table, judge: Judge, cut: float) -> np.ndarray:
+    """1 sound, 0 unsound, -1 not judged, for each row."""
+    if judge != "score":
+        return table.frame[judge].to_numpy()
+    p = table.frame["p_unsound"].to_numpy()
+    return np.where(np.isnan(p), -1, (p < cut).astype(int))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The four-way count, and what it leaves out."""
+
+    cells: Mapping[str, int]
+    unjudged: int
+    """Rationales whose soundness or answer nobody knows."""
+    total: int
+
+
+def base_mask(table: Table, view: View, labels: Mapping[str, str] | None = None) -> np.ndarray:
+    """Rows that pass every facet except the cell. `labels`: id -> sound, unsound or unsure."""
+    frame = table.frame
+    mask = np.ones(len(frame), dtype=bool)
+    for name, value in view.facets:
+        mask &= _equals(frame[name], value)
+    if view.check is not None:
+        fired = np.zeros(len(frame), dtype=bool)
+        fired[table.checks.get(view.check, np.array([], dtype=int))] = True
+        mask &= fired
+    steps = frame["n_steps"].to_numpy()
+    if view.fewest is not None:
+        mask &= steps >= view.fewest
+    if view.most is not None:
+        mask &= steps <= view.most
+    if view.words:
+        mask &= table.search(view.words)
+    if view.status is not None:
+        mask &= status_mask(table, view, labels or {})
+    return mask
+
+
+def _equals(column: pd.Series, value: str) -> np.ndarray:
+    names = column.cat.categories.tolist()
+    return np.asarray(column.cat.codes == names.index(value)) if value in names else np.zeros(len(column), dtype=bool)
+
+
+def status_mask(table: Table, view: View, labels: Mapping[str, str]) -> np.ndarray:
+    """Rows with a label status: labelled, unlabelled, sound, unsound, unsure or disputed (against the judge)."""
+    rows = {table.row_of(identifier): verdict for identifier, verdict in labels.items()}
+    mask = np.zeros(len(table), dtype=bool)
+    sound = soundness(table, view.judge, view.cut) if view.status == "disputed" else None
+    for row, verdict in rows.items():
+        if row is None:
+            continue
+        if sound is not None:
+            mask[row] = (verdict, sound[row]) in (("sound", 0), ("unsound", 1))
+        else:
+            mask[row] = view.status in ("labelled", "unlabelled", verdict)
+    return ~mask if view.status == "unlabelled" else mask
+
+
+def count_cells(table: Table, view: View, mask: np.ndarray) -> Counts:
+    """The four-way count of the rows in the mask."""
+    right = table.frame["right"].to_numpy()[mask]
+    sound = soundness(table, view.judge, view.cut)[mask]
+    cells = {name: int(((right == r) & (sound == s)).sum()) for name, (r, s) in CELLS.items()}
+    return Counts(cells, len(right) - sum(cells.values()), len(right))
+
+
+def select(table: Table, view: View, mask: np.ndarray) -> np.ndarray:
+    """Rows on show, in order: the mask narrowed to the view's cell, then sorted. Ties keep the stored order."""
+    if view.cell in CELLS:
+        right, sound = CELLS[view.cell]
+        mask = mask & (table.frame["right"].to_numpy() == right)
+        mask &= soundness(table, view.judge, view.cut) == sound
+    rows = np.flatnonzero(mask)
+    _, column, ascending = SORTS.get(view.sort, SORTS["suspicious"])
+    if not column or (column == "p_unsound" and not table.scored):
+        return rows
+    values = table.frame[column].to_numpy(dtype=float)[rows]
+    key = np.where(np.isnan(values), np.inf, values if ascending else -values)
+    return rows[np.argsort(key, kind="stable")]
+
+
+def shuffled(rows: np.ndarray, seed: str) -> np.ndarray:
+    """The rows in an order that depends on the seed's text alone."""
+    digits = np.frombuffer(seed.encode() or b"\0", dtype="uint8")
+    return np.random.default_rng(digits).permutation(rows)

@@ -1,0 +1,300 @@
+"""The rationale record: read and write, from a run directory or from anyone's file.
+
+    {"id": "a1", "question": "Ann has 3 boxes of 4 pens. How many pens?", "steps": ["3 * 4 = 12"], "answer": "12"}
+
+One JSON object a line (`.jsonl`, `.jsonl.gz`) or one row (`.parquet`). Only the rationale is needed: `steps`, or
+`rationale` as one text, which is then split by `analysis.rationales.steps.split_steps`. Labels are optional and never used for
+scores.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.rationales.steps import split_steps
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+_ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:\{|$)")
+LABELS = ("gold", "answer_correct", "first_error_step", "sound", "label_source")
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("task", pa.string()),
+        ("question", pa.string()),
+        ("choices", pa.string()),  # JSON object, or null
+        ("steps", pa.list_(pa.string())),
+        ("answer", pa.string()),
+        ("gold", pa.string()),
+        ("answer_correct", pa.bool_()),
+        ("first_error_step", pa.int32()),
+        ("sound", pa.bool_()),
+        ("label_source", pa.string()),
+        ("generator", pa.string()),
+        ("generator_params_b", pa.float64()),
+        ("meta", pa.string()),  # JSON object
+    ]
+)
+
+
+class RecordError(ValueError):
+    """Input that cannot be read as rationale records; the message names the file and, where there is one, the line."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One rationale with what is known about it."""
+
+    id: str
+    source: str = ""
+    """Data set, or name of the run directory."""
+    task: str = ""
+    """math_word, multiple_choice, addition, word_sorting, ... as the source names it; scores read the text instead."""
+    question: str = ""
+    choices: Mapping[str, str] | None = None
+    """Label -> text of each option; None where the answer is free."""
+    steps: tuple[str, ...] = ()
+    answer: str | None = None
+    """The answer the rationale reached."""
+    gold: str | None = None
+    answer_correct: bool | None = None
+    first_error_step: int | None = None
+    """Label. 0-based; -1: free of errors; None: not labelled."""
+    sound: bool | None = None
+    """Label of the whole rationale."""
+    label_source: str | None = None
+    """human, auto, or None where there is no label."""
+    generator: str | None = None
+    generator_params_b: float | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BrokenLine:
+    """A line that could not be read."""
+
+    path: Path
+    line: int
+    """1-based line of a text file, 1-based row of a parquet file."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line}: {self.reason}"
+
+
+def read_records(path: Path | str, *, strict: bool = False, broken: list[BrokenLine] | None = None) -> Iterator[Record]:
+    """Stream the records of a file, or of a run directory (see `star.run`), in order.
+
+    A line that cannot be read is appended to `broken` and the rest goes on; with `strict` it raises RecordError.
+    Raises RecordError when there is no such file or its ending is unknown.
+    """
+    path = Path(path)
+    broken = [] if broken is None else broken
+    if path.is_dir():
+        from analysis.rationales.run_records import read_run
+
+        rows = read_run(path, broken)
+    elif not path.is_file():
+        raise RecordError(f"{path} does not exist. Give a run directory or a file ending in {', '.join(SUFFIXES)}.")
+    elif path.name.endswith(".parquet"):
+        rows = _read_parquet(path, broken)
+    elif path.name.endswith((".jsonl", ".jsonl.gz")):
+        rows = _read_lines(path, broken)
+    else:
+        raise RecordError(
+            f"{path} has an unknown ending. Records are read from {', '.join(SUFFIXES)} or a run directory."
+        )
+    return _stop_at_broken(rows, broken) if strict else rows
+
+
+def _stop_at_broken(rows: Iterator[Record], broken: list[BrokenLine]) -> Iterator[Record]:
+    before = len(broken)
+    for record in rows:
+        if len(broken) > before:
+            break
+        yield record
+    if len(broken) > before:
+        raise RecordError(str(broken[before]))
+
+
+def _read_lines(path: Path, broken: list[BrokenLine]) -> Iterator[Record]:
+    number = 0
+    with cast(BinaryIO, gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")) as handle:
+        try:
+            for number, line in enumerate(handle, start=1):
+                if not line.strip():
+                    continue
+                if number == 1 and _ARRAY.match(line):
+                    broken.append(BrokenLine(path, 1, "this is one JSON array; write one object a line"))
+                    return
+                record = _parse_line(line, path, number, broken)
+                if record is not None:
+                    yield record
+        except (EOFError, OSError) as error:  # a torn gzip stream: what follows cannot be decoded
+            broken.append(BrokenLine(path, number + 1, f"the file cannot be read any further ({error})"))
+
+
+def _parse_line(line: bytes, path: Path, number: int, broken: list[BrokenLine]) -> Record | None:
+    try:
+        return record_from(json.loads(line.decode("utf-8-sig")), default_id=f"{path.name}:{number}")
+    except RecordError as error:
+        reason = str(error)
+    except UnicodeDecodeError as error:
+        reason = f"not UTF-8 ({error.reason} at byte {error.start})"
+    except (ValueError, RecursionError) as error:
+        reason = f"not a JSON object ({error})"
+    broken.append(BrokenLine(path, number, reason))
+    return None
+
+
+def _read_parquet(path: Path, broken: list[BrokenLine]) -> Iterator[Record]:
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RecordError(f"{path} is not a readable parquet file ({error}).") from error
+    number = 0
+    with file:
+        for batch in file.iter_batches(batch_size=2_000):
+            for row in batch.to_pylist():
+                number += 1
+                try:
+                    yield record_from(row, default_id=f"{path.name}:{number}")
+                except RecordError as error:
+                    broken.append(BrokenLine(path, number, str(error)))
+
+
+def record_from(row: Any, *, default_id: str) -> Record:
+    """Check one decoded object and make a record of it. Raises RecordError: what was found, what was expected."""
+    if not isinstance(row, Mapping):
+        found = "null" if row is None else type(row).__name__
+        raise RecordError(f"expected a JSON object with the fields of a record, found {found}")
+    return Record(
+        id=_text(row, "id") or default_id,
+        source=_text(row, "source") or "",
+        task=_text(row, "task") or "",
+        question=_text(row, "question") or "",
+        choices=_choices(row.get("choices")),
+        steps=_steps(row),
+        answer=_text(row, "answer"),
+        gold=_text(row, "gold"),
+        answer_correct=_flag(row, "answer_correct"),
+        first_error_step=_whole(row, "first_error_step"),
+        sound=_flag(row, "sound"),
+        label_source=_text(row, "label_source"),
+        generator=_text(row, "generator"),
+        generator_params_b=_real(row, "generator_params_b"),
+        meta=_object(row.get("meta"), "meta") or {},
+    )
+
+
+def _clean(text: str) -> str:
+    """Half a surrogate pair cannot be written as UTF-8: replace it."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _text(row: Mapping[str, Any], name: str) -> str | None:
+    value = row.get(name)
+    if value is None or isinstance(value, str):
+        return None if value is None else _clean(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise RecordError(f"{name}: expected text, found {type(value).__name__}")
+
+
+def _flag(row: Mapping[str, Any], name: str) -> bool | None:
+    value = row.get(name)
+    if value is None or isinstance(value, bool):
+        return value
+    raise RecordError(f"{name}: expected true, false or null, found {type(value).__name__}")
+
+
+def _whole(row: Mapping[str, Any], name: str) -> int | None:
+    value = _real(row, name)
+    if value is None or (value == int(value) and abs(value) < 2**31):
+        return None if value is None else int(value)
+    raise RecordError(f"{name}: expected a whole number, found {value}")
+
+
+def _real(row: Mapping[str, Any], name: str) -> float | None:
+    value = row.get(name)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
+        raise RecordError(f"{name}: expected a number, found {type(value).__name__}")
+    return float(value)
+
+
+def _object(value: Any, name: str) -> dict[str, Any] | None:
+    """A JSON object, given as such or (in parquet) as its text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise RecordError(f"{name}: expected a JSON object, found text that is none ({error})") from error
+    if value is None or isinstance(value, Mapping):
+        return None if value is None else dict(value)
+    raise RecordError(f"{name}: expected a JSON object, found {type(value).__name__}")
+
+
+def _choices(value: Any) -> dict[str, str] | None:
+    if isinstance(value, list):
+        return {chr(ord("A") + index): _clean(str(text)) for index, text in enumerate(value)}
+    found = _object(value, "choices")
+    if found and set(found) == {"text", "label"} and all(isinstance(part, list) for part in found.values()):
+        found = dict(zip(map(str, found["label"]), found["text"], strict=False))  # as data sets of Hugging Face have it
+    return {_clean(str(k)): _clean(str(v)) for k, v in found.items() if v is not None} if found else None
+
+
+def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:
+    steps = row.get("steps")
+    if steps is None:
+        text = _text(row, "rationale")
+        if text is None:
+            raise RecordError("expected `steps` (a list of texts) or `rationale` (one text), found neither")
+        return tuple(split_steps(text))
+    if isinstance(steps, str):
+        return tuple(split_steps(_clean(steps)))
+    if isinstance(steps, list) and all(isinstance(step, str) for step in steps):
+        return tuple(_clean(step) for step in steps)
+    raise RecordError("steps: expected a list of texts")
+
+
+def record_to(record: Record) -> dict[str, Any]:
+    """A record as a plain object, ready for JSON."""
+    row = {item.name: getattr(record, item.name) for item in fields(record)}
+    return row | {
+        "steps": list(record.steps),
+        "choices": dict(record.choices) if record.choices else None,
+        "meta": dict(record.meta),
+    }
+
+
+def write_records(path: Path | str, records: Iterable[Record]) -> None:
+    """Write records to `.jsonl`, `.jsonl.gz` or `.parquet`, under a temporary name that is then renamed."""
+    path = Path(path)
+    if not path.name.endswith(SUFFIXES):
+        raise RecordError(f"{path} has an unknown ending. Records are written to {', '.join(SUFFIXES)}.")
+    temporary = path.with_name(path.name + ".tmp")
+    if path.name.endswith(".parquet"):
+        rows = [record_to(record) for record in records]
+        for row in rows:
+            for name in ("choices", "meta"):
+                row[name] = None if row[name] is None else json.dumps(row[name], ensure_ascii=False)
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd")
+    else:
+        opener = gzip.open if path.name.endswith(".gz") else open
+        with opener(temporary, "wt", encoding="utf-8") as handle:
+            for record in records:
+                handle.write(json.dumps(record_to(record), ensure_ascii=False) + "\n")
+    temporary.replace(path)

@@ -1,0 +1,187 @@
+"""All rationales of a run or a record file as columns, for browsing a hundred thousand of them.
+
+Only the short columns are read to open a table; the texts of a column are read when the first one is looked at or
+searched. Scores come from `analysis/soundness.parquet` of a run, or from a file beside a record file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analysis.rationales.run_records import attempt_files
+from analysis.rationales.steps import split_steps
+from analysis.store import Source, Stamp, stamp
+
+UNKNOWN = -2
+"""first_error where nothing is known: not scored, or the score abstains."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One reason to doubt a step."""
+
+    step: int
+    """0-based; -1: the rationale as a whole."""
+    check: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Rationale:
+    """Everything that is shown about one rationale."""
+
+    id: str
+    question: str
+    steps: tuple[str, ...]
+    answer: str | None
+    gold: str | None
+    choices: Mapping[str, str]
+    hint: str | None
+    flags: tuple[Flag, ...]
+    first_error: int
+    """0-based step of the first suspected error; -1: none suspected; UNKNOWN."""
+    p_unsound: float
+    """NaN where it is not scored."""
+    row: Mapping[str, Any]
+    """The short columns."""
+
+
+@dataclass
+class Texts:
+    """The long columns of a source, each read when first asked for."""
+
+    loaders: Mapping[str, Callable[[], pa.Array]]
+    _read: dict[str, pa.Array] = field(default_factory=dict)
+
+    def column(self, name: str) -> pa.Array:
+        """question, choices, hint, rationale, steps (a list column; record files) or flags, one value a row.
+
+        Raises KeyError for a column that this source cannot have.
+        """
+        if name not in self._read:
+            self._read[name] = self.loaders[name]()
+        return self._read[name]
+
+    def get(self, name: str, row: int) -> Any:
+        """One value, or None where the source has no such column."""
+        return self.column(name)[row].as_py() if name in self.loaders else None
+
+
+@dataclass
+class Table:
+    """Columns of all rationales of a source; row i of every column is the same rationale."""
+
+    source: Source
+    frame: pd.DataFrame
+    """id, problem, answer, gold, tokens, n_steps, p_unsound (NaN: not scored), first_error, the categories round, mode,
+    split, slice, verdict, drop_reason and generator, and three judgements that are 1, 0 or -1 for unknown: right (the
+    answer), exact (the task's own check of the reasoning), human (a label that the file came with)."""
+    checks: Mapping[str, np.ndarray]
+    """Name of a check -> rows it fired on, ascending."""
+    texts: Texts
+    scored: bool
+    notes: tuple[str, ...] = ()
+    """Sentences for a person: what is missing, what could not be read, what to type."""
+    _rows: dict[str, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def row_of(self, identifier: str) -> int | None:
+        """Row of an id, or None."""
+        if self._rows is None:
+            self._rows = {name: row for row, name in enumerate(self.frame["id"].tolist())}
+        return self._rows.get(identifier)
+
+    def rationale(self, row: int) -> Rationale:
+        """One rationale with its texts."""
+        short = {str(name): _plain(value) for name, value in self.frame.iloc[row].to_dict().items()}
+        steps = self.texts.get("steps", row)
+        if steps is None:
+            steps = split_steps(self.texts.get("rationale", row) or "")
+        choices = self.texts.get("choices", row)
+        return Rationale(
+            id=short["id"],
+            question=self.texts.get("question", row) or "",
+            steps=tuple(steps),
+            answer=short["answer"],
+            gold=short["gold"],
+            choices=_choices(choices),
+            hint=self.texts.get("hint", row) if short.get("mode") == "rationalized" else None,
+            flags=parse_flags(self.texts.get("flags", row)),
+            first_error=int(short["first_error"]),
+            p_unsound=float("nan") if short["p_unsound"] is None else short["p_unsound"],
+            row=short,
+        )
+
+    def search(self, words: str) -> np.ndarray:
+        """Boolean mask of the rows whose rationale or question contains the text, case ignored."""
+        mask = np.zeros(len(self), dtype=bool)
+        for name in ("rationale", "question"):
+            found = pc.match_substring(self.texts.column(name), words, ignore_case=True)
+            mask |= found.fill_null(False).to_numpy(zero_copy_only=False)
+        return mask
+
+
+def _plain(value: Any) -> Any:
+    """numpy scalars unwrapped; missing values as None."""
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _choices(text: str | None) -> dict[str, str]:
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return {str(label): str(option) for label, option in found.items()} if isinstance(found, dict) else {}
+
+
+def parse_flags(value: Any) -> tuple[Flag, ...]:
+    """Flags of one rationale, from a list of objects or its JSON text; anything else gives none."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return ()
+    if not isinstance(value, list):
+        return ()
+    flags = []
+    for item in value:
+        if isinstance(item, dict):
+            step = item.get("step")
+            place = step if isinstance(step, int) else -1
+            flags.append(Flag(place, str(item.get("check") or "check"), str(item.get("message") or "")))
+    return tuple(flags)
+
+
+def table_files(source: Source) -> list[Any]:
+    """The files whose change means that a table must be read again."""
+    if source.kind == "run":
+        others = (source.path / "problems.parquet", source.path / "analysis" / "soundness.parquet")
+        return [*attempt_files(source.path), *others]
+    from analysis.rationales.table_reading import score_files
+
+    return [source.path, *score_files(source.path)]
+
+
+def load_table(source: Source) -> Table:
+    """The source's table, cached until one of its files changes. Raises RecordError for a file that is none."""
+    return _load(source, stamp(table_files(source)))
+
+
+@lru_cache(maxsize=6)
+def _load(source: Source, _: Stamp) -> Table:
+    from analysis.rationales.table_reading import read_file, read_run
+
+    return read_run(source) if source.kind == "run" else read_file(source)

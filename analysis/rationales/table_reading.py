@@ -1,0 +1,357 @@
+"""Reads the short columns of a run or a record file, and joins the scores to them; see `analysis.rationales.table`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from analysis.rationales.records import SUFFIXES, BrokenLine, Record, RecordError, read_records
+from analysis.rationales.run_records import attempt_files
+from analysis.rationales.steps import split_steps
+from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
+from analysis.store import Source, Stamp, stamp, typed
+
+SMALL_FILE = 2_000
+"""A record file of at most this many rationales is scored when it is opened; that takes a few seconds."""
+CATEGORIES = ("round", "mode", "split", "slice", "verdict", "drop_reason", "generator")
+SHORT: tuple[str, ...] = (
+    "attempt_id",
+    "problem_id",
+    "round",
+    "mode",
+    "split",
+    "slice",
+    "verdict",
+    "sound",
+    "tokens",
+    "kept",
+)
+SHORT += ("drop_reason", "answer", "gold", "sample", "finish_reason")
+RIGHT = {"correct": 1, "incorrect": 0, "no_answer": 0, "truncated": 0}
+
+
+def read_columns(path: Path, columns: tuple[str, ...]) -> pa.Table:
+    """The columns of a parquet file; those it does not have come as nulls. Cached until the file changes."""
+    return _read_columns(path, columns, stamp([path]))
+
+
+@lru_cache(maxsize=512)
+def _read_columns(path: Path, columns: tuple[str, ...], _: Stamp) -> pa.Table:
+    there = set(pq.read_schema(path).names)
+    table = pq.read_table(path, columns=[name for name in columns if name in there])
+    for name in columns:
+        if name not in there:
+            table = table.append_column(name, pa.nulls(len(table), pa.string()))
+    return table.select(list(columns))
+
+
+def read_run(source: Source) -> Table:
+    """The table of a run, as far as it got."""
+    notes: list[str] = []
+    files, parts = [], []
+    for file in attempt_files(source.path):
+        try:
+            parts.append(read_columns(file, SHORT))
+            files.append(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            notes.append(f"{file.relative_to(source.path)} cannot be read and is left out: {_first_line(error)}")
+    table = pa.concat_tables(parts, promote_options="permissive") if parts else _no_rows()
+    frame = _frame(table.rename_columns({"attempt_id": "id", "problem_id": "problem", "sound": "exact"}))
+    frame["right"] = frame["verdict"].map(RIGHT).astype("float").fillna(-1).astype("int8")
+    frame["human"] = np.int8(-1)
+
+    def rationales() -> pa.Array:
+        return _join([read_columns(file, ("rationale",)).column(0) for file in files])
+
+    texts: dict[str, Callable[[], pa.Array]] = {"rationale": rationales}
+    for name in ("question", "choices", "hint"):
+        texts[name] = _problem_column(source.path, name, frame)
+    score_file = source.path / "analysis" / "soundness.parquet"
+    hint = f"python -m analysis.score {typed(source.path)}"
+    scored = _add_scores([score_file], frame, texts, notes, rationales)
+    if not scored and len(frame):
+        notes.append(f"These rationales are not scored yet. To score them, type: {hint}")
+    return _table(source, frame, texts, scored, notes)
+
+
+def _no_rows() -> pa.Table:
+    return pa.table({name: pa.array([], pa.string()) for name in SHORT})
+
+
+def _join(columns: list[pa.ChunkedArray]) -> pa.Array:
+    chunks = [chunk.cast(pa.large_string()) for column in columns for chunk in column.chunks]
+    return pa.concat_arrays(chunks) if chunks else pa.array([], pa.large_string())
+
+
+def _problem_column(run: Path, name: str, frame: pd.DataFrame) -> Callable[[], pa.Array]:
+    """A column of problems.parquet, laid out by attempt."""
+
+    def load() -> pa.Array:
+        file = run / "problems.parquet"
+        if not file.is_file():
+            return pa.nulls(len(frame), pa.large_string())
+        problems = read_columns(file, ("problem_id", name))
+        ids = problems.column("problem_id").to_pandas()
+        first = np.flatnonzero(~ids.duplicated())  # small tasks repeat a question from split to split
+        found = pd.Index(ids.iloc[first]).get_indexer(frame["problem"])
+        rows = np.where(found < 0, 0, first[found])
+        return _join([problems.column(name)]).take(pa.array(rows, mask=found < 0))
+
+    return load
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """Arrow columns -> pandas: repeated texts as categories, the task's check as 1, 0, -1."""
+    frame = pd.DataFrame()
+    for name in table.column_names:
+        column = table.column(name)
+        if name in CATEGORIES:
+            frame[name] = column.cast(pa.string()).dictionary_encode().to_pandas()
+        elif name == "exact":
+            frame[name] = _trits(column)
+        else:
+            frame[name] = column.to_pandas()
+    for name in CATEGORIES:
+        if name not in frame:
+            frame[name] = pd.Categorical([None] * len(frame), categories=[])
+        elif name == "round":
+            order = sorted(frame[name].cat.categories, key=lambda text: int(text) if text.isdigit() else -1)
+            frame[name] = frame[name].cat.reorder_categories(order, ordered=True)
+    return frame
+
+
+def _trits(column: pa.ChunkedArray) -> np.ndarray:
+    """Booleans with nulls -> 1, 0, -1."""
+    if not pa.types.is_boolean(column.type):
+        return np.full(len(column), -1, dtype="int8")
+    return np.asarray(column.cast(pa.int8()).fill_null(-1)).astype("int8")
+
+
+def _add_scores(
+    files: list[Path],
+    frame: pd.DataFrame,
+    texts: dict[str, Callable[[], pa.Array]],
+    notes: list[str],
+    rationales: Callable[[], pa.Array],
+) -> bool:
+    """Join p_unsound, first_error, n_steps and the flags by id. False where there is no readable file of scores."""
+    scores = _read_scores(files, notes)
+    frame["p_unsound"], frame["first_error"] = np.nan, np.int32(UNKNOWN)
+    rows = np.full(len(frame), -1)
+    if scores is not None:
+        ids = scores.column("id").to_pandas()
+        first_of = np.flatnonzero(~ids.duplicated())
+        found = pd.Index(ids.iloc[first_of]).get_indexer(frame["id"])
+        rows = np.where(found < 0, -1, first_of[found])
+    known = rows >= 0
+    if scores is None or not known.any():
+        if len(frame):
+            frame["n_steps"] = _count_steps(rationales())
+        else:
+            frame["n_steps"] = np.array([], dtype="int32")
+        return False
+    take = pa.array(rows, mask=~known)
+    frame["p_unsound"] = scores.column("p_unsound").combine_chunks().take(take).to_pandas().astype(float)
+    first = scores.column("first_error_step").combine_chunks().take(take)
+    frame["first_error"] = np.asarray(pc.fill_null(first.cast(pa.int32()), UNKNOWN))
+    if "n_steps" in scores.column_names:
+        steps = scores.column("n_steps").combine_chunks().take(take).cast(pa.int32())
+        frame["n_steps"] = np.asarray(pc.fill_null(steps, 0))
+    else:
+        frame["n_steps"] = _count_steps(rationales())
+    for name in ("flags", "checks"):
+        if name in scores.column_names:
+            column = scores.column(name).combine_chunks()
+            texts[name] = lambda column=column: column.take(take)  # type: ignore[misc]
+    missing = int((~known).sum())
+    if missing:
+        notes.append(f"{missing:,} of {len(frame):,} rationales are newer than the scores; run analysis.score again.")
+    return True
+
+
+def _read_scores(files: list[Path], notes: list[str]) -> pa.Table | None:
+    """The first readable file of scores, with its id column named `id`."""
+    for file in files:
+        if not file.is_file():
+            continue
+        try:
+            table = pq.read_table(file) if file.name.endswith(".parquet") else _score_lines(file)
+            if "id" not in table.column_names and "attempt_id" in table.column_names:
+                table = table.rename_columns({"attempt_id": "id"})
+            if {"id", "p_unsound", "first_error_step", "flags"} <= set(table.column_names):
+                return _named_by_text(table)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            notes.append(f"{file.name} cannot be read: {_first_line(error)}")
+            continue
+        notes.append(f"{file.name} has no columns id, p_unsound, first_error_step and flags, and is not used.")
+    return None
+
+
+def _named_by_text(table: pa.Table) -> pa.Table:
+    """The table with its ids as texts, as records have them: other tools write numbers."""
+    return table.set_column(table.column_names.index("id"), "id", table.column("id").cast(pa.string()))
+
+
+def _score_lines(file: Path) -> pa.Table:
+    """Scores from JSON lines; a line that is no object, or has no id, belongs to no rationale and is left out."""
+    import gzip
+
+    rows: list[dict[str, Any]] = []
+    opener = gzip.open if file.name.endswith(".gz") else open
+    with opener(file, "rt", encoding="utf-8") as handle:
+        for line in handle:
+            row = json.loads(line)
+            if not isinstance(row, dict) or row.get("id") is None:
+                continue
+            scored = {name: row.get(name) for name in ("p_unsound", "first_error_step")}
+            rows.append({"id": str(row["id"]), **scored, "flags": json.dumps(row.get("flags") or [])})
+    types = {"id": pa.string(), "p_unsound": pa.float64(), "first_error_step": pa.int32(), "flags": pa.string()}
+    return pa.Table.from_pylist(rows, schema=pa.schema(list(types.items())))
+
+
+def _count_steps(rationales: pa.Array) -> np.ndarray:
+    """Steps per rationale where no score has counted them: lines, or what `split_steps` finds in a single line."""
+    lines = np.asarray(pc.fill_null(pc.count_substring(pc.utf8_trim_whitespace(rationales), "\n"), 0)) + 1
+    single = np.flatnonzero(lines == 1)
+    lines[single] = [len(split_steps(text or "")) for text in rationales.take(pa.array(single)).to_pylist()]
+    return lines.astype("int32")
+
+
+def _fired(column: pa.Array) -> dict[str, np.ndarray]:
+    """Name of a check -> rows where it fired, from lists of names, lists of flags or the flags' JSON texts."""
+    if pa.types.is_list(column.type):
+        parents = np.asarray(pc.list_parent_indices(column))
+        items = pc.list_flatten(column)
+        names = (pc.struct_field(items, "check") if pa.types.is_struct(items.type) else items).to_pandas()
+    else:
+        found = [(row, flag.check) for row, text in enumerate(column.to_pylist()) for flag in parse_flags(text)]
+        parents = np.array([row for row, _ in found], dtype=int)
+        names = pd.Series([name for _, name in found], dtype=str)
+    return {str(name): np.unique(parents[rows]) for name, rows in names.groupby(names).indices.items()}
+
+
+def _table(
+    source: Source,
+    frame: pd.DataFrame,
+    texts: dict[str, Callable[[], pa.Array]],
+    scored: bool,
+    notes: list[str],
+) -> Table:
+    holder = Texts(texts)
+    if not frame["id"].is_unique:  # a link has to lead to one of them
+        repeated = frame.groupby("id").cumcount()
+        frame["id"] = frame["id"].where(repeated == 0, frame["id"] + "#" + (repeated + 1).astype(str))
+    checks = _fired(holder.column("checks" if "checks" in texts else "flags")) if scored else {}
+    return Table(source, frame, checks, holder, scored, tuple(notes))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def score_files(path: Path) -> list[Path]:
+    """Files beside a record file that may hold its scores: its name with "scores" or "soundness" put behind."""
+    stem = path.name
+    for suffix in SUFFIXES:
+        stem = stem.removesuffix(suffix)
+    marks = [mark + word for word in ("scores", "soundness", "scored") for mark in ".-_"]
+    candidates = [path.with_name(stem + mark + suffix) for mark in marks for suffix in SUFFIXES]
+    return [candidate for candidate in candidates if candidate.is_file()]
+
+
+def read_file(source: Source) -> Table:
+    """The table of a record file. Raises RecordError when it is none."""
+    broken: list[BrokenLine] = []
+    records = list(read_records(source.path, broken=broken))
+    notes = [f"{source.path.name}, line {line.line} is left out: {line.reason}" for line in broken[:3]]
+    if len(broken) > 3:
+        notes.append(f"{len(broken) - 3:,} more lines of {source.path.name} are left out.")
+    if not records and broken:
+        raise RecordError(f"{source.path.name} holds no rationale that can be read. {notes[0]}")
+    frame = _record_frame(records)
+    steps = pa.array([list(record.steps) for record in records], pa.list_(pa.large_string()))
+    joined = pa.array(["\n".join(record.steps) for record in records], pa.large_string())
+    texts: dict[str, Callable[[], pa.Array]] = {
+        "rationale": lambda: joined,
+        "steps": lambda: steps,
+        "question": _lazy([record.question for record in records]),
+        "choices": _lazy([json.dumps(dict(r.choices), ensure_ascii=False) if r.choices else None for r in records]),
+    }
+    scored = _add_scores(score_files(source.path), frame, texts, notes, lambda: joined)
+    if not scored and len(records) <= SMALL_FILE:
+        scored = _score_now(records, frame, texts, notes)
+    elif not scored:
+        scores = source.path.with_name(source.path.name.split(".")[0] + ".scores.parquet")
+        notes.append(
+            f"These {len(records):,} rationales are not scored yet. To score them, type: "
+            f"python -m analysis.score {typed(source.path)} -o {typed(scores)}"
+        )
+    frame["n_steps"] = np.array([len(record.steps) for record in records], dtype="int32")
+    return _table(source, frame, texts, scored, notes)
+
+
+def _lazy(values: list[str | None]) -> Callable[[], pa.Array]:
+    array = pa.array(values, pa.large_string())
+    return lambda: array
+
+
+def _record_frame(records: list[Record]) -> pd.DataFrame:
+    def trit(value: bool | None) -> int:
+        return -1 if value is None else int(value)
+
+    def category(values: list[Any]) -> pd.Categorical:
+        return pd.Categorical([None if value in (None, "") else str(value) for value in values])
+
+    return pd.DataFrame(
+        {
+            "id": [record.id for record in records],
+            "problem": [record.question for record in records],
+            "answer": [record.answer for record in records],
+            "gold": [record.gold for record in records],
+            "right": np.array([trit(record.answer_correct) for record in records], dtype="int8"),
+            "human": np.array([trit(record.sound) for record in records], dtype="int8"),
+            "exact": np.full(len(records), -1, dtype="int8"),
+            "round": category([record.meta.get("round") for record in records]),
+            "mode": category([record.meta.get("mode") for record in records]),
+            "split": category([record.meta.get("split") for record in records]),
+            "slice": category([record.meta.get("slice") or record.task for record in records]),
+            "generator": category([record.generator for record in records]),
+            "verdict": category([None for _ in records]),
+            "drop_reason": category([None for _ in records]),
+        }
+    )
+
+
+def _score_now(
+    records: list[Record], frame: pd.DataFrame, texts: dict[str, Callable[[], pa.Array]], notes: list[str]
+) -> bool:
+    """Score a small file on the spot."""
+    from analysis import score_records
+
+    try:
+        scores: pd.DataFrame = score_records(records)
+    except OSError as error:
+        notes.append(f"These rationales could not be scored: {_first_line(error)}")
+        return False
+    frame["p_unsound"] = scores["p_unsound"].to_numpy(dtype=float, na_value=np.nan)
+    first = pd.to_numeric(scores["first_error_step"], errors="coerce").fillna(UNKNOWN)
+    frame["first_error"] = first.to_numpy().astype("int32")
+    texts["flags"] = _lazy([_flag_text(value) for value in scores["flags"]])
+    notes.append(f"Scored just now, {len(records):,} rationales; the scores are not stored.")
+    return True
+
+
+def _flag_text(flags: Any) -> str:
+    if isinstance(flags, str):
+        return flags
+    plain = [dict(flag) if isinstance(flag, Mapping) else vars(flag) for flag in flags]
+    return json.dumps(plain, default=lambda value: value.item())

@@ -1,0 +1,265 @@
+r"""Completion -> answer span, under two contracts, and what else a task reads out of a completion.
+
+    marked   the last line is `#### SPAN`                    numbers, texts, mathematics (the form of GSM8K's own answers)
+    stated   the last sentence is `The answer is SPAN.`      choices
+
+The strict span is what stands in that last line or sentence; text after it breaks the contract. Two statements that differ
+are a correction if a sentence between them opens with "Wait", "Actually", "That is wrong" or the like: then the last one
+counts. Without one, or where a question or a line `Answer:` stands between them, nobody can say which was meant, so the
+strict span is everything from the first to the last one, which no grader accepts. A new question after the answer
+("Question: ...", "Q: ...") is run-on text of a model that did not stop: it is cut off first.
+
+The lenient span is the best guess from any text: statement, box, or last candidate. It never counts as an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from star.grading.numbers import parse_number, show_number
+from star.problem import Extraction
+
+MARK = "####"
+STOP = ("\nQuestion:",)
+"""Ends a completion of a model that goes on with the next question of its own accord."""
+MAX_LINE = 2_000
+"""Characters of an answer line that are looked at: more is no answer."""
+
+_NEXT_QUESTION = re.compile(r"\n[ \t]*(?:\*\*|#+ ?)?Question(?: ?\d{1,4})?(?:\*\*)?:")
+_NEXT_SPEAKER = re.compile(
+    r"\n[ \t]*(?:\*\*|#{1,3} )?(?:Q|Problem|Exercise|Input|Human|User|Example|Instruction|Task)(?: ?\d{1,4})?(?:\*\*)?[:.][ \t\n]"
+)
+_CORRECTION = re.compile(
+    r"(?:^|[.!:;…])[\s*_(]{0,9}(?:(?:but|oh|ah|and|so),? )?"
+    r"(?:(?:wait|actually|oops|sorry|hmm+|correction|corrected|on second thought|my mistake)\b|no[,.:!]"
+    r"|(?:that|this|it|the above)(?: answer)?(?:'s| is| was) (?:(?:all )?(?:wrong|incorrect|not right)|an? (?:mistake|error))\b"
+    r"|(?:i|we)(?:'ve| have)? (?:made|see|noticed?|found) (?:an?|my|the|that) (?:\w{1,20} )?(?:mistake|error)\b"
+    r"|i was wrong\b|let (?:me|us) (?:re-?check|re-?calculate|redo|reconsider|correct|fix|check|try again)\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_RUN_ON = re.compile(r"\?|^[ \t*#]{0,9}(?:answer|solution)[ \t*]{0,9}:", re.IGNORECASE | re.MULTILINE)
+_STATEMENT = re.compile(
+    r"(?:(?:Therefore|Thus|So|Hence|Then|Finally|Accordingly|Consequently)\b,? {0,3})?"
+    r"\bThe (?:(?:correct|final|best|right|most likely) ){0,2}answer is:?[ \t]+(?=\S)",
+    re.IGNORECASE,
+)
+_END_MARKS = re.compile(r"(?<![.!?;:,])[.!?;:,]{1,9}$")
+_LAST_MARKS = re.compile(r"(?:(?<=\s)|^)[*_`]{1,3}$")
+_STARRED = re.compile(r"[^\W\d_]\*$|\^\*$")
+"""A* and z^* are names, not half an emphasis."""
+_SENTENCE_END = re.compile(r"[.!?](?=\s)")
+_BOXED = re.compile(r"\\boxed\s{0,3}\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,200}\}){0,200}\}){1,400})\}")
+_ANSWER_WORD = re.compile(r"\banswer\b(?: is| was|:| =)*[ \t:]*(?P<span>[^\n]{1,200})", re.IGNORECASE)
+_NUMBER = re.compile(r"[-−]?[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?(?:\s?/\s?\d{1,30})?%?")
+_LABEL = re.compile(r"[(\[]([A-Za-z0-9]{1,2})[)\]]")
+
+
+def cut_run_on(text: str, answered_at: int | None) -> str:
+    """`text` up to a next question; headers other than `Question:` end it only after position `answered_at`."""
+    found = _NEXT_QUESTION.search(text)
+    text = text[: found.start()] if found else text
+    if answered_at is not None and answered_at < len(text):
+        found = _NEXT_SPEAKER.search(text, answered_at)
+        text = text[: found.start()] if found else text
+    lines = text.rstrip().split("\n")
+    while len(lines) > 1 and set(lines[-1].strip()) <= set("-*_="):
+        lines.pop()  # the rule between the answer and the next question
+    return "\n".join(lines)
+
+
+def _corrects(between: str) -> bool:
+    """True when the text between two answers takes the first one back, and is not the next question."""
+    return bool(_CORRECTION.search(between.replace("’", "'"))) and not _RUN_ON.search(between)
+
+
+def extract_marked(completion: str, *, numbers: bool) -> Extraction:
+    """Spans after `####`; with `numbers` the lenient span is the last number rather than the last line."""
+    text = completion.strip("\n").replace("\r\n", "\n")
+    first = text.find(MARK)
+    text = cut_run_on(text, first if first >= 0 else None)
+    lines = text.split("\n")
+    marked = [index for index, line in enumerate(lines) if _marked_span(line) is not None]
+    strict, rationale = None, text
+    if marked and marked[-1] == len(lines) - 1:
+        start = _first_of_equals(lines, marked)
+        strict = _marked_span(lines[-1])
+        rationale = "\n".join(lines[:start])
+        doubtful = next((a for a, b in pairwise(marked) if not _agree(lines, a, b)), None)
+        if doubtful is not None:
+            strict = "\n".join(lines[doubtful:])[:MAX_LINE]
+    return Extraction(rationale.strip(), strict, strict or _lenient_marked(text, numbers))
+
+
+def _marked_span(line: str) -> str | None:
+    stripped = line.strip()
+    if stripped.startswith(("*", "`")):
+        stripped = stripped.strip("*`").strip()
+    if not stripped.startswith(MARK):
+        return None
+    return without_emphasis(stripped[len(MARK) :].strip()[:MAX_LINE]) or None
+
+
+def without_emphasis(span: str) -> str:
+    """A span without the `**`, `*` or backticks around it, or left over of a pair: it is written into training text."""
+    for mark in ("**", "`", "*"):
+        end = _END_MARKS.search(span)
+        core, end_marks = (span[: end.start()], end[0]) if end else (span, "")
+        opens, closes, count = core.startswith(mark), core.endswith(mark), core.count(mark)
+        closes = closes and (mark != "*" or opens or not _STARRED.search(core))
+        if len(core) > len(mark) and ((count == 2 and opens and closes) or (count == 1 and (opens or closes))):
+            span = core.removeprefix(mark).removesuffix(mark).strip() + end_marks
+    return span
+
+
+def _first_of_equals(lines: list[str], marked: list[int]) -> int:
+    """Where the closing block of equal answer lines begins: a repeated answer line is no rationale."""
+    start = marked[-1]
+    for index in reversed(marked[:-1]):
+        if _marked_span(lines[index]) != _marked_span(lines[-1]) or any(
+            line.strip() for line in lines[index + 1 : start]
+        ):
+            break
+        start = index
+    return start
+
+
+def _agree(lines: list[str], one: int, other: int) -> bool:
+    """True when two answer lines say the same, or the second one corrects the first."""
+    return _marked_span(lines[one]) == _marked_span(lines[other]) or _corrects("\n".join(lines[one + 1 : other]))
+
+
+def _lenient_marked(text: str, numbers: bool) -> str | None:
+    text = text[-20_000:]
+    after = text.rpartition(MARK)[2].strip().split("\n")[0] if MARK in text else ""
+    boxes = _BOXED.findall(text)
+    stated = [found["span"] for found in _ANSWER_WORD.finditer(text)]
+    for span in (after, *boxes[-1:], *stated[-1:]):
+        if not numbers and span.strip():
+            return span.strip().rstrip(".")
+        if candidates := _NUMBER.findall(span):
+            return str(candidates[0] if span in stated else candidates[-1])
+    if numbers:
+        candidates = _NUMBER.findall(text)
+        return str(candidates[-1]) if candidates else None
+    last = text.strip().split("\n")[-1].strip()
+    return last[:MAX_LINE] or None
+
+
+def extract_stated(completion: str, marker: str | None = None) -> Extraction:
+    """Span of the closing `The answer is SPAN.`; a span that shows `marker` was copied from the hint and is none."""
+    text = completion.strip().replace("\r\n", "\n")
+    first = _STATEMENT.search(text)
+    text = cut_run_on(text, first.start() if first else None)
+    heads = [match for match in _STATEMENT.finditer(text) if _opens_sentence(text, match.start())]
+    strict, start = None, len(text)
+    if heads and "\n" not in text[heads[-1].end() :]:
+        start = heads[-1].start()
+        strict = _closed(text[heads[-1].end() :][:MAX_LINE])
+        between = [text[a.end() : b.start()].rstrip() for a, b in pairwise(heads)]
+        said = [*(_closed(_LAST_MARKS.sub("", answer)) for answer in between), strict]
+        if len(heads) > 1 and said[-2] == strict:
+            start = heads[-2].start()
+        doubtful = next((n for n, (a, b) in enumerate(pairwise(said)) if a != b and not _corrects(a)), None)
+        if doubtful is not None:
+            strict = text[heads[doubtful].end() :][:MAX_LINE]
+    if not strict or (marker is not None and marker in strict):
+        strict = None
+    rationale = _without_opening(text[:start].strip())
+    return Extraction(rationale, strict, strict or _lenient_stated(text, marker))
+
+
+def _without_opening(rationale: str) -> str:
+    """A rationale without the emphasis that opens at its end, or anywhere in it, and closes behind the answer."""
+    rationale = _LAST_MARKS.sub("", rationale)
+    before, mark, after = rationale.rpartition("**")
+    if mark and rationale.count("**") % 2 and not before[-1:].strip() and after[:1].strip():  # not the power of 2 ** 3
+        rationale = before + after
+    return rationale.strip()
+
+
+def _closed(span: str) -> str:
+    return without_emphasis(span.strip()).rstrip(".").strip()
+
+
+def _opens_sentence(text: str, start: int) -> bool:
+    before = text[max(0, start - 20) : start].rstrip(" \t*")
+    return not before or before[-1] in '.!?\n:)"”'
+
+
+def _lenient_stated(text: str, marker: str | None) -> str | None:
+    lines = [line for line in text[-20_000:].split("\n") if marker is None or marker not in line]
+    text = "\n".join(lines)
+    stated = [found["span"] for found in _ANSWER_WORD.finditer(text)]
+    for span in (*_BOXED.findall(text)[-1:], *stated[-1:]):
+        labels = _LABEL.findall(span)
+        return f"({labels[0]})" if labels else _closed(_SENTENCE_END.split(span, maxsplit=1)[0]) or None
+    labels = _LABEL.findall(text)
+    if labels:
+        return f"({labels[-1]})"
+    last = text.strip().split("\n")[-1].strip()
+    return last[:MAX_LINE] or None
+
+
+_TOKEN = re.compile(
+    r"(?P<number>[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?%?|[$€£]?\.\d{1,60})"
+    r"|(?P<op>[-+*/×÷−·])|(?P<times>(?<![^\W\d_])[xX](?=\s?[$€£(]?\d)|times\b)|(?P<equal>=)|(?P<paren>[()])|(?P<word>[^\W\d_]+)|(?P<other>\S)"
+)
+_CALCULATOR = re.compile(r"<<([^<>\n]{1,200})>>")
+_OPS = {"×": "*", "·": "*", "÷": "/", "−": "-"}
+
+
+def equations(rationale: str) -> tuple[str, ...]:
+    """The equations that a text states, in order: "6 pens * $2 = $12" -> "6*2=12"; GSM8K's <<6*2=12>> count once.
+
+    Two rationales with the same list are duplicates in the sense of RFT (2308.01825).
+    """
+    found: list[str] = []
+    for line in rationale[:100_000].split("\n"):
+        if "=" in line:
+            for part in _CALCULATOR.findall(line) or [line]:
+                found += _line_equations(part)
+    return tuple(found)
+
+
+def _line_equations(line: str) -> list[str]:
+    """A walk over the tokens: numbers, operators and brackets are collected, units skipped, anything else ends an equation."""
+    done: list[str] = []
+    parts: list[str] = []
+    words = 0
+
+    def end() -> None:
+        text = "".join(parts).strip("+-*/=")
+        left, equal, right = text.partition("=")
+        if equal and right and re.search(r"[-+*/]", left[1:]) and re.fullmatch(r"[-\d.+*/()=]+", text):
+            done.append(text)
+        parts.clear()
+
+    for token in _TOKEN.finditer(line):
+        kind = token.lastgroup
+        if kind == "word":
+            words += 1
+            if not parts or words > 3:
+                end()
+            continue
+        if kind == "number":
+            if parts and parts[-1][-1].isdigit():
+                end()
+            parts.append(_plain(token.group()))
+        elif kind in ("op", "times"):
+            parts.append("*" if kind == "times" else _OPS.get(token.group(), token.group()))
+        elif kind in ("equal", "paren"):
+            parts.append(token.group())
+        else:
+            end()
+        words = 0
+    end()
+    return done
+
+
+def _plain(number: str) -> str:
+    digits = number.strip("$€£%")
+    if digits.isdecimal() and digits[0] != "0":
+        return digits
+    parsed = parse_number(digits)
+    return show_number(parsed.values[0]) if parsed else digits.replace(",", "")

@@ -1,0 +1,71 @@
+"""The process that runs math-verify: pairs of short answers in, one word out, one JSON text a line.
+
+It imports nothing of this project, so that it starts fast; its parent (star/grading/mathematics.py) kills it when a
+pair takes too long.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from typing import Any
+
+MEMORY_LIMIT = 4 * 2**30  # bytes: a tower of powers must not take the machine with it
+_FUNCTION = re.compile(r"(?<![\\a-zA-Z])(sqrt|pi|infty|infinity|theta|sin|cos|tan|log|ln|alpha|beta)(?![a-zA-Z])")
+_ROOT = re.compile(r"(?<!\\)sqrt\s*\(([^()]{1,200})\)")
+_POWER = re.compile(r"\^\s*(-?\d{2,}|-\d)|\^\s*\(([^()]{1,100})\)")
+
+
+def latex(text: str) -> str:
+    r"""Calculator spelling as LaTeX: sqrt(2) -> \sqrt{2}, x**10 -> x^{10}, 2*pi -> 2 \cdot \pi."""
+    text = _ROOT.sub(r"\\sqrt{\1}", text.replace("**", "^").replace("π", " pi ").replace("√", "\\sqrt "))
+    text = _POWER.sub(lambda found: "^{" + (found[1] or found[2]) + "}", text)
+    text = _FUNCTION.sub(lambda found: "\\" + found[1].replace("infinity", "infty") + " ", text)
+    return text.replace("*", " \\cdot ").replace("−", "-")
+
+
+def equal(gold: str, answer: str) -> str:
+    """correct, incorrect, or ungradable when one of the two cannot be read."""
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    def read(text: str) -> Any:
+        # LaTeX only: math-verify's reader of plain expressions goes through Python's eval
+        return parse(
+            f"${latex(text)}$",
+            extraction_config=[LatexExtractionConfig()],
+            fallback_mode="no_fallback",
+            parsing_timeout=None,
+        )
+
+    reference, candidate = read(gold), read(answer)
+    if not reference or not candidate:
+        return "ungradable"
+    return "correct" if verify(reference, candidate, timeout_seconds=None) else "incorrect"
+
+
+def main() -> None:
+    """Serve until the input ends."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    except (ImportError, ValueError, OSError):  # not on this system, or a lower limit is set already
+        pass
+    logging.disable(logging.CRITICAL)
+    import math_verify  # noqa: F401  (seconds; the parent waits for "ready" with a limit of its own)
+
+    replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not look like a reply
+    print(json.dumps("ready"), file=replies, flush=True)
+    for line in sys.stdin:
+        gold, answer = json.loads(line)
+        try:
+            reply = equal(gold, answer)
+        except Exception:  # hostile text: whatever the parser raises, the pair could not be graded
+            reply = "ungradable"
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""Answer span -> verdict, for numbers, choices, texts and mathematics. Only the span is judged, never the text around it.
+
+    >>> grade_number("$1,234.00 dollars", "1234")
+    <Verdict.correct: 'correct'>
+
+The rules where a span leaves room:
+
+- A span must be *one* answer. "3 or 4", "41 wait, 42", "5-6", "(A) and (C)" are ungradable, whatever the gold answer is.
+- Numbers are compared exactly, as fractions: 0.5 = 1/2 = 2/4, 0.33 is not 1/3. Currency and units are ignored.
+- A percent sign is a unit (50% = 50); against a gold answer between -1 and 1 without one it also divides (50% = 0.5). A word
+  like "million" is a factor: "3 million" answers 3000000 and, where the question speaks of millions, 3.
+- A choice is its label, its full text, or both if they agree. Anything else that names no option is incorrect; several
+  options, a negated one, or a label beside another option's text are ungradable. Where the texts of two options differ
+  in case, punctuation or an article alone ("March", "march"), only the exact text tells them apart.
+- Mathematics is compared as written, then as numbers if both are numbers whose letters can only be a unit ("5 apples", but
+  not 5a, 5k, 5! or 9r^2), else by math-verify in a process that can be killed.
+
+Every function takes any text, never raises on a span, and is linear in its length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from star.grading.numbers import SPELLINGS, canonical_number, parse_number, unwrap
+from star.problem import Verdict, fold_forms
+
+MAX_CHOICE = 1_000
+MAX_TEXT = 10_000
+MAX_MATH = 400
+"""Characters of a span given to math-verify; beyond this its parser takes seconds."""
+
+
+def grade_number(span: str | None, gold: str, question: str = "") -> Verdict:
+    """Exact equality of two numbers. Raises ValueError when the gold answer is none.
+
+    "3 million" is 3 only where the question asks for millions.
+    """
+    if span is None or not span.strip():
+        return Verdict.no_answer
+    reference = parse_number(gold)
+    if reference is None:
+        raise ValueError(f"gold answer {gold[:80]!r} is not a number; `python -m star.validate` lists such rows")
+    answer = parse_number(span)
+    if answer is None:
+        return Verdict.ungradable
+    target = reference.values[-1]
+    values = answer.values if _asks_for(answer.scale, question) else answer.values[-1:]
+    divides = answer.percent and not reference.percent and -1 < target < 1
+    if target in values or (divides and target == answer.values[0] / 100):
+        return Verdict.correct
+    return Verdict.incorrect
+
+
+def _asks_for(scale: str, question: str) -> bool:
+    """True when the question speaks of that factor in words: "How many millions?", "how many hundred thousand"."""
+    if scale in ("", "k"):
+        return False
+    return re.search(rf"\b{scale.replace(' ', 's? ')}s?\b", fold(question).casefold()) is not None
+
+
+def plain_text(text: str) -> str:
+    """Case, blanks, Unicode form, quotes, closing punctuation and a leading article do not tell two texts apart."""
+    if not text.isascii():
+        text = fold_forms(text).translate(SPELLINGS).replace("’", "'").replace("‘", "'")
+    text = fold(text).casefold()
+    bare = text.strip('*_`"“” ').rstrip(" .!,;:").strip('*_`"“” ')
+    if bare.count("'") == 2 and bare.startswith("'") and bare.endswith("'"):
+        bare = bare[1:-1].strip().rstrip(".!,;:")
+    for article in ("the ", "a ", "an "):
+        if bare.startswith(article):
+            return bare.removeprefix(article)
+    return bare or text  # punctuation alone is told apart as it stands
+
+
+def fold(text: str) -> str:
+    """The text with one blank in place of each run of blanks, none around it."""
+    return " ".join(text.split())
+
+
+@lru_cache(maxsize=20_000)
+def _option(text: str) -> str:
+    """`plain_text` of the short texts of choices, which come again with every sample."""
+    return plain_text(text)
+
+
+def grade_text(span: str | None, gold: str) -> Verdict:
+    """Equality of two short texts, see `plain_text`."""
+    if span is None or not span.strip():
+        return Verdict.no_answer
+    if len(span) > MAX_TEXT:
+        return Verdict.ungradable
+    return Verdict.correct if plain_text(span) == plain_text(gold) else Verdict.incorrect
+
+
+_OPTION_WORD = re.compile(
+    r"(?:\bthe\s+)?\b(?:answer\s+)?\b(?:option|choice|letter|answer)\s+(?=[(\[]?[^\W_]{1,4}(?:[)\].:,]|\s+[-–—]|$))", re.I
+)
+_LABEL_FORMS = (
+    re.compile(r"[(\[](?P<label>[^\W_]{1,4})[)\]](?:[.:,]|\s*[-–—])?(?:\s+(?P<text>\S.*))?", re.DOTALL | re.I),
+    re.compile(r"(?P<label>[^\W_]{1,4})(?:(?:[).:,]|\s+[-–—])(?:\s+(?P<text>\S.*))?)?", re.DOTALL | re.I),
+    re.compile(r"(?P<text>\S.*?)\s*[(\[](?P<label>[^\W_]{1,4})[)\]]", re.DOTALL),
+)
+
+
+def grade_choice(span: str | None, choices: Mapping[str, str], gold: str) -> Verdict:
+    """Label, full text, or both of one option. Options with the same text are the same answer."""
+    if span is None or not span.strip():
+        return Verdict.no_answer
+    if len(span) > MAX_CHOICE:
+        return Verdict.ungradable
+    named = choice_of(span, choices)
+    if named is None:
+        return Verdict.ungradable
+    if named == "":
+        return Verdict.incorrect
+    same = named == gold or fold(choices[named]) == fold(choices[gold])
+    return Verdict.correct if same else Verdict.incorrect
+
+
+def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
+    """The label of the one option that `span` names; "" when it names none of them; None when that cannot be told."""
+    text = unwrap(fold_forms(span.translate(SPELLINGS)), brackets=False, prose=True)
+    by_text = _labels_of_text(choices, text, span)
+    if by_text and len(text) > 4:
+        return _only(by_text, choices)
+    labels = {label.casefold(): label for label in choices}
+    readings = set(by_text)
+    foreign = False
+    bare = _OPTION_WORD.sub("", text)
+    for form in _LABEL_FORMS:
+        found = form.fullmatch(bare)
+        if found is None:
+            continue
+        label, beside = labels.get(found["label"].casefold()), found["text"]
+        if label is None:
+            if beside is None:
+                inside = _labels_of_text(choices, found["label"])
+                readings |= inside
+                foreign = foreign or not inside
+        elif beside is None or _option(unwrap(beside)) == _option(choices[label]):
+            readings.add(label)
+        else:
+            return None  # a label beside another text: which of the two was meant?
+    if readings:
+        return _only(readings, choices)
+    return "" if foreign or not _mentions_option(text, choices) else None
+
+
+def _labels_of_text(choices: Mapping[str, str], text: str, written: str = "") -> set[str]:
+    """Labels of the options with exactly this text (or as `written`); else of those that differ in what `plain_text` leaves out."""
+    exact = {label for label, option in choices.items() if fold(option) in (fold(text), fold(written))}
+    return exact or {label for label, option in choices.items() if _option(option) == _option(text)}
+
+
+def _only(labels: set[str], choices: Mapping[str, str]) -> str | None:
+    """The first of labels whose options have one and the same text; None where their texts differ."""
+    return min(labels) if len({fold(choices[label]) for label in labels}) == 1 else None
+
+
+def _mentions_option(text: str, choices: Mapping[str, str]) -> bool:
+    """True when some option's label in parentheses, or its text as whole words, occurs in a longer span."""
+    inside = " " + " ".join(re.findall(r"[^\W_]+", text.casefold())) + " "
+    marked = {label.casefold() for label in re.findall(r"[(\[]([^\W_]{1,4})[)\]]", text)}
+    capitals = set(re.findall(r"(?<![^\W_])[A-Z](?![^\W_'’])", text))
+    if marked & {label.casefold() for label in choices} or len(capitals & set(choices)) > (1 if "A" in capitals else 0):
+        return True
+    options = (" ".join(re.findall(r"[^\W_]+", option.casefold())) for option in choices.values())
+    return any(option and f" {option} " in inside for option in options)
+
+
+def vote(answer: str | None, verdict: str, choices: Mapping[str, str] | None) -> str | None:
+    """A sample's answer in one spelling, so that samples which say the same vote together; None for one that is no answer.
+
+    A right answer never votes with a wrong one, however alike they are in this spelling (2a and 2b, 50 and 50% for 0.5).
+    """
+    if answer is None or verdict not in (Verdict.correct, Verdict.incorrect):
+        return None
+    if choices and (named := choice_of(answer, choices)):
+        return fold(choices[named])
+    return f"{verdict} {canonical_number(answer) or plain_text(answer)}"
+
+
+def grade_math(span: str | None, gold: str) -> Verdict:
+    """Equality of two short mathematical answers: as numbers or as written where that decides, else by math-verify."""
+    if span is None or not span.strip():
+        return Verdict.no_answer
+    if len(span) > MAX_MATH:
+        return Verdict.ungradable
+    span, gold = (_PRIME.sub("'", unwrap(text, brackets=False).replace("\\!", "")) for text in (span, gold))
+    if _as_written(span) == _as_written(gold) != "":
+        return Verdict.correct
+    if _is_plain_number(span) and _is_plain_number(gold):
+        return grade_number(span, gold)
+    from star.grading.mathematics import compare
+
+    verdict = compare(span, gold)
+    return Verdict.incorrect if verdict == Verdict.correct and _overlooked(span, gold) else verdict
+
+
+_SIZED = re.compile(r"\\(?:left|right)(?![a-zA-Z])")
+_PRIME = re.compile(r"\^\s?(?:\{\s?)?\\prime(?![a-zA-Z])(?:\s?\})?|[’′]")
+_COMMAND = re.compile(r"\\(?:text|textrm|mathrm|mbox)\s?\{[^{}]*\}|\\[a-zA-Z]+")
+_VARIABLE = re.compile(r"(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])")
+_SURE_UNIT = re.compile(
+    r"(?:\^\s?\{?\s?\\circ\s?\}?|°|\\degree(?![a-zA-Z]))(?:\s?[CF](?![a-zA-Z]))?"
+    r"|\\(?:text|textrm|mathrm|mbox)\s?\{[^{}]*\}"
+    r"|(?<=\s)(?!(?:alpha|beta|gamma|delta|epsilon|theta|kappa|lambda|sigma|omega|sqrt|root|infinity|infty)\b)"
+    r"[a-zA-Z]{4,}(?![a-zA-Z])"
+)
+"""What behind a number can be nothing but a unit: a word, LaTeX text, degrees. Shorter ones may be a product of variables."""
+
+
+def _as_written(text: str) -> str:
+    r"""Without blanks, except between digits: "1 1/2" is no 11/2. Without \left and \right, which size brackets."""
+    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", _SIZED.sub("", text))
+
+
+def _overlooked(span: str, gold: str) -> bool:
+    """True where the two differ in what math-verify does not see: primes, bases, the case of variables, the m of 2m."""
+    one, other = (_COMMAND.sub(" ", text) for text in (span, gold))
+    primes, more = (len(re.findall(r"(?<=[a-zA-Z)\]}'])'|(?<=\d)'(?!\d)", text)) for text in (one, other))
+    base, another = (set(re.findall(r"(?<=\d)_\s?\{?\s?(\d+)", text)) for text in (one, other))
+    if primes != more or (base and another and base != another):
+        return True
+    names, others = (set(_VARIABLE.findall(text)) for text in (one, other))
+    if names != others and {name.lower() for name in names} == {name.lower() for name in others}:
+        return min(len(one), len(other)) > 1  # a letter alone may be the label of a choice
+    glued = any(re.search(r"\d[a-zA-Z](?![a-zA-Z])", text) for text in (one, other))
+    return glued and not all(re.search("[a-zA-Z]", text) for text in (one, other))
+
+
+def _is_plain_number(text: str) -> bool:
+    """True for a number, with a unit that cannot be algebra or without one."""
+    if "!" in text or text.endswith("'") or parse_number(text) is None:
+        return False
+    bare = parse_number(_SURE_UNIT.sub(" ", text))
+    return bare is not None and not bare.unit

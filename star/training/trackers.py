@@ -1,0 +1,85 @@
+"""Each round's metrics to an experiment tracker, beside TRL's own curves. The run directory holds everything anyway."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from star import run as runs
+from star.recipe import RecipeError
+
+MODULES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
+REPORTED = "reported.json"
+"""In the run directory: the rounds that the tracker has, so that one whose run was killed before sending is sent later."""
+
+
+def check_tracker(report_to: str) -> None:
+    """Raise RecipeError when the tracker's package is not installed."""
+    if report_to != "none" and find_spec(MODULES[report_to]) is None:
+        raise RecipeError(
+            f"training.report_to is {report_to}, which is not installed: pip install {MODULES[report_to]}"
+        )
+
+
+@contextmanager
+def forgiving(report_to: str) -> Iterator[None]:
+    """Trackers fail for reasons of their own, and none of them ends a run: what happened is said in a sentence."""
+    try:
+        yield
+    except Exception as error:
+        print(
+            f"note: {report_to} failed ({type(error).__name__}: {error}); the run goes on without it", file=sys.stderr
+        )
+
+
+def flatten(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """Numbers of a nested metrics line under names like selection/accuracy."""
+    flat: dict[str, float] = {}
+    for key, value in line.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}/")
+        elif isinstance(value, (int, float)):
+            flat[prefix + key] = float(value)
+    return flat
+
+
+def send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
+    """Log one round's line of metrics.jsonl as numbers, unless that was done before.
+
+    The round is TensorBoard's step. The others count their steps themselves, over TRL's curves too, and drop what comes with
+    a lower one: there it is the number `round/round`, wandb's axis of all numbers under round/.
+    """
+    if report_to == "none":
+        return
+    done = (runs.whole_json(run_dir / REPORTED) or {"rounds": []})["rounds"]
+    if line["round"] in done:
+        return
+    sent = False
+    with forgiving(report_to):
+        _send(report_to, run_dir, line)
+        sent = True
+    if sent:
+        runs.write_json(run_dir / REPORTED, {"rounds": [*done, line["round"]]})
+
+
+def _send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
+    numbers = {f"round/{name}": value for name, value in flatten(line).items()}
+    if report_to == "tensorboard":
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+            for name, value in numbers.items():
+                writer.add_scalar(name, value, line["round"])
+        return
+    tracker = import_module(report_to)  # wandb and trackio share these calls
+    where = {"id": run_dir.name, "dir": str(run_dir)} if report_to == "wandb" else {}
+    if getattr(tracker, "run", None) is None:
+        tracker.init(project="star", name=run_dir.name, resume="allow", **where)
+    if report_to == "wandb":
+        tracker.define_metric("round/*", step_metric="round/round")
+    tracker.log(numbers)
