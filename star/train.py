@@ -4,9 +4,9 @@ from __future__ import annotations
 
 if __name__ == "__main__":  # above the imports, which take a second: Ctrl-C during them shows no traceback
     try:
-        from star.train import run_command
+        from importlib import import_module
 
-        raise SystemExit(run_command())
+        raise SystemExit(import_module("star.train").run_command())
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
