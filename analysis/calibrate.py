@@ -178,7 +178,7 @@ def _label_lines(path: Path) -> dict[str, Target]:
 
     targets: dict[str, Target] = {}
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):  # noqa: B007
             if not line.strip():
                 continue
             row = json.loads(line)
@@ -260,7 +260,7 @@ def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str) -> Non
 
 def benchmark_records(name: str) -> list[Record]:
     """Public labelled rationales from the Hub. Raises RecordError when they cannot be had."""
-    from analysis.rationales.records import Record, RecordError
+    from analysis.rationales.records import RecordError
 
     if name not in BENCHMARKS:
         raise RecordError(f"--benchmark {name}: expected one of {', '.join(BENCHMARKS)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,8 @@ def measures(rows: Sequence[Outcome]) -> dict[str, Interval]:
     """Name -> value. Of judged rows, except for coverage.
 
     f1: harmonic mean of accuracy_unsound (flagged, and at the labelled step where one is labelled) and accuracy_sound
-    (Zheng et al. 2024, ProcessBench, section 4). auroc; ece: expected calibration error, ten bins of equal size; brier.
+    (Zheng et al. 2024, ProcessBench, section 4). auroc; ece: expected calibration error, ten bins of equal size,
+    without an interval, for resampling inflates it; brier.
     right_unsound_precision, right_unsound_recall: of flagged among rationales with a right answer.
     """
     judged = [row for row in rows if row.p_unsound is not None]
@@ -57,7 +59,7 @@ def measures(rows: Sequence[Outcome]) -> dict[str, Interval]:
         "accuracy_unsound": ratio(hit, unsound),
         "accuracy_sound": ratio(clean, ~unsound),
         "auroc": _resampled(auroc, p, unsound, questions),
-        "ece": _resampled(expected_calibration_error, p, unsound, questions),
+        "ece": Interval(expected_calibration_error(p, unsound), math.nan, math.nan, len(set(questions))),
         "brier": bootstrap(lambda c: c[:, 0] / c[:, 1], [(p - unsound) ** 2, np.ones(len(p))], questions),
         "right_unsound_precision": ratio(unsound, flagged & right),
         "right_unsound_recall": ratio(flagged, unsound & right),
