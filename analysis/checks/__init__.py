@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from analysis.checks.base import SOUND, Checker, Finding, Flag, bare_question, bare_step
+from analysis.checks.generic import generic_flags
+from analysis.checks.reading import read
 
-__all__ = ["EXACT", "SOUND", "Finding", "Flag", "check_exact", "detect_kind"]
+__all__ = ["EXACT", "SOUND", "Finding", "Flag", "check_exact", "detect_kind", "generic_flags", "read"]
 
 EXACT = (
     "addition",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from analysis.checks.reading import Reading
 
 SOUND = -1
 """The value of `first_error_step` that says that no step is wrong."""
@@ -54,6 +57,22 @@ class Checker(Protocol):
     ) -> Finding:
         """Judge `steps` by the rules of the task that `question` states; `answer` is the one the rationale reached."""
         ...
+
+
+GENERIC: dict[str, Callable[[Reading], list[Flag]]] = {}
+"""The checks of `analysis.checks.generic` by name."""
+
+
+def generic_check(check: Callable[[Reading], list[Flag]]) -> Callable[[Reading], list[Flag]]:
+    """Decorator: this function is a generic check, under its own name."""
+    GENERIC[check.__name__] = check
+    return check
+
+
+def shorten(text: str, limit: int = 90) -> str:
+    """One line, at most `limit` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 _OPTION = re.compile(r"(?:^|\n)[ \t]{0,8}\(([A-Za-z])\)[ \t]{0,8}([^\n]{1,400})")
