@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from analysis.checks.expressions import CONJUNCTIONS, FUNCTIONS, JOINING, Expression, ExpressionReader, Operand, evaluate
-from analysis.checks.numbers import MULTIPLES, SCALES, Token, as_float, same, token_at, tokenize, words
+from analysis.checks.numbers import MULTIPLES, SCALES, Token, as_float, padded, same, tokenize, words
 from analysis.checks.statements import Statement, judge_bare, judge_congruence, judge_letters, read_modulus
 from analysis.checks.units import SHORT_UNITS, UNITS, may_convert
 
@@ -104,7 +104,7 @@ def read_statements(text: str, tokens: list[Token] | None = None) -> Found:
     tokens = tokenize(text) if tokens is None else tokens
     if not any(token.kind in ("equal", "arrow", "congruent") or token.text in JOINING for token in tokens):
         return Found([], [])
-    return _TextReader(text, tokens).read()
+    return _TextReader(text, padded(tokens)).read()
 
 
 @lru_cache(maxsize=16_384)
@@ -118,12 +118,12 @@ class _TextReader:
         self.text = text
         self.tokens = tokens
         self.expressions = ExpressionReader(tokens)
-        self.approximate = [match.start() for match in _APPROXIMATE.finditer(text)]
+        self._approximate: list[int] | None = None
         self.found = Found([], [])
 
     def read(self) -> Found:
         index = 0
-        while index < len(self.tokens) and len(self.found.equations) < _MAX_EQUATIONS:
+        while index < len(self.tokens) - 4 and len(self.found.equations) < _MAX_EQUATIONS:
             left = self.expressions.read(index) if self._may_start(index) else None
             index = index + 1 if left is None else self._chain(left)
         return self.found
@@ -134,7 +134,7 @@ class _TextReader:
         if token.kind not in _STARTING:
             return False
         if token.kind == "word":
-            following = token_at(self.tokens, index + 1)
+            following = self.tokens[index + 1]
             return len(token.text) == 1 and (following.kind in ("op", "equal", "congruent") or following.text == "(")
         if token.kind == "number":
             return not self._stands_alone(index)
@@ -152,13 +152,13 @@ class _TextReader:
     def _chain(self, left: Expression) -> int:
         """Take in all equations of "a = b = c"; returns the place behind them."""
         tokens = self.tokens
-        if token_at(tokens, left.stop).kind == "congruent":
+        if tokens[left.stop].kind == "congruent":
             return self._congruences(left)
         index = left.stop
         while (equal := self._equals(left)) is not None:
             right = self.expressions.read(equal)
             implied = tokens[equal - 1].kind == "arrow" and right is not None
-            if right is None or (implied and (right.operators or token_at(tokens, right.stop).kind == "equal")):
+            if right is None or (implied and (right.operators or tokens[right.stop].kind == "equal")):
                 break
             self._pair(left, right, tokens[equal - 1].kind == "word")
             left, index = right, right.stop
@@ -167,7 +167,7 @@ class _TextReader:
     def _congruences(self, left: Expression) -> int:
         """Take in "a ≡ b ≡ c (mod n)"."""
         sides, stop = [left], left.stop
-        while token_at(self.tokens, stop).kind in ("congruent", "equal"):
+        while self.tokens[stop].kind in ("congruent", "equal"):
             right = self.expressions.read(stop + 1)
             if right is None:
                 return stop + 1
@@ -190,7 +190,7 @@ class _TextReader:
             if right.value is not None:
                 self.found.equations.append(self._equation(left, right, spoken))
         elif right.operators and left.value is not None and len(left.atoms) == 1 and not left.units:  # "36 = 6 * 6"
-            labelled = token_at(self.tokens, right.stop).kind == "equal" and left.value != right.value  # "Step 2 = 5 + 3 = 8"
+            labelled = self.tokens[right.stop].kind == "equal" and left.value != right.value  # "Step 2 = 5 + 3 = 8"
             if left.value is not None and not labelled and left.stop - left.start <= 2:
                 self.found.equations.append(self._equation(right, left, spoken))
         elif not spoken and _bounded(self.tokens, left.start, right.stop, spoken):
@@ -198,14 +198,12 @@ class _TextReader:
 
     def _equals(self, left: Expression) -> int | None:
         """Index after the equals sign or word behind an expression; None where none follows."""
-        if left.stop >= len(self.tokens):
-            return None
         token = self.tokens[left.stop]
         if token.kind == "equal" or (token.kind == "arrow" and left.operators):
             return left.stop + 1
         if token.kind == "word" and token.text in JOINING and left.operators:
-            start = left.stop + (2 if token.text == "equal" and token_at(self.tokens, left.stop + 1).kind == "word" else 1)
-            behind = token_at(self.tokens, start + 1)
+            start = left.stop + (2 if token.text == "equal" and self.tokens[left.stop + 1].kind == "word" else 1)
+            behind = self.tokens[start + 1]
             compared = behind.text in _COMPARED or (behind.kind == "word" and behind.text.endswith("ed"))
             return None if compared else start  # "3 + 4 is 2 less than 9", "5^8 is 5 raised to ..."
         return None
@@ -220,9 +218,13 @@ class _TextReader:
         return same(as_float(left.value), as_float(right.value), 0.01)
 
     def _is_approximate(self, left: Expression, right: Expression) -> bool:
+        if self._approximate is None:
+            self._approximate = [match.start() for match in _APPROXIMATE.finditer(self.text)]
+        if not self._approximate:
+            return False
         start = self.tokens[min(left.start, right.start)].start - _NEAR
         stop = self.tokens[max(left.stop, right.stop) - 1].end + _NEAR
-        return any(start <= place < stop for place in self.approximate)
+        return any(start <= place < stop for place in self._approximate)
 
     def _equation(self, left: Expression, right: Expression, spoken: bool) -> Equation:
         tokens = self.tokens
@@ -256,7 +258,7 @@ class _TextReader:
             margin=_margin(tokens, right, approximate),
             left=left.value,
             right=right.value,
-            first_result=next((atom.value for atom in right.atoms if atom.kind == "number"), None),
+            first_result=next((atom.exact for atom in right.atoms if atom.kind == "number"), None),
             whole=not (left.rounded or right.rounded) and all(o.text.replace(",", "").isdigit() and not o.percent
                                                               for o in (*left.operands, *right.operands)),
         )  # fmt: skip
@@ -294,7 +296,7 @@ def _is_bullet(tokens: Sequence[Token], index: int) -> bool:
 
 def _bounded(tokens: list[Token], start: int, stop: int, spoken: bool) -> bool:
     """Whether nothing around an equation can belong to it, and the rationale claims it."""
-    if token_at(tokens, stop).text == "!" and any(token.text == "!" for token in tokens[start:stop]):
+    if tokens[stop].text == "!" and any(token.text == "!" for token in tokens[start:stop]):
         return False  # "11! = 11 * 10!"
     if _lists(tokens, start, stop):
         return False
@@ -303,14 +305,14 @@ def _bounded(tokens: list[Token], start: int, stop: int, spoken: bool) -> bool:
 
 def _lists(tokens: list[Token], start: int, stop: int) -> bool:
     """Whether several terms have several results: "(3-2), (5-2) = 1, 3"."""
-    before = token_at(tokens, start - 1).text == "," and token_at(tokens, start - 2).kind in ("close", "number", "digits")
-    behind = token_at(tokens, stop).text == "," and (token_at(tokens, stop + 1).kind == "number" or token_at(tokens, stop + 1).text == "-")
+    before = tokens[start - 1].text == "," and tokens[start - 2].kind in ("close", "number", "digits")
+    behind = tokens[stop].text == "," and (tokens[stop + 1].kind == "number" or tokens[stop + 1].text == "-")
     return before and (behind or tokens[start - 2].kind != "number" or tokens[start - 1].end == tokens[start].start)
 
 
 def _opens(tokens: list[Token], start: int, spoken: bool) -> bool:
     """Whether nothing in front of a token can belong to its expression."""
-    before, earlier = token_at(tokens, start - 1), token_at(tokens, start - 2)
+    before, earlier = tokens[start - 1], tokens[start - 2]
     if before.kind in _BOUNDS or (start and _is_bullet(tokens, start - 1)):
         return before.kind != "comparison"
     if before.kind == "open":
@@ -322,7 +324,7 @@ def _opens(tokens: list[Token], start: int, spoken: bool) -> bool:
         return False
     if lower == "of" and earlier.text.lower() not in _WHOLE_OF and (spoken or earlier.text.lower() in _TAKEN_OF):
         return False
-    if lower == "and" and earlier.kind == "number" and token_at(tokens, start + 1).text == "/":
+    if lower == "and" and earlier.kind == "number" and tokens[start + 1].text == "/":
         return False  # "12 x 1 and 1/4 = 15"
     return not _goes_back(tokens, start - 1)
 
@@ -335,14 +337,14 @@ def _goes_back(tokens: list[Token], index: int) -> bool:
             return False
         if token.kind in ("op", "root", "other"):
             hyphen = place and tokens[place - 1].kind == "word" and tokens[place - 1].end == token.start
-            if not (hyphen and token_at(tokens, place + 1).start == token.end) and not _is_bullet(tokens, place):
+            if not (hyphen and tokens[place + 1].start == token.end) and not _is_bullet(tokens, place):
                 return True
     return False
 
 
 def _closes(tokens: list[Token], stop: int) -> bool:
     """Whether nothing from a token on can belong to the expression before it."""
-    after, following = token_at(tokens, stop), token_at(tokens, stop + 1)
+    after, following = tokens[stop], tokens[stop + 1]
     if after.text == ":" and following.kind == "number":
         return False  # a ratio: "= 3 : 6 : 1"
     if after.text == "!" and tokens[stop - 1].end == after.start and tokens[stop - 1].text in ("3", "4", "5", "6", "7"):
@@ -357,8 +359,8 @@ def _closes(tokens: list[Token], stop: int) -> bool:
     if touching and lower not in UNITS and len(lower) < 4:
         return False  # 2xy
     if lower in ("and", "to", "or") and following.kind == "number":
-        return lower == "and" and token_at(tokens, stop + 2).kind in ("op", "equal") and (
-            token_at(tokens, stop + 2).start > following.end
+        return lower == "and" and tokens[stop + 2].kind in ("op", "equal") and (
+            tokens[stop + 2].start > following.end
         )
     return lower not in SCALES and lower not in FUNCTIONS and (len(after.text) > 1 or after.text in SHORT_UNITS)
 

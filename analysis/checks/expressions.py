@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from analysis.checks.numbers import SCALES, Token, token_at, words
+from analysis.checks.numbers import SCALES, Token, words
 from analysis.checks.units import SHORT_UNITS, UNITS
 
 MAX_BITS = 2_000
@@ -93,7 +93,7 @@ class _Work:
         if self.operand_next:
             self.operators.append({"root": "√", "open": "("}.get(token.kind, "C"))
             return True
-        value = token.value if token.kind == "number" else self.names.get(token.text)
+        value = token.exact if token.kind == "number" else self.names.get(token.text)
         self.values.append(value)
         return value is not None
 
@@ -175,6 +175,15 @@ def _special(operator: str, left: Any, right: Any) -> Any:
     return Fraction(math.comb(int(left), int(right))) if whole else None
 
 
+def _value(atoms: list[Token]) -> Fraction | None:
+    """`evaluate`, with a short way for two numbers and a sign between them: most expressions are that."""
+    if len(atoms) == 3 and atoms[1].kind == "op" and atoms[0].exact is not None and atoms[2].exact is not None:
+        value: Fraction | None = calculate(atoms[1].text, atoms[0].exact, atoms[2].exact)
+        return value
+    result: Fraction | None = evaluate(atoms)
+    return result
+
+
 class Operand(NamedTuple):
     """One number of an expression."""
 
@@ -205,7 +214,10 @@ class Expression:
 
 
 class ExpressionReader:
-    """Finds expressions in the tokens of a text. Linear: a bracket that once led nowhere is not tried again."""
+    """Finds expressions in the tokens of a text. Linear: a bracket that once led nowhere is not tried again.
+
+    The tokens are padded (`numbers.padded`).
+    """
 
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
@@ -220,7 +232,7 @@ class ExpressionReader:
         """Atoms, operands and operators up to the last place where the expression may end."""
         brackets: list[int] = []
         operand_next = True
-        index, limit = start, min(len(self.tokens), start + _MAX_READ)
+        index, limit = start, min(len(self.tokens) - 4, start + _MAX_READ)
         while index < limit:
             if operand_next:
                 following, operand_next = self._operand(index, found, brackets)
@@ -240,15 +252,18 @@ class ExpressionReader:
         found.atoms, found.operands, found.operators = (
             found.atoms[: good[0]], found.operands[: good[1]], found.operators[: good[2]],
         )  # fmt: skip
+        if len(found.atoms) == 1 and found.operands:
+            found.value = found.atoms[0].exact
+            return found
         found.symbols = {atom.text for atom in found.atoms if atom.kind == "word"}
-        found.value = None if found.symbols else evaluate(found.atoms)
+        found.value = None if found.symbols else _value(found.atoms)
         return found
 
     def _operand(self, index: int, found: Expression, brackets: list[int]) -> tuple[int, bool]:
         """Take what may stand where a number is due; returns the next place and whether a number is still due there."""
         token = self.tokens[index]
-        following = token_at(self.tokens, index + 1)
-        chosen = token.kind == "digits" and brackets and token_at(self.tokens, brackets[-1] - 1).text == "C"  # C(5,2)
+        following = self.tokens[index + 1]
+        chosen = token.kind == "digits" and brackets and self.tokens[brackets[-1] - 1].text == "C"  # C(5,2)
         if token.kind == "number" or chosen:
             return self._number(index, found), False
         if token.kind == "currency" and following.kind == "number":
@@ -276,24 +291,26 @@ class ExpressionReader:
 
     def _number(self, index: int, found: Expression) -> int:
         token = self.tokens[index]
-        assert token.value is not None
-        value, stop, percent = token.value, index + 1, False
-        following = token_at(self.tokens, stop)
+        assert token.exact is not None
+        value, stop, percent = token.exact, index + 1, False
+        following = self.tokens[stop]
         if following.kind == "word" and following.text.lower() in SCALES and self._is_scale(index):
             value *= SCALES[following.text.lower()]
             stop += 1
             found.rounded = True
-        if token_at(self.tokens, stop).kind == "percent":
+        if self.tokens[stop].kind == "percent":
             value, stop, percent = value / 100, stop + 1, True
-        if token_at(self.tokens, stop).kind == "currency" and self.tokens[stop].start == self.tokens[stop - 1].end:
+        if self.tokens[stop].kind == "currency" and self.tokens[stop].start == self.tokens[stop - 1].end:
             stop += 1  # 10€
-        found.atoms.append(token._replace(kind="number", value=value))
-        found.operands.append(Operand(float(value), token.text, percent))
+        as_written = value is token.exact and token.kind == "number"
+        found.atoms.append(token if as_written else token._replace(kind="number", exact=value))
+        number = token.value if as_written and token.value is not None else float(value)
+        found.operands.append(Operand(number, token.text, percent))
         return stop
 
     def _is_scale(self, index: int) -> bool:
         """Whether the word behind a number multiplies it: 4K is four times K, $4K is a price."""
-        return len(self.tokens[index + 1].text) > 1 or token_at(self.tokens, index - 1).kind == "currency"
+        return len(self.tokens[index + 1].text) > 1 or self.tokens[index - 1].kind == "currency"
 
     def _joint(self, index: int, found: Expression, brackets: list[int]) -> tuple[int, bool]:
         """Take what may stand behind an operand; returns the next place and whether a number is due there."""
@@ -307,7 +324,7 @@ class ExpressionReader:
             brackets.pop()
             found.atoms.append(token)
             return index + 1, False
-        if token.text == "," and brackets and token_at(self.tokens, brackets[-1] - 1).text == "C":
+        if token.text == "," and brackets and self.tokens[brackets[-1] - 1].text == "C":
             found.atoms.append(token)
             return index + 1, True
         touching = token.start == before.end
@@ -316,7 +333,7 @@ class ExpressionReader:
             found.operators.append("!")
             return index + 1, False
         if token.kind in ("open", "root") and touching and before.kind in ("number", "close"):
-            if token_at(self.tokens, index + 1).kind != "word" or self._is_symbol(index + 1):
+            if self.tokens[index + 1].kind != "word" or self._is_symbol(index + 1):
                 found.operators.append("*")
                 return self._operand(index, found, brackets)
         elif token.kind == "word" and touching and before.kind in ("number", "close") and self._is_product(token):
@@ -327,19 +344,19 @@ class ExpressionReader:
 
     def _operator(self, index: int) -> str | None:
         """The operator at a token: a sign, an x between two numbers, or the "of" of "20 % of 50" and "1/2 of 48"."""
-        token, following = self.tokens[index], token_at(self.tokens, index + 1)
+        token, following = self.tokens[index], self.tokens[index + 1]
         if token.kind == "op":
             return "^" if token.text == "**" else token.text
         if token.kind == "word" and token.text in ("x", "X") and following.kind in ("number", "currency", "open"):
             return "*"
         if token.text == "of" and following.kind in ("number", "currency"):
-            before = token_at(self.tokens, index - 1).kind
-            fraction = before == "number" and token_at(self.tokens, index - 2).text == "/"
+            before = self.tokens[index - 1].kind
+            fraction = before == "number" and self.tokens[index - 2].text == "/"
             return "*" if before == "percent" or fraction else None
         return None
 
     def _goes_on(self, index: int) -> bool:
-        return token_at(self.tokens, index).kind in ("op", "equal", "close")
+        return self.tokens[index].kind in ("op", "equal", "close")
 
     def _is_product(self, token: Token) -> bool:
         """Letters behind a number that multiply it: "3x", "2xy", not "5cm" and not "3rd"."""
@@ -348,7 +365,7 @@ class ExpressionReader:
 
     def _is_symbol(self, index: int) -> bool:
         """Whether a word where a number is due is a letter that stands for one."""
-        token, following = self.tokens[index], token_at(self.tokens, index + 1)
+        token, following = self.tokens[index], self.tokens[index + 1]
         if len(token.text) > 1 or token.text in ("I", "C"):
             return False
         if following.kind == "open":
@@ -358,7 +375,7 @@ class ExpressionReader:
     def _pass_units(self, stop: int, found: Expression) -> int:
         """Behind the unit or remark of a number ("5 apples + ...", "5 (apples) + ...") where the expression goes on after it."""
         first, names = stop, []
-        while len(names) < 4 and token_at(self.tokens, stop).kind == "word" and self.tokens[stop].text.lower() not in JOINING:
+        while len(names) < 4 and self.tokens[stop].kind == "word" and self.tokens[stop].text.lower() not in JOINING:
             text = self.tokens[stop].text
             touching = self.tokens[stop].start == self.tokens[stop - 1].end
             if (touching and self._is_product(self.tokens[stop])) or (len(text) == 1 and text not in SHORT_UNITS):
@@ -369,13 +386,13 @@ class ExpressionReader:
             stop += 1
         if names and names[0] in FUNCTIONS:
             return first
-        following = token_at(self.tokens, stop + 1)
-        if names and token_at(self.tokens, stop).text == "/" and following.kind == "word" and following.text.islower():
+        following = self.tokens[stop + 1]
+        if names and self.tokens[stop].text == "/" and following.kind == "word" and following.text.islower():
             if len(following.text) > 1 or following.text in SHORT_UNITS:  # "$2 per hour" written as "2 dollars/hour"
                 names.append(following.text)
                 stop += 2
         stop = self._pass_remark(stop)
-        after = token_at(self.tokens, stop)
+        after = self.tokens[stop]
         if stop == first or after.text in ("^", "**"):
             return first
         if after.kind in ("op", "equal", "close") or (after.kind == "word" and after.text in ("x", "X")):
@@ -385,7 +402,7 @@ class ExpressionReader:
 
     def _pass_remark(self, stop: int) -> int:
         """Behind words in brackets: "4 hours (travel)"."""
-        opening = token_at(self.tokens, stop)
+        opening = self.tokens[stop]
         if opening.text != "(" or opening.start == self.tokens[stop - 1].end:
             return stop
         for place in range(stop + 1, min(stop + 6, len(self.tokens))):

@@ -38,11 +38,11 @@ _UNITS = (
     " eighteen nineteen"
 )
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-CARDINALS = {word: Fraction(value) for value, word in enumerate(_UNITS.split())} | {
-    word: Fraction(10 * value) for value, word in enumerate(_TENS.split(), start=2)
+CARDINALS = {word: float(value) for value, word in enumerate(_UNITS.split())} | {
+    word: 10.0 * value for value, word in enumerate(_TENS.split(), start=2)
 }
 FRACTIONS = {
-    word: Fraction(1, part)
+    word: 1 / part
     for part, names in enumerate(
         "half|halves third|thirds quarter|quarters|fourth|fourths fifth|fifths sixth|sixths seventh|sevenths eighth|eighths"
         " ninth|ninths tenth|tenths".split(),
@@ -51,7 +51,7 @@ FRACTIONS = {
     for word in names.split("|")
 }
 MULTIPLES = {
-    word: Fraction(value)
+    word: float(value)
     for value, names in {
         1: "once", 2: "twice double doubled doubles pair pairs couple both twins", 3: "thrice triple tripled triples",
         4: "quadruple", 12: "dozen dozens", 20: "score",
@@ -75,11 +75,17 @@ class Token(NamedTuple):
     text: str
     start: int
     end: int
-    value: Fraction | None = None
+    value: float | None = None
+    exact: Fraction | None = None
 
 
 NOTHING = Token("end", "", 0, 0)
 """What stands before the first and behind the last token."""
+
+
+def padded(tokens: list[Token]) -> list[Token]:
+    """The tokens with some of NOTHING behind them, so that an index a little too large or too small needs no care."""
+    return [*tokens, *[NOTHING] * 4]
 
 
 def token_at(tokens: list[Token], index: int) -> Token:
@@ -95,44 +101,46 @@ def tokenize(text: str) -> list[Token]:
         kind = match.lastgroup or "other"
         start, end = match.span()
         word = text[start:end]
-        value = None
+        value = exact = None
         if kind == "word":
             value = _WORD_VALUES.get(word.lower())
         elif kind == "number":
             if start and (text[start - 1].isalpha() or text[start - 1] == "_"):
                 kind = "other"  # "t0", "H2O", "x_1": part of a name
             else:
-                kind, value = _number(word)
+                kind, value, exact = _number(word)
                 if kind == "digits" and value is None:
                     tokens += _pieces(word, start)
                     continue
         elif kind == "currency" and tokens and tokens[-1].end == start and tokens[-1].text in _DOLLARS_OF:
             start = tokens.pop().start  # US$
-        tokens.append(new(Token, (kind, word, start, end, value)))
+        tokens.append(new(Token, (kind, word, start, end, value, exact)))
     return tokens
 
 
 @lru_cache(maxsize=16_384)
-def _number(text: str) -> tuple[str, Fraction | None]:
-    """(kind, value) of digits with commas and points; no value where they are too long or may be several numbers."""
+def _number(text: str) -> tuple[str, float | None, Fraction | None]:
+    """(kind, value, exact value) of digits with commas and points; no value where they are too long or may be several numbers."""
     if len(text) > MAX_DIGITS:
-        return "other", None
+        return "other", None, None
     if text.isdigit():
-        return ("digits" if len(text) > 1 and text[0] == "0" else "number"), Fraction(int(text))
+        return ("digits" if len(text) > 1 and text[0] == "0" else "number"), float(text), Fraction(int(text))
     whole, _, decimals = text.partition(".")
     groups = whole.split(",")
     if "." in decimals or not (len(groups) == 1 or (all(len(group) == 3 for group in groups[1:]) and 0 < len(groups[0]) < 4)):
-        return "digits", None
-    return "number", Fraction(text.replace(",", ""))
+        return "digits", None, None
+    exact = Fraction(text.replace(",", ""))
+    return "number", float(exact), exact
 
 
 def _pieces(text: str, start: int) -> list[Token]:
     """The numbers and signs of "1,2,3" or of "0,5": nobody knows which."""
     return [
-        Token("digits" if piece[0].isdigit() else "end", piece.group(), start + piece.start(), start + piece.end(),
-              Fraction(int(piece[0])) if piece[0].isdigit() else None)
+        Token("digits", piece[0], start + piece.start(), start + piece.end(), float(piece[0]), Fraction(int(piece[0])))
+        if piece[0].isdigit()
+        else Token("end", piece[0], start + piece.start(), start + piece.end())
         for piece in re.finditer(r"[0-9]+|[.,]", text)
-    ]  # fmt: skip
+    ]
 
 
 def show(value: float | Fraction) -> str:

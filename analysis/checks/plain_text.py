@@ -42,6 +42,8 @@ _BRACED: dict[str, tuple[tuple[str, str], ...]] = (
     | {"sqrt": (("√(", ")"),), "pmod": ((" (mod ", ")"),), "begin": (("\n\0", "\0"),), "end": (("\n\0", "\0"),)}
 )
 """What is written around each braced argument of a command."""
+_LISTED = re.compile(r"\\\)\s{0,3}[-•]\s{0,3}\\\(")
+"""Between the items of a list in one line: "\\\\(x = 3\\\\) - \\\\(x = 4\\\\)"."""
 _SHORT_FRACTION = re.compile(r"\s?(\d)\s?(\d)")
 _ENVIRONMENT = re.compile("\0[^\0]{0,40}\0(?:\\{[^{}\n]{0,20}\\})?")
 _BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])((?:[^*\n]|\*(?!\*)){1,200})\*\*(?![\w(*])")
@@ -59,7 +61,7 @@ def plain(text: str) -> str:
         text = _SUPERSCRIPT.sub(_power, text.translate(_SIGNS))
         text = "".join(map(_plain_character, text)) if not text.isascii() else text
     if "\\" in text or "^{" in text or "_{" in text:
-        text = _without_latex(text)
+        text = _without_latex(_LISTED.sub("\n- ", text))
     if "&" in text:
         text = text.replace("&=", "=").replace("=&", "=").replace("&", " ")
     if "$" in text:

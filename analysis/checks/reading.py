@@ -127,7 +127,7 @@ def number_of(text: str) -> float | None:
     numbers = [index for index, token in enumerate(tokens) if token.kind in ("number", "digits")]
     if len(numbers) != 1:
         return None
-    value = float(tokens[numbers[0]].value or 0)
+    value = tokens[numbers[0]].value or 0.0
     behind = tokens[numbers[0] - 1] if numbers[0] else None
     if behind is not None and behind.kind == "currency" and numbers[0] > 1:
         behind = tokens[numbers[0] - 2]
@@ -178,22 +178,22 @@ def _mentions(tokens: list[Token]) -> list[Mention]:
     for index, token in enumerate(tokens):
         if token.value is None:
             continue
-        value = float(token.value)
+        value = token.value
         following, third = token_at(tokens, index + 1), token_at(tokens, index + 2)
         before = token_at(tokens, index - 1)
         is_word, next_word = token.kind == "word", following.text.lower() if following.kind == "word" else ""
         stop = index + 1
-        if is_word and following.text == "-" and value >= 20 and float(third.value or 99) < 10:
-            value, stop = value + float(third.value or 0), index + 3  # "twenty-five": both parts are one number
+        if is_word and following.text == "-" and value >= 20 and (third.value or 99.0) < 10:
+            value, stop = value + (third.value or 0.0), index + 3  # "twenty-five": both parts are one number
         elif next_word in SCALES:
             value, stop = value * SCALES[next_word], index + 2
         elif is_word and next_word in FRACTIONS and value >= 1:
-            value, stop = value * float(FRACTIONS[next_word]), index + 2
+            value, stop = value * FRACTIONS[next_word], index + 2
         if stop > index + 1:
             mentions.append(_mention(tokens, index, stop, value))
             continue
         if following.text == "/" and third.kind == "number" and third.value and value < 1000:
-            mentions.append(_mention(tokens, index, index + 3, value / float(third.value)))
+            mentions.append(_mention(tokens, index, index + 3, value / third.value))
         percent = following.kind == "percent" or next_word == "percent"
         mentions.append(_mention(tokens, index, stop + percent, value / 100 if percent else value, percent=percent))
         if before.kind == "op" and before.text == "-" and before.end == token.start and index < 2:

@@ -68,7 +68,7 @@ def _last_digit(text: str) -> Fraction:
 def read_modulus(tokens: list[Token], index: int) -> int | None:
     """The n of "(mod n)" or "mod n" at a token."""
     index += token_at(tokens, index).kind == "open"
-    value = token_at(tokens, index + 1).value
+    value = token_at(tokens, index + 1).exact
     named = token_at(tokens, index).text in ("mod", "modulo")
     return int(value) if named and token_at(tokens, index + 1).kind == "number" and value and value.denominator == 1 else None
 
