@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from analysis.checks import EXACT, SOUND, Finding, check_exact, detect_kind
 from analysis.checks.base import MAX_TOTAL_CHARS
-from analysis.checks.grammars.expressions import evaluate, tokenize
+from analysis.checks.expressions import evaluate
+from analysis.checks.numbers import tokenize
 from analysis.checks.kinds import KINDS
 from star.tasks import addition as addition_task
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-MAX_DIGITS = 40
+MAX_DIGITS = 30
 """A longer number is left unread."""
 
 _TOKEN = re.compile(
@@ -146,8 +146,8 @@ def _pieces(text: str, start: int) -> list[Token]:
 def show(value: float | Fraction) -> str:
     """A value as a person writes it: 24, 2.5, 0.333."""
     if isinstance(value, Fraction):
-        if value.denominator == 1 and abs(value) < 10**30:
-            return str(value.numerator)
+        if value.denominator == 1:
+            return str(value.numerator) if value.numerator.bit_length() < 400 else "a number of over 100 digits"
         value = as_float(value)
     if not math.isfinite(value):
         return "no number"
