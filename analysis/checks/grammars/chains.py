@@ -30,6 +30,8 @@ def chains(text: str, letters: frozenset[str] | set[str] = frozenset()) -> list[
             if run:
                 found.append(_segments(run, _cut_before(before, run), False))
             run, before = [], None
+        if token.text == "\n":
+            continue
         if token.kind in ("number", "digits") or token.kind in _SIGNS or token.text in ("=", "==") or token.text in letters:
             run.append(token)
             continue
