@@ -119,6 +119,7 @@ class _TextReader:
         self.tokens = tokens
         self.expressions = ExpressionReader(tokens)
         self._approximate: list[int] | None = None
+        self._unsolvable: bool | None = None
         self.found = Found([], [])
 
     def read(self) -> Found:
@@ -181,10 +182,9 @@ class _TextReader:
 
     def _pair(self, left: Expression, right: Expression, spoken: bool) -> None:
         if left.symbols or right.symbols:
-            open_question = _UNSOLVABLE.search(self.text) or "√" in (*left.operators, *right.operators)
-            if not (spoken or open_question or self._is_approximate(left, right)) and _bounded(
-                self.tokens, left.start, right.stop, spoken
-            ):
+            if spoken or self._on_purpose() or "√" in (*left.operators, *right.operators) or self._is_approximate(left, right):
+                return
+            if _bounded(self.tokens, left.start, right.stop, spoken):
                 judge_letters(self._written(left), self._written(right), left, right, self.found.statements)
         elif left.operators:
             if right.value is not None:
@@ -216,6 +216,12 @@ class _TextReader:
         if left is None or right is None or left.value is None or right.value is None:
             return False
         return same(as_float(left.value), as_float(right.value), 0.01)
+
+    def _on_purpose(self) -> bool:
+        """Whether the text says that an equation has no solution."""
+        if self._unsolvable is None:
+            self._unsolvable = _UNSOLVABLE.search(self.text) is not None
+        return self._unsolvable
 
     def _is_approximate(self, left: Expression, right: Expression) -> bool:
         if self._approximate is None:
@@ -282,6 +288,8 @@ def _holds_tightly(left: Expression, right: Expression) -> bool:
     if left.value == right.value or not {"/"} & {*left.operators, *right.operators}:
         return False
     readings = [evaluate(side.atoms, tight=True) for side in (left, right)]
+    if readings == [left.value, right.value]:
+        return False
     return None not in readings and any(
         same(as_float(one), as_float(other), 0.01) for one, other in ((readings[0], right.value), (left.value or 0, readings[1]), readings)
     )

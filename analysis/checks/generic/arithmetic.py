@@ -35,8 +35,7 @@ def equation_false(reading: Reading) -> list[Flag]:
     """`expression = result` that is not so.
 
     Severity 1 is a proof: whole numbers that are added, subtracted and multiplied must come out exactly, all else up to rounding. A whole
-    number where a division leaves a fraction is a soft finding (`equation_rounded`), as is a result that is nearly right
-    (`equation_inexact`).
+    number where a fraction is due is a soft finding (`equation_rounded`).
     """
     flags: list[Flag] = []
     for index, step in enumerate(reading.steps):
@@ -87,10 +86,10 @@ def judge(equation: Equation, text: str) -> tuple[str, float]:
         readings += [value * 100, value / 100]
     if any(reading == right for reading in readings):
         return "", 0.0
-    if not (_is_exact(equation) and len(readings) == 1):
+    if not _is_exact(equation):
         name = _rounding(equation, readings, text)
         if name is not None:
-            return name, {"": 0.0, "equation_inexact": 0.5, "equation_rounded": 0.3}[name]
+            return name, 0.3 if name else 0.0
     if (right and value / right in _SHIFTS) or (equation.first_result == value and equation.computed_result):
         return "equation_false", 0.6  # the second: "8 * 45 = 360 / 5 = 72", written as one talks
     pointed = _POINTED.search(equation.text) and _POINTED.search(equation.result_text)
@@ -110,8 +109,7 @@ def _rounding(equation: Equation, readings: list[Fraction], text: str) -> str | 
     value, right = readings[0], equation.right
     tolerance = TOLERANCE * (2 if equation.approximate else 1) * (3 if "^" in equation.operators else 1)
     if any(abs(reading - right) <= tolerance * abs(reading) for reading in readings):
-        whole_sum = equation.whole and set(equation.operators) <= set("+-*") and len(readings) == 1
-        return "equation_inexact" if whole_sum and not equation.approximate else ""
+        return ""
     rounded = [value]
     if equation.percent_result and any(operand.value == 100 for operand in equation.operands):
         rounded.append(value / 100)  # "1 / 6 * 100 = 17%"
