@@ -31,7 +31,7 @@ def clock_false(reading: Reading) -> list[Flag]:
                 due = int(right) % _DAY
                 shown = f"{(due // 60 - 1) % 12 + 1 if match[3] else due // 60}:{due % 60:02}" + _half(due, bool(match[3]))
                 left, _, said = match[0].partition("=")
-                flags.append(Flag(index, "clock_false", f"{shorten(left.strip())} = {shown}, not {said.strip(" .")}"))
+                flags.append(Flag(index, "clock_false", f"{shorten(left.strip())} = {shown}, not {said.strip(' .')}"))
         for match in _BETWEEN.finditer(step.text):
             right = _minutes(match, 5) - _minutes(match, 1)
             if _differs(right, _length(match, 8), bool(match[3] and match[7])):
