@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from analysis.checks import EXACT, SOUND, Finding, check_exact, detect_kind
 from analysis.checks.base import MAX_TOTAL_CHARS
 from analysis.checks.expressions import evaluate
-from analysis.checks.numbers import tokenize
 from analysis.checks.kinds import KINDS
+from analysis.checks.numbers import tokenize
 from star.tasks import addition as addition_task
 
 CASES = json.loads((Path(__file__).parent / "check_cases.json").read_text(encoding="utf-8"))

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.checks.generic.arithmetic import equation_false, value_contradicted
 from analysis.checks.base import Flag
 from analysis.checks.equations import read_equations
 from analysis.checks.generic import check_generic
-from analysis.checks.numbers import tokenize
-from analysis.checks.plain_text import plain
+from analysis.checks.generic.arithmetic import equation_false, value_contradicted
 from analysis.checks.generic.outcome import answer_differs, count_not_whole, step_repeated, unit_differs
 from analysis.checks.generic.provenance import operand_unknown, question_number_unused, result_unused
+from analysis.checks.numbers import tokenize
+from analysis.checks.plain_text import plain
 from analysis.checks.reading import read
 from tests.nasty_records import nasty_records
 

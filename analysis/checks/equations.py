@@ -15,7 +15,15 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from analysis.checks.expressions import CONJUNCTIONS, FUNCTIONS, JOINING, Expression, ExpressionReader, Operand, evaluate
+from analysis.checks.expressions import (
+    CONJUNCTIONS,
+    FUNCTIONS,
+    JOINING,
+    Expression,
+    ExpressionReader,
+    Operand,
+    evaluate,
+)
 from analysis.checks.numbers import MULTIPLES, SCALES, Token, as_float, padded, same, tokenize, words
 from analysis.checks.statements import Statement, judge_bare, judge_congruence, judge_letters, read_modulus
 from analysis.checks.units import SHORT_UNITS, UNITS, may_convert

@@ -44,8 +44,7 @@ CARDINALS = {word: float(value) for value, word in enumerate(_UNITS.split())} | 
 FRACTIONS = {
     word: 1 / part
     for part, names in enumerate(
-        "half|halves third|thirds quarter|quarters|fourth|fourths fifth|fifths sixth|sixths seventh|sevenths eighth|eighths"
-        " ninth|ninths tenth|tenths".split(),
+        ["half|halves", "third|thirds", "quarter|quarters|fourth|fourths", "fifth|fifths", "sixth|sixths", "seventh|sevenths", "eighth|eighths", "ninth|ninths", "tenth|tenths"],
         start=2,
     )
     for word in names.split("|")

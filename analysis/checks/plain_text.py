@@ -59,7 +59,7 @@ def plain(text: str) -> str:
     text = text[:MAX_CHARS]
     if not text.isascii():
         text = _SUPERSCRIPT.sub(_power, text.translate(_SIGNS))
-        text = "".join(map(_plain_character, text)) if not text.isascii() else text
+        text = "".join(map(_plain_character, text))[:MAX_CHARS] if not text.isascii() else text
     if "\\" in text or "^{" in text or "_{" in text:
         text = _without_latex(_LISTED.sub("\n- ", text))
     if "&" in text:

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from analysis.checks.base import cut_middle
 from analysis.checks.numbers import Token, tokenize
 
 _UNREAD_SIGNS = frozenset("!%|\\_√¿")
@@ -74,7 +75,7 @@ def spelled(tokens: Sequence[Token], text: str) -> str:
     piece = " ".join(text[tokens[0].start : tokens[-1].end].split())
     if tokens[0].text == "(" and _closes_at_end(tokens):
         piece = piece[1:-1].strip()
-    return piece if len(piece) <= 120 else piece[:80] + " ... " + piece[-30:]
+    return cut_middle(piece)
 
 
 def _closes_at_end(tokens: Sequence[Token]) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 
-from analysis.checks.base import MAX_STEP_CHARS, Finding, Flag, abstain, conclude, within_limits
+from analysis.checks.base import MAX_STEP_CHARS, Finding, Run, follow
 from analysis.checks.expressions import evaluate
 from analysis.checks.grammars.chains import chains, spelled
 from analysis.checks.grammars.signs import in_signs
@@ -42,10 +42,12 @@ TOLERANCE = Fraction(1, 100)
 
 
 @dataclass
-class _State:
+class _State(Run):
     """What the rationale has said so far."""
 
     true_value: Fraction
+    letters: set[str]
+    """What may stand for a number."""
     names: dict[str, Fraction] = field(default_factory=dict)
     """Letter -> the value the rationale found for it."""
     definitions: dict[str, Fraction] = field(default_factory=dict)
@@ -57,12 +59,6 @@ class _State:
     """All values derived."""
     rounded: bool = False
     """A value was rounded, so that what comes after it is not exact."""
-    answered: bool = False
-    """A step stated the answer."""
-    flags: list[Flag] = field(default_factory=list)
-
-    def flag(self, step: int, check: str, message: str, severity: float = 1.0) -> None:
-        self.flags.append(Flag(step, check, message, severity))
 
     def close(self, one: Fraction, other: Fraction) -> bool:
         """The values are the same but for what was rounded before."""
@@ -89,31 +85,30 @@ def question_value(question: str) -> Fraction | None:
     return value
 
 
-def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
+def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str]) -> Finding | None:
     """First step with false arithmetic. Abstains when the question is no expression or no step holds an equation."""
-    value = question_value(question) if within_limits(question, steps) else None
+    value = question_value(question)
     if value is None:
-        return abstain(KIND)
-    state = _State(value)
-    letters = _letters(steps)
-    equations = 0
-    for index, text in enumerate(in_signs(plain(step)) for step in steps):
-        if not any(character.isdigit() for character in text):
+        return None
+    state = _State(value, _letters(steps))
+    return follow(KIND, state, enumerate(steps), f"answer: {answer}" if answer else None, _check_step, _check_answer)
+
+
+def _check_step(index: int, text: str, state: _State) -> None:
+    text = in_signs(plain(text))
+    if not any(character.isdigit() for character in text):
+        return
+    state.rounded = state.rounded or bool(_ROUNDED.search(text))
+    is_plan = _PLAN.search(text) and not re.search(r"\bcalculate\b|\bfinal equation\b", text, re.I)
+    for item in [text] if is_plan else _items(text):
+        found = chains(item, state.letters)
+        state.readable += sum(len(chain) > 1 for chain in found)
+        if is_plan:
+            _read_plan(index, item, found, state)
             continue
-        state.rounded = state.rounded or bool(_ROUNDED.search(text))
-        is_plan = _PLAN.search(text) and not re.search(r"\bcalculate\b|\bfinal equation\b", text, re.I)
-        for item in [text] if is_plan else _items(text):
-            found = chains(item, letters)
-            equations += sum(len(chain) > 1 for chain in found)
-            if is_plan:
-                _read_plan(index, item, found, state)
-                continue
-            for chain in found:
-                _check_chain(index, item, _without_dash(chain, item, state), state)
-        _check_answer(index, text, state)
-    if answer and equations and not state.answered:
-        _check_answer(len(steps) - 1, f"answer: {answer[:80]}", state)
-    return conclude(KIND, state.flags) if equations else abstain(KIND)
+        for chain in found:
+            _check_chain(index, item, _without_dash(chain, item, state), state)
+    _check_answer(index, text, state)
 
 
 def _letters(steps: Sequence[str]) -> set[str]:
