@@ -55,10 +55,9 @@ def proofs(record: Record) -> list[Flag]:
     """The flags of severity 1 on a rationale: of its exact checker where it has one, else of the generic checks."""
     kind = detect_kind(record.question, record.steps, record.choices)
     finding = check_exact(kind, record.question, record.steps, record.answer, record.choices)
-    if finding is None:
-        flags = generic_flags(read(record.question, record.steps, record.answer, record.choices))
-    else:
-        flags = finding.flags
+    if finding is not None:
+        return [flag for flag in finding.flags if flag.severity >= 1]
+    flags = generic_flags(read(record.question, record.steps, record.answer, record.choices))
     return [flag for flag in flags if flag.severity >= 1]
 
 

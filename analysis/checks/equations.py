@@ -42,7 +42,7 @@ _ASSUMING = words(
 """What stands behind one of these in its clause is not claimed by the rationale."""
 _DENYING = words("not impossible contradiction contradicts false incorrect wrong cannot isn't doesn't never invalid")
 """What stands before one of these in its sentence is taken back."""
-_UNSOLVABLE = re.compile(r"\bno (?:real |such )?(?:solution|value|x)|contradict|impossible|never|inconsistent|parallel|extraneous|\bno\b", re.I)
+_UNSOLVABLE = re.compile(r"\bno\b|contradict|impossible|never|inconsistent|parallel|extraneous", re.I)
 """Where an equation with letters may be false on purpose."""
 _NAMED = words("equation eq example case part line option method theorem lemma rule clue step problem question statement")
 """Words whose number is a name: "Equation 1 - 5 * 4 = 20"."""
@@ -202,7 +202,8 @@ class _TextReader:
             if left.value is not None and not labelled and left.stop - left.start <= 2:
                 self.found.equations.append(self._equation(right, left, spoken))
         elif not spoken and _bounded(self.tokens, left.start, right.stop, spoken):
-            judge_bare(self._written(left), self._written(right), left, right, self.tokens[right.stop : right.stop + 2], self.found.statements)
+            behind = self.tokens[right.stop : right.stop + 2]
+            judge_bare(self._written(left), self._written(right), left, right, behind, self.found.statements)
 
     def _equals(self, left: Expression) -> int | None:
         """Index after the equals sign or word behind an expression; None where none follows."""
@@ -298,9 +299,8 @@ def _holds_tightly(left: Expression, right: Expression) -> bool:
     readings = [evaluate(side.atoms, tight=True) for side in (left, right)]
     if readings == [left.value, right.value]:
         return False
-    return None not in readings and any(
-        same(as_float(one), as_float(other), 0.01) for one, other in ((readings[0], right.value), (left.value or 0, readings[1]), readings)
-    )
+    pairs = ((readings[0], right.value), (left.value, readings[1]), readings)
+    return any(one is not None and other is not None and same(as_float(one), as_float(other), 0.01) for one, other in pairs)
 
 
 def _is_bullet(tokens: Sequence[Token], index: int) -> bool:

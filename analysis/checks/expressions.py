@@ -387,10 +387,10 @@ class ExpressionReader:
         if names and names[0] in FUNCTIONS:
             return first
         following = self.tokens[stop + 1]
-        if names and self.tokens[stop].text == "/" and following.kind == "word" and following.text.islower():
-            if len(following.text) > 1 or following.text in SHORT_UNITS:  # "$2 per hour" written as "2 dollars/hour"
-                names.append(following.text)
-                stop += 2
+        is_unit = following.text.islower() and (len(following.text) > 1 or following.text in SHORT_UNITS)
+        if names and self.tokens[stop].text == "/" and following.kind == "word" and is_unit:  # "2 dollars/hour"
+            names.append(following.text)
+            stop += 2
         stop = self._pass_remark(stop)
         after = self.tokens[stop]
         if stop == first or after.text in ("^", "**"):

@@ -41,14 +41,9 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 CARDINALS = {word: float(value) for value, word in enumerate(_UNITS.split())} | {
     word: 10.0 * value for value, word in enumerate(_TENS.split(), start=2)
 }
-FRACTIONS = {
-    word: 1 / part
-    for part, names in enumerate(
-        ["half|halves", "third|thirds", "quarter|quarters|fourth|fourths", "fifth|fifths", "sixth|sixths", "seventh|sevenths", "eighth|eighths", "ninth|ninths", "tenth|tenths"],
-        start=2,
-    )
-    for word in names.split("|")
-}
+_PARTS = "half third quarter fifth sixth seventh eighth ninth tenth"
+FRACTIONS = {word + plural: 1 / part for part, word in enumerate(_PARTS.split(), start=2) for plural in ("", "s")}
+FRACTIONS |= {"halves": 1 / 2, "fourth": 1 / 4, "fourths": 1 / 4}
 MULTIPLES = {
     word: float(value)
     for value, names in {
@@ -69,8 +64,8 @@ class Token(NamedTuple):
     """One token; `value` is set for numbers and number words only."""
 
     kind: str
-    """number, digits (a number that may be several or none: "0,5", "0900"), date (or time of day), word, arrow, comparison, op, equal,
-    congruent, open, close, currency, percent, root, end, other."""
+    """number, digits (a number that may be several or none: "0,5", "0900"), date (or time of day), word, arrow, comparison, op,
+    equal, congruent, open, close, currency, percent, root, end, other."""
     text: str
     start: int
     end: int

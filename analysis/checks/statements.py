@@ -2,8 +2,8 @@
 
     "0.4 = 4%", "1 kg = 100 g", "9 ≡ 3 (mod 5)", "2(x + 3) = 2x + 5"
 
-An equation with letters is false only where it is false for all their values, that is where its sides differ by a constant that is not
-0: told by exact trials at a few points, then decided by SymPy on an expression built from the tokens.
+An equation with letters is false only where it is false for all their values, that is where its sides differ by a constant that
+is not 0: told by exact trials at a few points, then decided by SymPy on an expression built from the tokens.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def judge_bare(
     other = token_at(behind, 0).text
     factor = conversion(unit, other) if unit and other != "in" and left.stop - left.start == 2 else None
     following = token_at(behind, 1)
-    if factor is None or shares[0] or left.value == 0 or following.kind == "op" or following.text in ("of", "per", "and", "a", "an"):
+    goes_on = following.kind == "op" or following.text in ("of", "per", "and", "a", "an")
+    if factor is None or shares[0] or left.value == 0 or goes_on:
         return
     value = left.value * factor
     exact = factor.numerator == 1 or factor.denominator == 1

@@ -34,8 +34,8 @@ _SHIFTS = frozenset(Fraction(10) ** power for power in (-9, -6, -3, -2, 2, 3, 6,
 def equation_false(reading: Reading) -> list[Flag]:
     """`expression = result` that is not so.
 
-    Severity 1 is a proof: whole numbers that are added, subtracted and multiplied must come out exactly, all else up to rounding. A whole
-    number where a fraction is due is a soft finding (`equation_rounded`).
+    Severity 1 is a proof: whole numbers that are added, subtracted and multiplied must come out exactly, all else up to rounding.
+    A whole number where a fraction is due is a soft finding (`equation_rounded`).
     """
     flags: list[Flag] = []
     for index, step in enumerate(reading.steps):

@@ -17,8 +17,8 @@ _DAY, _HALF = 24 * 60, 12 * 60
 
 @generic_check
 def clock_false(reading: Reading) -> list[Flag]:
-    """A time of day that is not so much later or earlier, a stretch of time of another length; half a day more or less is forgiven where
-    one of the times does not say which half it is in.
+    """A time of day that is not so much later or earlier, a stretch of time of another length. Half a day more or less is
+    forgiven where one of the times does not say which half it is in.
     """
     flags: list[Flag] = []
     for index, step in enumerate(reading.steps):
