@@ -177,17 +177,14 @@ def _train(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
     from trl import SFTTrainer
 
-    from star.training.small_trainer import SmallTrainer, fits
-
     datasets.disable_progress_bars()
     with without_file_bars():
         model, tokenizer = _load(job, settings)
     use_cache = getattr(model.config, "use_cache", True)
     scratch = Path(job.output + ".tmp")
-    args = _config(job, settings, scratch)
-    trainer = (SmallTrainer if fits(model, args) else SFTTrainer)(
+    trainer = SFTTrainer(
         model=model,
-        args=args,
+        args=_config(job, settings, scratch),
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=_lora(settings) if settings.method == "lora" else None,
