@@ -99,7 +99,7 @@ class Engine:
                 temperature=decoding["temperature"],
                 top_p=decoding["top_p"] if decoding["temperature"] > 0 else 1.0,
                 max_tokens=budget,
-                stop=decoding["stop"] or None,
+                stop=list(decoding["stop"]) or None,
                 stop_token_ids=ends or None,
                 ignore_eos=not ends,
                 logprobs=0,
