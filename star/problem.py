@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypedDict
 
 
 class Verdict(StrEnum):
@@ -18,6 +19,39 @@ class Verdict(StrEnum):
     no_answer = "no_answer"
     truncated = "truncated"
     ungradable = "ungradable"
+
+
+class Graded(TypedDict):
+    """The part of an attempt that follows from its completion."""
+
+    completion: str
+    rationale: str
+    answer: str | None
+    lenient_answer: str | None
+    gold: str
+    verdict: str
+    lenient_verdict: str
+    sound: bool | None
+    finish_reason: str
+    tokens: int
+    logprob: float
+
+
+class Attempt(Graded):
+    """One graded completion: a row of `star.run.ATTEMPTS`, which says what its columns hold."""
+
+    attempt_id: str
+    problem_id: str
+    round: int
+    mode: str
+    split: str
+    slice: str
+    sample: int
+    prompt_hash: str
+    prompt_tokens: int
+    seed: int
+    kept: bool | None
+    drop_reason: str | None
 
 
 _RAISED = re.compile("(?<![^\\W\\d_]{2})([\u00b2\u00b3\u00b9\u2070-\u209f]+)")

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from star.recipe import SEEDS, RecipeError, TrainingSettings
+from star.rows import TrainingFacts
 from star.sampling.model_files import load_model
-from star.training.plan import FinetuningError, Job, TrainingFacts
+from star.training.plan import FinetuningError, Job
 from star.training.sft import count_endings, train
 
 

@@ -7,33 +7,12 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 from star.recipe import StepSchedule, TrainingSettings
 
 Encoded = tuple[tuple[int, ...], tuple[int, ...]]
 """(prompt ids, completion ids) of a training row."""
-
-
-class TrainingFacts(TypedDict):
-    """What a fine-tuning did: `training` of a line of metrics.jsonl, and round_NN/model/finetuning.json."""
-
-    steps: int
-    rows: int
-    tokens: int
-    """Tokens that were read, prompts included."""
-    loss: float
-    """The last one logged."""
-    loss_curve: NotRequired[list[float]]
-    """In finetuning.json alone."""
-    truncated_rows: int
-    """Cut to training.max_length."""
-    dropped_rows: int
-    """Left out: the prompt alone has training.max_length tokens or more."""
-    num_processes: int
-    ended: NotRequired[int]
-    """How many of 4 greedy completions end by themselves; not in what a process of a launch returns."""
-    seconds: float
 
 
 class FinetuningError(RuntimeError):

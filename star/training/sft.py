@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from star.recipe import TrainingSettings
+from star.rows import TrainingFacts
 from star.sampling.model_files import without_file_bars
-from star.training.plan import FinetuningError, Job, TrainingFacts, has_target, prepare
+from star.training.plan import FinetuningError, Job, has_target, prepare
 from star.training.saving import publish, save_model
 from star.training.trackers import guard_tracker
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from star import run as runs
 from star.recipe import Recipe
+from star.rows import Result, RoundMetrics
 from star.setup import Setup
 
 
@@ -63,7 +63,7 @@ class RoundTable:
         head = f"{'round':>5}{'accuracy':>20}{slices}{'generated':>10}{'rationalized':>13}{'dropped':>9}{'sound %':>9}"
         self._print(f"[bold]{head}{'seconds':>14}[/]")
 
-    def row(self, line: dict[str, Any]) -> None:
+    def row(self, line: RoundMetrics) -> None:
         """One finished round."""
         if self.header_due:
             self._header()
@@ -81,7 +81,7 @@ class RoundTable:
         tail = f"{counts[0]:>10}{counts[1]:>13}{counts[2]:>9}{percent(data.get('kept_sound')):>9}{times:>14}"
         self._print(f"{line['round']:>5}{interval:>20}{slices}{tail}")
 
-    def finish(self, result: dict[str, Any], charts: Sequence[Path]) -> None:
+    def finish(self, result: Result, charts: Sequence[Path]) -> None:
         """The end: test accuracy, where everything is, the next two commands."""
         test, run_dir = result["test"], self.setup.run_dir
         self._print(
