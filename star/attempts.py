@@ -9,6 +9,7 @@ from star.problem import Attempt, Graded, Problem, Task, Verdict
 from star.prompting import PromptBuilder, prompt_hash
 from star.rows import Gate, SliceCounts, Summary
 from star.sampling.base import Completion, Decoding, Sampler
+from star.statistics import binomial_above, wilson
 
 Mode = Literal["generated", "rationalized", "evaluated"]
 GATE_LEVEL = 0.05
@@ -82,8 +83,6 @@ def _verdict(task: Task, problem: Problem, span: str | None, cut: bool) -> Verdi
 
 def summarise(rows: Sequence[Attempt]) -> Summary:
     """Counts and shares of evaluated attempts (sample 0 of each problem), overall and by slice."""
-    from star.statistics import wilson
-
     greedy = [row for row in rows if row["sample"] == 0]
     correct = [row for row in greedy if row["verdict"] == Verdict.correct]
     interval = wilson(len(correct), len(greedy))
@@ -116,8 +115,6 @@ def first_pass_against_chance(
 
     STaR has nothing to build on unless they do (the paper's remark on GPT-2).
     """
-    from star.statistics import binomial_above
-
     first_pass = [row for row in attempts if row["mode"] == "generated" and row["sample"] == 0]
     if not first_pass:
         return None

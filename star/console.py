@@ -11,6 +11,7 @@ from star import run as runs
 from star.recipe import Recipe
 from star.rows import Result, RoundMetrics
 from star.setup import Setup
+from star.statistics import wilson
 
 
 def percent(share: float | None) -> str:
@@ -20,8 +21,6 @@ def percent(share: float | None) -> str:
 
 def with_half_width(correct: int, n: int) -> str:
     """97 of 100 right -> "97±4": per cent, and half of the 95 % interval."""
-    from star.statistics import wilson
-
     interval = wilson(correct, n)
     return f"{100 * interval.value:.0f}±{50 * (interval.high - interval.low):.0f}"
 
