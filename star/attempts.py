@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from star.problem import Problem, Task, Verdict
+from star.grading import grade
+from star.problem import Attempt, Graded, Problem, Task, Verdict
 from star.prompting import PromptBuilder, prompt_hash
 from star.sampling.base import Completion, Decoding, Sampler
 
@@ -23,12 +24,12 @@ def sample_attempts(
     round_number: int,
     shots: bool,
     first_sample: int = 0,
-) -> list[dict[str, Any]]:
+) -> list[Attempt]:
     """Rows of `star.run.ATTEMPTS`, `decoding.samples` for each problem, in order; not yet curated."""
     hinted = mode == "rationalized"
     prompts = [builder.ids(problem, shots=shots, hinted=hinted) for problem in problems]
     sampled = sampler.sample(prompts, decoding, progress=f"round {round_number}: {mode} ({split})")
-    rows = []
+    rows: list[Attempt] = []
     for problem, prompt, completions in zip(problems, prompts, sampled, strict=True):
         hashed = prompt_hash(prompt)
         for index, completion in enumerate(completions, start=first_sample):
@@ -52,8 +53,8 @@ def sample_attempts(
     return rows
 
 
-def judge(task: Task, problem: Problem, completion: Completion) -> dict[str, Any]:
-    """The part of an attempt that follows from its completion: spans, verdicts, soundness."""
+def judge(task: Task, problem: Problem, completion: Completion) -> Graded:
+    """Spans, verdicts and soundness of a completion."""
     found = task.extract(completion.text, problem)
     cut = completion.finish_reason == "length"
     strict, lenient = (_verdict(task, problem, span, cut) for span in (found.strict, found.lenient))
@@ -74,10 +75,10 @@ def judge(task: Task, problem: Problem, completion: Completion) -> dict[str, Any
 
 def _verdict(task: Task, problem: Problem, span: str | None, cut: bool) -> Verdict:
     """A completion that hit the length limit is truncated, whatever it says: its answer may not be its last word."""
-    return Verdict.truncated if cut else task.grade(span, problem)
+    return Verdict.truncated if cut else grade(span, problem, task.answer_type)
 
 
-def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarise(rows: Sequence[Attempt]) -> dict[str, Any]:
     """Counts and shares of evaluated attempts (sample 0 of each problem), overall and by slice."""
     from star.statistics import wilson
 

@@ -6,11 +6,10 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from star.problem import Problem, Task, Verdict
+from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings
 
-Attempt = dict[str, Any]  # a row of star.run.ATTEMPTS
 Soundness = Callable[[Sequence[Attempt]], list[bool]]
 
 
@@ -22,7 +21,7 @@ def curate(
     Reasons, in the order they are tried: the verdict itself, mentions_hint, unsound, duplicate, cap. `soundness` judges
     attempts (True passes) and is called once, for those that are left by then; None when `require` is `answer`.
     """
-    judged = [{**attempt, "kept": False, "drop_reason": _plain_reason(attempt, task)} for attempt in attempts]
+    judged: list[Attempt] = [{**attempt, "kept": False, "drop_reason": _plain_reason(attempt, task)} for attempt in attempts]
     open_ones = [attempt for attempt in judged if attempt["drop_reason"] is None]
     if soundness is not None:
         for attempt, passes in zip(open_ones, soundness(open_ones), strict=True):

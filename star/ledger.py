@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from star import run as runs
 from star.attempts import summarise
-from star.grading.verdicts import vote
-from star.problem import Problem, Verdict
+from star.grading import votes
+from star.problem import Attempt, Problem, Verdict
 from star.statistics import maj_at_k, pass_at_k
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class Ledger:
         }
 
     def finish(
-        self, chosen: int, select_on: str, rows: Sequence[dict[str, Any]], problems: Mapping[str, Problem]
+        self, chosen: int, select_on: str, rows: Sequence[Attempt], problems: Mapping[str, Problem]
     ) -> dict[str, Any]:
         """Write result.json: the chosen round, its test accuracy, pass@k and maj@k where samples were drawn. The open clock
         is the test's.
@@ -122,9 +122,9 @@ class Ledger:
         return result
 
 
-def sampled_figures(rows: Sequence[dict[str, Any]], problems: Mapping[str, Problem]) -> dict[str, Any]:
+def sampled_figures(rows: Sequence[Attempt], problems: Mapping[str, Problem]) -> dict[str, Any]:
     """pass@k (unbiased, Chen et al. 2021) and maj@k over the samples of each problem; empty without samples."""
-    sampled: dict[str, list[dict[str, Any]]] = {}
+    sampled: dict[str, list[Attempt]] = {}
     for row in rows:
         if row["sample"] > 0:
             sampled.setdefault(row["problem_id"], []).append(row)
@@ -133,12 +133,11 @@ def sampled_figures(rows: Sequence[dict[str, Any]], problems: Mapping[str, Probl
     most = min(len(samples) for samples in sampled.values())
     counts = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < most] + [most]
     right = {key: [row["verdict"] == Verdict.correct for row in samples] for key, samples in sampled.items()}
-    votes = {
-        key: [vote(row["answer"], row["verdict"], problems[key].choices) for row in samples]
-        for key, samples in sampled.items()
+    voted = {
+        key: votes([(row["answer"], row["verdict"]) for row in samples], problems[key]) for key, samples in sampled.items()
     }
     return {
         "samples_per_problem": most,
         "pass_at_k": {str(k): mean(pass_at_k(len(r), sum(r), k) for r in right.values()) for k in counts},
-        "maj_at_k": {str(k): mean(maj_at_k(votes[key], r, k) for key, r in right.items()) for k in counts},
+        "maj_at_k": {str(k): mean(maj_at_k(voted[key], r, k) for key, r in right.items()) for k in counts},
     }
