@@ -14,9 +14,9 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from star.grading.numbers import parse_number
+from star.grading.numbers import MAX_NUMBER, Number, parse_number
 from star.grading.verdicts import (
-    MAX_TEXT,
+    MAX_MATH,
     as_digits,
     choice_of,
     fold,
@@ -45,7 +45,7 @@ def answer_type_of(answer: str | None, choices: Choices = None) -> AnswerType:
         return "addition"
     if _number(text) is not None:
         return "number"
-    return "math" if _MATHEMATICS.search(text[:MAX_TEXT]) else "text"
+    return "math" if _MATHEMATICS.search(text[:MAX_MATH]) else "text"
 
 
 def grade(span: str | None, problem: Problem, answer_type: AnswerType | None = None) -> Verdict:
@@ -78,7 +78,7 @@ def same_answer(
     if answer_type == "choice":
         return _same_choice(a, b, choices or {})
     if answer_type == "math":
-        return _same_math(*sorted((a, b)))
+        return Verdict.correct in (grade_math(a, b), grade_math(b, a))  # math-verify reads its two sides differently
     read = {"addition": as_digits, "number": _number}.get(answer_type, lambda text: None)
     one, other = read(a), read(b)
     if one is None and other is None:
@@ -88,13 +88,24 @@ def same_answer(
     return one == other if answer_type == "addition" else same_numbers(one, other, question)
 
 
-_number = lru_cache(maxsize=20_000)(parse_number)
+def is_right(answer: str | None, gold: str | None, choices: Choices = None, question: str = "") -> bool | None:
+    """Whether an answer is the gold answer, by the looks of the latter; None where one is missing or cannot be read."""
+    if not answer or not answer.strip() or not gold or not gold.strip():
+        return None
+    answer_type = answer_type_of(gold, choices)
+    if same_answer(answer, gold, answer_type, choices, question):
+        return True
+    label = gold if not choices or gold in choices else choice_of(gold, choices)
+    if not label or grade(answer, Problem("", question, label, choices), answer_type) != Verdict.incorrect:
+        return None
+    return False
 
 
-@lru_cache(maxsize=20_000)
-def _same_math(a: str, b: str) -> bool:
-    """Either one accepted for the other: math-verify reads its two sides differently."""
-    return Verdict.correct in (grade_math(a, b), grade_math(b, a))
+_cached_number = lru_cache(maxsize=20_000)(parse_number)
+
+
+def _number(text: str) -> Number | None:
+    return _cached_number(text) if len(text) <= MAX_NUMBER else None
 
 
 def _same_choice(a: str, b: str, choices: Mapping[str, str]) -> bool:

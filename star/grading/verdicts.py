@@ -125,8 +125,6 @@ def grade_choice(span: str | None, choices: Mapping[str, str], gold: str) -> Ver
     """Label, full text, or both of one option. Options with the same text are the same answer."""
     if span is None or not span.strip():
         return Verdict.no_answer
-    if len(span) > MAX_CHOICE:
-        return Verdict.ungradable
     named = choice_of(span, choices)
     if named is None:
         return Verdict.ungradable
@@ -138,6 +136,8 @@ def grade_choice(span: str | None, choices: Mapping[str, str], gold: str) -> Ver
 
 def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
     """The label of the one option that `span` names; "" when it names none of them; None when that cannot be told."""
+    if len(span) > MAX_CHOICE:
+        return None
     text = unwrap(fold_forms(span.translate(SPELLINGS)), brackets=False, prose=True)
     by_text = _labels_of_text(choices, text, span)
     if by_text and len(text) > 4:
