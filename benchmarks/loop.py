@@ -24,6 +24,7 @@ from typing import Any
 from benchmarks.arms import arm_recipe, runs_dir
 from benchmarks.common import CommonFlags, parse, write_result
 from star import run as runs
+from star.grading import grade
 from star.recipe import Recipe
 
 Tokens = Sequence[Sequence[int]]
@@ -182,7 +183,7 @@ def plain_round(
 
     def right(problems: Sequence[Any], texts: Sequence[str]) -> list[bool]:
         spans = [task.extract(text, problem).strict for problem, text in zip(problems, texts, strict=True)]
-        return [task.grade(span, problem) == "correct" for span, problem in zip(spans, problems, strict=True)]
+        return [grade(span, problem, task.answer_type) == "correct" for span, problem in zip(spans, problems, strict=True)]
 
     def answers(problems: Sequence[Any], hinted: bool) -> list[str]:
         prompts = [builder.ids(problem, shots=True, hinted=hinted) for problem in problems]

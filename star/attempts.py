@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from star.grading import grade
 from star.problem import Attempt, Graded, Problem, Task, Verdict
 from star.prompting import PromptBuilder, prompt_hash
 from star.rows import Gate, SliceCounts, Summary
@@ -78,7 +79,7 @@ def judge(task: Task, problem: Problem, completion: Completion) -> Graded:
 
 def _verdict(task: Task, problem: Problem, span: str | None, cut: bool) -> Verdict:
     """A completion that hit the length limit is truncated, whatever it says: its answer may not be its last word."""
-    return Verdict.truncated if cut else task.grade(span, problem)
+    return Verdict.truncated if cut else grade(span, problem, task.answer_type)
 
 
 def summarise(rows: Sequence[Attempt]) -> Summary:

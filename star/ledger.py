@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from star import run as runs
 from star.attempts import summarise
-from star.grading.verdicts import vote
+from star.grading import votes
 from star.problem import Attempt, Problem, Verdict
 from star.rows import Cost, Result, RoundFacts, RoundMetrics, SampledFigures, Summary, TrainingFacts, UnfinishedRound
 from star.statistics import maj_at_k, pass_at_k
@@ -147,12 +147,11 @@ def sampled_figures(rows: Sequence[Attempt], problems: Mapping[str, Problem]) ->
     most = min(len(samples) for samples in sampled.values())
     counts = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < most] + [most]
     right = {key: [row["verdict"] == Verdict.correct for row in samples] for key, samples in sampled.items()}
-    votes = {
-        key: [vote(row["answer"], row["verdict"], problems[key].choices) for row in samples]
-        for key, samples in sampled.items()
+    voted = {
+        key: votes([(row["answer"], row["verdict"]) for row in samples], problems[key]) for key, samples in sampled.items()
     }
     return {
         "samples_per_problem": most,
         "pass_at_k": {str(k): mean(pass_at_k(len(r), sum(r), k) for r in right.values()) for k in counts},
-        "maj_at_k": {str(k): mean(maj_at_k(votes[key], r, k) for key, r in right.items()) for k in counts},
+        "maj_at_k": {str(k): mean(maj_at_k(voted[key], r, k) for key, r in right.items()) for k in counts},
     }

@@ -1,4 +1,4 @@
-"""What a task is: a frozen record of functions over problems. One file beside this one for each task."""
+"""What tasks, graders and the engine share: problems, answers, verdicts, attempts, and what a task is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 
 class Verdict(StrEnum):
@@ -19,6 +19,10 @@ class Verdict(StrEnum):
     no_answer = "no_answer"
     truncated = "truncated"
     ungradable = "ungradable"
+
+
+AnswerType = Literal["addition", "number", "choice", "text", "math"]
+"""How answers look, and so how two of them are compared: digits of a sum, numbers, labels of options, short texts, mathematics."""
 
 
 class Graded(TypedDict):
@@ -152,8 +156,8 @@ class Task:
     completion: Callable[[str, str], str]
     """(rationale, answer) -> the text a perfect model would write after `prompt`; an empty rationale gives the direct answer."""
     extract: Callable[[str, Problem], Extraction]
-    grade: Callable[[str | None, Problem], Verdict]
-    """(answer span, problem) -> verdict; None gives `no_answer`. Truncation is decided by the engine from the finish reason."""
+    answer_type: AnswerType | None
+    """How answers are compared, see `star.grading`; None where every problem has its own (`star.grading.answer_type_of`)."""
     chance: Callable[[Problem], float]
     """Probability that a blind guess is right: 1/choices, or 0."""
     mentions_hint: Callable[[str], bool]
