@@ -8,7 +8,7 @@ from typing import Literal
 from star.grading import grade
 from star.problem import Attempt, Graded, Problem, Task, Verdict
 from star.prompting import PromptBuilder, prompt_hash
-from star.rows import Gate, SliceCounts, Summary
+from star.rows import Counts, Gate, SliceCounts
 from star.sampling.base import Completion, Decoding, Sampler
 from star.statistics import binomial_above, wilson
 
@@ -82,7 +82,7 @@ def _verdict(task: Task, problem: Problem, span: str | None, cut: bool) -> Verdi
     return Verdict.truncated if cut else grade(span, problem, task.answer_type)
 
 
-def summarise(rows: Sequence[Attempt]) -> Summary:
+def summarise(rows: Sequence[Attempt]) -> Counts:
     """Counts and shares of evaluated attempts (sample 0 of each problem), overall and by slice."""
     greedy = [row for row in rows if row["sample"] == 0]
     correct = [row for row in greedy if row["verdict"] == Verdict.correct]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from star import run as runs
 from star.recipe import Recipe
-from star.rows import Result, RoundMetrics
+from star.rows import Result, RoundLine
 from star.setup import Setup
 from star.statistics import wilson
 
@@ -62,22 +62,20 @@ class RoundTable:
         head = f"{'round':>5}{'accuracy':>20}{slices}{'generated':>10}{'rationalized':>13}{'dropped':>9}{'sound %':>9}"
         self._print(f"[bold]{head}{'seconds':>14}[/]")
 
-    def row(self, line: RoundMetrics) -> None:
+    def row(self, line: RoundLine) -> None:
         """One finished round."""
         if self.header_due:
             self._header()
-        chosen, data, seconds = line["selection"], line.get("data") or {}, line["seconds"]
+        chosen, data, seconds = line["selection"], line.get("data"), line["seconds"]
         interval = f"{percent(chosen['accuracy'])} ({percent(chosen['low'])}-{percent(chosen['high'])})"
         by_slice = [chosen["slices"].get(name) for name in self.slices]
         slices = "".join(f"{with_half_width(s['correct'], s['n']) if s else '-':>8}" for s in by_slice)
         sampling = seconds.get("sampling", 0) + seconds.get("rationalizing", 0) + seconds.get("loading", 0)
         times = f"{sampling:.0f}/{seconds.get('training', 0):.0f}/{seconds.get('evaluation', 0):.0f}"
-        counts = [
-            f"{data['generated']:,}" if data else "-",
-            f"{data['rationalized']:,}" if data else "-",
-            f"{sum(data['dropped'].values()):,}" if data else "-",
-        ]
-        tail = f"{counts[0]:>10}{counts[1]:>13}{counts[2]:>9}{percent(data.get('kept_sound')):>9}{times:>14}"
+        counts = [data["generated"], data["rationalized"], sum(data["dropped"].values())] if data else []
+        generated, rationalized, dropped = [f"{count:,}" for count in counts] or ("-", "-", "-")
+        sound = percent(data["kept_sound"] if data else None)
+        tail = f"{generated:>10}{rationalized:>13}{dropped:>9}{sound:>9}{times:>14}"
         self._print(f"{line['round']:>5}{interval:>20}{slices}{tail}")
 
     def finish(self, result: Result, charts: Sequence[Path]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings
-from star.rows import DataCounts, TrainingRow
+from star.rows import RoundData, TrainingRow
 
 Soundness = Callable[[Sequence[Attempt]], list[bool]]
 
@@ -43,7 +43,7 @@ def curate(
 
 
 def _plain_reason(attempt: Attempt, task: Task) -> str | None:
-    if attempt["verdict"] != Verdict.correct:
+    if attempt["verdict"] != Verdict.correct or attempt["answer"] is None:
         return str(attempt["verdict"])
     text = task.completion(attempt["rationale"], attempt["answer"])  # all that would be trained on
     return "mentions_hint" if task.mentions_hint(text) else None
@@ -108,7 +108,7 @@ def training_rows(
                 "mode": attempt["mode"],
                 "hinted": hinted,
                 "prompt": builder.text(problem, shots=shots, hinted=hinted),
-                "completion": builder.task.completion(attempt["rationale"], attempt["answer"]),
+                "completion": builder.task.completion(attempt["rationale"], attempt["answer"] or ""),
             }
         )
     return rows
@@ -142,7 +142,7 @@ def assert_no_hints(
             raise AssertionError(f"training row {row['attempt_id']} mentions its hint")
 
 
-def count_data(attempts: Sequence[Attempt], rows: Sequence[TrainingRow], pool: int) -> DataCounts:
+def count_data(attempts: Sequence[Attempt], rows: Sequence[TrainingRow], pool: int) -> RoundData:
     """Counts of a round's data, for metrics.jsonl and the table of rounds."""
     kept = [attempt for attempt in attempts if attempt["kept"]]
     checked = [attempt["sound"] for attempt in kept if attempt["sound"] is not None]

@@ -16,7 +16,7 @@ from star import run as runs
 from star.attempts import summarise
 from star.grading import votes
 from star.problem import Attempt, Problem, Verdict
-from star.rows import Cost, Result, RoundFacts, RoundMetrics, SampledFigures, Summary, TrainingFacts, UnfinishedRound
+from star.rows import Cost, Counts, Result, RoundFacts, RoundLine, SampledFigures, Training, UnfinishedRound
 from star.statistics import maj_at_k, pass_at_k
 
 T = TypeVar("T")
@@ -32,11 +32,11 @@ class Ledger:
         self._file: Path | None = None
         self._unfinished: UnfinishedRound | None = None
 
-    def rounds(self) -> list[RoundMetrics]:
+    def rounds(self) -> list[RoundLine]:
         """Finished rounds, in order."""
-        return cast(list[RoundMetrics], runs.read_metrics(self.run_dir))
+        return cast(list[RoundLine], runs.read_metrics(self.run_dir))
 
-    def round(self, number: int) -> RoundMetrics | None:
+    def round(self, number: int) -> RoundLine | None:
         """A finished round's line, or None."""
         return next((line for line in self.rounds() if line["round"] == number), None)
 
@@ -79,10 +79,10 @@ class Ledger:
         with (self.run_dir / "notes.txt").open("a", encoding="utf-8") as handle:
             handle.write(message + "\n")
 
-    def close_round(self, number: int, selection: Summary, facts: RoundFacts) -> RoundMetrics:
+    def close_round(self, number: int, selection: Counts, facts: RoundFacts) -> RoundLine:
         """Append the round's line to metrics.jsonl, whole."""
         folder = self.run_dir / f"round_{number:02d}"
-        line: RoundMetrics = {
+        line: RoundLine = {
             "round": number,
             "selection": selection,
             **facts,
@@ -99,7 +99,7 @@ class Ledger:
         seconds = {name: round(seconds, 2) for name, seconds in self._seconds.items()}
         self._unfinished = {"round": number, **facts, "seconds": seconds}
 
-    def _cost(self, files: Sequence[Path], training: TrainingFacts | None) -> Cost:
+    def _cost(self, files: Sequence[Path], training: Training | None) -> Cost:
         """Samples, tokens and FLOPs: 2N per sampled or read token, 6N per trained one (Kaplan et al. 2020, section 2.1)."""
         columns = ["tokens", "prompt_tokens"]
         rows = [row for file in files if file.is_file() for row in runs.read_rows(file, columns)]

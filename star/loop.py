@@ -29,7 +29,7 @@ from star.ledger import Ledger
 from star.problem import Attempt, Problem, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
-from star.rows import Gate, Result, RoundFacts, RoundMetrics, TrainingFacts, TrainingRow
+from star.rows import Gate, Result, RoundFacts, RoundLine, Training, TrainingRow
 from star.sampling.base import Decoding, Sampler
 from star.setup import Setup
 from star.training.finetuning import finetune
@@ -43,7 +43,7 @@ ROUNDS = {"few_shot": 0, "direct": 1}
 class Loop:
     """One run. `setup` holds what was loaded: task, problems, tokenizer, base model directory, run directory."""
 
-    def __init__(self, recipe: Recipe, setup: Setup, sampler: Sampler, show: Callable[[RoundMetrics], None]) -> None:
+    def __init__(self, recipe: Recipe, setup: Setup, sampler: Sampler, show: Callable[[RoundLine], None]) -> None:
         self.recipe, self.setup, self.sampler, self.show = recipe, setup, sampler, show
         self.problems: dict[str, Problem] = {problem.id: problem for problem in setup.all_problems}
         self.builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
@@ -162,10 +162,10 @@ class Loop:
 
         return self.ledger.stored(self.round_dir(number) / "training.parquet", runs.TRAINING, compute)
 
-    def model(self, number: int, rows: Sequence[TrainingRow]) -> TrainingFacts:
+    def model(self, number: int, rows: Sequence[TrainingRow]) -> Training:
         """Fine-tune on `rows`, from the base model or the round before; writes round_NN/model and returns its facts."""
         facts_file = self.model_dir(number) / "finetuning.json"
-        facts = cast(TrainingFacts | None, runs.whole_json(facts_file))
+        facts = cast(Training | None, runs.whole_json(facts_file))
         if facts is None:
             job = self.job(number, rows)
             self.sampler.sleep()

@@ -29,7 +29,7 @@ class SliceCounts(TypedDict):
     """Right answers with a sound rationale."""
 
 
-class Summary(TypedDict):
+class Counts(TypedDict):
     """An evaluation: counts and shares of greedy answers."""
 
     n: int
@@ -52,7 +52,7 @@ class SampledFigures(TypedDict, total=False):
     maj_at_k: dict[str, float]
 
 
-class TestSummary(Summary, SampledFigures):
+class TestCounts(Counts, SampledFigures):
     """The evaluation on test."""
 
 
@@ -66,7 +66,7 @@ class Gate(TypedDict):
     passed: bool
 
 
-class DataCounts(TypedDict):
+class RoundData(TypedDict):
     """Where a round's training rows come from."""
 
     pool: int
@@ -81,7 +81,7 @@ class DataCounts(TypedDict):
     """Share of the kept rationales that the task's exact check calls sound."""
 
 
-class TrainingFacts(TypedDict):
+class Training(TypedDict):
     """What a fine-tuning did."""
 
     steps: int
@@ -106,8 +106,8 @@ class RoundFacts(TypedDict, total=False):
     """What a round did besides its evaluation; round 0 did nothing."""
 
     gate: Gate | None
-    data: DataCounts
-    training: TrainingFacts
+    data: RoundData
+    training: Training
 
 
 class Flops(TypedDict):
@@ -126,11 +126,11 @@ class Cost(TypedDict):
     flops: Flops
 
 
-class RoundMetrics(RoundFacts, Cost):
+class RoundLine(RoundFacts, Cost):
     """A line of metrics.jsonl."""
 
     round: int
-    selection: Summary
+    selection: Counts
     seconds: dict[str, float]
     """By stage."""
 
@@ -148,7 +148,7 @@ class Result(TypedDict):
     chosen_round: int
     rounds: int
     select_on: str
-    test: TestSummary
+    test: TestCounts
     gate: Gate | None
     round_without_model: UnfinishedRound | None
     parameters: int

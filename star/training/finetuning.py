@@ -14,16 +14,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from star.recipe import SEEDS, RecipeError, TrainingSettings
-from star.rows import TrainingFacts
+from star.rows import Training
 from star.sampling.model_files import load_model
 from star.training.plan import FinetuningError, Job
 from star.training.sft import count_endings, train
 
 
-def finetune(job: Job) -> TrainingFacts:
+def finetune(job: Job) -> Training:
     """Train and save the model to `job.output`. Raises FinetuningError when training diverged.
 
     With `settings.accelerate_config` the job goes to `accelerate launch`, else it runs here.
@@ -45,7 +45,7 @@ def accelerate_config(given: str) -> Path:
     )
 
 
-def _launch(job: Job, config: Path) -> TrainingFacts:
+def _launch(job: Job, config: Path) -> Training:
     folder = Path(job.output).parent
     folder.mkdir(parents=True, exist_ok=True)
     job_file, result_file = folder / "finetuning_job.json", folder / "finetuning_result.json"
@@ -61,7 +61,7 @@ def _launch(job: Job, config: Path) -> TrainingFacts:
     result_file.unlink()
     if "error" in result:
         raise FinetuningError(result["error"])
-    return {**result, "ended": count_endings(_trained_model(job), job)}
+    return cast(Training, {**result, "ended": count_endings(_trained_model(job), job)})
 
 
 def _trained_model(job: Job) -> Any:

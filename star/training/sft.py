@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from star.recipe import TrainingSettings
-from star.rows import TrainingFacts
+from star.rows import Training
 from star.sampling.model_files import without_file_bars
 from star.training.plan import FinetuningError, Job, has_target, prepare
 from star.training.saving import publish, save_model
@@ -91,7 +91,7 @@ def _lora(settings: TrainingSettings) -> Any:
     )
 
 
-def train(job: Job, settings: TrainingSettings) -> TrainingFacts:
+def train(job: Job, settings: TrainingSettings) -> Training:
     """Train and save the model to `job.output`. Raises FinetuningError when training diverged."""
     started = time.monotonic()
     rows, truncated = prepare(job.rows, settings)
@@ -115,7 +115,7 @@ def train(job: Job, settings: TrainingSettings) -> TrainingFacts:
     outcome = trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     _assert_finite(trainer, losses, settings)
-    facts: TrainingFacts = {
+    facts: Training = {
         "steps": job.steps,
         "rows": len(rows),
         "tokens": sum(int(entry["num_tokens"]) for entry in trainer.state.log_history[-2:-1] if "num_tokens" in entry),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -49,7 +49,7 @@ def guard_tracker(trainer: Any, report_to: str, round_dir: Path) -> None:
             callback.logging_dir = str(round_dir.parent / "tensorboard" / round_dir.name)
 
 
-def flatten(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
+def flatten(line: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """Numbers of a nested metrics line under names like selection/accuracy."""
     flat: dict[str, float] = {}
     for key, value in line.items():
@@ -60,7 +60,7 @@ def flatten(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
     return flat
 
 
-def send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
+def send(report_to: str, run_dir: Path, line: Mapping[str, Any]) -> None:
     """Log one round's line of metrics.jsonl as numbers, unless that was done before.
 
     The round is TensorBoard's step. The others count their steps themselves, over TRL's curves too, and drop what comes with
@@ -79,7 +79,7 @@ def send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
         runs.write_json(run_dir / REPORTED, {"rounds": [*done, line["round"]]})
 
 
-def _send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
+def _send(report_to: str, run_dir: Path, line: Mapping[str, Any]) -> None:
     numbers = {f"round/{name}": value for name, value in flatten(line).items()}
     if report_to == "tensorboard":
         from torch.utils.tensorboard import SummaryWriter
