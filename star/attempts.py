@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from star.grading import grade
 from star.problem import Attempt, Graded, Problem, Task, Verdict
 from star.prompting import PromptBuilder, prompt_hash
+from star.rows import Counts, Gate, SliceCounts
 from star.sampling.base import Completion, Decoding, Sampler
+from star.statistics import binomial_above, wilson
 
 Mode = Literal["generated", "rationalized", "evaluated"]
+GATE_LEVEL = 0.05
+"""p-value below which the first pass counts as better than chance."""
 
 
 def sample_attempts(
@@ -55,18 +59,18 @@ def sample_attempts(
 
 def judge(task: Task, problem: Problem, completion: Completion) -> Graded:
     """Spans, verdicts and soundness of a completion."""
-    found = task.extract(completion.text, problem)
+    extraction = task.extract(completion.text, problem)
     cut = completion.finish_reason == "length"
-    strict, lenient = (_verdict(task, problem, span, cut) for span in (found.strict, found.lenient))
+    strict, lenient = (_verdict(task, problem, span, cut) for span in (extraction.strict, extraction.lenient))
     return {
         "completion": completion.text,
-        "rationale": found.rationale,
-        "answer": found.strict,
-        "lenient_answer": found.lenient,
+        "rationale": extraction.rationale,
+        "answer": extraction.strict,
+        "lenient_answer": extraction.lenient,
         "gold": problem.gold,
         "verdict": str(strict),
         "lenient_verdict": str(lenient),
-        "sound": None if task.check is None else task.check(problem, found.rationale),
+        "sound": None if task.check is None else task.check(problem, extraction.rationale),
         "finish_reason": completion.finish_reason,
         "tokens": len(completion.token_ids),
         "logprob": float(sum(completion.logprobs)),
@@ -78,15 +82,13 @@ def _verdict(task: Task, problem: Problem, span: str | None, cut: bool) -> Verdi
     return Verdict.truncated if cut else grade(span, problem, task.answer_type)
 
 
-def summarise(rows: Sequence[Attempt]) -> dict[str, Any]:
+def summarise(rows: Sequence[Attempt]) -> Counts:
     """Counts and shares of evaluated attempts (sample 0 of each problem), overall and by slice."""
-    from star.statistics import wilson
-
     greedy = [row for row in rows if row["sample"] == 0]
     correct = [row for row in greedy if row["verdict"] == Verdict.correct]
     interval = wilson(len(correct), len(greedy))
     checked = any(row["sound"] is not None for row in greedy)
-    slices: dict[str, dict[str, int]] = {}
+    slices: dict[str, SliceCounts] = {}
     for row in greedy:
         counts = slices.setdefault(row["slice"], {"n": 0, "correct": 0, "sound": 0})
         right = row["verdict"] == Verdict.correct
@@ -105,3 +107,19 @@ def summarise(rows: Sequence[Attempt]) -> dict[str, Any]:
         "sound_of_correct": sum(bool(row["sound"]) for row in correct) / len(correct) if checked and correct else None,
         "slices": dict(sorted(slices.items())),
     }
+
+
+def first_pass_against_chance(
+    attempts: Sequence[Attempt], problems: Mapping[str, Problem], task: Task
+) -> Gate | None:
+    """Whether a round's first generated answers beat blind guesses, by a one-sided binomial test; None when there are none.
+
+    STaR has nothing to build on unless they do (the paper's remark on GPT-2).
+    """
+    first_pass = [row for row in attempts if row["mode"] == "generated" and row["sample"] == 0]
+    if not first_pass:
+        return None
+    n, correct = len(first_pass), sum(row["verdict"] == Verdict.correct for row in first_pass)
+    chance = sum(task.chance(problems[row["problem_id"]]) for row in first_pass) / n
+    p_value = binomial_above(correct, n, chance)
+    return {"correct": correct, "n": n, "chance": chance, "p_value": p_value, "passed": p_value < GATE_LEVEL}
