@@ -25,7 +25,9 @@ INSTRUCTIONS = (
     "Solve the problem step by step, one calculation a line. End with a last line of the form `#### N`, where N is the final "
     "answer as a plain number, and write nothing after it."
 )
-DIRECT_INSTRUCTIONS = "Answer with one line of the form `#### N`, where N is the final answer as a plain number, and nothing else."
+DIRECT_INSTRUCTIONS = (
+    "Answer with one line of the form `#### N`, where N is the final answer as a plain number, and nothing else."
+)
 
 
 def prompt(problem: Problem) -> str:
@@ -63,8 +65,8 @@ def convert(row: Row) -> Problem:
 
 def build(settings: TaskSettings, seed: int) -> Task:
     """GSM8K from the Hub, or from `settings.path` with `gsm8k_test.*` beside it."""
-    shown = few_shot("gsm8k")
     source = Source(convert, ("question", "answer"), "openai/gsm8k", "main", neighbours=("test",))
+    shown = few_shot(source, settings, "gsm8k")
     return Task(
         name="gsm8k",
         load=lambda: load_splits(source, settings, seed, shown),

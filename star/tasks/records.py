@@ -10,6 +10,12 @@ form counts from its `####` on. Answer types: number, text and math follow the c
 hint in parentheses after the question), choice that of CommonsenseQA (`Therefore, the answer is (B).`, hint ` (CORRECT)`); a choice
 is given by its label, its text, or its place counted from 0. Without a test file a share of the rows, the same for every
 seed, is the test split.
+
+`task.examples` names a file of your own few-shot examples, with the same columns and one more, `rationale`:
+
+    {"Body": "A box holds 12 eggs.", "Question": "How many eggs are in 3 boxes?", "Answer": 36, "rationale": "3 * 12 = 36 eggs."}
+
+The answer is put below the rationale in the task's form. `task.instructions` replaces what chat models are told.
 """
 
 from __future__ import annotations
@@ -59,13 +65,13 @@ def build(settings: TaskSettings, seed: int) -> Task:
         raise TaskError("task records needs rows: set task.path to a local file or task.dataset to a Hub data set")
     if kind == "choice" and settings.choices is None:
         raise TaskError("task.answer_type choice needs task.choices, the column that holds the options")
-    shown = few_shot("records", kind)
     columns = (
         settings.question,
         settings.answer,
         *((settings.choices,) if settings.choices and kind == "choice" else ()),
     )
     source = Source(lambda row: convert(row, settings), columns)
+    shown = few_shot(source, settings, "records", kind)
     contract = commonsense_qa if kind == "choice" else gsm8k
     return Task(
         name="records",
