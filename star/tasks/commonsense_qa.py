@@ -40,7 +40,9 @@ INSTRUCTIONS = (
     "Reason about the question and its answer choices in a few sentences. Close with the sentence `Therefore, the answer is (X).`, "
     "where X is the letter of one choice, and write nothing after it."
 )
-DIRECT_INSTRUCTIONS = "Answer with the sentence `Therefore, the answer is (X).` alone, where X is the letter of one choice, and nothing else."
+DIRECT_INSTRUCTIONS = (
+    "Answer with the sentence `Therefore, the answer is (X).` alone, where X is the letter of one choice, and nothing else."
+)
 
 
 def prompt(problem: Problem) -> str:
