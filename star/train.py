@@ -204,10 +204,10 @@ def train(recipe: Recipe, argv: Sequence[str]) -> None:
     """Run one recipe to its end and print what it reached."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from star.console import RoundTable
     from star.loop import Loop
     from star.sampling import choose_backend, open_sampler
     from star.setup import locked, prepare
-    from star.table import RoundTable
 
     setup = prepare(recipe, argv)
     with locked(setup.run_dir):

@@ -20,14 +20,14 @@ The answer is put below the rationale in the task's form. `task.instructions` re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from star.grading.extraction import MARK, STOP, equations, extract_marked
 from star.grading.hints import mentions_answer_hint, mentions_choice_hint
 from star.grading.numbers import canonical_number
-from star.grading.verdicts import MAX_MATH, MAX_TEXT, grade_choice, grade_math, grade_number, grade_text, plain_text
-from star.problem import Problem, Task, Verdict
+from star.grading.verdicts import MAX_MATH, MAX_TEXT, plain_text
+from star.problem import Problem, Task
 from star.recipe import TaskSettings
 from star.tasks import commonsense_qa, gsm8k
 from star.tasks.loading import (
@@ -83,7 +83,7 @@ def build(settings: TaskSettings, seed: int) -> Task:
         extract=commonsense_qa.extract
         if kind == "choice"
         else lambda text, problem: extract_marked(text, numbers=kind == "number"),
-        grade=_grader(kind),
+        answer_type=kind,
         chance=commonsense_qa.chance if kind == "choice" else lambda problem: 0.0,
         mentions_hint=mentions_choice_hint if kind == "choice" else mentions_answer_hint,
         equations=equations,
@@ -91,15 +91,6 @@ def build(settings: TaskSettings, seed: int) -> Task:
         direct_instructions=DIRECT_INSTRUCTIONS[kind],
         stop=STOP,
     )
-
-
-def _grader(kind: str) -> Callable[[str | None, Problem], Verdict]:
-    if kind == "choice":
-        return lambda span, problem: grade_choice(span, problem.choices or {}, problem.gold)
-    if kind == "number":
-        return lambda span, problem: grade_number(span, problem.gold, problem.question)
-    grade = {"text": grade_text, "math": grade_math}[kind]
-    return lambda span, problem: grade(span, problem.gold)
 
 
 def convert(row: Row, settings: TaskSettings) -> Problem:
