@@ -16,7 +16,7 @@ import pytest
 from analysis.rationales.records import Record
 from benchmarks.common import RESULTS, ROOT, CommonFlags, parse
 from benchmarks.recorded_sizes import NOTHING, UNLIKE, figures
-from benchmarks.render import page
+from benchmarks.render import TEMPLATES, page, sections
 from benchmarks.run_all import scripts, scripts_for
 from benchmarks.scaling import exponent, made_up, plan, sentence
 from tests.conftest import NO_DATA, absent, find_data_dir
@@ -80,13 +80,11 @@ def test_quick_mode_writes_a_well_formed_result(name: str, tmp_path: Path) -> No
     assert result["name"] == name
     assert result["quick"] is True
     assert numbers(result["figures"]), "a result without a single number"
-    assert f"## {name}" in page(RESULTS / "quick")
+    assert f"## {name}" in page(TEMPLATES / "benchmarks" / "README.md", RESULTS / "quick")
 
 
 def test_every_script_is_named_on_the_page() -> None:
-    from benchmarks.render import QUESTIONS
-
-    assert set(scripts()) <= set(QUESTIONS), "add the new benchmark's question to benchmarks/render.py"
+    assert set(scripts()) <= set(sections()), "add the new benchmark to benchmarks/templates/benchmarks/README.md"
 
 
 # ---------------------------------------------------------------------- scaling
