@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 EXTRA ?= $(shell { nvidia-smi -L || test -e /dev/nvidia0; } >/dev/null 2>&1 && echo gpu || echo cpu)
 # A test run starts dozens of Python processes; without byte code each of them compiles torch and its friends again.
 unexport PYTHONDONTWRITEBYTECODE
+# Versions that were tested together; those of vLLM's CUDA build are its own.
+CONSTRAINT := $(if $(filter cpu,$(EXTRA)),--constraint constraints.txt)
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend=auto)
 
 .PHONY: help train test lint app bench clean
@@ -33,7 +35,7 @@ $(VENV)/.installed: pyproject.toml setup.py constraints.txt
 	@echo "setting up $(VENV) (about half a minute on a fast line)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@export PATH="$(CURDIR)/$(BIN):$$PATH"; uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+	@export PATH="$(CURDIR)/$(BIN):$$PATH"; uv pip install --quiet --python $(BIN)/python $(CONSTRAINT) \
 	  $(FIND_LINKS) --editable ".[$(EXTRA),dev]"
 	@touch $@
 
