@@ -64,7 +64,7 @@ class Run:
         self.flags.append(Flag(step, check, message, severity))
 
     def conclude(self, kind: str) -> Finding | None:
-        """First wrong step from the flags that prove one (severity 1); softer ones are only reported. None: nothing was understood."""
+        """First wrong step from the flags that prove one (severity 1); others are only reported. None: nothing was understood."""
         ordered = tuple(sorted(self.flags, key=lambda flag: flag.step))
         first = next((flag.step for flag in ordered if flag.severity >= 1.0), SOUND)
         return Finding(kind, first, ordered) if self.readable else None

@@ -15,6 +15,7 @@ from analysis.checks.equations import MARK, Equation, read_mark, read_statements
 from analysis.checks.numbers import FRACTIONS, MULTIPLES, SCALES, Token, token_at, tokenize, words
 from analysis.checks.plain_text import plain
 from analysis.checks.statements import Statement
+from star.grading.numbers import written_value
 
 MAX_STEPS = 2_000
 """Later steps are not read: no real rationale is that long."""
@@ -97,7 +98,7 @@ def read(
         read_steps.append((_read_again if len(whole) < 400 else _read_step)(whole))
         left -= len(text)
         before = text
-    reading = Reading(read_question(question), read_steps, number_of(answer) if answer else None)
+    reading = Reading(read_question(question), read_steps, written_value(answer) if answer else None)
     if reading.answer is None and answer is None:
         reading.answer = stated_answer(reading.steps)
     if choices:
@@ -117,22 +118,8 @@ def stated_answer(steps: Sequence[Step]) -> float | None:
     for step in reversed(steps[-3:]):
         found = [match for match in _ANSWER.finditer(step.text) if match["value"]]
         if found:
-            return number_of(found[-1]["value"])
+            return written_value(found[-1]["value"])
     return None
-
-
-def number_of(text: str) -> float | None:
-    """The number of a short answer ("$1,200", "18 eggs"); None for text without exactly one."""
-    tokens = tokenize(plain(text[:200]))
-    numbers = [index for index, token in enumerate(tokens) if token.kind in ("number", "digits")]
-    if len(numbers) != 1:
-        return None
-    value = tokens[numbers[0]].value or 0.0
-    behind = tokens[numbers[0] - 1] if numbers[0] else None
-    if behind is not None and behind.kind == "currency" and numbers[0] > 1:
-        behind = tokens[numbers[0] - 2]
-    negative = behind is not None and behind.text == "-"
-    return -value if negative else value
 
 
 @lru_cache(maxsize=2048)
