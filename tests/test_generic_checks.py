@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from analysis.checks import check_exact, detect_kind
 from analysis.checks.base import Flag
 from analysis.checks.equations import read_equations
-from analysis.checks.generic import check_generic
+from analysis.checks.generic import check_generic, generic_flags
 from analysis.checks.generic.arithmetic import equation_false, value_contradicted
 from analysis.checks.generic.outcome import answer_differs, count_not_whole, step_repeated, unit_differs
 from analysis.checks.generic.provenance import operand_unknown, question_number_unused, result_unused
 from analysis.checks.numbers import tokenize
 from analysis.checks.plain_text import plain
 from analysis.checks.reading import read
+from analysis.rationales.steps import split_steps
 from tests.nasty_records import nasty_records
 
 CASES = json.loads((Path(__file__).parent / "check_cases.json").read_text(encoding="utf-8"))
+EXACT_CASES = {case["kind"]: case for case in reversed(CASES) if case["kind"] != "generic"}
 CASES = [case for case in CASES if case["kind"] == "generic"]
 PENS = "Ann has 48 pens and 26 pencils. How many things are there?"
 
@@ -337,3 +341,39 @@ def test_tokens_are_in_order_and_within_the_text(text: str) -> None:
     tokens = tokenize(text)
     assert all(a.end <= b.start for a, b in itertools.pairwise(tokens))
     assert all(text[token.start : token.end] == token.text for token in tokens)
+
+
+PIECES = (
+    *("\n", " ", "\t", "(", ")", "[", "]", "{", "}", "\\", "\\frac{", "\\text{a}", "\\(", "\\]", "$", "$5 ", "$x$", "$$", "1", "1,"),
+    *("0,5 ", "1.", "1 + ", "-", "- ", "**", "**a", "= ", "1 = ", "1 is ", "≡ ", "(mod 5) ", "√", "!", "C(1,", "x", "2x", "x + ", "2(x"),
+    *("x^2", "a ", "A = ", "²", "½", "% ", "of ", "1/", "1/2/03 ", "9:30 am + ", "US$", "€", "<<", "<<1=1>>", "####", "answer is "),
+    *("(1) ", "1. ", "Step 1: ", "\\) - \\(", "and ", "1 apple ", "(apples) ", "kg = ", "&=", "^{", "。", "１", "→", "<", '"a" ', "'a' "),
+    *("about ", "times ", "e.g. ", "stack: ", "pop ", "we need ", "first is ", "Ann ", "gives ", "has a ", "swap ", "with ", "letter "),
+    *("sorted: ", "order: ", ": ", "C: 0 "),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join))
+@example("\n")
+@example("A = ")
+def test_a_step_costs_linear_time(piece: str) -> None:
+    """20,000 characters take less than a second through everything that reads a step."""
+    text = (piece * (20_000 // len(piece) + 1))[:20_000]
+    start = time.process_time()
+    split_steps(text)
+    check_generic("", [text])
+    for kind, case in EXACT_CASES.items():
+        check_exact(kind, case["question"], [text])
+    assert time.process_time() - start < 1
+
+
+def test_every_kind_of_digit_is_survived() -> None:
+    """Digits of all scripts are read; superscripts, circled and Chinese numbers and fractions end nothing."""
+    for character in filter(str.isnumeric, map(chr, range(sys.maxunicode + 1))):
+        reading = read(f"½²９{character}", [f"{character}29+1=3", f"2{character} + 1 = {character}", f"({character}) 5 + 3 = 8"])
+        generic_flags(reading)
+        detect_kind(f"2 + {character} =", [character])
+        if character.isdecimal():
+            (flag,) = equation_false(read("", [f"1{character} + 1 = 99{character}"]))
+            assert flag.severity == 1.0
