@@ -343,14 +343,17 @@ def test_tokens_are_in_order_and_within_the_text(text: str) -> None:
     assert all(text[token.start : token.end] == token.text for token in tokens)
 
 
+# fmt: off
 PIECES = (
-    *("\n", " ", "\t", "(", ")", "[", "]", "{", "}", "\\", "\\frac{", "\\text{a}", "\\(", "\\]", "$", "$5 ", "$x$", "$$", "1", "1,"),
-    *("0,5 ", "1.", "1 + ", "-", "- ", "**", "**a", "= ", "1 = ", "1 is ", "≡ ", "(mod 5) ", "√", "!", "C(1,", "x", "2x", "x + ", "2(x"),
-    *("x^2", "a ", "A = ", "²", "½", "% ", "of ", "1/", "1/2/03 ", "9:30 am + ", "US$", "€", "<<", "<<1=1>>", "####", "answer is "),
-    *("(1) ", "1. ", "Step 1: ", "\\) - \\(", "and ", "1 apple ", "(apples) ", "kg = ", "&=", "^{", "。", "１", "→", "<", '"a" ', "'a' "),
-    *("about ", "times ", "e.g. ", "stack: ", "pop ", "we need ", "first is ", "Ann ", "gives ", "has a ", "swap ", "with ", "letter "),
-    *("sorted: ", "order: ", ": ", "C: 0 "),
+    "\n", " ", "\t", "(", ")", "[", "]", "{", "}", "\\", "\\frac{", "\\text{a}", "\\(", "\\]", "$", "$5 ", "$x$",
+    "$$", "1", "1,", "0,5 ", "1.", "1 + ", "-", "- ", "**", "**a", "= ", "1 = ", "1 is ", "≡ ", "(mod 5) ", "√", "!",
+    "C(1,", "x", "2x", "x + ", "2(x", "x^2", "a ", "A = ", "²", "½", "% ", "of ", "1/", "1/2/03 ", "9:30 am + ",
+    "US$", "€", "<<", "<<1=1>>", "####", "answer is ", "(1) ", "1. ", "Step 1: ", "\\) - \\(", "and ", "1 apple ",
+    "(apples) ", "kg = ", "&=", "^{", "。", "１", "→", "<", '"a" ', "'a' ", "about ", "times ", "e.g. ", "stack: ",
+    "pop ", "we need ", "first is ", "Ann ", "gives ", "has a ", "swap ", "with ", "letter ", "sorted: ", "order: ",
+    ": ", "C: 0 ",
 )
+# fmt: on
 
 
 @settings(max_examples=25, deadline=None)
