@@ -8,5 +8,7 @@ DATA = {"star.seeds": "seeds", "analysis.settings": ".streamlit"}
 setup(
     packages=[*find_packages(include=["star*", "analysis*"]), *DATA],
     package_dir=DATA,
-    options={"editable_wheel": {"mode": "compat"}},  # the whole checkout on the path: scripts of benchmarks/ import each other
+    options={
+        "editable_wheel": {"mode": "compat"}
+    },  # the whole checkout on the path: scripts of benchmarks/ import each other
 )

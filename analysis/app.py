@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any
 
 _HERE = Path(__file__).resolve().parent
-SETTINGS = next(
-    place / "config.toml" for place in (_HERE / "settings", _HERE.parent / ".streamlit") if place.is_dir()
-)
+SETTINGS = next(place / "config.toml" for place in (_HERE / "settings", _HERE.parent / ".streamlit") if place.is_dir())
 """Part of `analysis` once installed (see setup.py), beside it in a checkout."""
 
 
