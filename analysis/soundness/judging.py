@@ -14,7 +14,6 @@ import numpy as np
 from analysis.checks import check_exact, detect_kind
 from analysis.checks.base import SOUND, Flag
 from analysis.checks.generic import generic_flags
-from analysis.checks.numbers import same
 from analysis.checks.reading import MAX_STEPS, MAX_TOTAL, Reading, read
 from analysis.rationales.records import Record, matches_gold
 from analysis.soundness.detector import Boosted, Curve, Expectation, Hashed, Network, logit, sigmoid
