@@ -80,7 +80,7 @@ def nothing_here(settings: Any) -> None:
 
     st.title("No runs yet", anchor=False)
     st.write(f"There is no run directory in the folder {text.plain(settings.root)}. To make one, type:")
-    parts.command("make train")
+    parts.command("make train" if (HERE.parents[1] / "Makefile").is_file() else "star-train")
     st.write("It takes a few minutes and shows up here by itself while it is still going.")
     st.write("To look at rationales that you have, type:")
     parts.command("rationale-app --records FILE")

@@ -24,7 +24,7 @@ KEPT = ("run", "who")
 
 @dataclass(frozen=True)
 class Settings:
-    """What follows `streamlit run app.py --` on the command line."""
+    """What follows `rationale-app`, or `streamlit run app.py --`, on the command line."""
 
     root: Path
     """Only run directories below it are opened."""
@@ -35,7 +35,7 @@ class Settings:
 def parse(arguments: Sequence[str]) -> Settings:
     """Settings from the command line. Ends the process with a sentence for arguments that cannot be used."""
     parser = argparse.ArgumentParser(
-        prog="streamlit run app.py --",
+        prog="rationale-app",
         description="Browse rationales, and find those that are right for the wrong reason.",
     )
     parser.add_argument("--root", type=Path, default=Path("runs"), help="folder with run directories (default: runs)")
