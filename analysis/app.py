@@ -18,7 +18,7 @@ from typing import Any
 
 _HERE = Path(__file__).resolve().parent
 SETTINGS = next(place / "config.toml" for place in (_HERE / "settings", _HERE.parent / ".streamlit") if place.is_dir())
-"""Part of `analysis` once installed (see setup.py), beside it in a checkout."""
+"""Part of `analysis` once installed (see pyproject.toml), beside it in a checkout."""
 
 
 def flags(settings: Mapping[str, Any], prefix: str = "--") -> Iterator[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("star", "analysis", "seeds", ".streamlit", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+SOURCES = ("star", "analysis", "seeds", ".streamlit", "pyproject.toml", "README.md", "LICENSE")
 COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
 
 
