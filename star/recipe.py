@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 _HERE = Path(__file__).resolve().parent
 SEEDS = next(place for place in (_HERE / "seeds", _HERE.parent / "seeds") if place.is_dir())
-"""Recipes, few-shot examples and the embedded model: part of `star` once installed (see pyproject.toml), beside it in a checkout."""
+"""Recipes, few-shot examples, the embedded model: part of `star` once installed (see pyproject.toml), else beside it."""
 DEFAULT_RECIPE = SEEDS / "recipes" / "addition.yaml"
 
 
