@@ -16,15 +16,17 @@ written with it. A mark whose result is not there is an error.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, ROOT, read_result
 from benchmarks.headlines import HEADLINES, Headline
+from star.command_line import parse, run_command
+from star.errors import InputError
 
 QUESTIONS: dict[str, str] = {
     "addition": "Does STaR learn n-digit addition, with and without rationalization, and with a soundness filter?",
@@ -48,7 +50,7 @@ PART = re.compile(r"[^.\[\]]+(?:\[[^\]]*\])?")
 MARK = re.compile(r"(<!-- result: (\S+) ([^@>]+?)(?: @ ([^>]+?))? -->)(.*?)(<!-- /result -->)", re.DOTALL)
 
 
-class StaleError(ValueError):
+class StaleError(InputError):
     """A figure that no result file holds."""
 
 
@@ -277,19 +279,25 @@ def fill(text: str, folder: Path = RESULTS) -> str:
     return MARK.sub(figure, text)
 
 
+@dataclass(frozen=True)
+class Arguments:
+    """Command line."""
+
+    check: bool = False
+    """Write nothing; exit status 1 when a file is stale."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write or check; exit status 1 when stale or when a quoted figure does not exist."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 when a file is stale")
-    check = parser.parse_args(argv).check
+    """The command line. Returns the exit status."""
+    return run_command(lambda: render(parse(Arguments, __doc__, argv).check))
+
+
+def render(check: bool) -> int:
+    """Write or check; 1 when stale. Raises StaleError when a quoted figure does not exist."""
     readme, target = ROOT / "README.md", ROOT / "benchmarks" / "README.md"
-    try:
-        wanted = {target: page()}
-        if readme.is_file():
-            wanted[readme] = fill(readme.read_text(encoding="utf-8"))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    wanted = {target: page()}
+    if readme.is_file():
+        wanted[readme] = fill(readme.read_text(encoding="utf-8"))
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         print(f"{path.relative_to(ROOT)}: {'stale; run python benchmarks/render.py' if check else 'written'}")
@@ -299,4 +307,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

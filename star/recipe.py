@@ -16,11 +16,13 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from star.errors import InputError
+
 SEEDS = Path(__file__).resolve().parent.parent / "seeds"
 DEFAULT_RECIPE = SEEDS / "recipes" / "addition.yaml"
 
 
-class RecipeError(ValueError):
+class RecipeError(InputError):
     """A recipe that cannot be used; the message says what was found, what was expected and what to do."""
 
 

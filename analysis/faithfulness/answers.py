@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.faithfulness.packed import Scored, Scorer, Tree
+from star.errors import InputError
 from star.sampling.base import Decoding, Sampler
 
 TREES_PER_COMMIT = 64
@@ -26,7 +27,7 @@ _SAMPLE = WHOLE // SAMPLES
 _MODEL_FILES = (".json", ".safetensors", ".bin", ".pt", ".pth", ".model", ".txt")
 
 
-class AnswersError(RuntimeError):
+class AnswersError(InputError):
     """The answer file cannot be used; the message says what was found and what to do."""
 
 
