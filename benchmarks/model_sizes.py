@@ -23,9 +23,9 @@ from benchmarks.arms import arm_recipe, finished_run, made, mean, quality
 from benchmarks.common import CommonArguments, cache_of, parse, result_path, write_result
 from benchmarks.outcomes import Outcome, keep, kept
 from star.command_line import run_command
+from star.embedded.model import Size
 from star.errors import InputError, UsageError
 from star.pretrain import Arguments as PretrainArguments
-from star.pretrain import Size
 from star.recipe import SEEDS
 from star.statistics import mean_of_runs
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from star.command_line import parse, run_command
 from star.errors import UsageError
+from star.grading import grade
 from star.problem import Problem, Task, Verdict
 from star.recipe import TaskSettings
 
@@ -45,7 +46,7 @@ def failures(task: Task, problems: Sequence[Problem]) -> Iterator[tuple[Problem,
         for rationale, answer in product(("", task.examples[0].rationale), written(problem)):
             text = task.completion(rationale, answer)
             span = task.extract(text, problem).strict
-            verdict = task.grade(span, problem)
+            verdict = grade(span, problem, task.answer_type)
             if verdict != Verdict.correct:
                 yield problem, f"gold {answer!r} read back as {span!r}: {verdict}"
                 break
