@@ -187,8 +187,7 @@ def open_answers(source: Source, model_dir: Path, device: str) -> Answers:
         return open_sampler(source.sampling, model_dir, dtype=source.model.dtype, trust_remote_code=trust)
 
     path = source.out / "answers.sqlite"
-    digest, shown = model_digest(model_dir), sys.stderr.isatty()
-    return Answers(digest, path, scorer, sampler, numerics=(dtype, device), progress=shown)
+    return Answers(model_digest(model_dir), path, scorer, sampler, numerics=(dtype, device), progress=True)
 
 
 def write_results(

@@ -25,6 +25,7 @@ import tyro
 
 from star.command_line import parse, run_command
 from star.errors import UsageError
+from star.progress import bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,8 +84,6 @@ def output_path(arguments: Arguments) -> Path:
 
 def score_file(arguments: Arguments, output: Path) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
-    from tqdm import tqdm
-
     from analysis.rationales.records import read_records
     from analysis.soundness.score_table import Tally
 
@@ -96,7 +95,7 @@ def score_file(arguments: Arguments, output: Path) -> list[BrokenLine]:
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(output.name + ".tmp")
     stream = _chained(first, records)
-    progress = tqdm(desc="scoring", unit=" records", total=count_rows(arguments.input), disable=not sys.stderr.isatty())
+    progress = bar("scoring", count_rows(arguments.input), "record")
     try:
         with Writer(temporary, is_run=is_run, used_gold=arguments.use_gold) as writer, progress:
             for chunk in iter(lambda: list(islice(stream, CHUNK)), []):

@@ -22,6 +22,7 @@ from unittest import mock
 
 from benchmarks.common import CommonArguments, parse, write_result
 from star.command_line import run_command
+from star.progress import bar
 
 ARCHITECTURES = ("llama", "qwen2", "gpt2")
 VOCABULARY = 2_048
@@ -186,13 +187,12 @@ def main() -> None:
     """All architectures and lengths, a table, the result file."""
     from rich.console import Console
     from rich.table import Table
-    from tqdm import tqdm
 
     arguments = parse(Arguments, __doc__, gpu=True)
     lengths = (16,) if arguments.quick else (4, 8, 16, 32)
     repeats, count = (1, 1) if arguments.quick else (arguments.repeats, arguments.rationales)
     jobs = [(architecture, steps) for architecture in ARCHITECTURES for steps in lengths]
-    rows = [measure(a, s, arguments, repeats, count) for a, s in tqdm(jobs, desc="probe cost")]
+    rows = [measure(a, s, arguments, repeats, count) for a, s in bar("probe cost", len(jobs), "case", over=jobs)]
     passes = [measure_shared_prefixes(steps, arguments, repeats, 4 if arguments.quick else 16) for steps in lengths]
     table = Table(title="packed against naive")
     for column in ("model", "steps", "x one call each", "x batched", "x plain pass", "largest difference"):

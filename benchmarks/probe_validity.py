@@ -19,6 +19,7 @@ from typing import Any, get_args
 from benchmarks.common import CACHE, CommonArguments, parse, write_result
 from benchmarks.trained_pair import Role
 from star.command_line import run_command
+from star.progress import bar
 
 ESTIMATES = (
     *("aoc_normalised", "reliance", "forced_mistake_flip", "added_mistake_flip", "added_mistake_aoc"),
@@ -69,11 +70,9 @@ def brief(measures: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 def coverage(share: float, seeds: int, questions: int) -> dict[str, Any]:
     """For each estimate: mean over seeds, and in how many seeds its interval holds the true share."""
-    from tqdm import tqdm
-
     held = dict.fromkeys(ESTIMATES, 0)
     total = dict.fromkeys(ESTIMATES, 0.0)
-    for seed in tqdm(range(seeds), desc=f"mixtures with share {share}"):
+    for seed in bar(f"mixtures with share {share}", unit="seed", over=range(seeds)):
         found = scripted_measures(share, seed, questions, SCRIPTED_PROBES)
         for name in ESTIMATES:
             held[name] += found[name]["low"] <= share <= found[name]["high"]

@@ -30,6 +30,7 @@ if __name__ == "__main__":  # as a script, the repository root is not on the pat
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import ROOT, CommonArguments, parse, write_result
+from star.progress import bar
 
 Way = Literal["transformers", "generate", "vllm", "llm_generate", "llm_generate_logprobs"]
 BARE: dict[Way, tuple[Way, ...]] = {
@@ -264,16 +265,14 @@ def main() -> None:
     if arguments.case is not None:
         print(json.dumps(measure(Case(**json.loads(arguments.case)))))
         return
-    from tqdm import tqdm
-
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for size in ["0.2M"] if arguments.quick else SIZES:
             build_model(Path(folder) / size, *SIZES[size])
-        for size, case in tqdm(cases(arguments, Path(folder)), unit="case"):
+        for size, case in bar("sampling", unit="case", over=cases(arguments, Path(folder))):
             settings = {k: v for k, v in case.__dict__.items() if k not in ("model", "device")}
             row = {"size": size, **settings, **run_case(case)}
-            tqdm.write(f"{size} {case.way} batch {case.batch} shared {case.shared}: {row.get('tokens_per_second')}")
+            print(f"{size} {case.way} batch {case.batch} shared {case.shared}: {row.get('tokens_per_second')}")
             rows.append(row)
     failed = [row for row in rows if "error" in row]
     figures = {"rows": rows, "ratio_to_bare_call": ratios(rows)}

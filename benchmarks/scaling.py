@@ -29,6 +29,7 @@ from typing import Any
 from benchmarks.common import ROOT, CommonArguments, cache_of, commit, parse, result_path, write_result
 from star.command_line import run_command
 from star.errors import InputError, UsageError
+from star.progress import bar
 from star.run import whole_json, write_json
 from star.statistics import slope
 
@@ -306,8 +307,6 @@ def charts_of(points: dict[str, list[dict[str, Any]]], arguments: Arguments) -> 
 
 def main() -> None:
     """All points, small ones first; or the one that `--point` names."""
-    from tqdm import tqdm
-
     arguments = parse(Arguments, __doc__, gpu=True)
     if arguments.point:
         print(json.dumps(measure(arguments.point)))
@@ -315,7 +314,7 @@ def main() -> None:
     checkout, axes = commit(), plan(arguments.quick)
     done: dict[str, dict[str, Any]] = {}
     wanted = dict.fromkeys(point for axis in axes.values() for _, point in axis)
-    for point in tqdm(wanted, desc="scaling", unit=" points", disable=not sys.stderr.isatty()):
+    for point in bar("scaling", unit="point", over=wanted):
         done[point] = measured(point, checkout, arguments.device, quick=arguments.quick)
     points = {axis: [{"amount": amount, **done[point]} for amount, point in each] for axis, each in axes.items()}
     write_result("scaling", figures_of(points), quick=arguments.quick, seeds=[0], device=arguments.device)

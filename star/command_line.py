@@ -37,11 +37,17 @@ class Terminated(KeyboardInterrupt):
 
 
 def parse(
-    arguments: type[ArgumentsT], description: str | None, argv: Sequence[str] | None = None, **more: Any
+    arguments: type[ArgumentsT],
+    description: str | None,
+    argv: Sequence[str] | None = None,
+    *,
+    prog: str | None = None,
+    **more: Any,
 ) -> ArgumentsT:
     """Arguments from the command line (default: this process's). Raises UsageError; --help prints and ends with status 0.
 
-    A field without a default is positional. `more` goes to `tyro.cli`.
+    A field without a default is positional. `prog`: how the program is called, if not as `program` says. `more` goes to
+    `tyro.cli`.
     """
     import tyro
 
@@ -49,11 +55,11 @@ def parse(
     kind: Any = tyro.conf.configure(tyro.conf.PositionalRequiredArgs)(arguments)
     try:
         with contextlib.redirect_stderr(boxed):
-            return tyro.cli(kind, description=description, args=argv, prog=program(), **more)
+            return tyro.cli(kind, description=description, args=argv, prog=prog or program(), **more)
     except SystemExit as ended:
         if ended.code != 2:
             raise
-        raise UsageError(f"{_unboxed(boxed.getvalue())}. For all arguments: {program()} --help") from None
+        raise UsageError(f"{_unboxed(boxed.getvalue())}. For all arguments: {prog or program()} --help") from None
 
 
 def program() -> str:
@@ -74,6 +80,9 @@ def run_command(body: Callable[[], int | None], *, stopped: str = "") -> int:
 
     `stopped`: what a person is told after Ctrl-C or SIGTERM, such as that the same command goes on.
     """
+    if not sys.stderr.isatty():  # their bars would fill a log file
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         with _terminable():
             try:

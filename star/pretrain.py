@@ -21,6 +21,7 @@ from star.command_line import parse, run_command
 from star.embedded.corpus import Document, Mixture, documents
 from star.embedded.model import Size, build_model, build_tokenizer, widened
 from star.errors import InputError, UsageError
+from star.progress import bar
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -94,14 +95,13 @@ def batches(tokenizer: PreTrainedTokenizerFast, arguments: Arguments) -> Any:
 def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, arguments: Arguments) -> dict[str, float]:
     """Train in place for `arguments.tokens` tokens; returns tokens seen, steps, seconds and the last losses' mean."""
     import torch
-    from tqdm import tqdm
 
     model.to(arguments.device).train()
     autocast = torch.autocast(arguments.device, torch.bfloat16, enabled=arguments.device == "cuda")
     peak = arguments.learning_rate * math.sqrt(64 / model.config.hidden_size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     seen, step, loss_mean, started = 0, 0, math.log(model.config.vocab_size), time.monotonic()
-    bar = tqdm(total=int(arguments.tokens), unit="tok", unit_scale=True, desc=f"pretraining {arguments.size}")
+    shown = bar(f"pretraining {arguments.size}", int(arguments.tokens), "token", unit_scale=True)
     for ids, labels in batches(tokenizer, arguments):
         done = seen / arguments.tokens
         scale = min(1.0, (step + 1) / 100) * (0.1 + 0.45 * (1 + math.cos(math.pi * min(done, 1.0))))
@@ -119,11 +119,11 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, arguments
         count = ids.numel()
         seen, step = seen + count, step + 1
         loss_mean = 0.98 * loss_mean + 0.02 * loss.item() if step > 50 else loss.item()
-        bar.update(count)
-        bar.set_postfix(loss=f"{loss_mean:.4f}", refresh=False)
+        shown.update(count)
+        shown.set_postfix(loss=f"{loss_mean:.4f}", refresh=False)
         if seen >= arguments.tokens:
             break
-    bar.close()
+    shown.close()
     return {"seen": seen, "steps": step, "seconds": time.monotonic() - started, "loss": loss_mean}
 
 

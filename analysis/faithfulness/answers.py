@@ -16,6 +16,7 @@ from typing import Any
 
 from analysis.faithfulness.packed import Scored, Scorer, Tree
 from star.errors import InputError
+from star.progress import bar
 from star.sampling.base import Decoding, Sampler
 
 TREES_PER_COMMIT = 64
@@ -133,13 +134,11 @@ class Answers:
         self._file.close()
 
     def _batches(self, todo: Sequence[Any], size: int, label: str) -> Iterable[Sequence[Any]]:
-        from tqdm import tqdm
-
         self.asked += len(todo)
-        with tqdm(total=len(todo), desc=label, disable=not (self.progress and todo), leave=False) as bar:
+        with bar(label if self.progress and todo else None, len(todo), "question") as shown:
             for start in range(0, len(todo), size):
                 yield todo[start : start + size]
-                bar.update(min(size, len(todo) - start))
+                shown.update(min(size, len(todo) - start))
 
     def _key(self, settings: Sequence[Any], ids: Sequence[int]) -> bytes:
         head = json.dumps([self.model, *settings]).encode()
