@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +43,15 @@ def parse(argv: tuple[str, ...]) -> Arguments:
     if given.root.exists() and not given.root.is_dir():
         raise UsageError(f"--root {given.root} is a file, not a folder. To open a rationale file, use --records.")
     return given
+
+
+def check(argv: Sequence[str]) -> int:
+    """0 for arguments that can be used, else the exit status, once the error is printed."""
+
+    def body() -> None:
+        parse(tuple(argv))
+
+    return command_line.run_command(body)
 
 
 def arguments() -> Arguments:
