@@ -241,9 +241,10 @@ sys.exit(main(sys.argv[1:]))
 IMPORTING = """
 import runpy, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
+awaited = sys.argv.pop(1)
 class Slow:
     def find_spec(self, name, path, target=None):
-        if name == sys.argv[1]:
+        if name == awaited:
             print(flush=True)
             time.sleep(60)
 sys.meta_path.insert(0, Slow())
