@@ -45,16 +45,21 @@ def command_line(argv: Sequence[str]) -> list[str]:
     return ["streamlit", "run", str(_HERE / "pages" / "main.py"), *settings, *theirs, "--", *ours]
 
 
-def main() -> None:
-    """Command line."""
+def main() -> int:
+    """The command line. Returns the exit status."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
-        return
+        return 0
     from streamlit.web.cli import main as streamlit
 
+    from analysis.pages.widgets import context
+
     sys.argv = command_line(sys.argv[1:])
+    if status := context.check(sys.argv[sys.argv.index("--") + 1 :]):
+        return status
     streamlit(prog_name="streamlit")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

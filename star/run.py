@@ -29,6 +29,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from star.errors import InputError
+
 SCHEMA_VERSION = 1
 
 PROBLEMS = pa.schema(
@@ -84,7 +86,7 @@ TRAINING = pa.schema(
 )
 
 
-class RunError(RuntimeError):
+class RunError(InputError):
     """A run directory that cannot be used; the message says what was found and what to do."""
 
 
