@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.checks.equations import MARK, read_equations
-from analysis.checks.numbers import plain, same, show
+from analysis.checks.numbers import same, show
+from analysis.checks.plain_text import plain
 
 KINDS = ("operator", "flip", "operand", "omit", "leave out", "stop early", "swap")
 _MARKED = re.compile(r"[\d.$,%+\-*/x() ]*=?\s*\$?<<([^=<>]+)=([^<>]+)>>\s*\$?[\d.,]*\d")

@@ -23,7 +23,7 @@ from star.command_line import run_command
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from analysis.checks import check_exact, detect_kind
-from analysis.checks.arithmetic import equation_false
+from analysis.checks.generic.arithmetic import equation_false
 from analysis.checks.reading import Reading, read
 from analysis.rationales.records import Record
 from analysis.soundness.detector import Curve, logit

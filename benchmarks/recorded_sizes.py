@@ -137,7 +137,7 @@ def _shipped(records: Sequence[Record]) -> np.ndarray:
 
 def _false_equation(records: Sequence[Record]) -> np.ndarray:
     """1 where an equation of the rationale is proven false, else 0: nothing fitted, few alarms."""
-    from analysis.checks.arithmetic import equation_false
+    from analysis.checks.generic.arithmetic import equation_false
     from analysis.checks.reading import read
 
     readings = [read(r.question, r.steps, r.answer, r.choices) for r in records]

@@ -24,7 +24,7 @@ from tests.conftest import NO_DATA, absent, find_data_dir
 
 LIMIT = 1_200
 """Seconds that one script may take on a machine that is busy with other things; on two quiet cores each takes under 60."""
-NEEDS_DATA = {"fit_detector", "grading", "human_labels", "recorded_sizes"}
+NEEDS_DATA = {"fit_detector", "grading", "human_labels", "proven", "recorded_sizes"}
 NEEDS_BROWSER = {"app_speed"}
 ENVELOPE = {
     "schema_version",

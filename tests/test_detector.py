@@ -95,7 +95,7 @@ def test_calibration_is_monotone_and_close() -> None:
 @pytest.mark.parametrize("kind", [None, *KINDS])
 def test_corruptions_change_the_reasoning_and_not_the_arithmetic(kind: str | None) -> None:
     lines = [*SOLUTION, "She gave away 10+5+3 = <<10+5+3=18>>18, so 72-18 = <<72-18=54>>54 are left."]
-    from analysis.checks.arithmetic import equation_false
+    from analysis.checks.generic.arithmetic import equation_false
 
     seen = set()
     for seed in range(20):

@@ -12,9 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from analysis.checks.arithmetic import judge
 from analysis.checks.equations import Equation
-from analysis.checks.known import CONSTANTS, forms, key
+from analysis.checks.generic.arithmetic import judge
+from analysis.checks.generic.known import CONSTANTS, forms, key
 from analysis.checks.numbers import words as word_set
 from analysis.checks.reading import Reading, Step, read_question
 

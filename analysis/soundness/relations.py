@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.checks.equations import Equation
-from analysis.checks.known import key
+from analysis.checks.generic.known import key
 from analysis.checks.numbers import show
 from analysis.checks.reading import Mention, Reading
 from analysis.soundness.features import STOP_WORDS, question_view

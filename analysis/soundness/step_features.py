@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from analysis.checks.base import Flag
-from analysis.checks.known import CONSTANTS, Known
+from analysis.checks.generic.known import CONSTANTS, Known
 from analysis.checks.reading import Reading, Step
 from analysis.soundness.detector import Hashed
 from analysis.soundness.features import STOP_WORDS, question_view
