@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from star import run as runs
 from star.attempts import summarise
 from star.grading.verdicts import vote
 from star.problem import Problem, Verdict
+from star.run import TEST
+from star.schemas import Amount, Result, RoundLine
 from star.statistics import maj_at_k, pass_at_k
 
 T = TypeVar("T")
@@ -24,29 +26,30 @@ class Ledger:
 
     def __init__(self, run_dir: Path, parameters: int) -> None:
         self.run_dir, self.parameters = run_dir, parameters
+        self.run = runs.Run(run_dir)
         self._seconds: dict[str, float] = {}
         self._file: Path | None = None
         self._left: dict[str, Any] = {}
 
-    def rounds(self) -> list[dict[str, Any]]:
-        """Finished rounds, in order."""
-        return runs.read_metrics(self.run_dir)
+    def rounds(self) -> list[RoundLine]:
+        """Finished rounds, in order; one whose line is damaged is owed again."""
+        return self.run.rounds
 
-    def round(self, number: int) -> dict[str, Any] | None:
+    def round(self, number: int) -> RoundLine | None:
         """A finished round's line, or None."""
         return next((line for line in self.rounds() if line["round"] == number), None)
 
     def open_round(self, number: int) -> None:
         """Start a round's clock, with the seconds that an interrupted run had spent on its finished stages."""
-        self._open(f"round_{number:02d}")
+        self._open(self.run.folder(number))
 
     def open_test(self) -> None:
         """Start the clock of what follows the last round, in the same way."""
-        self._open("test")
+        self._open(self.run.folder(TEST))
 
-    def _open(self, folder: str) -> None:
-        self._file = self.run_dir / folder / "seconds.json"
-        self._seconds = runs.whole_json(self._file) or {}
+    def _open(self, folder: Path) -> None:
+        self._file = folder / "seconds.json"
+        self._seconds = dict(runs.whole_json(self._file, dict[str, Amount]) or {})
 
     def timed(self, stage: str, work: Callable[[], T]) -> T:
         """Do `work`, count its wall-clock seconds under `stage`. Time of a stage inside a stage counts for the inner one."""
@@ -64,10 +67,10 @@ class Ledger:
         with (self.run_dir / "notes.txt").open("a", encoding="utf-8") as handle:
             handle.write(message + "\n")
 
-    def close_round(self, number: int, selection: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    def close_round(self, number: int, selection: dict[str, Any], facts: dict[str, Any]) -> RoundLine:
         """Append the round's line to metrics.jsonl, whole."""
-        folder = self.run_dir / f"round_{number:02d}"
-        line = {
+        folder = self.run.folder(number)
+        line: Any = {
             "round": number,
             "selection": selection,
             **facts,
@@ -77,7 +80,7 @@ class Ledger:
         lines = [*(entry for entry in self.rounds() if entry["round"] != number), line]
         text = "".join(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n" for entry in lines)
         runs.write_text(self.run_dir / "metrics.jsonl", text)
-        return line
+        return cast(RoundLine, line)
 
     def leave_round(self, number: int, facts: dict[str, Any]) -> None:
         """A round that ends without a model has no line in metrics.jsonl: what it found and cost goes into result.json."""
@@ -87,8 +90,9 @@ class Ledger:
     def _cost(self, files: Sequence[Path], training: dict[str, Any] | None) -> dict[str, Any]:
         """Samples, tokens and FLOPs: 2N per sampled or read token, 6N per trained one (Kaplan et al. 2020, section 2.1)."""
         columns = ["tokens", "prompt_tokens"]
-        rows = [row for file in files if file.is_file() for row in runs.read_rows(file, columns)]
-        sampled, prompts = sum(row["tokens"] for row in rows), sum(row["prompt_tokens"] for row in rows)
+        tables = [runs.read_table(file, runs.ATTEMPTS, columns) for file in files if file.is_file()]
+        rows = [row for table in tables for row in table.to_pylist()]
+        sampled, prompts = sum(row["tokens"] or 0 for row in rows), sum(row["prompt_tokens"] or 0 for row in rows)
         trained = (training or {}).get("tokens", 0)
         return {
             "samples": len(rows),
@@ -99,15 +103,15 @@ class Ledger:
 
     def finish(
         self, chosen: int, select_on: str, rows: Sequence[dict[str, Any]], problems: Mapping[str, Problem]
-    ) -> dict[str, Any]:
+    ) -> Result:
         """Write result.json: the chosen round, its test accuracy, pass@k and maj@k where samples were drawn. The open clock
         is the test's.
         """
-        lines = [*self.rounds(), *([self._left] if self._left else [])]
-        files = [self.run_dir / "test" / "evaluation.parquet"]
+        lines: list[Mapping[str, Any]] = [*self.rounds(), *([self._left] if self._left else [])]
+        files = [self.run.folder(TEST) / "evaluation.parquet"]
         if self._left:
-            files.append(self.run_dir / f"round_{self._left['round']:02d}" / "attempts.parquet")
-        result = {
+            files.append(self.run.folder(self._left["round"]) / "attempts.parquet")
+        result: Any = {
             "chosen_round": chosen,
             "rounds": max((line["round"] for line in self.rounds()), default=0),
             "select_on": select_on,
@@ -115,11 +119,15 @@ class Ledger:
             "gate": next((line["gate"] for line in lines if line.get("gate")), None),
             "round_without_model": self._left or None,
             "parameters": self.parameters,
-            "seconds_total": round(sum(sum(each.values()) for each in (*(line["seconds"] for line in lines), self._seconds)), 1),
+            "seconds_total": round(sum(sum(each.values()) for each in (*map(_seconds, lines), self._seconds)), 1),
             "cost": self._cost(files, None),
         }
         runs.write_json(self.run_dir / "result.json", result)
-        return result
+        return cast(Result, result)
+
+
+def _seconds(line: Mapping[str, Any]) -> dict[str, float]:
+    return {name: seconds for name, seconds in (line.get("seconds") or {}).items() if seconds is not None}
 
 
 def sampled_figures(rows: Sequence[dict[str, Any]], problems: Mapping[str, Problem]) -> dict[str, Any]:

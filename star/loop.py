@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from star import run as runs
 from star import splits
@@ -31,6 +31,7 @@ from star.problem import Problem, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
 from star.sampling.base import Decoding, Sampler
+from star.schemas import Result, RoundLine, Training
 from star.setup import Setup
 from star.training.finetuning import Job, finetune
 from star.training.plan import FinetuningError, count_sequences, steps_of_round
@@ -42,13 +43,13 @@ Rows = list[dict[str, Any]]
 class Loop:
     """One run. `setup` holds what was loaded: task, problems, tokenizer, base model directory, run directory."""
 
-    def __init__(self, recipe: Recipe, setup: Setup, sampler: Sampler, show: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, recipe: Recipe, setup: Setup, sampler: Sampler, show: Callable[[RoundLine], None]) -> None:
         self.recipe, self.setup, self.sampler, self.show = recipe, setup, sampler, show
         self.problems: dict[str, Problem] = {problem.id: problem for problem in setup.all_problems}
         self.builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
         self.ledger = Ledger(setup.run_dir, setup.parameters)
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Result:
         """All rounds, then the one evaluation on test; returns what result.json holds."""
         self.finish_round(0)
         if self.recipe.loop.method == "few_shot":
@@ -160,9 +161,9 @@ class Loop:
 
     def model(self, number: int, rows: Rows) -> dict[str, Any]:
         """Fine-tune on `rows`, from the base model or the round before; writes round_NN/model and returns its facts."""
-        output = self.setup.run_dir / f"round_{number:02d}" / "model"
+        output = self.model_dir(number)
         facts_file = output / "finetuning.json"
-        facts = runs.whole_json(facts_file)
+        facts = runs.whole_json(facts_file, Training)
         if facts is None:
             settings, shots = self.recipe.training, self.recipe.prompting.shots_in_training
             start = self.recipe.loop.start == "continue" and number > 1
@@ -221,12 +222,12 @@ class Loop:
             rows += sample_attempts(self.sampler, self.builder, problems, drawn, first_sample=1, **call)
         return rows
 
-    def finish(self, chosen: int) -> dict[str, Any]:
+    def finish(self, chosen: int) -> Result:
         """Evaluate test once with the chosen round's model and write result.json."""
-        if (result := runs.whole_json(self.setup.run_dir / "result.json")) is not None:
-            return result
+        if (result := runs.whole_json(self.setup.run_dir / "result.json", Result)) is not None:
+            return cast(Result, result)
         self.ledger.open_test()
-        file = self.setup.run_dir / "test" / "evaluation.parquet"
+        file = self.ledger.run.folder(runs.TEST) / "evaluation.parquet"
         samples = self.recipe.evaluation.samples
         rows = self.kept_file(
             file,
@@ -238,11 +239,11 @@ class Loop:
     def chosen_round(self) -> int:
         """The round with the best selection accuracy; the earliest of equals. The base model is not a candidate."""
         rounds = [line for line in self.ledger.rounds() if line["round"] > 0] or self.ledger.rounds()
-        return int(max(rounds, key=lambda line: (line["selection"]["accuracy"], -line["round"]))["round"])
+        return max(rounds, key=lambda line: (share_right(line), -line["round"]))["round"]
 
     def stopped(self, number: int) -> bool:
         """True when the stop rule says that round `number` is not needed."""
-        accuracies = [line["selection"]["accuracy"] for line in self.ledger.rounds() if line["round"] < number][1:]
+        accuracies = [share_right(line) for line in self.ledger.rounds() if line["round"] < number][1:]
         loop = self.recipe.loop
         if loop.target is not None and accuracies and accuracies[-1] >= loop.target:
             return True
@@ -261,13 +262,13 @@ class Loop:
 
     def stage(self, number: int, name: str, schema: Any, compute: Callable[[], Rows]) -> Rows:
         """A stage's rows from its file, else computed and written whole."""
-        return self.kept_file(self.setup.run_dir / f"round_{number:02d}" / name, schema, compute)
+        return self.kept_file(self.ledger.run.folder(number) / name, schema, compute)
 
     def kept_file(self, path: Path, schema: Any, compute: Callable[[], Rows]) -> Rows:
         """Rows of `path` if it is there and whole; a torn file is owed again."""
         if path.is_file():
             try:
-                return runs.read_rows(path)
+                return cast(Rows, runs.read_table(path, schema).to_pylist())
             except runs.RunError:
                 self.ledger.note(f"{path.name} of {path.parent.name} was torn and is computed again")
         rows = compute()
@@ -276,7 +277,7 @@ class Loop:
 
     def model_dir(self, number: int) -> Path:
         """Round n's model; round 0's is the base model."""
-        return self.setup.run_dir / f"round_{number:02d}" / "model" if number else self.setup.base_dir
+        return self.ledger.run.folder(number) / "model" if number else self.setup.base_dir
 
     def load(self, model: Path) -> None:
         """Swap the sampler's weights unless they are there already."""
@@ -306,6 +307,11 @@ class Loop:
             "problems_used": len({row["problem_id"] for row in rows}),
             "kept_sound": sum(bool(row["sound"]) for row in checked) / len(checked) if checked else None,
         }
+
+
+def share_right(line: RoundLine) -> float:
+    """A round's accuracy on the split that chooses among rounds."""
+    return line["selection"]["correct"] / max(1, line["selection"]["n"])
 
 
 class NothingKeptError(FinetuningError):

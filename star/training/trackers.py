@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -37,7 +37,7 @@ def forgiving(report_to: str) -> Iterator[None]:
         )
 
 
-def flatten(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
+def flatten(line: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """Numbers of a nested metrics line under names like selection/accuracy."""
     flat: dict[str, float] = {}
     for key, value in line.items():
@@ -48,7 +48,7 @@ def flatten(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
     return flat
 
 
-def send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
+def send(report_to: str, run_dir: Path, line: Mapping[str, Any]) -> None:
     """Log one round's line of metrics.jsonl as numbers, unless that was done before.
 
     The round is TensorBoard's step. The others count their steps themselves, over TRL's curves too, and drop what comes with
@@ -56,7 +56,7 @@ def send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
     """
     if report_to == "none":
         return
-    done = (runs.whole_json(run_dir / REPORTED) or {"rounds": []})["rounds"]
+    done = (runs.whole_json(run_dir / REPORTED, dict[str, list[int]]) or {}).get("rounds", [])
     if line["round"] in done:
         return
     sent = False
@@ -67,7 +67,7 @@ def send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
         runs.write_json(run_dir / REPORTED, {"rounds": [*done, line["round"]]})
 
 
-def _send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
+def _send(report_to: str, run_dir: Path, line: Mapping[str, Any]) -> None:
     numbers = {f"round/{name}": value for name, value in flatten(line).items()}
     if report_to == "tensorboard":
         from torch.utils.tensorboard import SummaryWriter
