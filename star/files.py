@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from star.parsing import ParseError, checked, parse_json, parse_yaml
 from star.schemas import KEYS
 

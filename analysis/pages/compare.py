@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import streamlit as st
 
 from analysis import charts
@@ -20,10 +19,10 @@ from analysis.pages.widgets.probe_words import MEASURES, interval_words
 from analysis.rationales.filters import judges, soundness
 from analysis.rationales.records import RecordError
 from analysis.rationales.table import Table, load_table
-from analysis.store import Source, Stamp, run_state, stamp
+from analysis.sources import Source
 from star.charts import COLOURS
-from star.run import RunError
-from star.statistics import mcnemar
+from star.run import Run, RunError, Stamp, stamp
+from star.statistics import mcnemar, wilson
 
 MOST = 6
 """Arms side by side; more cannot be read."""
@@ -77,9 +76,10 @@ def _run_arms() -> dict[str, str]:
     sources = context.sources()
     labels = context.labels_of(sources)
     for one in sources:
-        for line in run_state(one.path).rounds:
+        evaluated = Run(one.path).evaluated_rounds()
+        for line in Run(one.path).overview().rounds:
             number = line["round"]
-            if (one.path / f"round_{number:02d}" / "evaluation.parquet").is_file():
+            if number in evaluated:
                 name = labels[one.name].split(" · ")
                 same = sum(label.split(" · ")[0] == name[0] for label in labels.values()) > 1
                 run = " · ".join(name) if same else name[0]
@@ -136,7 +136,7 @@ def _sides(names: Sequence[str], options: Mapping[str, str], source: Source) -> 
         run, _, number = name.rpartition("@")
         try:
             table = load_table(by_name[run])
-        except RecordError as error:
+        except (RecordError, RunError) as error:
             st.warning(text.plain(error))
             continue
         frame = table.frame
@@ -164,11 +164,12 @@ def _measures(names: Sequence[str], options: Mapping[str, str]) -> None:
         source = by_name[run]
         folder = source.path / "analysis"
         files = [folder / "soundness.parquet", folder / "probes.parquet", folder / "probes.json"]
-        found = stamp([*files, source.path / f"round_{int(number):02d}" / "evaluation.parquet"])
+        found = stamp([*files, Run(source.path).folder(int(number)) / "evaluation.parquet"])
         try:
             arms.append(_arm(source, int(number), options[name], found))
-        except (RunError, OSError, KeyError, ValueError, pa.ArrowInvalid):
-            st.warning(f"{text.plain(options[name])} cannot be read and is left out.", icon=":material/broken_image:")
+        except RunError as error:
+            said = f"{options[name]} is left out: {error}".replace(f"{source.path}/", "")
+            st.warning(text.plain(said), icon=":material/broken_image:")
     if len(arms) < 2:
         return
     fair = state.switch("only questions that all of them answer right", "fair")
@@ -276,10 +277,8 @@ def _file_measures(sides: Sequence[Side]) -> None:
             measures.append(("right but unsound", (right[both] == 1) & (sound[both] == 0)))
         for name, hits in measures:
             if len(hits):
-                low, high = parts.wilson_bounds(int(hits.sum()), len(hits))
-                share = float(hits.mean())
-                bounds = {"value": share, "low": float(low), "high": float(high), "n": len(hits)}
-                rows.append({"label": side.label, "measure": name, **bounds})
+                share = wilson(int(hits.sum()), len(hits))
+                rows.append({"label": side.label, "measure": name, **share.as_dict()})
     if rows:
         parts.draw(charts.comparison(pd.DataFrame(rows), "Side by side"), width="content")
 
