@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import sources
+from analysis import score, sources
 from analysis.rationales import filters as browsing
 from analysis.rationales import table_reading
 from analysis.rationales.filters import View
@@ -261,6 +261,42 @@ def test_scores_beside_a_record_file_are_joined(tmp_path: Path) -> None:
     table = load_table(Source("file", path, path.name))
     assert table.frame["p_unsound"].tolist()[0] == 0.75 and np.isnan(table.frame["p_unsound"].tolist()[1])
     assert table.rationale(2).flags[0].message == "why"
+
+
+def test_scores_of_repeated_ids_are_joined_by_place(tmp_path: Path) -> None:
+    """Three samples of problem 7: each shows its own score, from either format, and from an older file in the same order."""
+    path, beside = tmp_path / "mine.jsonl", tmp_path / "mine.scores.parquet"
+    write_records(path, [Record("6", steps=("one",)), *(Record("7", steps=(f"1 + 1 = {n}",)) for n in (2, 3, 4))])
+    assert score.main([str(path), "-o", str(beside)]) == 0
+    scores = pq.read_table(beside)
+    own = pa.array([0.1, 0.2, 0.3, 0.4])
+    scores = scores.set_column(scores.column_names.index("p_unsound"), "p_unsound", own)
+    shuffled = scores.take([2, 0, 3, 1])
+    for written in (scores, shuffled, scores.drop_columns(["place"])):
+        pq.write_table(written, beside)
+        table = load_table(Source("file", path, path.name))
+        assert table.frame["p_unsound"].tolist() == own.to_pylist()
+        assert table.frame["id"].tolist() == ["6", "7", "7#2", "7#3"]
+    beside.unlink()
+    lines = [json.dumps(row | {"flags": []}) for row in shuffled.to_pylist()]
+    (tmp_path / "mine.scores.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert load_table(Source("file", path, path.name)).frame["p_unsound"].tolist() == own.to_pylist()
+
+
+def test_scores_of_other_rows_are_never_joined_by_a_repeated_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_reading, "SMALL_FILE", 0)
+    path, beside = tmp_path / "mine.jsonl", tmp_path / "mine.scores.parquet"
+    records = [Record(name, steps=("one",)) for name in ("6", "7", "7")]
+    write_records(path, records)
+    assert score.main([str(path), "-o", str(beside)]) == 0
+    scores = pq.read_table(beside)
+    own = pa.array([0.1, 0.2, 0.3])
+    pq.write_table(scores.set_column(scores.column_names.index("p_unsound"), "p_unsound", own), beside)
+    write_records(path, [Record("new", steps=("one",)), *records])
+    table = load_table(Source("file", path, path.name))
+    assert [p == 0.1 for p in table.frame["p_unsound"]] == [False, True, False, False]
+    assert table.frame["p_unsound"].isna().tolist() == [True, False, True, True]
+    assert any("2 rationales share their id with others" in note for note in table.notes)
 
 
 def test_scores_with_ids_of_other_kinds_and_odd_lines_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

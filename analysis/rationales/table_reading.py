@@ -161,9 +161,9 @@ def _add_scores(
     frame["first_error"] = np.asarray(joined.column("first_error_step").fill_null(UNKNOWN))
     counted = joined.column("n_steps").null_count < len(joined)
     frame["n_steps"] = np.asarray(joined.column("n_steps").fill_null(0)) if counted else _count_steps(rationales())
-    texts["flags"] = lambda: joined.column("flags")
+    texts["flags"] = joined.column("flags").combine_chunks
     if joined.column("checks").null_count < len(joined):
-        texts["checks"] = lambda: joined.column("checks")
+        texts["checks"] = joined.column("checks").combine_chunks
     if unknown:
         notes.append(f"{unknown:,} of {len(frame):,} rationales are newer than the scores; run analysis.score again.")
     return True
@@ -207,9 +207,8 @@ def _count_steps(rationales: pa.Array) -> np.ndarray:
     return lines.astype("int32")
 
 
-def _fired(column: pa.ChunkedArray) -> dict[str, np.ndarray]:
+def _fired(column: pa.Array) -> dict[str, np.ndarray]:
     """Name of a check -> rows where it fired, from lists of names or the flags' JSON texts."""
-    column = column.combine_chunks()
     if pa.types.is_list(column.type):
         parents, names = np.asarray(pc.list_parent_indices(column)), pc.list_flatten(column).to_pandas()
     else:
