@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from star.grading.verdicts import vote
+from star.grading import votes
+from star.problem import Problem
 from star.run import TEST, Run
 from star.schemas import Counts, Result, RoundLine
 from star.statistics import EMPTY, Interval, bootstrap_mean, maj_at_k, pass_at_k, wilson
@@ -221,10 +222,17 @@ def _sampled(rows: Sequence[Mapping[str, Any]], run: Run) -> dict[str, Any]:
     counts = sorted({k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < most} | {most})
     right = {key: [row["verdict"] == "correct" for row in samples] for key, samples in problems.items()}
     passes = {k: bootstrap_mean([pass_at_k(len(r), sum(r), k) for r in right.values()]) for k in counts}
-    choices = {row["problem_id"]: row["choices"] for row in run.problems(["problem_id", "choices"])}
-    votes = {
-        key: [vote(row["answer"], row["verdict"], choices.get(key)) for row in samples] for key, samples in problems.items()
+    asked = _asked(run)
+    unknown = Problem("", "", "")
+    voted = {
+        key: votes([(row["answer"], row["verdict"]) for row in samples], asked.get(key, unknown))
+        for key, samples in problems.items()
     }
-    majorities = {k: bootstrap_mean([maj_at_k(votes[key], r, k) for key, r in right.items()]) for k in counts}
+    majorities = {k: bootstrap_mean([maj_at_k(voted[key], r, k) for key, r in right.items()]) for k in counts}
     return {"pass_at_k": passes, "maj_at_k": majorities}
 
+
+def _asked(run: Run) -> dict[str, Problem]:
+    """problem_id -> problem."""
+    rows = run.problems(["problem_id", "question", "gold", "choices"])
+    return {row["problem_id"]: Problem(row["problem_id"], row["question"] or "", row["gold"] or "", row["choices"]) for row in rows}

@@ -27,14 +27,26 @@ def check_tracker(report_to: str) -> None:
 
 
 @contextmanager
-def forgiving(report_to: str) -> Iterator[None]:
-    """Trackers fail for reasons of their own, and none of them ends a run: what happened is said in a sentence."""
+def errors_as_notes(report_to: str) -> Iterator[None]:
+    """Trackers fail for reasons of their own, and none of them ends a run: the error is printed as a note."""
     try:
         yield
     except Exception as error:
         print(
             f"note: {report_to} failed ({type(error).__name__}: {error}); the run goes on without it", file=sys.stderr
         )
+
+
+def guard_tracker(trainer: Any, report_to: str, round_dir: Path) -> None:
+    """Errors of the trainer's tracker are noted and training goes on; TensorBoard's files stay out of the model directory."""
+    from transformers.integrations import get_reporting_integration_callbacks
+
+    for kind in get_reporting_integration_callbacks(report_to):
+        callback = next(one for one in trainer.callback_handler.callbacks if isinstance(one, kind))
+        for event in ("on_train_begin", "on_log", "on_save", "on_train_end"):
+            setattr(callback, event, errors_as_notes(report_to)(getattr(callback, event)))
+        if report_to == "tensorboard":
+            callback.logging_dir = str(round_dir.parent / "tensorboard" / round_dir.name)
 
 
 def flatten(line: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -60,7 +72,7 @@ def send(report_to: str, run_dir: Path, line: Mapping[str, Any]) -> None:
     if line["round"] in done:
         return
     sent = False
-    with forgiving(report_to):
+    with errors_as_notes(report_to):
         _send(report_to, run_dir, line)
         sent = True
     if sent:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from star import run as runs
 from star.recipe import Recipe
-from star.run import Run
-from star.schemas import Result, RoundLine
+from star.rows import Result, RoundLine
 from star.setup import Setup
+from star.statistics import wilson
 
 
 def percent(share: float | None) -> str:
@@ -20,14 +21,8 @@ def percent(share: float | None) -> str:
 
 def with_half_width(correct: int, n: int) -> str:
     """97 of 100 right -> "97±4": per cent, and half of the 95 % interval."""
-    from star.statistics import wilson
-
     interval = wilson(correct, n)
     return f"{100 * interval.value:.0f}±{50 * (interval.high - interval.low):.0f}"
-
-
-STAGES = (("sampling", "rationalizing", "loading"), ("training",), ("evaluation",))
-"""What the column `seconds` adds up."""
 
 
 class RoundTable:
@@ -71,15 +66,16 @@ class RoundTable:
         """One finished round."""
         if self.header_due:
             self._header()
-        chosen, data, seconds = line["selection"], line.get("data") or {}, line.get("seconds") or {}
+        chosen, data, seconds = line["selection"], line.get("data"), line.get("seconds") or {}
         interval = f"{percent(chosen.get('accuracy'))} ({percent(chosen.get('low'))}-{percent(chosen.get('high'))})"
         by_slice = [(chosen.get("slices") or {}).get(name) for name in self.slices]
         slices = "".join(f"{with_half_width(s['correct'], s['n']) if s else '-':>8}" for s in by_slice)
-        spent = [[seconds.get(name) or 0 for name in names] for names in STAGES]
-        times = "/".join(f"{sum(stage):.0f}" for stage in spent)
-        dropped = sum(data.get("dropped", {}).values()) if data else None
-        counts = ["-" if count is None else f"{count:,}" for count in (data.get("generated"), data.get("rationalized"), dropped)]
-        tail = f"{counts[0]:>10}{counts[1]:>13}{counts[2]:>9}{percent(data.get('kept_sound')):>9}{times:>14}"
+        sampling = sum(seconds.get(name) or 0 for name in ("sampling", "rationalizing", "loading"))
+        times = f"{sampling:.0f}/{seconds.get('training') or 0:.0f}/{seconds.get('evaluation') or 0:.0f}"
+        counts = [data.get("generated", 0), data.get("rationalized", 0), sum(data.get("dropped", {}).values())] if data else []
+        generated, rationalized, dropped = [f"{count:,}" for count in counts] or ("-", "-", "-")
+        sound = percent(data.get("kept_sound") if data else None)
+        tail = f"{generated:>10}{rationalized:>13}{dropped:>9}{sound:>9}{times:>14}"
         self._print(f"{line['round']:>5}{interval:>20}{slices}{tail}")
 
     def finish(self, result: Result, charts: Sequence[Path]) -> None:
@@ -91,7 +87,7 @@ class RoundTable:
         )
         if (sound := test.get("sound_of_correct")) is not None:
             self._print(f"sound rationales among right answers on test: {percent(sound)} %")
-        lines = {line["round"]: line["selection"].get("accuracy") for line in Run(run_dir).rounds}
+        lines = {line["round"]: line["selection"].get("accuracy") for line in runs.Run(run_dir).rounds}
         base, reached = lines.get(0), lines.get(result["chosen_round"])
         if base is not None and reached is not None and reached < base:
             self._print(
