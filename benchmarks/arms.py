@@ -84,7 +84,7 @@ def _share(rows: Sequence[Mapping[str, Any]], outcomes: Sequence[bool]) -> dict[
 
 def pooled_lines(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     """Selection counts by round, seeds pooled, as lines that `star.charts.rounds_frame` reads; rounds that all seeds reached."""
-    by_round: dict[int, list[dict[str, Any]]] = {}
+    by_round: dict[int, list[Mapping[str, Any]]] = {}
     for run_dir in run_dirs:
         for line in Run(run_dir).rounds:
             by_round.setdefault(line["round"], []).append(line["selection"])
@@ -134,7 +134,8 @@ def cost(run_dirs: Sequence[Path]) -> dict[str, float]:
 
 def cost_of(run_dir: Path) -> dict[str, float]:
     """Samples, tokens, seconds and rounds of one run."""
-    lines, result = Run(run_dir).rounds, Run(run_dir).result
+    lines: Sequence[Mapping[str, Any]] = Run(run_dir).rounds
+    result: Mapping[str, Any] | None = Run(run_dir).result
     if result is None:
         raise RunError(f"{run_dir} is not finished; run its command again to go on")
     return {

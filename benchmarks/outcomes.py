@@ -59,7 +59,8 @@ def keep(folder: Path, run_dir: Path, settings: Mapping[str, Any], *, quick: boo
     probes = [{k: v for k, v in row.items() if k not in TEXTS} | {"right": row["attempt_id"] in right} for row in probes]
     for name, rows in (("test", test_rows(run_dir)), ("probes", probes)):
         pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet", compression="zstd")
-    parameters = (runs.Run(run_dir).result or {}).get("parameters")
+    result: Mapping[str, Any] = runs.Run(run_dir).result or {}
+    parameters = result.get("parameters")
     known = {"parameters": parameters, "cost": cost_of(run_dir), "settings": dict(settings)}
     about = envelope("model_sizes", known, quick=quick, seeds=[settings["seed"]], device=device)
     about["date"], about["commit"] = made_by(run_dir)  # a run that was found may be older than this checkout

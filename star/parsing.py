@@ -6,7 +6,6 @@ Nothing runs from it, and brackets or aliases that nest beyond reason end in a P
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any
 
@@ -90,7 +89,7 @@ def _limit(content: Any, level: int = 0) -> None:
 
 
 @lru_cache(maxsize=64)
-def _adapter(shape: Hashable) -> Any:
+def _adapter(shape: Any) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(shape)

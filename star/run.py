@@ -193,7 +193,7 @@ class Run:
                 damage.append(str(error).replace(f"{self.path}/", ""))
                 return otherwise
 
-        recipe = tried("recipe", {}) if (self.path / "recipe.yaml").is_file() else {}
+        recipe: RecipeFile = tried("recipe", {}) if (self.path / "recipe.yaml").is_file() else {}
         manifest, rounds, result = tried("manifest", {}), tried("rounds", []), tried("result", None)
         damage += [sentence.replace(f"{self.path}/", "") for sentence in (self.damage if rounds else [])]
         return Overview(recipe, manifest, tuple(rounds), result, tuple(damage))

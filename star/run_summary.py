@@ -18,7 +18,7 @@ from typing import Any
 from star.grading import votes
 from star.problem import Problem
 from star.run import TEST, Run
-from star.schemas import Counts, Result, RoundLine
+from star.schemas import Counts, RoundLine
 from star.statistics import EMPTY, Interval, bootstrap_mean, maj_at_k, pass_at_k, wilson
 
 ARMS = (
@@ -101,10 +101,11 @@ def summarise_run(run_dir: Path) -> RunSummary:
     """Read one run. Raises RunError when it is not a run directory, is damaged, or has no finished round yet."""
     run = Run(run_dir)
     recipe, rounds, result = run.recipe, run.rounds, run.result
+    facts: Mapping[str, Any] = result or {}
     number = run.chosen_round
     shown = result["test"] if result else rounds[-1]["selection"]
     rows = run.evaluation(TEST if result else number, COLUMNS)
-    parameters = (result or {}).get("parameters") or (run.manifest.get("model") or {}).get("parameters")
+    parameters = facts.get("parameters") or (run.manifest.get("model") or {}).get("parameters")
     return RunSummary(
         path=run_dir,
         arm=arm_name(recipe),
@@ -119,7 +120,7 @@ def summarise_run(run_dir: Path) -> RunSummary:
         **_rows_read(run),
         **_evaluated(rows, shown),
         **_data_used(run, number),
-        **_cost(rounds, result, parameters),
+        **_cost(rounds, facts, parameters),
         **_sampled(rows, run),
     )
 
@@ -165,7 +166,8 @@ def _evaluated(rows: Sequence[Mapping[str, Any]], shown: Counts) -> dict[str, An
 def _data_used(run: Run, number: int) -> dict[str, Any]:
     """Shares of the pool: a problem with a generated rationale counts as generated, else as rationalized."""
     nothing: dict[str, Any] = {"data_used": None, "generated": None, "rationalized": None}
-    pool = next((line.get("data") or {} for line in run.rounds if line["round"] == number), {}).get("pool")
+    data: Mapping[str, Any] = next((line.get("data") or {} for line in run.rounds if line["round"] == number), {})
+    pool = data.get("pool")
     rows = run.training(number, ["problem_id", "mode"]) if pool else []
     if not pool or not rows:
         return nothing
@@ -180,9 +182,9 @@ def _data_used(run: Run, number: int) -> dict[str, Any]:
     return {"data_used": used / pool, "generated": len(generated) / pool, "rationalized": len(rationalized) / pool}
 
 
-def _cost(metrics: Sequence[RoundLine], result: Result | None, parameters: int | None) -> dict[str, Any]:
+def _cost(metrics: Sequence[RoundLine], result: Mapping[str, Any], parameters: int | None) -> dict[str, Any]:
     """Totals over all rounds and the test."""
-    lines: list[Mapping[str, Any]] = [*metrics, (result or {}).get("cost") or {}]
+    lines: list[Mapping[str, Any]] = [*metrics, result.get("cost") or {}]
     sampled, read = _total(lines, "sampled_tokens"), _total(lines, "prompt_tokens")
     trained = _total([line.get("training") or {} for line in metrics], "tokens")
     sampling = _total([line.get("flops") or {} for line in lines], "sampling")
@@ -195,7 +197,7 @@ def _cost(metrics: Sequence[RoundLine], result: Result | None, parameters: int |
     return {
         "samples": _whole(_total(lines, "samples")),
         "tokens": _whole(sampled),
-        "seconds": (result or {}).get("seconds_total") or (sum(seconds) if seconds else None),
+        "seconds": result.get("seconds_total") or (sum(seconds) if seconds else None),
         "sampling_flops": sampling,
         "training_flops": training,
     }

@@ -109,8 +109,8 @@ def _round_of(run: Run, wanted: int | None) -> int:
 
 
 def _subject(row: dict[str, Any], problem: dict[str, Any]) -> Subject:
-    texts = (problem[name] or "" for name in ("problem_id", "question", "gold"))
-    posed = Problem(*texts, problem["choices"], problem["slice"] or "")
+    question, gold, choices = problem["question"] or "", problem["gold"] or "", problem["choices"]
+    posed = Problem(problem["problem_id"], question, gold, choices, problem["slice"] or "")
     answer = row["answer"] if row["answer"] is not None else row["lenient_answer"]
     return Subject(
         row["attempt_id"], posed, row["rationale"] or "", answer, row["round"], row["verdict"] == Verdict.correct

@@ -106,7 +106,7 @@ def _headline(run: Overview) -> None:
             st.caption(f"Right answers, {name}")
             st.subheader(f"{100 * correct / max(n, 1):.1f} %", anchor=False)
             st.caption(f"95 %: {parts.share(correct, n).partition('(')[2].rstrip(')')}; n = {n:,}. {_sound(counts)}")
-    if (run.result or {}).get("select_on") == "test":
+    if run.result and run.result.get("select_on") == "test":
         st.warning("The round was chosen on the test problems, so its test accuracy is too high.")
 
 
@@ -178,7 +178,7 @@ def _recipe(run: Overview) -> None:
     with left:
         st.subheader("What it was", anchor=False)
         model = manifest.get("model")
-        seconds = (run.result or {}).get("seconds_total")
+        seconds = run.result.get("seconds_total") if run.result else None
         flops = sum(float(v) for line in run.rounds for v in (line.get("flops") or {}).values() if v is not None)
         text.facts(
             [
