@@ -26,6 +26,8 @@ from analysis import comparing as comparison
 from analysis.comparing import MEASURES, Arm, Figure
 from analysis.faithfulness.effects import NOTHING_LEFT
 from star.charts import slice_order
+from star.command_line import parse, run_command
+from star.errors import UsageError
 from star.paired import Comparison
 from star.report import markdown, p_text, print_table
 from star.run import Run, RunError, write_json, write_text
@@ -254,27 +256,26 @@ def _plain(section: Section) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 1 and a sentence for bad input."""
-    description = __doc__
-    arguments = tyro.cli(Annotated[Arguments, tyro.conf.PositionalRequiredArgs], description=description, args=argv)
-    try:
-        run_dirs = list({run.resolve(): run for run in arguments.runs}.values())
-        if not run_dirs:
-            raise RunError("no run is given: give two or more run directories, or one with --by round")
-        arms = read_arms(run_dirs, arguments.by, arguments.split)
-        if len(arms) < 2:
-            raise RunError(
-                "one arm alone cannot be compared: give two runs, or one run with several rounds and --by round"
-            )
-        if not comparison.shared_questions(arms):
-            hint = " Try --split test." if arguments.split == "selection" and arguments.by != "round" else ""
-            raise RunError(f"the runs share no question: they differ in task, seed or selection size.{hint}")
-        found, said = sections(arms, arguments.by), notes(arms, arguments.split, arguments.by)
-        folder = arguments.output or run_dirs[0] / "analysis" / "comparison"
-        written = write(folder, found, said, arguments.by)
-    except (RunError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    """The command line. Returns the exit status."""
+    return run_command(lambda: compare(parse(Arguments, __doc__, argv)))
+
+
+def compare(arguments: Arguments) -> None:
+    """Read, compare, write, print. Raises RunError, UsageError."""
+    run_dirs = list({run.resolve(): run for run in arguments.runs}.values())
+    if not run_dirs:
+        raise UsageError("no run is given: give two or more run directories, or one with --by round")
+    arms = read_arms(run_dirs, arguments.by, arguments.split)
+    if len(arms) < 2:
+        raise RunError(
+            "one arm alone cannot be compared: give two runs, or one run with several rounds and --by round"
+        )
+    if not comparison.shared_questions(arms):
+        hint = " Try --split test." if arguments.split == "selection" and arguments.by != "round" else ""
+        raise RunError(f"the runs share no question: they differ in task, seed or selection size.{hint}")
+    found, said = sections(arms, arguments.by), notes(arms, arguments.split, arguments.by)
+    folder = arguments.output or run_dirs[0] / "analysis" / "comparison"
+    written = write(folder, found, said, arguments.by)
     for note in said:
         print(f"{note}\n")
     for section in found:
@@ -284,8 +285,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if section.differences:
             print_table(difference_rows(section), "Paired differences on the same questions")
     print("wrote " + ", ".join(str(path) for path in written))
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -14,20 +14,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from analysis.faithfulness import effects, measures
 from analysis.faithfulness import formulas as faithfulness
 from analysis.faithfulness.base import ROWS
-from analysis.rationales.filters import judges, soundness
 from analysis.rationales.joining import scores_of_run
-from analysis.rationales.table import Table
 from star.paired import Comparison, corrected, paired
 from star.run import TEST, Run, RunError, Where
 from star.run_summary import arm_name
 from star.statistics import EMPTY, Interval, share
+
+if TYPE_CHECKING:
+    from analysis.rationales.table import Table
 
 Split = Literal["selection", "test"]
 Values = dict[str, float]
@@ -240,6 +241,8 @@ def _probe_command(run: Run, number: int, probes: Sequence[str]) -> str:
 
 def record_arm(label: str, table: Table, rows: Mapping[str, int]) -> Arm:
     """The arm of some rationales of a table: problem -> its row. What is not graded or not judged has no value."""
+    from analysis.rationales.filters import judges, soundness  # brings pandas, which the command does without
+
     judged = {"accuracy": table.graded()}
     for judge in judges(table)[:1]:
         sound = soundness(table, judge, MAX_UNSOUND)

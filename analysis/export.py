@@ -26,8 +26,10 @@ from analysis.pages.widgets.run_words import MODES, NO_REASON, sure
 from analysis.rationales.joining import scores_of_run
 from analysis.rationales.table import parse_flags
 from analysis.sources import Source, run_labels
+from star.command_line import parse, run_command
+from star.errors import UsageError
 from star.report import cells, label, percent, warnings
-from star.run import TEST, Run, RunError, write_text
+from star.run import TEST, Run, write_text
 from star.run_summary import RunSummary, summarise_run
 
 MAX_TEXT = 4_000
@@ -70,7 +72,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; color: var(--soft); }
 class Arguments:
     """What `python -m analysis.export` was asked for."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Path
     """Run directory."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("report.html")
     """The page to write."""
@@ -310,19 +312,18 @@ def page(run: Path, most: int) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 1 and a sentence for bad input."""
-    arguments = tyro.cli(Arguments, description=__doc__, args=argv)
-    try:
-        if arguments.cases < 0:
-            raise RunError(f"--cases {arguments.cases}: expected how many rationales to show, 0 or more")
-        content = page(arguments.run, arguments.cases)
-        write_text(arguments.output, content)
-    except (RunError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    """The command line. Returns the exit status."""
+    return run_command(lambda: export(parse(Arguments, __doc__, argv)))
+
+
+def export(arguments: Arguments) -> None:
+    """Write the page. Raises UsageError, RunError."""
+    if arguments.cases < 0:
+        raise UsageError(f"--cases {arguments.cases}: expected how many rationales to show, 0 or more")
+    content = page(arguments.run, arguments.cases)
+    write_text(arguments.output, content)
     print(f"wrote {arguments.output} ({len(content) / 1024:,.0f} KB)")
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

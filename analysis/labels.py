@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from analysis.sources import Source
+from star.errors import InputError
 from star.run import Run
 
 Verdict = Literal["sound", "unsound", "unsure"]
 VERDICTS: tuple[Verdict, ...] = ("sound", "unsound", "unsure")
 
 
-class LabelError(RuntimeError):
+class LabelError(InputError):
     """A label that cannot be stored; the message says why and what to do."""
 
 

@@ -46,7 +46,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.faithfulness.answers import Answers
@@ -55,14 +55,15 @@ if TYPE_CHECKING:
     from analysis.faithfulness.base import Row
     from analysis.faithfulness.sources import Source
 
-import tyro
+from star.command_line import parse, run_command
+from star.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Flags:
+class Arguments:
     """Does the model use its rationale? Perturb it, ask again, compare."""
 
-    source: Annotated[Path, tyro.conf.Positional]
+    source: Path
     """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
     round: int | None = None
     """Round of the run; by default the chosen one, else the last finished one."""
@@ -87,46 +88,30 @@ class Flags:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line. Returns the exit status; what is wrong with the input is said in one sentence."""
-    flags = tyro.cli(Flags, args=argv, prog="python -m analysis.probe")
-    from analysis.faithfulness.answers import AnswersError
-    from analysis.faithfulness.sources import SourceError
-    from analysis.rationales.records import RecordError
-    from analysis.recovery.model import ModelError
-    from star.recipe import RecipeError
-    from star.run import RunError
-    from star.sampling.base import SamplerError
-
-    try:
-        run_probes(flags)
-    except (SourceError, AnswersError, RecordError, ModelError, RecipeError, RunError, SamplerError, OSError) as error:
-        print(str(error), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped. Answers so far are kept: the same command goes on from there.", file=sys.stderr)
-        return 130
-    return 0
+    """The command line. Returns the exit status."""
+    kept = "Answers so far are kept: the same command goes on from there."
+    return run_command(lambda: probe(parse(Arguments, None, argv)), stopped=kept)
 
 
-def run_probes(flags: Flags) -> dict[str, Any]:
-    """Probe, write both files, print the table; returns what is stored for this round in probes.json."""
+def probe(arguments: Arguments) -> None:
+    """Probe, write both files, print the table."""
     from analysis.faithfulness.asks import Settings
     from analysis.faithfulness.call import probe_all
     from star.sampling.model_files import context_length
     from star.setup import resolve_model
 
-    _check_ranges(flags)
-    names = chosen_probes(flags.probes)
-    source = read_source(flags)
+    _check_ranges(arguments)
+    names = chosen_probes(arguments.probes)
+    source = read_source(arguments)
     model_dir = resolve_model(source.model)
     settings = Settings(
-        seed=flags.seed,
-        temperature=flags.temperature,
-        max_new_tokens=flags.max_new_tokens or source.sampling.max_new_tokens,
-        max_positions=flags.max_positions,
+        seed=arguments.seed,
+        temperature=arguments.temperature,
+        max_new_tokens=arguments.max_new_tokens or source.sampling.max_new_tokens,
+        max_positions=arguments.max_positions,
     )
     asking = _asking(source, model_dir)
-    answers = open_answers(source, model_dir, flags.device)
+    answers = open_answers(source, model_dir, arguments.device)
     try:
         rows = probe_all(source.subjects, asking, answers, names, settings, context_length(model_dir))
     finally:
@@ -134,47 +119,42 @@ def run_probes(flags: Flags) -> dict[str, Any]:
         answers.close()
     content = write_results(source, rows, names, settings, answers.model)
     print_report(content, source, asked)
-    return content
 
 
 def chosen_probes(wanted: Sequence[str]) -> tuple[str, ...]:
-    """The named probes with all controls, or all. Raises SourceError for a name that is none."""
+    """The named probes with all controls, or all. Raises UsageError for a name that is none."""
     from analysis.faithfulness.base import CONTROLS, PROBES
-    from analysis.faithfulness.sources import SourceError
-
     unknown = [name for name in wanted if name not in PROBES]
     if unknown:
-        raise SourceError(f"there is no probe {unknown[0]!r}; probes are {', '.join(PROBES)}.")
+        raise UsageError(f"there is no probe {unknown[0]!r}; probes are {', '.join(PROBES)}.")
     return tuple(name for name in PROBES if not wanted or name in wanted or name in CONTROLS)
 
 
-def _check_ranges(flags: Flags) -> None:
-    """Raises SourceError for a number that no call can use."""
-    from analysis.faithfulness.sources import SourceError
-
-    if flags.n < 1:
-        raise SourceError(f"--n {flags.n}: expected at least one rationale.")
-    if flags.max_positions < 1:
-        raise SourceError(f"--max-positions {flags.max_positions}: expected at least one step per rationale.")
-    if flags.max_new_tokens is not None and flags.max_new_tokens < 1:
-        raise SourceError(f"--max-new-tokens {flags.max_new_tokens}: expected at least one token.")
-    if not 0 <= flags.temperature < math.inf:
-        raise SourceError(f"--temperature {flags.temperature}: expected 0 (greedy) or above.")
+def _check_ranges(arguments: Arguments) -> None:
+    """Raises UsageError for a number that no call can use."""
+    if arguments.n < 1:
+        raise UsageError(f"--n {arguments.n}: expected at least one rationale.")
+    if arguments.max_positions < 1:
+        raise UsageError(f"--max-positions {arguments.max_positions}: expected at least one step per rationale.")
+    if arguments.max_new_tokens is not None and arguments.max_new_tokens < 1:
+        raise UsageError(f"--max-new-tokens {arguments.max_new_tokens}: expected at least one token.")
+    if not 0 <= arguments.temperature < math.inf:
+        raise UsageError(f"--temperature {arguments.temperature}: expected 0 (greedy) or above.")
 
 
-def read_source(flags: Flags) -> Source:
+def read_source(arguments: Arguments) -> Source:
     """Rationales, task and model settings of the call."""
     from dataclasses import replace
 
     from analysis.faithfulness.sources import SourceError, from_records, from_run
 
-    if flags.source.is_dir():
-        source = from_run(flags.source, flags.round, flags.n, flags.seed, own_model=flags.model is None)
-        given = source.model.model_copy(update={"path": flags.model}) if flags.model else source.model
+    if arguments.source.is_dir():
+        source = from_run(arguments.source, arguments.round, arguments.n, arguments.seed, own_model=arguments.model is None)
+        given = source.model.model_copy(update={"path": arguments.model}) if arguments.model else source.model
         return replace(source, model=given)
-    if flags.model is None:
-        raise SourceError(f"{flags.source}: rationales from a file need a model to ask; give one with --model.")
-    return from_records(flags.source, flags.model, flags.n, flags.seed, flags.out)
+    if arguments.model is None:
+        raise SourceError(f"{arguments.source}: rationales from a file need a model to ask; give one with --model.")
+    return from_records(arguments.source, arguments.model, arguments.n, arguments.seed, arguments.out)
 
 
 def _asking(source: Source, model_dir: Path) -> Asking:
@@ -204,8 +184,7 @@ def open_answers(source: Source, model_dir: Path, device: str) -> Answers:
         return open_sampler(source.sampling, model_dir, dtype=source.model.dtype, trust_remote_code=trust)
 
     path = source.out / "answers.sqlite"
-    digest, shown = model_digest(model_dir), sys.stderr.isatty()
-    return Answers(digest, path, scorer, sampler, numerics=(dtype, device), progress=shown)
+    return Answers(model_digest(model_dir), path, scorer, sampler, numerics=(dtype, device), progress=True)
 
 
 def write_results(

@@ -23,6 +23,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import tyro
 
+from star.command_line import parse, run_command
+from star.errors import UsageError
+from star.progress import bar
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -38,7 +42,7 @@ RUN_COLUMNS = ("round", "mode", "split")
 class Arguments:
     """Score rationales: p_unsound, the first wrong step, and what was found in each step."""
 
-    input: tyro.conf.Positional[Path]
+    input: Path
     """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
@@ -50,22 +54,13 @@ class Arguments:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    arguments = tyro.cli(Arguments, args=argv, description=__doc__)
-    from analysis.rationales.records import RecordError
-    from star.run import RunError
+    """The command line. Returns the exit status."""
+    return run_command(lambda: score(parse(Arguments, __doc__, argv)), stopped="Nothing was written.")
 
-    try:
-        output = output_path(arguments)
-        broken = run(arguments, output)
-    except (RecordError, RunError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(
-            f"{error.filename or arguments.input} cannot be read or written: {error.strerror or error}", file=sys.stderr
-        )
-        return 1
+
+def score(arguments: Arguments) -> int:
+    """Score, write, and name the lines that could not be scored; 1 where there are any."""
+    broken = score_file(arguments, output_path(arguments))
     for line in broken[:20]:
         print(f"Not scored: {line}", file=sys.stderr)
     if broken:
@@ -74,26 +69,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def output_path(arguments: Arguments) -> Path:
-    """Where the scores go. Raises RecordError where that cannot be."""
-    from analysis.rationales.records import RecordError
+    """Where the scores go. Raises UsageError where that cannot be."""
     from star.run import Run
 
     output = arguments.output
     if output is None:
         if not arguments.input.is_dir():
-            raise RecordError(f"Say where the scores of {arguments.input} go: add -o scores.jsonl (or .parquet).")
+            raise UsageError(f"Say where the scores of {arguments.input} go: add -o scores.jsonl (or .parquet).")
         return Run(arguments.input).file("analysis/soundness.parquet")
     if not output.name.endswith((".jsonl", ".parquet")):
-        raise RecordError(f"{output} has an unknown ending. Scores are written to .jsonl or .parquet.")
+        raise UsageError(f"{output} has an unknown ending. Scores are written to .jsonl or .parquet.")
     if output.resolve() == arguments.input.resolve():
-        raise RecordError(f"{output} is the input itself. Give another name for the scores.")
+        raise UsageError(f"{output} is the input itself. Give another name for the scores.")
     return output
 
 
-def run(arguments: Arguments, output: Path) -> list[BrokenLine]:
+def score_file(arguments: Arguments, output: Path) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
-    from tqdm import tqdm
-
     from analysis.rationales.records import read_records
     from analysis.soundness.score_table import Tally
 
@@ -105,7 +97,7 @@ def run(arguments: Arguments, output: Path) -> list[BrokenLine]:
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(output.name + ".tmp")
     stream = _chained(first, records)
-    progress = tqdm(desc="scoring", unit=" records", total=count_rows(arguments.input), disable=not sys.stderr.isatty())
+    progress = bar("scoring", count_rows(arguments.input), "record")
     try:
         with Writer(temporary, is_run=is_run, used_gold=arguments.use_gold) as writer, progress:
             for chunk in iter(lambda: list(islice(stream, CHUNK)), []):

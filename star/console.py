@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +14,14 @@ from star.recipe import Recipe
 from star.rows import Result, RoundLine
 from star.setup import Setup
 from star.statistics import wilson
+
+
+def command(name: str) -> str:
+    """One of our commands as one types it here: by its name where the shell finds it, else by its place beside this Python."""
+    beside = Path(sys.executable).with_name(name)
+    if shutil.which(name) or not beside.is_relative_to(Path.cwd()):
+        return name
+    return str(beside.relative_to(Path.cwd()))
 
 
 def percent(share: float | None) -> str:
@@ -97,5 +107,5 @@ class RoundTable:
         for chart in charts:
             self._print(f"chart           {chart}")
         self._print(f"run directory   {run_dir}")
-        self._print("next            make app                        browse the rationales")
-        self._print(f"                .venv/bin/python -m star.report {run_dir}")
+        self._print(f"next            {command('rationale-app')} --root {run_dir.parent}     browse the rationales")
+        self._print(f"                {command('star-report')} {run_dir}")

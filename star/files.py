@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from star.errors import InputError
 from star.parsing import ParseError, checked, parse_json, parse_yaml
 from star.schemas import KEYS
 
@@ -28,7 +29,7 @@ MOST_BYTES = {".json": 1 << 26, ".jsonl": 1 << 28, ".yaml": 1 << 18}
 ADVICE = "Delete it and run the same command again."
 
 
-class RunError(RuntimeError):
+class RunError(InputError):
     """A run directory that cannot be used; the message names the file, says what was found and what to do."""
 
 

@@ -16,15 +16,16 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from star.errors import InputError
 from star.parsing import ParseError, parse_yaml
 
 _HERE = Path(__file__).resolve().parent
 SEEDS = next(place for place in (_HERE / "seeds", _HERE.parent / "seeds") if place.is_dir())
-"""Recipes, few-shot examples and the embedded model: part of `star` once installed (see setup.py), beside it in a checkout."""
+"""Recipes, few-shot examples, the embedded model: part of `star` once installed (see pyproject.toml), else beside it."""
 DEFAULT_RECIPE = SEEDS / "recipes" / "addition.yaml"
 
 
-class RecipeError(ValueError):
+class RecipeError(InputError):
     """A recipe that cannot be used; the message says what was found, what was expected and what to do."""
 
 

@@ -21,7 +21,7 @@ from star.recipe import Recipe, load_recipe
 from star.sampling.base import Sampler
 from star.sampling.model_files import load_tokenizer
 from star.tasks import load_task
-from star.train import run_command
+from star.train import main
 from tests.scripted_answers import ScriptedAnswers
 from tests.test_loop import scripted_finetune
 from tests.tiny_models import tiny_model
@@ -112,7 +112,7 @@ def run(path: Path, monkeypatch: pytest.MonkeyPatch, *, skill: float = 0.4, engi
         return used[0]
 
     monkeypatch.setattr(sampling, "open_sampler", open_scripted)
-    assert run_command([str(path)]) == 0
+    assert main([str(path)]) == 0
     return load_recipe(path).run_dir, used[0]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from analysis.faithfulness.base import Subject
 from analysis.rationales.records import Record, read_records
+from star.errors import InputError
 from star.grading.hints import mentions_answer_hint
 from star.problem import Extraction, Problem, Splits, Task, Verdict, problem_id
 from star.prompting import PromptBuilder, prompt_hash
@@ -29,7 +30,7 @@ _STATEMENT = re.compile(
 """What only states the answer: "Step 5: #### 11000", "The answer is: 11000", "A: 18", "Solution: Choice_A"."""
 
 
-class SourceError(RuntimeError):
+class SourceError(InputError):
     """Rationales or a model that cannot be used; the message says what was found and what to do."""
 
 
