@@ -19,9 +19,8 @@ from analysis import charts, compare, export, probe, score
 from analysis.faithfulness.sources import SourceError
 from analysis.rationales.table import load_table
 from analysis.sources import list_runs, run_labels
-from star import report, statistics
+from star import report, statistics, train
 from star.run import Run, RunError
-from star.train import run_command
 from tests.damage import DAMAGE, SMALL, TABLES
 from tests.run_factory import make_run
 
@@ -68,7 +67,7 @@ def damaged(whole: Path, folder: Path, file: str, change: Callable[[Path], None]
 
 
 def dry_run(run: Path) -> int:
-    return run_command([str(run / "recipe.yaml"), "--dry-run"])
+    return train.main([str(run / "recipe.yaml"), "--dry-run"])
 
 
 def readers(other: Path) -> list[Callable[[Path], Any]]:
