@@ -30,8 +30,8 @@ from star.command_line import parse, run_command
 from star.errors import UsageError
 from star.paired import Comparison
 from star.report import markdown, p_text, print_table
-from star.run import RunError, read_json, read_metrics, write_json, write_text
-from star.run_summary import arm_name, read_recipe
+from star.run import Run, RunError, write_json, write_text
+from star.run_summary import arm_name
 
 By = Literal["size", "round", "recipe"]
 Cells = dict[str, str]
@@ -62,17 +62,6 @@ class Section:
     differences: list[Comparison]
 
 
-def chosen_round(run: Path) -> int:
-    """The round in result.json, else the last finished one. Raises RunError where there is none."""
-    result = run / "result.json"
-    if result.is_file():
-        return int(read_json(result).get("chosen_round", 0))
-    rounds = [int(line["round"]) for line in read_metrics(run)]
-    if not rounds:
-        raise RunError(f"{run} has no finished round yet; run its command again to go on")
-    return max(rounds)
-
-
 def read_arms(run_dirs: Sequence[Path], by: By, split: comparison.Split) -> list[Arm]:
     """One arm per run, or per round of each run, in the order to be shown; no two have the same label.
 
@@ -83,17 +72,17 @@ def read_arms(run_dirs: Sequence[Path], by: By, split: comparison.Split) -> list
             "the test split is evaluated with the chosen round only, so rounds cannot be compared on it: leave out "
             "--split test, or compare the chosen rounds of several runs without --by round"
         )
-    names = [arm_name(read_recipe(run)) for run in run_dirs]
+    names = [arm_name(Run(run).recipe) for run in run_dirs]
     folders = [run.name if [r.name for r in run_dirs].count(run.name) == 1 else str(run) for run in run_dirs]
     arms = []
     for run, name, folder in zip(run_dirs, names, folders, strict=True):
         shown = name if names.count(name) == 1 else f"{name} ({folder})"
         if by == "round":
             suffix = f", {shown}" if len(run_dirs) > 1 else ""
-            for number in sorted(int(line["round"]) for line in read_metrics(run)):
+            for number in (line["round"] for line in Run(run).rounds):
                 arms.append(comparison.read_arm(run, number, split=split, label=f"round {number}{suffix}"))
             continue
-        arm = comparison.read_arm(run, chosen_round(run), split=split, label=shown)
+        arm = comparison.read_arm(run, Run(run).chosen_round, split=split, label=shown)
         if by == "size" and arm.parameters:
             size = f"{arm.parameters / 1e6:.3g}M"
             arm = replace(arm, label=f"{size}, {shown}" if len(set(names)) > 1 else f"{size} ({folder})")

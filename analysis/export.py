@@ -10,7 +10,6 @@ without analysis, and says which command would fill the gap.
 from __future__ import annotations
 
 import base64
-import json
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,15 +19,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+import yaml
 
 from analysis.pages.widgets.probe_words import DONE, IN_NATS, NATS, interval_words, measure_words
 from analysis.pages.widgets.run_words import MODES, NO_REASON, sure
-from analysis.store import Source, run_labels
-from star import run as runs
+from analysis.rationales.joining import scores_of_run
+from analysis.rationales.table import parse_flags
+from analysis.sources import Source, run_labels
 from star.command_line import parse, run_command
 from star.errors import UsageError
 from star.report import cells, label, percent, warnings
-from star.run_summary import RunSummary, read_recipe, summarise_run
+from star.run import TEST, Run, write_text
+from star.run_summary import RunSummary, summarise_run
 
 MAX_TEXT = 4_000
 """Characters of one step or question that are shown."""
@@ -36,6 +38,7 @@ MAX_STEPS = 60
 CASE_COLUMNS = ("attempt_id", "problem_id", "round", "mode", "split", "slice", "sample", "rationale", "answer", "gold",
                 "verdict", "sound")  # fmt: skip
 """Columns of attempts that a case shows."""
+SCORE_COLUMNS = ("p_unsound", "first_error_step", "flags")
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2024; --paper: #fff; --soft: #667; --line: #d8dce2; --card: #f6f7f9;
   --bad: #b34700; --badbg: #fdeee3; --good: #00714f; }
@@ -117,28 +120,29 @@ def image(chart: Any, alt: str) -> str:
     return f'<img alt="{text(alt)}" src="data:image/svg+xml;base64,{base64.b64encode(content).decode()}">'
 
 
-def read_cases(run: Path, summary: RunSummary, most: int) -> tuple[list[Case], str]:
+def read_cases(run: Run, summary: RunSummary, most: int) -> tuple[list[Case], str]:
     """The top right-but-unsound rationales, worst first, and sentences about them.
 
     Those of the evaluated split come first; where they are fewer than `most`, the rounds up to the chosen one fill the
     list. Rationalized ones are counted apart: their answers are right because they were shown.
     """
-    last = summary.round or 0
-    evaluation = (run / "test" if summary.finished else run / f"round_{last:02d}") / "evaluation.parquet"
-    if not evaluation.is_file():
+    last, files = summary.round or 0, run.attempt_files()
+    evaluation = f"{run.folder(TEST if summary.finished else last).name}/evaluation.parquet"
+    if evaluation not in files:
         return [], "No evaluated rationales."
-    rows = [row for row in _right_rows(evaluation) if not row["sample"]]
-    others = [row for file in _round_files(run, last) if file != evaluation for row in _right_rows(file)]
-    scores = _scores(run, {row["attempt_id"] for row in (*rows, *others)})
+    rows = [row for row in _right_rows(run, evaluation) if not row["sample"]]
+    earlier = [f"{run.folder(number).name}/{name}.parquet" for number in range(last, -1, -1) for name in ("evaluation", "attempts")]
+    others = [row for file in earlier if file in files and file != evaluation for row in _right_rows(run, file)]
+    scored = any(row["p_unsound"] is not None for row in (*rows, *others))
     checked = any(row["sound"] is not None for row in rows)
-    if not checked and not scores:
-        return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {run}"
+    if not checked and not scored:
+        return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {run.path}"
     how = "by the task's exact check" if checked else "by the automatic score (at least 50 % likely)"
-    cases = _cases(rows, scores)
+    cases = _cases(rows)
     about = f"Of {len(rows):,} right answers of the {summary.split} split, {len(cases):,} rest on unsound reasoning, {how}."
     if len(cases) >= most:
         return cases[:most], about + (f" The {most} most suspicious:" if len(cases) > most > 0 else "")
-    more = _cases(others, scores)
+    more = _cases(others)
     about += _about_others(others, [case.row for case in more], last)
     filled = more[: most - len(cases)]
     return [*cases, *filled], about + (f" {len(filled)} of the rounds, the most suspicious, are below." if filled else "")
@@ -154,55 +158,24 @@ def _about_others(right: Sequence[Mapping[str, Any]], unsound: Sequence[Mapping[
     return about + (f" Of {shown:,} rationalized ones, which saw the answer, {shown_unsound:,}." if shown else "")
 
 
-def _round_files(run: Path, last: int) -> list[Path]:
-    """What the rounds up to `last` evaluated and sampled, the latest round first."""
-    folders = [run / f"round_{number:02d}" for number in range(last, -1, -1)]
-    files = [folder / name for folder in folders for name in ("evaluation.parquet", "attempts.parquet")]
-    return [file for file in files if file.is_file()]
+def _right_rows(run: Run, file: str) -> list[dict[str, Any]]:
+    """Rationales of a file that end in a right answer, with their scores (None: not scored)."""
+    rows = run.table(file, CASE_COLUMNS).to_pylist()
+    scores = scores_of_run(run, file, SCORE_COLUMNS)
+    scored = scores.to_pylist() if scores else [dict.fromkeys(SCORE_COLUMNS)] * len(rows)
+    both = [row | score for row, score in zip(rows, scored, strict=True)]
+    return [row for row in both if row["verdict"] == "correct" and row["rationale"]]
 
 
-def _right_rows(file: Path) -> list[dict[str, Any]]:
-    """Rationales of a file that end in a right answer."""
-    return [row for row in runs.read_rows(file, CASE_COLUMNS) if row["verdict"] == "correct" and row["rationale"]]
-
-
-def _cases(rows: Iterable[Mapping[str, Any]], scores: Mapping[str, Mapping[str, Any]]) -> list[Case]:
+def _cases(rows: Iterable[Mapping[str, Any]]) -> list[Case]:
     """The unsound ones of rows with right answers, the most suspicious first."""
     cases = []
     for row in rows:
-        score = scores.get(row["attempt_id"], {})
-        p = score.get("p_unsound")
-        unsound = row["sound"] is False if row["sound"] is not None else (p is not None and p >= 0.5)
-        if unsound:
-            flags = tuple((int(flag["step"]), str(flag["message"])) for flag in _flags(score.get("flags")))
-            cases.append(Case(row, p, score.get("first_error_step"), flags))
+        p = row["p_unsound"]
+        if row["sound"] is False if row["sound"] is not None else (p is not None and p >= 0.5):
+            flags = tuple((flag.step, flag.message) for flag in parse_flags(row["flags"]))
+            cases.append(Case(row, p, row["first_error_step"], flags))
     return sorted(cases, key=lambda case: -(case.p_unsound if case.p_unsound is not None else 1.0))
-
-
-def _scores(run: Path, wanted: set[str]) -> dict[str, Mapping[str, Any]]:
-    file = run / "analysis" / "soundness.parquet"
-    if not file.is_file():
-        return {}
-    columns = ["attempt_id", "p_unsound", "first_error_step", "flags"]
-    return {row["attempt_id"]: row for row in runs.read_rows(file, columns) if row["attempt_id"] in wanted}
-
-
-def _flags(value: object) -> list[dict[str, Any]]:
-    try:
-        found = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        return []
-    listed = found if isinstance(found, list) else []
-    return [
-        flag for flag in listed if isinstance(flag, dict) and isinstance(flag.get("step"), int) and "message" in flag
-    ]
-
-
-def _questions(run: Path) -> dict[str, str]:
-    file = run / "problems.parquet"
-    if not file.is_file():
-        return {}
-    return {row["problem_id"]: row["question"] or "" for row in runs.read_rows(file, ["problem_id", "question"])}
 
 
 def case_html(case: Case, question: str, number: int) -> str:
@@ -255,16 +228,16 @@ def figure_cards(summary: RunSummary) -> str:
     return f'<div class="cards">{"".join(cards)}</div>'
 
 
-def faithfulness_html(run: Path, number: int | None) -> str:
+def faithfulness_html(run: Run, number: int | None) -> str:
     """The probes' table with controls, or the command that makes them."""
-    file = run / "analysis" / "probes.json"
-    found = (runs.read_json(file).get("rounds") or {}) if file.is_file() else {}
-    part = found.get(str(number)) or next(reversed(list(found.values())), None)
+    probed = run.probed_rounds()
+    part = probed.get(str(number)) or next(reversed(list(probed.values())), None)
     if not part:
         return f"<p class=soft>Not probed yet. To find out, run: python -m analysis.probe {text(run.name)}</p>"
     rows = []
-    for name, measure in (part.get("measures") or {}).items():
-        control, unit = measure.get("control") or {}, NATS if name in IN_NATS else "%"
+    for name, measure in part.get("measures", {}).items():
+        control: Mapping[str, Any] = measure.get("control") or {}
+        unit = NATS if name in IN_NATS else "%"
         rows.append(
             {
                 "measure": measure_words(name),
@@ -282,11 +255,11 @@ def faithfulness_html(run: Path, number: int | None) -> str:
     return f"<p class=soft>{text(about)}</p>" + table(rows)
 
 
-def charts_html(run: Path) -> str:
+def charts_html(run: Run) -> str:
     """Accuracy, soundness and data by round."""
     from analysis import charts
 
-    metrics = charts.read_metrics(run)
+    metrics = run.rounds
     if not metrics:
         return ""
     frame = charts.rounds_frame(metrics, run.name)
@@ -302,12 +275,12 @@ def charts_html(run: Path) -> str:
 
 def page(run: Path, most: int) -> str:
     """The whole page. Raises RunError for a directory that is no run."""
-    summary, recipe = summarise_run(run), read_recipe(run)
-    manifest = runs.read_json(run / "run.json") if (run / "run.json").is_file() else {}
-    cases, about = read_cases(run, summary, most)
-    questions = _questions(run)
+    summary, folder = summarise_run(run), Run(run)
+    manifest = folder.manifest
+    cases, about = read_cases(folder, summary, most)
+    questions = {row["problem_id"]: row["question"] or "" for row in folder.problems(["problem_id", "question"])}
     name = run_labels([Source("run", run, run.name)])[run.name]
-    model = (recipe.get("model") or {}).get("path", "")
+    model = (folder.recipe.get("model") or {}).get("path", "")
     size = f", {summary.parameters:,} parameters" if summary.parameters else ""
     commit = str(manifest.get("commit") or "unknown")[:12] + (" with local changes" if manifest.get("dirty") else "")
     round_ = f"round {summary.round}" + ("" if summary.finished else " so far")
@@ -323,11 +296,11 @@ def page(run: Path, most: int) -> str:
     content = (
         f"<h1>{text(name)}</h1><p class=soft>{text(label(summary))}, {round_}, from {text(model)}{size}; "
         f"commit {text(commit)}</p>{notes}{figure_cards(summary)}<h2>Does it learn, and is it sound?</h2>"
-        f"{charts_html(run)}<h2>By slice</h2>{table(by_slice)}<h2>Right answer, wrong reasoning</h2>"
+        f"{charts_html(folder)}<h2>By slice</h2>{table(by_slice)}<h2>Right answer, wrong reasoning</h2>"
         f"<p>{text(about)}</p>{shown}"
-        f"<h2>Does the model use its rationale?</h2>{faithfulness_html(run, summary.round)}"
+        f"<h2>Does the model use its rationale?</h2>{faithfulness_html(folder, summary.round)}"
         f"<h2>Cost and details</h2>{table(details)}<details><summary>Recipe</summary>"
-        f"<pre>{text((run / 'recipe.yaml').read_text(encoding='utf-8', errors='replace'), 50_000)}</pre></details>"
+        f"<pre>{text(yaml.safe_dump(dict(folder.recipe), sort_keys=False, allow_unicode=True), 50_000)}</pre></details>"
     )
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
@@ -348,7 +321,7 @@ def export(arguments: Arguments) -> None:
     if arguments.cases < 0:
         raise UsageError(f"--cases {arguments.cases}: expected how many rationales to show, 0 or more")
     content = page(arguments.run, arguments.cases)
-    runs.write_text(arguments.output, content)
+    write_text(arguments.output, content)
     print(f"wrote {arguments.output} ({len(content) / 1024:,.0f} KB)")
 
 

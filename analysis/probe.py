@@ -41,7 +41,6 @@ The formulas are in `analysis.faithfulness.formulas`.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -150,8 +149,6 @@ def read_source(arguments: Arguments) -> Source:
     from analysis.faithfulness.sources import SourceError, from_records, from_run
 
     if arguments.source.is_dir():
-        if not (arguments.source / "recipe.yaml").is_file():
-            raise SourceError(f"{arguments.source} is not a run directory: it has no recipe.yaml.")
         source = from_run(arguments.source, arguments.round, arguments.n, arguments.seed, own_model=arguments.model is None)
         given = source.model.model_copy(update={"path": arguments.model}) if arguments.model else source.model
         return replace(source, model=given)
@@ -203,13 +200,15 @@ def write_results(
     from analysis.faithfulness.base import ROWS, SCHEMA_VERSION
     from analysis.faithfulness.measures import all_measures
     from analysis.faithfulness.overview import applicability, truncation_curves
-    from star.run import read_rows, write_json, write_parquet
+    from star.run import read_table, whole_json, write_json, write_parquet
+    from star.schemas import ProbesFile
     from star.statistics import wilson
 
     table_path, summary_path = source.out / "probes.parquet", source.out / "probes.json"
-    rounds = _rounds(summary_path)
+    stored = whole_json(summary_path, ProbesFile) or {}  # one of another version, or a broken one, is written anew
+    rounds = stored["rounds"] if stored.get("schema_version") == SCHEMA_VERSION else {}
     fresh = [row.as_dict() for row in rows]
-    old = read_rows(table_path) if table_path.is_file() else []
+    old = read_table(table_path, ROWS).to_pylist() if table_path.is_file() else []
     others = [row for row in old if row["round"] != source.round]
     left = [row for row in old if row["round"] == source.round and row["probe"] not in names]
     unlike = _unlike(rounds.get(source.label, {}), left, source, settings, digest) if left else ""
@@ -249,18 +248,6 @@ def _unlike(
         "another draw of rationales": {row["attempt_id"] for row in rows} != {s.attempt_id for s in source.subjects},
     }
     return ", ".join(name for name, differs in found.items() if differs)
-
-
-def _rounds(path: Path) -> dict[str, Any]:
-    """Results of other rounds; a file of another version, or a broken one, is written anew."""
-    from analysis.faithfulness.base import SCHEMA_VERSION
-
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    known = isinstance(content, dict) and content.get("schema_version") == SCHEMA_VERSION
-    return dict(content["rounds"]) if known and isinstance(content.get("rounds"), dict) else {}
 
 
 def print_report(content: dict[str, Any], source: Source, asked: int) -> None:

@@ -70,11 +70,13 @@ def score(arguments: Arguments) -> int:
 
 def output_path(arguments: Arguments) -> Path:
     """Where the scores go. Raises UsageError where that cannot be."""
+    from star.run import Run
+
     output = arguments.output
     if output is None:
         if not arguments.input.is_dir():
             raise UsageError(f"Say where the scores of {arguments.input} go: add -o scores.jsonl (or .parquet).")
-        return arguments.input / "analysis" / "soundness.parquet"
+        return Run(arguments.input).file("analysis/soundness.parquet")
     if not output.name.endswith((".jsonl", ".parquet")):
         raise UsageError(f"{output} has an unknown ending. Scores are written to .jsonl or .parquet.")
     if output.resolve() == arguments.input.resolve():
@@ -128,12 +130,14 @@ def count_rows(path: Path) -> int | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from analysis.rationales.run_records import attempt_files
+    from star.run import Run
 
-    files = attempt_files(path) if path.is_dir() else [path] if path.name.endswith(".parquet") else []
+    files = [path] if path.name.endswith(".parquet") else []
+    if path.is_dir():
+        files = [path / name for name in Run(path).attempt_files()]
     try:
         return sum(pq.read_metadata(file).num_rows for file in files) or None
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowException, OSError):
         return None
 
 
@@ -142,6 +146,7 @@ class Writer:
 
     def __init__(self, path: Path, *, is_run: bool, used_gold: bool):
         self.path, self.is_run, self.used_gold = path, is_run, used_gold
+        self.written = 0
         self.lines: TextIO | None = None
         self.table: Any = None
 
@@ -163,7 +168,11 @@ class Writer:
             self.table.close()
 
     def write(self, records: Sequence[Record], judgements: Sequence[Judgement]) -> None:
-        rows = [row_of(r, j, is_run=self.is_run) for r, j in zip(records, judgements, strict=True)]
+        rows = [
+            row_of(record, judgement, is_run=self.is_run) | {"place": place}
+            for place, (record, judgement) in enumerate(zip(records, judgements, strict=True), start=self.written)
+        ]
+        self.written += len(rows)
         if self.used_gold:
             rows = [{**row, "used_gold": True} for row in rows]
         if self.lines is not None:
@@ -189,7 +198,8 @@ def table_of(rows: Sequence[dict[str, Any]], columns: Any) -> Any:
 
 
 def schema(*, is_run: bool, used_gold: bool) -> Any:
-    """Columns of a parquet file of scores. `flags` is JSON: a list of {step, check, message, severity}."""
+    """Columns of a parquet file of scores. `flags` is JSON: a list of {step, check, message, severity}. `place`: row of the
+    rationale in the order of its file, for ids may repeat."""
     import pyarrow as pa
 
     columns = [
@@ -200,6 +210,7 @@ def schema(*, is_run: bool, used_gold: bool) -> Any:
         ("n_steps", pa.int32()),
         ("checks", pa.list_(pa.string())),
         ("flags", pa.string()),
+        ("place", pa.int64()),
     ]
     if is_run:
         columns += [("round", pa.int32()), ("mode", pa.string()), ("split", pa.string())]

@@ -89,8 +89,8 @@ def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, .
         return runs.read_rows(file)
     settings = recipe.task.model_copy(update={"digits": digits, "test_size": problems * len(digits), "pool": 1})
     task = load_task(settings, recipe.seed)
-    chosen = runs.read_json(run_dir / "result.json")["chosen_round"]
-    model = run_dir / f"round_{chosen:02d}" / "model" if chosen else resolve_model(recipe.model)
+    chosen = runs.Run(run_dir).chosen_round
+    model = runs.Run(run_dir).model(chosen) if chosen else resolve_model(recipe.model)
     builder = PromptBuilder(load_task(recipe.task, recipe.seed), load_tokenizer(model), recipe.prompting)
     sampler = open_sampler(recipe.sampling, model, dtype=recipe.model.dtype)
     decoding = Decoding(temperature=0.0, max_new_tokens=24 * max(digits), stop=task.stop)

@@ -168,6 +168,7 @@ def warnings(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison] 
             reasons = ", ".join(f"{number:,} x {reason}" for reason, number in run.skipped.items())
             rows = f"{count:,} rows" if run.rows is None else f"{count:,} of {run.rows:,} rows"
             found.append(f"{run.path.name}: {rows} left out ({reasons}).")
+        found += run.damage
     for pair in comparisons:
         if pair.left_out:
             found.append(

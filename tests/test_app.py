@@ -26,10 +26,10 @@ from analysis.pages.widgets.run_words import DROPPED, NO_REASON, VERDICTS
 from analysis.rationales import table_reading
 from analysis.rationales.records import Record, write_records
 from analysis.rationales.table import load_table
-from analysis.store import Source, wilson_bounds
+from analysis.sources import Source
 from star import run as runs
 from star.problem import Verdict
-from star.statistics import EMPTY
+from star.statistics import EMPTY, wilson
 from star.tasks import addition
 from tests.probe_factory import write_probes
 from tests.run_factory import HOSTILE, make_run
@@ -429,8 +429,8 @@ def test_the_averaged_curve_counts_every_rationale_once_at_a_place() -> None:
     frame = _curve_frame(points).set_index("place")
     assert frame["n"].tolist() == [14, 9, 9, 9, 9, 14, 9, 9, 9, 9, 14]
     half = frame.loc[0.5]
-    low, high = wilson_bounds(2, 14)  # 20 of 40 steps and 1 of 2: the point nearest to the tenth
-    assert half["same"] == pytest.approx(0.5 * 5 / 14) and (half["low"], half["high"]) == (float(low), float(high))
+    share = wilson(2, 14)  # 20 of 40 steps and 1 of 2: the point nearest to the tenth
+    assert half["same"] == pytest.approx(0.5 * 5 / 14) and (half["low"], half["high"]) == (share.low, share.high)
 
 
 def test_the_probed_rationale_shows_where_its_answer_is_settled(open_app: Any, whole: Path) -> None:

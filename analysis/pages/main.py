@@ -108,12 +108,13 @@ async def loaded(app: st.App) -> AsyncIterator[None]:
     from analysis.pages.widgets import context
     from analysis.rationales.records import RecordError
     from analysis.rationales.table import load_table
+    from star.run import RunError
 
     found = context.sources()
     if found:
         try:
             warm(load_table(found[0]))
-        except RecordError as error:
+        except (RecordError, RunError) as error:
             print(error, file=sys.stderr)
     yield
 

@@ -15,9 +15,10 @@ from analysis.labels import Labels, label_folder, read_labels
 from analysis.pages.widgets import state, text
 from analysis.rationales.records import SUFFIXES, RecordError
 from analysis.rationales.table import Table, load_table
-from analysis.store import Source, list_runs, run_labels, stamp
+from analysis.sources import Source, list_runs, run_labels
 from star import command_line
 from star.errors import UsageError
+from star.run import RunError, stamp
 
 KEPT = ("run", "who")
 """Parameters of a link that go along from page to page (`state.link` adds the run that is on show by itself)."""
@@ -85,7 +86,7 @@ def table() -> Table:
     """The source's table of rationales; stops the page with a sentence when it cannot be read."""
     try:
         return load_table(source())
-    except RecordError as error:
+    except (RecordError, RunError) as error:
         st.error(text.plain(error))
         st.stop()
 
