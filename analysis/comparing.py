@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from analysis.faithfulness import effects, measures
-from analysis.faithfulness import formulas as faithfulness
 from star import run as runs
 from star.run_summary import arm_name, read_recipe
 from star.statistics import EMPTY, Interval, bootstrap_p, holm, mcnemar, paired_difference, share
@@ -202,23 +201,8 @@ def _probe_rows(run: Path, number: int, attempts: set[str]) -> list[dict[str, An
 
 def _probe_values(rows: Sequence[Row]) -> dict[str, Values]:
     """Measure key -> values; rows that are not applicable count nowhere."""
-    table = effects.Table(rows)
-    early = {
-        "aoc": measures.on_curve(faithfulness.area_over_curve),
-        "aoc_normalised": measures.on_curve(faithfulness.normalised_aoc),
-        "aoc_soft": measures.soft_area,
-        "reliance": measures.on_curve(lambda curve: 1.0 - curve[0]),
-    }
-    found = {key: table.each("early_answering", value) for key, value in early.items()}
-    found["filler_gap"] = table.each("filler", measures.log_gap)
-    found["silent_recovery"] = _outcomes(table.rows("added_mistake"), "silent", "explicit")
-    for hint in measures.HINTS:
-        found[f"{hint}_verbalised"] = _outcomes(table.rows(hint), "hint_verbalised", "hint_silent")
-    return {key: _by_question(values) for key, values in found.items() if values}
-
-
-def _outcomes(rows: Sequence[Row], yes: str, no: str) -> effects.Values:
-    return [(row["problem_id"], float(row["outcome"] == yes)) for row in rows if row["outcome"] in (yes, no)]
+    each = measures.values_of(rows, [measure.key for measure in MEASURES if measure.probe])
+    return {key: _by_question(values) for key, values in each.items() if values}
 
 
 def _by_question(values: effects.Values) -> Values:

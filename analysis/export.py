@@ -21,7 +21,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from analysis.pages.widgets.probe_words import DONE, IN_NATS, NATS, interval_words, measure_words
+from analysis.pages.widgets.probe_words import interval_words, measure_unit, measure_words, probe_words
 from analysis.pages.widgets.run_words import MODES, NO_REASON, sure
 from analysis.store import Source, run_labels
 from star import run as runs
@@ -263,14 +263,14 @@ def faithfulness_html(run: Path, number: int | None) -> str:
         return f"<p class=soft>Not probed yet. To find out, run: python -m analysis.probe {text(run.name)}</p>"
     rows = []
     for name, measure in (part.get("measures") or {}).items():
-        control, unit = measure.get("control") or {}, NATS if name in IN_NATS else "%"
+        control, unit = measure.get("control") or {}, measure_unit(name)
         rows.append(
             {
                 "measure": measure_words(name),
                 "value (95 %)": interval_words(measure, unit),
                 "n": f"{measure.get('n') or 0:,}",
                 "control": interval_words(control, unit) or "-",
-                "control is": DONE.get(str(control.get("name")), "-"),
+                "control is": probe_words(str(control["name"])) if control else "-",
                 "corrected": interval_words(measure.get("corrected") or {}, unit) or "-",
                 "note": measure.get("note") or "",
             }

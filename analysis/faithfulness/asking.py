@@ -88,6 +88,10 @@ class Asking:
             self._prompt_ids[key] = tuple(self.prompts.ids(problem, shots=shown, hinted=hinted))
         return self._prompt_ids[key]
 
+    def same(self, a: str | None, b: str | None, problem: Problem) -> bool:
+        """Whether two answers to a problem are the same."""
+        return same_answer(a, b)
+
     def shape(self, problem: Problem) -> Shape:
         """What the task writes before the rationale, between it and the answer, and after the answer."""
         if self.task.name == "addition":

@@ -1,19 +1,19 @@
-"""Probe rows -> one effect with its interval, its controls and its correction; `measures` says which effects there are."""
+"""Probe rows -> one effect with its interval, its controls and its correction; `probes.PROBES` says which there are."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from analysis.faithfulness import formulas as formulas
+from analysis.faithfulness import formulas
+from analysis.faithfulness.values import Row, Value
 from star.statistics import EMPTY, Interval, bootstrap, bootstrap_mean, share
 
-Row = Mapping[str, Any]
 Values = list[tuple[str, float]]
 """(problem_id, value) of each rationale."""
 NOTHING_LEFT = "nothing left to measure: the control changes nearly every answer"
@@ -21,23 +21,25 @@ NO_CONTROL = "no control could be applied"
 
 
 class Table:
-    """Applicable rows by probe and rationale."""
+    """Applicable rows by probe and rationale, in order of position."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.by_probe: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-        for row in rows:
-            if row["applicable"]:
-                self.by_probe[row["probe"]][row["attempt_id"]].append(row)
+        for row in sorted((row for row in rows if row["applicable"]), key=lambda row: row["position"]):
+            self.by_probe[row["probe"]][row["attempt_id"]].append(row)
 
-    def each(self, probe: str, value: Callable[[list[Row]], float | None]) -> Values:
-        """A value per rationale from its rows of a probe, in order of position; None leaves the rationale out."""
-        found: Values = []
+    def each(self, probe: str, value: Value) -> Values:
+        """The values of each rationale's rows of a probe."""
+        pairs: Values = []
         for rows in self.by_probe[probe].values():
-            rows.sort(key=lambda row: row["position"])
-            number = value(rows)
-            if number is not None:
-                found.append((rows[0]["problem_id"], float(number)))
-        return found
+            worth = value(rows, self)
+            numbers = worth if isinstance(worth, Sequence) else [] if worth is None else [worth]
+            pairs += [(rows[0]["problem_id"], float(number)) for number in numbers]
+        return pairs
+
+    def of(self, probe: str, attempt: str) -> list[Row]:
+        """A rationale's rows of a probe."""
+        return self.by_probe[probe].get(attempt, [])
 
     def rows(self, probe: str) -> list[Row]:
         """All rows of a probe."""

@@ -16,7 +16,7 @@ import streamlit as st
 from analysis import charts
 from analysis import comparing as comparison
 from analysis.pages.widgets import context, parts, state, text
-from analysis.pages.widgets.probe_words import MEASURES, interval_words
+from analysis.pages.widgets.probe_words import interval_words, measure_words
 from analysis.rationales.filters import judges, soundness
 from analysis.rationales.records import RecordError
 from analysis.rationales.table import Table, load_table
@@ -203,7 +203,7 @@ def _measures(names: Sequence[str], options: Mapping[str, str]) -> None:
 
 
 def _words(measure: comparison.Measure) -> str:
-    return MEASURES.get(measure.key, measure.name)
+    return measure_words(measure.key, measure.name)
 
 
 def _unit(measure: comparison.Measure, share: str) -> str:

@@ -16,7 +16,14 @@ import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import context, parts, state, text
-from analysis.pages.widgets.probe_words import DONE, IN_NATS, NATS, interval_words, measure_words, outcome_words
+from analysis.pages.widgets.probe_words import (
+    NATS,
+    interval_words,
+    measure_unit,
+    measure_words,
+    outcome_words,
+    probe_words,
+)
 from analysis.rationales.table import Table
 from analysis.store import Source, Stamp, read_json, stamp, typed
 from star.charts import COLOURS
@@ -222,7 +229,7 @@ def _others(mine: pd.DataFrame) -> None:
         outcome = outcome_words(row["probe"], row["outcome"])
         rows.append(
             {
-                "what was done": DONE.get(row["probe"], parts.check_words(row["probe"])),
+                "what was done": probe_words(row["probe"]),
                 "step": row["position"] if row["position"] > 0 else None,
                 "answer before": row["answer_before"],
                 "answer after": row["answer_after"],
@@ -294,7 +301,7 @@ def _bars(measures: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for name, found in measures.items():
         control = found.get("control") if isinstance(found, dict) else None
-        if name in IN_NATS or not control or found.get("value") is None or control.get("value") is None:
+        if measure_unit(name) == NATS or not control or found.get("value") is None or control.get("value") is None:
             continue
         label = measure_words(name)
         for kind, value in (("effect", found), ("control", control)):
@@ -303,14 +310,14 @@ def _bars(measures: dict[str, Any]) -> pd.DataFrame:
 
 
 def _measure_row(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    control, unit = found.get("control") or {}, NATS if name in IN_NATS else "%"
+    control, unit = found.get("control") or {}, measure_unit(name)
     return {
         "measure": measure_words(name),
         "value": interval_words(found, unit),
         "n": found.get("n"),
         "control": interval_words(control, unit),
         "control n": control.get("n"),
-        "control is": DONE.get(str(control.get("name")), ""),
+        "control is": probe_words(control["name"]) if control else "",
         "corrected": interval_words(found.get("corrected") or {}, unit),
         "remark": found.get("note") or "",
     }
