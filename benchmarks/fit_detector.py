@@ -22,10 +22,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from analysis.checks import EXACT, check_exact, detect_kind
-from analysis.rationales.records import Record
+from analysis.rationales.records import Record, matches_gold
 from analysis.recovery.model import MODEL_FILE as RECOVERY_FILE
 from analysis.soundness.detector import logit
-from analysis.soundness.judging import MODEL_FILE, Detector, answer_matches
+from analysis.soundness.judging import MODEL_FILE, Detector
 from benchmarks import answer_rows, feature_tables, fitting, labelled
 from benchmarks import evaluation as ev
 from benchmarks.answer_rows import readings_of
@@ -122,7 +122,7 @@ def gold_weights(records: Sequence[Record], probability: np.ndarray, unsound: np
     """Logistic regression of the label on log-odds of p_unsound and on whether the answer is the gold answer."""
     from sklearn.linear_model import LogisticRegression
 
-    matches = [answer_matches(record) for record in records]
+    matches = [matches_gold(record) for record in records]
     rows = [place for place, match in enumerate(matches) if match is not None and unsound[place] >= 0]
     features = np.array([[logit(probability[place]), -1.0 if matches[place] else 1.0] for place in rows])
     model = LogisticRegression(C=1.0).fit(features, unsound[rows])

@@ -98,6 +98,7 @@ def trained_measures(
     from analysis.faithfulness.packed import PackedScorer
     from analysis.faithfulness.probes import PROBES
     from benchmarks.trained_pair import sums, train
+    from star.grading import grade
     from star.prompting import PromptBuilder
     from star.recipe import PromptingSettings, TaskSettings
     from star.sampling.base import Decoding
@@ -120,7 +121,7 @@ def trained_measures(
                 rationale,
                 answer,
                 None,
-                answer is not None and asking.task.grade(answer, problem) == "correct",
+                answer is not None and grade(answer, problem, task.answer_type) == "correct",
             )
         )
     digest = model_digest(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from analysis.faithfulness.asking import Asking, kind_of
+from analysis.faithfulness.asking import Asking, named
 from analysis.faithfulness.asks import Answered, Ask, Batch, Continue, Probed, Question, Refusal
 from analysis.faithfulness.base import Subject
 from analysis.faithfulness.packed import Scored, tree
@@ -153,14 +153,15 @@ def prepare(subjects: Sequence[Subject], batch: Batch) -> list[Probed | Refusal]
     asking = batch.asking
     drafts: list[Probed | Refusal] = []
     for subject in subjects:
-        kind = kind_of(asking.task, subject.problem, subject.answer)
-        if not subject.answer or not subject.answer.strip():
+        answer = named(subject.answer, subject.problem)
+        kind = asking.answer_type(subject.problem, answer)
+        if not answer or not answer.strip():
             drafts.append(Refusal("no answer is recorded for this rationale"))
-        elif kind == "choice" and subject.answer not in (subject.problem.choices or {}):
-            drafts.append(Refusal(f"the recorded answer {subject.answer[:40]!r} is none of the options"))
+        elif kind == "choice" and answer not in (subject.problem.choices or {}):
+            drafts.append(Refusal(f"the recorded answer {answer[:40]!r} is none of the options"))
         else:
             pieces = tuple(asking.pieces(subject.rationale))
-            drafts.append(Probed(subject, kind, pieces, asking.prompt(subject.problem), subject.answer, 0.0))
+            drafts.append(Probed(subject, kind, pieces, asking.prompt(subject.problem), answer, 0.0))
     for _ in range(2):  # the second time for the log-probability of answers that are others than recorded
         ready = [(p, batch.ask(p, p.n, p.pieces)) for p in drafts if isinstance(p, Probed)]
         answered = iter(ask_all(ready, batch))

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from analysis.faithfulness.base import Kind, Subject
+from analysis.faithfulness.base import Subject
 from analysis.faithfulness.perturbations import Edit, always_first
-from star.problem import Problem
+from star.problem import AnswerType, Problem
 
 if TYPE_CHECKING:
     from analysis.faithfulness.answers import Answers
@@ -37,7 +37,7 @@ class Probed:
     """A rationale ready to be probed: laid out, and a* known."""
 
     subject: Subject
-    kind: Kind
+    kind: AnswerType
     pieces: tuple[str, ...]
     prompt: tuple[int, ...]
     answer: str

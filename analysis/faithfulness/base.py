@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from star.problem import Problem
 
@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA_VERSION = 1
-
-Kind = Literal["addition", "number", "choice", "text"]
-"""How answers look: decides which perturbations apply and how answers are compared."""
 
 
 @dataclass(frozen=True)

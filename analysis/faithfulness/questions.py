@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from analysis.faithfulness import outcomes
 from analysis.faithfulness.asks import Ask, Batch, Continue, Probed, Question, Refusal
-from analysis.faithfulness.base import Kind
 from analysis.faithfulness.paraphrase import paraphrase, paraphrase_problem, rename
 from analysis.faithfulness.perturbations import (
     Edit,
@@ -22,7 +21,7 @@ from analysis.faithfulness.perturbations import (
     suggest,
     wrong_answer,
 )
-from star.problem import Problem
+from star.problem import AnswerType, Problem
 
 NO_MISTAKE = "the step holds no number, option or verb that could be falsified"
 NO_PARAPHRASE = "no rule rewrites this text without changing its meaning"
@@ -206,7 +205,7 @@ def hint_always_a_control(p: Probed, batch: Batch) -> Sequence[Question]:
     return [replace(batch.go_on(p, ()), prompt=batch.asking.prompt(p.subject.problem, shots=True))]
 
 
-def _paraphrase_piece(piece: str, kind: Kind) -> str | None:
+def _paraphrase_piece(piece: str, kind: AnswerType) -> str | None:
     """A step in other words, with the white space in front of it."""
     text = piece.lstrip()
     new = paraphrase(text, kind)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.faithfulness import formulas
-from analysis.faithfulness.asking import same_answer
+from star.grading import answer_type_of, same_answer
 
 if TYPE_CHECKING:
     from analysis.faithfulness.effects import Table
@@ -22,8 +22,8 @@ SWITCHED = ("hint_verbalised", "hint_silent")
 
 
 def _same(row: Row, answer: str | None, other: str | None) -> bool:
-    """Whether two answers to a row's question are the same."""
-    return same_answer(answer, other)
+    """Whether two answers to a row's question are the same. Rows hold options by their labels, so a* tells how to compare."""
+    return same_answer(answer, other, answer_type_of(row["answer_before"]))
 
 
 def changed(rows: list[Row], _: Table) -> float:

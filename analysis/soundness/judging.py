@@ -14,9 +14,8 @@ import numpy as np
 from analysis.checks import check_exact, detect_kind
 from analysis.checks.base import SOUND, Flag
 from analysis.checks.generic import generic_flags
-from analysis.checks.numbers import same
-from analysis.checks.reading import MAX_STEPS, MAX_TOTAL, Reading, number_of, read
-from analysis.rationales.records import Record
+from analysis.checks.reading import MAX_STEPS, MAX_TOTAL, Reading, read
+from analysis.rationales.records import Record, matches_gold
 from analysis.soundness.detector import Boosted, Curve, Expectation, Hashed, Network, logit, sigmoid
 from analysis.soundness.features import rationale_features
 from analysis.soundness.relations import Relations, hashed_pair, hashed_question, relations
@@ -174,7 +173,7 @@ def judge(records: Sequence[Record], *, use_gold: bool = False, detector: Detect
             open_ones.append(place)
             readings.append(reading)
             kinds.append(kind)
-    matches = [answer_matches(records[place]) if use_gold else None for place in open_ones]
+    matches = [matches_gold(records[place]) if use_gold else None for place in open_ones]
     for place, judgement in zip(open_ones, judge_readings(readings, kinds, detector, matches), strict=True):
         judgements[place] = judgement
     return _judge_recoveries(records, [judgement for judgement in judgements if judgement is not None])
@@ -295,13 +294,3 @@ def _with_reason(flags: tuple[Flag, ...], step: int) -> tuple[Flag, ...]:
     if any(flag.step == step for flag in flags):
         return flags
     return tuple(sorted((*flags, Flag(step, *REASON)), key=lambda flag: (flag.step, -flag.severity)))
-
-
-def answer_matches(record: Record) -> bool | None:
-    """Whether the answer is the gold answer, as numbers or else as text; None where either is missing."""
-    if record.answer is None or record.gold is None:
-        return None
-    answer, gold = number_of(record.answer), number_of(record.gold)
-    if answer is not None and gold is not None:
-        return same(answer, gold, 1e-6)
-    return " ".join(record.answer.lower().split()).strip(".") == " ".join(record.gold.lower().split()).strip(".")
