@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.faithfulness import effects, measures
+from analysis.faithfulness import measures
+from analysis.faithfulness.table import Values as ProbeValues
 from analysis.rationales.filters import judges, soundness
 from analysis.rationales.table import Table
 from star import run as runs
@@ -193,7 +194,7 @@ def _probe_values(rows: Sequence[Row]) -> dict[str, Values]:
     return {key: _by_question(values) for key, values in each.items() if values}
 
 
-def _by_question(values: effects.Values) -> Values:
+def _by_question(values: ProbeValues) -> Values:
     found: dict[str, list[float]] = {}
     for problem, value in values:
         found.setdefault(problem, []).append(value)

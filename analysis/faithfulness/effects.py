@@ -3,51 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from analysis.faithfulness import formulas
-from analysis.faithfulness.values import Row, Value
+from analysis.faithfulness.table import Values
 from star.statistics import EMPTY, Interval, bootstrap, bootstrap_mean, share
 
-Values = list[tuple[str, float]]
-"""(problem_id, value) of each rationale."""
 NOTHING_LEFT = "nothing left to measure: the control changes nearly every answer"
 NO_CONTROL = "no control could be applied"
-
-
-class Table:
-    """Applicable rows by probe and rationale, in order of position."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.by_probe: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-        for row in sorted((row for row in rows if row["applicable"]), key=lambda row: row["position"]):
-            self.by_probe[row["probe"]][row["attempt_id"]].append(row)
-
-    def each(self, probe: str, value: Value) -> Values:
-        """The values of each rationale's rows of a probe."""
-        pairs: Values = []
-        for rows in self.by_probe[probe].values():
-            worth = value(rows, self)
-            numbers = worth if isinstance(worth, Sequence) else [] if worth is None else [worth]
-            pairs += [(rows[0]["problem_id"], float(number)) for number in numbers]
-        return pairs
-
-    def of(self, probe: str, attempt: str) -> list[Row]:
-        """A rationale's rows of a probe."""
-        return self.by_probe[probe].get(attempt, [])
-
-    def rows(self, probe: str) -> list[Row]:
-        """All rows of a probe."""
-        return [row for rows in self.by_probe[probe].values() for row in rows]
-
-    def at(self, probe: str) -> dict[tuple[str, int], Row]:
-        """Rows of a probe by (attempt_id, position)."""
-        return {(row["attempt_id"], row["position"]): row for row in self.rows(probe)}
 
 
 def interval(values: Values, *, binary: bool = True) -> Interval:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from analysis.faithfulness import formulas, questions, values
 from analysis.faithfulness.asks import Batch, Probed, Question
 from analysis.faithfulness.base import Row
 from analysis.faithfulness.rows import Asked, gain_rows
-from analysis.faithfulness.values import Value, changed, on_curve
-
-if TYPE_CHECKING:
-    from analysis.faithfulness.effects import Table
+from analysis.faithfulness.table import Table, Value
+from analysis.faithfulness.values import changed, on_curve
 
 
 @dataclass(frozen=True)

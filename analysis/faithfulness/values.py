@@ -7,17 +7,13 @@ lies beside them. It returns a number, several, or None, which leaves the ration
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from analysis.faithfulness import formulas
+from analysis.faithfulness.table import Row, Table, Value
 from star.grading import answer_type_of, same_answer
 
-if TYPE_CHECKING:
-    from analysis.faithfulness.effects import Table
-
-Row = Mapping[str, Any]
-Value = Callable[["list[Row]", "Table"], "float | Sequence[float] | None"]
 SWITCHED = ("hint_verbalised", "hint_silent")
 
 
