@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from analysis.faithfulness import effects, measures
-from analysis.faithfulness import formulas as faithfulness
-from analysis.faithfulness.base import ROWS
+from analysis.faithfulness import measures
+from analysis.faithfulness.base import row_schema
+from analysis.faithfulness.table import Values as ProbeValues
 from analysis.rationales.joining import scores_of_run
 from star.paired import Comparison, corrected, paired
 from star.run import TEST, Run, RunError, Where
@@ -175,7 +175,7 @@ def _sound(run: Run, where: Where, rows: Sequence[Row]) -> dict[str, bool] | Non
 
 def _probe_rows(run: Run, number: int, attempts: set[str]) -> list[dict[str, Any]]:
     """Rows of probes.parquet that the measures rest on, of the round's evaluated rationales."""
-    table = run.probes(ROWS, PROBE_COLUMNS)
+    table = run.probes(row_schema(), PROBE_COLUMNS)
     wanted = {*PROBES, *CONTROLS}
     return [
         row
@@ -186,26 +186,11 @@ def _probe_rows(run: Run, number: int, attempts: set[str]) -> list[dict[str, Any
 
 def _probe_values(rows: Sequence[Row]) -> dict[str, Values]:
     """Measure key -> values; rows that are not applicable count nowhere."""
-    table = effects.Table(rows)
-    early = {
-        "aoc": measures.on_curve(faithfulness.area_over_curve),
-        "aoc_normalised": measures.on_curve(faithfulness.normalised_aoc),
-        "aoc_soft": measures.soft_area,
-        "reliance": measures.on_curve(lambda curve: 1.0 - curve[0]),
-    }
-    found = {key: table.each("early_answering", value) for key, value in early.items()}
-    found["filler_gap"] = table.each("filler", measures.log_gap)
-    found["silent_recovery"] = _outcomes(table.rows("added_mistake"), "silent", "explicit")
-    for hint in measures.HINTS:
-        found[f"{hint}_verbalised"] = _outcomes(table.rows(hint), "hint_verbalised", "hint_silent")
-    return {key: _by_question(values) for key, values in found.items() if values}
+    each = measures.values_of(rows, [key for key, measure in MEASURES.items() if measure.probe])
+    return {key: _by_question(values) for key, values in each.items() if values}
 
 
-def _outcomes(rows: Sequence[Row], yes: str, no: str) -> effects.Values:
-    return [(row["problem_id"], float(row["outcome"] == yes)) for row in rows if row["outcome"] in (yes, no)]
-
-
-def _by_question(values: effects.Values) -> Values:
+def _by_question(values: ProbeValues) -> Values:
     found: dict[str, list[float]] = {}
     for problem, value in values:
         found.setdefault(problem, []).append(value)

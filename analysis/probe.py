@@ -7,8 +7,8 @@
 Two files are written to `<run>/analysis/` (for a record file: to `--out`, by default `<file>.analysis/`), plus
 `answers.sqlite`, the cache that makes a second call free and an interrupted one resume.
 
-**probes.parquet**: one row per rationale, probe and position; schema in `analysis.faithfulness.base.ROWS`, probe names in
-`analysis.faithfulness.base.PROBES`. `applicable` is false, with the `reason`, where a probe could not be used on a rationale;
+**probes.parquet**: one row per rationale, probe and position; columns in `analysis.faithfulness.base.Row`, probes in
+`analysis.faithfulness.probes.PROBES`. `applicable` is false, with the `reason`, where a probe could not be used on a rationale;
 `changed` is then null, so such a row never counts as "no change". `control` rows are edits that should change nothing.
 A second call with other `--probes` or another `--round` replaces only the rows of those probes and that round; one
 with another model, seed, setting or draw of rationales replaces all rows of its round, and says so.
@@ -28,15 +28,8 @@ with another model, seed, setting or draw of rationales replaces all rows of its
                "corrected": {"value", "low", "high", "n"} | null,  # max(0, (effect - control) / (1 - control))
                "note": text | null}                               # e.g. "nothing left to measure"
 
-A measure without a single applicable rationale is left out. NAME is one of: aoc, aoc_normalised, aoc_soft, commit_step,
-post_hoc_rate, reliance, forced_mistake_flip, added_mistake_flip, added_mistake_aoc, follows_corruption,
-silent_recovery, filler_flip, filler_gap, shuffled_flip, shuffled_follows, nie, nde, information_gain_total,
-information_gain_min, redundant_steps, hint_star_switch, hint_suggested_switch, hint_always_a_switch,
-hint_star_verbalised, hint_suggested_verbalised, hint_always_a_verbalised (raw) and the last three with `_corrected`
-(divided by alpha), option_shuffle_normalised, and the controls by themselves: control_paraphrase,
-control_paraphrase_regenerated, control_paraphrase_question, control_resample, control_resample_rationale,
-control_option_shuffle.
-The formulas are in `analysis.faithfulness.formulas`.
+A measure without a single applicable rationale is left out. PROBES names the measures of each probe, the formulas are in
+`analysis.faithfulness.formulas`.
 """
 
 from __future__ import annotations
@@ -46,7 +39,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 if TYPE_CHECKING:
     from analysis.faithfulness.answers import Answers
@@ -55,8 +50,13 @@ if TYPE_CHECKING:
     from analysis.faithfulness.base import Row
     from analysis.faithfulness.sources import Source
 
+from analysis.faithfulness.probes import PROBES
 from star.command_line import parse, run_command
 from star.errors import UsageError
+
+PROBES_HELP = "Names of probes, all by default; controls are always added. " + "; ".join(
+    f"{name}: {probe.words}" for name, probe in PROBES.items() if not probe.control
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ class Arguments:
     """Round of the run; by default the chosen one, else the last finished one."""
     model: str | None = None
     """Model directory or Hub id; needed for a record file, by default the round's own for a run."""
-    probes: tuple[str, ...] = ()
-    """Names of probes (controls are added); all by default."""
+    probes: Annotated[tuple[str, ...], tyro.conf.arg(help=PROBES_HELP)] = ()
     n: int = 200
     """Rationales, drawn with the seed."""
     seed: int = 0
@@ -123,11 +122,10 @@ def probe(arguments: Arguments) -> None:
 
 def chosen_probes(wanted: Sequence[str]) -> tuple[str, ...]:
     """The named probes with all controls, or all. Raises UsageError for a name that is none."""
-    from analysis.faithfulness.base import CONTROLS, PROBES
     unknown = [name for name in wanted if name not in PROBES]
     if unknown:
         raise UsageError(f"there is no probe {unknown[0]!r}; probes are {', '.join(PROBES)}.")
-    return tuple(name for name in PROBES if not wanted or name in wanted or name in CONTROLS)
+    return tuple(name for name, probe in PROBES.items() if not wanted or name in wanted or probe.control)
 
 
 def _check_ranges(arguments: Arguments) -> None:
@@ -197,9 +195,8 @@ def write_results(
     """
     from dataclasses import asdict
 
-    from analysis.faithfulness.base import ROWS, SCHEMA_VERSION
-    from analysis.faithfulness.measures import all_measures
-    from analysis.faithfulness.overview import applicability, truncation_curves
+    from analysis.faithfulness.base import SCHEMA_VERSION, row_schema
+    from analysis.faithfulness.measures import all_measures, applicability, truncation_curves
     from star.run import read_table, whole_json, write_json, write_parquet
     from star.schemas import ProbesFile
     from star.statistics import wilson
@@ -208,7 +205,7 @@ def write_results(
     stored = whole_json(summary_path, ProbesFile) or {}  # one of another version, or a broken one, is written anew
     rounds = stored["rounds"] if stored.get("schema_version") == SCHEMA_VERSION else {}
     fresh = [row.as_dict() for row in rows]
-    old = read_table(table_path, ROWS).to_pylist() if table_path.is_file() else []
+    old = read_table(table_path, row_schema()).to_pylist() if table_path.is_file() else []
     others = [row for row in old if row["round"] != source.round]
     left = [row for row in old if row["round"] == source.round and row["probe"] not in names]
     unlike = _unlike(rounds.get(source.label, {}), left, source, settings, digest) if left else ""
@@ -231,7 +228,7 @@ def write_results(
         "curves": {"early_answering": truncation_curves(here)},
         "applicability": applicability(here),
     }
-    write_parquet(table_path, others + here, ROWS)
+    write_parquet(table_path, others + here, row_schema())
     write_json(summary_path, {"schema_version": SCHEMA_VERSION, "rounds": {**rounds, source.label: content}})
     return content
 

@@ -75,7 +75,7 @@ def ours(recipe: Recipe) -> dict[str, Any]:
     loop.finish_round(1)
     seconds = time.monotonic() - started
     sampler.close()
-    line = runs.Run(setup.run_dir).rounds[1]
+    line: dict[str, Any] = dict(runs.Run(setup.run_dir).rounds[1])
     return {
         "seconds": seconds,
         "stages": line["seconds"],

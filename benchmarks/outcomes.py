@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.faithfulness.base import ROWS
+from analysis.faithfulness.base import row_schema
 from benchmarks.arms import cost_of, made_by, test_rows
 from benchmarks.common import envelope
 from star import run as runs
@@ -54,7 +54,7 @@ def keep(folder: Path, run_dir: Path, settings: Mapping[str, Any], *, quick: boo
     import pandas as pd
 
     folder.mkdir(parents=True, exist_ok=True)
-    probes = runs.read_table(run_dir / "analysis" / "probes.parquet", ROWS).to_pylist()
+    probes = runs.read_table(run_dir / "analysis" / "probes.parquet", row_schema()).to_pylist()
     right = _right_attempts(run_dir, {row["round"] for row in probes})
     probes = [{k: v for k, v in row.items() if k not in TEXTS} | {"right": row["attempt_id"] in right} for row in probes]
     for name, rows in (("test", test_rows(run_dir)), ("probes", probes)):

@@ -46,9 +46,9 @@ class Arguments(CommonArguments):
 def scripted_measures(share: float, seed: int, questions: int, probes: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures of one scripted model; `probes=None` runs all of them."""
     from analysis.faithfulness.asks import Settings
-    from analysis.faithfulness.base import PROBES
     from analysis.faithfulness.call import probe_all
     from analysis.faithfulness.measures import all_measures
+    from analysis.faithfulness.probes import PROBES
     from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
 
     asking, answers = scripted_setup(ScriptedModel(byte_tokenizer(), share=share, seed=seed))
@@ -93,10 +93,11 @@ def trained_measures(
     from analysis.faithfulness.answers import Answers, model_digest
     from analysis.faithfulness.asking import Asking
     from analysis.faithfulness.asks import Settings
-    from analysis.faithfulness.base import PROBES, Subject
+    from analysis.faithfulness.base import Subject
     from analysis.faithfulness.call import probe_all
     from analysis.faithfulness.measures import all_measures
     from analysis.faithfulness.packed import PackedScorer
+    from analysis.faithfulness.probes import PROBES
     from benchmarks.trained_pair import sums, train
     from star.grading import grade
     from star.prompting import PromptBuilder

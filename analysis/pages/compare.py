@@ -16,7 +16,7 @@ from analysis import charts
 from analysis import comparing as comparison
 from analysis.pages.widgets import changes, context, parts, state, text
 from analysis.pages.widgets.changes import Side
-from analysis.pages.widgets.probe_words import MEASURES, interval_words
+from analysis.pages.widgets.probe_words import interval_words, measure_words
 from analysis.rationales.records import RecordError
 from analysis.rationales.table import load_table
 from analysis.sources import Source
@@ -190,7 +190,7 @@ def _measures(arms: Sequence[comparison.Arm], who: str) -> None:
 
 
 def _words(measure: comparison.Measure) -> str:
-    return MEASURES.get(measure.key, measure.name)
+    return measure_words(measure.key, measure.name)
 
 
 def _unit(measure: comparison.Measure, share: str) -> str:

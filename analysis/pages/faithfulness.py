@@ -13,9 +13,16 @@ import pyarrow.compute as pc
 import streamlit as st
 
 from analysis import charts
-from analysis.faithfulness.base import ROWS
+from analysis.faithfulness.base import row_schema
 from analysis.pages.widgets import context, parts, state, text
-from analysis.pages.widgets.probe_words import DONE, IN_NATS, NATS, interval_words, measure_words, outcome_words
+from analysis.pages.widgets.probe_words import (
+    NATS,
+    interval_words,
+    measure_unit,
+    measure_words,
+    outcome_words,
+    probe_words,
+)
 from analysis.rationales.table import Table
 from analysis.sources import Source, typed
 from star.charts import COLOURS
@@ -71,12 +78,12 @@ def _not_probed(source: Source) -> None:
 
 
 def _rows(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    return read_table(file, ROWS, columns).to_pandas().dropna(subset=["n_steps"])
+    return read_table(file, row_schema(), columns).to_pandas().dropna(subset=["n_steps"])
 
 
 def _of_one(file: Path, identifier: str) -> pd.DataFrame:
     """All columns of the rows about one rationale."""
-    table = read_table(file, ROWS)
+    table = read_table(file, row_schema())
     return table.filter(pc.equal(table.column("attempt_id"), identifier)).to_pandas()
 
 
@@ -234,7 +241,7 @@ def _others(mine: pd.DataFrame) -> None:
         outcome = outcome_words(row["probe"], row["outcome"])
         rows.append(
             {
-                "what was done": DONE.get(row["probe"], parts.check_words(row["probe"])),
+                "what was done": probe_words(row["probe"]),
                 "step": row["position"] if row["position"] > 0 else None,
                 "answer before": row["answer_before"],
                 "answer after": row["answer_after"],
@@ -306,7 +313,7 @@ def _bars(measures: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for name, found in measures.items():
         control = found.get("control") if isinstance(found, dict) else None
-        if name in IN_NATS or not control or found.get("value") is None or control.get("value") is None:
+        if measure_unit(name) == NATS or not control or found.get("value") is None or control.get("value") is None:
             continue
         label = measure_words(name)
         for kind, value in (("effect", found), ("control", control)):
@@ -315,14 +322,14 @@ def _bars(measures: dict[str, Any]) -> pd.DataFrame:
 
 
 def _measure_row(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    control, unit = found.get("control") or {}, NATS if name in IN_NATS else "%"
+    control, unit = found.get("control") or {}, measure_unit(name)
     return {
         "measure": measure_words(name),
         "value": interval_words(found, unit),
         "n": found.get("n"),
         "control": interval_words(control, unit),
         "control n": control.get("n"),
-        "control is": DONE.get(str(control.get("name")), ""),
+        "control is": probe_words(control["name"]) if control else "",
         "corrected": interval_words(found.get("corrected") or {}, unit),
         "remark": found.get("note") or "",
     }
