@@ -374,7 +374,8 @@ class ExpressionReader:
 
     def _pass_units(self, stop: int, found: Expression) -> int:
         """Behind the unit or remark of a number ("5 apples + ...", "5 (apples) + ...") where the expression goes on after it."""
-        first, names = stop, []
+        first = stop
+        names: list[str] = []
         while len(names) < 4 and self.tokens[stop].kind == "word" and self.tokens[stop].text.lower() not in JOINING:
             text = self.tokens[stop].text
             touching = self.tokens[stop].start == self.tokens[stop - 1].end

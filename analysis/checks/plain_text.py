@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 MAX_CHARS = 20_000
 """Text of one step or question beyond this is not read."""
@@ -35,7 +36,7 @@ _COMMANDS = (
     | {"div": "/", "ne": "≠", "neq": "≠", "equiv": "≡", "mod": " mod ", "bmod": " mod ", "circ": " degrees ", "pi": "π"}
     | {"%": "%", "$": _ESCAPED_DOLLAR, "#": "#", "_": "_", "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "{": "(", "}": ")"}
 )
-_BRACED: dict[str, tuple[tuple[str, str], ...]] = (
+_BRACED: Mapping[str, tuple[tuple[str, str], ...]] = (
     dict.fromkeys(("text", "mathrm", "mathbf", "textbf", "textit", "mathit", "boxed", "fbox", "mbox", "emph"), (("", ""),))
     | dict.fromkeys(("frac", "dfrac", "tfrac", "cfrac"), (("((", ")"), ("/(", "))")))
     | dict.fromkeys(("binom", "dbinom", "tbinom"), (("C(", ","), ("", ")")))

@@ -92,7 +92,7 @@ def judge_letters(written: str, result: str, left: Expression, right: Expression
         return
     differences = []
     for point in _POINTS:
-        names = dict(zip(letters, map(Fraction, point), strict=False))
+        names = dict(zip(letters, [Fraction(value) for value in point], strict=False))
         one, other = evaluate(left.atoms, names), evaluate(right.atoms, names)
         if one is None or other is None:
             return

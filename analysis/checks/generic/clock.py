@@ -25,7 +25,8 @@ def clock_false(reading: Reading) -> list[Flag]:
         if ":" not in step.text:
             continue
         for match in _LATER.finditer(step.text):
-            start, length, stop = _minutes(match, 1), _length(match, 5), _minutes(match, 7)
+            length: Fraction = _length(match, 5)
+            start, stop = _minutes(match, 1), _minutes(match, 7)
             right = start + length if match[4] == "+" else start - length
             if _differs(right, stop, bool(match[3] and match[9])):
                 due = int(right) % _DAY
@@ -33,11 +34,11 @@ def clock_false(reading: Reading) -> list[Flag]:
                 left, _, said = match[0].partition("=")
                 flags.append(Flag(index, "clock_false", f"{shorten(left.strip())} = {shown}, not {said.strip(' .')}"))
         for match in _BETWEEN.finditer(step.text):
-            right = _minutes(match, 5) - _minutes(match, 1)
-            if _differs(right, _length(match, 8), bool(match[3] and match[7])):
+            between = _minutes(match, 5) - _minutes(match, 1)
+            if _differs(between, _length(match, 8), bool(match[3] and match[7])):
                 asked = f"from {match[0][5 : match.end('until') - match.start()]}"
                 unit = match[9].lower()
-                value = right % _DAY / (60 if unit == "hour" else 1)
+                value = between % _DAY / (60 if unit == "hour" else 1)
                 flags.append(Flag(index, "clock_false", f"{asked} are {value:g} {unit}s, not {match[8]} {unit}s"))
     return flags
 
