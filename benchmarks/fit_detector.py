@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from star.command_line import run_command
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from analysis.checks import EXACT, check_exact, detect_kind
@@ -29,7 +31,7 @@ from analysis.soundness.judging import MODEL_FILE, Detector
 from benchmarks import answer_rows, feature_tables, fitting, labelled
 from benchmarks import evaluation as ev
 from benchmarks.answer_rows import readings_of
-from benchmarks.common import RESULTS, CommonFlags, parse, write_result
+from benchmarks.common import RESULTS, CommonArguments, parse, write_result
 from star.run import write_text
 
 SEEDS = (0, 1, 2)
@@ -37,11 +39,11 @@ SEEDS = (0, 1, 2)
 
 
 def main() -> None:
-    flags = parse(CommonFlags, __doc__)
+    arguments = parse(CommonArguments, __doc__)
     quick = RESULTS / "quick"
-    figures = fit_all(quick if flags.quick else MODEL_FILE.parent, quick=flags.quick)
-    figures["recovery"] = fit_recovery(quick if flags.quick else RECOVERY_FILE.parent, quick=flags.quick)
-    write_result("fit_detector", figures, quick=flags.quick, seeds=list(SEEDS), device=flags.device)
+    figures = fit_all(quick if arguments.quick else MODEL_FILE.parent, quick=arguments.quick)
+    figures["recovery"] = fit_recovery(quick if arguments.quick else RECOVERY_FILE.parent, quick=arguments.quick)
+    write_result("fit_detector", figures, quick=arguments.quick, seeds=list(SEEDS), device=arguments.device)
 
 
 def fit_all(folder: Path, *, quick: bool) -> dict[str, Any]:
@@ -140,4 +142,4 @@ def fit_recovery(folder: Path, *, quick: bool) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from star.command_line import run_command
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from analysis.checks import check_exact, detect_kind
@@ -28,7 +30,7 @@ from analysis.soundness.detector import Curve, logit
 from analysis.soundness.judging import PROVEN, judge, says_too_little, shipped
 from benchmarks import answer_rows, feature_tables, fitting, labelled
 from benchmarks import evaluation as ev
-from benchmarks.common import CommonFlags, parse, write_result
+from benchmarks.common import CommonArguments, parse, write_result
 from benchmarks.false_alarms import called_unsound
 from benchmarks.human_labels_report import draw, show
 from benchmarks.published import ANSWER_TO_BEAT, PUBLISHED, REACH
@@ -51,14 +53,14 @@ class Rows:
 
 
 def main() -> None:
-    flags = parse(CommonFlags, __doc__)
-    limit, resamples = (300, 50) if flags.quick else (None, 500)
+    arguments = parse(CommonArguments, __doc__)
+    limit, resamples = (300, 50) if arguments.quick else (None, 500)
     figures: dict[str, Any] = {"exact": exact(limit, resamples)}
     figures["answer"] = answers(limit, resamples)
     figures["steps"] = steps(limit, resamples)
     figures["natural_program"] = natural_program(limit, resamples)
-    figures["recovery"] = evaluate_recovery(flags.quick)
-    path = write_result("human_labels", figures, quick=flags.quick, seeds=[0], device=flags.device)
+    figures["recovery"] = evaluate_recovery(arguments.quick)
+    path = write_result("human_labels", figures, quick=arguments.quick, seeds=[0], device=arguments.device)
     draw(figures, path.parent)
     show(figures)
 
@@ -318,4 +320,4 @@ def natural_program(limit: int | None, resamples: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.rationales.records import Record, read_records
+from star.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 HIDDEN_SHARE = 0.2
@@ -23,11 +24,11 @@ _MARK = re.compile(r"<<[^<>]*>>")
 
 
 def data_dir() -> Path:
-    """The folder of labelled data: STAR_DATA, or ../shared/data beside the checkout. Ends the program where there is none."""
+    """The folder of labelled data: STAR_DATA, or ../shared/data beside the checkout. Raises InputError where there is none."""
     for candidate in (os.environ.get("STAR_DATA"), ROOT.parent / "shared" / "data"):
         if candidate and (Path(candidate) / "gsm8k_train.jsonl.gz").is_file():
             return Path(candidate)
-    raise SystemExit("No labelled data: set STAR_DATA to a folder that holds gsm8k_train.jsonl.gz and its neighbours.")
+    raise InputError("no labelled data: set STAR_DATA to a folder that holds gsm8k_train.jsonl.gz and its neighbours.")
 
 
 def load(name: str, limit: int | None = None) -> list[Record]:

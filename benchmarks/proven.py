@@ -17,7 +17,7 @@ from typing import Any
 from analysis.checks import Flag, check_exact, detect_kind, generic_flags, read
 from analysis.rationales.records import Record
 from benchmarks import labelled
-from benchmarks.common import CommonFlags, parse, write_result
+from benchmarks.common import CommonArguments, parse, write_result
 from star.statistics import wilson
 
 LABELLED = ("bigbench_mistake_dev", "mr_ben", "mr_gsm8k_dev", "mr_gsm8k_590", "processbench_math_dev")
@@ -25,21 +25,21 @@ ALLOWED = 1e-3
 
 
 @dataclass(frozen=True)
-class Flags(CommonFlags):
+class Arguments(CommonArguments):
     list: bool = False
     """Print every step that is labelled right and called proven false."""
 
 
 def main() -> None:
     """Measure, write, print."""
-    flags = parse(Flags, __doc__)
+    arguments = parse(Arguments, __doc__)
     figures: dict[str, Any] = {"allowed": ALLOWED, "data": {}}
-    for name, records in _data(200 if flags.quick else None):
-        figures["data"][name] = measure(records, show=flags.list)
+    for name, records in _data(200 if arguments.quick else None):
+        figures["data"][name] = measure(records, show=arguments.list)
         print(f"{name:22} {figures['data'][name]}")
     counts = [figures["data"][name] for name in figures["data"]]
     figures["all"] = wilson(sum(c["false_alarms"] for c in counts), sum(c["right_steps"] for c in counts))
-    write_result("proven", figures, quick=flags.quick, device=flags.device)
+    write_result("proven", figures, quick=arguments.quick, device=arguments.device)
 
 
 def _data(limit: int | None) -> Iterator[tuple[str, list[Record]]]:

@@ -20,6 +20,7 @@ is, a proven false equation, which is not fitted at all.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,8 @@ from typing import Any
 import numpy as np
 
 from analysis.rationales.records import Record
-from benchmarks.common import CommonFlags, parse, write_result
+from benchmarks.common import CommonArguments, parse, write_result
+from star.command_line import run_command
 from star.statistics import LEVEL, Interval, wilson
 
 RESAMPLES = 2_000
@@ -59,8 +61,8 @@ class Labels:
 
 def main() -> None:
     """Measure and write the result."""
-    flags = parse(CommonFlags, __doc__)
-    write_result("recorded_sizes", recorded(flags.quick), quick=flags.quick, seeds=[0], device=flags.device)
+    arguments = parse(CommonArguments, __doc__)
+    write_result("recorded_sizes", recorded(arguments.quick), quick=arguments.quick, seeds=[0], device=arguments.device)
 
 
 def recorded(quick: bool) -> dict[str, Any]:
@@ -279,4 +281,4 @@ def _by_source(known: Sequence[Record], labels: Labels) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

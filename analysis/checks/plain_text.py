@@ -36,12 +36,12 @@ _COMMANDS = (
     | {"div": "/", "ne": "≠", "neq": "≠", "equiv": "≡", "mod": " mod ", "bmod": " mod ", "circ": " degrees ", "pi": "π"}
     | {"%": "%", "$": _ESCAPED_DOLLAR, "#": "#", "_": "_", "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "{": "(", "}": ")"}
 )
-_BRACED: Mapping[str, tuple[tuple[str, str], ...]] = {
-    **dict.fromkeys(("text", "mathrm", "mathbf", "textbf", "textit", "mathit", "boxed", "fbox", "mbox", "emph"), (("", ""),)),
-    **dict.fromkeys(("frac", "dfrac", "tfrac", "cfrac"), (("((", ")"), ("/(", "))"))),
-    **dict.fromkeys(("binom", "dbinom", "tbinom"), (("C(", ","), ("", ")"))),
-    **{"sqrt": (("√(", ")"),), "pmod": ((" (mod ", ")"),), "begin": (("\n\0", "\0"),), "end": (("\n\0", "\0"),)},
-}
+_BRACED: Mapping[str, tuple[tuple[str, str], ...]] = (
+    dict.fromkeys(("text", "mathrm", "mathbf", "textbf", "textit", "mathit", "boxed", "fbox", "mbox", "emph"), (("", ""),))
+    | dict.fromkeys(("frac", "dfrac", "tfrac", "cfrac"), (("((", ")"), ("/(", "))")))
+    | dict.fromkeys(("binom", "dbinom", "tbinom"), (("C(", ","), ("", ")")))
+    | {"sqrt": (("√(", ")"),), "pmod": ((" (mod ", ")"),), "begin": (("\n\0", "\0"),), "end": (("\n\0", "\0"),)}
+)
 """What is written around each braced argument of a command."""
 _LISTED = re.compile(r"\\\)\s{0,3}[-•]\s{0,3}\\\(")
 """Between the items of a list in one line: "\\\\(x = 3\\\\) - \\\\(x = 4\\\\)"."""

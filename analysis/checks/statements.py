@@ -15,10 +15,7 @@ from analysis.checks.expressions import Expression, evaluate
 from analysis.checks.numbers import Token, show, token_at
 from analysis.checks.units import UNITS, conversion
 
-_POINTS = tuple(
-    tuple(map(Fraction, point.split()))
-    for point in ("2 7 13 29", "3 11 17 31", "-5 19 23 -37", "41/43 -47/53 59/61 67")
-)
+_POINTS = ((2, 7, 13, 29), (3, 11, 17, 31), (-5, 19, 23, -37), (Fraction(41, 43), Fraction(-47, 53), Fraction(59, 61), 67))
 """Values of up to four letters at which an equation is tried."""
 _MAX_LETTERS = 4
 _MAX_ATOMS = 60
@@ -95,7 +92,7 @@ def judge_letters(written: str, result: str, left: Expression, right: Expression
         return
     differences = []
     for point in _POINTS:
-        names = dict(zip(letters, point, strict=False))
+        names = dict(zip(letters, [Fraction(value) for value in point], strict=False))
         one, other = evaluate(left.atoms, names), evaluate(right.atoms, names)
         if one is None or other is None:
             return

@@ -25,7 +25,8 @@ def clock_false(reading: Reading) -> list[Flag]:
         if ":" not in step.text:
             continue
         for match in _LATER.finditer(step.text):
-            start, length, stop = _minutes(match, 1), _length(match, 5), _minutes(match, 7)
+            length: Fraction = _length(match, 5)
+            start, stop = _minutes(match, 1), _minutes(match, 7)
             right = start + length if match[4] == "+" else start - length
             if _differs(right, stop, bool(match[3] and match[9])):
                 due = int(right) % _DAY
