@@ -79,7 +79,8 @@ def question_value(question: str) -> Fraction | None:
         if start > 6 or any(token.kind not in ("word", "end") for token in tokens[:start]):
             return None
         tokens = tokens[start:]
-    if not any(token.kind == "op" for token in tokens) or any(token.kind not in _PARTS or token.text in ("^", "**") for token in tokens):
+    foreign = any(token.kind not in _PARTS or token.text in ("^", "**") for token in tokens)
+    if not any(token.kind == "op" for token in tokens) or foreign:
         return None
     value: Fraction | None = evaluate(tokens)
     return value
