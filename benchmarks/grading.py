@@ -26,7 +26,7 @@ from fractions import Fraction
 from typing import Any
 
 from benchmarks.common import ROOT, CommonFlags, parse, write_result
-from benchmarks.labelled import data_dir
+from analysis.soundness.labelled import data_dir
 from star.problem import Problem, Verdict
 from star.recipe import TaskSettings
 from star.statistics import wilson

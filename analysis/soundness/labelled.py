@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.rationales.records import Record, read_records
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 HIDDEN_SHARE = 0.2
 UNKNOWN = -9
 _INNERMOST = re.compile(r"\( (\S+) ([-+*/]) (\S+) \)")
@@ -37,15 +37,6 @@ def load(name: str, limit: int | None = None) -> list[Record]:
         return records
     step = len(records) / limit
     return [record for record in records if digest(record.question) % 1000 < 1000 / step]
-
-
-def worked_solutions(limit: int | None = None) -> list[dict[str, str]]:
-    """Worked solutions (source, question, answer) in the form of GSM8K's: its training questions, and the problems of SVAMP,
-    most of one step, that are not kept out of sight. `limit` keeps that many of each."""
-    with gzip.open(data_dir() / "gsm8k_train.jsonl.gz", "rt", encoding="utf-8") as handle:
-        rows: list[dict[str, str]] = [json.loads(line) for line in handle]
-    short = [row for row in short_solutions() if not is_hidden(row["question"])]
-    return [{"source": "GSM8K"} | row for row in rows[:limit]] + short[:limit]
 
 
 def short_solutions() -> list[dict[str, str]]:
@@ -82,12 +73,11 @@ def written(row: dict[str, str]) -> Record:
     return Record("", row["source"], question=row["question"], steps=steps, answer=answer)
 
 
-def gold_records() -> list[Record]:
-    """Sound solutions that nothing is fitted on: the worked ones of GSM8K's test questions, and of the problems of SVAMP that are
-    kept out of sight."""
+def worked_solutions() -> list[Record]:
+    """Sound solutions that nothing is fitted on: the worked ones of GSM8K's test questions and of SVAMP."""
     with gzip.open(data_dir() / "gsm8k_test.jsonl.gz", "rt", encoding="utf-8") as handle:
         long = [{"source": "GSM8K"} | json.loads(line) for line in handle]
-    return [written(row) for row in long + [row for row in short_solutions() if is_hidden(row["question"])]]
+    return [written(row) for row in long + short_solutions()]
 
 
 def normalised(question: str) -> str:

@@ -1,0 +1,35 @@
+"""The grades of a judgement of soundness, and the one threshold from which on a score counts as a flag.
+
+proven       an exact check shows a step false: p_unsound is 1 and first_error_step is that step
+checked      an exact checker has read every step and found none false: p_unsound is 0
+scored       p_unsound is the probability that the named scorer gives; from THRESHOLD on the rationale is flagged
+not_judged   nothing is said (p_unsound null): outside of what the scorer was validated on, or nothing to read
+
+"Unsound" in words is for proven and for people's labels. A score is "flagged by SCORER at THRESHOLD".
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+Grade = Literal["proven", "checked", "scored", "not_judged"]
+GRADES: dict[Grade, str] = {
+    "proven": "proven unsound",
+    "checked": "every step checked",
+    "scored": "scored",
+    "not_judged": "not judged",
+}
+"""Grade -> what a person reads."""
+THRESHOLD = 0.7
+"""p_unsound from which on a rationale is flagged, everywhere; this value itself is flagged. Chosen by `analysis.soundness.fit`: at most
+15 % of the error-free solutions of any set that it was developed on are flagged."""
+
+
+def flagged(p_unsound: Any, threshold: float = THRESHOLD) -> Any:
+    """Whether a score, or each of an array of scores, counts as a flag. NaN (not judged) does not."""
+    return p_unsound >= threshold
+
+
+def flag_words(scorer: str, threshold: float = THRESHOLD) -> str:
+    """Such as "flagged by the no-model score at 0.70"."""
+    return f"flagged by {scorer} at {threshold:.2f}"
