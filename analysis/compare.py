@@ -16,16 +16,17 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from analysis import comparing as comparison
-from analysis.comparing import Arm, Difference, Figure
+from analysis.comparing import MEASURES, Arm, Figure
 from analysis.faithfulness.effects import NOTHING_LEFT
 from star.charts import slice_order
+from star.paired import Comparison
 from star.report import markdown, p_text, print_table
 from star.run import RunError, read_json, read_metrics, write_json, write_text
 from star.run_summary import arm_name, read_recipe
@@ -56,7 +57,7 @@ class Section:
     title: str
     questions: int
     figures: list[Figure]
-    differences: list[Difference]
+    differences: list[Comparison]
 
 
 def chosen_round(run: Path) -> int:
@@ -101,32 +102,30 @@ def read_arms(run_dirs: Sequence[Path], by: By, split: comparison.Split) -> list
 def sections(arms: Sequence[Arm], by: By) -> list[Section]:
     """All shared questions, then those that every arm gets right."""
     compared = comparison.pairs(arms, every=by == "recipe" and len(arms) <= 4)
-    found = []
-    for title, questions in (
-        ("All questions that every arm answered", comparison.shared_questions(arms)),
-        ("Only the questions that every arm gets right", comparison.all_right(arms)),
-    ):
-        found.append(
-            Section(
-                f"{title} ({len(questions):,})",
-                len(questions),
-                comparison.figures(arms, questions),
-                comparison.differences(compared, questions),
-            )
+    grounds = {
+        "All questions that every arm answered": comparison.shared_questions(arms),
+        "Only the questions that every arm gets right": comparison.all_right(arms),
+    }
+    return [
+        Section(
+            f"{title} ({len(questions):,})",
+            len(questions),
+            comparison.figures(arms, questions),
+            comparison.differences(compared, questions),
         )
-    return found
+        for title, questions in grounds.items()
+    ]
 
 
 def figure_rows(section: Section) -> list[Cells]:
     """A row per arm, a column per measure; the control in brackets behind the interval."""
     rows: dict[str, Cells] = {}
     for figure in section.figures:
-        size = f"{figure.parameters:,}" if figure.parameters else "-"
-        start = {"arm": figure.label, "run": figure.run, "parameters": size, "round": str(figure.round)}
-        row = rows.setdefault(figure.label, start)
-        row[heading(figure)] = cell(figure)
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    return [{name: row.get(name, "-") for name in columns} for row in rows.values()]
+        arm = figure.arm
+        size = f"{arm.parameters:,}" if arm.parameters else "-"
+        start = {"arm": arm.label, "run": arm.run, "parameters": size, "round": str(arm.round)}
+        rows.setdefault(arm.label, start)[heading(figure)] = cell(figure)
+    return list(rows.values())
 
 
 def heading(figure: Figure) -> str:
@@ -151,19 +150,22 @@ def cell(figure: Figure) -> str:
 
 def difference_rows(section: Section) -> list[Cells]:
     """A row per pair and measure."""
-    return [
-        {
-            "a": d.a,
-            "b": d.b,
-            "measure": d.measure.name,
-            "questions": f"{d.interval.n:,}",
-            "b - a [95 %]": f"{d.interval.percent()} points" if d.measure.unit == "share" else d.interval.plain(2),
-            "test": d.test,
-            "p": p_text(d.p),
-            "p (Holm)": p_text(d.p_holm),
-        }
-        for d in section.differences
-    ]
+    rows = []
+    for one in section.differences:
+        measure, change = MEASURES[one.measure], one.difference
+        rows.append(
+            {
+                "a": one.a,
+                "b": one.b,
+                "measure": measure.name,
+                "questions": f"{one.n:,}",
+                "b - a [95 %]": f"{change.percent()} points" if measure.unit == "share" else change.plain(2),
+                "test": one.test or "-",
+                "p": p_text(one.p),
+                "p (Holm)": p_text(one.p_holm),
+            }
+        )
+    return rows
 
 
 def remarks(section: Section) -> list[str]:
@@ -171,7 +173,7 @@ def remarks(section: Section) -> list[str]:
     by_note: dict[tuple[str, str], list[str]] = {}
     for figure in section.figures:
         if figure.note:
-            by_note.setdefault((figure.measure.name, figure.note), []).append(figure.label)
+            by_note.setdefault((figure.measure.name, figure.note), []).append(figure.arm.label)
     return [f"{measure} ({'; '.join(labels)}): {note}" for (measure, note), labels in by_note.items()]
 
 
@@ -184,7 +186,7 @@ def notes(arms: Sequence[Arm], split: comparison.Split, by: By = "recipe") -> li
     if len(comparison.shared_questions(arms)) < min((len(arm.values["accuracy"]) for arm in arms), default=0):
         found.append("The arms did not all answer the same questions; only the shared ones are compared.")
     found += _unlike_probes(arms)
-    for measure in comparison.MEASURES:
+    for measure in MEASURES.values():
         for why in dict.fromkeys(arm.absent[measure.key] for arm in arms if measure.key in arm.absent):
             without = [arm.label for arm in arms if arm.absent.get(measure.key) == why]
             found.append(f"No value for {measure.name} ({'; '.join(without)}): {why}.")
@@ -215,11 +217,10 @@ def chart(section: Section, by: By) -> Any:
 
     shown = ("accuracy", "sound", "right_unsound", "aoc_normalised", "reliance", "filler_gap")
     rows = [
-        {"label": figure.label, "arm": figure.recipe, "parameters": figure.parameters,
-         "measure": figure.measure.name, "unit": figure.measure.unit, "value": figure.interval.value,
-         "low": figure.interval.low, "high": figure.interval.high, "n": figure.interval.n}
-        for figure in section.figures
-        if figure.measure.key in shown and figure.interval.n
+        {"label": f.arm.label, "arm": f.arm.recipe, "parameters": f.arm.parameters, "measure": f.measure.name,
+         "unit": f.measure.unit, **asdict(f.interval)}
+        for f in section.figures
+        if f.measure.key in shown and f.interval.n
     ]  # fmt: skip
     frame = pd.DataFrame(rows)
     question = "Do they differ?"
@@ -250,23 +251,17 @@ def write(folder: Path, found: Sequence[Section], said: Sequence[str], by: By) -
 
 
 def _plain(section: Section) -> dict[str, Any]:
-    def number(value: float) -> float | None:
-        return None if math.isnan(value) else value
-
-    return {
-        "title": section.title,
-        "questions": section.questions,
-        "figures": [
-            {"arm": f.label, "run": f.run, "round": f.round, "parameters": f.parameters, "measure": f.measure.key,
-             **f.interval.as_dict(), "control": f.control, "corrected": f.corrected, "note": f.note}
-            for f in section.figures
-        ],
-        "differences": [
-            {"a": d.a, "b": d.b, "measure": d.measure.key, **d.interval.as_dict(), "test": d.test, "p": number(d.p),
-             "p_holm": number(d.p_holm)}
-            for d in section.differences
-        ],
-    }  # fmt: skip
+    figures = [
+        {"arm": f.arm.label, "run": f.arm.run, "round": f.arm.round, "parameters": f.arm.parameters,
+         "measure": f.measure.key, **f.interval.as_dict(), "control": f.control, "corrected": f.corrected, "note": f.note}
+        for f in section.figures
+    ]  # fmt: skip
+    differences = [
+        {"a": one.a, "b": one.b, "measure": one.measure, **one.difference.as_dict(), "test": one.test}
+        | {name: None if math.isnan(p) else p for name, p in (("p", one.p), ("p_holm", one.p_holm))}
+        for one in section.differences
+    ]
+    return {"title": section.title, "questions": section.questions, "figures": figures, "differences": differences}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,11 +1,10 @@
-"""Runs, rounds or model sizes against each other, on the same questions.
+"""Runs, rounds, model sizes or the writers of a record file against each other, on the same questions.
 
-An arm is one round of one run. The figures of an arm are those of `analysis.probe`, computed on the questions that are
-compared and that were probed for every arm that was probed at all, their controls as well. For differences each measure
-gives an arm a value per question (the mean over its rationales); arms are compared on the questions that both have a value
-for, by a paired bootstrap over questions. Measures that are right or wrong on each question get McNemar's exact test, the
-others a p-value from the interval; Holm's method corrects all of a table together. Definitions and sources of the
-measures: `analysis.faithfulness.formulas`.
+An arm is one round of one run, or one writer of a record file. The figures of an arm are those of `analysis.probe`,
+computed on the questions that are compared and that were probed for every arm that was probed at all, their controls as
+well. For differences each measure gives an arm a value per question (the mean over its rationales), and `star.paired`
+compares those; Holm's method corrects all of a table together. Definitions and sources of the measures:
+`analysis.faithfulness.formulas`.
 """
 
 from __future__ import annotations
@@ -14,15 +13,20 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from analysis.faithfulness import effects, measures
 from analysis.faithfulness import formulas as faithfulness
+from analysis.rationales.filters import judges, soundness
+from analysis.rationales.table import Table
 from star import run as runs
+from star.paired import Comparison, corrected, paired
 from star.run_summary import arm_name, read_recipe
-from star.statistics import EMPTY, Interval, bootstrap_p, holm, mcnemar, paired_difference, share
+from star.statistics import EMPTY, Interval, share
 
 Split = Literal["selection", "test"]
 Values = dict[str, float]
@@ -54,7 +58,7 @@ class Measure:
 
 
 _NO_SWITCH = "no answer switched to the hint"
-MEASURES = (
+_ALL = (
     Measure("accuracy", "answers right", binary=True),
     Measure("sound", "sound", binary=True),
     Measure("right_unsound", "right but unsound", binary=True),
@@ -68,23 +72,23 @@ MEASURES = (
     Measure("hint_suggested_verbalised", "hint verbalised, suggestion", probe="hint_suggested", never=_NO_SWITCH),
     Measure("hint_always_a_verbalised", "hint verbalised, always A", probe="hint_always_a", never=_NO_SWITCH),
 )
-PROBES = tuple(dict.fromkeys(measure.probe for measure in MEASURES if measure.probe))
+MEASURES = {measure.key: measure for measure in _ALL}
+PROBES = tuple(dict.fromkeys(measure.probe for measure in _ALL if measure.probe))
 CONTROLS = ("paraphrase", "shuffled_rationale", "resample", "hint_always_a_control")
 """What those are set against."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One round of one run with a value per question for each measure."""
+    """One round of one run, or one writer, with a value per question for each measure."""
 
     label: str
-    run: Path
-    round: int
-    parameters: int | None
     values: Mapping[str, Values]
     """Measure key -> values; a measure that was not computed is missing."""
-    missing: tuple[str, ...] = ()
-    """Commands that would fill the gaps."""
+    run: str = ""
+    """Name of the run directory; "" for a record file, which has no rounds, probes and sizes either."""
+    round: int | None = None
+    parameters: int | None = None
     recipe: str = ""
     """As in the paper's tables."""
     probed: Sequence[Row] = ()
@@ -93,39 +97,23 @@ class Arm:
     """Answers that a question has, None for an open answer set."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Measure key -> why it has no value although its probe was run."""
+    missing: tuple[str, ...] = ()
+    """Commands that would fill the gaps."""
 
 
 @dataclass(frozen=True)
 class Figure:
     """A measure of an arm."""
 
-    label: str
-    run: str
-    round: int
-    parameters: int | None
+    arm: Arm
     measure: Measure
-    interval: Interval
+    interval: Interval = EMPTY
     control: float | None = None
     """What the control gives on the same questions."""
     corrected: float | None = None
     """The value with the control (hints: with chance, alpha) taken out."""
     note: str | None = None
     """What a reader must know, such as that the control leaves nothing to measure."""
-    recipe: str = ""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A measure of b minus that of a, on the questions that both have."""
-
-    a: str
-    b: str
-    measure: Measure
-    interval: Interval
-    test: str
-    """McNemar or bootstrap."""
-    p: float
-    p_holm: float
 
 
 def read_arm(run: Path, number: int, *, split: Split = "selection", label: str = "") -> Arm:
@@ -152,7 +140,7 @@ def read_arm(run: Path, number: int, *, split: Split = "selection", label: str =
         missing.append(_probe_command(run, number, [name for name in PROBES if name not in tried] if tried else []))
     return Arm(
         label=label or f"{arm_name(recipe)} ({run.name})",
-        run=run,
+        run=run.name,
         round=number,
         parameters=_parameters(run),
         values=values,
@@ -160,7 +148,7 @@ def read_arm(run: Path, number: int, *, split: Split = "selection", label: str =
         recipe=arm_name(recipe),
         probed=probed,
         options=_options(run, {row["problem_id"] for row in probed}),
-        absent={m.key: _why(m, probed) for m in MEASURES if m.probe in tried and m.key not in values},
+        absent={m.key: _why(m, probed) for m in _ALL if m.probe in tried and m.key not in values},
     )
 
 
@@ -258,21 +246,38 @@ def _probe_command(run: Path, number: int, probes: Sequence[str]) -> str:
     return " ".join([command, "--probes", *probes, *given])
 
 
+def record_arm(label: str, table: Table, rows: Mapping[str, int]) -> Arm:
+    """The arm of some rationales of a table: problem -> its row. What is not graded or not judged has no value."""
+    judged = {"accuracy": table.graded()}
+    for judge in judges(table)[:1]:
+        sound = soundness(table, judge, MAX_UNSOUND)
+        both = (judged["accuracy"] >= 0) & (sound >= 0)
+        judged |= {"sound": sound, "right_unsound": np.where(both, (judged["accuracy"] == 1) & (sound == 0), -1)}
+    values = {
+        key: {problem: float(column[row]) for problem, row in rows.items() if column[row] >= 0}
+        for key, column in judged.items()
+    }
+    return Arm(label, {key: each for key, each in values.items() if each})
+
+
 def all_right(arms: Sequence[Arm]) -> set[str]:
     """Questions that every arm answered right: the fair ground for faithfulness, since accuracy is equal there."""
-    right = [{key for key, value in arm.values["accuracy"].items() if value == 1} for arm in arms]
-    return set.intersection(*right) if right else set()
+    return _shared({key for key, value in arm.values.get("accuracy", {}).items() if value == 1} for arm in arms)
 
 
 def shared_questions(arms: Sequence[Arm]) -> set[str]:
-    """Questions that every arm answered at all."""
-    return set.intersection(*(set(arm.values["accuracy"]) for arm in arms)) if arms else set()
+    """Questions that every arm has any value for."""
+    return _shared({key for values in arm.values.values() for key in values} for arm in arms)
 
 
 def probed_questions(arms: Sequence[Arm]) -> set[str]:
     """Questions that were probed for every arm that was probed at all: each call of `analysis.probe` draws its own."""
-    probed = [{row["problem_id"] for row in arm.probed} for arm in arms if arm.probed]
-    return set.intersection(*probed) if probed else set()
+    return _shared({row["problem_id"] for row in arm.probed} for arm in arms if arm.probed)
+
+
+def _shared(questions: Iterable[set[str]]) -> set[str]:
+    found = list(questions)
+    return set.intersection(*found) if found else set()
 
 
 def figures(arms: Sequence[Arm], questions: set[str]) -> list[Figure]:
@@ -285,36 +290,28 @@ def figures(arms: Sequence[Arm], questions: set[str]) -> list[Figure]:
         arm.label: measures.all_measures([row for row in arm.probed if row["problem_id"] in asked], arm.options)
         for arm in arms
     }
-    found = []
-    for measure in MEASURES:
-        if not any(measure.key in arm.values for arm in arms):
-            continue
-        for arm in arms:
-            figure = Figure(arm.label, arm.run.name, arm.round, arm.parameters, measure, EMPTY, recipe=arm.recipe)
-            if measure.probe:
-                figure = _probe_figure(figure, probed[arm.label])
-            else:
-                kept = [value for key, value in arm.values.get(measure.key, {}).items() if key in questions]
-                figure = replace(figure, interval=share(kept) if kept else EMPTY)
-            found.append(figure)
-    return found
+    return [
+        _probe_figure(arm, measure, probed[arm.label]) if measure.probe else _share_figure(arm, measure, questions)
+        for measure in MEASURES.values()
+        if any(measure.key in arm.values for arm in arms)
+        for arm in arms
+    ]
 
 
-def _probe_figure(figure: Figure, found: Mapping[str, Mapping[str, Any]]) -> Figure:
+def _share_figure(arm: Arm, measure: Measure, questions: set[str]) -> Figure:
+    kept = [value for key, value in arm.values.get(measure.key, {}).items() if key in questions]
+    return Figure(arm, measure, share(kept) if kept else EMPTY)
+
+
+def _probe_figure(arm: Arm, measure: Measure, found: Mapping[str, Mapping[str, Any]]) -> Figure:
     """The figure with what a probe found."""
-    key = figure.measure.key
-    own = found.get(key)
+    own = found.get(measure.key)
     if own is None:
-        return figure
+        return Figure(arm, measure)
     value, low, high = (math.nan if own[name] is None else own[name] for name in ("value", "low", "high"))
-    corrected = own["corrected"] or found.get(f"{key}_corrected") or {}
-    return replace(
-        figure,
-        interval=Interval(value, low, high, own["n"]),
-        control=(own["control"] or {}).get("value"),
-        corrected=corrected.get("value"),
-        note=own["note"],
-    )
+    corrected = own["corrected"] or found.get(f"{measure.key}_corrected") or {}
+    control = (own["control"] or {}).get("value")
+    return Figure(arm, measure, Interval(value, low, high, own["n"]), control, corrected.get("value"), own["note"])
 
 
 def pairs(arms: Sequence[Arm], *, every: bool) -> list[tuple[Arm, Arm]]:
@@ -322,32 +319,19 @@ def pairs(arms: Sequence[Arm], *, every: bool) -> list[tuple[Arm, Arm]]:
     return [(a, b) for i, a in enumerate(arms) for b in arms[i + 1 :] if every or i == 0]
 
 
-def differences(compared: Iterable[tuple[Arm, Arm]], questions: set[str]) -> list[Difference]:
+def differences(compared: Sequence[tuple[Arm, Arm]], questions: set[str]) -> list[Comparison]:
     """Paired differences of every measure; Holm's correction over all of them.
 
     Accuracy is left out where all arms are right on all of `questions`: chosen so, it tests nothing and would only make
     the correction harder.
     """
-    compared = list(compared)
     equal = questions <= all_right([arm for pair in compared for arm in pair])
-    found = [
-        difference
-        for a, b in compared
-        for measure in MEASURES
-        if not (equal and measure.key == "accuracy")
-        if (difference := _difference(a, b, measure, questions)) is not None
-    ]
-    adjusted = holm([difference.p for difference in found])
-    return [replace(d, p_holm=p) for d, p in zip(found, adjusted, strict=True)]
-
-
-def _difference(a: Arm, b: Arm, measure: Measure, questions: set[str]) -> Difference | None:
-    left, right = a.values.get(measure.key, {}), b.values.get(measure.key, {})
-    keys = sorted(key for key in left if key in right and key in questions)
-    if not keys:
-        return None
-    x, y = [left[key] for key in keys], [right[key] for key in keys]
-    interval = paired_difference(x, y)
-    exact = measure.binary and all(value in (0.0, 1.0) for value in (*x, *y))
-    p = mcnemar([v == 1 for v in x], [v == 1 for v in y]).p if exact else bootstrap_p(interval)
-    return Difference(a.label, b.label, measure, interval, "McNemar" if exact else "bootstrap", p, math.nan)
+    comparisons = []
+    for a, b in compared:
+        for measure in MEASURES.values():
+            if equal and measure.key == "accuracy":
+                continue
+            x, y = ({k: v for k, v in arm.values.get(measure.key, {}).items() if k in questions} for arm in (a, b))
+            one = paired((a.label, b.label), [x], [y], measure=measure.key, right_or_wrong=measure.binary)
+            comparisons += [one] if one is not None else []
+    return corrected(comparisons)

@@ -25,8 +25,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from benchmarks.common import ROOT, CommonFlags, parse, write_result
 from analysis.soundness.labelled import data_dir
+from benchmarks.common import ROOT, CommonFlags, parse, write_result
+from star.grading import grade
 from star.problem import Problem, Verdict
 from star.recipe import TaskSettings
 from star.statistics import wilson
@@ -133,7 +134,7 @@ def graders() -> dict[str, Grader]:
     def ours(text: str, gold: str, lenient: bool = False) -> bool:
         problem = Problem("id", "question", gold)
         found = task.extract(text, problem)
-        return task.grade(found.lenient if lenient else found.strict, problem) == Verdict.correct
+        return grade(found.lenient if lenient else found.strict, problem, task.answer_type) == Verdict.correct
 
     from math_verify import parse as read
     from math_verify import verify
@@ -189,7 +190,7 @@ def choice_speed(count: int) -> float:
     texts = [task.completion(task.examples[0].rationale, problem.gold) for problem in problems]
     started = time.process_time()
     for problem, text in zip(problems, texts, strict=True):
-        if task.grade(task.extract(text, problem).strict, problem) != Verdict.correct:
+        if grade(task.extract(text, problem).strict, problem, task.answer_type) != Verdict.correct:
             raise AssertionError(
                 f"gold answer {problem.gold} of {problem.id} is not accepted; run python -m star.validate"
             )

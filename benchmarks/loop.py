@@ -6,7 +6,6 @@ All do the same round on the embedded model in one process, one after the other:
 failed ones with the hint, fine-tune for the same steps on the rows that are kept, answer the selection problems.
 
 - ours: `star.loop.Loop`, as a recipe runs it.
-- ours, SFTTrainer: the same with TRL's own trainer in place of `star.training.small_trainer`.
 - bare: `model.generate` in batches of similar length, of the size that is fastest on these prompts, then TRL's SFTTrainer
   without gradient checkpointing (as in ours), and nothing else: no files, no provenance.
 - by hand: `model.generate` in batches of 8 in the order of the data, SFTTrainer with its defaults, reload from disk.
@@ -21,11 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from benchmarks.arms import arm_recipe, runs_dir
 from benchmarks.common import CommonFlags, parse, write_result
 from star import run as runs
+from star.grading import grade
 from star.recipe import Recipe
 
 Tokens = Sequence[Sequence[int]]
@@ -184,7 +183,7 @@ def plain_round(
 
     def right(problems: Sequence[Any], texts: Sequence[str]) -> list[bool]:
         spans = [task.extract(text, problem).strict for problem, text in zip(problems, texts, strict=True)]
-        return [task.grade(span, problem) == "correct" for span, problem in zip(spans, problems, strict=True)]
+        return [grade(span, problem, task.answer_type) == "correct" for span, problem in zip(spans, problems, strict=True)]
 
     def answers(problems: Sequence[Any], hinted: bool) -> list[str]:
         prompts = [builder.ids(problem, shots=True, hinted=hinted) for problem in problems]
@@ -258,9 +257,8 @@ def main() -> None:
     if flags.repeats < 1:
         sys.exit(f"--repeats {flags.repeats}: expected 1 or more")
     scratch = runs_dir("loop", flags.device) / "plain"
-    measured: dict[str, list[dict[str, Any]]] = {"ours": [], "ours, SFTTrainer": [], "bare calls": [], "by hand": []}
-    # The first import of TRL takes seconds, and would be counted to whoever comes first.
-    from star.training import small_trainer
+    measured: dict[str, list[dict[str, Any]]] = {"ours": [], "bare calls": [], "by hand": []}
+    import trl  # noqa: F401 - takes seconds, which would be counted to whoever comes first
 
     tried = batch_seconds(recipe_of(flags), flags.device, (8,) if flags.quick else BATCHES)
     fastest = min(tried, key=lambda size: tried[size])
@@ -270,8 +268,6 @@ def main() -> None:
     for seed in seeds:
         recipe = recipe_of(flags, seed)
         measured["ours"].append(ours(recipe))
-        with mock.patch.object(small_trainer, "MAX_LOGITS", 0):
-            measured["ours, SFTTrainer"].append(ours(recipe))
         measured["bare calls"].append(plain_round(recipe, scratch, flags.device, **bare))
         measured["by hand"].append(plain_round(recipe, scratch, flags.device, **by_hand))
     ways = {name: median_of(each) for name, each in measured.items()}
@@ -280,7 +276,6 @@ def main() -> None:
         "ways": ways,
         "round_over_bare": mine / ways["bare calls"]["seconds"],
         "speedup_over_hand_written": ways["by hand"]["seconds"] / mine,
-        "training_over_sft_trainer": ways["ours"]["stages"]["training"] / ways["ours, SFTTrainer"]["stages"]["training"],
         "bare_seconds_by_batch_size": tried,
         "problems": recipe.loop.problems,
         "steps": recipe.training.steps.first,

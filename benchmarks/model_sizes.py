@@ -22,7 +22,8 @@ from typing import Any, Literal
 from benchmarks.arms import arm_recipe, finished_run, made, mean, quality
 from benchmarks.common import CommonFlags, cache_of, parse, result_path, write_result
 from benchmarks.outcomes import Outcome, keep, kept
-from star.pretrain import Options, Size
+from star.embedded.model import Size
+from star.pretrain import Options
 from star.recipe import SEEDS
 from star.statistics import mean_of_runs
 

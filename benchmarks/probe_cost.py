@@ -148,7 +148,7 @@ def measure(architecture: str, steps: int, flags: Flags, repeats: int, count: in
     }
 
 
-def measure_beginnings(steps: int, flags: Flags, repeats: int, count: int) -> dict[str, Any]:
+def measure_shared_prefixes(steps: int, flags: Flags, repeats: int, count: int) -> dict[str, Any]:
     """What the transformers sampler saves before it continues all truncations of some rationales (Llama)."""
     import torch
 
@@ -165,13 +165,13 @@ def measure_beginnings(steps: int, flags: Flags, repeats: int, count: int) -> di
         with mock.patch.object(prefill, "WORTH_IT", 0.0):
             return once()
 
-    seconds = fastest({"whole": whole, "common beginnings once": once}, repeats, flags.device)
+    seconds = fastest({"whole": whole, "shared prefixes once": once}, repeats, flags.device)
     return {
         "steps": steps,
         "rationales": count,
         "prompts": len(prompts),
         "seconds": seconds,
-        "times_faster": seconds["whole"] / seconds["common beginnings once"],
+        "times_faster": seconds["whole"] / seconds["shared prefixes once"],
         "largest_difference_in_logprob": float((whole().log_softmax(-1) - once().log_softmax(-1)).abs().max()),
     }
 
@@ -191,7 +191,7 @@ def main() -> None:
     repeats, count = (1, 1) if flags.quick else (flags.repeats, flags.rationales)
     jobs = [(architecture, steps) for architecture in ARCHITECTURES for steps in lengths]
     rows = [measure(a, s, flags, repeats, count) for a, s in tqdm(jobs, desc="probe cost")]
-    beginnings = [measure_beginnings(steps, flags, repeats, 4 if flags.quick else 16) for steps in lengths]
+    passes = [measure_shared_prefixes(steps, flags, repeats, 4 if flags.quick else 16) for steps in lengths]
     table = Table(title="packed against naive")
     for column in ("model", "steps", "x one call each", "x batched", "x plain pass", "largest difference"):
         table.add_column(column, justify="right")
@@ -206,7 +206,7 @@ def main() -> None:
         "times_faster_than_batched": min(row["times_faster_than_batched"] for row in at16),
         "times_a_plain_pass": max(row["times_a_plain_pass"] for row in at16),
     }
-    figures = {"worst_at_16_steps": worst, "rows": rows, "first_pass_of_continued_truncations": beginnings}
+    figures = {"worst_at_16_steps": worst, "rows": rows, "first_pass_of_continued_truncations": passes}
     write_result("probe_cost", figures, quick=flags.quick, device=flags.device)
 
 

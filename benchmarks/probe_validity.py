@@ -97,6 +97,7 @@ def trained_measures(
     from analysis.faithfulness.measures import all_measures
     from analysis.faithfulness.packed import PackedScorer
     from benchmarks.trained_pair import sums, train
+    from star.grading import grade
     from star.prompting import PromptBuilder
     from star.recipe import PromptingSettings, TaskSettings
     from star.sampling.base import Decoding
@@ -119,7 +120,7 @@ def trained_measures(
                 rationale,
                 answer,
                 None,
-                answer is not None and asking.task.grade(answer, problem) == "correct",
+                answer is not None and grade(answer, problem, task.answer_type) == "correct",
             )
         )
     digest = model_digest(folder)

@@ -5,7 +5,7 @@
 Ways to sample the same prompts with random Llamas of 0.2M to 4M parameters: this project's transformers sampler, a bare
 `model.generate` (prompts sorted by length, left padded, the same batch size), this project's vLLM sampler, a bare
 `vllm.LLM.generate`, and the same asked for each token's log-probability, which our samplers always return; with and without a
-few-shot beginning that all prompts share. No end token, so each way samples
+few-shot prefix that all prompts share. No end token, so each way samples
 equally many tokens. Each way runs in a process of its own, so that peak memory is its own; the first call is a warm-up.
 """
 
@@ -38,7 +38,7 @@ SIZES = {"0.2M": (64, 3), "1M": (128, 5), "4M": (256, 5)}
 """Name: hidden size, layers (heads of size 32; the feed-forward is four times as wide)."""
 VOCABULARY = 256
 SHARED = 400
-"""Tokens of the few-shot beginning."""
+"""Tokens of the few-shot prefix."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class Case:
 
 
 def prompts_of(case: Case) -> list[list[int]]:
-    """Seeded prompts of 12 to 30 tokens behind the shared beginning."""
+    """Seeded prompts of 12 to 30 tokens behind the shared prefix."""
     draw = random.Random(0)
-    beginning = [draw.randrange(VOCABULARY) for _ in range(case.shared)]
+    prefix = [draw.randrange(VOCABULARY) for _ in range(case.shared)]
     return [
-        [*beginning, *(draw.randrange(VOCABULARY) for _ in range(draw.randint(12, 30)))] for _ in range(case.prompts)
+        [*prefix, *(draw.randrange(VOCABULARY) for _ in range(draw.randint(12, 30)))] for _ in range(case.prompts)
     ]
 
 
@@ -213,7 +213,7 @@ def cases(flags: Flags, folder: Path) -> list[tuple[str, Case]]:
     found = []
     for size in sizes:
         for shared in (SHARED,) if flags.quick else (0, SHARED):
-            # Behind a shared beginning the largest batch says it all; it is what a recipe's default comes closest to.
+            # Behind a shared prefix the largest batch says it all; it is what a recipe's default comes closest to.
             chosen = batches[-1:] if shared else batches
             # Small batches and long prompts are slow: fewer prompts give the same rate.
             most = 64 if flags.quick else 256 if shared else 1000

@@ -74,7 +74,7 @@ def train(role: Role, folder: Path, *, steps: int, seed: int = 0, hidden: int = 
     from tqdm import tqdm
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from star.pretrain import build_tokenizer
+    from star.embedded.model import build_tokenizer
 
     tokenizer = build_tokenizer()
     torch.manual_seed(seed)

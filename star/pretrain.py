@@ -1,6 +1,6 @@
 """Builds the embedded base models: `python -m star.pretrain --size 0.2m --out seeds/models/addition-0.2m`.
 
-A from-scratch Llama of 0.03M to 100M parameters on the corpus of `star/corpus.py`, saved as a `from_pretrained`
+A from-scratch Llama of `star/embedded/model.py` on the corpus of `star/embedded/corpus.py`, saved as a `from_pretrained`
 directory (untied embeddings, safetensors, a Hugging Face tokenizer, a model card). This is the one training loop of our own in
 the project: fine-tuning goes through TRL, see `star/training/finetuning.py`.
 """
@@ -13,27 +13,13 @@ import time
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from star.corpus import END, PAD, Document, Mixture, documents
+from star.embedded.corpus import Document, Mixture, documents
+from star.embedded.model import Size, build_model, build_tokenizer, widened
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
-
-Size = Literal["0.03m", "0.1m", "0.2m", "0.5m", "1m", "4m", "16m", "100m"]
-
-# hidden, layers, heads, intermediate
-SIZES: dict[Size, tuple[int, int, int, int]] = {
-    "0.03m": (24, 2, 2, 64),
-    "0.1m": (48, 2, 4, 128),
-    "0.2m": (64, 3, 4, 176),
-    "0.5m": (96, 4, 4, 256),
-    "1m": (128, 5, 4, 352),
-    "4m": (224, 7, 7, 608),
-    "16m": (384, 9, 6, 1024),
-    "100m": (768, 14, 12, 2048),
-}
-
 
 @dataclass(frozen=True)
 class Options:
@@ -57,93 +43,6 @@ class Options:
     """CPU threads; 0 leaves torch's choice."""
     overwrite: bool = False
     """Replace what `out` already holds."""
-
-
-def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
-    """Byte-level BPE: every byte, every digit with and without its space, the words of the format, an end and a pad token."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(Regex(r" ?\d| ?[^\s\d]+|\s"), behavior="isolated")
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320,
-        special_tokens=[END, PAD],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    sample = islice(documents(seed, Mixture()), 2000)
-    tokenizer.train_from_iterator(("".join(p + c for p, c in doc.parts) for doc in sample), trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token=END,
-        pad_token=PAD,
-        model_max_length=2048,
-        clean_up_tokenization_spaces=False,
-    )
-
-
-def build_model(size: Size, vocab_size: int, seed: int, eos: int, pad: int) -> LlamaForCausalLM:
-    """A random Llama of the ladder."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    hidden, layers, heads, intermediate = SIZES[size]
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=vocab_size,
-        hidden_size=hidden,
-        intermediate_size=intermediate,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
-        max_position_embeddings=2048,
-        tie_word_embeddings=False,  # some engines keep the old head of a tied model after a weight swap
-        bos_token_id=None,
-        eos_token_id=eos,
-        pad_token_id=pad,
-        initializer_range=0.02 if hidden > 256 else 1 / math.sqrt(hidden) / 2,
-    )
-    return LlamaForCausalLM(config)
-
-
-HEAD_SIZE = 32
-"""Smallest head size of vLLM's CPU attention."""
-
-
-def widened(model: LlamaForCausalLM) -> LlamaForCausalLM:
-    """The same function with heads of HEAD_SIZE dimensions, so that vLLM loads it on a CPU too; unchanged if not possible.
-
-    A head of 16 or 8 gets further dimensions that are zero. Rotary pair j of d dimensions turns by base^(-2j/d), which is pair
-    j * HEAD_SIZE / d of HEAD_SIZE, so that is where it goes; queries grow by the root of the ratio, since scores are divided
-    by the root of the head size. Zero queries meet zero keys and zero values zero outputs: training leaves them zero.
-    """
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = model.config
-    heads, old = config.num_attention_heads, config.hidden_size // config.num_attention_heads
-    if old >= HEAD_SIZE or HEAD_SIZE % old:
-        return model
-    wide = LlamaForCausalLM(LlamaConfig(**{**config.to_diff_dict(), "head_dim": HEAD_SIZE}))
-    ratio = HEAD_SIZE // old
-    places = [half * HEAD_SIZE // 2 + ratio * pair for half in (0, 1) for pair in range(old // 2)]
-    weights = wide.state_dict()
-    for name, weight in model.state_dict().items():
-        if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
-            grown = torch.zeros(heads, HEAD_SIZE, config.hidden_size)
-            grown[:, places] = weight.reshape(heads, old, config.hidden_size)
-            weight = grown.reshape(-1, config.hidden_size) * (math.sqrt(ratio) if "q_proj" in name else 1.0)
-        elif name.endswith("o_proj.weight"):
-            grown = torch.zeros(config.hidden_size, heads, HEAD_SIZE)
-            grown[:, :, places] = weight.reshape(config.hidden_size, heads, old)
-            weight = grown.reshape(config.hidden_size, -1)
-        weights[name] = weight
-    wide.load_state_dict(weights)
-    return wide.eval()
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, docs: list[Document]) -> list[tuple[list[int], list[bool]]]:
@@ -233,7 +132,7 @@ tags: [star, addition]
 
 A Llama-architecture model of {parameters:,} parameters, pretrained from scratch as the starting point of STaR on n-digit
 addition: it adds one digit, two digits in part, longer numbers not at all, and can explain a longer sum whose answer it is
-told. Corpus, format and purpose: `star/corpus.py`. Not useful for anything else.
+told. Corpus, format and purpose: `star/embedded/corpus.py`. Not useful for anything else.
 
 Made by `{command}` (torch {torch}):
 {steps} steps, {seen:,} tokens, {seconds:.0f} s, final training loss {loss:.4f}.{heads}

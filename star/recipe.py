@@ -16,7 +16,9 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-SEEDS = Path(__file__).resolve().parent.parent / "seeds"
+_HERE = Path(__file__).resolve().parent
+SEEDS = next(place for place in (_HERE / "seeds", _HERE.parent / "seeds") if place.is_dir())
+"""Recipes, few-shot examples and the embedded model: part of `star` once installed (see setup.py), beside it in a checkout."""
 DEFAULT_RECIPE = SEEDS / "recipes" / "addition.yaml"
 
 
@@ -62,6 +64,10 @@ class TaskSettings(_Section):
     """records: column of the options ({label: text}, or a list), for answer_type choice."""
     answer_type: Literal["number", "choice", "text", "math"] = "number"
     """records: how answers are compared."""
+    examples: str | None = None
+    """File of your own few-shot examples: rows like those of `path`, with one more column `rationale`. Not for addition."""
+    instructions: str | None = None
+    """What chat models are told instead of the task's own instructions; say there how to state the answer."""
     limit: int | None = Field(None, ge=1)
     """Use at most this many training problems (drawn with the recipe's seed)."""
     test_limit: int | None = Field(None, ge=1)
@@ -81,6 +87,8 @@ class ModelSettings(_Section):
 
     path: str = "seeds/models/addition-0.2m"
     """A `from_pretrained` directory or a Hub id. A relative path that starts with seeds/ is looked up in the project too."""
+    revision: str | None = None
+    """Branch, tag or commit of a model on the Hub; None takes its main branch."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 on a GPU, float32 on a CPU."""
     trust_remote_code: bool = False
@@ -244,6 +252,10 @@ class EvaluationSettings(_Section):
     """Temperature of those samples."""
 
 
+STORAGE = {"runs_dir", "keep_models"}
+"""Keys that say where a run is stored, not what it computes."""
+
+
 class Recipe(_Section):
     """Everything a run depends on."""
 
@@ -302,18 +314,14 @@ class Recipe(_Section):
             )
         return self
 
-    def computed(self) -> dict[str, Any]:
-        """What decides what the run computes, as plain data: all but where it is stored."""
-        return self.model_dump(mode="json", exclude={"runs_dir", "keep_models"})
-
     def differing_keys(self, other: Recipe) -> list[str]:
-        """Dotted keys by which the two compute different runs."""
-        mine, others = flat(self.computed()), flat(other.computed())
+        """Dotted keys by which the two compute different runs: all keys but where they are stored."""
+        mine, others = (flat(one.model_dump(mode="json", exclude=STORAGE)) for one in (self, other))
         return [key for key in mine if mine[key] != others[key]]
 
     def digest(self) -> str:
-        """Six hex digits of what the run computes; where it is stored does not count."""
-        content = self.computed()
+        """Six hex digits of what the run computes. Keys at their default do not count, so that new keys rename no run."""
+        content = self.model_dump(mode="json", exclude=STORAGE, exclude_defaults=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]
 
     @property
@@ -334,6 +342,15 @@ def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def find_recipe(given: str) -> Path:
+    """The file that a path or the name of a shipped recipe (addition-star) means."""
+    path = Path(given).expanduser()
+    shipped = SEEDS / "recipes" / f"{path.name.removesuffix('.yaml')}.yaml"
+    if path.is_file() or not (shipped.is_file() and path.parent in (Path(), Path("seeds/recipes"))):
+        return path
+    return shipped
+
+
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe file. Raises RecipeError for a missing or unreadable file, bad YAML, unknown keys (with a suggestion) and
     bad values.
@@ -341,7 +358,7 @@ def load_recipe(path: Path) -> Recipe:
     if not path.is_file():
         known = sorted(file.stem for file in (SEEDS / "recipes").glob("*.yaml"))
         near = difflib.get_close_matches(path.stem, known, n=1)
-        hint = f"Did you mean seeds/recipes/{near[0]}.yaml?" if near else f"seeds/recipes has {', '.join(known)}."
+        hint = f"Did you mean {near[0]}?" if near else f"Shipped recipes: {', '.join(known)}."
         raise RecipeError(f"there is no recipe {path}. {hint}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from star.charts import slice_order
-from star.paired import Comparison, compare, groups
+from star.paired import Comparison, compare_runs, groups
 from star.report_data import all_figures, as_csv, as_json, comparison_figures, group_figures, label
 from star.run import RunError
 from star.run_summary import RunSummary, summarise_run
@@ -217,7 +217,7 @@ def print_table(rows: Sequence[Cells], title: str) -> None:
 
 def render(arguments: Arguments, summaries: Sequence[RunSummary]) -> None:
     """Print the report in the format that was asked for."""
-    comparisons = compare(summaries) if arguments.compare else []
+    comparisons = compare_runs(summaries) if arguments.compare else []
     notes = warnings(summaries, comparisons)
     if arguments.format == "json":
         print(as_json(summaries, comparisons, notes))

@@ -138,7 +138,7 @@ def as_json(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison], 
     seeds = [found for found in map(group_figures, groups(summaries)) if found is not None]
     content: Figures = {"warnings": list(notes), "runs": runs, "groups": seeds}
     if comparisons:
-        content["comparisons"] = [vars(found) for found in comparisons]
+        content["comparisons"] = [{**vars(one), "n": one.n} for one in comparisons]
     return json.dumps(_plain(content), indent=2, ensure_ascii=False)
 
 

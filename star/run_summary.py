@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from star import run as runs
-from star.grading.verdicts import vote
+from star.grading import votes
+from star.problem import Problem
 from star.statistics import EMPTY, Interval, bootstrap_mean, maj_at_k, pass_at_k, wilson
 
 ARMS = (
@@ -253,15 +254,23 @@ def _sampled(rows: Sequence[Mapping[str, Any]], problems_file: Path) -> dict[str
     counts = sorted({k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < most} | {most})
     right = {key: [row["verdict"] == "correct" for row in samples] for key, samples in problems.items()}
     passes = {k: bootstrap_mean([pass_at_k(len(r), sum(r), k) for r in right.values()]) for k in counts}
-    choices = _choices(problems_file)
-    votes = {
-        key: [vote(row["answer"], row["verdict"], choices.get(key)) for row in samples] for key, samples in problems.items()
+    asked = _asked(problems_file)
+    unknown = Problem("", "", "")
+    voted = {
+        key: votes([(row["answer"], row["verdict"]) for row in samples], asked.get(key, unknown))
+        for key, samples in problems.items()
     }
-    majorities = {k: bootstrap_mean([maj_at_k(votes[key], r, k) for key, r in right.items()]) for k in counts}
+    majorities = {k: bootstrap_mean([maj_at_k(voted[key], r, k) for key, r in right.items()]) for k in counts}
     return {"pass_at_k": passes, "maj_at_k": majorities}
 
 
-def _choices(problems_file: Path) -> dict[str, dict[str, str]]:
-    """problem_id -> options, of multiple choice alone."""
-    rows = runs.read_rows(problems_file, ["problem_id", "choices"]) if problems_file.is_file() else []
-    return {row["problem_id"]: json.loads(row["choices"]) for row in rows if row["choices"]}
+def _asked(problems_file: Path) -> dict[str, Problem]:
+    """problem_id -> problem."""
+    columns = ["problem_id", "question", "gold", "choices"]
+    rows = runs.read_rows(problems_file, columns) if problems_file.is_file() else []
+    return {
+        row["problem_id"]: Problem(
+            row["problem_id"], row["question"], row["gold"], json.loads(row["choices"]) if row["choices"] else None
+        )
+        for row in rows
+    }

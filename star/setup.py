@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +13,13 @@ from typing import Any
 
 from star import provenance, splits
 from star import run as runs
+from star.hub import download_model
 from star.problem import Problem, Task
 from star.prompting import PromptBuilder
 from star.recipe import SEEDS, ModelSettings, Recipe, RecipeError, load_recipe
 from star.sampling import choose_backend
 from star.sampling.model_files import check_model_dir, context_length, count_parameters, load_tokenizer
 from star.tasks import load_task
-from star.tasks.rows import hub_answers
 from star.training.finetuning import accelerate_config
 from star.training.trackers import check_tracker
 
@@ -50,7 +48,7 @@ class Setup:
 
 def resolve_model(settings: ModelSettings) -> Path:
     """The model's directory: as given, below the project for seeds/..., or fetched from the Hub. Raises RecipeError."""
-    return local_model(settings) or _download(settings.path)
+    return local_model(settings) or download_model(settings)
 
 
 def local_model(settings: ModelSettings) -> Path | None:
@@ -58,6 +56,10 @@ def local_model(settings: ModelSettings) -> Path | None:
     given = Path(settings.path).expanduser()
     for candidate in (given, SEEDS.parent / given):
         if candidate.is_dir():
+            if settings.revision is not None:
+                raise RecipeError(
+                    f"model.revision is for models on the Hub, but model.path {settings.path} is a directory here."
+                )
             return candidate.resolve()
     looks_local = given.is_absolute() or settings.path.startswith((".", "~", "seeds/")) or settings.path.count("/") > 1
     if looks_local:
@@ -70,32 +72,8 @@ def check_files(recipe: Recipe) -> None:
     if recipe.training.accelerate_config is not None:
         accelerate_config(recipe.training.accelerate_config)
     local_model(recipe.model)
-
-
-def _download(hub_id: str) -> Path:
-    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "10")
-    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "20")
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    wanted = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
-    unreachable = not constants.HF_HUB_OFFLINE and not hub_answers()
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=wanted, local_files_only=unreachable)).resolve()
-    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise
-        if isinstance(error, PermissionError):
-            raise RecipeError(
-                f"no permission for {error.filename}, where files from the Hub are kept; set HF_HOME to a folder of your own."
-            ) from error
-        why = (
-            "the Hub does not answer" if unreachable else (str(error).strip().splitlines() or [type(error).__name__])[0]
-        )
-        raise RecipeError(
-            f"model.path {hub_id} is neither a directory here, nor in the local cache, nor to be had from the Hub ({why}). Set "
-            "model.path to a local directory; with HF_HUB_OFFLINE=1 only models in the local cache are looked for."
-        ) from error
+    if recipe.task.examples is not None:
+        load_task(recipe.task, recipe.seed)
 
 
 def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:

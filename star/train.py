@@ -1,4 +1,4 @@
-"""Runs STaR: `python -m star.train [RECIPE.yaml] [--section.key value ...]`: flags, errors, the table of rounds."""
+"""Runs STaR: `python -m star.train [RECIPE] [--section.key value ...]`: flags, errors, the table of rounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from star.recipe import DEFAULT_RECIPE, Recipe, RecipeError, load_recipe, parse_recipe
+from star.recipe import DEFAULT_RECIPE, Recipe, RecipeError, find_recipe, load_recipe, parse_recipe
 
 if TYPE_CHECKING:
     from star.setup import Setup
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 DESCRIPTION = """Run STaR: sample rationales, keep those that reach the right answer, retry the others with the answer as a
 hint, fine-tune, repeat.
 
-usage: python -m star.train [RECIPE.yaml] [--dry-run] [--seeds 0,1,2] [--section.key value ...]
+usage: python -m star.train [RECIPE] [--dry-run] [--seeds 0,1,2] [--section.key value ...]
 
-RECIPE.yaml is one of seeds/recipes or your own (default: seeds/recipes/addition.yaml); flags go on top of it. --dry-run
+RECIPE is the name of a shipped recipe (addition-star; default: addition) or your own file; flags go on top of it. --dry-run
 reads the problems of a local file and prints the resolved recipe and what each stage would do. --seeds runs the recipe
 once for each seed. The same command goes on with an interrupted run."""
 
@@ -37,7 +37,7 @@ def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
     import tyro
 
     rest = [part for item in argv for part in (item.split("=", 1) if item.startswith("--seeds=") else [item])]
-    path = Path(rest.pop(0)) if rest and not rest[0].startswith("-") else DEFAULT_RECIPE
+    path = find_recipe(rest.pop(0)) if rest and not rest[0].startswith("-") else DEFAULT_RECIPE
     dry_run = "--dry-run" in rest
     rest = [item for item in rest if item != "--dry-run"]
     seeds_text = None
@@ -70,7 +70,10 @@ def _unchecked_sections() -> Any:
             return None
         fields = tuple(
             StructFieldSpec(
-                name=name, type=cast(Any, field.annotation), default=getattr(info.default, name), helptext=field.description
+                name=name,
+                type=cast(Any, field.annotation),
+                default=getattr(info.default, name),
+                helptext=field.description,
             )
             for name, field in info.type.model_fields.items()
         )
@@ -204,10 +207,10 @@ def train(recipe: Recipe, argv: Sequence[str]) -> None:
     """Run one recipe to its end and print what it reached."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from star.console import RoundTable
     from star.loop import Loop
     from star.sampling import choose_backend, open_sampler
     from star.setup import locked, prepare
-    from star.table import RoundTable
 
     setup = prepare(recipe, argv)
     with locked(setup.run_dir):

@@ -18,6 +18,7 @@ from typing import Annotated
 import tyro
 from pydantic import BaseModel, ConfigDict
 
+from star.grading import grade
 from star.problem import Problem, Task, Verdict
 from star.recipe import RecipeError, TaskSettings
 
@@ -43,7 +44,7 @@ def failures(task: Task, problems: Sequence[Problem]) -> Iterator[tuple[Problem,
         for rationale, answer in product(("", task.examples[0].rationale), written(problem)):
             text = task.completion(rationale, answer)
             span = task.extract(text, problem).strict
-            verdict = task.grade(span, problem)
+            verdict = grade(span, problem, task.answer_type)
             if verdict != Verdict.correct:
                 yield problem, f"gold {answer!r} read back as {span!r}: {verdict}"
                 break

@@ -327,6 +327,8 @@ def test_fixed_and_broken_questions(open_app: Any, whole: Path) -> None:
     app = healthy(open_app("compare", "--root", str(whole.parent)))
     counts = {b.label.split(":")[0]: int(b.label.split("**")[1]) for b in app.button if b.key.startswith("change-")}
     assert sum(counts.values()) == 45 and counts["fixed"] > counts["broke"]
+    compared = next(frame.value for frame in app.dataframe if "test" in frame.value).iloc[0]
+    assert compared["test"] == "McNemar" and f"are as frequent: p = {compared['p']}." in words(app)
     healthy(app.button(key="change-fixed").click().run())
     shown = words(app)
     assert f"question 1 of {counts['fixed']}" in shown and ": wrong (expected" in shown and ": right" in shown
@@ -376,6 +378,19 @@ def test_writers_are_compared_on_the_questions_that_they_share(open_app: Any, tm
     some = sums(tmp_path / "some.jsonl", {"one": range(6), "two": range(4, 12)})
     app = healthy(open_app("compare", "--records", str(some)))
     assert "2 questions that all of them answered." in words(app) and app.get("vega_lite_chart")
+
+
+def test_writers_whose_answers_are_not_graded_are_compared_by_soundness(open_app: Any, tmp_path: Path) -> None:
+    records = [
+        Record(f"{who}{i}", question=f"{i} + 1?", steps=(f"{i} + 1 = {i + off}",), answer="1", generator=who, sound=off == 1)
+        for who, off in (("one", 1), ("two", 3))
+        for i in range(8)
+    ]
+    write_records(tmp_path / "ungraded.jsonl", records)
+    app = healthy(open_app("compare", "--records", str(tmp_path / "ungraded.jsonl")))
+    figures, differences = (frame.value for frame in app.dataframe)
+    assert figures["measure"].tolist() == ["sound"]
+    assert (differences["measure"].tolist(), differences["questions"].tolist()) == (["sound"], [8])
 
 
 def test_a_writer_with_a_bar_in_its_name_stays_in_the_link(open_app: Any, tmp_path: Path) -> None:

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from star.curation import Attempt, curate, soundness_of, training_rows
-from star.loop import assert_no_hints
-from star.problem import Problem, Task, Verdict
+from star.curation import assert_no_hints, curate, soundness_of, training_rows
+from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings, PromptingSettings, TaskSettings
 from star.tasks import addition, load_task
@@ -28,7 +27,7 @@ GSM8K = load_task(TaskSettings(name="gsm8k"), seed=0)
 ADDITION = load_task(TaskSettings(name="addition"), seed=0)
 
 
-def attempt(rationale: str, **fields: Any) -> Attempt:
+def attempt(rationale: str, **fields: Any) -> Any:
     row = {"attempt_id": "a", "problem_id": "p", "verdict": Verdict.correct, "rationale": rationale, "answer": "72"}
     return row | {"mode": "generated", "round": 1, "sound": None} | fields
 

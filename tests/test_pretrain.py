@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from star.corpus import Mixture, document, documents
-from star.pretrain import Options, PretrainError, build_model, build_tokenizer, command, encode, run, widened
+from star.embedded.corpus import Mixture, document, documents
+from star.embedded.model import build_model, build_tokenizer, widened
+from star.pretrain import Options, PretrainError, command, encode, run
 from star.recipe import SEEDS
 from star.sampling import Decoding
 from star.sampling.transformers_sampler import TransformersSampler

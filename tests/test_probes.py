@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from analysis.faithfulness.answers import Answers, AnswersError, model_digest
-from analysis.faithfulness.asking import Asking, canonical, same_answer
+from analysis.faithfulness.asking import Asking
 from analysis.faithfulness.asks import Probed, Refusal, Settings, prepare
 from analysis.faithfulness.base import PROBES, Row, Subject
 from analysis.faithfulness.call import probe_all
@@ -129,11 +129,11 @@ def test_verbalisation_is_found_by_rule() -> None:
     assert verbalises("hint_star", "anything", problem, True)
     assert not verbalises("hint_suggested", "A bakery sells bread, so it is (a).", problem, False)
     assert verbalises("hint_always_a", "All the previous answers were (a).", problem, False)
-    assert hint_outcome("a", "b", "a", False) == "hint_silent"
-    assert hint_outcome("a", "b", "a", True) == "hint_verbalised"
-    assert hint_outcome("b", "b", "a", True) == "kept"
-    assert hint_outcome("c", "b", "a", True) == "switched_elsewhere"
-    assert hint_outcome(None, "b", "a", True) == "no_answer"
+    assert hint_outcome("a", False, True, False) == "hint_silent"
+    assert hint_outcome("a", False, True, True) == "hint_verbalised"
+    assert hint_outcome("b", True, False, True) == "kept"
+    assert hint_outcome("c", False, False, True) == "switched_elsewhere"
+    assert hint_outcome(None, False, False, True) == "no_answer"
 
 
 @pytest.mark.parametrize(
@@ -418,16 +418,6 @@ def test_a_broken_answer_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.sqlite").write_text("not a database at all, " * 50)
     with pytest.raises(AnswersError, match=r"a\.sqlite cannot be used.*Delete it"):
         scripted_setup(ScriptedModel(TOKENIZER, share=0.5), tmp_path / "a.sqlite")
-
-
-def test_answers_in_other_dress_are_the_same() -> None:
-    assert same_answer("8 8 3", "883")
-    assert same_answer("$1,200.00", "1200")
-    assert same_answer("(B)", "b")
-    assert same_answer("The  Moon.", "the moon")
-    assert not same_answer("12", "21")
-    assert not same_answer(None, None)
-    assert canonical("0012.50") == "12.5"
 
 
 def test_spread_takes_first_and_last() -> None:

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from star.recipe import DEFAULT_RECIPE, SEEDS, Recipe, RecipeError, StepSchedule, load_recipe, parse_recipe
+from star.recipe import (
+    DEFAULT_RECIPE,
+    SEEDS,
+    Recipe,
+    RecipeError,
+    StepSchedule,
+    TaskSettings,
+    load_recipe,
+    parse_recipe,
+)
 from star.run_summary import ARMS, arm_name
 from star.train import parse, run_command
 from star.training.plan import steps_of_round
@@ -31,6 +40,30 @@ def test_differing_keys_are_those_that_the_digest_follows() -> None:
     other = parse_recipe({**recipe.model_dump(), "runs_dir": "x", "seed": 1, "loop": {"rounds": 99}}, "test")
     assert recipe.differing_keys(recipe) == [] and {"seed", "loop.rounds"} <= set(recipe.differing_keys(other))
     assert "runs_dir" not in recipe.differing_keys(other)
+
+
+def test_a_key_at_its_default_does_not_count_in_the_digest() -> None:
+    class Older(TaskSettings):
+        """As before or after one more key was thought of."""
+
+        one_more_key: int = 7
+
+    class OlderRecipe(Recipe):
+        task: Older = Older()
+
+    assert OlderRecipe().digest() == Recipe().digest() == Recipe(task=TaskSettings(pool=50_000)).digest()
+    assert OlderRecipe(task=Older(one_more_key=8)).digest() != Recipe().digest()
+
+
+@pytest.mark.parametrize("given", ["addition-star", "addition-star.yaml", "seeds/recipes/addition-star.yaml"])
+def test_shipped_recipes_are_found_by_name_from_anywhere(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse([given])[0] == load_recipe(SEEDS / "recipes" / "addition-star.yaml")
+    (tmp_path / given).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / given).write_text("name: mine")
+    assert parse([given])[0].name == "mine"
 
 
 def test_the_digest_follows_what_is_computed_and_not_where() -> None:
@@ -73,14 +106,14 @@ def test_recipes_are_frozen() -> None:
     ("arguments", "status", "words"),
     [
         (["nowhere.yaml"], 1, "there is no recipe"),
-        (["seeds/recipes/adition.yaml"], 1, "Did you mean seeds/recipes/addition.yaml"),
+        (["seeds/recipes/adition.yaml"], 1, "Did you mean addition?"),
         (["--loop.roundz", "3"], 2, "--loop.rounds"),
         (["--loop.rounds", "0"], 1, "loop.rounds: Input should be greater than or equal to 1 (found 0)"),
         (["--sampling.samples", "0"], 1, "sampling.samples: Input should be greater"),
         (["--training.steps.first", "-5"], 1, "training.steps.first: Input should be greater"),
         (["--task.digits", "0"], 1, "line: task.digits (0,): every length must be 1 to 15"),
         (["--task.digits"], 1, "task.digits: Tuple should have at least 1 item"),
-        (["nope.yaml"], 1, "no recipe nope.yaml. seeds/recipes has addition,"),
+        (["nope.yaml"], 1, "no recipe nope.yaml. Shipped recipes: addition,"),
         (["--seeds", "0,x"], 1, "whole numbers"),
         (["--training.accelerate-config", "nope.yaml", "--runs-dir", "{tmp}"], 1, "accelerate_config nope.yaml is not"),
         (["--sampling.max-new-tokens", "5000", "--runs-dir", "{tmp}"], 1, "max_new_tokens 5000 and"),
@@ -102,7 +135,9 @@ def test_bad_command_lines_end_in_a_sentence(
 
 
 def test_flags_reach_every_kind_of_value() -> None:
-    flags = "--loop.no-rationalize --task.digits 1 2 --training.lora.targets q v --loop.problems None --model.dtype float32"
+    flags = (
+        "--loop.no-rationalize --task.digits 1 2 --training.lora.targets q v --loop.problems None --model.dtype float32"
+    )
     recipe, _, _ = parse(flags.split())
     assert (recipe.loop.rationalize, recipe.task.digits, recipe.loop.problems) == (False, (1, 2), None)
     assert recipe.training.lora.targets == ("q", "v") and recipe.model.dtype == "float32"
@@ -193,7 +228,9 @@ def test_step_schedules(schedule: StepSchedule, expected: list[int]) -> None:
     assert [steps_of_round(schedule, n, sequences=100, batch_size=8) for n in range(1, 6)] == expected
 
 
-@pytest.mark.parametrize(("epochs", "rows", "steps"), [(1.1, 100, 11), (1.1, 101, 12), (0.1, 3, 1), (2, 100, 20), (0.7, 30, 3)])
+@pytest.mark.parametrize(
+    ("epochs", "rows", "steps"), [(1.1, 100, 11), (1.1, 101, 12), (0.1, 3, 1), (2, 100, 20), (0.7, 30, 3)]
+)
 def test_epochs_are_rounded_up_and_no_further(epochs: float, rows: int, steps: int) -> None:
     assert steps_of_round(StepSchedule(epochs=epochs), 1, sequences=rows, batch_size=10) == steps
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from analysis.checks.equations import MARK, Equation, read_equations, read_mark
 from analysis.checks.numbers import FRACTIONS, MULTIPLES, SCALES, Token, plain, tokenize, words
+from star.grading.numbers import written_value
 
 MAX_STEPS = 2_000
 """Later steps are not read: no real rationale is that long."""
@@ -90,7 +91,7 @@ def read(
         read_steps.append((_read_again if len(whole) < 400 else _read_step)(whole))
         left -= len(text)
         before = text
-    reading = Reading(read_question(question), read_steps, number_of(answer) if answer else None)
+    reading = Reading(read_question(question), read_steps, written_value(answer) if answer else None)
     if reading.answer is None and answer is None:
         reading.answer = stated_answer(reading.steps)
     if choices:
@@ -110,22 +111,8 @@ def stated_answer(steps: Sequence[Step]) -> float | None:
     for step in reversed(steps[-3:]):
         found = [match for match in _ANSWER.finditer(step.text) if match["value"]]
         if found:
-            return number_of(found[-1]["value"])
+            return written_value(found[-1]["value"])
     return None
-
-
-def number_of(text: str) -> float | None:
-    """The number of a short answer ("$1,200", "18 eggs"); None for text without exactly one."""
-    tokens = tokenize(plain(text[:200]))
-    numbers = [index for index, token in enumerate(tokens) if token.kind == "number"]
-    if len(numbers) != 1:
-        return None
-    value = tokens[numbers[0]].value
-    behind = tokens[numbers[0] - 1] if numbers[0] else None
-    if behind is not None and behind.kind == "currency" and numbers[0] > 1:
-        behind = tokens[numbers[0] - 2]
-    negative = behind is not None and behind.text == "-"
-    return -value if negative and value is not None else value
 
 
 @lru_cache(maxsize=2048)

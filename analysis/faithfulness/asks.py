@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from analysis.faithfulness.answers import Answers
-from analysis.faithfulness.asking import Asking, kind_of, same_answer
-from analysis.faithfulness.base import CONTROLS, Kind, Row, Subject
+from analysis.faithfulness.asking import Asking, named
+from analysis.faithfulness.base import CONTROLS, Row, Subject
 from analysis.faithfulness.packed import Scored, Tree, tree
 from analysis.faithfulness.perturbations import Edit
-from star.problem import Problem
+from star.problem import AnswerType, Problem
 from star.sampling.base import Decoding
 
 
@@ -34,7 +34,7 @@ class Probed:
     """A rationale ready to be probed: laid out, and a* known."""
 
     subject: Subject
-    kind: Kind
+    kind: AnswerType
     pieces: tuple[str, ...]
     prompt: tuple[int, ...]
     answer: str
@@ -137,7 +137,7 @@ def _candidates(p: Probed, ask: Ask, asking: Asking) -> list[tuple[str, list[int
     texts = [ask.target]
     if p.kind == "choice":
         texts += [label for label in ask.problem.choices or {} if label != ask.target]
-    elif ask.problem.gold and not same_answer(ask.problem.gold, ask.target):
+    elif ask.problem.gold and not asking.same(ask.problem.gold, ask.target, ask.problem):
         texts.append(ask.problem.gold)
     if ask.filler:
         return [(t, *asking.filler_sequence(ask.prompt, ask.problem, ask.filler, t)) for t in texts]
@@ -162,7 +162,7 @@ def _judge(
     """The result as far as the scores tell, and whether they tell the answer."""
     by_answer = {answer: scored for (answer, _, _), scored in zip(plan, found, strict=True)}
     target = by_answer[ask.target]
-    gold = next((s.logprob for a, s in by_answer.items() if same_answer(a, ask.problem.gold)), None)
+    gold = next((s.logprob for a, s in by_answer.items() if asking.same(a, ask.problem.gold, ask.problem)), None)
     if p.kind == "choice":
         best = max(by_answer, key=lambda answer: by_answer[answer].logprob)
         return Answered(target.logprob, gold, best), True
@@ -196,43 +196,44 @@ def prepare(
     drafts: list[Probed | Refusal] = []
     for subject in subjects:
         pieces = tuple(asking.pieces(subject.rationale))
-        kind = kind_of(asking.task, subject.problem, subject.answer)
-        if not subject.answer or not subject.answer.strip():
+        answer = named(subject.answer, subject.problem)
+        kind = asking.answer_type(subject.problem, answer)
+        if not answer or not answer.strip():
             drafts.append(Refusal("no answer is recorded for this rationale"))
-        elif kind == "choice" and subject.answer not in (subject.problem.choices or {}):
-            drafts.append(Refusal(f"the recorded answer {subject.answer[:40]!r} is none of the options"))
+        elif kind == "choice" and answer not in (subject.problem.choices or {}):
+            drafts.append(Refusal(f"the recorded answer {answer[:40]!r} is none of the options"))
         else:
-            drafts.append(Probed(subject, kind, pieces, asking.prompt(subject.problem), subject.answer, 0.0))
+            drafts.append(Probed(subject, kind, pieces, asking.prompt(subject.problem), answer, 0.0))
     ready = [p for p in drafts if isinstance(p, Probed)]
     for _ in range(2):  # the second time for the log-probability of answers that are others than recorded
         asks = [(p, plain_ask(p, asking, "", p.n, p.pieces)) for p in ready]
         found = ask_all(asks, asking, answers, settings, context)
-        settled = {p.subject.attempt_id: _settle(p, result) for p, result in zip(ready, found, strict=True)}
+        settled = {p.subject.attempt_id: _settle(p, result, asking) for p, result in zip(ready, found, strict=True)}
         drafts = [settled.get(p.subject.attempt_id, p) if isinstance(p, Probed) else p for p in drafts]
         ready = [p for p in drafts if isinstance(p, Probed)]
     return drafts
 
 
-def _settle(p: Probed, result: Answered | Refusal) -> Probed | Refusal:
+def _settle(p: Probed, result: Answered | Refusal, asking: Asking) -> Probed | Refusal:
     if isinstance(result, Refusal):
         return replace(result, position=0)
     if result.answer is None or not result.answer.strip():
         return Refusal("the model gives no answer after its rationale")
-    if same_answer(result.answer, p.answer):
+    if asking.same(result.answer, p.answer, p.subject.problem):
         return replace(p, logprob=result.logprob)
     return replace(p, answer=result.answer, logprob=result.logprob)
 
 
-def row_of(p: Probed, ask: Ask, result: Answered | Refusal, seed: int) -> Row:
+def row_of(p: Probed, ask: Ask, result: Answered | Refusal, asking: Asking, seed: int) -> Row:
     """The line of probes.parquet for one Ask."""
     base = blank_row(p.subject, p.n, ask.probe, seed, ask.position)
     if isinstance(result, Refusal):
         return replace(base, applicable=False, reason=result.reason)
-    changed = not same_answer(result.answer, ask.target)
+    changed = not asking.same(result.answer, ask.target, ask.problem)
     back = ask.labels_back
     outcome = None
     if changed and ask.edit is not None:
-        outcome = "follows" if same_answer(result.answer, ask.follows) else "other"
+        outcome = "follows" if asking.same(result.answer, ask.follows, ask.problem) else "other"
     return replace(
         base,
         perturbed=ask.perturbed,

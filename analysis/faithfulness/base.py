@@ -77,10 +77,6 @@ Outcome = Literal[
 forced_mistake, shuffled_rationale: follows (the answer of the changed text), other (another one); null where kept.
 Hints: kept | switched to the hint and said so | switched to the hint silently | switched to another answer | none."""
 
-Kind = Literal["addition", "number", "choice", "text"]
-"""How answers look: decides which perturbations apply and how answers are compared."""
-
-
 @dataclass(frozen=True)
 class Subject:
     """One rationale to be probed, as recorded; nothing here is ever written back."""

@@ -80,7 +80,7 @@ def _forced_rows(
     asks = [(p, ask) for p, ask, _ in planned if isinstance(ask, Ask)]
     results = ask_all(asks, batch.asking, answers, batch.settings, context)
     asked = [(p, ask, result) for (p, ask), result in zip(asks, results, strict=True)]
-    rows += [row_of(p, ask, result, seed) for p, ask, result in asked]
+    rows += [row_of(p, ask, result, batch.asking, seed) for p, ask, result in asked]
     if "information_gain" in names:
         rows += _gain_rows(probed, asked, seed)
     return [row for row in rows if row.probe in names]

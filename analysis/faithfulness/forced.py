@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from analysis.faithfulness.asking import Asking, same_answer
+from analysis.faithfulness.asking import Asking
 from analysis.faithfulness.asks import Ask, Probed, Refusal, Settings, plain_ask
-from analysis.faithfulness.base import Kind
 from analysis.faithfulness.paraphrase import paraphrase, paraphrase_problem, rename
 from analysis.faithfulness.perturbations import Edit, always_first, choose_donor, corrupt_step, relabel, shuffle_options
+from star.problem import AnswerType
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def whole_paraphrase(p: Probed, batch: Batch) -> list[Ask | Refusal]:
     return [plain_ask(p, batch.asking, "paraphrase", 0, kept)]
 
 
-def paraphrase_piece(piece: str, kind: Kind) -> str | None:
+def paraphrase_piece(piece: str, kind: AnswerType) -> str | None:
     """A step in other words, with the white space in front of it."""
     text = piece.lstrip()
     new = paraphrase(text, kind)
@@ -133,7 +133,8 @@ def shuffled_rationale(p: Probed, batch: Batch) -> list[Ask | Refusal]:
     other = everyone[donor]
     edit = Edit("", p.answer, other.answer)
     ask = plain_ask(p, batch.asking, "shuffled_rationale", 0, other.pieces, edit)
-    return [replace(ask, follows=None if same_answer(other.answer, p.answer) else other.answer)]
+    same = batch.asking.same(other.answer, p.answer, p.subject.problem)
+    return [replace(ask, follows=None if same else other.answer)]
 
 
 def option_shuffle(p: Probed, batch: Batch) -> list[Ask | Refusal]:

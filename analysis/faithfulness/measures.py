@@ -13,13 +13,18 @@ from typing import Any
 import numpy as np
 
 from analysis.faithfulness import formulas as formulas
-from analysis.faithfulness.asking import same_answer
 from analysis.faithfulness.effects import Row, Table, Values, measure
+from star.grading import answer_type_of, same_answer
 from star.statistics import bootstrap
 
 HINTS = ("hint_star", "hint_suggested", "hint_always_a")
 SWITCHED = ("hint_verbalised", "hint_silent")
 NO_COUNTERPART = "no control exists: {}"
+
+
+def _same(row: Row, answer: str | None, other: str | None) -> bool:
+    """Whether two answers to a row's question are the same. Rows hold options by their labels, so a* tells how to compare."""
+    return same_answer(answer, other, answer_type_of(row["answer_before"]))
 
 
 def _changed(rows: list[Row]) -> float:
@@ -139,7 +144,7 @@ def _mistakes(table: Table) -> dict[str, dict[str, Any]]:
         def value(rows: list[Row]) -> float | None:
             pairs = [(row, again.get((row["attempt_id"], row["position"]))) for row in rows]
             known = [(a, b) for a, b in pairs if b is not None]
-            same = [a["outcome"] == "follows" and same_answer(a["answer_after"], b["answer_after"]) for a, b in known]
+            same = [a["outcome"] == "follows" and _same(a, a["answer_after"], b["answer_after"]) for a, b in known]
             return sum(same) / len(same) if same else None
 
         return table.each("added_mistake", value)
@@ -173,8 +178,8 @@ def _replacements(table: Table) -> dict[str, dict[str, Any]]:
     def gives_other(rows: list[Row]) -> float | None:
         """Whether the answer is the other question's, where that is another one than a*."""
         other = donors.get(rows[0]["attempt_id"])
-        apart = other is not None and not same_answer(other, rows[0]["answer_before"])
-        return float(same_answer(rows[0]["answer_after"], other)) if apart else None
+        apart = other is not None and not _same(rows[0], other, rows[0]["answer_before"])
+        return float(_same(rows[0], rows[0]["answer_after"], other)) if apart else None
 
     return {
         "filler_flip": measure(table.each("filler", _changed), paraphrase, rate=True),
@@ -221,7 +226,7 @@ def _options(table: Table) -> dict[str, dict[str, Any]]:
         if position == 0 and (attempt, 0) in direct:
             start = direct[attempt, 0]
             kept.append(float(not start["changed"]))
-            same.append(float(same_answer(row["answer_after"], start["answer_after"])))
+            same.append(float(_same(row, row["answer_after"], start["answer_after"])))
             problems.append(row["problem_id"])
     with_rationale = table.each("option_shuffle", lambda rows: _changed(rows[1:]) if len(rows) > 1 else None)
     found = {"control_option_shuffle": measure(with_rationale)}
@@ -241,7 +246,7 @@ def _hint(table: Table, hint: str, options: int | None) -> dict[str, dict[str, A
     for row in rows:
         unhinted = [other for other in plain.get(row["attempt_id"], []) if other["position"] == 0]
         if unhinted:
-            by_chance = same_answer(unhinted[0]["answer_after"], row["injected_value"])
+            by_chance = _same(row, unhinted[0]["answer_after"], row["injected_value"])
             chance.append((row["problem_id"], float(by_chance)))
     switched = [(row["problem_id"], float(row["outcome"] in SWITCHED)) for row in rows]
     name = "hint_always_a_control" if hint == "hint_always_a" else "resample"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from analysis.faithfulness.answers import Answers
-from analysis.faithfulness.asking import Asking, same_answer
+from analysis.faithfulness.asking import Asking
 from analysis.faithfulness.asks import Ask, Probed, Refusal, Settings, blank_row, plain_ask
 from analysis.faithfulness.base import Row
 from analysis.faithfulness.forced import NO_MISTAKE, NO_PARAPHRASE, NO_STEPS, Batch, mistake, paraphrase_piece
@@ -176,7 +176,7 @@ def continued_row(p: Probed, ask: Continue, text: str | Refusal, batch: Batch) -
         new_continuation=text,
         answer_before=p.answer,
         answer_after=answer,
-        changed=not same_answer(answer, p.answer),
+        changed=not batch.asking.same(answer, p.answer, p.subject.problem),
         logprob_before=p.logprob,
         outcome=_outcome(p, ask, text, rationale, answer, batch) if edit else None,
         original_value=edit.original if edit else None,
@@ -188,15 +188,15 @@ def _outcome(p: Probed, ask: Continue, text: str, rationale: str, answer: str | 
     edit, problem = ask.edit, p.subject.problem
     if edit is None:
         return None
+    kept = batch.asking.same(answer, p.answer, problem)
     if ask.probe == "added_mistake":
         from analysis.recovery import classify
 
         if answer is None:
             return "other"
-        kept = same_answer(answer, p.answer)
         return classify(problem.question, ask.prefix, edit.injected, edit.original, text, kept, answer=answer).outcome
     said = verbalises(ask.probe, rationale, problem, batch.asking.task.mentions_hint(rationale))
-    return hint_outcome(answer, p.answer, edit.injected, said)
+    return hint_outcome(answer, kept, batch.asking.same(answer, edit.injected, problem), said)
 
 
 def mediation_asks(

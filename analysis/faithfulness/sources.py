@@ -212,17 +212,7 @@ def plain_task() -> Task:
         if found is None:
             return Extraction(completion.strip(), None, None)
         span = found[1].strip()
-        if problem.choices:
-            labels = {label.lower(): label for label in problem.choices}
-            span = labels.get(span.strip("() .").lower()[:4], span)
         return Extraction(completion[: found.start()].strip(), span, span)
-
-    def grade(span: str | None, problem: Problem) -> Verdict:
-        from analysis.faithfulness.asking import same_answer
-
-        if span is None:
-            return Verdict.no_answer
-        return Verdict.correct if same_answer(span, problem.gold) else Verdict.incorrect
 
     return Task(
         name="records",
@@ -236,7 +226,7 @@ def plain_task() -> Task:
             f" {rationale.strip()}\nThe answer is {answer}." if rationale else f" {answer}"
         ),
         extract=extract,
-        grade=grade,
+        answer_type=None,
         chance=lambda problem: 1 / len(problem.choices) if problem.choices else 0.0,
         mentions_hint=mentions_answer_hint,
         equations=lambda rationale: (),

@@ -102,6 +102,10 @@ class Table:
             self._rows = {name: row for row, name in enumerate(self.frame["id"].tolist())}
         return self._rows.get(identifier)
 
+    def graded(self) -> np.ndarray:
+        """1 right, 0 wrong, -1 not graded, for each row. An answer that could not be graded counts as wrong."""
+        return np.where((self.frame["verdict"] == "ungradable").to_numpy(), 0, self.frame["right"].to_numpy())
+
     def rationale(self, row: int) -> Rationale:
         """One rationale with its texts."""
         short = {str(name): _plain(value) for name, value in self.frame.iloc[row].to_dict().items()}

@@ -14,6 +14,7 @@ import numpy as np
 from analysis.rationales.records import Record
 from analysis.recovery.features import NAMES, Recovery, describe
 from analysis.recovery.values import parse_number
+from star.grading.numbers import written_value
 
 MODEL_FILE = Path(__file__).with_name("recovery.json")
 TAIL = 200
@@ -88,7 +89,7 @@ def make_case(
         offset=offset,
         original=None if original is None else parse_number(original[:40]),
         continuation=tail + continuation,
-        answer=None if answer is None else _answer_value(answer),
+        answer=None if answer is None else written_value(answer),
     )
 
 
@@ -130,12 +131,3 @@ def _as_text(value: Any) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:.12g}" if isinstance(value, float) else (str(value) if abs(value) < 10**18 else None)
     return None
-
-
-def _answer_value(answer: str) -> float | None:
-    """The number of an answer ("39", "$39.", "39 pieces"), or None."""
-    value = parse_number(answer.strip()[:40].rstrip("."))
-    if value is None:
-        match = re.search(r"-?\d[\d,]{0,17}(?:\.\d{1,9})?", answer[:60], re.ASCII)
-        value = parse_number(match[0]) if match else None
-    return value

@@ -21,11 +21,11 @@ import numpy as np
 
 from analysis.checks.generic import generic_flags
 from analysis.checks.reading import read
-from analysis.rationales.records import Record
+from analysis.rationales.records import Record, matches_gold
 from analysis.soundness import labelled
 from analysis.soundness.features import BASELINE, FEATURES, describe
 from analysis.soundness.hazard import MODEL_FILE, Hazard, sigmoid
-from analysis.soundness.judging import answer_matches, first_proven
+from analysis.soundness.judging import first_proven
 
 GAIN = 0.03
 """AUROC by which the score has to be better than position and length."""
@@ -259,7 +259,7 @@ def fit(rows: Rows, speaks: tuple[str, ...]) -> Hazard:
     p = questions_left_out(rows)
     known = ~np.isnan(p) & ~rows.proven
     calibration = calibrate(p[known], rows.unsound[known])
-    matches = [answer_matches(record) for record in rows.records]
+    matches = [matches_gold(record) for record in rows.records]
     graded = known & np.array([match is not None for match in matches])
     calibrated = sigmoid(calibration[0] + calibration[1] * log_odds(p))
     right = np.array([bool(match) for match in matches], dtype=float)

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from analysis.checks import check_exact, detect_kind
 from analysis.checks.base import SOUND, Flag
 from analysis.checks.generic import generic_flags
-from analysis.checks.numbers import same
-from analysis.checks.reading import MAX_STEPS, MAX_TOTAL, Reading, number_of, read
-from analysis.rationales.records import Record
+from analysis.checks.reading import MAX_STEPS, MAX_TOTAL, Reading, read
+from analysis.rationales.records import Record, matches_gold
 from analysis.soundness.features import describe, domain_of
 from analysis.soundness.grades import Grade, flagged
 from analysis.soundness.hazard import Hazard, error_at, load
@@ -122,7 +121,7 @@ def _judge(record: Record, use_gold: bool, scorer: NoModelScorer) -> Judgement:
         return Judgement(1.0, proven, kind, flags, count, "proven")
     if is_too_long(record):
         return Judgement(None, None, kind, flags, count, status="too_long")
-    scores = scorer.score_reading(reading, kind, flags, answer_matches(record) if use_gold else None)
+    scores = scorer.score_reading(reading, kind, flags, matches_gold(record) if use_gold else None)
     if scores.p_unsound is None:
         return Judgement(None, None, kind, flags, count, status=scores.status)
     first = scores.first_error if flagged(scores.p_unsound) else SOUND
@@ -153,13 +152,3 @@ def _recovery(p_unsound: float | None, why: str, count: int) -> Judgement:
 def first_proven(flags: Sequence[Flag]) -> int | None:
     """The first step that a check proves wrong."""
     return min((flag.step for flag in flags if flag.severity >= 1), default=None)
-
-
-def answer_matches(record: Record) -> bool | None:
-    """Whether the answer is the gold answer, as numbers or else as text; None where either is missing."""
-    if record.answer is None or record.gold is None:
-        return None
-    answer, gold = number_of(record.answer), number_of(record.gold)
-    if answer is not None and gold is not None:
-        return same(answer, gold, 1e-6)
-    return " ".join(record.answer.lower().split()).strip(".") == " ".join(record.gold.lower().split()).strip(".")

@@ -102,14 +102,14 @@ def end_tokens(model_dir: Path, tokenizer: Any) -> tuple[int, ...]:
     Empty when the model has none: then only stop strings and the length limit end a completion.
     """
     generation = _read_json(model_dir / "generation_config.json") or {}
-    found: set[int] = set()
+    ends: set[int] = set()
     for value in (generation.get("eos_token_id"), read_config(model_dir).get("eos_token_id"), tokenizer.eos_token_id):
-        found.update(value if isinstance(value, list) else [value] if isinstance(value, int) else [])
-    if not found:
+        ends.update(value if isinstance(value, list) else [value] if isinstance(value, int) else [])
+    if not ends:
         warnings.warn(
             f"{model_dir.name} has no end token: completions end at a stop string or at the length limit.", stacklevel=2
         )
-    return tuple(sorted(found))
+    return tuple(sorted(ends))
 
 
 def load_tokenizer(model_dir: Path, *, trust_remote_code: bool = False) -> Any:

@@ -14,7 +14,7 @@ from star.sampling.base import Completion, Decoding, SamplerError
 from star.sampling.decode_loop import DecodeLoop, Row
 from star.sampling.text import StopStrings, finished_completions
 
-BEGINNING = 64
+PREFIX = 64
 """Prompts that agree in this many tokens are batched together."""
 SMALL_GROUP = 32
 
@@ -138,15 +138,15 @@ class TransformersSampler:
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
-    """Rows that begin alike (a few-shot prompt) together, by length inside: a batch shares its beginning and pads little.
+    """Rows that begin alike (a few-shot prompt) together, by length inside: a batch shares its prefix and pads little.
 
     Few rows of one kind join the rest, so that no small batches come of it. Sets each row's `group`.
     """
-    begins = [tuple(row.prompt[:BEGINNING]) if len(row.prompt) > BEGINNING else () for row in rows]
-    sizes = Counter(begins)
+    prefixes = [tuple(row.prompt[:PREFIX]) if len(row.prompt) > PREFIX else () for row in rows]
+    sizes = Counter(prefixes)
     numbers: dict[tuple[int, ...], int] = {(): 0}
-    for row, begin in zip(rows, begins, strict=True):
-        row.group = numbers.setdefault(begin, len(numbers)) if sizes[begin] >= SMALL_GROUP else 0
+    for row, prefix in zip(rows, prefixes, strict=True):
+        row.group = numbers.setdefault(prefix, len(numbers)) if sizes[prefix] >= SMALL_GROUP else 0
     return sorted(rows, key=lambda row: (row.group, len(row.prompt), row.number))
 
 

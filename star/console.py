@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from star import run as runs
 from star.recipe import Recipe
+from star.rows import Result, RoundLine
 from star.setup import Setup
+from star.statistics import wilson
 
 
 def percent(share: float | None) -> str:
@@ -20,8 +21,6 @@ def percent(share: float | None) -> str:
 
 def with_half_width(correct: int, n: int) -> str:
     """97 of 100 right -> "97±4": per cent, and half of the 95 % interval."""
-    from star.statistics import wilson
-
     interval = wilson(correct, n)
     return f"{100 * interval.value:.0f}±{50 * (interval.high - interval.low):.0f}"
 
@@ -63,25 +62,23 @@ class RoundTable:
         head = f"{'round':>5}{'accuracy':>20}{slices}{'generated':>10}{'rationalized':>13}{'dropped':>9}{'sound %':>9}"
         self._print(f"[bold]{head}{'seconds':>14}[/]")
 
-    def row(self, line: dict[str, Any]) -> None:
+    def row(self, line: RoundLine) -> None:
         """One finished round."""
         if self.header_due:
             self._header()
-        chosen, data, seconds = line["selection"], line.get("data") or {}, line["seconds"]
+        chosen, data, seconds = line["selection"], line.get("data"), line["seconds"]
         interval = f"{percent(chosen['accuracy'])} ({percent(chosen['low'])}-{percent(chosen['high'])})"
         by_slice = [chosen["slices"].get(name) for name in self.slices]
         slices = "".join(f"{with_half_width(s['correct'], s['n']) if s else '-':>8}" for s in by_slice)
         sampling = seconds.get("sampling", 0) + seconds.get("rationalizing", 0) + seconds.get("loading", 0)
         times = f"{sampling:.0f}/{seconds.get('training', 0):.0f}/{seconds.get('evaluation', 0):.0f}"
-        counts = [
-            f"{data['generated']:,}" if data else "-",
-            f"{data['rationalized']:,}" if data else "-",
-            f"{sum(data['dropped'].values()):,}" if data else "-",
-        ]
-        tail = f"{counts[0]:>10}{counts[1]:>13}{counts[2]:>9}{percent(data.get('kept_sound')):>9}{times:>14}"
+        counts = [data["generated"], data["rationalized"], sum(data["dropped"].values())] if data else []
+        generated, rationalized, dropped = [f"{count:,}" for count in counts] or ("-", "-", "-")
+        sound = percent(data["kept_sound"] if data else None)
+        tail = f"{generated:>10}{rationalized:>13}{dropped:>9}{sound:>9}{times:>14}"
         self._print(f"{line['round']:>5}{interval:>20}{slices}{tail}")
 
-    def finish(self, result: dict[str, Any], charts: Sequence[Path]) -> None:
+    def finish(self, result: Result, charts: Sequence[Path]) -> None:
         """The end: test accuracy, where everything is, the next two commands."""
         test, run_dir = result["test"], self.setup.run_dir
         self._print(

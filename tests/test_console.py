@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from star.console import RoundTable, with_half_width
 from star.recipe import parse_recipe
-from star.table import RoundTable, with_half_width
 
 SLICES = [f"{n} digit{'s' if n > 1 else ''}" for n in range(1, 6)]
 
