@@ -23,6 +23,7 @@ from analysis.faithfulness import effects, measures
 from analysis.faithfulness import formulas as faithfulness
 from analysis.rationales.filters import judges, soundness
 from analysis.rationales.table import Table
+from analysis.soundness.grades import THRESHOLD, flagged
 from star import run as runs
 from star.paired import Comparison, corrected, paired
 from star.run_summary import arm_name, read_recipe
@@ -32,8 +33,6 @@ Split = Literal["selection", "test"]
 Values = dict[str, float]
 """problem_id -> value."""
 Row = Mapping[str, Any]
-MAX_UNSOUND = 0.5
-"""A rationale without an exact check counts as sound below this p_unsound."""
 COLUMNS = ("attempt_id", "problem_id", "sample", "verdict", "sound")
 PROBE_COLUMNS = (
     *("attempt_id", "problem_id", "round", "probe", "position", "n_steps", "answer_before", "answer_after", "changed"),
@@ -158,7 +157,9 @@ def _parameters(run: Path) -> int | None:
 
 
 def _sound(run: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, bool] | None:
-    """problem_id -> sound: by the task's exact check where there is one, else by p_unsound; None where neither is."""
+    """problem_id -> sound: by the task's exact check where there is one, else what is neither proven unsound nor flagged.
+
+    None where there is neither."""
     exact = {row["problem_id"]: bool(row["sound"]) for row in rows if row["sound"] is not None}
     if exact:
         return exact
@@ -168,7 +169,7 @@ def _sound(run: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, bool] | No
     problems = {row["attempt_id"]: row["problem_id"] for row in rows}
     scores = runs.read_rows(file, ["attempt_id", "p_unsound"])
     found = {
-        problems[row["attempt_id"]]: row["p_unsound"] < MAX_UNSOUND
+        problems[row["attempt_id"]]: not flagged(row["p_unsound"])
         for row in scores
         if row["attempt_id"] in problems and row["p_unsound"] is not None
     }
@@ -250,7 +251,7 @@ def record_arm(label: str, table: Table, rows: Mapping[str, int]) -> Arm:
     """The arm of some rationales of a table: problem -> its row. What is not graded or not judged has no value."""
     judged = {"accuracy": table.graded()}
     for judge in judges(table)[:1]:
-        sound = soundness(table, judge, MAX_UNSOUND)
+        sound = soundness(table, judge, THRESHOLD)
         both = (judged["accuracy"] >= 0) & (sound >= 0)
         judged |= {"sound": sound, "right_unsound": np.where(both, (judged["accuracy"] == 1) & (sound == 0), -1)}
     values = {

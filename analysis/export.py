@@ -22,7 +22,8 @@ from typing import Annotated, Any
 import tyro
 
 from analysis.pages.widgets.probe_words import DONE, IN_NATS, NATS, interval_words, measure_words
-from analysis.pages.widgets.run_words import MODES, NO_REASON, sure
+from analysis.pages.widgets.run_words import MODES, NO_REASON
+from analysis.soundness.grades import flagged, score_words
 from analysis.store import Source, run_labels
 from star import run as runs
 from star.report import cells, label, percent, warnings
@@ -78,7 +79,7 @@ class Arguments:
 
 @dataclass(frozen=True)
 class Case:
-    """A rationale whose answer is right and whose reasoning is suspected to be wrong."""
+    """A rationale whose answer is right and whose reasoning is proven unsound or flagged."""
 
     row: Mapping[str, Any]
     p_unsound: float | None
@@ -171,7 +172,7 @@ def _cases(rows: Iterable[Mapping[str, Any]], scores: Mapping[str, Mapping[str, 
     for row in rows:
         score = scores.get(row["attempt_id"], {})
         p = score.get("p_unsound")
-        unsound = row["sound"] is False if row["sound"] is not None else (p is not None and p >= 0.5)
+        unsound = row["sound"] is False if row["sound"] is not None else (p is not None and flagged(p))
         if unsound:
             flags = tuple((int(flag["step"]), str(flag["message"])) for flag in _flags(score.get("flags")))
             cases.append(Case(row, p, score.get("first_error_step"), flags))
@@ -214,14 +215,14 @@ def case_html(case: Case, question: str, number: int) -> str:
         reasons.setdefault(step, []).append(reason)
     first = case.first_error if case.first_error is not None and case.first_error >= 0 else None
     if first is not None and first not in reasons:
-        reasons[first] = [f"first suspected error: {NO_REASON}"]
+        reasons[first] = [NO_REASON]
     items = []
     for index, line in enumerate(steps):
         said = "".join(f'<div class="reason">{text(reason)}</div>' for reason in reasons.get(index, []))
         items.append(f"<li{' class=flag' if said else ''}><pre>{text(line)}</pre>{said}</li>")
     about = f"{text(origin(case.row))} · answer {text(case.row['answer'])}, gold {text(case.row['gold'])}"
     if case.p_unsound is not None:
-        about += f" · {sure(case.p_unsound)} unsound by the automatic score"
+        about += f" · {score_words(case.p_unsound)}"
     whole = "".join(f'<div class="reason">{text(reason)}</div>' for reason in reasons.get(-1, []))
     return (
         f'<div class="card" style="margin: 1rem 0"><div class="soft">{number} · {text(case.row["slice"] or "")} · '

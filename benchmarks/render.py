@@ -29,9 +29,7 @@ from benchmarks.headlines import HEADLINES, Headline
 QUESTIONS: dict[str, str] = {
     "addition": "Does STaR learn n-digit addition, with and without rationalization, and with a soundness filter?",
     "model_sizes": "Do larger models reason better, and do they use their rationales more or less?",
-    "fit_detector": "How were the shipped scores fitted, and are they calibrated?",
-    "recorded_sizes": "How much reasoning is behind right answers of a 6B and of a 175B model?",
-    "human_labels": "How well do the step checks agree with human labels of wrong steps?",
+    "human_labels": "How far can proofs and scores be trusted, by people's labels?",
     "probe_validity": "Do the probes recover a faithfulness that is known?",
     "probe_cost": "What does one packed forward pass save?",
     "sampling": "How fast is sampling, against the bare calls beneath it?",

@@ -68,6 +68,7 @@ ATTEMPTS = pa.schema(
         ("seed", pa.int64()),
         ("kept", pa.bool_()),  # became a training row; null for evaluated
         ("drop_reason", pa.string()),  # why not kept: verdict, unsound, mentions_hint, duplicate, cap; null when kept
+        ("not_judged", pa.bool_()),  # curation.require: sound asked, and nothing could be said; null where it did not ask
     ]
 )
 

@@ -43,21 +43,26 @@ _TERMS = re.compile(
     re.I,
 )
 """Words of competition problems that school word problems hardly use."""
+_PREMISE = re.compile(r"\s*#\d{1,3}[.:]\s")
+"""A numbered statement that later steps refer to: chains of these restate the question, and no score of steps told them apart."""
 
 
-def domain_of(reading: Reading, kind: str) -> Domain:
+def domain_of(question: str, reading: Reading, kind: str) -> Domain:
     """What sort of problem this is, told from its text: the score was validated domain by domain.
 
-    `kind` as `analysis.checks.detect_kind` names it. School: a word problem in plain words whose rationale calculates.
+    `question` as it is written, `kind` as `analysis.checks.detect_kind` names it. School: a word problem in plain words whose rationale calculates
+    and is not a chain of numbered premises.
     """
     if kind in EXACT:
         return "symbolic"
     if kind == "multiple_choice" or reading.choices:
         return "exam"
-    question = reading.question
-    if kind != "math_word" or not question.mentions or not any(step.equations for step in reading.steps):
+    if kind != "math_word" or not reading.question.mentions or not any(step.equations for step in reading.steps):
         return "other"
-    return "competition" if _FORMULA.search(question.text) or _TERMS.search(question.text) else "school"
+    if sum(bool(_PREMISE.match(step.text)) for step in reading.steps[:8]) > 1:
+        return "other"
+    head = question[:20_000]
+    return "competition" if _FORMULA.search(head) or _TERMS.search(head) else "school"
 
 
 def describe(reading: Reading, flags: Sequence[Flag]) -> list[dict[str, float]]:
@@ -67,6 +72,7 @@ def describe(reading: Reading, flags: Sequence[Flag]) -> list[dict[str, float]]:
         "steps": math.log1p(count),
         "words": math.log1p(sum(len(step.words) for step in reading.steps)),
     }
+    fine = _finest(reading)
     rows = []
     for index, step in enumerate(reading.steps):
         own = {
@@ -76,7 +82,7 @@ def describe(reading: Reading, flags: Sequence[Flag]) -> list[dict[str, float]]:
             "step_words": math.log1p(len(step.words)),
             "only_answer": float(step.is_answer),
             "equations": math.log1p(len(step.equations)),
-            "fractional_result": float(any(_is_fractional(equation.result) for equation in step.equations)),
+            "fractional_result": float(any(_is_fractional(equation.result, fine) for equation in step.equations)),
         }
         rows.append(own | whole)
     for flag in flags:
@@ -88,17 +94,23 @@ def describe(reading: Reading, flags: Sequence[Flag]) -> list[dict[str, float]]:
 
 def _of_rationale(reading: Reading) -> dict[str, float]:
     """About the answer, and how much of the question is used."""
-    answer, last = reading.answer, reading.last_result
+    answer, last, fine = reading.answer, reading.last_result, _finest(reading)
     asked = {key(mention.value) for mention in reading.question.mentions}
     said = {key(mention.value) for step in reading.steps for mention in step.mentions}
     said |= {key(operand.value) for step in reading.steps for e in step.equations for operand in e.operands}
     return {
-        "answer_fractional": float(answer is not None and _is_fractional(answer)),
+        "answer_fractional": float(answer is not None and _is_fractional(answer, fine)),
         "answer_negative": float(answer is not None and answer < 0),
         "answer_is_last_result": float(answer is not None and last is not None and abs(answer - last) < 1e-6),
         "question_numbers_unused": len(asked - said - {key(1.0)}) / max(1, len(asked)),
     }
 
 
-def _is_fractional(value: float) -> bool:
-    return math.isfinite(value) and abs(value - round(value)) > 1e-6
+def _finest(reading: Reading) -> float:
+    """1 where the question counts in whole numbers, 100 where it counts in hundredths."""
+    return 10.0 ** max((min(6, len(m.text.partition(".")[2])) for m in reading.question.mentions), default=0)
+
+
+def _is_fractional(value: float, fine: float) -> bool:
+    """More finely than the numbers of the question."""
+    return math.isfinite(value * fine) and abs(value * fine - round(value * fine)) > 1e-6

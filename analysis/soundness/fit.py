@@ -24,25 +24,24 @@ from analysis.checks.reading import read
 from analysis.rationales.records import Record, matches_gold
 from analysis.soundness import labelled
 from analysis.soundness.features import BASELINE, FEATURES, describe
-from analysis.soundness.hazard import MODEL_FILE, Hazard, sigmoid
+from analysis.soundness.hazard import MODEL_FILE, Calibration, Hazard, logit, sigmoid
 from analysis.soundness.judging import first_proven
 
 GAIN = 0.03
 """AUROC by which the score has to be better than position and length."""
 STRENGTH = 0.1
 """C of the logistic regression on standardised features."""
-ROUNDS = 5
+ROUNDS = 6
 """Of expectation-maximisation."""
 FOLDS = 5
+KNOT = 0.8
 MOST = 1500
 """A source of more rationales than this counts as this many."""
 SOMEWHERE = -2
 """First wrong step of a rationale that is wrong, nobody says where."""
-SCHOOL = ("gsm8k_model_solutions", "mr_gsm8k_dev", "mr_gsm8k_590", "natural_program_dev")
-FITTED = SCHOOL[:3]
-"""Natural Program's chains restate their premises as steps: the fit is better without them, and is tested on them."""
+SCHOOL = ("gsm8k_model_solutions", "mr_gsm8k_dev", "mr_gsm8k_590")
 CALIBRATED = "mr_gsm8k_dev"
-OTHERS = ("processbench_math_dev", "mr_ben", "bigbench_mistake_dev")
+OTHERS = ("processbench_math_dev", "mr_ben", "natural_program_dev", "bigbench_mistake_dev")
 
 
 @dataclass(frozen=True)
@@ -128,8 +127,8 @@ def _domain(record: Record, source: str) -> str:
         return "exam"
     if source == "processbench_math_dev":
         return "competition"
-    if source == "natural_program_dev" and record.meta.get("dataset") not in ("gsm8k", "addsub"):
-        return "other"
+    if source == "natural_program_dev":
+        return "numbered premises"
     return "school" if source in SCHOOL else "symbolic"
 
 
@@ -147,7 +146,7 @@ def fit_hazard(rows: Rows, train: np.ndarray, names: Sequence[str] = FEATURES) -
     features = (features - mean) / spread
     counts = Counter(rows.source[train].tolist())
     weight = np.array([min(1.0, MOST / max(1, counts[source])) for source in rows.source])[record]
-    model = LogisticRegression(C=STRENGTH, max_iter=300)
+    model = LogisticRegression(C=STRENGTH, max_iter=300, warm_start=True)
     hazard = np.full(len(features), 0.2)
     for _ in range(ROUNDS if (rows.first[train] == SOMEWHERE).any() else 1):
         wrong, right = _responsibilities(hazard, record, place, rows.first[record])
@@ -192,7 +191,7 @@ def left_out(rows: Rows, names: Sequence[str] = FEATURES) -> np.ndarray:
 
 
 def _splits(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    school, fitted, fold = rows.domain == "school", np.isin(rows.source, FITTED), folds(rows.question)
+    school, fitted, fold = rows.domain == "school", np.isin(rows.source, SCHOOL), folds(rows.question)
     for writer, number in itertools.product(sorted(set(rows.writer[school])), range(FOLDS)):
         mine = school & (rows.writer == writer) & (fold == number)
         yield fitted & (rows.writer != writer) & (fold != number), mine
@@ -202,27 +201,31 @@ def _splits(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def questions_left_out(rows: Rows) -> np.ndarray:
     """p_unsound of the rationales that calibrate the score, by fits that saw other questions; NaN for the rest."""
-    p, fold, fitted = np.full(len(rows.first), np.nan), folds(rows.question), np.isin(rows.source, FITTED)
+    p, fold, fitted = np.full(len(rows.first), np.nan), folds(rows.question), np.isin(rows.source, SCHOOL)
     for number in range(FOLDS):
         test = (rows.source == CALIBRATED) & (fold == number)
         p[test] = rows.p_unsound(fit_hazard(rows, fitted & (fold != number)))[test]
     return p
 
 
-def calibrate(p: np.ndarray, unsound: np.ndarray, right: np.ndarray | None = None) -> tuple[float, ...]:
-    """Intercept and slope of the logistic regression of labels on log-odds (Platt 1999); a third weight for the answer (+1 wrong,
-    -1 right), where `right` is given."""
+def calibrate(p: np.ndarray, unsound: np.ndarray) -> Calibration:
+    """Logistic regression of labels on log-odds (Platt 1999) with a knot at their KNOT quantile."""
     from sklearn.linear_model import LogisticRegression
 
-    columns = [log_odds(p)] if right is None else [log_odds(p), 1.0 - 2.0 * right]
-    model = LogisticRegression(C=1.0).fit(np.column_stack(columns), unsound)
-    return tuple(round(float(value), 4) for value in (model.intercept_[0], *model.coef_[0]))
+    x = logit(p)
+    knot = float(np.quantile(x, KNOT))
+    model = LogisticRegression(C=1.0).fit(np.column_stack([np.minimum(x, knot), np.maximum(x - knot, 0)]), unsound)
+    slope, above = (round(max(float(value), 0.02), 4) for value in model.coef_[0])
+    return Calibration(round(float(model.intercept_[0]), 4), slope, round(knot, 4), above)
 
 
-def log_odds(p: np.ndarray) -> np.ndarray:
-    """Bounded."""
-    inside = np.clip(p, 1e-6, 1 - 1e-6)
-    return np.log(inside / (1 - inside))
+def weigh_answer(log_odds: np.ndarray, right: np.ndarray, unsound: np.ndarray) -> tuple[float, float, float]:
+    """`Hazard.gold`: logistic regression of labels on calibrated log-odds and on the answer."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=1.0).fit(np.column_stack([log_odds, 1.0 - 2.0 * right]), unsound)
+    slope, answer = (round(float(value), 4) for value in model.coef_[0])
+    return round(float(model.intercept_[0]), 4), slope, answer
 
 
 def auroc(score: np.ndarray, unsound: np.ndarray) -> float:
@@ -255,18 +258,15 @@ def speaks_for(measured: dict[str, dict[str, tuple[float, float, int]]]) -> tupl
 
 def fit(rows: Rows, speaks: tuple[str, ...]) -> Hazard:
     """The score that is shipped: fitted on the school problems, calibrated on human labels of questions left out."""
-    hazard = fit_hazard(rows, np.isin(rows.source, FITTED))
+    hazard = fit_hazard(rows, np.isin(rows.source, SCHOOL))
     p = questions_left_out(rows)
     known = ~np.isnan(p) & ~rows.proven
     calibration = calibrate(p[known], rows.unsound[known])
     matches = [matches_gold(record) for record in rows.records]
     graded = known & np.array([match is not None for match in matches])
-    calibrated = sigmoid(calibration[0] + calibration[1] * log_odds(p))
     right = np.array([bool(match) for match in matches], dtype=float)
-    gold = calibrate(calibrated[graded], rows.unsound[graded], right[graded])
-    return replace(
-        hazard, speaks_for=speaks, calibration=(calibration[0], calibration[1]), gold=(gold[0], gold[1], gold[2])
-    )
+    gold = weigh_answer(calibration.log_odds(p[graded]), right[graded], rows.unsound[graded])
+    return replace(hazard, speaks_for=speaks, calibration=calibration, gold=gold)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,9 +20,9 @@ GRADES: dict[Grade, str] = {
     "not_judged": "not judged",
 }
 """Grade -> what a person reads."""
-THRESHOLD = 0.7
-"""p_unsound from which on a rationale is flagged, everywhere; this value itself is flagged. Chosen by `analysis.soundness.fit`: at most
-15 % of the error-free solutions of any set that it was developed on are flagged."""
+THRESHOLD = 0.6
+"""p_unsound from which on a rationale is flagged, everywhere; this value itself is flagged. At most 15 % of the error-free
+solutions of any set that it was developed on are (benchmarks/human_labels.py)."""
 
 
 def flagged(p_unsound: Any, threshold: float = THRESHOLD) -> Any:
@@ -30,6 +30,10 @@ def flagged(p_unsound: Any, threshold: float = THRESHOLD) -> Any:
     return p_unsound >= threshold
 
 
-def flag_words(scorer: str, threshold: float = THRESHOLD) -> str:
-    """Such as "flagged by the no-model score at 0.70"."""
-    return f"flagged by {scorer} at {threshold:.2f}"
+def score_words(p_unsound: float | None, scorer: str = "the score", threshold: float = THRESHOLD) -> str:
+    """A judgement in words: "proven unsound", "flagged by the score at 0.60 (0.83)", "not judged"."""
+    if p_unsound is None or p_unsound != p_unsound:
+        return "not judged"
+    if p_unsound in (0, 1):
+        return "proven unsound" if p_unsound else "every step checked, none wrong"
+    return f"{'' if flagged(p_unsound, threshold) else 'not '}flagged by {scorer} at {threshold:.2f} ({p_unsound:.2f})"

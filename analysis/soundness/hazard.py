@@ -9,10 +9,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,21 @@ class ModelError(ValueError):
     """A model file that does not fit this code; the message says what to run."""
 
 
+class Calibration(NamedTuple):
+    """Log-odds of what the hazards say -> log-odds that labels bear out: a line with another slope above a knot, since the score
+    overstates itself where it is surest."""
+
+    intercept: float = 0.0
+    slope: float = 1.0
+    knot: float = 0.0
+    slope_above: float = 1.0
+
+    def log_odds(self, p: np.ndarray) -> np.ndarray:
+        """Calibrated."""
+        x = logit(p)
+        return self.intercept + self.slope * np.minimum(x, self.knot) + self.slope_above * np.maximum(x - self.knot, 0)
+
+
 @dataclass(frozen=True)
 class Hazard:
     """Fitted coefficients; `python -m analysis.soundness.fit` makes the shipped ones."""
@@ -33,8 +48,8 @@ class Hazard:
     """Feature -> weight; see `analysis.soundness.features`."""
     speaks_for: tuple[str, ...] = ()
     """Domains for which it is better than position and length: elsewhere nothing is said."""
-    calibration: tuple[float, float] = (0.0, 1.0)
-    """Intercept and slope on log-odds, fitted on human labels of questions that were left out."""
+    calibration: Calibration = Calibration()
+    """Fitted on human labels of questions that were left out."""
     gold: tuple[float, float, float] = (0.0, 1.0, 0.0)
     """Intercept, weight of the log-odds, and of a wrong answer (+1) or right one (-1): for `use_gold`."""
     format: int = FORMAT
@@ -54,15 +69,15 @@ class Hazard:
 
     def p_unsound(self, hazards: np.ndarray, answer_right: bool | None = None) -> float:
         """Calibrated; `answer_right` where that may be used and is known."""
-        score = logit(1 - float(np.exp(np.log1p(-np.minimum(hazards, 1 - 1e-9)).sum())))
-        score = self.calibration[0] + self.calibration[1] * score
+        p = 1 - float(np.exp(np.log1p(-np.minimum(hazards, 1 - 1e-9)).sum()))
+        score = float(self.calibration.log_odds(np.array(p)))
         if answer_right is not None:
             score = self.gold[0] + self.gold[1] * score + self.gold[2] * (-1 if answer_right else 1)
         return float(sigmoid(np.array(score)))
 
     def to_json(self) -> str:
         """Readable: one coefficient a line."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        return json.dumps(asdict(self) | {"calibration": self.calibration._asdict()}, indent=1) + "\n"
 
 
 def error_at(hazards: np.ndarray) -> np.ndarray:
@@ -81,7 +96,7 @@ def load(path: Path = MODEL_FILE) -> Hazard:
             float(content["intercept"]),
             {str(name): float(weight) for name, weight in content["weights"].items()},
             tuple(content["speaks_for"]),
-            (float(content["calibration"][0]), float(content["calibration"][1])),
+            Calibration(**{name: float(value) for name, value in content["calibration"].items()}),
             (float(content["gold"][0]), float(content["gold"][1]), float(content["gold"][2])),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -90,10 +105,10 @@ def load(path: Path = MODEL_FILE) -> Hazard:
         ) from error
 
 
-def logit(p: float) -> float:
+def logit(p: np.ndarray) -> np.ndarray:
     """Log-odds, bounded."""
-    p = min(max(p, 1e-6), 1 - 1e-6)
-    return math.log(p / (1 - p))
+    inside = np.clip(p, 1e-6, 1 - 1e-6)
+    return np.log(inside / (1 - inside))
 
 
 def sigmoid(score: np.ndarray) -> np.ndarray:

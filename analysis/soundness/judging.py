@@ -57,18 +57,18 @@ class NoModelScorer:
         for item in items:
             kind = detect_kind(item.question, item.steps, item.choices)
             reading = read(item.question, item.steps, item.answer, item.choices)
-            results.append(self.score_reading(reading, kind, generic_flags(reading)))
+            results.append(self.score_reading(item.question, reading, kind, generic_flags(reading)))
         return results
 
     def score_reading(
-        self, reading: Reading, kind: str, flags: Sequence[Flag], answer_right: bool | None = None
+        self, question: str, reading: Reading, kind: str, flags: Sequence[Flag], answer_right: bool | None = None
     ) -> StepScores:
         """The score of what has been read already."""
-        if domain_of(reading, kind) not in self.hazard.speaks_for:
+        if domain_of(question, reading, kind) not in self.hazard.speaks_for:
             return StepScores("outside")
         hazards = self.hazard.hazards(describe(reading, flags))
         return StepScores(
-            p_unsound=round(self.hazard.p_unsound(hazards, answer_right), 4),
+            p_unsound=inside(self.hazard.p_unsound(hazards, answer_right)),
             step_ok=tuple((1 - hazards).tolist()),
             error_at=tuple(error_at(hazards).tolist()),
             fingerprint=self.hazard.fingerprint,
@@ -96,7 +96,7 @@ def judge(records: Sequence[Record], *, use_gold: bool = False, scorer: NoModelS
 def _guarded(record: Record, use_gold: bool, scorer: NoModelScorer) -> Judgement:
     try:
         return _judge(record, use_gold, scorer)
-    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):  # one record never stops the others
+    except Exception:  # whatever it is: one record never stops the others
         return Judgement(None, None, "other", n_steps=len(record.steps), status="error")
 
 
@@ -121,7 +121,8 @@ def _judge(record: Record, use_gold: bool, scorer: NoModelScorer) -> Judgement:
         return Judgement(1.0, proven, kind, flags, count, "proven")
     if is_too_long(record):
         return Judgement(None, None, kind, flags, count, status="too_long")
-    scores = scorer.score_reading(reading, kind, flags, matches_gold(record) if use_gold else None)
+    right = matches_gold(record) if use_gold else None
+    scores = scorer.score_reading(record.question, reading, kind, flags, right)
     if scores.p_unsound is None:
         return Judgement(None, None, kind, flags, count, status=scores.status)
     first = scores.first_error if flagged(scores.p_unsound) else SOUND
@@ -146,7 +147,12 @@ def _recovery(p_unsound: float | None, why: str, count: int) -> Judgement:
     flags = (Flag(0, "recovery", why, round(min(p_unsound or 0.0, 0.99), 2)),) if count else ()
     if p_unsound is None:
         return Judgement(None, None, RECOVERY, flags, count, status="outside")
-    return Judgement(p_unsound, None, RECOVERY, flags, count, "scored", RECOVERY_SCORE)
+    return Judgement(inside(p_unsound), None, RECOVERY, flags, count, "scored", RECOVERY_SCORE)
+
+
+def inside(p: float) -> float:
+    """A score, with four digits: 0 and 1 are for what is checked and proven."""
+    return min(max(round(p, 4), 0.0001), 0.9999)
 
 
 def first_proven(flags: Sequence[Flag]) -> int | None:

@@ -73,9 +73,9 @@ class Tally:
     def _cells(self, groups: Sequence[tuple[str, str]], *, labelled: bool) -> list[str]:
         from star.statistics import wilson
 
-        count = {what: 0 for what in ("records", "labelled", "labelled unsound", "proven", "checked", "scored", "flagged", "not_judged")}
-        for what in count:
-            count[what] = sum(self.counts[(*group, what)] for group in groups)
+        count: Counter[str] = Counter()
+        for (generator, answer, what), number in self.counts.items():
+            count[what] += number * ((generator, answer) in groups)
         cells = [f"{count['records']:,}"]
         if labelled:
             cells.append(wilson(count["labelled unsound"], count["labelled"]).percent() if count["labelled"] else "-")

@@ -22,8 +22,8 @@ DROPPED = {
     "cap": "enough for this question",
 }
 """Why a rationale became no training row: the reasons of `star.curation`."""
-NO_REASON = "no single check fired; the fitted score finds this step the most doubtful"
-"""Beside a first suspected error that no check gives a reason for."""
+NO_REASON = "nothing is proven here; the score finds this step the likeliest to be wrong"
+"""Beside the step that a score names and no check says anything about."""
 
 
 def sure(p: float) -> str:
