@@ -23,7 +23,7 @@ import tyro
 
 from analysis.pages.widgets.probe_words import DONE, IN_NATS, NATS, interval_words, measure_words
 from analysis.pages.widgets.run_words import MODES, NO_REASON
-from analysis.soundness.grades import flagged, score_words
+from analysis.soundness.grades import flag_words, flagged, score_words
 from analysis.store import Source, run_labels
 from star import run as runs
 from star.report import cells, label, percent, warnings
@@ -133,9 +133,10 @@ def read_cases(run: Path, summary: RunSummary, most: int) -> tuple[list[Case], s
     checked = any(row["sound"] is not None for row in rows)
     if not checked and not scores:
         return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {run}"
-    how = "by the task's exact check" if checked else "by the automatic score (at least 50 % likely)"
+    rest = "rest on unsound reasoning, by the task's exact check"
+    how = rest if checked else f"are proven unsound or {flag_words()}"
     cases = _cases(rows, scores)
-    about = f"Of {len(rows):,} right answers of the {summary.split} split, {len(cases):,} rest on unsound reasoning, {how}."
+    about = f"Of {len(rows):,} right answers of the {summary.split} split, {len(cases):,} {how}."
     if len(cases) >= most:
         return cases[:most], about + (f" The {most} most suspicious:" if len(cases) > most > 0 else "")
     more = _cases(others, scores)

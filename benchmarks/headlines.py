@@ -133,8 +133,8 @@ HEADLINES: dict[str, tuple[Headline, ...]] = {
             "task",
         ),
         Headline(
-            "Is the rationale unsound, where nothing is proven? AUROC of the score without a model, left out of its fit: of school word "
-            "problems the writer and the question, elsewhere the whole domain",
+            "Is the rationale unsound, where nothing is proven? AUROC of the score without a model, left out of its fit: of school "
+            "word problems the writer and the question, elsewhere the whole domain",
             "score",
             {
                 "score": "score @ .3f",
@@ -154,7 +154,11 @@ HEADLINES: dict[str, tuple[Headline, ...]] = {
         Headline(
             "Steps that people labelled right, and how many are said to be proven false",
             "proofs",
-            {"right steps": "right_steps @ ,d", "said to be false": "said_false @ .2%", "first errors proven": "first_errors_proven"},
+            {
+                "right steps": "right_steps @ ,d",
+                "said to be false": "said_false @ .2%",
+                "first errors proven": "first_errors_proven",
+            },
             "data",
         ),
         Headline(

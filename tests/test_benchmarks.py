@@ -10,10 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from analysis.rationales.records import Record
 from benchmarks.common import RESULTS, ROOT, CommonFlags, parse
 from benchmarks.render import page
 from benchmarks.run_all import scripts, scripts_for

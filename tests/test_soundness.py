@@ -40,7 +40,8 @@ FALSE = dataclasses.replace(GOOD, id="false", steps=("She sold 48/2 = 24 clips i
 
 
 def test_three_grades_are_never_mixed() -> None:
-    good, false, exam = judge([GOOD, FALSE, Record("exam", question="Which?", choices={"A": "a", "B": "b"}, steps=("It is 1+1 = 2.",))])
+    about_choices = Record("exam", question="Which?", choices={"A": "a", "B": "b"}, steps=("It is 1+1 = 2.",))
+    good, false, exam = judge([GOOD, FALSE, about_choices])
     assert (good.grade, good.first_error_step) == ("scored", -1) and good.p_unsound is not None and 0 < good.p_unsound < 1
     assert (false.grade, false.p_unsound, false.first_error_step) == ("proven", 1.0, 1)
     assert (exam.grade, exam.p_unsound, exam.first_error_step, exam.status) == ("not_judged", None, None, "outside")
@@ -175,7 +176,8 @@ def simulated(count: int, *, located: bool) -> fit.Rows:
     wrong = (rng.random(4 * count) < np.where(odd, 0.5, 0.1)).reshape(count, 4)
     first = np.where(wrong.any(axis=1), wrong.argmax(axis=1) if located else fit.SOMEWHERE, -1)
     names = np.array(["x"] * count)
-    return fit.Rows([], matrix, np.repeat(np.arange(count), 4), np.tile(np.arange(4), count), first, np.arange(count), names, names, names, np.zeros(count, bool))
+    record, place, proven = np.repeat(np.arange(count), 4), np.tile(np.arange(4), count), np.zeros(count, bool)
+    return fit.Rows([], matrix, record, place, first, np.arange(count), names, names, names, proven)
 
 
 @pytest.mark.parametrize("located", [True, False])
@@ -207,7 +209,11 @@ def test_no_writer_question_or_domain_is_on_both_sides(monkeypatch: pytest.Monke
 
 
 def test_the_score_speaks_where_it_beats_position_and_length() -> None:
-    measured = {"school": {"a": (0.75, 0.65, 9), "b": (0.70, 0.70, 9)}, "exam": {"all": (0.60, 0.58, 9)}, "symbolic": {"all": (0.9, 0.5, 9)}}
+    measured = {
+        "school": {"a": (0.75, 0.65, 9), "b": (0.70, 0.70, 9)},
+        "exam": {"all": (0.60, 0.58, 9)},
+        "symbolic": {"all": (0.9, 0.5, 9)},
+    }
     assert fit.speaks_for(measured) == ("school",)
 
 

@@ -50,8 +50,8 @@ _PREMISE = re.compile(r"\s*#\d{1,3}[.:]\s")
 def domain_of(question: str, reading: Reading, kind: str) -> Domain:
     """What sort of problem this is, told from its text: the score was validated domain by domain.
 
-    `question` as it is written, `kind` as `analysis.checks.detect_kind` names it. School: a word problem in plain words whose rationale calculates
-    and is not a chain of numbered premises.
+    `question` as it is written, `kind` as `analysis.checks.detect_kind` names it. School: a word problem in plain words whose
+    rationale calculates and is not a chain of numbered premises.
     """
     if kind in EXACT:
         return "symbolic"

@@ -31,7 +31,7 @@ GAIN = 0.03
 """AUROC by which the score has to be better than position and length."""
 STRENGTH = 0.1
 """C of the logistic regression on standardised features."""
-ROUNDS = 6
+ROUNDS = 12
 """Of expectation-maximisation."""
 FOLDS = 5
 KNOT = 0.8

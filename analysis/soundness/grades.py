@@ -36,4 +36,9 @@ def score_words(p_unsound: float | None, scorer: str = "the score", threshold: f
         return "not judged"
     if p_unsound in (0, 1):
         return "proven unsound" if p_unsound else "every step checked, none wrong"
-    return f"{'' if flagged(p_unsound, threshold) else 'not '}flagged by {scorer} at {threshold:.2f} ({p_unsound:.2f})"
+    return f"{'' if flagged(p_unsound, threshold) else 'not '}{flag_words(scorer, threshold)} ({p_unsound:.2f})"
+
+
+def flag_words(scorer: str = "the score", threshold: float = THRESHOLD) -> str:
+    """Such as "flagged by the score at 0.60"."""
+    return f"flagged by {scorer} at {threshold:.2f}"

@@ -39,6 +39,9 @@ class Calibration(NamedTuple):
         return self.intercept + self.slope * np.minimum(x, self.knot) + self.slope_above * np.maximum(x - self.knot, 0)
 
 
+PLAIN = Calibration()
+
+
 @dataclass(frozen=True)
 class Hazard:
     """Fitted coefficients; `python -m analysis.soundness.fit` makes the shipped ones."""
@@ -48,7 +51,7 @@ class Hazard:
     """Feature -> weight; see `analysis.soundness.features`."""
     speaks_for: tuple[str, ...] = ()
     """Domains for which it is better than position and length: elsewhere nothing is said."""
-    calibration: Calibration = Calibration()
+    calibration: Calibration = PLAIN
     """Fitted on human labels of questions that were left out."""
     gold: tuple[float, float, float] = (0.0, 1.0, 0.0)
     """Intercept, weight of the log-odds, and of a wrong answer (+1) or right one (-1): for `use_gold`."""
