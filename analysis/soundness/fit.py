@@ -146,7 +146,7 @@ def fit_hazard(rows: Rows, train: np.ndarray, names: Sequence[str] = FEATURES) -
     features = (features - mean) / spread
     counts = Counter(rows.source[train].tolist())
     weight = np.array([min(1.0, MOST / max(1, counts[source])) for source in rows.source])[record]
-    model = LogisticRegression(C=STRENGTH, max_iter=300, warm_start=True)
+    model = LogisticRegression(C=STRENGTH, max_iter=300, warm_start=True, solver="newton-cholesky")
     hazard = np.full(len(features), 0.2)
     for _ in range(ROUNDS if (rows.first[train] == SOMEWHERE).any() else 1):
         wrong, right = _responsibilities(hazard, record, place, rows.first[record])

@@ -20,7 +20,7 @@ GRADES: dict[Grade, str] = {
     "not_judged": "not judged",
 }
 """Grade -> what a person reads."""
-THRESHOLD = 0.6
+THRESHOLD = 0.65
 """p_unsound from which on a rationale is flagged, everywhere; this value itself is flagged. At most 15 % of the error-free
 solutions of any set that it was developed on are (benchmarks/human_labels.py)."""
 
@@ -31,7 +31,7 @@ def flagged(p_unsound: Any, threshold: float = THRESHOLD) -> Any:
 
 
 def score_words(p_unsound: float | None, scorer: str = "the score", threshold: float = THRESHOLD) -> str:
-    """A judgement in words: "proven unsound", "flagged by the score at 0.60 (0.83)", "not judged"."""
+    """A judgement in words: "proven unsound", "flagged by the score at 0.65 (0.83)", "not judged"."""
     if p_unsound is None or p_unsound != p_unsound:
         return "not judged"
     if p_unsound in (0, 1):
@@ -40,5 +40,5 @@ def score_words(p_unsound: float | None, scorer: str = "the score", threshold: f
 
 
 def flag_words(scorer: str = "the score", threshold: float = THRESHOLD) -> str:
-    """Such as "flagged by the score at 0.60"."""
+    """Such as "flagged by the score at 0.65"."""
     return f"flagged by {scorer} at {threshold:.2f}"

@@ -85,7 +85,7 @@ class Scorer(Protocol):
     """Anything that scores rationales."""
 
     name: str
-    """As it is shown: "flagged by NAME at 0.60"."""
+    """As it is shown: "flagged by NAME at 0.65"."""
 
     def score(self, items: Sequence[Item]) -> list[StepScores]:
         """One result per item, in order."""
