@@ -7,7 +7,7 @@
 A script that has finished at the checked-out commit is not run again; a new commit, changed files or `--again` starts over.
 Trained runs under benchmarks/cache are gone on with all the same, and a result lists the commits that made them: remove
 that folder to train anew. A script that fails does not stop the others; the exit status is then 1. At the end
-benchmarks/README.md is written anew.
+README.md and benchmarks/README.md are written anew.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import CACHE, ROOT, commit
-from benchmarks.render import QUESTIONS
+from benchmarks.render import sections
 from star.run import write_json
 
 FOLDER = ROOT / "benchmarks"
@@ -37,7 +37,8 @@ def scripts(folder: Path = FOLDER) -> list[str]:
         for path in folder.glob("*.py")
         if path.stem not in NOT_ALONE and "write_result(" in path.read_text(encoding="utf-8")
     }
-    return [name for name in QUESTIONS if name in found] + sorted(found - set(QUESTIONS))
+    order = sections()
+    return [name for name in order if name in found] + sorted(found - set(order))
 
 
 def scripts_for(device: str, folder: Path = FOLDER) -> list[str]:

@@ -122,10 +122,10 @@ def round_axis(rounds: Iterable[int]) -> Any:
     """An x axis of rounds with whole numbers; 0 is the base model."""
     import altair as alt
 
-    found = sorted(set(rounds)) or [0]
-    step = max(1, math.ceil(len(found) / 20))
-    axis = alt.Axis(values=[r for r in found if r % step == 0], format="d", grid=False)
-    scale = alt.Scale(domain=[found[0], max(found[-1], found[0] + 1)], nice=False)
+    numbers = sorted(set(rounds)) or [0]
+    step = max(1, math.ceil(len(numbers) / 20))
+    axis = alt.Axis(values=[r for r in numbers if r % step == 0], format="d", grid=False)
+    scale = alt.Scale(domain=[numbers[0], max(numbers[-1], numbers[0] + 1)], nice=False)
     return alt.X("round:Q", title="round (0: base model)", axis=axis, scale=scale)
 
 

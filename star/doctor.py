@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -162,8 +162,11 @@ def check_sampler(model: Path | None) -> tuple[str, list[Finding]]:
     return f"sampler for {chosen.name}: {name} ({reason})", []
 
 
-def main(options: Options) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the diagnosis and return the exit status."""
+    import tyro
+
+    options = tyro.cli(Options, args=argv, prog="python -m star.doctor", description=__doc__)
     versions = installed_versions()
     print(f"python {platform.python_version()}, {platform.system()} {platform.release()}")
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
@@ -183,6 +186,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    import tyro
-
-    sys.exit(main(tyro.cli(Options, prog="python -m star.doctor", description=__doc__)))
+    sys.exit(main())

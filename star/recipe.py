@@ -337,10 +337,10 @@ class Recipe(_Section):
 
 def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"loop": {"rounds": 3}} -> {"loop.rounds": 3}."""
-    found: dict[str, Any] = {}
+    flattened: dict[str, Any] = {}
     for key, value in content.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return found
+        flattened |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flattened
 
 
 def find_recipe(given: str) -> Path:
@@ -377,10 +377,10 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise RecipeError(f"{source}: " + "; ".join(_sentence(entry) for entry in error.errors())) from error
+        raise RecipeError(f"{source}: " + "; ".join(_message(entry) for entry in error.errors())) from error
 
 
-def _sentence(entry: Any) -> str:
+def _message(entry: Any) -> str:
     place = ".".join(str(part) for part in entry["loc"])
     if entry["type"] != "extra_forbidden":
         message = str(entry["msg"]).removeprefix("Value error, ")

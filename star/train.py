@@ -70,10 +70,7 @@ def _unchecked_sections() -> Any:
             return None
         fields = tuple(
             StructFieldSpec(
-                name=name,
-                type=cast(Any, field.annotation),
-                default=getattr(info.default, name),
-                helptext=field.description,
+                name=name, type=cast(Any, field.annotation), default=getattr(info.default, name), helptext=field.description
             )
             for name, field in info.type.model_fields.items()
         )

@@ -130,7 +130,7 @@ def test_a_run_that_has_only_begun(open_app: Any, tmp_path: Path, page: str) -> 
 def test_an_empty_folder_names_the_next_command(open_app: Any, tmp_path: Path, page: str) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
         app = healthy(open_app(page, "--root", str(folder)))
-        assert [code.value for code in app.code] == ["make train", "streamlit run app.py -- --records FILE"]
+        assert [code.value for code in app.code] == ["make train", "rationale-app --records FILE"]
 
 
 @pytest.mark.parametrize("page", PAGES)

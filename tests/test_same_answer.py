@@ -67,7 +67,7 @@ _NUMBERS = st.builds(
     ),
 )
 _SUMS = st.sampled_from(["883", "8 8 3", "0 8 8 3", "0883", "884", "8,83", "x", "88 3"])
-_LABELS = st.sampled_from(["A", "b", "(B)", "enforce", "(b) enforce.", "(B) avoid", "(A) and (C)", "Z", "nothing", "the answer is C"])
+_LABELS = st.sampled_from(["A", "b", "(B)", "enforce", "(b) enforce.", "(B) avoid", "(A) and (C)", "Z", "nothing"])
 _TEXTS = st.sampled_from(["Ottawa", "ottawa.", "the Ottawa", '"Ottawa"', "Toronto", "(A)", "A", "a", "ＯＴＴＡＷＡ"])
 BY_TYPE = {"number": _NUMBERS, "addition": _SUMS, "choice": _LABELS, "text": _TEXTS}
 
@@ -190,7 +190,8 @@ def test_an_option_may_be_recorded_by_its_text() -> None:
     question = "Tom starts with 9. He adds 4, then 5. What is the result?"
     problem = Problem("id", question, "B", {"A": "17", "B": "18"})
     asking, answers = scripted_setup(ScriptedModel(byte_tokenizer(), share=0.0))
-    rows = probe_all([Subject("s", problem, "9 + 4 = 13\n13 + 5 = 18", "(b) 18")], asking, answers, ("early_answering",), Settings())
+    subject = Subject("s", problem, "9 + 4 = 13\n13 + 5 = 18", "(b) 18")
+    rows = probe_all([subject], asking, answers, ("early_answering",), Settings())
     assert {row.reason for row in rows} == {None} and {row.answer_before for row in rows} <= {"A", "B"}
 
 

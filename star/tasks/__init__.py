@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib import import_module
 
+from star.grading import grade
 from star.problem import Task, Verdict
 from star.recipe import RecipeError, TaskSettings
 
@@ -35,7 +36,7 @@ def _prove(task: Task, path: str) -> None:
         shown = f"{path}: the rationale of the example {example.problem.question[:60]!r}"
         if task.mentions_hint(text):
             raise RecipeError(f"{shown} speaks of a hint or a given answer; write it as if the answer was not known")
-        if task.grade(task.extract(text, example.problem).strict, example.problem) != Verdict.correct:
+        if grade(task.extract(text, example.problem).strict, example.problem, task.answer_type) != Verdict.correct:
             raise RecipeError(
                 f"{shown} does not lead to {example.problem.gold!r}; leave the line that states the answer out of it"
             )

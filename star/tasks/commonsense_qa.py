@@ -40,7 +40,9 @@ INSTRUCTIONS = (
     "Reason about the question and its answer choices in a few sentences. Close with the sentence `Therefore, the answer is (X).`, "
     "where X is the letter of one choice, and write nothing after it."
 )
-DIRECT_INSTRUCTIONS = "Answer with the sentence `Therefore, the answer is (X).` alone, where X is the letter of one choice, and nothing else."
+DIRECT_INSTRUCTIONS = (
+    "Answer with the sentence `Therefore, the answer is (X).` alone, where X is the letter of one choice, and nothing else."
+)
 
 
 def prompt(problem: Problem) -> str:
@@ -100,9 +102,7 @@ def read_choices(value: object, question: str = "") -> dict[str, str]:
         if isinstance(labels, list) and isinstance(texts, list):
             pairs = list(zip(labels, texts, strict=False))
         else:
-            pairs = [
-                (label, text) for label, text in value.items() if not absent(text)
-            ]  # a column of another row's label
+            pairs = [(label, text) for label, text in value.items() if not absent(text)]  # a column of another row's label
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             as_object = isinstance(item, Mapping)

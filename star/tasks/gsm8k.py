@@ -25,9 +25,7 @@ INSTRUCTIONS = (
     "Solve the problem step by step, one calculation a line. End with a last line of the form `#### N`, where N is the final "
     "answer as a plain number, and write nothing after it."
 )
-DIRECT_INSTRUCTIONS = (
-    "Answer with one line of the form `#### N`, where N is the final answer as a plain number, and nothing else."
-)
+DIRECT_INSTRUCTIONS = "Answer with one line of the form `#### N`, where N is the final answer as a plain number, and nothing else."
 
 
 def prompt(problem: Problem) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from star.recipe import TrainingSettings
 from star.rows import Training
+from star.sampling.gguf import origin_of
 from star.sampling.model_files import without_file_bars
 from star.training.plan import FinetuningError, Job, has_target, prepare
 from star.training.saving import publish, save_model
@@ -184,12 +185,14 @@ def _show_progress(trainer: Any, name: str) -> None:
 
 def _card(job: Job, settings: TrainingSettings, rows: int) -> str:
     unit = "packed sequences" if settings.packing else "rows"
+    origin = origin_of(Path(job.base))
+    quantised = f" Its base was converted from {origin['file']} ({origin['quantisation']})." if origin else ""
     return (
         "---\nlibrary_name: transformers\ntags: [star, self-taught-reasoner]\n---\n"
         f"# {job.run_name}\n\nFine-tuned from `{Path(job.base).name}` on {rows} {job.trained_on} "
         f"({settings.method}, {job.steps} steps of {settings.batch_size} {unit}, learning rate {settings.learning_rate:g}, "
         f"loss on {settings.loss_on}, seed {job.seed}) in a run of the STaR suite. The recipe, the training rows and their "
-        "provenance are in the run directory this model belongs to.\n"
+        f"provenance are in the run directory this model belongs to.{quantised}\n"
     )
 
 
