@@ -63,6 +63,8 @@ class RunSummary:
     sampling_flops: float | None
     training_flops: float | None
     parameters: int | None
+    kept_not_judged: int = 0
+    """Kept rationales, of all rounds, that `curation.require: sound` asked about without an answer."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows of the data that were left out."""
     rows: int | None = None
@@ -140,6 +142,7 @@ def summarise_run(run_dir: Path) -> RunSummary:
         **_rows_read(run_dir, recipe),
         **_evaluated(rows, shown),
         **_data_used(run_dir, number, metrics),
+        kept_not_judged=sum((line.get("data") or {}).get("kept_not_judged") or 0 for line in metrics),
         **_cost(metrics, result, parameters),
         **_sampled(rows, run_dir / "problems.parquet"),
     )
