@@ -114,7 +114,7 @@ def auroc_by_domain(judged: Judged, score: np.ndarray, baseline: np.ndarray, res
     rows, part = judged.rows, judged.part
     found = {}
     for name in sorted(set(rows.domain) | set(part)):
-        mask = ((part == name) | (rows.domain == name)) & ~rows.proven
+        mask = ((part == name) | (rows.domain == name)) & ~rows.proven & (rows.source != fit.ONE_SIDED)
         unsound, question = rows.unsound[mask], rows.question[mask]
         if len(set(unsound)) < 2:
             continue
@@ -140,7 +140,7 @@ def school(judged: Judged, score: np.ndarray, baseline: np.ndarray, resamples: i
     whole = np.where(rows.proven, 1.0, score)
     found = {}
     for writer in sorted(set(rows.writer[rows.domain == "school"])):
-        mask = (rows.domain == "school") & (rows.writer == writer)
+        mask = (rows.domain == "school") & (rows.writer == writer) & (rows.source != fit.ONE_SIDED)
         given = (rows.unsound[mask], rows.question[mask], resamples)
         found[writer] = {
             "auroc": ev.auroc_interval(whole[mask], *given),

@@ -155,8 +155,16 @@ def test_a_record_that_breaks_the_reader_is_a_status_on_its_row(monkeypatch: pyt
             raise KeyError("½")
         return read(question, *rest)  # type: ignore[arg-type]
 
+    def break_always(records: object) -> list[tuple[float | None, str]]:
+        raise ZeroDivisionError
+
     monkeypatch.setattr(judging, "read", read_or_break)
-    broken, good = judge([Record("x", question="break", steps=("1 + 1 = 2",)), GOOD])
+    monkeypatch.setattr("analysis.recovery.judge_recoveries", break_always)
+    recovery = {"cot_prefix": "so she has 48 / 2 = 29", "injected_value": "29", "continuation": " So 24 are left."}
+    broken, again, good = judge(
+        [Record("x", question="break", steps=("1 + 1 = 2",)), Record("r", steps=("So",), meta=recovery), GOOD]
+    )
+    assert (again.p_unsound, again.status) == (None, "error")
     assert (broken.p_unsound, broken.grade, broken.status) == (None, "not_judged", "error")
     assert good == judge([GOOD])[0]
 

@@ -82,15 +82,7 @@ def judge(records: Sequence[Record], *, use_gold: bool = False, scorer: NoModelS
     Labels are not read; with `use_gold`, whether the answer is the gold answer is, where the score without a model speaks.
     """
     scorer = scorer or NoModelScorer()
-    judgements = [_guarded(record, use_gold, scorer) for record in records]
-    recoveries = [place for place, judgement in enumerate(judgements) if judgement.task_kind == RECOVERY]
-    if recoveries:
-        from analysis.recovery import judge_recoveries
-
-        judged = judge_recoveries([records[place] for place in recoveries])
-        for place, (p, why) in zip(recoveries, judged, strict=True):
-            judgements[place] = _recovery(p, why, len(records[place].steps))
-    return judgements
+    return [_guarded(record, use_gold, scorer) for record in records]
 
 
 def _guarded(record: Record, use_gold: bool, scorer: NoModelScorer) -> Judgement:
@@ -103,7 +95,7 @@ def _guarded(record: Record, use_gold: bool, scorer: NoModelScorer) -> Judgement
 def _judge(record: Record, use_gold: bool, scorer: NoModelScorer) -> Judgement:
     count = len(record.steps)
     if _is_recovery(record):
-        return Judgement(None, None, RECOVERY, n_steps=count)
+        return _judge_recovery(record)
     kind = detect_kind(record.question, record.steps, record.choices)
     if not any(step.strip() for step in record.steps):
         return Judgement(None, None, kind, n_steps=count, status="unparsed")
@@ -111,9 +103,7 @@ def _judge(record: Record, use_gold: bool, scorer: NoModelScorer) -> Judgement:
     if finding is not None and finding.first_error_step is not None:
         wrong = finding.first_error_step != SOUND
         grade: Grade = "proven" if wrong else "checked"
-        return Judgement(
-            float(wrong), finding.first_error_step, finding.kind, finding.flags, count, grade, EXACT_CHECK
-        )
+        return Judgement(float(wrong), finding.first_error_step, finding.kind, finding.flags, count, grade, EXACT_CHECK)
     reading = read(record.question, record.steps, record.answer, record.choices)
     flags = generic_flags(reading)
     proven = first_proven(flags)
@@ -142,8 +132,12 @@ def _is_recovery(record: Record) -> bool:
     return is_recovery(record)
 
 
-def _recovery(p_unsound: float | None, why: str, count: int) -> Judgement:
-    """Of a recovery from an injected error; `why` is a hint, whatever the score."""
+def _judge_recovery(record: Record) -> Judgement:
+    """Of a recovery from an injected error; what it does is a hint, whatever the score."""
+    from analysis.recovery import judge_recoveries
+
+    ((p_unsound, why),) = judge_recoveries([record])
+    count = len(record.steps)
     flags = (Flag(0, "recovery", why, round(min(p_unsound or 0.0, 0.99), 2)),) if count else ()
     if p_unsound is None:
         return Judgement(None, None, RECOVERY, flags, count, status="outside")

@@ -56,7 +56,16 @@ class Tally:
         table = Table(title=f"Is it sound? (flagged: a score of {THRESHOLD:g} or more{note})")
         labelled = any(what == "labelled" for _, _, what in self.counts)
         label = ["labelled unsound %"] if labelled else []
-        for column in ("generator", "answer", "records", *label, "proven unsound", "checked", "flagged / scored", "not judged"):
+        for column in (
+            "generator",
+            "answer",
+            "records",
+            *label,
+            "proven unsound",
+            "checked",
+            "flagged / scored",
+            "not judged",
+        ):
             table.add_column(column, justify="left" if column in ("generator", "answer") else "right")
         groups = sorted({(generator, answer) for generator, answer, _ in self.counts})
         for generator, answer in groups[:MAX_ROWS]:
