@@ -31,12 +31,13 @@ app: $(VENV)/.installed ## Browse rationales in the browser
 bench: $(VENV)/.installed ## Every CPU benchmark, in order; goes on where it stopped
 	$(BIN)/python -m benchmarks.run_all
 
-$(VENV)/.installed: pyproject.toml setup.py constraints.txt
+# Editable "compat": the checkout itself is on the path, so that scripts of benchmarks/ import each other.
+$(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (about half a minute on a fast line)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@export PATH="$(CURDIR)/$(BIN):$$PATH"; uv pip install --quiet --python $(BIN)/python $(CONSTRAINT) \
-	  $(FIND_LINKS) --editable ".[$(EXTRA),dev]"
+	  $(FIND_LINKS) --config-setting editable_mode=compat --editable ".[$(EXTRA),dev]"
 	@touch $@
 
 clean: ## Remove the environment (runs stay)

@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Any
 
 _HERE = Path(__file__).resolve().parent
-SETTINGS = next(
-    place / "config.toml" for place in (_HERE / "settings", _HERE.parent / ".streamlit") if place.is_dir()
-)
-"""Part of `analysis` once installed (see setup.py), beside it in a checkout."""
+SETTINGS = next(place / "config.toml" for place in (_HERE / "settings", _HERE.parent / ".streamlit") if place.is_dir())
+"""Part of `analysis` once installed (see pyproject.toml), beside it in a checkout."""
 
 
 def flags(settings: Mapping[str, Any], prefix: str = "--") -> Iterator[str]:
@@ -47,16 +45,21 @@ def command_line(argv: Sequence[str]) -> list[str]:
     return ["streamlit", "run", str(_HERE / "pages" / "main.py"), *settings, *theirs, "--", *ours]
 
 
-def main() -> None:
-    """Command line."""
+def main() -> int:
+    """The command line. Returns the exit status."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
-        return
+        return 0
     from streamlit.web.cli import main as streamlit
 
+    from analysis.pages.widgets import context
+
     sys.argv = command_line(sys.argv[1:])
+    if status := context.check(sys.argv[sys.argv.index("--") + 1 :]):
+        return status
     streamlit(prog_name="streamlit")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

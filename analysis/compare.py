@@ -26,10 +26,12 @@ from analysis import comparing as comparison
 from analysis.comparing import MEASURES, Arm, Figure
 from analysis.faithfulness.effects import NOTHING_LEFT
 from star.charts import slice_order
+from star.command_line import parse, run_command
+from star.errors import UsageError
 from star.paired import Comparison
 from star.report import markdown, p_text, print_table
-from star.run import RunError, read_json, read_metrics, write_json, write_text
-from star.run_summary import arm_name, read_recipe
+from star.run import Run, RunError, write_json, write_text
+from star.run_summary import arm_name
 
 By = Literal["size", "round", "recipe"]
 Cells = dict[str, str]
@@ -60,17 +62,6 @@ class Section:
     differences: list[Comparison]
 
 
-def chosen_round(run: Path) -> int:
-    """The round in result.json, else the last finished one. Raises RunError where there is none."""
-    result = run / "result.json"
-    if result.is_file():
-        return int(read_json(result).get("chosen_round", 0))
-    rounds = [int(line["round"]) for line in read_metrics(run)]
-    if not rounds:
-        raise RunError(f"{run} has no finished round yet; run its command again to go on")
-    return max(rounds)
-
-
 def read_arms(run_dirs: Sequence[Path], by: By, split: comparison.Split) -> list[Arm]:
     """One arm per run, or per round of each run, in the order to be shown; no two have the same label.
 
@@ -81,17 +72,17 @@ def read_arms(run_dirs: Sequence[Path], by: By, split: comparison.Split) -> list
             "the test split is evaluated with the chosen round only, so rounds cannot be compared on it: leave out "
             "--split test, or compare the chosen rounds of several runs without --by round"
         )
-    names = [arm_name(read_recipe(run)) for run in run_dirs]
+    names = [arm_name(Run(run).recipe) for run in run_dirs]
     folders = [run.name if [r.name for r in run_dirs].count(run.name) == 1 else str(run) for run in run_dirs]
     arms = []
     for run, name, folder in zip(run_dirs, names, folders, strict=True):
         shown = name if names.count(name) == 1 else f"{name} ({folder})"
         if by == "round":
             suffix = f", {shown}" if len(run_dirs) > 1 else ""
-            for number in sorted(int(line["round"]) for line in read_metrics(run)):
+            for number in (line["round"] for line in Run(run).rounds):
                 arms.append(comparison.read_arm(run, number, split=split, label=f"round {number}{suffix}"))
             continue
-        arm = comparison.read_arm(run, chosen_round(run), split=split, label=shown)
+        arm = comparison.read_arm(run, Run(run).chosen_round, split=split, label=shown)
         if by == "size" and arm.parameters:
             size = f"{arm.parameters / 1e6:.3g}M"
             arm = replace(arm, label=f"{size}, {shown}" if len(set(names)) > 1 else f"{size} ({folder})")
@@ -265,27 +256,26 @@ def _plain(section: Section) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 1 and a sentence for bad input."""
-    description = __doc__
-    arguments = tyro.cli(Annotated[Arguments, tyro.conf.PositionalRequiredArgs], description=description, args=argv)
-    try:
-        run_dirs = list({run.resolve(): run for run in arguments.runs}.values())
-        if not run_dirs:
-            raise RunError("no run is given: give two or more run directories, or one with --by round")
-        arms = read_arms(run_dirs, arguments.by, arguments.split)
-        if len(arms) < 2:
-            raise RunError(
-                "one arm alone cannot be compared: give two runs, or one run with several rounds and --by round"
-            )
-        if not comparison.shared_questions(arms):
-            hint = " Try --split test." if arguments.split == "selection" and arguments.by != "round" else ""
-            raise RunError(f"the runs share no question: they differ in task, seed or selection size.{hint}")
-        found, said = sections(arms, arguments.by), notes(arms, arguments.split, arguments.by)
-        folder = arguments.output or run_dirs[0] / "analysis" / "comparison"
-        written = write(folder, found, said, arguments.by)
-    except (RunError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    """The command line. Returns the exit status."""
+    return run_command(lambda: compare(parse(Arguments, __doc__, argv)))
+
+
+def compare(arguments: Arguments) -> None:
+    """Read, compare, write, print. Raises RunError, UsageError."""
+    run_dirs = list({run.resolve(): run for run in arguments.runs}.values())
+    if not run_dirs:
+        raise UsageError("no run is given: give two or more run directories, or one with --by round")
+    arms = read_arms(run_dirs, arguments.by, arguments.split)
+    if len(arms) < 2:
+        raise RunError(
+            "one arm alone cannot be compared: give two runs, or one run with several rounds and --by round"
+        )
+    if not comparison.shared_questions(arms):
+        hint = " Try --split test." if arguments.split == "selection" and arguments.by != "round" else ""
+        raise RunError(f"the runs share no question: they differ in task, seed or selection size.{hint}")
+    found, said = sections(arms, arguments.by), notes(arms, arguments.split, arguments.by)
+    folder = arguments.output or run_dirs[0] / "analysis" / "comparison"
+    written = write(folder, found, said, arguments.by)
     for note in said:
         print(f"{note}\n")
     for section in found:
@@ -295,8 +285,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if section.differences:
             print_table(difference_rows(section), "Paired differences on the same questions")
     print("wrote " + ", ".join(str(path) for path in written))
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

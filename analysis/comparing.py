@@ -9,25 +9,27 @@ compares those; Holm's method corrects all of a table together. Definitions and 
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from analysis.faithfulness import effects, measures
-from analysis.faithfulness import formulas as faithfulness
-from analysis.rationales.filters import judges, soundness
-from analysis.rationales.table import Table
+from analysis.faithfulness import measures
+from analysis.faithfulness.base import row_schema
+from analysis.faithfulness.table import Values as ProbeValues
+from analysis.rationales.joining import scores_of_run
 from analysis.soundness.grades import THRESHOLD, flagged
-from star import run as runs
 from star.paired import Comparison, corrected, paired
-from star.run_summary import arm_name, read_recipe
+from star.run import TEST, Run, RunError, Where
+from star.run_summary import arm_name
 from star.statistics import EMPTY, Interval, share
+
+if TYPE_CHECKING:
+    from analysis.rationales.table import Table
 
 Split = Literal["selection", "test"]
 Values = dict[str, float]
@@ -117,100 +119,77 @@ class Figure:
 
 def read_arm(run: Path, number: int, *, split: Split = "selection", label: str = "") -> Arm:
     """Read one round. Raises RunError where the round's evaluation is missing."""
-    folder = run / "test" if split == "test" else run / f"round_{number:02d}"
-    file = folder / "evaluation.parquet"
-    if not file.is_file():
-        raise runs.RunError(f"{file} is missing: the run has not got that far. Go on with python -m star.train.")
-    rows = [row for row in runs.read_rows(file, COLUMNS) if not row["sample"]]
-    recipe = read_recipe(run)
+    folder = Run(run)
+    where = TEST if split == "test" else number
+    rows = folder.evaluation(where, COLUMNS)
+    if not rows:
+        file = folder.folder(where) / "evaluation.parquet"
+        raise RunError(f"{file} is missing: the run has not got that far. Go on with python -m star.train.")
+    sound = _sound(folder, where, rows)
+    rows = [row for row in rows if not row["sample"]]
+    recipe = folder.recipe
     values: dict[str, Values] = {"accuracy": {row["problem_id"]: float(row["verdict"] == "correct") for row in rows}}
     missing = []
-    sound = _sound(run, rows)
     if sound is None:
         missing.append(f"python -m analysis.score {run}")
     else:
         right = values["accuracy"]
         values["sound"] = {key: float(value) for key, value in sound.items()}
         values["right_unsound"] = {key: float(right[key] and not value) for key, value in sound.items()}
-    probed = _probe_rows(run, number, {row["attempt_id"] for row in rows}) if split == "selection" else []
+    probed = _probe_rows(folder, number, {row["attempt_id"] for row in rows}) if split == "selection" else []
     values |= _probe_values(probed)
     tried = {row["probe"] for row in probed}
     if split == "selection" and not tried.issuperset(PROBES):
-        missing.append(_probe_command(run, number, [name for name in PROBES if name not in tried] if tried else []))
+        missing.append(_probe_command(folder, number, [name for name in PROBES if name not in tried] if tried else []))
     return Arm(
         label=label or f"{arm_name(recipe)} ({run.name})",
         run=run.name,
         round=number,
-        parameters=_parameters(run),
+        parameters=(folder.manifest.get("model") or {}).get("parameters"),
         values=values,
         missing=tuple(missing),
         recipe=arm_name(recipe),
         probed=probed,
-        options=_options(run, {row["problem_id"] for row in probed}),
+        options=_options(folder, {row["problem_id"] for row in probed}),
         absent={m.key: _why(m, probed) for m in _ALL if m.probe in tried and m.key not in values},
     )
 
 
-def _parameters(run: Path) -> int | None:
-    manifest = run / "run.json"
-    return ((runs.read_json(manifest).get("model") or {}) if manifest.is_file() else {}).get("parameters")
-
-
-def _sound(run: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, bool] | None:
+def _sound(run: Run, where: Where, rows: Sequence[Row]) -> dict[str, bool] | None:
     """problem_id -> sound: by the task's exact check where there is one, else what is neither proven unsound nor flagged.
 
-    None where there is neither."""
-    exact = {row["problem_id"]: bool(row["sound"]) for row in rows if row["sound"] is not None}
+    `rows`: all of the evaluation, in the order of its file.
+    """
+    exact = {row["problem_id"]: bool(row["sound"]) for row in rows if row["sound"] is not None and not row["sample"]}
     if exact:
         return exact
-    file = run / "analysis" / "soundness.parquet"
-    if not file.is_file():
-        return None
-    problems = {row["attempt_id"]: row["problem_id"] for row in rows}
-    scores = runs.read_rows(file, ["attempt_id", "p_unsound"])
+    scores = scores_of_run(run, f"{run.folder(where).name}/evaluation.parquet", ["p_unsound"])
     found = {
-        problems[row["attempt_id"]]: not flagged(row["p_unsound"])
-        for row in scores
-        if row["attempt_id"] in problems and row["p_unsound"] is not None
+        row["problem_id"]: not flagged(p)
+        for row, p in zip(rows, scores.column(0).to_pylist() if scores else [None] * len(rows), strict=True)
+        if p is not None and not row["sample"]
     }
     return found or None
 
 
-def _probe_rows(run: Path, number: int, attempts: set[str]) -> list[dict[str, Any]]:
+def _probe_rows(run: Run, number: int, attempts: set[str]) -> list[dict[str, Any]]:
     """Rows of probes.parquet that the measures rest on, of the round's evaluated rationales."""
-    file = run / "analysis" / "probes.parquet"
-    if not file.is_file():
-        return []
+    table = run.probes(row_schema(), PROBE_COLUMNS)
     wanted = {*PROBES, *CONTROLS}
     return [
         row
-        for row in runs.read_rows(file, PROBE_COLUMNS)
+        for row in (table.to_pylist() if table else [])
         if row["round"] == number and row["attempt_id"] in attempts and row["probe"] in wanted
     ]
 
 
 def _probe_values(rows: Sequence[Row]) -> dict[str, Values]:
     """Measure key -> values; rows that are not applicable count nowhere."""
-    table = effects.Table(rows)
-    early = {
-        "aoc": measures.on_curve(faithfulness.area_over_curve),
-        "aoc_normalised": measures.on_curve(faithfulness.normalised_aoc),
-        "aoc_soft": measures.soft_area,
-        "reliance": measures.on_curve(lambda curve: 1.0 - curve[0]),
-    }
-    found = {key: table.each("early_answering", value) for key, value in early.items()}
-    found["filler_gap"] = table.each("filler", measures.log_gap)
-    found["silent_recovery"] = _outcomes(table.rows("added_mistake"), "silent", "explicit")
-    for hint in measures.HINTS:
-        found[f"{hint}_verbalised"] = _outcomes(table.rows(hint), "hint_verbalised", "hint_silent")
-    return {key: _by_question(values) for key, values in found.items() if values}
+    each = measures.values_of(rows, [key for key, measure in MEASURES.items() if measure.probe])
+    return {key: _by_question(values) for key, values in each.items() if values}
 
 
-def _outcomes(rows: Sequence[Row], yes: str, no: str) -> effects.Values:
-    return [(row["problem_id"], float(row["outcome"] == yes)) for row in rows if row["outcome"] in (yes, no)]
-
-
-def _by_question(values: effects.Values) -> Values:
+def _by_question(values: ProbeValues) -> Values:
     found: dict[str, list[float]] = {}
     for problem, value in values:
         found.setdefault(problem, []).append(value)
@@ -225,23 +204,20 @@ def _why(measure: Measure, rows: Sequence[Row]) -> str:
     return str(Counter(row["reason"] for row in own).most_common(1)[0][0])
 
 
-def _options(run: Path, problems: set[str]) -> int | None:
+def _options(run: Run, problems: set[str]) -> int | None:
     """The usual number of options of the probed questions."""
-    if not problems:
-        return None
-    rows = runs.read_rows(run / "problems.parquet", ("problem_id", "choices"))
-    counts = Counter(len(json.loads(row["choices"] or "{}")) for row in rows if row["problem_id"] in problems)
+    rows = run.problems(("problem_id", "choices")) if problems else []
+    counts = Counter(len(row["choices"] or {}) for row in rows if row["problem_id"] in problems)
     return counts.most_common(1)[0][0] or None if counts else None
 
 
-def _probe_command(run: Path, number: int, probes: Sequence[str]) -> str:
+def _probe_command(run: Run, number: int, probes: Sequence[str]) -> str:
     """The command that makes the missing probes (none named: all), with the numbers of the call that made the others."""
-    command = f"python -m analysis.probe {run} --round {number}"
+    command = f"python -m analysis.probe {run.path} --round {number}"
     if not probes:
         return command
-    file = run / "analysis" / "probes.json"
-    stored = ((runs.read_json(file).get("rounds") or {}) if file.is_file() else {}).get(str(number)) or {}
-    settings = {"n": stored.get("n_rationales"), **(stored.get("settings") or {})}
+    stored = run.probed_rounds().get(str(number), {})
+    settings: dict[str, Any] = {"n": stored.get("n_rationales"), **stored.get("settings", {})}
     flags = ("n", "seed", "temperature", "max_positions", "max_new_tokens")
     given = [f"--{name.replace('_', '-')} {settings[name]}" for name in flags if settings.get(name) is not None]
     return " ".join([command, "--probes", *probes, *given])
@@ -249,6 +225,8 @@ def _probe_command(run: Path, number: int, probes: Sequence[str]) -> str:
 
 def record_arm(label: str, table: Table, rows: Mapping[str, int]) -> Arm:
     """The arm of some rationales of a table: problem -> its row. What is not graded or not judged has no value."""
+    from analysis.rationales.filters import judges, soundness  # brings pandas, which the command does without
+
     judged = {"accuracy": table.graded()}
     for judge in judges(table)[:1]:
         sound = soundness(table, judge, THRESHOLD)

@@ -22,6 +22,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import tyro
 
+from star.command_line import parse, run_command
+from star.errors import UsageError
+from star.progress import bar
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -37,7 +41,7 @@ RUN_COLUMNS = ("round", "mode", "split")
 class Arguments:
     """Score rationales: p_unsound, the first wrong step, and what was found in each step."""
 
-    input: tyro.conf.Positional[Path]
+    input: Path
     """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
@@ -48,21 +52,13 @@ class Arguments:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    arguments = tyro.cli(Arguments, args=argv, description=__doc__)
-    from analysis.rationales.records import RecordError
+    """The command line. Returns the exit status."""
+    return run_command(lambda: score(parse(Arguments, __doc__, argv)), stopped="Nothing was written.")
 
-    try:
-        output = output_path(arguments)
-        broken = run(arguments, output)
-    except RecordError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(
-            f"{error.filename or arguments.input} cannot be read or written: {error.strerror or error}", file=sys.stderr
-        )
-        return 1
+
+def score(arguments: Arguments) -> int:
+    """Score, write, and name the lines that could not be scored; 1 where there are any."""
+    broken = score_file(arguments, output_path(arguments))
     for line in broken[:20]:
         print(f"Not scored: {line}", file=sys.stderr)
     if broken:
@@ -71,25 +67,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def output_path(arguments: Arguments) -> Path:
-    """Where the scores go. Raises RecordError where that cannot be."""
-    from analysis.rationales.records import RecordError
+    """Where the scores go. Raises UsageError where that cannot be."""
+    from star.run import Run
 
     output = arguments.output
     if output is None:
         if not arguments.input.is_dir():
-            raise RecordError(f"Say where the scores of {arguments.input} go: add -o scores.jsonl (or .parquet).")
-        return arguments.input / "analysis" / "soundness.parquet"
+            raise UsageError(f"Say where the scores of {arguments.input} go: add -o scores.jsonl (or .parquet).")
+        return Run(arguments.input).file("analysis/soundness.parquet")
     if not output.name.endswith((".jsonl", ".parquet")):
-        raise RecordError(f"{output} has an unknown ending. Scores are written to .jsonl or .parquet.")
+        raise UsageError(f"{output} has an unknown ending. Scores are written to .jsonl or .parquet.")
     if output.resolve() == arguments.input.resolve():
-        raise RecordError(f"{output} is the input itself. Give another name for the scores.")
+        raise UsageError(f"{output} is the input itself. Give another name for the scores.")
     return output
 
 
-def run(arguments: Arguments, output: Path) -> list[BrokenLine]:
+def score_file(arguments: Arguments, output: Path) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
-    from tqdm import tqdm
-
     from analysis.rationales.records import read_records
     from analysis.soundness.score_table import Tally
 
@@ -101,7 +95,7 @@ def run(arguments: Arguments, output: Path) -> list[BrokenLine]:
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(output.name + ".tmp")
     stream = _chained(first, records)
-    progress = tqdm(desc="scoring", unit=" records", total=count_rows(arguments.input), disable=not sys.stderr.isatty())
+    progress = bar("scoring", count_rows(arguments.input), "record")
     try:
         with Writer(temporary, is_run=is_run, used_gold=arguments.use_gold) as writer, progress:
             for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
@@ -134,12 +128,14 @@ def count_rows(path: Path) -> int | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from analysis.rationales.run_records import attempt_files
+    from star.run import Run
 
-    files = attempt_files(path) if path.is_dir() else [path] if path.name.endswith(".parquet") else []
+    files = [path] if path.name.endswith(".parquet") else []
+    if path.is_dir():
+        files = [path / name for name in Run(path).attempt_files()]
     try:
         return sum(pq.read_metadata(file).num_rows for file in files) or None
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowException, OSError):
         return None
 
 
@@ -148,6 +144,7 @@ class Writer:
 
     def __init__(self, path: Path, *, is_run: bool, used_gold: bool):
         self.path, self.is_run, self.used_gold = path, is_run, used_gold
+        self.written = 0
         self.lines: TextIO | None = None
         self.table: Any = None
 
@@ -169,7 +166,11 @@ class Writer:
             self.table.close()
 
     def write(self, records: Sequence[Record], judgements: Sequence[Judgement]) -> None:
-        rows = [row_of(r, j, is_run=self.is_run) for r, j in zip(records, judgements, strict=True)]
+        rows = [
+            row_of(record, judgement, is_run=self.is_run) | {"place": place}
+            for place, (record, judgement) in enumerate(zip(records, judgements, strict=True), start=self.written)
+        ]
+        self.written += len(rows)
         if self.used_gold:
             rows = [{**row, "used_gold": True} for row in rows]
         if self.lines is not None:
@@ -195,7 +196,8 @@ def table_of(rows: Sequence[dict[str, Any]], columns: Any) -> Any:
 
 
 def schema(*, is_run: bool, used_gold: bool) -> Any:
-    """Columns of a parquet file of scores. `flags` is JSON: a list of {step, check, message, severity}."""
+    """Columns of a parquet file of scores. `flags` is JSON: a list of {step, check, message, severity}. `place`: row of the
+    rationale in the order of its file, for ids may repeat."""
     import pyarrow as pa
 
     columns = [
@@ -209,6 +211,7 @@ def schema(*, is_run: bool, used_gold: bool) -> Any:
         ("n_steps", pa.int32()),
         ("checks", pa.list_(pa.string())),
         ("flags", pa.string()),
+        ("place", pa.int64()),
     ]
     if is_run:
         columns += [("round", pa.int32()), ("mode", pa.string()), ("split", pa.string())]

@@ -26,7 +26,8 @@ from fractions import Fraction
 from typing import Any
 
 from analysis.soundness.labelled import data_dir
-from benchmarks.common import ROOT, CommonFlags, parse, write_result
+from benchmarks.common import ROOT, CommonArguments, parse, write_result
+from star.command_line import run_command
 from star.grading import grade
 from star.problem import Problem, Verdict
 from star.recipe import TaskSettings
@@ -38,7 +39,7 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class Flags(CommonFlags):
+class Arguments(CommonArguments):
     """Command line."""
 
     problems: int = 1_319
@@ -199,10 +200,10 @@ def choice_speed(count: int) -> float:
 
 def main() -> None:
     """Measure, print, write benchmarks/results/grading.json."""
-    flags = parse(Flags, __doc__)
+    arguments = parse(Arguments, __doc__)
     sets = {
-        "model_solutions": model_solutions(300 if flags.quick else None),
-        "rewritten_gsm8k": corpus(60 if flags.quick else flags.problems),
+        "model_solutions": model_solutions(300 if arguments.quick else None),
+        "rewritten_gsm8k": corpus(60 if arguments.quick else arguments.problems),
         "hand_written": hand_written(),
     }
     figures: dict[str, Any] = {name: {} for name in sets}
@@ -215,9 +216,9 @@ def main() -> None:
                 f"  {found['cpu_seconds_per_10000']:.2f} s per 10,000",
                 file=sys.stderr,
             )
-    figures["choice_cpu_seconds_per_10000"] = choice_speed(500 if flags.quick else 9_000)
-    write_result("grading", figures, quick=flags.quick, seeds=[SEED], device="cpu")
+    figures["choice_cpu_seconds_per_10000"] = choice_speed(500 if arguments.quick else 9_000)
+    write_result("grading", figures, quick=arguments.quick, seeds=[SEED], device="cpu")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

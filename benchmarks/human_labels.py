@@ -11,7 +11,6 @@ was kept out of sight while the checkers were written.
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from analysis.soundness.grades import GRADES, THRESHOLD, flagged
 from analysis.soundness.hazard import sigmoid
 from analysis.soundness.judging import Judgement, judge
 from benchmarks import evaluation as ev
-from benchmarks.common import CommonFlags, parse, write_result
+from benchmarks.common import CommonArguments, parse, write_result
 from benchmarks.published import PUBLISHED, REACH
 from benchmarks.recovery import evaluate_recovery
 from star.statistics import wilson
@@ -57,8 +56,8 @@ def _part(domain: str, writer: str, record: Record) -> str:
 
 
 def main() -> None:
-    flags = parse(CommonFlags, __doc__)
-    limit, resamples = (300, 50) if flags.quick else (None, 500)
+    arguments = parse(CommonArguments, __doc__)
+    limit, resamples = (300, 50) if arguments.quick else (None, 500)
     rows = fit.load_rows(limit)
     judged = Judged(rows, judge(rows.records))
     score, baseline = fit.left_out(rows), fit.left_out(rows, BASELINE)
@@ -69,12 +68,11 @@ def main() -> None:
         "speaks_for": list(fit.speaks_for(fit.gains(rows, score, baseline))),
         "school": school(judged, score, baseline, resamples),
         "grades": grades(judged),
-        "proofs": proofs(judged),
         "worked_solutions": worked_solutions(limit),
         "calibration": calibration(rows),
-        "recovery": evaluate_recovery(flags.quick),
+        "recovery": evaluate_recovery(arguments.quick),
     }
-    path = write_result("human_labels", figures, quick=flags.quick, seeds=[0], device=flags.device)
+    path = write_result("human_labels", figures, quick=arguments.quick, seeds=[0], device=arguments.device)
     draw(figures, path.parent)
     show(figures)
 
@@ -168,33 +166,9 @@ def grades(judged: Judged) -> dict[str, Any]:
     return found
 
 
-def proofs(judged: Judged) -> dict[str, Any]:
-    """Steps that people labelled right (all before the first wrong one), and how many of them are said to be proven false."""
-    rows = judged.rows
-    right: Counter[str] = Counter()
-    false: Counter[str] = Counter()
-    true: Counter[str] = Counter()
-    for source, record, first, judgement in zip(rows.source, rows.records, rows.first, judged.judgements, strict=True):
-        if first == fit.SOMEWHERE or source == "gsm8k_model_solutions":
-            continue
-        end = len(record.steps) if first == -1 else int(first)
-        said = {flag.step for flag in judgement.flags if flag.severity >= 1}
-        right[source] += end
-        false[source] += sum(step < end for step in said)
-        true[source] += first >= 0 and int(first) in said
-    return {
-        source: {
-            "right_steps": steps,
-            "said_false": wilson(false[source], steps),
-            "first_errors_proven": true[source],
-        }
-        for source, steps in right.items()
-    }
-
-
 def worked_solutions(limit: int | None) -> dict[str, Any]:
     """Sound solutions that nothing was fitted on: how many are flagged, and how many have a step that is said to be false."""
-    records = labelled.worked_solutions()[: limit or None]
+    records = labelled.worked("gsm8k_test")[: limit or None] + labelled.worked("svamp")[: limit or None]
     judgements = judge(records)
     found = {}
     for source in sorted({record.source for record in records}):
@@ -250,8 +224,6 @@ def show(figures: dict[str, Any]) -> None:
         cells = [row[key].plain() for key in ("score", "position_and_length", "gain")]
         table.add_row(name, *cells, f"{row['rationales']:,}", speaks)
     Console().print(table)
-    for name, row in figures["proofs"].items():
-        print(f"{name}: of {row['right_steps']:,} right steps {row['said_false'].percent()} % are said to be false")
     scored = figures["calibration"]["scored"]
     print(f"calibration error of scores {scored['calibration_error']:.3f}, n = {scored['n']}")
     for name, row in figures["grades"].items():

@@ -22,7 +22,6 @@ is an error.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +32,8 @@ from typing import Any
 import jinja2
 
 from benchmarks.common import RESULTS, ROOT, read_result
+from star.command_line import parse, run_command
+from star.errors import InputError
 
 TEMPLATES = ROOT / "benchmarks" / "templates"
 NOTES = ROOT / "benchmarks" / "notes.md"
@@ -41,7 +42,7 @@ PART = re.compile(r"[^.\[\]]+(?:\[[^\]]*\])?")
 """A key of a path, with what it picks in brackets."""
 
 
-class StaleError(ValueError):
+class StaleError(InputError):
     """A figure that no result file holds."""
 
 
@@ -208,16 +209,25 @@ def pages() -> Iterator[tuple[Path, str]]:
         yield ROOT / template.relative_to(TEMPLATES), page(template)
 
 
+@dataclass(frozen=True)
+class Arguments:
+    """Command line."""
+
+    check: bool = False
+    """Write nothing; exit status 1 when a file is stale."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write or check; exit status 1 when stale or when a quoted figure does not exist."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 when a file is stale")
-    check = parser.parse_args(argv).check
+    """The command line. Returns the exit status."""
+    return run_command(lambda: render(parse(Arguments, __doc__, argv).check))
+
+
+def render(check: bool) -> int:
+    """Write or check; 1 when stale. Raises StaleError when a quoted figure does not exist or a template is broken."""
     try:
         wanted = dict(pages())
     except (ValueError, jinja2.TemplateError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        raise StaleError(str(error)) from error
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         print(f"{path.relative_to(ROOT)}: {'stale; run python benchmarks/render.py' if check else 'written'}")
@@ -227,4 +237,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

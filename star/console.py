@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +14,14 @@ from star.recipe import Recipe
 from star.rows import Result, RoundLine
 from star.setup import Setup
 from star.statistics import wilson
+
+
+def command(name: str) -> str:
+    """One of our commands as one types it here: by its name where the shell finds it, else by its place beside this Python."""
+    beside = Path(sys.executable).with_name(name)
+    if shutil.which(name) or not beside.is_relative_to(Path.cwd()):
+        return name
+    return str(beside.relative_to(Path.cwd()))
 
 
 def percent(share: float | None) -> str:
@@ -66,15 +76,15 @@ class RoundTable:
         """One finished round."""
         if self.header_due:
             self._header()
-        chosen, data, seconds = line["selection"], line.get("data"), line["seconds"]
-        interval = f"{percent(chosen['accuracy'])} ({percent(chosen['low'])}-{percent(chosen['high'])})"
-        by_slice = [chosen["slices"].get(name) for name in self.slices]
+        chosen, data, seconds = line["selection"], line.get("data"), line.get("seconds") or {}
+        interval = f"{percent(chosen.get('accuracy'))} ({percent(chosen.get('low'))}-{percent(chosen.get('high'))})"
+        by_slice = [(chosen.get("slices") or {}).get(name) for name in self.slices]
         slices = "".join(f"{with_half_width(s['correct'], s['n']) if s else '-':>8}" for s in by_slice)
-        sampling = seconds.get("sampling", 0) + seconds.get("rationalizing", 0) + seconds.get("loading", 0)
-        times = f"{sampling:.0f}/{seconds.get('training', 0):.0f}/{seconds.get('evaluation', 0):.0f}"
-        counts = [data["generated"], data["rationalized"], sum(data["dropped"].values())] if data else []
+        sampling = sum(seconds.get(name) or 0 for name in ("sampling", "rationalizing", "loading"))
+        times = f"{sampling:.0f}/{seconds.get('training') or 0:.0f}/{seconds.get('evaluation') or 0:.0f}"
+        counts = [data.get("generated", 0), data.get("rationalized", 0), sum(data.get("dropped", {}).values())] if data else []
         generated, rationalized, dropped = [f"{count:,}" for count in counts] or ("-", "-", "-")
-        sound = percent(data["kept_sound"] if data else None)
+        sound = percent(data.get("kept_sound") if data else None)
         tail = f"{generated:>10}{rationalized:>13}{dropped:>9}{sound:>9}{times:>14}"
         self._print(f"{line['round']:>5}{interval:>20}{slices}{tail}")
         if data and (count := data.get("kept_not_judged")):
@@ -82,21 +92,22 @@ class RoundTable:
 
     def finish(self, result: Result, charts: Sequence[Path]) -> None:
         """The end: test accuracy, where everything is, the next two commands."""
-        test, run_dir = result["test"], self.setup.run_dir
+        test, run_dir, select_on = result["test"], self.setup.run_dir, result.get("select_on")
         self._print(
-            f"\n[bold]round {result['chosen_round']} chosen on the {result['select_on']} split; test accuracy "
-            f"{percent(test['accuracy'])} % ({percent(test['low'])}-{percent(test['high'])}, n={test['n']:,})[/]"
+            f"\n[bold]round {result['chosen_round']} chosen on the {select_on} split; test accuracy "
+            f"{percent(test.get('accuracy'))} % ({percent(test.get('low'))}-{percent(test.get('high'))}, n={test['n']:,})[/]"
         )
-        if test["sound_of_correct"] is not None:
-            self._print(f"sound rationales among right answers on test: {percent(test['sound_of_correct'])} %")
-        lines = {line["round"]: line["selection"]["accuracy"] for line in runs.read_metrics(run_dir)}
-        if (reached := lines[result["chosen_round"]]) < lines[0]:
+        if (sound := test.get("sound_of_correct")) is not None:
+            self._print(f"sound rationales among right answers on test: {percent(sound)} %")
+        lines = {line["round"]: line["selection"].get("accuracy") for line in runs.Run(run_dir).rounds}
+        base, reached = lines.get(0), lines.get(result["chosen_round"])
+        if base is not None and reached is not None and reached < base:
             self._print(
-                f"[bold yellow]worse than the base model on the {result['select_on']} split: {percent(reached)} % against "
-                f"{percent(lines[0])} %[/]"
+                f"[bold yellow]worse than the base model on the {select_on} split: {percent(reached)} % against "
+                f"{percent(base)} %[/]"
             )
         for chart in charts:
             self._print(f"chart           {chart}")
         self._print(f"run directory   {run_dir}")
-        self._print("next            make app                        browse the rationales")
-        self._print(f"                .venv/bin/python -m star.report {run_dir}")
+        self._print(f"next            {command('rationale-app')} --root {run_dir.parent}     browse the rationales")
+        self._print(f"                {command('star-report')} {run_dir}")

@@ -16,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from star.command_line import parse, run_command
+
 REQUIRED = (
     "torch",
     "transformers",
@@ -45,7 +47,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Options:
+class Arguments:
     """Command line of the doctor."""
 
     model: Path | None = None
@@ -162,20 +164,17 @@ def check_sampler(model: Path | None) -> tuple[str, list[Finding]]:
     return f"sampler for {chosen.name}: {name} ({reason})", []
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def diagnose(arguments: Arguments) -> int:
     """Print the diagnosis and return the exit status."""
-    import tyro
-
-    options = tyro.cli(Options, args=argv, prog="python -m star.doctor", description=__doc__)
     versions = installed_versions()
     print(f"python {platform.python_version()}, {platform.system()} {platform.release()}")
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
     findings = check_versions(versions)
-    lines, device_findings = check_devices(versions, options.dtype)
+    lines, device_findings = check_devices(versions, arguments.dtype)
     print("\n".join(lines))
     findings += device_findings
     if "torch" in versions and not any(finding.text.startswith("torch ") for finding in device_findings):
-        line, sampler_findings = check_sampler(options.model)
+        line, sampler_findings = check_sampler(arguments.model)
         print(line)
         findings += sampler_findings
     for finding in findings:
@@ -183,6 +182,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     broken = any(finding.level == "error" for finding in findings)
     print("not ready" if broken else "ready")
     return int(broken)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+    return run_command(lambda: diagnose(parse(Arguments, __doc__, argv)))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from star.attempts import summarise
 from star.grading import votes
 from star.problem import Attempt, Problem, Verdict
 from star.rows import Cost, Counts, Result, RoundFacts, RoundLine, SampledFigures, Training, UnfinishedRound
+from star.schemas import Amount
 from star.statistics import maj_at_k, pass_at_k
 
 T = TypeVar("T")
@@ -28,13 +29,14 @@ class Ledger:
 
     def __init__(self, run_dir: Path, parameters: int) -> None:
         self.run_dir, self.parameters = run_dir, parameters
+        self.run = runs.Run(run_dir)
         self._seconds: dict[str, float] = {}
         self._file: Path | None = None
         self._unfinished: UnfinishedRound | None = None
 
     def rounds(self) -> list[RoundLine]:
-        """Finished rounds, in order."""
-        return cast(list[RoundLine], runs.read_metrics(self.run_dir))
+        """Finished rounds, in order; one whose line is damaged is owed again."""
+        return cast(list[RoundLine], self.run.rounds)
 
     def round(self, number: int) -> RoundLine | None:
         """A finished round's line, or None."""
@@ -42,7 +44,7 @@ class Ledger:
 
     def open_round(self, number: int) -> None:
         """Start a round's clock, with the seconds that an interrupted run had spent on its finished stages."""
-        self._open(f"round_{number:02d}")
+        self._open(self.run.folder(number).name)
 
     def open_test(self) -> None:
         """Start the clock of what follows the last round, in the same way."""
@@ -50,7 +52,7 @@ class Ledger:
 
     def _open(self, folder: str) -> None:
         self._file = self.run_dir / folder / "seconds.json"
-        self._seconds = runs.whole_json(self._file) or {}
+        self._seconds = dict(runs.whole_json(self._file, dict[str, Amount]) or {})
 
     def timed(self, stage: str, work: Callable[[], T]) -> T:
         """Do `work`, count its wall-clock seconds under `stage`. Time of a stage inside a stage counts for the inner one."""
@@ -66,7 +68,7 @@ class Ledger:
         """Rows of `path` if it is there and whole, else computed and written whole."""
         if path.is_file():
             try:
-                return cast(list[Row], runs.read_rows(path))
+                return cast(list[Row], runs.read_table(path, schema).to_pylist())
             except runs.RunError:
                 self.note(f"{path.name} of {path.parent.name} was torn and is computed again")
         rows = compute()
@@ -81,7 +83,7 @@ class Ledger:
 
     def close_round(self, number: int, selection: Counts, facts: RoundFacts) -> RoundLine:
         """Append the round's line to metrics.jsonl, whole."""
-        folder = self.run_dir / f"round_{number:02d}"
+        folder = self.run.folder(number)
         line: RoundLine = {
             "round": number,
             "selection": selection,
@@ -102,8 +104,8 @@ class Ledger:
     def _cost(self, files: Sequence[Path], training: Training | None) -> Cost:
         """Samples, tokens and FLOPs: 2N per sampled or read token, 6N per trained one (Kaplan et al. 2020, section 2.1)."""
         columns = ["tokens", "prompt_tokens"]
-        rows = [row for file in files if file.is_file() for row in runs.read_rows(file, columns)]
-        sampled, prompts = sum(row["tokens"] for row in rows), sum(row["prompt_tokens"] for row in rows)
+        rows = [row for file in files if file.is_file() for row in runs.read_table(file, runs.ATTEMPTS, columns).to_pylist()]
+        sampled, prompts = sum(row["tokens"] or 0 for row in rows), sum(row["prompt_tokens"] or 0 for row in rows)
         trained = training["tokens"] if training else 0
         return {
             "samples": len(rows),
@@ -120,7 +122,8 @@ class Ledger:
         lines = [*rounds, *([unfinished] if unfinished else [])]
         files = [self.run_dir / "test" / "evaluation.parquet"]
         if unfinished:
-            files.append(self.run_dir / f"round_{unfinished['round']:02d}" / "attempts.parquet")
+            files.append(self.run.folder(unfinished["round"]) / "attempts.parquet")
+        spent = [*(line.get("seconds") or {} for line in lines), self._seconds]
         result: Result = {
             "chosen_round": chosen,
             "rounds": max((line["round"] for line in rounds), default=0),
@@ -129,7 +132,7 @@ class Ledger:
             "gate": next((line["gate"] for line in lines if line.get("gate")), None),
             "round_without_model": unfinished,
             "parameters": self.parameters,
-            "seconds_total": round(sum(sum(each.values()) for each in (*(line["seconds"] for line in lines), self._seconds)), 1),
+            "seconds_total": round(sum(sum(each.values()) for each in spent), 1),
             "cost": self._cost(files, None),
         }
         runs.write_json(self.run_dir / "result.json", result)

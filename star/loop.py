@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from star import run as runs
-from star import splits
+from star import schemas, splits
 from star.attempts import Mode, first_pass_against_chance, sample_attempts, summarise
 from star.curation import assert_no_hints, count_data, curate, gold_rows, soundness_of, training_rows
 from star.ledger import Ledger
@@ -165,7 +165,7 @@ class Loop:
     def model(self, number: int, rows: Sequence[TrainingRow]) -> Training:
         """Fine-tune on `rows`, from the base model or the round before; writes round_NN/model and returns its facts."""
         facts_file = self.model_dir(number) / "finetuning.json"
-        facts = cast(Training | None, runs.whole_json(facts_file))
+        facts = cast(Training | None, runs.whole_json(facts_file, schemas.Training))
         if facts is None:
             job = self.job(number, rows)
             self.sampler.sleep()
@@ -232,7 +232,7 @@ class Loop:
 
     def finish(self, chosen: int) -> Result:
         """Evaluate test once with the chosen round's model and write result.json."""
-        if (result := runs.whole_json(self.setup.run_dir / "result.json")) is not None:
+        if (result := runs.whole_json(self.setup.run_dir / "result.json", schemas.Result)) is not None:
             return cast(Result, result)
         self.ledger.open_test()
         file, settings = self.setup.run_dir / "test" / "evaluation.parquet", self.recipe.evaluation
@@ -242,11 +242,11 @@ class Loop:
     def chosen_round(self) -> int:
         """The round with the best selection accuracy; the earliest of equals. The base model is not a candidate."""
         rounds = [line for line in self.ledger.rounds() if line["round"] > 0] or self.ledger.rounds()
-        return max(rounds, key=lambda line: (line["selection"]["accuracy"], -line["round"]))["round"]
+        return max(rounds, key=lambda line: (share_right(line), -line["round"]))["round"]
 
     def stopped(self, number: int) -> bool:
         """True when the stop rule says that round `number` is not needed."""
-        accuracies = [line["selection"]["accuracy"] for line in self.ledger.rounds() if line["round"] < number][1:]
+        accuracies = [share_right(line) for line in self.ledger.rounds() if line["round"] < number][1:]
         loop = self.recipe.loop
         if loop.target is not None and accuracies and accuracies[-1] >= loop.target:
             return True
@@ -257,7 +257,7 @@ class Loop:
 
     def round_dir(self, number: int) -> Path:
         """Where a round's files are."""
-        return self.setup.run_dir / f"round_{number:02d}"
+        return self.ledger.run.folder(number)
 
     def model_dir(self, number: int) -> Path:
         """Round n's model; round 0's is the base model."""
@@ -281,6 +281,11 @@ class Loop:
         limit = self.recipe.sampling.max_new_tokens
         plain = Decoding(temperature, top_p, samples, limit, self.setup.task.stop)
         return replace(plain, seed=runs.derived_seed(self.recipe.seed, label))
+
+
+def share_right(line: RoundLine) -> float:
+    """A round's accuracy on the split that chooses among rounds."""
+    return line["selection"]["correct"] / max(1, line["selection"]["n"])
 
 
 class NothingKeptError(FinetuningError):

@@ -16,13 +16,16 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from star.errors import InputError
+from star.parsing import ParseError, parse_yaml
+
 _HERE = Path(__file__).resolve().parent
 SEEDS = next(place for place in (_HERE / "seeds", _HERE.parent / "seeds") if place.is_dir())
-"""Recipes, few-shot examples and the embedded model: part of `star` once installed (see setup.py), beside it in a checkout."""
+"""Recipes, few-shot examples, the embedded model: part of `star` once installed (see pyproject.toml), else beside it."""
 DEFAULT_RECIPE = SEEDS / "recipes" / "addition.yaml"
 
 
-class RecipeError(ValueError):
+class RecipeError(InputError):
     """A recipe that cannot be used; the message says what was found, what was expected and what to do."""
 
 
@@ -362,11 +365,11 @@ def load_recipe(path: Path) -> Recipe:
         hint = f"Did you mean {near[0]}?" if near else f"Shipped recipes: {', '.join(known)}."
         raise RecipeError(f"there is no recipe {path}. {hint}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_bytes())
     except OSError as error:
         raise RecipeError(f"{path} cannot be read ({error.strerror}). Change its permissions, or copy it.") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that is none, like 2025-02-30
-        raise RecipeError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    except ParseError as error:
+        raise RecipeError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path} holds {type(content).__name__}, expected keys like name, task, model, loop")
     return parse_recipe(content, str(path))

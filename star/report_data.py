@@ -133,7 +133,7 @@ def as_json(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison], 
     """Runs, groups of seeds and comparisons."""
     runs = []
     for run in sorted(summaries, key=order):
-        row = {name: getattr(run, name) for name in run.__dataclass_fields__ if name not in ("outcomes", "path")}
+        row = {name: getattr(run, name) for name in run.__dataclass_fields__ if name not in ("outcomes", "path", "damage")}
         runs.append({"run": run.path.name, **row})
     seeds = [found for found in map(group_figures, groups(summaries)) if found is not None]
     content: Figures = {"warnings": list(notes), "runs": runs, "groups": seeds}

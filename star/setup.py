@@ -22,6 +22,7 @@ from star.sampling import choose_backend
 from star.sampling.gguf import converted, gguf_file, origin_of
 from star.sampling.model_files import check_model_dir, context_length, count_parameters, load_tokenizer
 from star.sampling.packaged import packaged_model
+from star.schemas import Manifest
 from star.tasks import load_task
 from star.training.finetuning import accelerate_config
 from star.training.trackers import check_tracker
@@ -179,14 +180,14 @@ def _claim(setup: Setup, recipe: Recipe, argv: Sequence[str]) -> None:
     """Make the run directory, or make sure that the one that is there belongs to the same recipe, model and data."""
     fingerprints = {"data": _data_fingerprint(setup, recipe), "model": provenance.model_fingerprint(setup.base_dir)}
     manifest = setup.run_dir / "run.json"
-    begun = (setup.run_dir / "round_00").is_dir()
+    begun = runs.Run(setup.run_dir).folder(0).is_dir()
     if manifest.is_file() or begun:
         _same_recipe(setup.run_dir, recipe)
-    if (written := runs.whole_json(manifest)) is not None:
+    if (written := runs.whole_json(manifest, Manifest)) is not None:
         _same_fingerprints(setup.run_dir, written.get("fingerprints") or {}, fingerprints)
         return
     problems = setup.run_dir / "problems.parquet"
-    if begun and problems.is_file() and runs.read_rows(problems) != list(_problem_rows(setup)):
+    if begun and problems.is_file() and runs.read_table(problems, runs.PROBLEMS).to_pylist() != list(_problem_rows(setup)):
         raise _other_run(setup.run_dir, "was made from other data than this recipe finds now")
     setup.run_dir.mkdir(parents=True, exist_ok=True)
     runs.write_text(setup.run_dir / "recipe.yaml", recipe.to_yaml())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from analysis.labels import label_folder, read_labels
-from analysis.store import Source
+from analysis.sources import Source
 from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_chromium, settle, visit
 from tests.conftest import absent
 from tests.run_factory import make_run

@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from benchmarks.common import RESULTS, ROOT, CommonFlags, parse
+from benchmarks.common import RESULTS, ROOT, CommonArguments, parse
 from benchmarks.render import TEMPLATES, page, sections
 from benchmarks.run_all import scripts, scripts_for
 from benchmarks.scaling import exponent, made_up, plan, sentence
+from star.errors import UsageError
 from tests.conftest import NO_DATA, absent, find_data_dir
 
 LIMIT = 1_200
 """Seconds that one script may take on a machine that is busy with other things; on two quiet cores each takes under 60."""
-NEEDS_DATA = {"grading", "human_labels"}
+NEEDS_DATA = {"grading", "human_labels", "proven"}
 NEEDS_BROWSER = {"app_speed"}
 ENVELOPE = {
     "schema_version",
@@ -111,10 +112,10 @@ def test_a_device_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatc
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SystemExit, match="finds no GPU here; leave the flag out"):
-        parse(CommonFlags, argv=["--device", "cuda"], gpu=True)
-    with pytest.raises(SystemExit, match="runs nothing on a GPU"):
-        parse(CommonFlags, argv=["--device", "cuda"])
+    with pytest.raises(UsageError, match="finds no GPU here; leave the flag out"):
+        parse(CommonArguments, argv=["--device", "cuda"], gpu=True)
+    with pytest.raises(UsageError, match="runs nothing on a GPU"):
+        parse(CommonArguments, argv=["--device", "cuda"])
 
 
 def test_only_benchmarks_that_run_models_are_run_on_a_gpu() -> None:
@@ -126,7 +127,7 @@ def test_only_benchmarks_that_run_models_are_run_on_a_gpu() -> None:
 
 def test_a_measurement_of_the_cpu_sees_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    assert parse(CommonFlags, argv=[]).device == "cpu"
+    assert parse(CommonArguments, argv=[]).device == "cpu"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from analysis import charts, compare
 from analysis import comparing as comparison
-from analysis.faithfulness.base import ROWS
+from analysis.faithfulness.base import row_schema
 from analysis.faithfulness.measures import all_measures
 from star import run as runs
 from star.paired import compare_runs, paired
@@ -148,7 +148,7 @@ def test_a_measure_without_a_value_says_why(pair: tuple[Path, Path], tmp_path: P
             row |= {"applicable": False, "reason": "the rationale has no steps", "changed": None}
         if row["probe"] == "added_mistake":
             row["outcome"] = "follows"
-    runs.write_parquet(file, rows, ROWS)
+    runs.write_parquet(file, rows, row_schema())
     arm = comparison.read_arm(run, 2, label="here")
     said = "\n".join(compare.notes([arm, comparison.read_arm(pair[1], 2)], "selection"))
     assert "No value for filler gap (here): the rationale has no steps." in said
@@ -217,7 +217,7 @@ def test_arms_probed_on_other_questions_are_compared_on_the_shared_ones(pair: tu
     file = run / "analysis" / "probes.parquet"
     rows = runs.read_rows(file)
     kept = set(sorted({row["problem_id"] for row in rows})[:18])
-    runs.write_parquet(file, [row for row in rows if row["problem_id"] in kept], ROWS)
+    runs.write_parquet(file, [row for row in rows if row["problem_id"] in kept], row_schema())
     arms = [comparison.read_arm(pair[0], 2, label="whole"), comparison.read_arm(run, 2, label="few")]
     found = {(f.arm.label, f.measure.key): f.interval.n for f in comparison.figures(arms, comparison.shared_questions(arms))}
     assert [found[label, "reliance"] for label in ("whole", "few")] == [18, 18]

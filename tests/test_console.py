@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from star.console import RoundTable, with_half_width
+from star.console import RoundTable, command, with_half_width
 from star.recipe import parse_recipe
 
 SLICES = [f"{n} digit{'s' if n > 1 else ''}" for n in range(1, 6)]
@@ -62,3 +63,13 @@ def test_a_run_that_made_the_model_worse_says_so(
     make_table(tmp_path).finish({"chosen_round": 1, "select_on": "selection", "test": test}, [])
     words = "worse than the base model on the selection split: 25.0 % against 50.0 %"
     assert (words in " ".join(capsys.readouterr().out.split())) is worse
+
+
+def test_a_command_is_shown_as_one_types_it_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert command("star-report") == "star-report"
+    monkeypatch.chdir(tmp_path)
+    assert command("star-report") == ".venv/bin/star-report"
+    (tmp_path / "star-report").touch(mode=0o755)
+    assert command("star-report") == "star-report"

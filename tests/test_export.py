@@ -125,8 +125,8 @@ def test_what_is_missing_or_must_be_known_is_said(tmp_path: Path, plan: dict[str
 
 
 def test_long_text_is_cut(tmp_path: Path) -> None:
-    assert export.text("x" * 10_000).endswith("x &hellip;") and len(export.text("x" * 10_000)) < 5_000
-    assert export.text("a\x00b\x1b") == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}"
+    assert export.readable("x" * 10_000).endswith("x \N{HORIZONTAL ELLIPSIS}") and len(export.readable("x" * 10_000)) < 5_000
+    assert export.readable("a\x00b\x1b") == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}"
 
 
 def test_a_number_of_cases_below_zero_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

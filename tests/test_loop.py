@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from star import files
 from star import loop as star_loop
 from star import run as runs
 from star.recipe import Recipe
@@ -158,7 +159,7 @@ def test_the_steps_of_an_epoch_are_those_of_the_packed_sequences(
     assert full <= jobs[1].steps < 1.5 * full < len(rows)
     note = f"round 1: 3 of {len(rows)} training rows were left out: their prompts alone have training.max_length (256)"
     assert note in (setup.run_dir / "notes.txt").read_text()
-    assert runs.read_metrics(setup.run_dir)[1]["training"]["dropped_rows"] == 3
+    assert runs.Run(setup.run_dir).rounds[1]["training"]["dropped_rows"] == 3
 
 
 def test_the_model_of_a_direct_run_was_trained_on_gold_answers(
@@ -183,7 +184,7 @@ def test_the_seconds_of_a_run_are_those_of_its_rounds_and_of_the_test(
     monkeypatch.setattr(ScriptedSampler, "sample", slow)
     recipe = make_recipe(base_model, tmp_path, loop={"rounds": 1})
     setup, _, result = run(recipe)
-    rounds = sum(sum(line["seconds"].values()) for line in runs.read_metrics(setup.run_dir))
+    rounds = sum(sum(line["seconds"].values()) for line in runs.Run(setup.run_dir).rounds)
     test = runs.read_json(setup.run_dir / "test" / "seconds.json")
     assert test["test"] >= 0.5 and result["seconds_total"] == pytest.approx(rounds + sum(test.values()), abs=0.06)
     assert "test" not in runs.read_json(setup.run_dir / "round_01" / "seconds.json")
@@ -206,7 +207,7 @@ def test_the_stop_rules(base_model: Path, tmp_path: Path) -> None:
 
 def test_the_round_is_chosen_on_selection_not_on_test(base_model: Path, tmp_path: Path) -> None:
     setup, _, result = run(make_recipe(base_model, tmp_path))
-    lines = [line for line in runs.read_metrics(setup.run_dir) if line["round"] > 0]
+    lines = [line for line in runs.Run(setup.run_dir).rounds if line["round"] > 0]
     best = max(lines, key=lambda line: (line["selection"]["accuracy"], -line["round"]))
     assert result["chosen_round"] == best["round"]
     splits = {row["split"] for row in runs.read_rows(setup.run_dir / "round_01" / "evaluation.parquet")}
@@ -282,7 +283,7 @@ def contents(setup: Setup) -> dict[str, Any]:
     found: dict[str, Any] = {
         str(path.relative_to(setup.run_dir)): runs.read_rows(path) for path in setup.run_dir.rglob("*.parquet")
     }
-    metrics = runs.read_metrics(setup.run_dir)
+    metrics = runs.Run(setup.run_dir).rounds
     found["metrics"] = [{k: v for k, v in line.items() if k != "seconds"} for line in metrics]
     found["result"] = {k: v for k, v in runs.read_json(setup.run_dir / "result.json").items() if k != "seconds_total"}
     return found
@@ -294,7 +295,7 @@ def test_killed_at_any_write_and_resumed_equals_uninterrupted(
 ) -> None:
     sections: dict[str, Any] = {"loop": {"rounds": 2, "start": "continue", "rationalizer": "base"}}
     expected = contents(run(make_recipe(base_model, tmp_path / "whole", **sections))[0])
-    real, state = runs._replace, {"writes": 0, "kill_at": 0}
+    real, state = files._replace, {"writes": 0, "kill_at": 0}
 
     def replace(temporary: Path, path: Path) -> None:
         state["writes"] += 1
@@ -304,7 +305,7 @@ def test_killed_at_any_write_and_resumed_equals_uninterrupted(
             raise Killed
         real(temporary, path)
 
-    monkeypatch.setattr(runs, "_replace", replace)
+    monkeypatch.setattr(files, "_replace", replace)
     kills = 0
     for kill_at in range(1, 60):
         recipe = make_recipe(base_model, tmp_path / f"killed-{kill_at}", **sections)

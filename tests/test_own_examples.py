@@ -10,7 +10,7 @@ import pytest
 from star.prompting import PromptBuilder
 from star.recipe import PromptingSettings, RecipeError
 from star.tasks import load_task
-from star.train import run_command
+from star.train import main
 from tests.task_rows import settings, sums, write
 from tests.tiny_models import tiny_tokenizer
 
@@ -69,9 +69,9 @@ def test_an_example_that_cannot_be_used_is_named(row: Any, words: str, tmp_path:
 
 def test_a_dry_run_reads_the_examples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = write(tmp_path / "own.jsonl", sums(2))
-    assert run_command(["gsm8k-qwen2.5-0.5b", "--task.examples", own, "--dry-run"]) == 1
+    assert main(["gsm8k-qwen2.5-0.5b", "--task.examples", own, "--dry-run"]) == 1
     assert "no column 'rationale'" in capsys.readouterr().err
-    assert run_command(["--task.examples", own, "--dry-run"]) == 1
+    assert main(["--task.examples", own, "--dry-run"]) == 1
     assert "addition makes its own examples" in capsys.readouterr().err
 
 

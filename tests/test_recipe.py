@@ -22,7 +22,7 @@ from star.recipe import (
     parse_recipe,
 )
 from star.run_summary import ARMS, arm_name
-from star.train import parse, run_command
+from star.train import main, parse
 from star.training.plan import steps_of_round
 
 ROOT = SEEDS.parent
@@ -108,13 +108,13 @@ def test_recipes_are_frozen() -> None:
         (["nowhere.yaml"], 1, "there is no recipe"),
         (["seeds/recipes/adition.yaml"], 1, "Did you mean addition?"),
         (["--loop.roundz", "3"], 2, "--loop.rounds"),
-        (["--loop.rounds", "0"], 1, "loop.rounds: Input should be greater than or equal to 1 (found 0)"),
-        (["--sampling.samples", "0"], 1, "sampling.samples: Input should be greater"),
-        (["--training.steps.first", "-5"], 1, "training.steps.first: Input should be greater"),
-        (["--task.digits", "0"], 1, "line: task.digits (0,): every length must be 1 to 15"),
-        (["--task.digits"], 1, "task.digits: Tuple should have at least 1 item"),
+        (["--loop.rounds", "0"], 2, "loop.rounds: Input should be greater than or equal to 1 (found 0)"),
+        (["--sampling.samples", "0"], 2, "sampling.samples: Input should be greater"),
+        (["--training.steps.first", "-5"], 2, "training.steps.first: Input should be greater"),
+        (["--task.digits", "0"], 2, "line: task.digits (0,): every length must be 1 to 15"),
+        (["--task.digits"], 2, "task.digits: Tuple should have at least 1 item"),
         (["nope.yaml"], 1, "no recipe nope.yaml. Shipped recipes: addition,"),
-        (["--seeds", "0,x"], 1, "whole numbers"),
+        (["--seeds", "0,x"], 2, "whole numbers"),
         (["--training.accelerate-config", "nope.yaml", "--runs-dir", "{tmp}"], 1, "accelerate_config nope.yaml is not"),
         (["--sampling.max-new-tokens", "5000", "--runs-dir", "{tmp}"], 1, "max_new_tokens 5000 and"),
         (["--prompting.mode", "chat", "--runs-dir", "{tmp}"], 1, "has no chat template"),
@@ -125,7 +125,7 @@ def test_bad_command_lines_end_in_a_sentence(
     arguments: list[str], status: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     try:
-        code = run_command([argument.format(tmp=tmp_path) for argument in arguments])
+        code = main([argument.format(tmp=tmp_path) for argument in arguments])
     except SystemExit as stop:
         code = int(stop.code or 0)
     shown = capsys.readouterr()
@@ -155,7 +155,7 @@ def test_yaml_that_looks_like_an_impossible_value_is_refused(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.yaml").write_text(text)
-    assert run_command([str(tmp_path / "mine.yaml"), "--dry-run"]) == 1
+    assert main([str(tmp_path / "mine.yaml"), "--dry-run"]) == 1
     assert "mine.yaml is not readable YAML: " in capsys.readouterr().err
 
 
@@ -169,7 +169,7 @@ def test_a_recipe_that_may_not_be_read_is_not_a_problem_of_the_runs_directory(
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    assert run_command([str(path)]) == 1
+    assert main([str(path)]) == 1
     shown = capsys.readouterr().err
     assert "mine.yaml cannot be read (Permission denied)" in shown and "runs-dir" not in shown
 
@@ -196,15 +196,15 @@ def test_direct_fine_tuning_never_asks_for_rationales() -> None:
 
 
 def test_a_dry_run_explains_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["--dry-run", "--runs-dir", str(tmp_path)]) == 0
+    assert main(["--dry-run", "--runs-dir", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "rationalizer: base" in shown and "run directory" in shown and not list(tmp_path.iterdir())
 
 
 def test_help_is_quick_and_imports_no_torch() -> None:
     code = (
-        "import sys\nfrom star.train import run_command\n"
-        "try:\n    run_command(['--help'])\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom star.train import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'transformers', 'vllm', 'trl', 'datasets', 'pandas'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -49,7 +49,7 @@ def test_figures_are_those_of_the_run_directory(tmp_path: Path) -> None:
     assert found.data_used == len({row["problem_id"] for row in training}) / 60
     assert found.generated is not None and found.rationalized is not None
     assert found.generated + found.rationalized == pytest.approx(found.data_used)
-    metrics = runs.read_metrics(run)
+    metrics = runs.Run(run).rounds
     assert found.samples == sum(line["samples"] for line in metrics)
     assert found.training_flops == 6 * 200_000 * sum(line.get("training", {}).get("tokens", 0) for line in metrics)
     assert found.sampling_flops == sum(

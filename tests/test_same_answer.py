@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.checks.outcome import answer_differs
+from analysis.checks.generic.outcome import answer_differs
 from analysis.checks.reading import read
 from analysis.faithfulness.asking import Asking
 from analysis.faithfulness.asks import Settings

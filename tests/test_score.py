@@ -75,7 +75,7 @@ def test_every_record_gets_a_row(source: Path, capsys: pytest.CaptureFixture[str
     assert [row["grade"] for row in rows] == ["scored", "proven", "not_judged", "not_judged"]
     assert [row["status"] for row in rows] == ["ok", "ok", "unparsed", "outside"]
     assert [row["task_kind"] for row in rows] == ["math_word", "math_word", "math_word", "multiple_choice"]
-    columns = {"id", "p_unsound", "first_error_step", "grade", "scorer", "status", "task_kind", "n_steps", "checks", "flags"}
+    columns = {"id", "p_unsound", "first_error_step", "grade", "scorer", "status", "task_kind", "n_steps", "checks", "flags", "place"}
     assert all(set(row) == columns for row in rows)
     assert "right" in capsys.readouterr().out
 
@@ -261,10 +261,10 @@ def test_nothing_is_said_where_nothing_can_be_read(question: str, steps: tuple[s
     assert (judgement.p_unsound, judgement.first_error_step) == (None, None)
 
 
-@pytest.mark.parametrize("source", ["GSM8K", "SVAMP"])
+@pytest.mark.parametrize("source", ["gsm8k_test", "svamp"])
 def test_few_worked_solutions_are_flagged(data_dir: Path, source: str) -> None:
     """None of them was used to fit the shipped score."""
-    records = [record for record in labelled.worked_solutions() if record.source == source][::2]
+    records = labelled.worked(source)[::2]
     assert (score_records(records)["p_unsound"] >= THRESHOLD).mean() <= 0.15
 
 

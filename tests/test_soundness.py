@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from analysis import checks, score_records
 from analysis.agreement import agreement
-from analysis.checks import Flag, generic
+from analysis.checks import Flag
+from analysis.checks.base import GENERIC
 from analysis.checks.reading import Reading, read
 from analysis.export import _cases
 from analysis.rationales.filters import View, soundness
@@ -71,8 +72,8 @@ def test_one_threshold_and_it_falls_on_one_side_everywhere(p: float, counts: boo
     assert soundness(table, "score", View().cut).tolist() == [1 - counts if judged else -1]  # type: ignore[arg-type]
     found = agreement({"a": "unsound"}, {"a": p})
     assert (found.both_unsound, found.only_person) == ((int(counts), int(not counts)) if judged else (0, 0))
-    row = {"attempt_id": "a", "sound": None}
-    assert len(_cases([row], {"a": {"p_unsound": p if judged else None, "flags": []}})) == counts
+    row = {"sound": None, "p_unsound": p if judged else None, "first_error_step": None, "flags": "[]"}
+    assert len(_cases([row])) == counts
     tally = Tally()
     grade = "scored" if judged else "not_judged"
     tally.add([GOOD], [judging.Judgement(p if judged else None, None, "math_word", grade=grade)])  # type: ignore[arg-type]
@@ -93,7 +94,7 @@ def test_a_new_check_appears_in_the_flags_and_changes_no_score(monkeypatch: pyte
         return [Flag(0, "never_seen_before", "looks odd", 0.9)]
 
     before = score_records([GOOD, WORSE])
-    monkeypatch.setattr(generic, "CHECKS", (never_seen, *generic.CHECKS))
+    monkeypatch.setitem(GENERIC, "never_seen", never_seen)
     after = score_records([GOOD, WORSE])
     assert after["p_unsound"].tolist() == before["p_unsound"].tolist()
     assert all("never_seen_before" in found for found in after["checks"])

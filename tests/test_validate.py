@@ -95,15 +95,17 @@ def test_failures_of_a_task_that_is_broken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "status", "message"),
     [
-        (["nothing"], "no task 'nothing'; expected one of addition, gsm8k"),
-        (["gsm8k", "--task.path", "none.jsonl"], "none.jsonl is not a file"),
-        (["records"], "set task.path"),
+        (["nothing"], 2, "no task 'nothing'; expected one of addition, gsm8k"),
+        (["gsm8k", "--task.path", "none.jsonl"], 1, "none.jsonl is not a file"),
+        (["records"], 1, "set task.path"),
     ],
 )
-def test_bad_input_is_a_sentence(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == 2
+def test_bad_input_is_a_sentence(
+    arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == status
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and error.startswith("error: ") and message in error and "Traceback" not in error
 

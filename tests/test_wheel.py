@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("star", "analysis", "seeds", ".streamlit", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+SOURCES = ("star", "analysis", "seeds", ".streamlit", "pyproject.toml", "README.md", "LICENSE")
 COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
 
 
@@ -36,22 +36,23 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel unpacked and the dependencies beside it; the editable install's own path files stay behind."""
+    """A folder with the wheel unpacked."""
     folder = tmp_path_factory.mktemp("installed")
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(folder)
-    for place in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
-        for entry in Path(place).iterdir():
-            if not entry.name.startswith(("star_suite", "__editable__", "_editable", "__pycache__")) and entry.suffix != ".pth":
-                (folder / entry.name).symlink_to(entry)
     return folder
 
 
 def run(installed: Path, folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `code` in `folder` with nothing on the path but the standard library and `installed`."""
+    """Run `code` in `folder` with nothing on the path but the standard library, `installed`, and the dependencies: without the
+    module `site` nobody reads the path files of an editable install, which lie beside them.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-S", "-c", f"import sys; sys.path[:1] = [{str(installed)!r}]\n{code}", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    path = [str(installed), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    command = [sys.executable, "-S", "-c", f"import sys; sys.path[:1] = {path!r}\n{code}", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 def call(command: str) -> str:
@@ -69,7 +70,9 @@ def test_nothing_but_the_two_packages_lands_in_site_packages(wheel: Path) -> Non
     modules = {
         str(path.relative_to(ROOT)) for package in ("star", "analysis") for path in (ROOT / package).rglob("*.py")
     }
-    assert modules <= set(names) and {"star/py.typed", "analysis/py.typed", "analysis/settings/config.toml"} <= set(names)
+    assert modules <= set(names) and {"star/py.typed", "analysis/py.typed", "analysis/settings/config.toml"} <= set(
+        names
+    )
     data = {str(path.relative_to(ROOT)) for path in (ROOT / "analysis").rglob("*.json")}
     assert data <= set(names)
 
@@ -87,11 +90,16 @@ def test_a_shipped_recipe_is_found_by_name(installed: Path, tmp_path: Path) -> N
     assert "run directory   runs/addition-star-" in done.stdout and not list(tmp_path.iterdir())
     code = "import star.recipe, star.setup\nprint(star.recipe.__file__, star.setup.resolve_model(star.recipe.Recipe().model))"
     found = run(installed, tmp_path, code).stdout.split()
-    assert found == [str(installed / "star" / "recipe.py"), str(installed / "star" / "seeds" / "models" / "addition-0.2m")]
+    assert found == [
+        str(installed / "star" / "recipe.py"),
+        str(installed / "star" / "seeds" / "models" / "addition-0.2m"),
+    ]
 
 
 def test_records_are_scored(installed: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.jsonl").write_text('{"question": "2 + 2 * 3?", "steps": ["2 * 3 = 6", "2 + 6 = 9"], "answer": "9"}\n')
+    (tmp_path / "mine.jsonl").write_text(
+        '{"question": "2 + 2 * 3?", "steps": ["2 * 3 = 6", "2 + 6 = 9"], "answer": "9"}\n'
+    )
     done = run(installed, tmp_path, call("rationale-score"), "mine.jsonl", "-o", "scores.jsonl")
     assert done.returncode == 0 and (tmp_path / "scores.jsonl").is_file(), done.stderr[-3_000:]
 
@@ -100,7 +108,11 @@ def test_the_app_brings_its_settings_along(installed: Path, tmp_path: Path) -> N
     code = "import json\nfrom analysis.app import command_line\nprint(json.dumps(command_line(sys.argv[1:])))"
     done = run(installed, tmp_path, code, "--root", "elsewhere", "--server.port", "8600")
     assert done.returncode == 0, done.stderr[-3_000:]
-    for flag in ("--server.address=127.0.0.1", "--browser.gatherUsageStats=false", "--theme.light.primaryColor=#0072B2"):
+    for flag in (
+        "--server.address=127.0.0.1",
+        "--browser.gatherUsageStats=false",
+        "--theme.light.primaryColor=#0072B2",
+    ):
         assert flag in done.stdout
     assert '"--server.port", "8600", "--", "--root", "elsewhere"]' in done.stdout
     assert str(installed / "analysis" / "pages" / "main.py") in done.stdout

@@ -10,18 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import streamlit as st
 
 from analysis import charts
 from analysis import comparing as comparison
 from analysis.pages.widgets import changes, context, parts, state, text
 from analysis.pages.widgets.changes import Side
-from analysis.pages.widgets.probe_words import MEASURES, interval_words
+from analysis.pages.widgets.probe_words import interval_words, measure_words
 from analysis.rationales.records import RecordError
 from analysis.rationales.table import load_table
-from analysis.store import Source, Stamp, run_state, stamp
-from star.run import RunError
+from analysis.sources import Source
+from star.run import Run, RunError, Stamp, stamp
 
 MOST = 6
 """Arms side by side; more cannot be read."""
@@ -61,9 +60,10 @@ def _run_arms() -> dict[str, str]:
     sources = context.sources()
     labels = context.labels_of(sources)
     for one in sources:
-        for line in run_state(one.path).rounds:
+        evaluated = Run(one.path).evaluated_rounds()
+        for line in Run(one.path).overview().rounds:
             number = line["round"]
-            if (one.path / f"round_{number:02d}" / "evaluation.parquet").is_file():
+            if number in evaluated:
                 name = labels[one.name].split(" · ")
                 same = sum(label.split(" · ")[0] == name[0] for label in labels.values()) > 1
                 run = " · ".join(name) if same else name[0]
@@ -112,7 +112,7 @@ def _sides(names: Sequence[str], options: Mapping[str, str], source: Source) -> 
         place, _, value = name.rpartition("@") if source.kind == "run" else name.partition("@")
         try:
             table = load_table(by_name[place]) if source.kind == "run" else context.table()
-        except RecordError as error:
+        except (RecordError, RunError) as error:
             st.warning(text.plain(error))
             continue
         frame = table.frame
@@ -140,11 +140,12 @@ def _probed_arms(names: Sequence[str], options: Mapping[str, str]) -> list[compa
         source = by_name[run]
         folder = source.path / "analysis"
         files = [folder / "soundness.parquet", folder / "probes.parquet", folder / "probes.json"]
-        found = stamp([*files, source.path / f"round_{int(number):02d}" / "evaluation.parquet"])
+        found = stamp([*files, Run(source.path).folder(int(number)) / "evaluation.parquet"])
         try:
             arms.append(_arm(source, int(number), options[name], found))
-        except (RunError, OSError, KeyError, ValueError, pa.ArrowInvalid):
-            st.warning(f"{text.plain(options[name])} cannot be read and is left out.", icon=":material/broken_image:")
+        except RunError as error:
+            said = f"{options[name]} is left out: {error}".replace(f"{source.path}/", "")
+            st.warning(text.plain(said), icon=":material/broken_image:")
     return arms
 
 
@@ -189,7 +190,7 @@ def _measures(arms: Sequence[comparison.Arm], who: str) -> None:
 
 
 def _words(measure: comparison.Measure) -> str:
-    return MEASURES.get(measure.key, measure.name)
+    return measure_words(measure.key, measure.name)
 
 
 def _unit(measure: comparison.Measure, share: str) -> str:

@@ -14,6 +14,7 @@ from analysis.pages.widgets import context, labelling, parts, ranking, state, te
 from analysis.rationales.filters import View, base_mask, select, shuffled
 from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD
+from star.statistics import wilson
 
 TABS = {"label": "Label", "rank": "Rank three", "agreement": "Agreement and export"}
 
@@ -199,8 +200,8 @@ def _numbers(found: agreement.Agreement) -> None:
 def _reliability(found: agreement.Agreement) -> None:
     rows = []
     for _, _, n, mean, unsound in found.reliability:
-        low, high = parts.wilson_bounds(unsound, n)
-        rows.append({"predicted": mean, "observed": unsound / n, "low": float(low), "high": float(high), "n": n})
+        observed = wilson(unsound, n)
+        rows.append({"predicted": mean, "observed": observed.value, "low": observed.low, "high": observed.high, "n": n})
     frame = pd.DataFrame(rows)
     parts.draw(charts.reliability(frame, "Is 80 % suspicion right 80 % of the time?"))
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -53,7 +53,7 @@ def frame() -> None:
             carried = (*context.KEPT, *(("id", *parts.VIEW) if name in READING else ()))
             st.page_link(pages[name], icon=icon, query_params=state.link(*carried))
     if not found:
-        nothing_here(context.settings())
+        nothing_here(context.arguments().root)
         return
     if found[0].kind == "file" and current.title == "Runs":
         st.title("What is in this file?", anchor=False)
@@ -74,13 +74,13 @@ def pick_run(shown: Mapping[str, str]) -> None:
     state.select("Run", "run", names, default=names[0], show=show, forget=kept, label_visibility="collapsed")
 
 
-def nothing_here(settings: Any) -> None:
+def nothing_here(root: Path) -> None:
     """An empty folder: say what to type next."""
     from analysis.pages.widgets import parts, text
 
     st.title("No runs yet", anchor=False)
-    st.write(f"There is no run directory in the folder {text.plain(settings.root)}. To make one, type:")
-    parts.command("make train")
+    st.write(f"There is no run directory in the folder {text.plain(root)}. To make one, type:")
+    parts.command("make train" if (HERE.parents[1] / "Makefile").is_file() else "star-train")
     st.write("It takes a few minutes and shows up here by itself while it is still going.")
     st.write("To look at rationales that you have, type:")
     parts.command("rationale-app --records FILE")
@@ -108,12 +108,13 @@ async def loaded(app: st.App) -> AsyncIterator[None]:
     from analysis.pages.widgets import context
     from analysis.rationales.records import RecordError
     from analysis.rationales.table import load_table
+    from star.run import RunError
 
     found = context.sources()
     if found:
         try:
             warm(load_table(found[0]))
-        except RecordError as error:
+        except (RecordError, RunError) as error:
             print(error, file=sys.stderr)
     yield
 

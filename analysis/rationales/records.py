@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.rationales.steps import split_steps
+from star.errors import InputError
 from star.grading import is_right
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -49,7 +50,7 @@ SCHEMA = pa.schema(
 )
 
 
-class RecordError(ValueError):
+class RecordError(InputError):
     """Input that cannot be read as rationale records; the message names the file and, where there is one, the line."""
 
 

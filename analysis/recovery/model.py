@@ -13,6 +13,7 @@ import numpy as np
 from analysis.rationales.records import Record
 from analysis.recovery.features import NAMES, Recovery, describe
 from analysis.recovery.values import parse_number
+from star.errors import InputError
 from star.grading.numbers import written_value
 
 MODEL_FILE = Path(__file__).with_name("recovery.json")
@@ -20,7 +21,7 @@ TAIL = 200
 """Characters behind the wrong number in the prefix that are read as the beginning of what follows it."""
 
 
-class ModelError(ValueError):
+class ModelError(InputError):
     """A model file that does not fit this code; the message says what to run."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from analysis.checks import EXACT, Flag
-from analysis.checks.known import key
+from analysis.checks.generic.known import key
 from analysis.checks.reading import Reading
 
 Domain = Literal["school", "competition", "exam", "symbolic", "other"]

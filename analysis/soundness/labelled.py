@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.rationales.records import Record, read_records
+from star.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HIDDEN_SHARE = 0.2
@@ -23,11 +24,11 @@ _MARK = re.compile(r"<<[^<>]*>>")
 
 
 def data_dir() -> Path:
-    """The folder of labelled data: STAR_DATA, or ../shared/data beside the checkout. Ends the program where there is none."""
+    """The folder of labelled data: STAR_DATA, or ../shared/data beside the checkout. Raises InputError where there is none."""
     for candidate in (os.environ.get("STAR_DATA"), ROOT.parent / "shared" / "data"):
         if candidate and (Path(candidate) / "gsm8k_train.jsonl.gz").is_file():
             return Path(candidate)
-    raise SystemExit("No labelled data: set STAR_DATA to a folder that holds gsm8k_train.jsonl.gz and its neighbours.")
+    raise InputError("no labelled data: set STAR_DATA to a folder that holds gsm8k_train.jsonl.gz and its neighbours.")
 
 
 def load(name: str, limit: int | None = None) -> list[Record]:
@@ -73,11 +74,12 @@ def written(row: dict[str, str]) -> Record:
     return Record("", row["source"], question=row["question"], steps=steps, answer=answer)
 
 
-def worked_solutions() -> list[Record]:
-    """Sound solutions that nothing is fitted on: the worked ones of GSM8K's test questions and of SVAMP."""
-    with gzip.open(data_dir() / "gsm8k_test.jsonl.gz", "rt", encoding="utf-8") as handle:
-        long = [{"source": "GSM8K"} | json.loads(line) for line in handle]
-    return [written(row) for row in long + short_solutions()]
+def worked(name: str) -> list[Record]:
+    """The worked solutions of a question file, "gsm8k_train", "gsm8k_test" or "svamp": sound ones, of nobody's model."""
+    if name == "svamp":
+        return [written(row) for row in short_solutions()]
+    with gzip.open(data_dir() / f"{name}.jsonl.gz", "rt", encoding="utf-8") as handle:
+        return [written({"source": "GSM8K"} | json.loads(line)) for line in handle]
 
 
 def normalised(question: str) -> str:

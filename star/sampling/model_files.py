@@ -54,7 +54,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SamplerError(f"{path} cannot be read ({error}); restore the file or save the model again.") from error
     if not isinstance(content, dict):
         raise SamplerError(f"{path} holds {type(content).__name__}, expected a JSON object; save the model again.")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from star.progress import bar
 from star.sampling import model_files
 from star.sampling.base import Completion, Decoding, SamplerError
 from star.sampling.decode_loop import DecodeLoop, Row
@@ -60,8 +61,6 @@ class TransformersSampler:
         self, prompts: Sequence[Sequence[int]], decoding: Decoding, *, progress: str | None = None
     ) -> list[list[Completion]]:
         """See Sampler.sample. Raises SamplerError on an empty prompt or a token id outside the vocabulary."""
-        from tqdm import tqdm
-
         if self.model is None:
             raise SamplerError("This sampler was closed or put to sleep; call load(model_dir) before sample.")
         if not prompts:
@@ -70,14 +69,14 @@ class TransformersSampler:
         stop = StopStrings(self.tokenizer, decoding.stop)
         loop = DecodeLoop(self.model, decoding, stop, self.ends)
         waiting = in_order([row for row in rows if row.budget > 0])
-        with tqdm(total=len(rows), desc=progress, disable=progress is None, unit="completion", leave=False) as bar:
-            bar.update(len(rows) - len(waiting))
+        with bar(progress, len(rows), "completion") as shown:
+            shown.update(len(rows) - len(waiting))
             while waiting:
                 size = next((i for i, row in enumerate(waiting) if row.group != waiting[0].group), len(waiting))
                 size = min(size, self.batch_size)
                 batch, waiting = waiting[:size], waiting[size:]
                 if self._run(loop, batch):
-                    bar.update(len(batch))
+                    shown.update(len(batch))
                 else:
                     waiting = batch + waiting
         done = finished_completions(

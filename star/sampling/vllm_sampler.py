@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from star.progress import bar
 from star.sampling import model_files
 from star.sampling.base import Completion, Decoding, FinishReason, SamplerError
 from star.sampling.swap_proof import PROBE_TOKENS, Reference, shape_of
@@ -160,14 +161,12 @@ class VllmSampler:
         ends: Sequence[int],
         progress: str | None,
     ) -> list[list[tuple[list[int], list[float], FinishReason]]]:
-        from tqdm import tqdm
-
         assert self.worker is not None
         outputs: list[Any] = []
         request = {"prompts": prompts, "budgets": budgets, "decoding": asdict(decoding), "ends": list(ends)}
-        with tqdm(total=len(prompts), desc=progress, disable=progress is None, unit="prompt", leave=False) as bar:
+        with bar(progress, len(prompts), "prompt") as shown:
             for reply in self.worker.stream("sample", **request, report=progress is not None):
-                bar.update(reply.get("finished", 0))
+                shown.update(reply.get("finished", 0))
                 outputs += reply.get("outputs", [])
         if len(outputs) != len(prompts):
             raise SamplerError(f"vLLM answered {len(outputs)} of {len(prompts)} prompts; run the same command again.")

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from star.errors import InputError
 from star.recipe import StepSchedule, TrainingSettings
 
 Encoded = tuple[tuple[int, ...], tuple[int, ...]]
 """(prompt ids, completion ids) of a training row."""
 
 
-class FinetuningError(RuntimeError):
+class FinetuningError(InputError):
     """Training cannot start or did not work; the message says what was found and what to do."""
 
 

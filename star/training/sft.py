@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from star.progress import bar
 from star.recipe import TrainingSettings
 from star.rows import Training
 from star.sampling.gguf import origin_of
@@ -155,18 +156,12 @@ def _assert_finite(trainer: Any, losses: Sequence[float], settings: TrainingSett
 
 def _show_progress(trainer: Any, name: str) -> None:
     """One bar per fine-tuning, like the sampler's, with the running loss, in place of the trainer's own."""
-    from tqdm import tqdm
     from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
     class Bar(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.bar = tqdm(
-                total=state.max_steps,
-                desc=f"{name}: fine-tuning",
-                unit="step",
-                leave=False,
-                disable=not state.is_world_process_zero,
-            )
+            label = f"{name}: fine-tuning" if state.is_world_process_zero else None
+            self.bar = bar(label, state.max_steps, "step")
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.bar.update(state.global_step - self.bar.n)

@@ -68,7 +68,7 @@ def send(report_to: str, run_dir: Path, line: Mapping[str, Any]) -> None:
     """
     if report_to == "none":
         return
-    done = (runs.whole_json(run_dir / REPORTED) or {"rounds": []})["rounds"]
+    done = (runs.whole_json(run_dir / REPORTED, dict[str, list[int]]) or {}).get("rounds", [])
     if line["round"] in done:
         return
     sent = False

@@ -15,8 +15,8 @@ from analysis.pages.widgets.run_words import DROPPED, KINDS, MODES, NO_REASON, V
 from analysis.rationales.filters import CELLS, FACETS, JUDGES, SORTS, Counts, Judge, View, judges, soundness
 from analysis.rationales.table import Rationale, Table
 from analysis.soundness.grades import THRESHOLD, score_words
-from analysis.store import wilson_bounds
 from star.charts import COLOURS
+from star.statistics import wilson
 
 CELL_WORDS = {
     "right-sound": "right answer, sound",
@@ -65,8 +65,8 @@ def share(k: int, n: int) -> str:
     """ "12.3 % (10.1 to 14.8)", or "-" of nothing."""
     if not n:
         return "-"
-    low, high = wilson_bounds(k, n)
-    return f"{100 * k / n:.1f} % ({100 * float(low):.1f} to {100 * float(high):.1f})"
+    interval = wilson(k, n)
+    return f"{100 * interval.value:.1f} % ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
 
 
 def check_words(name: str) -> str:

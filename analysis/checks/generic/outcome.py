@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from analysis.checks.arithmetic import shorten
-from analysis.checks.base import Flag
+from analysis.checks.base import Flag, generic_check, shorten
 from analysis.checks.numbers import same, show, words
 from analysis.checks.reading import Reading, Step
 
@@ -25,6 +24,7 @@ _SIGNED = re.compile(
 )
 
 
+@generic_check
 def step_repeated(reading: Reading) -> list[Flag]:
     """A step whose text, apart from case, spacing and numbering, is that of an earlier one."""
     flags: list[Flag] = []
@@ -38,6 +38,7 @@ def step_repeated(reading: Reading) -> list[Flag]:
     return flags
 
 
+@generic_check
 def answer_differs(reading: Reading) -> list[Flag]:
     """The final answer is not the value that the last equation comes to; flagged on the last step."""
     equation, answer = reading.last_equation, reading.answer
@@ -55,6 +56,7 @@ def answer_differs(reading: Reading) -> list[Flag]:
     return [Flag(len(reading.steps) - 1, "answer_differs", message, 0.3 if earlier else 0.7)]
 
 
+@generic_check
 def count_not_whole(reading: Reading) -> list[Flag]:
     """A fraction of something that comes whole ("2.5 people"), or less than nothing of something that cannot be owed."""
     flags: list[Flag] = []
@@ -94,6 +96,7 @@ def _negative(index: int, step: Step) -> list[Flag]:
     ]
 
 
+@generic_check
 def unit_differs(reading: Reading) -> list[Flag]:
     """The question asks for one unit of time and the last step that works something out ends in another."""
     wanted = _asked_unit(reading.question.text)

@@ -1,34 +1,27 @@
-"""The checks that need no grammar: they run on any rationale and say nothing where there is nothing to say."""
+"""The checks that need no grammar: they run on any rationale and say nothing where there is nothing to say.
+
+A new check is a function from a `Reading` to flags, under `@generic_check`, in a file of this folder: all of them are found here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
 
-from analysis.checks.arithmetic import equation_false, shorten, value_contradicted
-from analysis.checks.base import Flag
-from analysis.checks.outcome import answer_differs, count_not_whole, step_repeated, unit_differs
-from analysis.checks.provenance import operand_unknown, question_number_unused, result_unused
+from analysis.checks.base import GENERIC, Flag, shorten
 from analysis.checks.reading import Reading, read
 
-CHECKS: tuple[Callable[[Reading], list[Flag]], ...] = (
-    equation_false,
-    operand_unknown,
-    value_contradicted,
-    question_number_unused,
-    result_unused,
-    step_repeated,
-    answer_differs,
-    count_not_whole,
-    unit_differs,
-)
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
 
 
 def generic_flags(reading: Reading) -> tuple[Flag, ...]:
     """All findings of the generic checks on a reading, in the order of the steps."""
     if not reading.steps:
         return ()
-    flags = [_short(flag) for check in CHECKS for flag in check(reading)]
+    flags = [_short(flag) for check in GENERIC.values() for flag in check(reading)]
     return tuple(sorted(flags, key=lambda flag: (flag.step, -flag.severity)))
 
 

@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import store
+from analysis import score, sources
 from analysis.rationales import filters as browsing
 from analysis.rationales import table_reading
 from analysis.rationales.filters import View
 from analysis.rationales.records import Record, RecordError, write_records
 from analysis.rationales.table import UNKNOWN, load_table, parse_flags
-from analysis.store import Source
+from analysis.sources import Source
 from star import run as runs
-from star import statistics
+from star.run import Run
 from tests.run_factory import HOSTILE, make_run
 
 
@@ -34,25 +34,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("runs"), rounds=2, problems=60)
 
 
-def test_wilson_bounds_are_those_of_the_statistics_module() -> None:
-    for k, n in ((0, 1), (1, 1), (0, 20), (7, 20), (81, 263), (5_000, 100_000)):
-        expected = statistics.wilson(k, n)
-        low, high = store.wilson_bounds(k, n)
-        assert (float(low), float(high)) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    low, high = store.wilson_bounds(0, 0)
-    assert (float(low), float(high)) == pytest.approx((0, 1), abs=1e-6)
-
-
 def test_runs_are_found_newest_first_and_two_levels_deep(tmp_path: Path) -> None:
     old = make_run(tmp_path, name="old", rounds=1, problems=6)
     new = make_run(tmp_path / "ladder", name="new", rounds=1, problems=6)
     for file in old.rglob("*"):
         os.utime(file, (1, 1))
     (tmp_path / "notes").mkdir()
-    assert [one.path for one in store.list_runs(tmp_path)] == [new, old]
-    assert [one.name for one in store.list_runs(tmp_path)] == [f"ladder/{new.name}", old.name]
-    assert [one.path for one in store.list_runs(new)] == [new]
-    assert store.list_runs(tmp_path / "absent") == []
+    assert [one.path for one in sources.list_runs(tmp_path)] == [new, old]
+    assert [one.name for one in sources.list_runs(tmp_path)] == [f"ladder/{new.name}", old.name]
+    assert [one.path for one in sources.list_runs(new)] == [new]
+    assert sources.list_runs(tmp_path / "absent") == []
 
 
 def test_a_link_that_leads_out_of_the_root_is_no_run(tmp_path: Path) -> None:
@@ -60,13 +51,13 @@ def test_a_link_that_leads_out_of_the_root_is_no_run(tmp_path: Path) -> None:
     root = tmp_path / "runs"
     root.mkdir()
     (root / "inside").symlink_to(outside, target_is_directory=True)
-    assert store.list_runs(root) == []
+    assert sources.list_runs(root) == []
 
 
 def test_run_labels_tell_recipe_date_and_progress_and_never_the_digest(tmp_path: Path) -> None:
     make_run(tmp_path, name="first", rounds=2, problems=6)
     make_run(tmp_path, name="second", rounds=1, problems=6, finished=False)
-    labels = store.run_labels(store.list_runs(tmp_path))
+    labels = sources.run_labels(sources.list_runs(tmp_path))
     assert sorted(labels.values()) == [
         "first · 2 Jan 2026, 03:04 · 2 rounds",
         "second · 2 Jan 2026, 03:04 · 1 round, unfinished",
@@ -77,16 +68,16 @@ def test_a_torn_last_line_of_metrics_is_left_out(tmp_path: Path) -> None:
     run = make_run(tmp_path, rounds=2, problems=6)
     with (run / "metrics.jsonl").open("a", encoding="utf-8") as handle:
         handle.write('{"round": 3, "selec')
-    assert [line["round"] for line in store.run_state(run).rounds] == [0, 1, 2]
+    assert [line["round"] for line in Run(run).rounds] == [0, 1, 2]
 
 
 def test_unreadable_small_files_are_named(tmp_path: Path) -> None:
     run = make_run(tmp_path, rounds=1, problems=6)
     (run / "result.json").write_text("{", encoding="utf-8")
     (run / "recipe.yaml").write_text("a: [", encoding="utf-8")
-    state = store.run_state(run)
-    assert not state.finished
-    assert [problem.split(" ")[0] for problem in state.problems] == ["recipe.yaml", "result.json"]
+    overview = Run(run).overview()
+    assert not overview.finished
+    assert [sentence.split(" ")[0] for sentence in overview.damage] == ["recipe.yaml", "result.json"]
 
 
 def test_the_table_holds_every_attempt_once_with_its_score(run: Path) -> None:
@@ -115,13 +106,13 @@ def read_scores(run: Path) -> list[dict[str, object]]:
 
 def test_opening_reads_no_long_column(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    original = table_reading.read_columns
+    original = Run.table
 
-    def watched(path: Path, columns: tuple[str, ...]) -> pa.Table:
+    def watched(self: Run, name: str, columns: tuple[str, ...]) -> pa.Table:
         read.extend(columns)
-        return original(path, columns)
+        return original(self, name, columns)
 
-    monkeypatch.setattr(table_reading, "read_columns", watched)
+    monkeypatch.setattr(Run, "table", watched)
     table = table_reading.read_run(source_of(run))
     if "n_steps" in pq.read_schema(run / "analysis" / "soundness.parquet").names:
         assert not {"rationale", "completion", "question", "hint"} & set(read)
@@ -188,7 +179,7 @@ def test_a_run_that_has_only_begun_is_an_empty_table(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "recipe.yaml").write_text("name: begun\n", encoding="utf-8")
     assert len(load_table(source_of(folder))) == 0
-    assert [one.path for one in store.list_runs(tmp_path)] == [folder]
+    assert [one.path for one in sources.list_runs(tmp_path)] == [folder]
 
 
 def test_a_torn_attempts_file_is_left_out_and_named(tmp_path: Path) -> None:
@@ -270,6 +261,42 @@ def test_scores_beside_a_record_file_are_joined(tmp_path: Path) -> None:
     table = load_table(Source("file", path, path.name))
     assert table.frame["p_unsound"].tolist()[0] == 0.75 and np.isnan(table.frame["p_unsound"].tolist()[1])
     assert table.rationale(2).flags[0].message == "why"
+
+
+def test_scores_of_repeated_ids_are_joined_by_place(tmp_path: Path) -> None:
+    """Three samples of problem 7: each shows its own score, from either format, and from an older file in the same order."""
+    path, beside = tmp_path / "mine.jsonl", tmp_path / "mine.scores.parquet"
+    write_records(path, [Record("6", steps=("one",)), *(Record("7", steps=(f"1 + 1 = {n}",)) for n in (2, 3, 4))])
+    assert score.main([str(path), "-o", str(beside)]) == 0
+    scores = pq.read_table(beside)
+    own = pa.array([0.1, 0.2, 0.3, 0.4])
+    scores = scores.set_column(scores.column_names.index("p_unsound"), "p_unsound", own)
+    shuffled = scores.take([2, 0, 3, 1])
+    for written in (scores, shuffled, scores.drop_columns(["place"])):
+        pq.write_table(written, beside)
+        table = load_table(Source("file", path, path.name))
+        assert table.frame["p_unsound"].tolist() == own.to_pylist()
+        assert table.frame["id"].tolist() == ["6", "7", "7#2", "7#3"]
+    beside.unlink()
+    lines = [json.dumps(row | {"flags": []}) for row in shuffled.to_pylist()]
+    (tmp_path / "mine.scores.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert load_table(Source("file", path, path.name)).frame["p_unsound"].tolist() == own.to_pylist()
+
+
+def test_scores_of_other_rows_are_never_joined_by_a_repeated_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_reading, "SMALL_FILE", 0)
+    path, beside = tmp_path / "mine.jsonl", tmp_path / "mine.scores.parquet"
+    records = [Record(name, steps=("one",)) for name in ("6", "7", "7")]
+    write_records(path, records)
+    assert score.main([str(path), "-o", str(beside)]) == 0
+    scores = pq.read_table(beside)
+    own = pa.array([0.1, 0.2, 0.3])
+    pq.write_table(scores.set_column(scores.column_names.index("p_unsound"), "p_unsound", own), beside)
+    write_records(path, [Record("new", steps=("one",)), *records])
+    table = load_table(Source("file", path, path.name))
+    assert [p == 0.1 for p in table.frame["p_unsound"]] == [False, True, False, False]
+    assert table.frame["p_unsound"].isna().tolist() == [True, False, True, True]
+    assert any("2 rationales share their id with others" in note for note in table.notes)
 
 
 def test_scores_with_ids_of_other_kinds_and_odd_lines_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

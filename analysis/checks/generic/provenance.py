@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.checks.arithmetic import shorten
-from analysis.checks.base import Flag
+from analysis.checks.base import Flag, generic_check, shorten
 from analysis.checks.equations import Equation
-from analysis.checks.known import CONSTANTS, Known, form_keys, key
+from analysis.checks.generic.known import CONSTANTS, Known, form_keys, key
 from analysis.checks.numbers import show
 from analysis.checks.reading import Mention, Reading, Step
 
@@ -13,6 +12,7 @@ MAX_FLAGS = 200
 """Of one check on one record."""
 
 
+@generic_check
 def operand_unknown(reading: Reading) -> list[Flag]:
     """An operand that stands neither in the question nor in an earlier step, is no earlier result and no common constant."""
     flags: list[Flag] = []
@@ -51,6 +51,7 @@ def _unknown_operands(index: int, equation: Equation, known: Known) -> list[Flag
     return flags
 
 
+@generic_check
 def question_number_unused(reading: Reading) -> list[Flag]:
     """A number of the question that no step mentions in any form; flagged on the last step."""
     if not any(step.equations for step in reading.steps):
@@ -80,6 +81,7 @@ def _around(text: str, mention: Mention) -> str:
     return " ".join(words[1 if start and len(words) > 3 else 0 : -1] if len(words) > 3 else words)
 
 
+@generic_check
 def result_unused(reading: Reading) -> list[Flag]:
     """A value that is worked out before the last one, and then appears nowhere: not in a later step, not as the answer."""
     last = max((index for index, step in enumerate(reading.steps) if step.equations), default=-1)
