@@ -3,9 +3,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRA ?= cpu
+EXTRA ?= $(shell { nvidia-smi -L || test -e /dev/nvidia0; } >/dev/null 2>&1 && echo gpu || echo cpu)
 # A test run starts dozens of Python processes; without byte code each of them compiles torch and its friends again.
 unexport PYTHONDONTWRITEBYTECODE
+# Versions that were tested together; those of vLLM's CUDA build are its own.
+CONSTRAINT := $(if $(filter cpu,$(EXTRA)),--constraint constraints.txt)
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend=auto)
 
 .PHONY: help train test lint app bench clean
@@ -13,7 +15,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-back
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
-train: $(VENV)/.installed ## Set up, then run STaR on addition with the embedded model (pass ARGS="RECIPE.yaml --flags" for more)
+train: $(VENV)/.installed ## Set up, then run STaR on addition with the embedded model (pass ARGS="RECIPE --flags" for more)
 	$(BIN)/python -m star.train $(ARGS)
 
 test: $(VENV)/.installed lint ## Set up, then lint, type check and test (a thread for each of two workers: more would wait for each other)
@@ -24,17 +26,18 @@ lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/mypy
 
 app: $(VENV)/.installed ## Browse rationales in the browser
-	$(BIN)/streamlit run app.py
+	$(BIN)/rationale-app
 
 bench: $(VENV)/.installed ## Every CPU benchmark, in order; goes on where it stopped
 	$(BIN)/python -m benchmarks.run_all
 
+# Editable "compat": the checkout itself is on the path, so that scripts of benchmarks/ import each other.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (about half a minute on a fast line)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@export PATH="$(CURDIR)/$(BIN):$$PATH"; uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
-	  $(FIND_LINKS) --editable ".[$(EXTRA),dev]"
+	@export PATH="$(CURDIR)/$(BIN):$$PATH"; uv pip install --quiet --python $(BIN)/python $(CONSTRAINT) \
+	  $(FIND_LINKS) --config-setting editable_mode=compat --editable ".[$(EXTRA),dev]"
 	@touch $@
 
 clean: ## Remove the environment (runs stay)

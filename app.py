@@ -1,149 +1,22 @@
-"""The reading room: browse thousands of rationales and find the ones that are right for the wrong reason.
+"""The app: browse thousands of rationales and find the ones that are right for the wrong reason.
 
     streamlit run app.py                          the runs below runs/
     streamlit run app.py -- --root elsewhere      other runs
     streamlit run app.py -- --records FILE        a rationale file from somewhere else
 
-This file is the frame: run picker, pages, links. Each page answers one question and lives in analysis/pages. Every view
-has a link; nothing here imports torch. Streamlit reads this file twice over: once as a module, for the server, which
-loads what pages need before it answers, and then as a script for every view.
+`rationale-app` does the same from any folder; what is shown is made in analysis/pages.
 """
 
-from __future__ import annotations
-
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-if TYPE_CHECKING:
-    from analysis.rationales.table import Table
-
-HERE = Path(__file__).resolve().parent
-PAGES = (
-    ("runs", "Runs", "Does it learn?", ":material/trending_up:"),
-    ("rationales", "Rationales", "Which are right for the wrong reason?", ":material/search:"),
-    ("faithfulness", "Faithfulness", "Does the model use its reasoning?", ":material/psychology:"),
-    ("compare", "Compare", "What changed, and for whom?", ":material/compare_arrows:"),
-    ("label", "Label", "Is the automatic score to be trusted?", ":material/rate_review:"),
-)
-READING = ("rationales", "faithfulness", "label")
-"""Pages about single rationales: filters, order and the selected one go along between them."""
-LOOK_AGAIN = 5
-"""Seconds after which an empty folder is looked at again."""
-
-
-def frame() -> None:
-    """One view: navigation, run picker, and the page that the link names."""
-    from analysis.pages.widgets import context, parts, state, text
-
-    pages = {
-        name: st.Page(HERE / "analysis" / "pages" / f"{name}.py", title=label, url_path=name, default=not i)
-        for i, (name, label, _, _) in enumerate(PAGES)
-    }
-    current = st.navigation(list(pages.values()), position="hidden")
-    st.set_page_config(page_title=f"{current.title} · rationales", layout="wide")
-    st.html(text.CSS)
-    found = context.sources()
-    left, right = st.columns([2, 1], vertical_alignment="center")
-    if found:
-        with right:
-            shown = context.labels_of(found)
-            pick_run(shown)
-    with left.container(horizontal=True, vertical_alignment="center", gap="small", key="navigation"):
-        for name, _, _, icon in PAGES:
-            carried = (*context.KEPT, *(("id", *parts.VIEW) if name in READING else ()))
-            st.page_link(pages[name], icon=icon, query_params=state.link(*carried))
-    if not found:
-        nothing_here(context.settings())
-        return
-    if found[0].kind == "file" and current.title == "Runs":
-        st.title("What is in this file?", anchor=False)
-    else:
-        st.title(next(question for _, label, question, _ in PAGES if label == current.title), anchor=False)
-    if (asked := state.param("run")) is not None and asked not in shown:
-        st.info("The run that this link names is not here; this is the newest one.", icon=":material/link_off:")
-    current.run()
-
-
-def pick_run(shown: Mapping[str, str]) -> None:
-    """The list of runs, name -> words. Another run forgets what belonged to the one before."""
-    from analysis.pages.widgets import context, state
-
-    names = list(shown)
-    kept = [name for name in st.query_params if name not in (*context.KEPT, "judge", "sort")]
-    show = shown.__getitem__
-    state.select("Run", "run", names, default=names[0], show=show, forget=kept, label_visibility="collapsed")
-
-
-def nothing_here(settings: Any) -> None:
-    """An empty folder: say what to type next."""
-    from analysis.pages.widgets import parts, text
-
-    st.title("No runs yet", anchor=False)
-    st.write(f"There is no run directory in the folder {text.plain(settings.root)}. To make one, type:")
-    parts.command("make train")
-    st.write("It takes a few minutes and shows up here by itself while it is still going.")
-    st.write("To look at rationales that you have, type:")
-    parts.command("streamlit run app.py -- --records FILE")
-    look_again()
-
-
-@st.fragment(run_every=LOOK_AGAIN)
-def look_again() -> None:
-    """Draw the whole page again once there is a run."""
-    from analysis.pages.widgets import context
-
-    if context.sources():
-        st.rerun()
-
-
-@asynccontextmanager
-async def loaded(app: st.App) -> AsyncIterator[None]:
-    """Import what pages need, and go through one view of the newest table, before the server answers.
-
-    Whatever is left for the first view, or for a thread beside it, makes that one slow: Python runs one of them at a time.
-    """
-    import statsmodels.stats.contingency_tables  # the tests of the page Compare: seconds
-    import statsmodels.stats.multitest  # noqa: F401
-
-    from analysis.pages.widgets import context
-    from analysis.rationales.records import RecordError
-    from analysis.rationales.table import load_table
-
-    found = context.sources()
-    if found:
-        try:
-            warm(load_table(found[0]))
-        except RecordError as error:
-            print(error, file=sys.stderr)
-    yield
-
-
-def warm(table: Table) -> None:
-    """What the page Rationales asks of a table, and one chart: reads the texts, builds the index of ids, imports."""
-    import altair
-    import pandas
-
-    from analysis.pages.widgets import labelling, parts
-    from analysis.rationales.filters import View, base_mask, count_cells, judges, select
-
-    assert labelling
-    altair.Chart(pandas.DataFrame({"x": [1]})).mark_point().encode(x="x:Q").to_dict()
-    if not len(table):
-        return
-    view = View(judge=(judges(table) or ["score"])[0])
-    mask = base_mask(table, view)
-    count_cells(table, view, mask)
-    rows = select(table, view, mask)
-    parts.window_frame(table, view, rows[: parts.WINDOW], {})
-    table.row_of(table.rationale(int(rows[0])).id)
-
+from analysis.pages.main import frame, loaded
+from analysis.pages.widgets import context
 
 if __name__ == "__main__":
     frame()
 else:
+    if status := context.check(sys.argv[1:]):
+        sys.exit(status)
     app = st.App(__file__, lifespan=loaded)

@@ -16,19 +16,22 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from analysis import comparing as comparison
-from analysis.comparing import Arm, Difference, Figure
+from analysis.comparing import MEASURES, Arm, Figure
 from analysis.faithfulness.effects import NOTHING_LEFT
 from star.charts import slice_order
+from star.command_line import parse, run_command
+from star.errors import UsageError
+from star.paired import Comparison
 from star.report import markdown, p_text, print_table
-from star.run import RunError, read_json, read_metrics, write_json, write_text
-from star.run_summary import arm_name, read_recipe
+from star.run import Run, RunError, write_json, write_text
+from star.run_summary import arm_name
 
 By = Literal["size", "round", "recipe"]
 Cells = dict[str, str]
@@ -56,18 +59,7 @@ class Section:
     title: str
     questions: int
     figures: list[Figure]
-    differences: list[Difference]
-
-
-def chosen_round(run: Path) -> int:
-    """The round in result.json, else the last finished one. Raises RunError where there is none."""
-    result = run / "result.json"
-    if result.is_file():
-        return int(read_json(result).get("chosen_round", 0))
-    rounds = [int(line["round"]) for line in read_metrics(run)]
-    if not rounds:
-        raise RunError(f"{run} has no finished round yet; run its command again to go on")
-    return max(rounds)
+    differences: list[Comparison]
 
 
 def read_arms(run_dirs: Sequence[Path], by: By, split: comparison.Split) -> list[Arm]:
@@ -80,17 +72,17 @@ def read_arms(run_dirs: Sequence[Path], by: By, split: comparison.Split) -> list
             "the test split is evaluated with the chosen round only, so rounds cannot be compared on it: leave out "
             "--split test, or compare the chosen rounds of several runs without --by round"
         )
-    names = [arm_name(read_recipe(run)) for run in run_dirs]
+    names = [arm_name(Run(run).recipe) for run in run_dirs]
     folders = [run.name if [r.name for r in run_dirs].count(run.name) == 1 else str(run) for run in run_dirs]
     arms = []
     for run, name, folder in zip(run_dirs, names, folders, strict=True):
         shown = name if names.count(name) == 1 else f"{name} ({folder})"
         if by == "round":
             suffix = f", {shown}" if len(run_dirs) > 1 else ""
-            for number in sorted(int(line["round"]) for line in read_metrics(run)):
+            for number in (line["round"] for line in Run(run).rounds):
                 arms.append(comparison.read_arm(run, number, split=split, label=f"round {number}{suffix}"))
             continue
-        arm = comparison.read_arm(run, chosen_round(run), split=split, label=shown)
+        arm = comparison.read_arm(run, Run(run).chosen_round, split=split, label=shown)
         if by == "size" and arm.parameters:
             size = f"{arm.parameters / 1e6:.3g}M"
             arm = replace(arm, label=f"{size}, {shown}" if len(set(names)) > 1 else f"{size} ({folder})")
@@ -101,32 +93,30 @@ def read_arms(run_dirs: Sequence[Path], by: By, split: comparison.Split) -> list
 def sections(arms: Sequence[Arm], by: By) -> list[Section]:
     """All shared questions, then those that every arm gets right."""
     compared = comparison.pairs(arms, every=by == "recipe" and len(arms) <= 4)
-    found = []
-    for title, questions in (
-        ("All questions that every arm answered", comparison.shared_questions(arms)),
-        ("Only the questions that every arm gets right", comparison.all_right(arms)),
-    ):
-        found.append(
-            Section(
-                f"{title} ({len(questions):,})",
-                len(questions),
-                comparison.figures(arms, questions),
-                comparison.differences(compared, questions),
-            )
+    grounds = {
+        "All questions that every arm answered": comparison.shared_questions(arms),
+        "Only the questions that every arm gets right": comparison.all_right(arms),
+    }
+    return [
+        Section(
+            f"{title} ({len(questions):,})",
+            len(questions),
+            comparison.figures(arms, questions),
+            comparison.differences(compared, questions),
         )
-    return found
+        for title, questions in grounds.items()
+    ]
 
 
 def figure_rows(section: Section) -> list[Cells]:
     """A row per arm, a column per measure; the control in brackets behind the interval."""
     rows: dict[str, Cells] = {}
     for figure in section.figures:
-        size = f"{figure.parameters:,}" if figure.parameters else "-"
-        start = {"arm": figure.label, "run": figure.run, "parameters": size, "round": str(figure.round)}
-        row = rows.setdefault(figure.label, start)
-        row[heading(figure)] = cell(figure)
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    return [{name: row.get(name, "-") for name in columns} for row in rows.values()]
+        arm = figure.arm
+        size = f"{arm.parameters:,}" if arm.parameters else "-"
+        start = {"arm": arm.label, "run": arm.run, "parameters": size, "round": str(arm.round)}
+        rows.setdefault(arm.label, start)[heading(figure)] = cell(figure)
+    return list(rows.values())
 
 
 def heading(figure: Figure) -> str:
@@ -151,19 +141,22 @@ def cell(figure: Figure) -> str:
 
 def difference_rows(section: Section) -> list[Cells]:
     """A row per pair and measure."""
-    return [
-        {
-            "a": d.a,
-            "b": d.b,
-            "measure": d.measure.name,
-            "questions": f"{d.interval.n:,}",
-            "b - a [95 %]": f"{d.interval.percent()} points" if d.measure.unit == "share" else d.interval.plain(2),
-            "test": d.test,
-            "p": p_text(d.p),
-            "p (Holm)": p_text(d.p_holm),
-        }
-        for d in section.differences
-    ]
+    rows = []
+    for one in section.differences:
+        measure, change = MEASURES[one.measure], one.difference
+        rows.append(
+            {
+                "a": one.a,
+                "b": one.b,
+                "measure": measure.name,
+                "questions": f"{one.n:,}",
+                "b - a [95 %]": f"{change.percent()} points" if measure.unit == "share" else change.plain(2),
+                "test": one.test or "-",
+                "p": p_text(one.p),
+                "p (Holm)": p_text(one.p_holm),
+            }
+        )
+    return rows
 
 
 def remarks(section: Section) -> list[str]:
@@ -171,7 +164,7 @@ def remarks(section: Section) -> list[str]:
     by_note: dict[tuple[str, str], list[str]] = {}
     for figure in section.figures:
         if figure.note:
-            by_note.setdefault((figure.measure.name, figure.note), []).append(figure.label)
+            by_note.setdefault((figure.measure.name, figure.note), []).append(figure.arm.label)
     return [f"{measure} ({'; '.join(labels)}): {note}" for (measure, note), labels in by_note.items()]
 
 
@@ -184,7 +177,7 @@ def notes(arms: Sequence[Arm], split: comparison.Split, by: By = "recipe") -> li
     if len(comparison.shared_questions(arms)) < min((len(arm.values["accuracy"]) for arm in arms), default=0):
         found.append("The arms did not all answer the same questions; only the shared ones are compared.")
     found += _unlike_probes(arms)
-    for measure in comparison.MEASURES:
+    for measure in MEASURES.values():
         for why in dict.fromkeys(arm.absent[measure.key] for arm in arms if measure.key in arm.absent):
             without = [arm.label for arm in arms if arm.absent.get(measure.key) == why]
             found.append(f"No value for {measure.name} ({'; '.join(without)}): {why}.")
@@ -215,11 +208,10 @@ def chart(section: Section, by: By) -> Any:
 
     shown = ("accuracy", "sound", "right_unsound", "aoc_normalised", "reliance", "filler_gap")
     rows = [
-        {"label": figure.label, "arm": figure.recipe, "parameters": figure.parameters,
-         "measure": figure.measure.name, "unit": figure.measure.unit, "value": figure.interval.value,
-         "low": figure.interval.low, "high": figure.interval.high, "n": figure.interval.n}
-        for figure in section.figures
-        if figure.measure.key in shown and figure.interval.n
+        {"label": f.arm.label, "arm": f.arm.recipe, "parameters": f.arm.parameters, "measure": f.measure.name,
+         "unit": f.measure.unit, **asdict(f.interval)}
+        for f in section.figures
+        if f.measure.key in shown and f.interval.n
     ]  # fmt: skip
     frame = pd.DataFrame(rows)
     question = "Do they differ?"
@@ -250,47 +242,40 @@ def write(folder: Path, found: Sequence[Section], said: Sequence[str], by: By) -
 
 
 def _plain(section: Section) -> dict[str, Any]:
-    def number(value: float) -> float | None:
-        return None if math.isnan(value) else value
-
-    return {
-        "title": section.title,
-        "questions": section.questions,
-        "figures": [
-            {"arm": f.label, "run": f.run, "round": f.round, "parameters": f.parameters, "measure": f.measure.key,
-             **f.interval.as_dict(), "control": f.control, "corrected": f.corrected, "note": f.note}
-            for f in section.figures
-        ],
-        "differences": [
-            {"a": d.a, "b": d.b, "measure": d.measure.key, **d.interval.as_dict(), "test": d.test, "p": number(d.p),
-             "p_holm": number(d.p_holm)}
-            for d in section.differences
-        ],
-    }  # fmt: skip
+    figures = [
+        {"arm": f.arm.label, "run": f.arm.run, "round": f.arm.round, "parameters": f.arm.parameters,
+         "measure": f.measure.key, **f.interval.as_dict(), "control": f.control, "corrected": f.corrected, "note": f.note}
+        for f in section.figures
+    ]  # fmt: skip
+    differences = [
+        {"a": one.a, "b": one.b, "measure": one.measure, **one.difference.as_dict(), "test": one.test}
+        | {name: None if math.isnan(p) else p for name, p in (("p", one.p), ("p_holm", one.p_holm))}
+        for one in section.differences
+    ]
+    return {"title": section.title, "questions": section.questions, "figures": figures, "differences": differences}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 1 and a sentence for bad input."""
-    description = __doc__
-    arguments = tyro.cli(Annotated[Arguments, tyro.conf.PositionalRequiredArgs], description=description, args=argv)
-    try:
-        run_dirs = list({run.resolve(): run for run in arguments.runs}.values())
-        if not run_dirs:
-            raise RunError("no run is given: give two or more run directories, or one with --by round")
-        arms = read_arms(run_dirs, arguments.by, arguments.split)
-        if len(arms) < 2:
-            raise RunError(
-                "one arm alone cannot be compared: give two runs, or one run with several rounds and --by round"
-            )
-        if not comparison.shared_questions(arms):
-            hint = " Try --split test." if arguments.split == "selection" and arguments.by != "round" else ""
-            raise RunError(f"the runs share no question: they differ in task, seed or selection size.{hint}")
-        found, said = sections(arms, arguments.by), notes(arms, arguments.split, arguments.by)
-        folder = arguments.output or run_dirs[0] / "analysis" / "comparison"
-        written = write(folder, found, said, arguments.by)
-    except (RunError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    """The command line. Returns the exit status."""
+    return run_command(lambda: compare(parse(Arguments, __doc__, argv)))
+
+
+def compare(arguments: Arguments) -> None:
+    """Read, compare, write, print. Raises RunError, UsageError."""
+    run_dirs = list({run.resolve(): run for run in arguments.runs}.values())
+    if not run_dirs:
+        raise UsageError("no run is given: give two or more run directories, or one with --by round")
+    arms = read_arms(run_dirs, arguments.by, arguments.split)
+    if len(arms) < 2:
+        raise RunError(
+            "one arm alone cannot be compared: give two runs, or one run with several rounds and --by round"
+        )
+    if not comparison.shared_questions(arms):
+        hint = " Try --split test." if arguments.split == "selection" and arguments.by != "round" else ""
+        raise RunError(f"the runs share no question: they differ in task, seed or selection size.{hint}")
+    found, said = sections(arms, arguments.by), notes(arms, arguments.split, arguments.by)
+    folder = arguments.output or run_dirs[0] / "analysis" / "comparison"
+    written = write(folder, found, said, arguments.by)
     for note in said:
         print(f"{note}\n")
     for section in found:
@@ -300,8 +285,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if section.differences:
             print_table(difference_rows(section), "Paired differences on the same questions")
     print("wrote " + ", ".join(str(path) for path in written))
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

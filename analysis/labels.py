@@ -22,13 +22,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from analysis.store import Source
+from analysis.sources import Source
+from star.errors import InputError
+from star.run import Run
 
 Verdict = Literal["sound", "unsound", "unsure"]
 VERDICTS: tuple[Verdict, ...] = ("sound", "unsound", "unsure")
 
 
-class LabelError(RuntimeError):
+class LabelError(InputError):
     """A label that cannot be stored; the message says why and what to do."""
 
 
@@ -103,7 +105,7 @@ def _majority(votes: Sequence[str]) -> str:
 def label_folder(source: Source) -> Path:
     """Where the labels of a source are kept."""
     if source.kind == "run":
-        return source.path / "analysis" / "labels"
+        return Run(source.path).file("analysis/labels")
     stem = re.sub(r"(\.jsonl(\.gz)?|\.parquet)$", "", source.path.name)
     return source.path.with_name(stem + ".labels")
 

@@ -7,8 +7,8 @@
 Two files are written to `<run>/analysis/` (for a record file: to `--out`, by default `<file>.analysis/`), plus
 `answers.sqlite`, the cache that makes a second call free and an interrupted one resume.
 
-**probes.parquet**: one row per rationale, probe and position; schema in `analysis.faithfulness.base.ROWS`, probe names in
-`analysis.faithfulness.base.PROBES`. `applicable` is false, with the `reason`, where a probe could not be used on a rationale;
+**probes.parquet**: one row per rationale, probe and position; columns in `analysis.faithfulness.base.Row`, probes in
+`analysis.faithfulness.probes.PROBES`. `applicable` is false, with the `reason`, where a probe could not be used on a rationale;
 `changed` is then null, so such a row never counts as "no change". `control` rows are edits that should change nothing.
 A second call with other `--probes` or another `--round` replaces only the rows of those probes and that round; one
 with another model, seed, setting or draw of rationales replaces all rows of its round, and says so.
@@ -28,26 +28,20 @@ with another model, seed, setting or draw of rationales replaces all rows of its
                "corrected": {"value", "low", "high", "n"} | null,  # max(0, (effect - control) / (1 - control))
                "note": text | null}                               # e.g. "nothing left to measure"
 
-A measure without a single applicable rationale is left out. NAME is one of: aoc, aoc_normalised, aoc_soft, commit_step,
-post_hoc_rate, reliance, forced_mistake_flip, added_mistake_flip, added_mistake_aoc, follows_corruption,
-silent_recovery, filler_flip, filler_gap, shuffled_flip, shuffled_follows, nie, nde, information_gain_total,
-information_gain_min, redundant_steps, hint_star_switch, hint_suggested_switch, hint_always_a_switch,
-hint_star_verbalised, hint_suggested_verbalised, hint_always_a_verbalised (raw) and the last three with `_corrected`
-(divided by alpha), option_shuffle_normalised, and the controls by themselves: control_paraphrase,
-control_paraphrase_regenerated, control_paraphrase_question, control_resample, control_resample_rationale,
-control_option_shuffle.
-The formulas are in `analysis.faithfulness.formulas`.
+A measure without a single applicable rationale is left out. PROBES names the measures of each probe, the formulas are in
+`analysis.faithfulness.formulas`.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 if TYPE_CHECKING:
     from analysis.faithfulness.answers import Answers
@@ -56,21 +50,26 @@ if TYPE_CHECKING:
     from analysis.faithfulness.base import Row
     from analysis.faithfulness.sources import Source
 
-import tyro
+from analysis.faithfulness.probes import PROBES
+from star.command_line import parse, run_command
+from star.errors import UsageError
+
+PROBES_HELP = "Names of probes, all by default; controls are always added. " + "; ".join(
+    f"{name}: {probe.words}" for name, probe in PROBES.items() if not probe.control
+)
 
 
 @dataclass(frozen=True)
-class Flags:
+class Arguments:
     """Does the model use its rationale? Perturb it, ask again, compare."""
 
-    source: Annotated[Path, tyro.conf.Positional]
+    source: Path
     """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
     round: int | None = None
     """Round of the run; by default the chosen one, else the last finished one."""
     model: str | None = None
     """Model directory or Hub id; needed for a record file, by default the round's own for a run."""
-    probes: tuple[str, ...] = ()
-    """Names of probes (controls are added); all by default."""
+    probes: Annotated[tuple[str, ...], tyro.conf.arg(help=PROBES_HELP)] = ()
     n: int = 200
     """Rationales, drawn with the seed."""
     seed: int = 0
@@ -88,46 +87,30 @@ class Flags:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line. Returns the exit status; what is wrong with the input is said in one sentence."""
-    flags = tyro.cli(Flags, args=argv, prog="python -m analysis.probe")
-    from analysis.faithfulness.answers import AnswersError
-    from analysis.faithfulness.sources import SourceError
-    from analysis.rationales.records import RecordError
-    from analysis.recovery.model import ModelError
-    from star.recipe import RecipeError
-    from star.run import RunError
-    from star.sampling.base import SamplerError
-
-    try:
-        run_probes(flags)
-    except (SourceError, AnswersError, RecordError, ModelError, RecipeError, RunError, SamplerError, OSError) as error:
-        print(str(error), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped. Answers so far are kept: the same command goes on from there.", file=sys.stderr)
-        return 130
-    return 0
+    """The command line. Returns the exit status."""
+    kept = "Answers so far are kept: the same command goes on from there."
+    return run_command(lambda: probe(parse(Arguments, None, argv)), stopped=kept)
 
 
-def run_probes(flags: Flags) -> dict[str, Any]:
-    """Probe, write both files, print the table; returns what is stored for this round in probes.json."""
+def probe(arguments: Arguments) -> None:
+    """Probe, write both files, print the table."""
     from analysis.faithfulness.asks import Settings
     from analysis.faithfulness.call import probe_all
     from star.sampling.model_files import context_length
     from star.setup import resolve_model
 
-    _check_ranges(flags)
-    names = chosen_probes(flags.probes)
-    source = read_source(flags)
+    _check_ranges(arguments)
+    names = chosen_probes(arguments.probes)
+    source = read_source(arguments)
     model_dir = resolve_model(source.model)
     settings = Settings(
-        seed=flags.seed,
-        temperature=flags.temperature,
-        max_new_tokens=flags.max_new_tokens or source.sampling.max_new_tokens,
-        max_positions=flags.max_positions,
+        seed=arguments.seed,
+        temperature=arguments.temperature,
+        max_new_tokens=arguments.max_new_tokens or source.sampling.max_new_tokens,
+        max_positions=arguments.max_positions,
     )
     asking = _asking(source, model_dir)
-    answers = open_answers(source, model_dir, flags.device)
+    answers = open_answers(source, model_dir, arguments.device)
     try:
         rows = probe_all(source.subjects, asking, answers, names, settings, context_length(model_dir))
     finally:
@@ -135,49 +118,41 @@ def run_probes(flags: Flags) -> dict[str, Any]:
         answers.close()
     content = write_results(source, rows, names, settings, answers.model)
     print_report(content, source, asked)
-    return content
 
 
 def chosen_probes(wanted: Sequence[str]) -> tuple[str, ...]:
-    """The named probes with all controls, or all. Raises SourceError for a name that is none."""
-    from analysis.faithfulness.base import CONTROLS, PROBES
-    from analysis.faithfulness.sources import SourceError
-
+    """The named probes with all controls, or all. Raises UsageError for a name that is none."""
     unknown = [name for name in wanted if name not in PROBES]
     if unknown:
-        raise SourceError(f"there is no probe {unknown[0]!r}; probes are {', '.join(PROBES)}.")
-    return tuple(name for name in PROBES if not wanted or name in wanted or name in CONTROLS)
+        raise UsageError(f"there is no probe {unknown[0]!r}; probes are {', '.join(PROBES)}.")
+    return tuple(name for name, probe in PROBES.items() if not wanted or name in wanted or probe.control)
 
 
-def _check_ranges(flags: Flags) -> None:
-    """Raises SourceError for a number that no call can use."""
-    from analysis.faithfulness.sources import SourceError
-
-    if flags.n < 1:
-        raise SourceError(f"--n {flags.n}: expected at least one rationale.")
-    if flags.max_positions < 1:
-        raise SourceError(f"--max-positions {flags.max_positions}: expected at least one step per rationale.")
-    if flags.max_new_tokens is not None and flags.max_new_tokens < 1:
-        raise SourceError(f"--max-new-tokens {flags.max_new_tokens}: expected at least one token.")
-    if not 0 <= flags.temperature < math.inf:
-        raise SourceError(f"--temperature {flags.temperature}: expected 0 (greedy) or above.")
+def _check_ranges(arguments: Arguments) -> None:
+    """Raises UsageError for a number that no call can use."""
+    if arguments.n < 1:
+        raise UsageError(f"--n {arguments.n}: expected at least one rationale.")
+    if arguments.max_positions < 1:
+        raise UsageError(f"--max-positions {arguments.max_positions}: expected at least one step per rationale.")
+    if arguments.max_new_tokens is not None and arguments.max_new_tokens < 1:
+        raise UsageError(f"--max-new-tokens {arguments.max_new_tokens}: expected at least one token.")
+    if not 0 <= arguments.temperature < math.inf:
+        raise UsageError(f"--temperature {arguments.temperature}: expected 0 (greedy) or above.")
 
 
-def read_source(flags: Flags) -> Source:
+def read_source(arguments: Arguments) -> Source:
     """Rationales, task and model settings of the call."""
     from dataclasses import replace
 
     from analysis.faithfulness.sources import SourceError, from_records, from_run
 
-    if flags.source.is_dir():
-        if not (flags.source / "recipe.yaml").is_file():
-            raise SourceError(f"{flags.source} is not a run directory: it has no recipe.yaml.")
-        source = from_run(flags.source, flags.round, flags.n, flags.seed, own_model=flags.model is None)
-        given = source.model.model_copy(update={"path": flags.model}) if flags.model else source.model
+    if arguments.source.is_dir():
+        source = from_run(arguments.source, arguments.round, arguments.n, arguments.seed, own_model=arguments.model is None)
+        given = source.model.model_copy(update={"path": arguments.model}) if arguments.model else source.model
         return replace(source, model=given)
-    if flags.model is None:
-        raise SourceError(f"{flags.source}: rationales from a file need a model to ask; give one with --model.")
-    return from_records(flags.source, flags.model, flags.n, flags.seed, flags.out)
+    if arguments.model is None:
+        raise SourceError(f"{arguments.source}: rationales from a file need a model to ask; give one with --model.")
+    return from_records(arguments.source, arguments.model, arguments.n, arguments.seed, arguments.out)
 
 
 def _asking(source: Source, model_dir: Path) -> Asking:
@@ -207,8 +182,7 @@ def open_answers(source: Source, model_dir: Path, device: str) -> Answers:
         return open_sampler(source.sampling, model_dir, dtype=source.model.dtype, trust_remote_code=trust)
 
     path = source.out / "answers.sqlite"
-    digest, shown = model_digest(model_dir), sys.stderr.isatty()
-    return Answers(digest, path, scorer, sampler, numerics=(dtype, device), progress=shown)
+    return Answers(model_digest(model_dir), path, scorer, sampler, numerics=(dtype, device), progress=True)
 
 
 def write_results(
@@ -221,16 +195,17 @@ def write_results(
     """
     from dataclasses import asdict
 
-    from analysis.faithfulness.base import ROWS, SCHEMA_VERSION
-    from analysis.faithfulness.measures import all_measures
-    from analysis.faithfulness.overview import applicability, truncation_curves
-    from star.run import read_rows, write_json, write_parquet
+    from analysis.faithfulness.base import SCHEMA_VERSION, row_schema
+    from analysis.faithfulness.measures import all_measures, applicability, truncation_curves
+    from star.run import read_table, whole_json, write_json, write_parquet
+    from star.schemas import ProbesFile
     from star.statistics import wilson
 
     table_path, summary_path = source.out / "probes.parquet", source.out / "probes.json"
-    rounds = _rounds(summary_path)
+    stored = whole_json(summary_path, ProbesFile) or {}  # one of another version, or a broken one, is written anew
+    rounds = stored["rounds"] if stored.get("schema_version") == SCHEMA_VERSION else {}
     fresh = [row.as_dict() for row in rows]
-    old = read_rows(table_path) if table_path.is_file() else []
+    old = read_table(table_path, row_schema()).to_pylist() if table_path.is_file() else []
     others = [row for row in old if row["round"] != source.round]
     left = [row for row in old if row["round"] == source.round and row["probe"] not in names]
     unlike = _unlike(rounds.get(source.label, {}), left, source, settings, digest) if left else ""
@@ -253,7 +228,7 @@ def write_results(
         "curves": {"early_answering": truncation_curves(here)},
         "applicability": applicability(here),
     }
-    write_parquet(table_path, others + here, ROWS)
+    write_parquet(table_path, others + here, row_schema())
     write_json(summary_path, {"schema_version": SCHEMA_VERSION, "rounds": {**rounds, source.label: content}})
     return content
 
@@ -270,18 +245,6 @@ def _unlike(
         "another draw of rationales": {row["attempt_id"] for row in rows} != {s.attempt_id for s in source.subjects},
     }
     return ", ".join(name for name, differs in found.items() if differs)
-
-
-def _rounds(path: Path) -> dict[str, Any]:
-    """Results of other rounds; a file of another version, or a broken one, is written anew."""
-    from analysis.faithfulness.base import SCHEMA_VERSION
-
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    known = isinstance(content, dict) and content.get("schema_version") == SCHEMA_VERSION
-    return dict(content["rounds"]) if known and isinstance(content.get("rounds"), dict) else {}
 
 
 def print_report(content: dict[str, Any], source: Source, asked: int) -> None:

@@ -3,12 +3,11 @@
     python -m analysis.score runs/addition-1a2b3c            # adds analysis/soundness.parquet to the run
     python -m analysis.score rationales.jsonl -o scores.jsonl
 
-Reads a run directory or a file of rationale records and writes one row per record: p_unsound, first_error_step, task_kind
-and what was found in each step. Labels are never read; `--use-gold` reads the gold answer and says so in the output. It
-changes nothing where an exact checker judges, nor for a recovery from an injected error.
-
-p_unsound of a word problem assumes that three rationales in ten are unsound; where a share u is, multiply its odds by
-7u / (3 - 3u). It is null where nothing can be read, and then nothing is said.
+Reads a run directory or a file of rationale records and writes one row per record: p_unsound, first_error_step, the grade of
+the judgement (proven, checked, scored, not_judged), who judged, task_kind and what was found in each step. Labels are never
+read, but the table at the end shows those of the file first. A proof gives p_unsound 1 and its step; p_unsound is null where
+nothing is judged, and `status` says why. `--use-gold` lets scores depend on the gold answer and says so in the output; proofs
+and the checks of whole tasks do not.
 """
 
 from __future__ import annotations
@@ -22,6 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import tyro
+
+from star.command_line import parse, run_command
+from star.errors import UsageError
+from star.progress import bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,33 +41,24 @@ RUN_COLUMNS = ("round", "mode", "split")
 class Arguments:
     """Score rationales: p_unsound, the first wrong step, and what was found in each step."""
 
-    input: tyro.conf.Positional[Path]
+    input: Path
     """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
     use_gold: bool = False
-    """Let p_unsound depend on whether the answer is the gold answer, not where an exact checker judges. The output says
-    so."""
+    """Let scores depend on whether the answer is the gold answer; what is proven or checked does not. The output says so."""
     strict: bool = False
     """Stop at the first broken line instead of naming it at the end."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    arguments = tyro.cli(Arguments, args=argv, description=__doc__)
-    from analysis.rationales.records import RecordError
+    """The command line. Returns the exit status."""
+    return run_command(lambda: score(parse(Arguments, __doc__, argv)), stopped="Nothing was written.")
 
-    try:
-        output = output_path(arguments)
-        broken = run(arguments, output)
-    except RecordError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(
-            f"{error.filename or arguments.input} cannot be read or written: {error.strerror or error}", file=sys.stderr
-        )
-        return 1
+
+def score(arguments: Arguments) -> int:
+    """Score, write, and name the lines that could not be scored; 1 where there are any."""
+    broken = score_file(arguments, output_path(arguments))
     for line in broken[:20]:
         print(f"Not scored: {line}", file=sys.stderr)
     if broken:
@@ -73,25 +67,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def output_path(arguments: Arguments) -> Path:
-    """Where the scores go. Raises RecordError where that cannot be."""
-    from analysis.rationales.records import RecordError
+    """Where the scores go. Raises UsageError where that cannot be."""
+    from star.run import Run
 
     output = arguments.output
     if output is None:
         if not arguments.input.is_dir():
-            raise RecordError(f"Say where the scores of {arguments.input} go: add -o scores.jsonl (or .parquet).")
-        return arguments.input / "analysis" / "soundness.parquet"
+            raise UsageError(f"Say where the scores of {arguments.input} go: add -o scores.jsonl (or .parquet).")
+        return Run(arguments.input).file("analysis/soundness.parquet")
     if not output.name.endswith((".jsonl", ".parquet")):
-        raise RecordError(f"{output} has an unknown ending. Scores are written to .jsonl or .parquet.")
+        raise UsageError(f"{output} has an unknown ending. Scores are written to .jsonl or .parquet.")
     if output.resolve() == arguments.input.resolve():
-        raise RecordError(f"{output} is the input itself. Give another name for the scores.")
+        raise UsageError(f"{output} is the input itself. Give another name for the scores.")
     return output
 
 
-def run(arguments: Arguments, output: Path) -> list[BrokenLine]:
+def score_file(arguments: Arguments, output: Path) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
-    from tqdm import tqdm
-
     from analysis.rationales.records import read_records
     from analysis.soundness.score_table import Tally
 
@@ -103,7 +95,7 @@ def run(arguments: Arguments, output: Path) -> list[BrokenLine]:
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(output.name + ".tmp")
     stream = _chained(first, records)
-    progress = tqdm(desc="scoring", unit=" records", total=count_rows(arguments.input), disable=not sys.stderr.isatty())
+    progress = bar("scoring", count_rows(arguments.input), "record")
     try:
         with Writer(temporary, is_run=is_run, used_gold=arguments.use_gold) as writer, progress:
             for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
@@ -136,12 +128,14 @@ def count_rows(path: Path) -> int | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from analysis.rationales.run_records import attempt_files
+    from star.run import Run
 
-    files = attempt_files(path) if path.is_dir() else [path] if path.name.endswith(".parquet") else []
+    files = [path] if path.name.endswith(".parquet") else []
+    if path.is_dir():
+        files = [path / name for name in Run(path).attempt_files()]
     try:
         return sum(pq.read_metadata(file).num_rows for file in files) or None
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowException, OSError):
         return None
 
 
@@ -150,6 +144,7 @@ class Writer:
 
     def __init__(self, path: Path, *, is_run: bool, used_gold: bool):
         self.path, self.is_run, self.used_gold = path, is_run, used_gold
+        self.written = 0
         self.lines: TextIO | None = None
         self.table: Any = None
 
@@ -171,7 +166,11 @@ class Writer:
             self.table.close()
 
     def write(self, records: Sequence[Record], judgements: Sequence[Judgement]) -> None:
-        rows = [row_of(r, j, is_run=self.is_run) for r, j in zip(records, judgements, strict=True)]
+        rows = [
+            row_of(record, judgement, is_run=self.is_run) | {"place": place}
+            for place, (record, judgement) in enumerate(zip(records, judgements, strict=True), start=self.written)
+        ]
+        self.written += len(rows)
         if self.used_gold:
             rows = [{**row, "used_gold": True} for row in rows]
         if self.lines is not None:
@@ -197,17 +196,22 @@ def table_of(rows: Sequence[dict[str, Any]], columns: Any) -> Any:
 
 
 def schema(*, is_run: bool, used_gold: bool) -> Any:
-    """Columns of a parquet file of scores. `flags` is JSON: a list of {step, check, message, severity}."""
+    """Columns of a parquet file of scores. `flags` is JSON: a list of {step, check, message, severity}. `place`: row of the
+    rationale in the order of its file, for ids may repeat."""
     import pyarrow as pa
 
     columns = [
         ("attempt_id" if is_run else "id", pa.string()),
         ("p_unsound", pa.float64()),
         ("first_error_step", pa.int32()),
+        ("grade", pa.string()),  # proven | checked | scored | not_judged
+        ("scorer", pa.string()),  # who judged; null where a generic check proves it, and where nobody judged
+        ("status", pa.string()),  # ok, or why nothing is judged: outside, too_long, unparsed, error
         ("task_kind", pa.string()),
         ("n_steps", pa.int32()),
         ("checks", pa.list_(pa.string())),
         ("flags", pa.string()),
+        ("place", pa.int64()),
     ]
     if is_run:
         columns += [("round", pa.int32()), ("mode", pa.string()), ("split", pa.string())]
@@ -222,6 +226,9 @@ def row_of(record: Record, judgement: Judgement, *, is_run: bool = False) -> dic
         "attempt_id" if is_run else "id": record.id,
         "p_unsound": judgement.p_unsound,
         "first_error_step": judgement.first_error_step,
+        "grade": judgement.grade,
+        "scorer": judgement.scorer,
+        "status": judgement.status,
         "task_kind": judgement.task_kind,
         "n_steps": judgement.n_steps,
         "checks": sorted({flag.check for flag in judgement.flags}),
@@ -231,10 +238,9 @@ def row_of(record: Record, judgement: Judgement, *, is_run: bool = False) -> dic
 
 
 def score_records(records: Iterable[Record], *, use_gold: bool = False) -> pd.DataFrame:
-    """Columns id, p_unsound (NaN: nothing can be said), first_error_step, task_kind, n_steps, checks and flags.
+    """One row per record, in order; the columns of the command (see `schema`), p_unsound NaN where nothing is judged.
 
-    `flags` holds lists of {step, check, message, severity}. Same scores as the command; `use_gold` changes nothing where
-    an exact checker judges.
+    `flags` holds lists of {step, check, message, severity}; severity 1 is proven.
     """
     import pandas as pd
 
@@ -242,8 +248,7 @@ def score_records(records: Iterable[Record], *, use_gold: bool = False) -> pd.Da
     stream = iter(records)
     for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
         rows += [row_of(r, j) for r, j in zip(chunk, _judged(chunk, use_gold), strict=True)]
-    names = ["id", "p_unsound", "first_error_step", "task_kind", "n_steps", "checks", "flags"]
-    frame = pd.DataFrame(rows, columns=names)
+    frame = pd.DataFrame(rows, columns=schema(is_run=False, used_gold=False).names)
     frame["p_unsound"] = frame["p_unsound"].astype(float)
     frame["first_error_step"] = frame["first_error_step"].astype("Int32")
     return frame

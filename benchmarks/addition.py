@@ -9,6 +9,7 @@ Asked: does rationalization accelerate? Does answer-only filtering breed unsound
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,9 @@ from benchmarks.arms import (
     quality,
     test_rows,
 )
-from benchmarks.common import RESULTS, CommonFlags, parse, result_path, write_result
+from benchmarks.common import RESULTS, CommonArguments, parse, result_path, write_result
 from star import run as runs
+from star.command_line import run_command
 from star.recipe import Recipe
 from star.statistics import mcnemar, mean_of_runs, paired_difference
 
@@ -57,8 +59,8 @@ QUICK: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Flags(CommonFlags):
-    """Flags of this benchmark."""
+class Arguments(CommonArguments):
+    """Arguments of this benchmark."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of each arm."""
@@ -68,9 +70,9 @@ class Flags(CommonFlags):
     """Problems of each length from 6 to 10 digits."""
 
 
-def recipe_of(name: Arm, seed: int, flags: Flags) -> Recipe:
+def recipe_of(name: Arm, seed: int, arguments: Arguments) -> Recipe:
     """The recipe of an arm and seed."""
-    return arm_recipe(ARMS[name], seed, QUICK if flags.quick else None, device=flags.device)
+    return arm_recipe(ARMS[name], seed, QUICK if arguments.quick else None, device=arguments.device)
 
 
 def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -87,8 +89,8 @@ def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, .
         return runs.read_rows(file)
     settings = recipe.task.model_copy(update={"digits": digits, "test_size": problems * len(digits), "pool": 1})
     task = load_task(settings, recipe.seed)
-    chosen = runs.read_json(run_dir / "result.json")["chosen_round"]
-    model = run_dir / f"round_{chosen:02d}" / "model" if chosen else resolve_model(recipe.model)
+    chosen = runs.Run(run_dir).chosen_round
+    model = runs.Run(run_dir).model(chosen) if chosen else resolve_model(recipe.model)
     builder = PromptBuilder(load_task(recipe.task, recipe.seed), load_tokenizer(model), recipe.prompting)
     sampler = open_sampler(recipe.sampling, model, dtype=recipe.model.dtype)
     decoding = Decoding(temperature=0.0, max_new_tokens=24 * max(digits), stop=task.stop)
@@ -103,24 +105,24 @@ def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, .
     return runs.read_rows(file)
 
 
-def arm_figures(name: Arm, flags: Flags) -> tuple[dict[str, Any], dict[int, list[dict[str, Any]]]]:
+def arm_figures(name: Arm, arguments: Arguments) -> tuple[dict[str, Any], dict[int, list[dict[str, Any]]]]:
     """(figures of an arm over its seeds, test rows by seed).
 
     Intervals of `quality` say what these trained models would do on other problems; `over_seeds` what other seeds would give.
     """
-    recipes = {seed: recipe_of(name, seed, flags) for seed in flags.seeds}
+    recipes = {seed: recipe_of(name, seed, arguments) for seed in arguments.seeds}
     run_dirs = {seed: finished_run(recipe) for seed, recipe in recipes.items()}
     rows = {seed: test_rows(run_dir) for seed, run_dir in run_dirs.items()}
-    digits = LONG_DIGITS[: 1 if flags.quick else None]
+    digits = LONG_DIGITS[: 1 if arguments.quick else None]
     longer = [
         row
         for seed, recipe in recipes.items()
-        for row in long_sums(recipe, run_dirs[seed], 5 if flags.quick else flags.long_problems, digits)
+        for row in long_sums(recipe, run_dirs[seed], 5 if arguments.quick else arguments.long_problems, digits)
     ]
     explained = not next(iter(recipes.values())).prompting.answer_only
-    by_seed = [sum(r["verdict"] == "correct" for r in rows[seed]) / len(rows[seed]) for seed in flags.seeds]
+    by_seed = [sum(r["verdict"] == "correct" for r in rows[seed]) / len(rows[seed]) for seed in arguments.seeds]
     figures = {
-        **quality([row for seed in flags.seeds for row in rows[seed]], explained=explained),
+        **quality([row for seed in arguments.seeds for row in rows[seed]], explained=explained),
         "by_seed": by_seed,
         "over_seeds": mean_of_runs(by_seed, shares=True).as_dict(),
         "curve": curve_table(pooled_lines(list(run_dirs.values()))),
@@ -151,37 +153,37 @@ def compared(rows: Mapping[Arm, dict[int, list[dict[str, Any]]]], first: Arm, se
     }
 
 
-def chart(flags: Flags) -> None:
+def chart(arguments: Arguments) -> None:
     """Accuracy by round and digit length, a panel per arm that trains, beside the result file."""
     from analysis import charts
 
     panels: dict[str, Any] = {}
-    for name in flags.arms:
-        lines = pooled_lines([recipe_of(name, seed, flags).run_dir for seed in flags.seeds])
+    for name in arguments.arms:
+        lines = pooled_lines([recipe_of(name, seed, arguments).run_dir for seed in arguments.seeds])
         if len(lines) > 1:
             panels[name] = charts.rounds_frame(lines)
-    if "default recipe" in flags.arms and not flags.quick and flags.device == "cpu":  # the figures of README.md
-        source = recipe_of("default recipe", flags.seeds[0], flags).run_dir / "charts"
+    if "default recipe" in arguments.arms and not arguments.quick and arguments.device == "cpu":  # the figures of README.md
+        source = recipe_of("default recipe", arguments.seeds[0], arguments).run_dir / "charts"
         for shown in ("accuracy", "soundness"):
             shutil.copy(source / f"{shown}.png", RESULTS / f"addition_default_{shown}.png")
     if panels:
-        path = result_path("addition", quick=flags.quick, device=flags.device)
+        path = result_path("addition", quick=arguments.quick, device=arguments.device)
         charts.save(charts.arms_by_round(panels), path.with_suffix(".png"))
 
 
 def main() -> None:
     """Run the arms, write the result."""
-    flags = parse(Flags, __doc__, gpu=True)
-    if flags.quick:
-        flags = Flags(quick=True, device=flags.device, seeds=(0,), arms=flags.arms)
+    arguments = parse(Arguments, __doc__, gpu=True)
+    if arguments.quick:
+        arguments = Arguments(quick=True, device=arguments.device, seeds=(0,), arms=arguments.arms)
     arms, rows = {}, {}
-    for name in flags.arms:
-        arms[name], rows[name] = arm_figures(name, flags)
+    for name in arguments.arms:
+        arms[name], rows[name] = arm_figures(name, arguments)
     comparisons = {f"{b} minus {a}": compared(rows, a, b) for a, b in COMPARISONS if a in rows and b in rows}
     figures = {"arms": arms, "comparisons": comparisons}
-    write_result("addition", figures, quick=flags.quick, seeds=flags.seeds, device=flags.device)
-    chart(flags)
+    write_result("addition", figures, quick=arguments.quick, seeds=arguments.seeds, device=arguments.device)
+    chart(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -25,7 +25,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_chromium
-from benchmarks.common import CommonFlags, parse, write_result
+from benchmarks.common import CommonArguments, parse, write_result
+from star.command_line import run_command
+from star.errors import InputError
 from star.recipe import Recipe
 from star.run import ATTEMPTS, PROBLEMS, write_json, write_text
 
@@ -45,8 +47,8 @@ SCORES = pa.schema(
 
 
 @dataclass(frozen=True)
-class Flags(CommonFlags):
-    """Flags of this benchmark."""
+class Arguments(CommonArguments):
+    """Arguments of this benchmark."""
 
     rationales: int = 100_000
     """How many rationales the generated run holds."""
@@ -195,11 +197,11 @@ def summary(seconds: list[float]) -> dict[str, float]:
     return {"median_s": statistics.median(seconds), "min_s": min(seconds), "max_s": max(seconds), "n": len(seconds)}
 
 
-def benchmark(flags: Flags, executable: str) -> dict[str, Any]:
+def benchmark(arguments: Arguments, executable: str) -> dict[str, Any]:
     """All figures."""
     from playwright.sync_api import sync_playwright
 
-    rationales, repeats = (5_000, 1) if flags.quick else (flags.rationales, flags.repeats)
+    rationales, repeats = (5_000, 1) if arguments.quick else (arguments.rationales, arguments.repeats)
     with tempfile.TemporaryDirectory() as folder:
         run = generate(Path(folder), rationales)
         size = sum(file.stat().st_size for file in run.rglob("*.parquet"))
@@ -231,22 +233,20 @@ def benchmark(flags: Flags, executable: str) -> dict[str, Any]:
     }
 
 
-def main() -> int:
+def main() -> None:
     """Run the benchmark and write its result."""
-    flags = parse(Flags, __doc__)
+    arguments = parse(Arguments, __doc__)
     executable = find_chromium()
     if executable is None:
-        print(INSTALL, file=sys.stderr)
-        return 1
-    figures = benchmark(flags, executable)
+        raise InputError(INSTALL)
+    figures = benchmark(arguments, executable)
     print(
         f"first open {figures['open_first_session_s']:.2f} s, later {figures['open_later_session']['median_s']:.2f} s"
     )
     for name, found in figures["changes"].items():
         print(f"{name:32s} {found['median_s']:.2f} s (slowest {found['max_s']:.2f})")
-    write_result("app_speed", figures, quick=flags.quick, seeds=[0], device=flags.device)
-    return 0
+    write_result("app_speed", figures, quick=arguments.quick, seeds=[0], device=arguments.device)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

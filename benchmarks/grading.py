@@ -25,8 +25,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from benchmarks.common import ROOT, CommonFlags, parse, write_result
-from benchmarks.labelled import data_dir
+from analysis.soundness.labelled import data_dir
+from benchmarks.common import ROOT, CommonArguments, parse, write_result
+from star.command_line import run_command
+from star.grading import grade
 from star.problem import Problem, Verdict
 from star.recipe import TaskSettings
 from star.statistics import wilson
@@ -37,7 +39,7 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class Flags(CommonFlags):
+class Arguments(CommonArguments):
     """Command line."""
 
     problems: int = 1_319
@@ -133,7 +135,7 @@ def graders() -> dict[str, Grader]:
     def ours(text: str, gold: str, lenient: bool = False) -> bool:
         problem = Problem("id", "question", gold)
         found = task.extract(text, problem)
-        return task.grade(found.lenient if lenient else found.strict, problem) == Verdict.correct
+        return grade(found.lenient if lenient else found.strict, problem, task.answer_type) == Verdict.correct
 
     from math_verify import parse as read
     from math_verify import verify
@@ -189,7 +191,7 @@ def choice_speed(count: int) -> float:
     texts = [task.completion(task.examples[0].rationale, problem.gold) for problem in problems]
     started = time.process_time()
     for problem, text in zip(problems, texts, strict=True):
-        if task.grade(task.extract(text, problem).strict, problem) != Verdict.correct:
+        if grade(task.extract(text, problem).strict, problem, task.answer_type) != Verdict.correct:
             raise AssertionError(
                 f"gold answer {problem.gold} of {problem.id} is not accepted; run python -m star.validate"
             )
@@ -198,10 +200,10 @@ def choice_speed(count: int) -> float:
 
 def main() -> None:
     """Measure, print, write benchmarks/results/grading.json."""
-    flags = parse(Flags, __doc__)
+    arguments = parse(Arguments, __doc__)
     sets = {
-        "model_solutions": model_solutions(300 if flags.quick else None),
-        "rewritten_gsm8k": corpus(60 if flags.quick else flags.problems),
+        "model_solutions": model_solutions(300 if arguments.quick else None),
+        "rewritten_gsm8k": corpus(60 if arguments.quick else arguments.problems),
         "hand_written": hand_written(),
     }
     figures: dict[str, Any] = {name: {} for name in sets}
@@ -214,9 +216,9 @@ def main() -> None:
                 f"  {found['cpu_seconds_per_10000']:.2f} s per 10,000",
                 file=sys.stderr,
             )
-    figures["choice_cpu_seconds_per_10000"] = choice_speed(500 if flags.quick else 9_000)
-    write_result("grading", figures, quick=flags.quick, seeds=[SEED], device="cpu")
+    figures["choice_cpu_seconds_per_10000"] = choice_speed(500 if arguments.quick else 9_000)
+    write_result("grading", figures, quick=arguments.quick, seeds=[SEED], device="cpu")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

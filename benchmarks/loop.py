@@ -6,7 +6,6 @@ All do the same round on the embedded model in one process, one after the other:
 failed ones with the hint, fine-tune for the same steps on the rows that are kept, answer the selection problems.
 
 - ours: `star.loop.Loop`, as a recipe runs it.
-- ours, SFTTrainer: the same with TRL's own trainer in place of `star.training.small_trainer`.
 - bare: `model.generate` in batches of similar length, of the size that is fastest on these prompts, then TRL's SFTTrainer
   without gradient checkpointing (as in ours), and nothing else: no files, no provenance.
 - by hand: `model.generate` in batches of 8 in the order of the data, SFTTrainer with its defaults, reload from disk.
@@ -21,11 +20,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from benchmarks.arms import arm_recipe, runs_dir
-from benchmarks.common import CommonFlags, parse, write_result
+from benchmarks.common import CommonArguments, parse, write_result
 from star import run as runs
+from star.command_line import run_command
+from star.errors import UsageError
+from star.grading import grade
 from star.recipe import Recipe
 
 Tokens = Sequence[Sequence[int]]
@@ -34,8 +35,8 @@ BATCHES = (16, 32, 64, 128, 256, 512)
 
 
 @dataclass(frozen=True)
-class Flags(CommonFlags):
-    """Flags of this benchmark."""
+class Arguments(CommonArguments):
+    """Arguments of this benchmark."""
 
     problems: int = 2_000
     """Problems of the round."""
@@ -45,17 +46,18 @@ class Flags(CommonFlags):
     """Times each way is measured, each with a seed of its own; medians of seconds and means of accuracy are reported."""
 
 
-def recipe_of(flags: Flags, seed: int = 0) -> Recipe:
+def recipe_of(arguments: Arguments, seed: int = 0) -> Recipe:
     """One round of the default recipe without its soundness filter, so that all ways keep the same rows."""
-    size = 24 if flags.quick else flags.problems
+    size = 24 if arguments.quick else arguments.problems
+    steps = 3 if arguments.quick else arguments.steps
     changes = {
         "loop": {"rounds": 1, "problems": size, "rationalizer": "current", "target": None},
         "curation": {"require": "answer"},
-        "training": {"steps": {"first": 3 if flags.quick else flags.steps, "growth": 1.0, "cap": None, "add": 0, "epochs": None}},
+        "training": {"steps": {"first": steps, "growth": 1.0, "cap": None, "add": 0, "epochs": None}},
         "evaluation": {"selection_size": max(2, size // 4)},
         "sampling": {"backend": "transformers", "temperature": 0.0, "top_p": 1.0},
     }
-    return arm_recipe("addition.yaml", seed, changes, folder="loop", device=flags.device)
+    return arm_recipe("addition.yaml", seed, changes, folder="loop", device=arguments.device)
 
 
 def ours(recipe: Recipe) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def ours(recipe: Recipe) -> dict[str, Any]:
     loop.finish_round(1)
     seconds = time.monotonic() - started
     sampler.close()
-    line = runs.read_metrics(setup.run_dir)[1]
+    line: dict[str, Any] = dict(runs.Run(setup.run_dir).rounds[1])
     return {
         "seconds": seconds,
         "stages": line["seconds"],
@@ -184,7 +186,7 @@ def plain_round(
 
     def right(problems: Sequence[Any], texts: Sequence[str]) -> list[bool]:
         spans = [task.extract(text, problem).strict for problem, text in zip(problems, texts, strict=True)]
-        return [task.grade(span, problem) == "correct" for span, problem in zip(spans, problems, strict=True)]
+        return [grade(span, problem, task.answer_type) == "correct" for span, problem in zip(spans, problems, strict=True)]
 
     def answers(problems: Sequence[Any], hinted: bool) -> list[str]:
         prompts = [builder.ids(problem, shots=True, hinted=hinted) for problem in problems]
@@ -254,39 +256,35 @@ def median_of(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure the ways in turn, write the result."""
-    flags = parse(Flags, __doc__, gpu=True)
-    if flags.repeats < 1:
-        sys.exit(f"--repeats {flags.repeats}: expected 1 or more")
-    scratch = runs_dir("loop", flags.device) / "plain"
-    measured: dict[str, list[dict[str, Any]]] = {"ours": [], "ours, SFTTrainer": [], "bare calls": [], "by hand": []}
-    # The first import of TRL takes seconds, and would be counted to whoever comes first.
-    from star.training import small_trainer
+    arguments = parse(Arguments, __doc__, gpu=True)
+    if arguments.repeats < 1:
+        raise UsageError(f"--repeats {arguments.repeats}: expected 1 or more")
+    scratch = runs_dir("loop", arguments.device) / "plain"
+    measured: dict[str, list[dict[str, Any]]] = {"ours": [], "bare calls": [], "by hand": []}
+    import trl  # noqa: F401 - takes seconds, which would be counted to whoever comes first
 
-    tried = batch_seconds(recipe_of(flags), flags.device, (8,) if flags.quick else BATCHES)
+    tried = batch_seconds(recipe_of(arguments), arguments.device, (8,) if arguments.quick else BATCHES)
     fastest = min(tried, key=lambda size: tried[size])
     bare: dict[str, Any] = {"batch_size": fastest, "by_length": True, "reload": False, "gradient_checkpointing": False}
     by_hand: dict[str, Any] = {"batch_size": 8, "by_length": False, "reload": True}
-    seeds = list(range(1 if flags.quick else flags.repeats))
+    seeds = list(range(1 if arguments.quick else arguments.repeats))
     for seed in seeds:
-        recipe = recipe_of(flags, seed)
+        recipe = recipe_of(arguments, seed)
         measured["ours"].append(ours(recipe))
-        with mock.patch.object(small_trainer, "MAX_LOGITS", 0):
-            measured["ours, SFTTrainer"].append(ours(recipe))
-        measured["bare calls"].append(plain_round(recipe, scratch, flags.device, **bare))
-        measured["by hand"].append(plain_round(recipe, scratch, flags.device, **by_hand))
+        measured["bare calls"].append(plain_round(recipe, scratch, arguments.device, **bare))
+        measured["by hand"].append(plain_round(recipe, scratch, arguments.device, **by_hand))
     ways = {name: median_of(each) for name, each in measured.items()}
     mine = ways["ours"]["seconds"]
     figures = {
         "ways": ways,
         "round_over_bare": mine / ways["bare calls"]["seconds"],
         "speedup_over_hand_written": ways["by hand"]["seconds"] / mine,
-        "training_over_sft_trainer": ways["ours"]["stages"]["training"] / ways["ours, SFTTrainer"]["stages"]["training"],
         "bare_seconds_by_batch_size": tried,
         "problems": recipe.loop.problems,
         "steps": recipe.training.steps.first,
     }
-    write_result("loop", figures, quick=flags.quick, seeds=seeds, device=flags.device)
+    write_result("loop", figures, quick=arguments.quick, seeds=seeds, device=arguments.device)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -20,9 +20,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.arms import arm_recipe, finished_run, made, mean, quality
-from benchmarks.common import CommonFlags, cache_of, parse, result_path, write_result
+from benchmarks.common import CommonArguments, cache_of, parse, result_path, write_result
 from benchmarks.outcomes import Outcome, keep, kept
-from star.pretrain import Options, Size
+from star.command_line import run_command
+from star.embedded.model import Size
+from star.errors import InputError, UsageError
+from star.pretrain import Arguments as PretrainArguments
 from star.recipe import SEEDS
 from star.statistics import mean_of_runs
 
@@ -48,8 +51,8 @@ MEASURES = {
 
 
 @dataclass(frozen=True)
-class Flags(CommonFlags):
-    """Flags of this benchmark."""
+class Arguments(CommonArguments):
+    """Arguments of this benchmark."""
 
     ladder: Literal["cpu", "gpu"] = "cpu"
     """Sizes: cpu up to 4M parameters, gpu up to 100M."""
@@ -67,44 +70,44 @@ class Flags(CommonFlags):
     """Run nothing: the result of the runs that are kept."""
 
 
-def base_model(size: Size, seed: int, flags: Flags) -> Path:
+def base_model(size: Size, seed: int, arguments: Arguments) -> Path:
     """The pretrained base of a size, from the cache or made now. One base per size and seed: pretraining varies too."""
     from star import pretrain
 
-    out = cache_of(flags.device) / "ladder" / f"addition-{size}-{flags.tokens:.0f}-seed{seed}"
+    out = cache_of(arguments.device) / "ladder" / f"addition-{size}-{arguments.tokens:.0f}-seed{seed}"
     if not (out / "README.md").is_file():
-        options = Options(size=size, out=out, tokens=flags.tokens, seed=seed, device=flags.device, overwrite=True)
+        options = PretrainArguments(size=size, out=out, tokens=arguments.tokens, seed=seed, device=arguments.device, overwrite=True)
         pretrain.run(options)
     return out
 
 
-def run_arm(size: Size, arm: str, seed: int, flags: Flags) -> Path:
+def run_arm(size: Size, arm: str, seed: int, arguments: Arguments) -> Path:
     """A finished and probed run directory."""
-    from analysis.probe import Flags as ProbeFlags
-    from analysis.probe import run_probes
+    from analysis import probe
 
-    changes: dict[str, Any] = {"model": {"path": str(base_model(size, seed, flags))}, "loop": {"rounds": flags.rounds}}
-    if flags.quick:
+    changes: dict[str, Any] = {"model": {"path": str(base_model(size, seed, arguments))}, "loop": {"rounds": arguments.rounds}}
+    if arguments.quick:
         changes["task"] = {"digits": [1, 2], "pool": 200, "test_size": 30}
         changes["loop"] = {"rounds": 1, "problems": 30}
         changes["training"] = {"steps": {"first": 3}}
         changes["evaluation"] = {"selection_size": 16}
-    run_dir = finished_run(arm_recipe(ARMS[arm], seed, changes, folder="sizes", device=flags.device))
+    run_dir = finished_run(arm_recipe(ARMS[arm], seed, changes, folder="sizes", device=arguments.device))
     if not (run_dir / "analysis" / "probes.json").is_file():
-        run_probes(ProbeFlags(source=run_dir, probes=PROBES, n=8 if flags.quick else flags.probed, device=flags.device))
+        n = 8 if arguments.quick else arguments.probed
+        probe.probe(probe.Arguments(source=run_dir, probes=PROBES, n=n, device=arguments.device))
     return run_dir
 
 
-def outcome(size: Size, arm: str, seed: int, flags: Flags) -> Outcome | None:
+def outcome(size: Size, arm: str, seed: int, arguments: Arguments) -> Outcome | None:
     """A finished run, as kept or made now; None where it is not there and nothing is to be run."""
     recipe = hashlib.sha256((SEEDS / "recipes" / ARMS[arm]).read_bytes()).hexdigest()[:12]
     settings = {"size": size, "arm": arm, "seed": seed, "recipe": recipe}
-    settings |= {"tokens": flags.tokens, "rounds": flags.rounds, "probed": flags.probed}
-    store = result_path("model_sizes", quick=flags.quick, device=flags.device).with_suffix("")
+    settings |= {"tokens": arguments.tokens, "rounds": arguments.rounds, "probed": arguments.probed}
+    store = result_path("model_sizes", quick=arguments.quick, device=arguments.device).with_suffix("")
     folder = store / f"{size}-{Path(ARMS[arm]).stem.removeprefix('addition-')}-seed{seed}"
-    found = None if flags.quick else kept(folder, settings)
-    if found is None and not flags.collect:
-        keep(folder, run_arm(size, arm, seed, flags), settings, quick=flags.quick, device=flags.device)
+    found = None if arguments.quick else kept(folder, settings)
+    if found is None and not arguments.collect:
+        keep(folder, run_arm(size, arm, seed, arguments), settings, quick=arguments.quick, device=arguments.device)
         found = kept(folder, settings)
     return found
 
@@ -201,7 +204,7 @@ def accuracy(of: Outcome) -> dict[str, Any]:
     return found
 
 
-def chart(ladder: Ladder, entries: list[dict[str, Any]], flags: Flags) -> None:
+def chart(ladder: Ladder, entries: list[dict[str, Any]], arguments: Arguments) -> None:
     """Accuracy (a dot per seed), soundness and faithfulness (seeds pooled) against parameters."""
     import pandas as pd
 
@@ -222,47 +225,47 @@ def chart(ladder: Ladder, entries: list[dict[str, Any]], flags: Flags) -> None:
         | {key: value[key] for key in ("value", "low", "high", "n")}
         for parameters, arm, measure, value in shown
     ]
-    path = result_path("model_sizes", quick=flags.quick, device=flags.device).with_suffix(".png")
+    path = result_path("model_sizes", quick=arguments.quick, device=arguments.device).with_suffix(".png")
     charts.save(charts.against_size(pd.DataFrame(lines), "Does size change how models reason?"), path)
 
 
 def main() -> None:
     """Make what is missing, small sizes first; write the result after every base model, so that what is finished counts."""
-    flags = parse(Flags, __doc__, gpu=True)
-    if flags.quick and flags.collect:
-        sys.exit("--collect reads kept runs, and --quick keeps none; leave one of them out.")
-    if flags.quick:
-        flags = Flags(quick=True, device=flags.device, sizes=("0.03m", "0.1m"), tokens=6e4, seeds=(0,), rounds=1)
+    arguments = parse(Arguments, __doc__, gpu=True)
+    if arguments.quick and arguments.collect:
+        raise UsageError("--collect reads kept runs, and --quick keeps none; leave one of them out.")
+    if arguments.quick:
+        arguments = Arguments(quick=True, device=arguments.device, sizes=("0.03m", "0.1m"), tokens=6e4, seeds=(0,), rounds=1)
     ladder: Ladder = {}
-    for size in flags.sizes or LADDERS[flags.ladder]:
-        for seed in flags.seeds:
-            found = {arm: outcome(size, arm, seed, flags) for arm in ARMS}
+    for size in arguments.sizes or LADDERS[arguments.ladder]:
+        for seed in arguments.seeds:
+            found = {arm: outcome(size, arm, seed, arguments) for arm in ARMS}
             arms = {arm: each for arm, each in found.items() if each is not None}
             if len(arms) < len(ARMS):  # arms are compared seed by seed
                 continue
             for arm, each in arms.items():
                 ladder.setdefault((size, arm), []).append(each)
-            if not flags.collect:
-                write(ladder, flags)
-    if flags.collect:
+            if not arguments.collect:
+                write(ladder, arguments)
+    if arguments.collect:
         if not ladder:
-            sys.exit("--collect: no finished run of these sizes and seeds is kept; call without it to make them.")
-        write(ladder, flags)
+            raise InputError("--collect: no finished run of these sizes and seeds is kept; call without it to make them.")
+        write(ladder, arguments)
 
 
-def write(ladder: Ladder, flags: Flags) -> None:
+def write(ladder: Ladder, arguments: Arguments) -> None:
     """Result and chart of the runs so far."""
     entries = figures_of(ladder)
     figures = {
-        "pretraining_tokens": flags.tokens,
+        "pretraining_tokens": arguments.tokens,
         "made": made([each.made_by for outcomes in ladder.values() for each in outcomes]),
         "ladder": entries,
         "bootstraps": bootstraps(ladder),
         "trends": trends(ladder),
     }
-    write_result("model_sizes", figures, quick=flags.quick, seeds=flags.seeds, device=flags.device)
-    chart(ladder, entries, flags)
+    write_result("model_sizes", figures, quick=arguments.quick, seeds=arguments.seeds, device=arguments.device)
+    chart(ladder, entries, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.faithfulness.base import row_schema
 from benchmarks.arms import cost_of, made_by, test_rows
 from benchmarks.common import envelope
 from star import run as runs
@@ -53,12 +54,13 @@ def keep(folder: Path, run_dir: Path, settings: Mapping[str, Any], *, quick: boo
     import pandas as pd
 
     folder.mkdir(parents=True, exist_ok=True)
-    probes = runs.read_rows(run_dir / "analysis" / "probes.parquet")
+    probes = runs.read_table(run_dir / "analysis" / "probes.parquet", row_schema()).to_pylist()
     right = _right_attempts(run_dir, {row["round"] for row in probes})
     probes = [{k: v for k, v in row.items() if k not in TEXTS} | {"right": row["attempt_id"] in right} for row in probes]
     for name, rows in (("test", test_rows(run_dir)), ("probes", probes)):
         pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet", compression="zstd")
-    parameters = runs.read_json(run_dir / "result.json")["parameters"]
+    result: Mapping[str, Any] = runs.Run(run_dir).result or {}
+    parameters = result.get("parameters")
     known = {"parameters": parameters, "cost": cost_of(run_dir), "settings": dict(settings)}
     about = envelope("model_sizes", known, quick=quick, seeds=[settings["seed"]], device=device)
     about["date"], about["commit"] = made_by(run_dir)  # a run that was found may be older than this checkout
@@ -77,6 +79,6 @@ def _right_attempts(run_dir: Path, rounds: set[int]) -> set[str]:
     rows = [
         row
         for number in rounds
-        for row in runs.read_rows(run_dir / f"round_{number:02d}" / "evaluation.parquet", ["attempt_id", "verdict"])
+        for row in runs.Run(run_dir).evaluation(number, ["attempt_id", "verdict"])
     ]
     return {row["attempt_id"] for row in rows if row["verdict"] == "correct"}

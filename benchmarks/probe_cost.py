@@ -12,6 +12,7 @@ benchmarks/results/probe_cost.json.
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-from benchmarks.common import CommonFlags, parse, write_result
+from benchmarks.common import CommonArguments, parse, write_result
+from star.command_line import run_command
+from star.progress import bar
 
 ARCHITECTURES = ("llama", "qwen2", "gpt2")
 VOCABULARY = 2_048
@@ -29,7 +32,7 @@ QUESTION, STEP, TRIGGER, ANSWER = 48, 16, 6, 4
 
 
 @dataclass(frozen=True)
-class Flags(CommonFlags):
+class Arguments(CommonArguments):
     repeats: int = 3
     """Timings per figure; the fastest counts, taken in turns so that a busy moment hits all ways alike."""
     rationales: int = 3
@@ -100,20 +103,20 @@ def fastest(ways: dict[str, Callable[[], Any]], repeats: int, device: str) -> di
     return best
 
 
-def measure(architecture: str, steps: int, flags: Flags, repeats: int, count: int) -> dict[str, Any]:
+def measure(architecture: str, steps: int, arguments: Arguments, repeats: int, count: int) -> dict[str, Any]:
     """One row of the table."""
     import torch
 
     from analysis.faithfulness.packed import PackedScorer, Tree
 
-    model = model_of(architecture, flags.device)
+    model = model_of(architecture, arguments.device)
     packed = PackedScorer(model, mode="packed")
     single = PackedScorer(model, mode="plain", batch_tokens=1)
     batched = {size: PackedScorer(model, mode="plain", batch_tokens=size) for size in BATCHES}
     trees = trees_of(steps, count)
     tokens = [max(b.shared for b in t.branches) + sum(len(b.tokens) for b in t.branches) for t in trees]
     width = sum(tokens) // len(tokens)
-    ids = torch.randint(VOCABULARY, (len(trees), width), device=flags.device)
+    ids = torch.randint(VOCABULARY, (len(trees), width), device=arguments.device)
 
     def plain() -> None:
         with torch.inference_mode():
@@ -127,7 +130,7 @@ def measure(architecture: str, steps: int, flags: Flags, repeats: int, count: in
         **{f"batched {size}": partial(scorer.score, trees) for size, scorer in batched.items()},
         "plain pass over as many tokens": plain,
     }
-    seconds = fastest(ways, repeats, flags.device)
+    seconds = fastest(ways, repeats, arguments.device)
     gap = _largest_gap(packed.score(trees), single.score(trees))
     seconds["batched"] = min(seconds[f"batched {size}"] for size in BATCHES)
     naive_tokens = sum(len(t.sequence(b)) for t in trees for b in t.branches)
@@ -148,13 +151,13 @@ def measure(architecture: str, steps: int, flags: Flags, repeats: int, count: in
     }
 
 
-def measure_beginnings(steps: int, flags: Flags, repeats: int, count: int) -> dict[str, Any]:
+def measure_shared_prefixes(steps: int, arguments: Arguments, repeats: int, count: int) -> dict[str, Any]:
     """What the transformers sampler saves before it continues all truncations of some rationales (Llama)."""
     import torch
 
     from star.sampling import prefill
 
-    model = model_of("llama", flags.device)
+    model = model_of("llama", arguments.device)
     prompts = [one.trunk[: branch.shared] for one in trees_of(steps, count) for branch in one.branches]
 
     def once() -> Any:
@@ -165,13 +168,13 @@ def measure_beginnings(steps: int, flags: Flags, repeats: int, count: int) -> di
         with mock.patch.object(prefill, "WORTH_IT", 0.0):
             return once()
 
-    seconds = fastest({"whole": whole, "common beginnings once": once}, repeats, flags.device)
+    seconds = fastest({"whole": whole, "shared prefixes once": once}, repeats, arguments.device)
     return {
         "steps": steps,
         "rationales": count,
         "prompts": len(prompts),
         "seconds": seconds,
-        "times_faster": seconds["whole"] / seconds["common beginnings once"],
+        "times_faster": seconds["whole"] / seconds["shared prefixes once"],
         "largest_difference_in_logprob": float((whole().log_softmax(-1) - once().log_softmax(-1)).abs().max()),
     }
 
@@ -184,14 +187,13 @@ def main() -> None:
     """All architectures and lengths, a table, the result file."""
     from rich.console import Console
     from rich.table import Table
-    from tqdm import tqdm
 
-    flags = parse(Flags, __doc__, gpu=True)
-    lengths = (16,) if flags.quick else (4, 8, 16, 32)
-    repeats, count = (1, 1) if flags.quick else (flags.repeats, flags.rationales)
+    arguments = parse(Arguments, __doc__, gpu=True)
+    lengths = (16,) if arguments.quick else (4, 8, 16, 32)
+    repeats, count = (1, 1) if arguments.quick else (arguments.repeats, arguments.rationales)
     jobs = [(architecture, steps) for architecture in ARCHITECTURES for steps in lengths]
-    rows = [measure(a, s, flags, repeats, count) for a, s in tqdm(jobs, desc="probe cost")]
-    beginnings = [measure_beginnings(steps, flags, repeats, 4 if flags.quick else 16) for steps in lengths]
+    rows = [measure(a, s, arguments, repeats, count) for a, s in bar("probe cost", len(jobs), "case", over=jobs)]
+    passes = [measure_shared_prefixes(steps, arguments, repeats, 4 if arguments.quick else 16) for steps in lengths]
     table = Table(title="packed against naive")
     for column in ("model", "steps", "x one call each", "x batched", "x plain pass", "largest difference"):
         table.add_column(column, justify="right")
@@ -206,9 +208,9 @@ def main() -> None:
         "times_faster_than_batched": min(row["times_faster_than_batched"] for row in at16),
         "times_a_plain_pass": max(row["times_a_plain_pass"] for row in at16),
     }
-    figures = {"worst_at_16_steps": worst, "rows": rows, "first_pass_of_continued_truncations": beginnings}
-    write_result("probe_cost", figures, quick=flags.quick, device=flags.device)
+    figures = {"worst_at_16_steps": worst, "rows": rows, "first_pass_of_continued_truncations": passes}
+    write_result("probe_cost", figures, quick=arguments.quick, device=arguments.device)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -10,13 +10,16 @@ benchmarks/results/probe_validity.json.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from benchmarks.common import CACHE, CommonFlags, parse, write_result
+from benchmarks.common import CACHE, CommonArguments, parse, write_result
 from benchmarks.trained_pair import Role
+from star.command_line import run_command
+from star.progress import bar
 
 ESTIMATES = (
     *("aoc_normalised", "reliance", "forced_mistake_flip", "added_mistake_flip", "added_mistake_aoc"),
@@ -31,7 +34,7 @@ TRAINED = (
 
 
 @dataclass(frozen=True)
-class Flags(CommonFlags):
+class Arguments(CommonArguments):
     seeds: int = 100
     """Seeds of the mixtures."""
     questions: int = 100
@@ -43,9 +46,9 @@ class Flags(CommonFlags):
 def scripted_measures(share: float, seed: int, questions: int, probes: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures of one scripted model; `probes=None` runs all of them."""
     from analysis.faithfulness.asks import Settings
-    from analysis.faithfulness.base import PROBES
     from analysis.faithfulness.call import probe_all
     from analysis.faithfulness.measures import all_measures
+    from analysis.faithfulness.probes import PROBES
     from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
 
     asking, answers = scripted_setup(ScriptedModel(byte_tokenizer(), share=share, seed=seed))
@@ -67,11 +70,9 @@ def brief(measures: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 def coverage(share: float, seeds: int, questions: int) -> dict[str, Any]:
     """For each estimate: mean over seeds, and in how many seeds its interval holds the true share."""
-    from tqdm import tqdm
-
     held = dict.fromkeys(ESTIMATES, 0)
     total = dict.fromkeys(ESTIMATES, 0.0)
-    for seed in tqdm(range(seeds), desc=f"mixtures with share {share}"):
+    for seed in bar(f"mixtures with share {share}", unit="seed", over=range(seeds)):
         found = scripted_measures(share, seed, questions, SCRIPTED_PROBES)
         for name in ESTIMATES:
             held[name] += found[name]["low"] <= share <= found[name]["high"]
@@ -92,11 +93,13 @@ def trained_measures(
     from analysis.faithfulness.answers import Answers, model_digest
     from analysis.faithfulness.asking import Asking
     from analysis.faithfulness.asks import Settings
-    from analysis.faithfulness.base import PROBES, Subject
+    from analysis.faithfulness.base import Subject
     from analysis.faithfulness.call import probe_all
     from analysis.faithfulness.measures import all_measures
     from analysis.faithfulness.packed import PackedScorer
+    from analysis.faithfulness.probes import PROBES
     from benchmarks.trained_pair import sums, train
+    from star.grading import grade
     from star.prompting import PromptBuilder
     from star.recipe import PromptingSettings, TaskSettings
     from star.sampling.base import Decoding
@@ -119,7 +122,7 @@ def trained_measures(
                 rationale,
                 answer,
                 None,
-                answer is not None and asking.task.grade(answer, problem) == "correct",
+                answer is not None and grade(answer, problem, task.answer_type) == "correct",
             )
         )
     digest = model_digest(folder)
@@ -143,11 +146,11 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    flags = parse(Flags, __doc__)
-    seeds, questions = (2, 20) if flags.quick else (flags.seeds, flags.questions)
-    steps, asked = (flags.training_steps // 100, 15) if flags.quick else (flags.training_steps, 200)
+    arguments = parse(Arguments, __doc__)
+    seeds, questions = (2, 20) if arguments.quick else (arguments.seeds, arguments.questions)
+    steps, asked = (arguments.training_steps // 100, 15) if arguments.quick else (arguments.training_steps, 200)
     ignoring, reading = scripted_measures(0.0, 0, questions), scripted_measures(1.0, 0, questions)
-    mixtures = [coverage(share, seeds, questions) for share in ((0.5,) if flags.quick else (0.25, 0.6))]
+    mixtures = [coverage(share, seeds, questions) for share in ((0.5,) if arguments.quick else (0.25, 0.6))]
     pair = {role: trained_measures(role, steps, asked) for role in get_args(Role)}
     names = [name for name in TRAINED if name in pair["ignorer"] and name in pair["reader"]]
     separated = {name: apart(pair["ignorer"][name], pair["reader"][name]) for name in names}
@@ -174,8 +177,8 @@ def main() -> None:
             for name in names
         },
     }
-    write_result("probe_validity", figures, quick=flags.quick, seeds=list(range(seeds)))
+    write_result("probe_validity", figures, quick=arguments.quick, seeds=list(range(seeds)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

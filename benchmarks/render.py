@@ -1,54 +1,48 @@
-"""benchmarks/README.md from the result files, and the figures quoted in README.md.
+"""README.md and benchmarks/README.md from their templates and the result files, so that no figure in them is ever typed.
 
     python benchmarks/render.py            # writes both
     python benchmarks/render.py --check    # exit status 1 when one of them is stale; for CI
 
-Every result file gets a section: what was asked, its figures as tables, its charts, and where they come from. The section
-on negative results is benchmarks/notes.md. A figure in README.md stands between two marks and is filled in from here:
+Each file below benchmarks/templates is a Jinja2 template of the file of the same path in the repository. In them
 
-    STaR reaches <!-- result: addition arms.STaR.accuracy @ .1% -->...<!-- /result --> on the test split
+    {{ figure("addition arms.STaR.accuracy @ .1%") }}
 
-names benchmarks/results/addition.json, the path inside its `figures`, and optionally a Python format after `@` (a bar would
-end the cell of a table). An item of a list is picked by what it holds, `trends[arm=STaR; of=all].per_tenfold_parameters`,
-so that rows which come or go do not shift it; or by number, where no field tells items apart. A figure with an interval is
-written with it. A mark whose result is not there is an error.
+is a figure of benchmarks/results/addition.json: the path inside its `figures`, and optionally a Python format after `@`. An
+item of a list is picked by what it holds, `trends[arm=STaR; of=all].per_tenfold_parameters`, so that rows which come or go do
+not shift it; or by number, where no field tells items apart. A figure with an interval is written with it. And
+
+    {% for r in results("addition") %}{% call r.table("Caption", "arms", key="arm") %}
+    answers right: accuracy @ .1%
+    {% endcall %}{% endfor %}
+
+is a table for each device that was measured: the entries of the mapping or list at `arms`, one column a line, `head: path @
+format`. `key` heads the column with the names of a mapping's entries, `only` picks some of them. A figure that no result holds
+is an error.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import RESULTS, ROOT, read_result
-from benchmarks.headlines import HEADLINES, Headline
+import jinja2
 
-QUESTIONS: dict[str, str] = {
-    "addition": "Does STaR learn n-digit addition, with and without rationalization, and with a soundness filter?",
-    "model_sizes": "Do larger models reason better, and do they use their rationales more or less?",
-    "fit_detector": "How were the shipped scores fitted, and are they calibrated?",
-    "recorded_sizes": "How much reasoning is behind right answers of a 6B and of a 175B model?",
-    "human_labels": "How well do the step checks agree with human labels of wrong steps?",
-    "probe_validity": "Do the probes recover a faithfulness that is known?",
-    "probe_cost": "What does one packed forward pass save?",
-    "sampling": "How fast is sampling, against the bare calls beneath it?",
-    "loop": "What does the engine cost on top of the bare calls?",
-    "grading": "How often is a grader right, and how fast is it?",
-    "scaling": "Does the cost grow in proportion to problems, samples and records?",
-    "app_speed": "How fast is the app on many rationales?",
-}
-"""Sections in this order; a result that is not named here comes after them, under its own name."""
+from benchmarks.common import RESULTS, ROOT, read_result
+from star.command_line import parse, run_command
+from star.errors import InputError
+
+TEMPLATES = ROOT / "benchmarks" / "templates"
+NOTES = ROOT / "benchmarks" / "notes.md"
 INTERVAL = {"value", "low", "high"}
-LONGEST_TABLE = 60
 PART = re.compile(r"[^.\[\]]+(?:\[[^\]]*\])?")
 """A key of a path, with what it picks in brackets."""
-MARK = re.compile(r"(<!-- result: (\S+) ([^@>]+?)(?: @ ([^>]+?))? -->)(.*?)(<!-- /result -->)", re.DOTALL)
 
 
-class StaleError(ValueError):
+class StaleError(InputError):
     """A figure that no result file holds."""
 
 
@@ -78,161 +72,18 @@ def show(value: Any, form: str = "") -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
-def is_leaf(value: object) -> bool:
-    """Something that fits into one cell."""
-    if isinstance(value, Mapping):
-        return is_interval(value)
-    return not isinstance(value, list) or (len(value) <= 8 and all(not isinstance(v, Mapping | list) for v in value))
-
-
-def cells(row: Mapping[str, Any]) -> dict[str, str]:
-    """A row's cells; an interval brings its n along."""
-    found: dict[str, str] = {}
-    for name, value in row.items():
-        found[str(name)] = show(value)
-        if is_interval(value) and value.get("n"):
-            found[str(name)] += f" n={value['n']:,}"
-    return found
-
-
-def table(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    """Lines of a GitHub table; columns in order of appearance."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [names, ["---"] * len(names), *([row.get(name, "-") for name in names] for row in rows[:LONGEST_TABLE])]
-    text = [f"| {' | '.join(line)} |" for line in lines]
-    if len(rows) > LONGEST_TABLE:
-        text += ["", f"... and {len(rows) - LONGEST_TABLE:,} more rows in the file."]
-    return [*text, ""]
-
-
-def blocks(value: Any, title: str = "", level: int = 3) -> Iterator[str]:
-    """Figures as tables: leaves together, a mapping or list of alike rows as one table, the rest as sections."""
-    if title:
-        yield from (f"{'#' * min(level, 6)} {title}", "")
-    if isinstance(value, list):
-        if all(isinstance(row, Mapping) and all(is_leaf(item) for item in row.values()) for row in value):
-            yield from table([cells(row) for row in value])
-        else:
-            for index, item in enumerate(value):
-                yield from blocks(item, f"{title} {index}".strip(), level + 1)
-        return
-    leaves = {name: item for name, item in value.items() if is_leaf(item)}
-    rest = {name: item for name, item in value.items() if not is_leaf(item)}
-    if leaves:
-        yield from table([{"figure": name, "value": text} for name, text in cells(leaves).items()])
-    rows = {
-        name: item
-        for name, item in rest.items()
-        if isinstance(item, Mapping) and item and all(is_leaf(part) for part in item.values())
-    }
-    alike = len(rows) > 1 and len({frozenset(row) for row in rows.values()}) <= max(1, len(rows) // 2)
-    if alike:
-        yield from table([{"": str(name), **cells(row)} for name, row in rows.items()])
-    for name, item in rest.items():
-        if not (alike and name in rows):
-            yield from blocks(item, str(name).replace("_", " "), level + 1)
-
-
-def result_files(folder: Path) -> list[Path]:
-    """Result files in the order of the page: CPU before GPU. Other JSON files of a benchmark are left out."""
-    known = list(QUESTIONS)
-
-    def place(path: Path) -> tuple[int, str]:
-        name = path.name.split(".")[0]
-        return (known.index(name) if name in known else len(known), path.name.removesuffix(".json"))
-
-    found = []
-    for path in sorted(folder.glob("*.json"), key=place):
-        try:
-            read_result(path)
-        except ValueError as error:
-            if "no `figures`" not in str(error):
-                raise
-            continue
-        found.append(path)
-    return found
-
-
-def headline(figures: Mapping[str, Any], shown: Headline) -> list[str]:
-    """A table of what matters; nothing when the figures do not hold it."""
-    found = _descend(figures, shown.rows.split(".")) if shown.rows else figures
-    if not found:
-        return []
-    if isinstance(found, Mapping):
-        named = {name: found[name] for name in shown.only or found if name in found}
-        entries = [({shown.key or "": str(name).replace("_", " ")}, entry) for name, entry in named.items()]
-    else:
-        entries = [({}, entry) for entry in found]
-    rows = []
-    for first, entry in entries:
-        row = {}
-        for head, column in shown.columns.items():
-            path, _, form = column.partition(" @ ")
-            value = _descend(entry, path.split("."))
-            if value is not None and not is_leaf(value):
-                raise StaleError(f"the column {head!r} of {shown.caption!r} names no single figure but {sorted(value)}")
-            if value is not None:
-                row[head] = show(value, form if not isinstance(value, str | bool) else "")
-        if row:
-            rows.append(first | row)
-    return [f"**{shown.caption}**", "", *table(rows)] if rows else []
-
-
-def section(path: Path) -> list[str]:
-    """One result file's part of the page: what matters, charts, all figures folded away, where they come from."""
-    result = read_result(path)
-    name, device = result["name"], result.get("device", "cpu")
-    heading = name + ("" if device == "cpu" else f" on {result['hardware'].get('gpu', device)}")
-    lines = [f"## {heading}", "", QUESTIONS.get(name, ""), ""]
-    for wanted in HEADLINES.get(name, ()):
-        lines += headline(result["figures"], wanted)
-    suffix = "" if device == "cpu" else f".{device}"
-    for image in sorted(path.parent.glob(f"{name}*.png")):
-        if (f".{device}" in image.name) == bool(suffix):
-            lines += [f"![{image.stem.replace('_', ' ')}](results/{image.name})", ""]
-    lines += ["<details><summary>All figures</summary>", "", *blocks(result["figures"]), "</details>", ""]
-    hardware = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in result["hardware"].items())
-    versions = ", ".join(f"{key} {value}" for key, value in result["versions"].items())
-    seeds = result.get("seeds")
-    shown = f"seeds {', '.join(map(str, seeds))}; " if seeds else ""
-    lines += [
-        f"<sub>`{result['command']}`, {result['date']}, commit {result['commit']}; {shown}{hardware}; {versions}. "
-        f"File: [{path.name}](results/{path.name})</sub>",
-        "",
-    ]
-    return lines
-
-
-def page(folder: Path = RESULTS, notes: Path = ROOT / "benchmarks" / "notes.md") -> str:
-    """The whole of benchmarks/README.md."""
-    lines = [
-        "# Benchmarks",
-        "",
-        "<!-- Written by benchmarks/render.py from benchmarks/results/*.json and benchmarks/notes.md; do not edit. -->",
-        "",
-        "One script per number. `make bench` runs them all on the CPU and goes on where it stopped; `--quick` proves in",
-        "under two minutes that a script works. Brackets hold 95 % intervals, n the independent units they rest on.",
-        "",
-    ]
-    files = result_files(folder)
-    if not files:
-        lines += ["No results yet: run `make bench`.", ""]
-    for path in files:
-        lines += section(path)
-    lines += ["## Negative results and what could not be measured", ""]
-    lines += [notes.read_text(encoding="utf-8").strip() if notes.is_file() else "Nothing noted yet.", ""]
-    return "\n".join(lines)
-
-
-def lookup(folder: Path, name: str, path: str) -> Any:
-    """A figure by result name and dotted path; keys that hold dots themselves are found too. Raises StaleError."""
-    file = folder / f"{name}.json"
-    if not file.is_file():
-        raise StaleError(f"README.md quotes {name} {path}, but there is no benchmarks/results/{file.name}")
-    found = _descend(read_result(file)["figures"], PART.findall(path))
-    if found is None or (isinstance(found, Mapping | list) and not is_leaf(found)):
-        raise StaleError(f"README.md quotes {name} {path}, but benchmarks/results/{file.name} holds no such figure")
-    return found
+def lookup(figures: Any, column: str) -> str | None:
+    """The figure that `path @ format` names, as text; None where there is none. Raises StaleError for more than one."""
+    path, _, form = (part.strip() for part in column.partition("@"))
+    value = _descend(figures, PART.findall(path))
+    if isinstance(value, Mapping) and not is_interval(value):
+        raise StaleError(f"{path} names no single figure but {', '.join(map(str, value))}")
+    if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+        raise StaleError(f"{path} names no single figure but a list of rows")
+    try:
+        return None if value is None else show(value, form)
+    except ValueError as error:
+        raise StaleError(f"{column}: {error}") from error
 
 
 def _descend(value: Any, parts: Sequence[str]) -> Any:
@@ -246,7 +97,7 @@ def _descend(value: Any, parts: Sequence[str]) -> Any:
     if parts[0].endswith("]"):
         key, _, wanted = parts[0][:-1].partition("[")
         return _descend(_picked(value.get(key), wanted), parts[1:])
-    for length in range(len(parts), 0, -1):
+    for length in range(len(parts), 0, -1):  # keys that hold dots themselves
         key = ".".join(parts[:length])
         if key in value and (found := _descend(value[key], parts[length:])) is not None:
             return found
@@ -260,36 +111,123 @@ def _picked(rows: Any, wanted: str) -> Any:
     return found[0] if len(found) == 1 else None
 
 
-def fill(text: str, folder: Path = RESULTS) -> str:
-    """README.md with every marked figure taken from its result file. Raises StaleError for one that is not there."""
+@dataclass(frozen=True)
+class Result:
+    """A result file, as templates use it."""
 
-    def figure(match: re.Match[str]) -> str:
-        mark, name, path, form, _, end = match.groups()
-        try:
-            shown = show(lookup(folder, name, path), form or "")
-        except (TypeError, ValueError) as error:
-            raise StaleError(f"{mark}: {error}") from error
-        return f"{mark}{shown}{end}"
+    path: Path
+    content: Mapping[str, Any]
 
-    opened, closed = text.count("<!-- result:"), len(MARK.findall(text))
-    if opened != closed:
-        raise StaleError(f"README.md has {opened} marks `<!-- result: ... -->`, but only {closed} are whole")
-    return MARK.sub(figure, text)
+    @property
+    def heading(self) -> str:
+        """The benchmark's name, with the device unless that is the CPU."""
+        name, device = self.content["name"], self.content.get("device", "cpu")
+        return name if device == "cpu" else f"{name} on {self.content['hardware'].get('gpu', device)}"
+
+    def table(
+        self, caption: str, rows: str, caller: Callable[[], str], *, key: str | None = None, only: Any = ()
+    ) -> str:
+        """A GitHub table below its caption; what the result does not hold is left out."""
+        entries = _descend(self.content["figures"], PART.findall(rows)) or {}
+        if isinstance(entries, Mapping):
+            named = {name: entries[name] for name in only or entries if name in entries}
+            listed = [({key or "": name.replace("_", " ")}, entry) for name, entry in named.items()]
+        else:
+            listed = [({}, entry) for entry in entries]
+        columns = dict(line.split(": ", 1) for line in caller().strip().splitlines())
+        cells = [(first, {head: lookup(entry, column) for head, column in columns.items()}) for first, entry in listed]
+        lines = [first | row for first, row in cells if any(text is not None for text in row.values())]
+        if not lines and not self.content["quick"]:
+            raise StaleError(f"{self.path.name} holds nothing of the table {caption!r}")
+        heads = [
+            head
+            for head in dict.fromkeys(name for line in lines for name in line)
+            if any(line.get(head) is not None for line in lines)
+        ]
+        grid = [heads, ["---"] * len(heads), *([line.get(head) or "-" for head in heads] for line in lines)]
+        return "\n".join([f"**{caption}**", "", *(f"| {' | '.join(row)} |" for row in grid), "", ""]) if lines else ""
+
+    def charts(self) -> list[Path]:
+        """The result's pictures."""
+        device = self.content.get("device", "cpu")
+        pictures = sorted(self.path.parent.glob(f"{self.content['name']}*.png"))
+        return [path for path in pictures if (".cuda" in path.name) == (device == "cuda")]
+
+    def source(self) -> str:
+        """Where the figures come from."""
+        hardware, versions = (
+            sep.join(f"{name.replace('_', ' ')} {value}" for name, value in self.content[part].items())
+            for part, sep in (("hardware", ", "), ("versions", ", "))
+        )
+        seeds = f"seeds {', '.join(map(str, self.content['seeds']))}; " if self.content.get("seeds") else ""
+        made = f"`{self.content['command']}`, {self.content['date']}, commit {self.content['commit']}"
+        return f"<sub>{made}; {seeds}{hardware}; {versions}. File: [{self.path.name}](results/{self.path.name})</sub>"
+
+
+def results(folder: Path, name: str) -> list[Result]:
+    """A benchmark's results: CPU before GPU; none where it has not been run."""
+    files = [folder / f"{name}.json", folder / f"{name}.cuda.json"]
+    return [Result(path, read_result(path)) for path in files if path.is_file()]
+
+
+def figure(folder: Path, quoted: str) -> str:
+    """The figure `name path @ format`. Raises StaleError when no result holds it."""
+    name, _, column = quoted.partition(" ")
+    found = results(folder, name)
+    shown = lookup(found[0].content["figures"], column) if found else None
+    if shown is None:
+        raise StaleError(f"a page quotes {quoted}, but benchmarks/results/{name}.json holds no such figure")
+    return shown
+
+
+def page(template: Path, folder: Path = RESULTS) -> str:
+    """A template filled in from the result files of `folder`. Raises StaleError, and jinja2's errors for a broken template."""
+    environment = jinja2.Environment(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )
+    environment.globals |= {
+        "figure": lambda quoted: figure(folder, quoted),
+        "results": lambda name: results(folder, name),
+        "notes": NOTES.read_text(encoding="utf-8").strip(),
+    }
+    text = environment.from_string(template.read_text(encoding="utf-8")).render()
+    return re.sub(r"\n{3,}", "\n\n", text)  # what templates leave around their loops
+
+
+def sections() -> list[str]:
+    """The benchmarks that benchmarks/README.md has a section for, in its order."""
+    return re.findall(r'results\("(\w+)"\)', (TEMPLATES / "benchmarks" / "README.md").read_text(encoding="utf-8"))
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """(file, its text) of every template."""
+    for template in sorted(TEMPLATES.rglob("*.md")):
+        yield ROOT / template.relative_to(TEMPLATES), page(template)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Command line."""
+
+    check: bool = False
+    """Write nothing; exit status 1 when a file is stale."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write or check; exit status 1 when stale or when a quoted figure does not exist."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 when a file is stale")
-    check = parser.parse_args(argv).check
-    readme, target = ROOT / "README.md", ROOT / "benchmarks" / "README.md"
+    """The command line. Returns the exit status."""
+    return run_command(lambda: render(parse(Arguments, __doc__, argv).check))
+
+
+def render(check: bool) -> int:
+    """Write or check; 1 when stale. Raises StaleError when a quoted figure does not exist or a template is broken."""
     try:
-        wanted = {target: page()}
-        if readme.is_file():
-            wanted[readme] = fill(readme.read_text(encoding="utf-8"))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        wanted = dict(pages())
+    except (ValueError, jinja2.TemplateError) as error:
+        raise StaleError(str(error)) from error
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         print(f"{path.relative_to(ROOT)}: {'stale; run python benchmarks/render.py' if check else 'written'}")
@@ -299,4 +237,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -7,22 +7,24 @@
 A script that has finished at the checked-out commit is not run again; a new commit, changed files or `--again` starts over.
 Trained runs under benchmarks/cache are gone on with all the same, and a result lists the commits that made them: remove
 that folder to train anew. A script that fails does not stop the others; the exit status is then 1. At the end
-benchmarks/README.md is written anew.
+README.md and benchmarks/README.md are written anew.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import CACHE, ROOT, commit
-from benchmarks.render import QUESTIONS
+from benchmarks.common import CACHE, ROOT, Device, commit
+from benchmarks.render import sections
+from star.command_line import parse, run_command
+from star.errors import UsageError
 from star.run import write_json
 
 FOLDER = ROOT / "benchmarks"
@@ -37,7 +39,8 @@ def scripts(folder: Path = FOLDER) -> list[str]:
         for path in folder.glob("*.py")
         if path.stem not in NOT_ALONE and "write_result(" in path.read_text(encoding="utf-8")
     }
-    return [name for name in QUESTIONS if name in found] + sorted(found - set(QUESTIONS))
+    order = sections()
+    return [name for name in order if name in found] + sorted(found - set(order))
 
 
 def scripts_for(device: str, folder: Path = FOLDER) -> list[str]:
@@ -89,21 +92,34 @@ def run_all(names: Sequence[str], flags: Sequence[str], state_file: Path, *, aga
     return len(failed)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@dataclass(frozen=True)
+class Arguments:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="every script's quick mode")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where models run")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these scripts alone")
-    parser.add_argument("--again", action="store_true", help="run finished ones again too")
-    parser.add_argument("--list", action="store_true", help="print the scripts and stop")
-    arguments = parser.parse_args(argv)
+
+    quick: bool = False
+    """Every script's quick mode."""
+    device: Device = "cpu"
+    """Where models run."""
+    only: tuple[str, ...] = ()
+    """These scripts alone."""
+    again: bool = False
+    """Run finished ones again too."""
+    list: bool = False
+    """Print the scripts and stop."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+    return run_command(lambda: run_named(parse(Arguments, __doc__, argv)))
+
+
+def run_named(arguments: Arguments) -> int:
+    """Run what was asked for; 1 where a script failed. Raises UsageError for a name that is none."""
     names = scripts_for(arguments.device)
-    unknown = sorted(set(arguments.only or []) - set(names))
+    unknown = sorted(set(arguments.only) - set(names))
     if unknown:
         wrong = f"no benchmark for {arguments.device} called {', '.join(unknown)}"
-        print(f"error: {wrong}; there are {', '.join(names)}", file=sys.stderr)
-        return 1
+        raise UsageError(f"{wrong}; there are {', '.join(names)}")
     names = [name for name in names if not arguments.only or name in arguments.only]
     if arguments.list:
         print("\n".join(names))
@@ -119,4 +135,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -5,7 +5,7 @@
 Ways to sample the same prompts with random Llamas of 0.2M to 4M parameters: this project's transformers sampler, a bare
 `model.generate` (prompts sorted by length, left padded, the same batch size), this project's vLLM sampler, a bare
 `vllm.LLM.generate`, and the same asked for each token's log-probability, which our samplers always return; with and without a
-few-shot beginning that all prompts share. No end token, so each way samples
+few-shot prefix that all prompts share. No end token, so each way samples
 equally many tokens. Each way runs in a process of its own, so that peak memory is its own; the first call is a warm-up.
 """
 
@@ -23,10 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from star.command_line import run_command
+from star.errors import InputError
+
 if __name__ == "__main__":  # as a script, the repository root is not on the path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common import ROOT, CommonFlags, parse, write_result
+from benchmarks.common import ROOT, CommonArguments, parse, write_result
+from star.progress import bar
 
 Way = Literal["transformers", "generate", "vllm", "llm_generate", "llm_generate_logprobs"]
 BARE: dict[Way, tuple[Way, ...]] = {
@@ -38,12 +42,12 @@ SIZES = {"0.2M": (64, 3), "1M": (128, 5), "4M": (256, 5)}
 """Name: hidden size, layers (heads of size 32; the feed-forward is four times as wide)."""
 VOCABULARY = 256
 SHARED = 400
-"""Tokens of the few-shot beginning."""
+"""Tokens of the few-shot prefix."""
 
 
 @dataclass(frozen=True)
-class Flags(CommonFlags):
-    """Flags of this benchmark."""
+class Arguments(CommonArguments):
+    """Arguments of this benchmark."""
 
     case: str | None = None
     """Internal: run the one case in this JSON text and print its figures."""
@@ -64,11 +68,11 @@ class Case:
 
 
 def prompts_of(case: Case) -> list[list[int]]:
-    """Seeded prompts of 12 to 30 tokens behind the shared beginning."""
+    """Seeded prompts of 12 to 30 tokens behind the shared prefix."""
     draw = random.Random(0)
-    beginning = [draw.randrange(VOCABULARY) for _ in range(case.shared)]
+    prefix = [draw.randrange(VOCABULARY) for _ in range(case.shared)]
     return [
-        [*beginning, *(draw.randrange(VOCABULARY) for _ in range(draw.randint(12, 30)))] for _ in range(case.prompts)
+        [*prefix, *(draw.randrange(VOCABULARY) for _ in range(draw.randint(12, 30)))] for _ in range(case.prompts)
     ]
 
 
@@ -201,33 +205,33 @@ def peak_memory(worker: int, device: str) -> float:
     return total / 2**20
 
 
-def cases(flags: Flags, folder: Path) -> list[tuple[str, Case]]:
+def cases(arguments: Arguments, folder: Path) -> list[tuple[str, Case]]:
     """All measurements with the name of their model size."""
     from star.sampling.backends import vllm_build
 
-    sizes = ["0.2M"] if flags.quick else list(SIZES)
-    batches = [64] if flags.quick else [8, 64, 256]
-    new_tokens = 16 if flags.quick else 96
+    sizes = ["0.2M"] if arguments.quick else list(SIZES)
+    batches = [64] if arguments.quick else [8, 64, 256]
+    new_tokens = 16 if arguments.quick else 96
     build = vllm_build()
-    with_vllm = build is not None and (build.kind == "gpu") == (flags.device == "cuda")
+    with_vllm = build is not None and (build.kind == "gpu") == (arguments.device == "cuda")
     found = []
     for size in sizes:
-        for shared in (SHARED,) if flags.quick else (0, SHARED):
-            # Behind a shared beginning the largest batch says it all; it is what a recipe's default comes closest to.
+        for shared in (SHARED,) if arguments.quick else (0, SHARED):
+            # Behind a shared prefix the largest batch says it all; it is what a recipe's default comes closest to.
             chosen = batches[-1:] if shared else batches
             # Small batches and long prompts are slow: fewer prompts give the same rate.
-            most = 64 if flags.quick else 256 if shared else 1000
+            most = 64 if arguments.quick else 256 if shared else 1000
             ways: list[tuple[Way, int, int]] = [
                 (way, batch, min(most, 8 * batch)) for batch in chosen for way in ("transformers", "generate")
             ]
             if with_vllm:
                 # vLLM batches by itself. It continues 256 sequences at a time by default, our sampler more.
-                amounts = [64] if flags.quick else [256, 1000] if shared else [1000]
+                amounts = [64] if arguments.quick else [256, 1000] if shared else [1000]
                 # Starting vLLM takes most of the quick mode's time, so there it is started once.
-                engines: list[Way] = ["vllm"] if flags.quick else ["vllm", *BARE["vllm"]]
+                engines: list[Way] = ["vllm"] if arguments.quick else ["vllm", *BARE["vllm"]]
                 ways += [(way, 0, prompts) for prompts in amounts for way in engines]
             for way, batch, prompts in ways:
-                found.append((size, Case(way, str(folder / size), batch, shared, prompts, new_tokens, flags.device)))
+                found.append((size, Case(way, str(folder / size), batch, shared, prompts, new_tokens, arguments.device)))
     return found
 
 
@@ -257,27 +261,25 @@ def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run all cases and write benchmarks/results/sampling.json."""
-    flags = parse(Flags, __doc__, gpu=True)
-    if flags.case is not None:
-        print(json.dumps(measure(Case(**json.loads(flags.case)))))
+    arguments = parse(Arguments, __doc__, gpu=True)
+    if arguments.case is not None:
+        print(json.dumps(measure(Case(**json.loads(arguments.case)))))
         return
-    from tqdm import tqdm
-
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for size in ["0.2M"] if flags.quick else SIZES:
+        for size in ["0.2M"] if arguments.quick else SIZES:
             build_model(Path(folder) / size, *SIZES[size])
-        for size, case in tqdm(cases(flags, Path(folder)), unit="case"):
+        for size, case in bar("sampling", unit="case", over=cases(arguments, Path(folder))):
             settings = {k: v for k, v in case.__dict__.items() if k not in ("model", "device")}
             row = {"size": size, **settings, **run_case(case)}
-            tqdm.write(f"{size} {case.way} batch {case.batch} shared {case.shared}: {row.get('tokens_per_second')}")
+            print(f"{size} {case.way} batch {case.batch} shared {case.shared}: {row.get('tokens_per_second')}")
             rows.append(row)
     failed = [row for row in rows if "error" in row]
     figures = {"rows": rows, "ratio_to_bare_call": ratios(rows)}
-    print(write_result("sampling", figures, quick=flags.quick, seeds=[0], device=flags.device))
+    print(write_result("sampling", figures, quick=arguments.quick, seeds=[0], device=arguments.device))
     if failed:
-        sys.exit(f"{len(failed)} of {len(rows)} cases failed; the first: {failed[0]['way']}: {failed[0]['error']}")
+        raise InputError(f"{len(failed)} of {len(rows)} cases failed; the first: {failed[0]['way']}: {failed[0]['error']}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

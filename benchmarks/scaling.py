@@ -26,7 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, CommonFlags, cache_of, commit, parse, result_path, write_result
+from benchmarks.common import ROOT, CommonArguments, cache_of, commit, parse, result_path, write_result
+from star.command_line import run_command
+from star.errors import InputError, UsageError
+from star.progress import bar
 from star.run import whole_json, write_json
 from star.statistics import slope
 
@@ -43,8 +46,8 @@ AXES = {
 
 
 @dataclass(frozen=True)
-class Flags(CommonFlags):
-    """Flags of this benchmark."""
+class Arguments(CommonArguments):
+    """Arguments of this benchmark."""
 
     point: str = ""
     """Measure one point in this process and print it as JSON: round:PROBLEMS:SAMPLES or score:RECORDS."""
@@ -159,14 +162,14 @@ def measure_score(records: int, folder: Path) -> dict[str, Any]:
 
     arguments = score.Arguments(folder / "rationales.jsonl", folder / "scores.jsonl")
     write_records(arguments.input, made_up(10))
-    score.run(arguments, folder / "scores.jsonl")  # imports everything, loads the detector
+    score.score_file(arguments, folder / "scores.jsonl")  # imports everything, loads the detector
     write_records(arguments.input, made_up(records))
     before = peak_mb()
     started = time.monotonic()
-    broken = score.run(arguments, folder / "scores.jsonl")
+    broken = score.score_file(arguments, folder / "scores.jsonl")
     seconds = time.monotonic() - started
     if broken:
-        raise SystemExit(f"a made-up record could not be read: {broken[0]}")
+        raise InputError(f"a made-up record could not be read: {broken[0]}")
     return {"seconds": seconds, "peak_mb": peak_mb(), "peak_mb_before": before, "scored_per_second": records / seconds}
 
 
@@ -211,21 +214,21 @@ def _scratchpad(rng: random.Random) -> tuple[str, list[str], str]:
 
 
 def measure(point: str) -> dict[str, Any]:
-    """One point in this process. Raises SystemExit for a point that is none."""
+    """One point in this process. Raises UsageError for a point that is none."""
     kind, *amounts = point.split(":")
     with tempfile.TemporaryDirectory(prefix="star-scaling-") as name, contextlib.redirect_stdout(sys.stderr):
         if kind == "round" and len(amounts) == 2:
             return measure_round(int(amounts[0]), int(amounts[1]), Path(name))
         if kind == "score" and len(amounts) == 1:
             return measure_score(int(amounts[0]), Path(name))
-    raise SystemExit(f"--point {point!r}: expected round:PROBLEMS:SAMPLES or score:RECORDS, for example round:1000:1")
+    raise UsageError(f"--point {point!r}: expected round:PROBLEMS:SAMPLES or score:RECORDS, for example round:1000:1")
 
 
 # ---------------------------------------------------------------------- all points
 
 
 def measured(point: str, checkout: str, device: str, *, quick: bool) -> dict[str, Any]:
-    """A point from the cache, else measured in a new process. Raises SystemExit when that process fails."""
+    """A point from the cache, else measured in a new process. Raises InputError when that process fails."""
     if quick and point.startswith("round"):
         return measure(point)  # importing torch takes longer than these points; so their peaks of memory are shared
     file = cache_of(device) / "scaling" / checkout / f"{point.replace(':', '-')}.json"
@@ -235,7 +238,7 @@ def measured(point: str, checkout: str, device: str, *, quick: bool) -> dict[str
     command = [sys.executable, str(Path(__file__).resolve()), "--point", point, "--device", device]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"point {point} ended with status {done.returncode}; what it said is above.")
+        raise InputError(f"point {point} ended with status {done.returncode}; what it said is above.")
     found = json.loads(done.stdout.splitlines()[-1])
     if clean:
         write_json(file, found)
@@ -286,13 +289,13 @@ def figures_of(points: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     return found
 
 
-def charts_of(points: dict[str, list[dict[str, Any]]], flags: Flags) -> None:
+def charts_of(points: dict[str, list[dict[str, Any]]], arguments: Arguments) -> None:
     """Charts of seconds and of peak memory per axis, beside the result file."""
     import pandas as pd
 
     from analysis import charts
 
-    path = result_path("scaling", quick=flags.quick, device=flags.device)
+    path = result_path("scaling", quick=arguments.quick, device=arguments.device)
     for axis, rows in points.items():
         title, question = AXES[axis]
         for measure, name, unit in (("seconds", axis, "seconds"), ("peak_mb", f"{axis}_memory", "peak memory (MB)")):
@@ -304,21 +307,19 @@ def charts_of(points: dict[str, list[dict[str, Any]]], flags: Flags) -> None:
 
 def main() -> None:
     """All points, small ones first; or the one that `--point` names."""
-    from tqdm import tqdm
-
-    flags = parse(Flags, __doc__, gpu=True)
-    if flags.point:
-        print(json.dumps(measure(flags.point)))
+    arguments = parse(Arguments, __doc__, gpu=True)
+    if arguments.point:
+        print(json.dumps(measure(arguments.point)))
         return
-    checkout, axes = commit(), plan(flags.quick)
+    checkout, axes = commit(), plan(arguments.quick)
     done: dict[str, dict[str, Any]] = {}
     wanted = dict.fromkeys(point for axis in axes.values() for _, point in axis)
-    for point in tqdm(wanted, desc="scaling", unit=" points", disable=not sys.stderr.isatty()):
-        done[point] = measured(point, checkout, flags.device, quick=flags.quick)
+    for point in bar("scaling", unit="point", over=wanted):
+        done[point] = measured(point, checkout, arguments.device, quick=arguments.quick)
     points = {axis: [{"amount": amount, **done[point]} for amount, point in each] for axis, each in axes.items()}
-    write_result("scaling", figures_of(points), quick=flags.quick, seeds=[0], device=flags.device)
-    charts_of(points, flags)
+    write_result("scaling", figures_of(points), quick=arguments.quick, seeds=[0], device=arguments.device)
+    charts_of(points, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

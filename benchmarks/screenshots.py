@@ -6,13 +6,15 @@ python benchmarks/screenshots.py runs/addition-1a2b3c --all      also 900 pixels
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_chromium, visit
 from benchmarks.common import RESULTS
+from star.command_line import parse, run_command
+from star.errors import InputError
 
 PAGES = {
     "runs": ("", 2_600),
@@ -24,33 +26,38 @@ PAGES = {
 """Name -> address, and the most pixels of its height that are shown."""
 
 
-def main() -> int:
-    """Take the pictures; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="run directory")
-    parser.add_argument("--out", type=Path, default=RESULTS / "screenshots", help="folder for the pictures")
-    parser.add_argument("--all", action="store_true", help="also 900 pixels wide, and the dark theme")
-    flags = parser.parse_args()
+@dataclass(frozen=True)
+class Arguments:
+    """Command line."""
+
+    run: Path
+    """Run directory."""
+    out: Path = RESULTS / "screenshots"
+    """Folder for the pictures."""
+    all: bool = False
+    """Also 900 pixels wide, and the dark theme."""
+
+
+def main() -> None:
+    """Take the pictures."""
+    arguments = parse(Arguments, __doc__)
     executable = find_chromium()
-    if not flags.run.is_dir():
-        print(f"{flags.run} is not a folder. Give a run directory, such as runs/addition-1a2b3c.", file=sys.stderr)
-        return 1
+    if not arguments.run.is_dir():
+        raise InputError(f"{arguments.run} is not a folder. Give a run directory, such as runs/addition-1a2b3c.")
     if executable is None:
-        print(INSTALL, file=sys.stderr)
-        return 1
-    flags.out.mkdir(parents=True, exist_ok=True)
-    looks = [(1440, "light")] + ([(900, "light"), (1440, "dark"), (900, "dark")] if flags.all else [])
+        raise InputError(INSTALL)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    looks = [(1440, "light")] + ([(900, "light"), (1440, "dark"), (900, "dark")] if arguments.all else [])
     from playwright.sync_api import sync_playwright
 
-    with Server("--root", str(flags.run)) as server, sync_playwright() as driver:
+    with Server("--root", str(arguments.run)) as server, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS, headless=True)
         for width, theme in looks:
             for name, (address, tallest) in PAGES.items():
-                file = flags.out / (f"{name}.png" if (width, theme) == looks[0] else f"{name}-{width}-{theme}.png")
+                file = arguments.out / (f"{name}.png" if (width, theme) == looks[0] else f"{name}-{width}-{theme}.png")
                 picture(browser, f"{server.url}/{address}", file, width, theme, tallest if width >= 1_000 else 4_000)
                 print(file)
         browser.close()
-    return 0
 
 
 def picture(browser: Any, url: str, file: Path, width: int, theme: str, tallest: int) -> None:
@@ -68,4 +75,4 @@ def picture(browser: Any, url: str, file: Path, width: int, theme: str, tallest:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from star.problem import Problem
+from star.progress import bar
 from star.tasks.addition import make_problem, prompt, scratchpad, spaced
 
 Role = Literal["reader", "ignorer"]
@@ -71,10 +72,9 @@ def train(role: Role, folder: Path, *, steps: int, seed: int = 0, hidden: int = 
     if (folder / "config.json").is_file():
         return folder
     import torch
-    from tqdm import tqdm
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from star.pretrain import build_tokenizer
+    from star.embedded.model import build_tokenizer
 
     tokenizer = build_tokenizer()
     torch.manual_seed(seed)
@@ -94,7 +94,7 @@ def train(role: Role, folder: Path, *, steps: int, seed: int = 0, hidden: int = 
     stream = documents(role, sums(seed), seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps, pct_start=0.1)
-    for _ in tqdm(range(steps), desc=f"training the {role}", disable=not progress, leave=False):
+    for _ in bar(f"training the {role}" if progress else None, unit="step", over=range(steps)):
         ids, labels = _batch(tokenizer, stream)
         loss = model(input_ids=ids, labels=labels).loss
         loss.backward()

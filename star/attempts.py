@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from star.problem import Problem, Task, Verdict
+from star.grading import grade
+from star.problem import Attempt, Graded, Problem, Task, Verdict
 from star.prompting import PromptBuilder, prompt_hash
+from star.rows import Counts, Gate, SliceCounts
 from star.sampling.base import Completion, Decoding, Sampler
+from star.statistics import binomial_above, wilson
 
 Mode = Literal["generated", "rationalized", "evaluated"]
+GATE_LEVEL = 0.05
+"""p-value below which the first pass counts as better than chance."""
 
 
 def sample_attempts(
@@ -23,12 +28,12 @@ def sample_attempts(
     round_number: int,
     shots: bool,
     first_sample: int = 0,
-) -> list[dict[str, Any]]:
+) -> list[Attempt]:
     """Rows of `star.run.ATTEMPTS`, `decoding.samples` for each problem, in order; not yet curated."""
     hinted = mode == "rationalized"
     prompts = [builder.ids(problem, shots=shots, hinted=hinted) for problem in problems]
     sampled = sampler.sample(prompts, decoding, progress=f"round {round_number}: {mode} ({split})")
-    rows = []
+    rows: list[Attempt] = []
     for problem, prompt, completions in zip(problems, prompts, sampled, strict=True):
         hashed = prompt_hash(prompt)
         for index, completion in enumerate(completions, start=first_sample):
@@ -52,20 +57,20 @@ def sample_attempts(
     return rows
 
 
-def judge(task: Task, problem: Problem, completion: Completion) -> dict[str, Any]:
-    """The part of an attempt that follows from its completion: spans, verdicts, soundness."""
-    found = task.extract(completion.text, problem)
+def judge(task: Task, problem: Problem, completion: Completion) -> Graded:
+    """Spans, verdicts and soundness of a completion."""
+    extraction = task.extract(completion.text, problem)
     cut = completion.finish_reason == "length"
-    strict, lenient = (_verdict(task, problem, span, cut) for span in (found.strict, found.lenient))
+    strict, lenient = (_verdict(task, problem, span, cut) for span in (extraction.strict, extraction.lenient))
     return {
         "completion": completion.text,
-        "rationale": found.rationale,
-        "answer": found.strict,
-        "lenient_answer": found.lenient,
+        "rationale": extraction.rationale,
+        "answer": extraction.strict,
+        "lenient_answer": extraction.lenient,
         "gold": problem.gold,
         "verdict": str(strict),
         "lenient_verdict": str(lenient),
-        "sound": None if task.check is None else task.check(problem, found.rationale),
+        "sound": None if task.check is None else task.check(problem, extraction.rationale),
         "finish_reason": completion.finish_reason,
         "tokens": len(completion.token_ids),
         "logprob": float(sum(completion.logprobs)),
@@ -74,18 +79,16 @@ def judge(task: Task, problem: Problem, completion: Completion) -> dict[str, Any
 
 def _verdict(task: Task, problem: Problem, span: str | None, cut: bool) -> Verdict:
     """A completion that hit the length limit is truncated, whatever it says: its answer may not be its last word."""
-    return Verdict.truncated if cut else task.grade(span, problem)
+    return Verdict.truncated if cut else grade(span, problem, task.answer_type)
 
 
-def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarise(rows: Sequence[Attempt]) -> Counts:
     """Counts and shares of evaluated attempts (sample 0 of each problem), overall and by slice."""
-    from star.statistics import wilson
-
     greedy = [row for row in rows if row["sample"] == 0]
     correct = [row for row in greedy if row["verdict"] == Verdict.correct]
     interval = wilson(len(correct), len(greedy))
     checked = any(row["sound"] is not None for row in greedy)
-    slices: dict[str, dict[str, int]] = {}
+    slices: dict[str, SliceCounts] = {}
     for row in greedy:
         counts = slices.setdefault(row["slice"], {"n": 0, "correct": 0, "sound": 0})
         right = row["verdict"] == Verdict.correct
@@ -104,3 +107,19 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "sound_of_correct": sum(bool(row["sound"]) for row in correct) / len(correct) if checked and correct else None,
         "slices": dict(sorted(slices.items())),
     }
+
+
+def first_pass_against_chance(
+    attempts: Sequence[Attempt], problems: Mapping[str, Problem], task: Task
+) -> Gate | None:
+    """Whether a round's first generated answers beat blind guesses, by a one-sided binomial test; None when there are none.
+
+    STaR has nothing to build on unless they do (the paper's remark on GPT-2).
+    """
+    first_pass = [row for row in attempts if row["mode"] == "generated" and row["sample"] == 0]
+    if not first_pass:
+        return None
+    n, correct = len(first_pass), sum(row["verdict"] == Verdict.correct for row in first_pass)
+    chance = sum(task.chance(problems[row["problem_id"]]) for row in first_pass) / n
+    p_value = binomial_above(correct, n, chance)
+    return {"correct": correct, "n": n, "chance": chance, "p_value": p_value, "passed": p_value < GATE_LEVEL}

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from star import run as runs
+from star.run import Run
 from star.statistics import wilson
 
 if TYPE_CHECKING:
@@ -37,13 +37,8 @@ SERIES = ("#5B4BC4", "#999933", "#AA4499", "#44AA99", "#882255", "#88CCEE", "#8C
 WIDTH, HEIGHT = 640, 260
 
 
-def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The finished rounds of `metrics.jsonl` that hold an evaluation, in order. Empty without the file."""
-    return [row for row in runs.read_metrics(run_dir) if isinstance(row.get("selection"), dict)]
-
-
 def rounds_frame(metrics: Iterable[Mapping[str, Any]], run: str = "") -> pd.DataFrame:
-    """One row per round and slice ("all" first) from lines of metrics.jsonl.
+    """One row per round and slice ("all" first) from `Run.rounds`.
 
     Columns: run, round, slice, n, correct, accuracy, low, high (95 % Wilson); sound (count of right answers whose
     rationale is sound), right_sound, right_sound_low, right_sound_high (its share of n), unsound (share of n that is
@@ -122,10 +117,10 @@ def round_axis(rounds: Iterable[int]) -> Any:
     """An x axis of rounds with whole numbers; 0 is the base model."""
     import altair as alt
 
-    found = sorted(set(rounds)) or [0]
-    step = max(1, math.ceil(len(found) / 20))
-    axis = alt.Axis(values=[r for r in found if r % step == 0], format="d", grid=False)
-    scale = alt.Scale(domain=[found[0], max(found[-1], found[0] + 1)], nice=False)
+    numbers = sorted(set(rounds)) or [0]
+    step = max(1, math.ceil(len(numbers) / 20))
+    axis = alt.Axis(values=[r for r in numbers if r % step == 0], format="d", grid=False)
+    scale = alt.Scale(domain=[numbers[0], max(numbers[-1], numbers[0] + 1)], nice=False)
     return alt.X("round:Q", title="round (0: base model)", axis=axis, scale=scale)
 
 
@@ -249,7 +244,7 @@ def save(chart: Any, path: Path, *, scale: float = 2.0) -> Path:
 
 def save_run_charts(run_dir: Path) -> list[Path]:
     """Write charts/accuracy.png and, where rationales are checked, charts/soundness.png; returns what was written."""
-    frame = rounds_frame(read_metrics(run_dir), run_dir.name)
+    frame = rounds_frame(Run(run_dir).rounds, run_dir.name)
     if not len(frame):
         return []
     written = [save(accuracy_by_round(frame), run_dir / "charts" / "accuracy.png")]

@@ -1,17 +1,18 @@
-"""Which rationales become training rows: Algorithm 1's filter, and what can be asked for beyond it."""
+"""Attempts -> training rows: Algorithm 1's filter, what can be asked for beyond it, and the promise that no hint is trained on."""
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
-from star.problem import Problem, Task, Verdict
+from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings
+from star.rows import RoundData, TrainingRow
 
-Attempt = dict[str, Any]  # a row of star.run.ATTEMPTS
-Soundness = Callable[[Sequence[Attempt]], list[bool]]
+Soundness = Callable[[Sequence[Attempt]], list[bool | None]]
+"""True: sound, False: unsound or flagged, None: not judged."""
 
 
 def curate(
@@ -20,13 +21,15 @@ def curate(
     """The attempts with `kept` and `drop_reason` filled in; order and number stay.
 
     Reasons, in the order they are tried: the verdict itself, mentions_hint, unsound, duplicate, cap. `soundness` judges
-    attempts (True passes) and is called once, for those that are left by then; None when `require` is `answer`.
+    attempts and is called once, for those that are left by then; None when `require` is `answer`. What is not judged is
+    kept, and marked as `not_judged`.
     """
-    judged = [{**attempt, "kept": False, "drop_reason": _plain_reason(attempt, task)} for attempt in attempts]
+    judged: list[Attempt] = [{**attempt, "kept": False, "drop_reason": _plain_reason(attempt, task)} for attempt in attempts]
     open_ones = [attempt for attempt in judged if attempt["drop_reason"] is None]
     if soundness is not None:
-        for attempt, passes in zip(open_ones, soundness(open_ones), strict=True):
-            attempt["drop_reason"] = None if passes else "unsound"
+        for attempt, sound in zip(open_ones, soundness(open_ones), strict=True):
+            attempt["not_judged"] = sound is None
+            attempt["drop_reason"] = "unsound" if sound is False else None
     seen: set[tuple[str, object]] = set()
     count: dict[str, int] = {}
     for attempt in (a for a in open_ones if a["drop_reason"] is None):
@@ -43,7 +46,7 @@ def curate(
 
 
 def _plain_reason(attempt: Attempt, task: Task) -> str | None:
-    if attempt["verdict"] != Verdict.correct:
+    if attempt["verdict"] != Verdict.correct or attempt["answer"] is None:
         return str(attempt["verdict"])
     text = task.completion(attempt["rationale"], attempt["answer"])  # all that would be trained on
     return "mentions_hint" if task.mentions_hint(text) else None
@@ -58,16 +61,17 @@ def _key(attempt: Attempt, task: Task, settings: CurationSettings) -> object | N
 
 
 def soundness_of(task: Task, settings: CurationSettings, problems: Mapping[str, Problem]) -> Soundness | None:
-    """The check behind `require: sound`: the task's exact one, else p_unsound of the analysis package below the threshold."""
+    """The check behind `require: sound`: the task's exact one, else what is proven or flagged by the analysis package."""
     if settings.require == "answer":
         return None
     if task.check is not None:
-        return lambda attempts: [bool(attempt["sound"]) for attempt in attempts]
+        return lambda attempts: [attempt["sound"] for attempt in attempts]
 
-    def scored(attempts: Sequence[Attempt]) -> list[bool]:
+    def scored(attempts: Sequence[Attempt]) -> list[bool | None]:
         from analysis import score_records  # the one seam from the engine to the analysis
         from analysis.rationales.records import Record
         from analysis.rationales.steps import split_steps
+        from analysis.soundness.grades import THRESHOLD, flagged
 
         records = [
             Record(
@@ -79,8 +83,9 @@ def soundness_of(task: Task, settings: CurationSettings, problems: Mapping[str, 
             )
             for attempt in attempts
         ]
+        threshold = THRESHOLD if settings.max_unsound is None else settings.max_unsound
         scores = score_records(records)["p_unsound"] if records else []
-        return [score is not None and score == score and score < settings.max_unsound for score in scores]
+        return [not flagged(score, threshold) if score == score else None for score in scores]  # NaN: not judged
 
     return scored
 
@@ -93,10 +98,10 @@ def training_rows(
     *,
     shots: bool,
     seed: int,
-) -> list[dict[str, Any]]:
-    """Rows of `star.run.TRAINING`, one for each kept attempt. The hint is left out of the prompt unless `hint_share` says so."""
+) -> list[TrainingRow]:
+    """One row for each kept attempt. The hint is left out of the prompt unless `hint_share` says so."""
     rng = random.Random(f"hints-{seed}")
-    rows = []
+    rows: list[TrainingRow] = []
     for attempt in kept:
         problem = problems[attempt["problem_id"]]
         hinted = attempt["mode"] == "rationalized" and rng.random() < settings.hint_share
@@ -108,7 +113,51 @@ def training_rows(
                 "mode": attempt["mode"],
                 "hinted": hinted,
                 "prompt": builder.text(problem, shots=shots, hinted=hinted),
-                "completion": builder.task.completion(attempt["rationale"], attempt["answer"]),
+                "completion": builder.task.completion(attempt["rationale"], attempt["answer"] or ""),
             }
         )
     return rows
+
+
+def gold_rows(problems: Sequence[Problem], builder: PromptBuilder, round_number: int, *, shots: bool) -> list[TrainingRow]:
+    """Direct fine-tuning, the paper's baseline: question -> gold answer, no rationale."""
+    return [
+        {
+            "attempt_id": f"{round_number:02d}-d-{problem.id}-0",
+            "problem_id": problem.id,
+            "from_round": round_number,
+            "mode": "gold",
+            "hinted": False,
+            "prompt": builder.text(problem, shots=shots),
+            "completion": builder.task.completion("", problem.gold),
+        }
+        for problem in problems
+    ]
+
+
+def assert_no_hints(
+    rows: Iterable[TrainingRow], problems: Mapping[str, Problem], builder: PromptBuilder, *, shots: bool
+) -> None:
+    """Every row's prompt is the plain one, unless it is marked as hinted, and no completion speaks of a hint."""
+    for row in rows:
+        plain = builder.text(problems[row["problem_id"]], shots=shots)
+        if not row["hinted"] and row["prompt"] != plain:
+            raise AssertionError(f"training row {row['attempt_id']} has another prompt than its problem")
+        if row["mode"] != "gold" and builder.task.mentions_hint(row["completion"]):
+            raise AssertionError(f"training row {row['attempt_id']} mentions its hint")
+
+
+def count_data(attempts: Sequence[Attempt], rows: Sequence[TrainingRow], pool: int) -> RoundData:
+    """Counts of a round's data, for metrics.jsonl and the table of rounds."""
+    kept = [attempt for attempt in attempts if attempt["kept"]]
+    checked = [attempt["sound"] for attempt in kept if attempt["sound"] is not None]
+    return {
+        "pool": pool,
+        "drawn": len({attempt["problem_id"] for attempt in attempts}) or len(rows),
+        "generated": sum(attempt["mode"] == "generated" for attempt in kept),
+        "rationalized": sum(attempt["mode"] == "rationalized" for attempt in kept),
+        "dropped": dict(sorted(Counter(reason for attempt in attempts if (reason := attempt["drop_reason"])).items())),
+        "problems_used": len({row["problem_id"] for row in rows}),
+        "kept_sound": sum(checked) / len(checked) if checked else None,
+        "kept_not_judged": sum(bool(attempt.get("not_judged")) for attempt in kept),
+    }

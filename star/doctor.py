@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
+
+from star.command_line import parse, run_command
 
 REQUIRED = (
     "torch",
@@ -45,7 +47,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Options:
+class Arguments:
     """Command line of the doctor."""
 
     model: Path | None = None
@@ -162,17 +164,17 @@ def check_sampler(model: Path | None) -> tuple[str, list[Finding]]:
     return f"sampler for {chosen.name}: {name} ({reason})", []
 
 
-def main(options: Options) -> int:
+def diagnose(arguments: Arguments) -> int:
     """Print the diagnosis and return the exit status."""
     versions = installed_versions()
     print(f"python {platform.python_version()}, {platform.system()} {platform.release()}")
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
     findings = check_versions(versions)
-    lines, device_findings = check_devices(versions, options.dtype)
+    lines, device_findings = check_devices(versions, arguments.dtype)
     print("\n".join(lines))
     findings += device_findings
     if "torch" in versions and not any(finding.text.startswith("torch ") for finding in device_findings):
-        line, sampler_findings = check_sampler(options.model)
+        line, sampler_findings = check_sampler(arguments.model)
         print(line)
         findings += sampler_findings
     for finding in findings:
@@ -182,7 +184,10 @@ def main(options: Options) -> int:
     return int(broken)
 
 
-if __name__ == "__main__":
-    import tyro
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+    return run_command(lambda: diagnose(parse(Arguments, __doc__, argv)))
 
-    sys.exit(main(tyro.cli(Options, prog="python -m star.doctor", description=__doc__)))
+
+if __name__ == "__main__":
+    sys.exit(main())

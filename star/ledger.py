@@ -8,15 +8,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+import pyarrow as pa
 
 from star import run as runs
 from star.attempts import summarise
-from star.grading.verdicts import vote
-from star.problem import Problem, Verdict
+from star.grading import votes
+from star.problem import Attempt, Problem, Verdict
+from star.rows import Cost, Counts, Result, RoundFacts, RoundLine, SampledFigures, Training, UnfinishedRound
+from star.schemas import Amount
 from star.statistics import maj_at_k, pass_at_k
 
 T = TypeVar("T")
+Row = TypeVar("Row", bound=Mapping[str, Any])
 
 
 class Ledger:
@@ -24,21 +29,22 @@ class Ledger:
 
     def __init__(self, run_dir: Path, parameters: int) -> None:
         self.run_dir, self.parameters = run_dir, parameters
+        self.run = runs.Run(run_dir)
         self._seconds: dict[str, float] = {}
         self._file: Path | None = None
-        self._left: dict[str, Any] = {}
+        self._unfinished: UnfinishedRound | None = None
 
-    def rounds(self) -> list[dict[str, Any]]:
-        """Finished rounds, in order."""
-        return runs.read_metrics(self.run_dir)
+    def rounds(self) -> list[RoundLine]:
+        """Finished rounds, in order; one whose line is damaged is owed again."""
+        return cast(list[RoundLine], self.run.rounds)
 
-    def round(self, number: int) -> dict[str, Any] | None:
+    def round(self, number: int) -> RoundLine | None:
         """A finished round's line, or None."""
         return next((line for line in self.rounds() if line["round"] == number), None)
 
     def open_round(self, number: int) -> None:
         """Start a round's clock, with the seconds that an interrupted run had spent on its finished stages."""
-        self._open(f"round_{number:02d}")
+        self._open(self.run.folder(number).name)
 
     def open_test(self) -> None:
         """Start the clock of what follows the last round, in the same way."""
@@ -46,7 +52,7 @@ class Ledger:
 
     def _open(self, folder: str) -> None:
         self._file = self.run_dir / folder / "seconds.json"
-        self._seconds = runs.whole_json(self._file) or {}
+        self._seconds = dict(runs.whole_json(self._file, dict[str, Amount]) or {})
 
     def timed(self, stage: str, work: Callable[[], T]) -> T:
         """Do `work`, count its wall-clock seconds under `stage`. Time of a stage inside a stage counts for the inner one."""
@@ -58,16 +64,27 @@ class Ledger:
             runs.write_json(self._file, {name: round(seconds, 3) for name, seconds in self._seconds.items()})
         return done
 
+    def stored(self, path: Path, schema: pa.Schema, compute: Callable[[], list[Row]]) -> list[Row]:
+        """Rows of `path` if it is there and whole, else computed and written whole."""
+        if path.is_file():
+            try:
+                return cast(list[Row], runs.read_table(path, schema).to_pylist())
+            except runs.RunError:
+                self.note(f"{path.name} of {path.parent.name} was torn and is computed again")
+        rows = compute()
+        runs.write_parquet(path, rows, schema)
+        return rows
+
     def note(self, message: str) -> None:
         """A warning for the person at the terminal, kept in notes.txt too."""
         print(f"note: {message}", file=sys.stderr)
         with (self.run_dir / "notes.txt").open("a", encoding="utf-8") as handle:
             handle.write(message + "\n")
 
-    def close_round(self, number: int, selection: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    def close_round(self, number: int, selection: Counts, facts: RoundFacts) -> RoundLine:
         """Append the round's line to metrics.jsonl, whole."""
-        folder = self.run_dir / f"round_{number:02d}"
-        line = {
+        folder = self.run.folder(number)
+        line: RoundLine = {
             "round": number,
             "selection": selection,
             **facts,
@@ -79,17 +96,17 @@ class Ledger:
         runs.write_text(self.run_dir / "metrics.jsonl", text)
         return line
 
-    def leave_round(self, number: int, facts: dict[str, Any]) -> None:
-        """A round that ends without a model has no line in metrics.jsonl: what it found and cost goes into result.json."""
+    def leave_round(self, number: int, facts: RoundFacts) -> None:
+        """A round that ends without a model has no line in metrics.jsonl: its facts and seconds go into result.json."""
         seconds = {name: round(seconds, 2) for name, seconds in self._seconds.items()}
-        self._left = {"round": number, **facts, "seconds": seconds}
+        self._unfinished = {"round": number, **facts, "seconds": seconds}
 
-    def _cost(self, files: Sequence[Path], training: dict[str, Any] | None) -> dict[str, Any]:
+    def _cost(self, files: Sequence[Path], training: Training | None) -> Cost:
         """Samples, tokens and FLOPs: 2N per sampled or read token, 6N per trained one (Kaplan et al. 2020, section 2.1)."""
         columns = ["tokens", "prompt_tokens"]
-        rows = [row for file in files if file.is_file() for row in runs.read_rows(file, columns)]
-        sampled, prompts = sum(row["tokens"] for row in rows), sum(row["prompt_tokens"] for row in rows)
-        trained = (training or {}).get("tokens", 0)
+        rows = [row for file in files if file.is_file() for row in runs.read_table(file, runs.ATTEMPTS, columns).to_pylist()]
+        sampled, prompts = sum(row["tokens"] or 0 for row in rows), sum(row["prompt_tokens"] or 0 for row in rows)
+        trained = training["tokens"] if training else 0
         return {
             "samples": len(rows),
             "sampled_tokens": sampled,
@@ -97,34 +114,34 @@ class Ledger:
             "flops": {"sampling": 2 * self.parameters * (sampled + prompts), "training": 6 * self.parameters * trained},
         }
 
-    def finish(
-        self, chosen: int, select_on: str, rows: Sequence[dict[str, Any]], problems: Mapping[str, Problem]
-    ) -> dict[str, Any]:
+    def finish(self, chosen: int, select_on: str, rows: Sequence[Attempt], problems: Mapping[str, Problem]) -> Result:
         """Write result.json: the chosen round, its test accuracy, pass@k and maj@k where samples were drawn. The open clock
         is the test's.
         """
-        lines = [*self.rounds(), *([self._left] if self._left else [])]
+        rounds, unfinished = self.rounds(), self._unfinished
+        lines = [*rounds, *([unfinished] if unfinished else [])]
         files = [self.run_dir / "test" / "evaluation.parquet"]
-        if self._left:
-            files.append(self.run_dir / f"round_{self._left['round']:02d}" / "attempts.parquet")
-        result = {
+        if unfinished:
+            files.append(self.run.folder(unfinished["round"]) / "attempts.parquet")
+        spent = [*(line.get("seconds") or {} for line in lines), self._seconds]
+        result: Result = {
             "chosen_round": chosen,
-            "rounds": max((line["round"] for line in self.rounds()), default=0),
+            "rounds": max((line["round"] for line in rounds), default=0),
             "select_on": select_on,
             "test": {**summarise(rows), **sampled_figures(rows, problems)},
             "gate": next((line["gate"] for line in lines if line.get("gate")), None),
-            "round_without_model": self._left or None,
+            "round_without_model": unfinished,
             "parameters": self.parameters,
-            "seconds_total": round(sum(sum(each.values()) for each in (*(line["seconds"] for line in lines), self._seconds)), 1),
+            "seconds_total": round(sum(sum(each.values()) for each in spent), 1),
             "cost": self._cost(files, None),
         }
         runs.write_json(self.run_dir / "result.json", result)
         return result
 
 
-def sampled_figures(rows: Sequence[dict[str, Any]], problems: Mapping[str, Problem]) -> dict[str, Any]:
+def sampled_figures(rows: Sequence[Attempt], problems: Mapping[str, Problem]) -> SampledFigures:
     """pass@k (unbiased, Chen et al. 2021) and maj@k over the samples of each problem; empty without samples."""
-    sampled: dict[str, list[dict[str, Any]]] = {}
+    sampled: dict[str, list[Attempt]] = {}
     for row in rows:
         if row["sample"] > 0:
             sampled.setdefault(row["problem_id"], []).append(row)
@@ -133,12 +150,11 @@ def sampled_figures(rows: Sequence[dict[str, Any]], problems: Mapping[str, Probl
     most = min(len(samples) for samples in sampled.values())
     counts = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < most] + [most]
     right = {key: [row["verdict"] == Verdict.correct for row in samples] for key, samples in sampled.items()}
-    votes = {
-        key: [vote(row["answer"], row["verdict"], problems[key].choices) for row in samples]
-        for key, samples in sampled.items()
+    voted = {
+        key: votes([(row["answer"], row["verdict"]) for row in samples], problems[key]) for key, samples in sampled.items()
     }
     return {
         "samples_per_problem": most,
         "pass_at_k": {str(k): mean(pass_at_k(len(r), sum(r), k) for r in right.values()) for k in counts},
-        "maj_at_k": {str(k): mean(maj_at_k(votes[key], r, k) for key, r in right.items()) for k in counts},
+        "maj_at_k": {str(k): mean(maj_at_k(voted[key], r, k) for key, r in right.items()) for k in counts},
     }

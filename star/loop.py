@@ -19,42 +19,40 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from star import run as runs
-from star import splits
-from star.attempts import sample_attempts, summarise
-from star.curation import curate, soundness_of, training_rows
-from star.gate import gate
+from star import schemas, splits
+from star.attempts import Mode, first_pass_against_chance, sample_attempts, summarise
+from star.curation import assert_no_hints, count_data, curate, gold_rows, soundness_of, training_rows
 from star.ledger import Ledger
-from star.problem import Problem, Verdict
+from star.problem import Attempt, Problem, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
+from star.rows import Gate, Result, RoundFacts, RoundLine, Training, TrainingRow
 from star.sampling.base import Decoding, Sampler
 from star.setup import Setup
-from star.training.finetuning import Job, finetune
-from star.training.plan import FinetuningError, count_sequences, steps_of_round
+from star.training.finetuning import finetune
+from star.training.plan import FinetuningError, Job, count_sequences, steps_of_round
 from star.training.trackers import send
 
-Rows = list[dict[str, Any]]
+ROUNDS = {"few_shot": 0, "direct": 1}
+"""Rounds of the methods that are not `star`."""
 
 
 class Loop:
     """One run. `setup` holds what was loaded: task, problems, tokenizer, base model directory, run directory."""
 
-    def __init__(self, recipe: Recipe, setup: Setup, sampler: Sampler, show: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, recipe: Recipe, setup: Setup, sampler: Sampler, show: Callable[[RoundLine], None]) -> None:
         self.recipe, self.setup, self.sampler, self.show = recipe, setup, sampler, show
         self.problems: dict[str, Problem] = {problem.id: problem for problem in setup.all_problems}
         self.builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
         self.ledger = Ledger(setup.run_dir, setup.parameters)
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Result:
         """All rounds, then the one evaluation on test; returns what result.json holds."""
         self.finish_round(0)
-        if self.recipe.loop.method == "few_shot":
-            return self.finish(0)
-        last = self.recipe.loop.rounds if self.recipe.loop.method == "star" else 1
-        for number in range(1, last + 1):
+        for number in range(1, ROUNDS.get(self.recipe.loop.method, self.recipe.loop.rounds) + 1):
             if self.stopped(number):
                 break
             try:
@@ -66,188 +64,204 @@ class Loop:
         return self.finish(self.chosen_round())
 
     def finish_round(self, number: int) -> None:
-        """Sample, curate, fine-tune and evaluate; ends with the round's line in metrics.jsonl."""
-        if (metrics := self.ledger.round(number)) is None:
+        """Make and evaluate M_n; ends with the round's line in metrics.jsonl."""
+        metrics = self.ledger.round(number)
+        if metrics is None:
             self.ledger.open_round(number)
-            facts: dict[str, Any] = {}
-            if number:
-                attempts = self.attempts(number)
-                if number == 1:
-                    facts["gate"] = gate(self.recipe, attempts, self.problems, self.setup.task, self.ledger)
-                rows = self.training(number, attempts)
-                facts["data"] = self.data_facts(attempts, rows)
-                if not rows:
-                    raise NothingKeptError(number, self.recipe, facts)
-                facts["training"] = self.model(number, rows)
-            evaluation = self.evaluation(number)
-            metrics = self.ledger.close_round(number, summarise(evaluation), facts)
+            facts = self.improve(number) if number else RoundFacts()
+            metrics = self.ledger.close_round(number, summarise(self.evaluation(number)), facts)
             self.prune_models()
         send(self.recipe.training.report_to, self.setup.run_dir, metrics)
         self.show(metrics)
 
-    # ------------------------------------------------------------------ lines 4 and 5: generate, rationalize
+    def improve(self, number: int) -> RoundFacts:
+        """M_{n-1} -> M_n. Raises NothingKeptError when there is nothing to train on."""
+        facts: RoundFacts = {}
+        attempts = self.attempts(number)
+        if number == 1:
+            facts["gate"] = self.gate(attempts)
+        rows = self.training(number, attempts)
+        facts["data"] = count_data(attempts, rows, pool=len(self.setup.train))
+        if not rows:
+            raise NothingKeptError(number, self.recipe, facts)
+        facts["training"] = self.model(number, rows)
+        return facts
 
-    def attempts(self, number: int) -> Rows:
+    # ------------------------------------------------------------------ lines 4 to 7: generate, rationalize, filter
+
+    def attempts(self, number: int) -> list[Attempt]:
         """Every attempt of a round, curated: generated ones, then rationalized ones for problems without a right answer."""
 
-        def compute() -> Rows:
-            pool = splits.draw(self.setup.train, self.recipe.loop.problems, f"round-{self.recipe.seed}-{number}")
-            if self.recipe.loop.method == "direct":
+        def compute() -> list[Attempt]:
+            pool, loop = self.drawn(number), self.recipe.loop
+            if loop.method == "direct":
                 return []
-            shots = number == 1 or self.recipe.prompting.keep_shots
-            current = self.model_dir(number - 1)
-            generated = self.ledger.timed(
-                "sampling", lambda: self.sample(current, pool, number, mode="generated", shots=shots)
-            )
-            solved = {row["problem_id"] for row in generated if row["verdict"] == Verdict.correct}
+            current, shots = self.model_dir(number - 1), number == 1 or self.recipe.prompting.keep_shots
+            attempts = self.sample("sampling", current, pool, number, mode="generated", shots=shots)
+            solved = {row["problem_id"] for row in attempts if row["verdict"] == Verdict.correct}
             failed = [problem for problem in pool if problem.id not in solved]
-            rationalized: Rows = []
-            if self.recipe.loop.rationalize and failed:
-                model = self.setup.base_dir if self.recipe.loop.rationalizer == "base" else current
-                with_shots = shots or self.recipe.loop.rationalizer == "base"
-                rationalized = self.ledger.timed(
-                    "rationalizing", lambda: self.sample(model, failed, number, mode="rationalized", shots=with_shots)
-                )
+            if loop.rationalize and failed:
+                base = loop.rationalizer == "base"
+                model = self.setup.base_dir if base else current
+                attempts += self.sample("rationalizing", model, failed, number, mode="rationalized", shots=shots or base)
             soundness = soundness_of(self.setup.task, self.recipe.curation, self.problems)
-            return curate([*generated, *rationalized], self.setup.task, self.recipe.curation, soundness)
+            return curate(attempts, self.setup.task, self.recipe.curation, soundness)
 
-        return self.stage(number, "attempts.parquet", runs.ATTEMPTS, compute)
+        return self.ledger.stored(self.round_dir(number) / "attempts.parquet", runs.ATTEMPTS, compute)
 
-    def sample(self, model: Path, problems: Sequence[Problem], number: int, *, mode: Any, shots: bool) -> Rows:
-        """Attempts of `model` under the recipe's decoding."""
+    def drawn(self, number: int) -> list[Problem]:
+        """The problems of a round."""
+        return splits.draw(self.setup.train, self.recipe.loop.problems, f"round-{self.recipe.seed}-{number}")
+
+    def sample(
+        self, stage: str, model: Path, problems: Sequence[Problem], number: int, *, mode: Mode, shots: bool
+    ) -> list[Attempt]:
+        """Attempts of `model` under the recipe's decoding; their seconds count for `stage`."""
         settings = self.recipe.sampling
         decoding = self.decoding(f"{mode}-{number}", settings.temperature, settings.top_p, settings.samples)
-        self.load(model)
-        return sample_attempts(
-            self.sampler, self.builder, problems, decoding, mode=mode, split="train", round_number=number, shots=shots
+
+        def work() -> list[Attempt]:
+            self.load(model)
+            return sample_attempts(
+                self.sampler, self.builder, problems, decoding, mode=mode, split="train", round_number=number, shots=shots
+            )
+
+        return self.ledger.timed(stage, work)
+
+    def gate(self, attempts: Sequence[Attempt]) -> Gate | None:
+        """The first pass against chance; warns, stops (RunError) or stays silent as `loop.gate` says."""
+        gate = first_pass_against_chance(attempts, self.problems, self.setup.task)
+        if gate is None or gate["passed"] or self.recipe.loop.gate == "off":
+            return gate
+        message = (
+            f"this run will not bootstrap: the first pass got {gate['correct']} of {gate['n']} problems right "
+            f"({gate['correct'] / gate['n']:.1%}), not above chance ({gate['chance']:.1%}; p = {gate['p_value']:.2f}). What is "
+            "kept would be luck, not reasoning. Use a stronger model, more prompting.shots, or easier problems."
         )
+        if self.recipe.loop.gate == "stop":
+            raise runs.RunError(message + " (loop.gate is stop)")
+        self.ledger.note(message)
+        return gate
 
-    # ------------------------------------------------------------------ lines 6 to 8: filter, train
+    # ------------------------------------------------------------------ line 8: train
 
-    def training(self, number: int, attempts: Rows) -> Rows:
+    def training(self, number: int, attempts: Sequence[Attempt]) -> list[TrainingRow]:
         """The rows of a round: what was kept of it, and of `replay` earlier rounds."""
+        shots = self.recipe.prompting.shots_in_training
 
-        def compute() -> Rows:
+        def compute() -> list[TrainingRow]:
             if self.recipe.loop.method == "direct":
-                return self.gold_rows(number)
+                return gold_rows(self.drawn(number), self.builder, number, shots=shots)
             earlier = range(max(1, number - self.recipe.curation.replay), number)
             kept = [row for past in earlier for row in self.attempts(past) if row["kept"]]
             kept += [row for row in attempts if row["kept"]]
-            shots = self.recipe.prompting.shots_in_training
             seed = self.recipe.seed + number
             rows = training_rows(kept, self.problems, self.builder, self.recipe.curation, shots=shots, seed=seed)
-            assert_no_hints(rows, self.problems, self.builder, shots)
+            assert_no_hints(rows, self.problems, self.builder, shots=shots)
             return rows
 
-        return self.stage(number, "training.parquet", runs.TRAINING, compute)
+        return self.ledger.stored(self.round_dir(number) / "training.parquet", runs.TRAINING, compute)
 
-    def gold_rows(self, number: int) -> Rows:
-        """Direct fine-tuning, the paper's baseline: question -> gold answer, no rationale."""
-        shots = self.recipe.prompting.shots_in_training
-        pool = splits.draw(self.setup.train, self.recipe.loop.problems, f"round-{self.recipe.seed}-{number}")
-        return [
-            {
-                "attempt_id": f"{number:02d}-d-{problem.id}-0",
-                "problem_id": problem.id,
-                "from_round": number,
-                "mode": "gold",
-                "hinted": False,
-                "prompt": self.builder.text(problem, shots=shots),
-                "completion": self.setup.task.completion("", problem.gold),
-            }
-            for problem in pool
-        ]
-
-    def model(self, number: int, rows: Rows) -> dict[str, Any]:
+    def model(self, number: int, rows: Sequence[TrainingRow]) -> Training:
         """Fine-tune on `rows`, from the base model or the round before; writes round_NN/model and returns its facts."""
-        output = self.setup.run_dir / f"round_{number:02d}" / "model"
-        facts_file = output / "finetuning.json"
-        facts = runs.whole_json(facts_file)
+        facts_file = self.model_dir(number) / "finetuning.json"
+        facts = cast(Training | None, runs.whole_json(facts_file, schemas.Training))
         if facts is None:
-            settings, shots = self.recipe.training, self.recipe.prompting.shots_in_training
-            start = self.recipe.loop.start == "continue" and number > 1
-            encoded = tuple(
-                (
-                    tuple(self.builder.ids(self.problems[row["problem_id"]], shots=shots, hinted=row["hinted"])),
-                    tuple(self.builder.completion_ids(row["completion"])),
-                )
-                for row in rows
-            )
-            job = Job(
-                base=str(self.model_dir(number - 1) if start else self.setup.base_dir),
-                output=str(output),
-                rows=encoded,
-                steps=steps_of_round(settings.steps, number, count_sequences(encoded, settings), settings.batch_size),
-                seed=self.recipe.seed + number,
-                settings=settings.model_dump(mode="json"),
-                dtype=self.recipe.model.dtype,
-                trust_remote_code=self.recipe.model.trust_remote_code,
-                run_name=f"{self.recipe.name}-round-{number:02d}",
-                taught="gold answers" if self.recipe.loop.method == "direct" else Job.taught,
-            )
+            job = self.job(number, rows)
             self.sampler.sleep()
             facts = self.ledger.timed("training", lambda: finetune(job))
             if dropped := facts.get("dropped_rows"):
                 self.ledger.note(
                     f"round {number}: {dropped:,} of {len(rows):,} training rows were left out: their prompts alone have "
-                    f"training.max_length ({settings.max_length:,}) tokens or more"
+                    f"training.max_length ({self.recipe.training.max_length:,}) tokens or more"
                 )
             if facts.get("ended") == 0:
                 self.ledger.note(f"round {number}: none of the trained model's sample completions ends by itself")
             runs.write_json(facts_file, facts)
-        return {key: value for key, value in facts.items() if key != "loss_curve"}
+        facts.pop("loss_curve", None)
+        return facts
+
+    def job(self, number: int, rows: Sequence[TrainingRow]) -> Job:
+        """The fine-tuning of a round."""
+        recipe, settings, shots = self.recipe, self.recipe.training, self.recipe.prompting.shots_in_training
+        encoded = tuple(
+            (
+                tuple(self.builder.ids(self.problems[row["problem_id"]], shots=shots, hinted=row["hinted"])),
+                tuple(self.builder.completion_ids(row["completion"])),
+            )
+            for row in rows
+        )
+        return Job(
+            base=str(self.model_dir(number - 1) if recipe.loop.start == "continue" else self.setup.base_dir),
+            output=str(self.model_dir(number)),
+            rows=encoded,
+            steps=steps_of_round(settings.steps, number, count_sequences(encoded, settings), settings.batch_size),
+            seed=recipe.seed + number,
+            settings=settings.model_dump(mode="json"),
+            dtype=recipe.model.dtype,
+            trust_remote_code=recipe.model.trust_remote_code,
+            run_name=f"{recipe.name}-round-{number:02d}",
+            trained_on="gold answers" if recipe.loop.method == "direct" else Job.trained_on,
+        )
 
     # ------------------------------------------------------------------ evaluation
 
-    def evaluation(self, number: int) -> Rows:
+    def evaluation(self, number: int) -> list[Attempt]:
         """The selection split (or test, when the recipe insists), answered greedily by the round's model."""
         split = self.recipe.evaluation.select_on
         problems = self.setup.selection if split == "selection" else self.setup.test
-        return self.stage(
-            number,
-            "evaluation.parquet",
-            runs.ATTEMPTS,
-            lambda: self.ledger.timed("evaluation", lambda: self.evaluate(number, problems, split)),
-        )
+        file = self.round_dir(number) / "evaluation.parquet"
+        return self.evaluated(file, "evaluation", number, problems, split)
 
-    def evaluate(self, number: int, problems: Sequence[Problem], split: str, samples: int = 0) -> Rows:
-        """Greedy answers (sample 0), then `samples` sampled ones (1 to k)."""
-        self.load(self.model_dir(number))
+    def evaluated(
+        self, file: Path, stage: str, number: int, problems: Sequence[Problem], split: str, samples: int = 0
+    ) -> list[Attempt]:
+        """Greedy answers of round n's model (sample 0), then `samples` sampled ones (1 to k)."""
         shots = number == 0 or self.recipe.prompting.keep_shots
         call: dict[str, Any] = {"mode": "evaluated", "split": split, "round_number": number, "shots": shots}
-        rows = sample_attempts(self.sampler, self.builder, problems, self.decoding("greedy", 0.0, 1.0, 1), **call)
-        if samples:
-            drawn = self.decoding(f"pass-at-k-{number}", self.recipe.evaluation.temperature, 1.0, samples)
-            rows += sample_attempts(self.sampler, self.builder, problems, drawn, first_sample=1, **call)
-        return rows
 
-    def finish(self, chosen: int) -> dict[str, Any]:
+        def work() -> list[Attempt]:
+            self.load(self.model_dir(number))
+            rows = sample_attempts(self.sampler, self.builder, problems, self.decoding("greedy", 0.0, 1.0, 1), **call)
+            if samples:
+                drawn = self.decoding(f"pass-at-k-{number}", self.recipe.evaluation.temperature, 1.0, samples)
+                rows += sample_attempts(self.sampler, self.builder, problems, drawn, first_sample=1, **call)
+            return rows
+
+        return self.ledger.stored(file, runs.ATTEMPTS, lambda: self.ledger.timed(stage, work))
+
+    def finish(self, chosen: int) -> Result:
         """Evaluate test once with the chosen round's model and write result.json."""
-        if (result := runs.whole_json(self.setup.run_dir / "result.json")) is not None:
-            return result
+        if (result := runs.whole_json(self.setup.run_dir / "result.json", schemas.Result)) is not None:
+            return cast(Result, result)
         self.ledger.open_test()
-        file = self.setup.run_dir / "test" / "evaluation.parquet"
-        samples = self.recipe.evaluation.samples
-        rows = self.kept_file(
-            file,
-            runs.ATTEMPTS,
-            lambda: self.ledger.timed("test", lambda: self.evaluate(chosen, self.setup.test, "test", samples)),
-        )
-        return self.ledger.finish(chosen, self.recipe.evaluation.select_on, rows, self.problems)
+        file, settings = self.setup.run_dir / "test" / "evaluation.parquet", self.recipe.evaluation
+        rows = self.evaluated(file, "test", chosen, self.setup.test, "test", settings.samples)
+        return self.ledger.finish(chosen, settings.select_on, rows, self.problems)
 
     def chosen_round(self) -> int:
         """The round with the best selection accuracy; the earliest of equals. The base model is not a candidate."""
         rounds = [line for line in self.ledger.rounds() if line["round"] > 0] or self.ledger.rounds()
-        return int(max(rounds, key=lambda line: (line["selection"]["accuracy"], -line["round"]))["round"])
+        return max(rounds, key=lambda line: (share_right(line), -line["round"]))["round"]
 
     def stopped(self, number: int) -> bool:
         """True when the stop rule says that round `number` is not needed."""
-        accuracies = [line["selection"]["accuracy"] for line in self.ledger.rounds() if line["round"] < number][1:]
+        accuracies = [share_right(line) for line in self.ledger.rounds() if line["round"] < number][1:]
         loop = self.recipe.loop
         if loop.target is not None and accuracies and accuracies[-1] >= loop.target:
             return True
         best = accuracies.index(max(accuracies)) if accuracies else 0
         return loop.patience is not None and len(accuracies) - 1 - best >= loop.patience
+
+    # ------------------------------------------------------------------ model directories, the sampler's state
+
+    def round_dir(self, number: int) -> Path:
+        """Where a round's files are."""
+        return self.ledger.run.folder(number)
+
+    def model_dir(self, number: int) -> Path:
+        """Round n's model; round 0's is the base model."""
+        return self.round_dir(number) / "model" if number else self.setup.base_dir
 
     def prune_models(self) -> None:
         """Under `keep_models: last_and_best`, remove the other rounds' model directories."""
@@ -256,27 +270,6 @@ class Loop:
         finished = [line["round"] for line in self.ledger.rounds()]
         for number in set(finished[1:]) - {finished[-1], self.chosen_round()}:
             shutil.rmtree(self.model_dir(number), ignore_errors=True)
-
-    # ------------------------------------------------------------------ helpers
-
-    def stage(self, number: int, name: str, schema: Any, compute: Callable[[], Rows]) -> Rows:
-        """A stage's rows from its file, else computed and written whole."""
-        return self.kept_file(self.setup.run_dir / f"round_{number:02d}" / name, schema, compute)
-
-    def kept_file(self, path: Path, schema: Any, compute: Callable[[], Rows]) -> Rows:
-        """Rows of `path` if it is there and whole; a torn file is owed again."""
-        if path.is_file():
-            try:
-                return runs.read_rows(path)
-            except runs.RunError:
-                self.ledger.note(f"{path.name} of {path.parent.name} was torn and is computed again")
-        rows = compute()
-        runs.write_parquet(path, rows, schema)
-        return rows
-
-    def model_dir(self, number: int) -> Path:
-        """Round n's model; round 0's is the base model."""
-        return self.setup.run_dir / f"round_{number:02d}" / "model" if number else self.setup.base_dir
 
     def load(self, model: Path) -> None:
         """Swap the sampler's weights unless they are there already."""
@@ -289,42 +282,19 @@ class Loop:
         plain = Decoding(temperature, top_p, samples, limit, self.setup.task.stop)
         return replace(plain, seed=runs.derived_seed(self.recipe.seed, label))
 
-    def data_facts(self, attempts: Rows, rows: Rows) -> dict[str, Any]:
-        """Counts of a round's data for metrics.jsonl and the table."""
-        kept = [row for row in attempts if row["kept"]]
-        dropped: dict[str, int] = {}
-        for row in attempts:
-            if row["drop_reason"]:
-                dropped[row["drop_reason"]] = dropped.get(row["drop_reason"], 0) + 1
-        checked = [row for row in kept if row["sound"] is not None]
-        return {
-            "pool": len(self.setup.train),
-            "drawn": len({row["problem_id"] for row in attempts}) or len(rows),
-            "generated": sum(row["mode"] == "generated" for row in kept),
-            "rationalized": sum(row["mode"] == "rationalized" for row in kept),
-            "dropped": dict(sorted(dropped.items())),
-            "problems_used": len({row["problem_id"] for row in rows}),
-            "kept_sound": sum(bool(row["sound"]) for row in checked) / len(checked) if checked else None,
-        }
+
+def share_right(line: RoundLine) -> float:
+    """A round's accuracy on the split that chooses among rounds."""
+    return line["selection"]["correct"] / max(1, line["selection"]["n"])
 
 
 class NothingKeptError(FinetuningError):
-    """No rationale reached the right answer: there is nothing to train on. `facts` is what the round found out so far."""
+    """No rationale reached the right answer: there is nothing to train on. `facts` is what the round did until then."""
 
-    def __init__(self, number: int, recipe: Recipe, facts: dict[str, Any]) -> None:
+    def __init__(self, number: int, recipe: Recipe, facts: RoundFacts) -> None:
         self.facts = facts
         super().__init__(
             f"round {number}: no rationale was kept, so there is nothing to train on. STaR needs a model that solves some "
             f"problems, or explains them when told the answer (loop.rationalize is {recipe.loop.rationalize}). "
             "Try more prompting.shots, a larger sampling.max_new_tokens, a stronger model or easier problems."
         )
-
-
-def assert_no_hints(rows: Rows, problems: dict[str, Problem], builder: PromptBuilder, shots: bool) -> None:
-    """Every row's prompt is the plain one, unless it is marked as hinted, and no completion speaks of a hint."""
-    for row in rows:
-        plain = builder.text(problems[row["problem_id"]], shots=shots)
-        if not row["hinted"] and row["prompt"] != plain:
-            raise AssertionError(f"training row {row['attempt_id']} has another prompt than its problem")
-        if row["mode"] != "gold" and builder.task.mentions_hint(row["completion"]):
-            raise AssertionError(f"training row {row['attempt_id']} mentions its hint")

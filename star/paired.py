@@ -1,5 +1,6 @@
-"""Two arms on the same problems: which is better, and by how much.
+"""The paired comparison: two arms on the same problems, which is better, and by how much.
 
+`paired` is the only one of the project: the report compares runs with it, `analysis.comparing` rounds, sizes and writers.
 Runs of one recipe with several seeds are one arm: each problem counts with its mean over the seeds, and whole problems
 are resampled. McNemar's test needs one outcome per problem, so it is left out for such arms.
 """
@@ -8,30 +9,77 @@ from __future__ import annotations
 
 import itertools
 import math
-import statistics as plain
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Literal
 
 from star.run_summary import ARMS, RunSummary
-from star.statistics import Interval, holm, mcnemar, paired_difference
+from star.statistics import Interval, bootstrap_p, holm, mcnemar, paired_difference
+
+Outcomes = Mapping[str, float]
+"""problem_id -> outcome: 1 right, 0 wrong, or any other number."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two arms on the problems that both answered; with several seeds, each problem's mean over them."""
+    """Two arms on the problems that both have an outcome for."""
 
     a: str
     b: str
-    n: int
     difference: Interval
-    """Accuracy of b minus accuracy of a."""
+    """Mean of b minus mean of a, with a paired bootstrap interval over problems."""
+    test: Literal["McNemar", "bootstrap"] | None
+    """None where an arm has several seeds."""
     only_a: int | None
+    """Problems that only a has right; None without McNemar's test."""
     only_b: int | None
     p: float
-    """Exact McNemar; NaN where an arm has several seeds, for which there is no such test."""
-    p_holm: float
+    """NaN without a test."""
+    p_holm: float = math.nan
+    """Filled in by `corrected`."""
     left_out: int = 0
-    """Problems that some run answered and another did not."""
+    """Problems that some set of outcomes holds and another does not."""
+    measure: str = "accuracy"
+
+    @property
+    def n(self) -> int:
+        """Problems compared."""
+        return self.difference.n
+
+
+def paired(
+    names: tuple[str, str],
+    a: Sequence[Outcomes],
+    b: Sequence[Outcomes],
+    *,
+    measure: str = "accuracy",
+    right_or_wrong: bool = True,
+) -> Comparison | None:
+    """Compare two arms, each one set of outcomes or several (seeds); None where they share no problem.
+
+    McNemar's exact test where `right_or_wrong` and every outcome is 0 or 1, else a p-value from the bootstrap interval.
+    """
+    sets = [*a, *b]
+    shared = sorted(set.intersection(*map(set, sets))) if a and b else []
+    if not shared:
+        return None
+    x, y = ([fmean(one[key] for one in arm) for key in shared] for arm in (a, b))
+    difference = paired_difference(x, y)
+    comparison = Comparison(*names, difference, None, None, None, math.nan, measure=measure)
+    comparison = replace(comparison, left_out=len(set().union(*sets)) - len(shared))
+    if len(sets) > 2:
+        return comparison
+    if not right_or_wrong or not {*x, *y} <= {0, 1}:
+        return replace(comparison, test="bootstrap", p=bootstrap_p(difference))
+    exact = mcnemar([value == 1 for value in x], [value == 1 for value in y])
+    return replace(comparison, test="McNemar", only_a=exact.only_a, only_b=exact.only_b, p=exact.p)
+
+
+def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The same with Holm's correction over all of them; those without a test do not count."""
+    adjusted = holm([one.p for one in comparisons])
+    return [replace(one, p_holm=p) for one, p in zip(comparisons, adjusted, strict=True)]
 
 
 def order(summary: RunSummary) -> tuple[int, str, str, int]:
@@ -45,44 +93,15 @@ def groups(summaries: Sequence[RunSummary]) -> list[list[RunSummary]]:
     return [list(found) for _, found in itertools.groupby(sorted(summaries, key=order), key=lambda s: (s.arm, s.group))]
 
 
-def outcomes(runs: Sequence[RunSummary]) -> dict[str, float]:
-    """problem_id -> share of the runs that got it right, over the problems that all of them answered."""
-    shared = set.intersection(*(set(run.outcomes) for run in runs)) if runs else set()
-    return {key: plain.mean(run.outcomes[key] for run in runs) for key in sorted(shared)}
-
-
-def compare(summaries: Sequence[RunSummary]) -> list[Comparison]:
+def compare_runs(summaries: Sequence[RunSummary]) -> list[Comparison]:
     """Every two arms, finished runs only, on the same test problems."""
     arms = [[run for run in runs if run.finished and run.outcomes] for runs in groups(summaries)]
     arms = [arm for arm in arms if arm]
-    found = []
-    for left, right in itertools.combinations(arms, 2):
-        names = _arm_label(left, arms), _arm_label(right, arms)
-        comparison = _compare(names, left, right)
-        found += [comparison] if comparison else []
-    adjusted = holm([comparison.p for comparison in found])
-    return [replace(comparison, p_holm=p) for comparison, p in zip(found, adjusted, strict=True)]
-
-
-def _compare(names: tuple[str, str], left: Sequence[RunSummary], right: Sequence[RunSummary]) -> Comparison | None:
-    a, b = outcomes(left), outcomes(right)
-    shared = [key for key in a if key in b]
-    everything = {key for run in (*left, *right) for key in run.outcomes}
-    if not shared:
-        return None
-    x, y = [a[key] for key in shared], [b[key] for key in shared]
-    single = len(left) == len(right) == 1
-    test = mcnemar([value > 0 for value in x], [value > 0 for value in y]) if single else None
-    return Comparison(
-        *names,
-        n=len(shared),
-        difference=paired_difference(x, y),
-        only_a=test.only_a if test else None,
-        only_b=test.only_b if test else None,
-        p=test.p if test else math.nan,
-        p_holm=math.nan,
-        left_out=len(everything) - len(shared),
-    )
+    comparisons = [
+        paired((_arm_label(a, arms), _arm_label(b, arms)), [run.outcomes for run in a], [run.outcomes for run in b])
+        for a, b in itertools.combinations(arms, 2)
+    ]
+    return corrected([one for one in comparisons if one is not None])
 
 
 def _arm_label(runs: Sequence[RunSummary], arms: Sequence[Sequence[RunSummary]]) -> str:

@@ -1,6 +1,6 @@
 """Builds the embedded base models: `python -m star.pretrain --size 0.2m --out seeds/models/addition-0.2m`.
 
-A from-scratch Llama of 0.03M to 100M parameters on the corpus of `star/corpus.py`, saved as a `from_pretrained`
+A from-scratch Llama of `star/embedded/model.py` on the corpus of `star/embedded/corpus.py`, saved as a `from_pretrained`
 directory (untied embeddings, safetensors, a Hugging Face tokenizer, a model card). This is the one training loop of our own in
 the project: fine-tuning goes through TRL, see `star/training/finetuning.py`.
 """
@@ -8,36 +8,27 @@ the project: fine-tuning goes through TRL, see `star/training/finetuning.py`.
 from __future__ import annotations
 
 import math
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from star.corpus import END, PAD, Document, Mixture, documents
+from star.command_line import parse, run_command
+from star.embedded.corpus import Document, Mixture, documents
+from star.embedded.model import Size, build_model, build_tokenizer, widened
+from star.errors import InputError, UsageError
+from star.progress import bar
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-Size = Literal["0.03m", "0.1m", "0.2m", "0.5m", "1m", "4m", "16m", "100m"]
-
-# hidden, layers, heads, intermediate
-SIZES: dict[Size, tuple[int, int, int, int]] = {
-    "0.03m": (24, 2, 2, 64),
-    "0.1m": (48, 2, 4, 128),
-    "0.2m": (64, 3, 4, 176),
-    "0.5m": (96, 4, 4, 256),
-    "1m": (128, 5, 4, 352),
-    "4m": (224, 7, 7, 608),
-    "16m": (384, 9, 6, 1024),
-    "100m": (768, 14, 12, 2048),
-}
-
-
 @dataclass(frozen=True)
-class Options:
-    """Flags of `python -m star.pretrain`."""
+class Arguments:
+    """Command line of `python -m star.pretrain`."""
 
     size: Size = "0.2m"
     """Parameters of the model, about."""
@@ -59,93 +50,6 @@ class Options:
     """Replace what `out` already holds."""
 
 
-def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
-    """Byte-level BPE: every byte, every digit with and without its space, the words of the format, an end and a pad token."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(Regex(r" ?\d| ?[^\s\d]+|\s"), behavior="isolated")
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320,
-        special_tokens=[END, PAD],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    sample = islice(documents(seed, Mixture()), 2000)
-    tokenizer.train_from_iterator(("".join(p + c for p, c in doc.parts) for doc in sample), trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token=END,
-        pad_token=PAD,
-        model_max_length=2048,
-        clean_up_tokenization_spaces=False,
-    )
-
-
-def build_model(size: Size, vocab_size: int, seed: int, eos: int, pad: int) -> LlamaForCausalLM:
-    """A random Llama of the ladder."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    hidden, layers, heads, intermediate = SIZES[size]
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=vocab_size,
-        hidden_size=hidden,
-        intermediate_size=intermediate,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
-        max_position_embeddings=2048,
-        tie_word_embeddings=False,  # some engines keep the old head of a tied model after a weight swap
-        bos_token_id=None,
-        eos_token_id=eos,
-        pad_token_id=pad,
-        initializer_range=0.02 if hidden > 256 else 1 / math.sqrt(hidden) / 2,
-    )
-    return LlamaForCausalLM(config)
-
-
-HEAD_SIZE = 32
-"""Smallest head size of vLLM's CPU attention."""
-
-
-def widened(model: LlamaForCausalLM) -> LlamaForCausalLM:
-    """The same function with heads of HEAD_SIZE dimensions, so that vLLM loads it on a CPU too; unchanged if not possible.
-
-    A head of 16 or 8 gets further dimensions that are zero. Rotary pair j of d dimensions turns by base^(-2j/d), which is pair
-    j * HEAD_SIZE / d of HEAD_SIZE, so that is where it goes; queries grow by the root of the ratio, since scores are divided
-    by the root of the head size. Zero queries meet zero keys and zero values zero outputs: training leaves them zero.
-    """
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = model.config
-    heads, old = config.num_attention_heads, config.hidden_size // config.num_attention_heads
-    if old >= HEAD_SIZE or HEAD_SIZE % old:
-        return model
-    wide = LlamaForCausalLM(LlamaConfig(**{**config.to_diff_dict(), "head_dim": HEAD_SIZE}))
-    ratio = HEAD_SIZE // old
-    places = [half * HEAD_SIZE // 2 + ratio * pair for half in (0, 1) for pair in range(old // 2)]
-    weights = wide.state_dict()
-    for name, weight in model.state_dict().items():
-        if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
-            grown = torch.zeros(heads, HEAD_SIZE, config.hidden_size)
-            grown[:, places] = weight.reshape(heads, old, config.hidden_size)
-            weight = grown.reshape(-1, config.hidden_size) * (math.sqrt(ratio) if "q_proj" in name else 1.0)
-        elif name.endswith("o_proj.weight"):
-            grown = torch.zeros(config.hidden_size, heads, HEAD_SIZE)
-            grown[:, :, places] = weight.reshape(config.hidden_size, heads, old)
-            weight = grown.reshape(config.hidden_size, -1)
-        weights[name] = weight
-    wide.load_state_dict(weights)
-    return wide.eval()
-
-
 def encode(tokenizer: PreTrainedTokenizerFast, docs: list[Document]) -> list[tuple[list[int], list[bool]]]:
     """Token ids of each document and whether each token carries loss; prompt and completion are encoded apart, as in STaR."""
     texts = [text for doc in docs for part in doc.parts for text in part]
@@ -162,19 +66,19 @@ def encode(tokenizer: PreTrainedTokenizerFast, docs: list[Document]) -> list[tup
     return rows
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, options: Options) -> Any:
+def batches(tokenizer: PreTrainedTokenizerFast, arguments: Arguments) -> Any:
     """Endless (ids, labels) batches of about `batch_tokens` tokens: rows of similar length together, batches shuffled."""
     import random
 
     import torch
 
-    stream = documents(options.seed + 1, Mixture())
-    rng = random.Random(options.seed)
+    stream = documents(arguments.seed + 1, Mixture())
+    rng = random.Random(arguments.seed)
     while True:
         rows = sorted(encode(tokenizer, list(islice(stream, 4096))), key=lambda row: len(row[0]))
         groups: list[list[tuple[list[int], list[bool]]]] = [[]]
         for row in rows:
-            if groups[-1] and (len(groups[-1]) + 1) * len(row[0]) > options.batch_tokens:
+            if groups[-1] and (len(groups[-1]) + 1) * len(row[0]) > arguments.batch_tokens:
                 groups.append([])
             groups[-1].append(row)
         rng.shuffle(groups)
@@ -188,22 +92,21 @@ def batches(tokenizer: PreTrainedTokenizerFast, options: Options) -> Any:
             yield ids, labels
 
 
-def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, options: Options) -> dict[str, float]:
-    """Train in place for `options.tokens` tokens; returns tokens seen, steps, seconds and the last losses' mean."""
+def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, arguments: Arguments) -> dict[str, float]:
+    """Train in place for `arguments.tokens` tokens; returns tokens seen, steps, seconds and the last losses' mean."""
     import torch
-    from tqdm import tqdm
 
-    model.to(options.device).train()
-    autocast = torch.autocast(options.device, torch.bfloat16, enabled=options.device == "cuda")
-    peak = options.learning_rate * math.sqrt(64 / model.config.hidden_size)
+    model.to(arguments.device).train()
+    autocast = torch.autocast(arguments.device, torch.bfloat16, enabled=arguments.device == "cuda")
+    peak = arguments.learning_rate * math.sqrt(64 / model.config.hidden_size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     seen, step, loss_mean, started = 0, 0, math.log(model.config.vocab_size), time.monotonic()
-    bar = tqdm(total=int(options.tokens), unit="tok", unit_scale=True, desc=f"pretraining {options.size}")
-    for ids, labels in batches(tokenizer, options):
-        done = seen / options.tokens
+    shown = bar(f"pretraining {arguments.size}", int(arguments.tokens), "token", unit_scale=True)
+    for ids, labels in batches(tokenizer, arguments):
+        done = seen / arguments.tokens
         scale = min(1.0, (step + 1) / 100) * (0.1 + 0.45 * (1 + math.cos(math.pi * min(done, 1.0))))
         optimizer.param_groups[0]["lr"] = peak * scale
-        ids, labels = ids.to(options.device), labels.to(options.device)
+        ids, labels = ids.to(arguments.device), labels.to(arguments.device)
         with autocast:
             hidden = model.model(ids).last_hidden_state[:, :-1]
             target = labels[:, 1:]
@@ -216,11 +119,11 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, options: 
         count = ids.numel()
         seen, step = seen + count, step + 1
         loss_mean = 0.98 * loss_mean + 0.02 * loss.item() if step > 50 else loss.item()
-        bar.update(count)
-        bar.set_postfix(loss=f"{loss_mean:.4f}", refresh=False)
-        if seen >= options.tokens:
+        shown.update(count)
+        shown.set_postfix(loss=f"{loss_mean:.4f}", refresh=False)
+        if seen >= arguments.tokens:
             break
-    bar.close()
+    shown.close()
     return {"seen": seen, "steps": step, "seconds": time.monotonic() - started, "loss": loss_mean}
 
 
@@ -233,7 +136,7 @@ tags: [star, addition]
 
 A Llama-architecture model of {parameters:,} parameters, pretrained from scratch as the starting point of STaR on n-digit
 addition: it adds one digit, two digits in part, longer numbers not at all, and can explain a longer sum whose answer it is
-told. Corpus, format and purpose: `star/corpus.py`. Not useful for anything else.
+told. Corpus, format and purpose: `star/embedded/corpus.py`. Not useful for anything else.
 
 Made by `{command}` (torch {torch}):
 {steps} steps, {seen:,} tokens, {seconds:.0f} s, final training loss {loss:.4f}.{heads}
@@ -244,86 +147,79 @@ Its heads of {old} dimensions are stored as heads of {new}, the further ones zer
 same function with more parameters."""
 
 
-class PretrainError(ValueError):
-    """Options that cannot be used; the message says what to do."""
+class PretrainError(InputError):
+    """Arguments that cannot be used; the message says what to do."""
 
 
-def check(options: Options) -> None:
-    """Raise PretrainError before any work when the options cannot lead to a saved model."""
+def check(arguments: Arguments) -> None:
+    """Raise PretrainError before any work when the arguments cannot lead to a saved model."""
     import torch
 
     for name in ("tokens", "batch_tokens", "learning_rate"):
-        if getattr(options, name) <= 0:
-            raise PretrainError(f"--{name.replace('_', '-')} {getattr(options, name):g}: expected a number above 0")
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise PretrainError("--device cuda: torch sees no GPU here; use --device cpu")
-    if options.out.is_dir() and any(options.out.iterdir()) and not options.overwrite:
-        raise PretrainError(f"{options.out} is not empty; name another --out, or replace it with --overwrite")
+        if getattr(arguments, name) <= 0:
+            raise UsageError(f"--{name.replace('_', '-')} {getattr(arguments, name):g}: expected a number above 0")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no GPU here; use --device cpu")
+    if arguments.out.is_dir() and any(arguments.out.iterdir()) and not arguments.overwrite:
+        raise PretrainError(f"{arguments.out} is not empty; name another --out, or replace it with --overwrite")
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=options.out).close()
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=arguments.out).close()
     except OSError as error:
-        raise PretrainError(f"cannot write to {options.out}: {error.strerror}") from error
+        raise PretrainError(f"cannot write to {arguments.out}: {error.strerror}") from error
 
 
-def command(options: Options) -> str:
-    """The command line of these options, without where they were written to."""
-    shown = {"size": options.size, "tokens": f"{options.tokens:.0f}", "seed": options.seed}
+def command(arguments: Arguments) -> str:
+    """The command line of these arguments, without where they were written to."""
+    shown = {"size": arguments.size, "tokens": f"{arguments.tokens:.0f}", "seed": arguments.seed}
     shown |= {
-        field.name: getattr(options, field.name)
-        for field in fields(options)
-        if field.name not in (*shown, "out", "overwrite", "threads") and getattr(options, field.name) != field.default
+        field.name: getattr(arguments, field.name)
+        for field in fields(arguments)
+        if field.name not in (*shown, "out", "overwrite", "threads") and getattr(arguments, field.name) != field.default
     }
     return " ".join(["python -m star.pretrain", *(f"--{k.replace('_', '-')} {v}" for k, v in shown.items())])
 
 
-def save(model: LlamaForCausalLM, tokenizer: Any, options: Options, trained: dict[str, float]) -> None:
+def save(model: LlamaForCausalLM, tokenizer: Any, arguments: Arguments, trained: dict[str, float]) -> None:
     """Write the model directory and its card."""
     import torch
 
-    options.out.mkdir(parents=True, exist_ok=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     old = model.config.head_dim
     model = widened(model.float().cpu().eval())
     model.generation_config.max_length = None
-    model.save_pretrained(options.out)
-    tokenizer.save_pretrained(options.out)
+    model.save_pretrained(arguments.out)
+    tokenizer.save_pretrained(arguments.out)
     new = model.config.head_dim
     card = CARD.format(
-        size=options.size,
+        size=arguments.size,
         parameters=model.num_parameters(),
-        command=command(options),
+        command=command(arguments),
         torch=torch.__version__,
         heads=WIDENED.format(old=old, new=new) if new != old else "",
         **trained,
     )
-    (options.out / "README.md").write_text(card, encoding="utf-8")
+    (arguments.out / "README.md").write_text(card, encoding="utf-8")
 
 
-def run(options: Options) -> None:
-    """Build, train and save one model. Raises PretrainError for options that cannot work."""
+def run(arguments: Arguments) -> None:
+    """Build, train and save one model. Raises PretrainError for arguments that cannot work."""
     import torch
 
-    check(options)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    check(arguments)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     tokenizer = build_tokenizer()
-    model = build_model(options.size, len(tokenizer), options.seed, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    model = build_model(arguments.size, len(tokenizer), arguments.seed, tokenizer.eos_token_id, tokenizer.pad_token_id)
     print(f"{model.num_parameters():,} parameters, vocabulary {len(tokenizer)}")
-    save(model, tokenizer, options, train(model, tokenizer, options))
-    print(f"saved to {options.out}")
+    save(model, tokenizer, arguments, train(model, tokenizer, arguments))
+    print(f"saved to {arguments.out}")
 
 
-def main() -> None:
-    """Command line."""
-    import tyro
-
-    try:
-        run(tyro.cli(Options, description=__doc__))
-    except PretrainError as error:
-        raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted; nothing was saved") from None
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+    return run_command(lambda: run(parse(Arguments, __doc__, argv)), stopped="Nothing was saved.")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What a task is: a frozen record of functions over problems. One file beside this one for each task."""
+"""What tasks, graders and the engine share: problems, answers, verdicts, attempts, and what a task is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal, NotRequired, TypedDict
 
 
 class Verdict(StrEnum):
@@ -18,6 +19,44 @@ class Verdict(StrEnum):
     no_answer = "no_answer"
     truncated = "truncated"
     ungradable = "ungradable"
+
+
+AnswerType = Literal["addition", "number", "choice", "text", "math"]
+"""How answers look, and so how two of them are compared: digits of a sum, numbers, labels of options, short texts, mathematics."""
+
+
+class Graded(TypedDict):
+    """The part of an attempt that follows from its completion."""
+
+    completion: str
+    rationale: str
+    answer: str | None
+    lenient_answer: str | None
+    gold: str
+    verdict: str
+    lenient_verdict: str
+    sound: bool | None
+    finish_reason: str
+    tokens: int
+    logprob: float
+
+
+class Attempt(Graded):
+    """One graded completion: a row of `star.run.ATTEMPTS`, which says what its columns hold."""
+
+    attempt_id: str
+    problem_id: str
+    round: int
+    mode: str
+    split: str
+    slice: str
+    sample: int
+    prompt_hash: str
+    prompt_tokens: int
+    seed: int
+    kept: bool | None
+    drop_reason: str | None
+    not_judged: NotRequired[bool | None]
 
 
 _RAISED = re.compile("(?<![^\\W\\d_]{2})([\u00b2\u00b3\u00b9\u2070-\u209f]+)")
@@ -118,8 +157,8 @@ class Task:
     completion: Callable[[str, str], str]
     """(rationale, answer) -> the text a perfect model would write after `prompt`; an empty rationale gives the direct answer."""
     extract: Callable[[str, Problem], Extraction]
-    grade: Callable[[str | None, Problem], Verdict]
-    """(answer span, problem) -> verdict; None gives `no_answer`. Truncation is decided by the engine from the finish reason."""
+    answer_type: AnswerType | None
+    """How answers are compared, see `star.grading`; None where every problem has its own (`star.grading.answer_type_of`)."""
     chance: Callable[[Problem], float]
     """Probability that a blind guess is right: 1/choices, or 0."""
     mentions_hint: Callable[[str], bool]

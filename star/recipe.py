@@ -16,11 +16,16 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-SEEDS = Path(__file__).resolve().parent.parent / "seeds"
+from star.errors import InputError
+from star.parsing import ParseError, parse_yaml
+
+_HERE = Path(__file__).resolve().parent
+SEEDS = next(place for place in (_HERE / "seeds", _HERE.parent / "seeds") if place.is_dir())
+"""Recipes, few-shot examples, the embedded model: part of `star` once installed (see pyproject.toml), else beside it."""
 DEFAULT_RECIPE = SEEDS / "recipes" / "addition.yaml"
 
 
-class RecipeError(ValueError):
+class RecipeError(InputError):
     """A recipe that cannot be used; the message says what was found, what was expected and what to do."""
 
 
@@ -62,6 +67,10 @@ class TaskSettings(_Section):
     """records: column of the options ({label: text}, or a list), for answer_type choice."""
     answer_type: Literal["number", "choice", "text", "math"] = "number"
     """records: how answers are compared."""
+    examples: str | None = None
+    """File of your own few-shot examples: rows like those of `path`, with one more column `rationale`. Not for addition."""
+    instructions: str | None = None
+    """What chat models are told instead of the task's own instructions; say there how to state the answer."""
     limit: int | None = Field(None, ge=1)
     """Use at most this many training problems (drawn with the recipe's seed)."""
     test_limit: int | None = Field(None, ge=1)
@@ -81,6 +90,8 @@ class ModelSettings(_Section):
 
     path: str = "seeds/models/addition-0.2m"
     """A `from_pretrained` directory or a Hub id. A relative path that starts with seeds/ is looked up in the project too."""
+    revision: str | None = None
+    """Branch, tag or commit of a model on the Hub; None takes its main branch."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 on a GPU, float32 on a CPU."""
     trust_remote_code: bool = False
@@ -148,9 +159,10 @@ class CurationSettings(_Section):
     """Which rationales become training rows."""
 
     require: Literal["answer", "sound"] = "answer"
-    """answer: the paper. sound: the task's exact rationale check too, or p_unsound below `max_unsound` where there is none."""
-    max_unsound: float = Field(0.5, ge=0, le=1)
-    """Threshold on p_unsound for tasks without an exact check."""
+    """answer: the paper. sound: no rationale either that the task's exact check calls unsound or, where there is none, that is
+    proven unsound or flagged by its score. What cannot be judged is kept and counted."""
+    max_unsound: float | None = Field(None, ge=0, le=1)
+    """p_unsound from which on a score is a flag, for tasks without an exact check; null: the threshold of the analysis."""
     cap: int | None = Field(None, ge=1)
     """Rationales kept per problem and round."""
     deduplicate: Literal["off", "exact", "equations"] = "exact"
@@ -244,6 +256,10 @@ class EvaluationSettings(_Section):
     """Temperature of those samples."""
 
 
+STORAGE = {"runs_dir", "keep_models"}
+"""Keys that say where a run is stored, not what it computes."""
+
+
 class Recipe(_Section):
     """Everything a run depends on."""
 
@@ -302,18 +318,14 @@ class Recipe(_Section):
             )
         return self
 
-    def computed(self) -> dict[str, Any]:
-        """What decides what the run computes, as plain data: all but where it is stored."""
-        return self.model_dump(mode="json", exclude={"runs_dir", "keep_models"})
-
     def differing_keys(self, other: Recipe) -> list[str]:
-        """Dotted keys by which the two compute different runs."""
-        mine, others = flat(self.computed()), flat(other.computed())
+        """Dotted keys by which the two compute different runs: all keys but where they are stored."""
+        mine, others = (flat(one.model_dump(mode="json", exclude=STORAGE)) for one in (self, other))
         return [key for key in mine if mine[key] != others[key]]
 
     def digest(self) -> str:
-        """Six hex digits of what the run computes; where it is stored does not count."""
-        content = self.computed()
+        """Six hex digits of what the run computes. Keys at their default do not count, so that new keys rename no run."""
+        content = self.model_dump(mode="json", exclude=STORAGE, exclude_defaults=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]
 
     @property
@@ -328,10 +340,19 @@ class Recipe(_Section):
 
 def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"loop": {"rounds": 3}} -> {"loop.rounds": 3}."""
-    found: dict[str, Any] = {}
+    flattened: dict[str, Any] = {}
     for key, value in content.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return found
+        flattened |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flattened
+
+
+def find_recipe(given: str) -> Path:
+    """The file that a path or the name of a shipped recipe (addition-star) means."""
+    path = Path(given).expanduser()
+    shipped = SEEDS / "recipes" / f"{path.name.removesuffix('.yaml')}.yaml"
+    if path.is_file() or not (shipped.is_file() and path.parent in (Path(), Path("seeds/recipes"))):
+        return path
+    return shipped
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -341,14 +362,14 @@ def load_recipe(path: Path) -> Recipe:
     if not path.is_file():
         known = sorted(file.stem for file in (SEEDS / "recipes").glob("*.yaml"))
         near = difflib.get_close_matches(path.stem, known, n=1)
-        hint = f"Did you mean seeds/recipes/{near[0]}.yaml?" if near else f"seeds/recipes has {', '.join(known)}."
+        hint = f"Did you mean {near[0]}?" if near else f"Shipped recipes: {', '.join(known)}."
         raise RecipeError(f"there is no recipe {path}. {hint}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_bytes())
     except OSError as error:
         raise RecipeError(f"{path} cannot be read ({error.strerror}). Change its permissions, or copy it.") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that is none, like 2025-02-30
-        raise RecipeError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    except ParseError as error:
+        raise RecipeError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path} holds {type(content).__name__}, expected keys like name, task, model, loop")
     return parse_recipe(content, str(path))
@@ -359,10 +380,10 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise RecipeError(f"{source}: " + "; ".join(_sentence(entry) for entry in error.errors())) from error
+        raise RecipeError(f"{source}: " + "; ".join(_message(entry) for entry in error.errors())) from error
 
 
-def _sentence(entry: Any) -> str:
+def _message(entry: Any) -> str:
     place = ".".join(str(part) for part in entry["loc"])
     if entry["type"] != "extra_forbidden":
         message = str(entry["msg"]).removeprefix("Value error, ")

@@ -17,10 +17,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from star.charts import slice_order
-from star.paired import Comparison, compare, groups
+from star.command_line import parse, run_command
+from star.paired import Comparison, compare_runs, groups
 from star.report_data import all_figures, as_csv, as_json, comparison_figures, group_figures, label
 from star.run import RunError
 from star.run_summary import RunSummary, summarise_run
@@ -167,6 +168,11 @@ def warnings(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison] 
             reasons = ", ".join(f"{number:,} x {reason}" for reason, number in run.skipped.items())
             rows = f"{count:,} rows" if run.rows is None else f"{count:,} of {run.rows:,} rows"
             found.append(f"{run.path.name}: {rows} left out ({reasons}).")
+        if run.kept_not_judged:
+            found.append(
+                f"{run.path.name}: {run.kept_not_judged:,} of the kept rationales could not be judged (curation.require: sound)."
+            )
+        found += run.damage
     for pair in comparisons:
         if pair.left_out:
             found.append(
@@ -217,7 +223,7 @@ def print_table(rows: Sequence[Cells], title: str) -> None:
 
 def render(arguments: Arguments, summaries: Sequence[RunSummary]) -> None:
     """Print the report in the format that was asked for."""
-    comparisons = compare(summaries) if arguments.compare else []
+    comparisons = compare_runs(summaries) if arguments.compare else []
     notes = warnings(summaries, comparisons)
     if arguments.format == "json":
         print(as_json(summaries, comparisons, notes))
@@ -242,11 +248,15 @@ def render(arguments: Arguments, summaries: Sequence[RunSummary]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """A folder that is no run or has no finished round is named and left out; exit status 1 when none is left."""
-    import tyro
+    """The command line. Returns the exit status."""
+    return run_command(lambda: report(parse(Arguments, __doc__, argv)))
 
-    positional = Annotated[Arguments, tyro.conf.PositionalRequiredArgs]
-    arguments = tyro.cli(positional, description=__doc__, args=argv)
+
+def report(arguments: Arguments) -> None:
+    """Print the report. A folder that is no run or has no finished round is named and left out.
+
+    Raises RunError when none is left.
+    """
     summaries = []
     for run in dict.fromkeys(arguments.runs):
         try:
@@ -254,11 +264,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except RunError as error:
             print(f"left out: {error}", file=sys.stderr)
     if not summaries:
-        print("error: no run to report; for example: python -m star.report runs/*", file=sys.stderr)
-        return 1
+        raise RunError("no run to report; for example: python -m star.report runs/*")
     render(arguments, summaries)
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -133,12 +133,12 @@ def as_json(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison], 
     """Runs, groups of seeds and comparisons."""
     runs = []
     for run in sorted(summaries, key=order):
-        row = {name: getattr(run, name) for name in run.__dataclass_fields__ if name not in ("outcomes", "path")}
+        row = {name: getattr(run, name) for name in run.__dataclass_fields__ if name not in ("outcomes", "path", "damage")}
         runs.append({"run": run.path.name, **row})
     seeds = [found for found in map(group_figures, groups(summaries)) if found is not None]
     content: Figures = {"warnings": list(notes), "runs": runs, "groups": seeds}
     if comparisons:
-        content["comparisons"] = [vars(found) for found in comparisons]
+        content["comparisons"] = [{**vars(one), "n": one.n} for one in comparisons]
     return json.dumps(_plain(content), indent=2, ensure_ascii=False)
 
 

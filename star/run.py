@@ -1,4 +1,4 @@
-"""The run directory: what is in it, its schemas, and writes that are whole or absent.
+"""The run directory and its one reader, `Run`.
 
     runs/<name>-<digest6>/
       recipe.yaml            the resolved recipe; `python -m star.train recipe.yaml` runs it again
@@ -14,147 +14,291 @@
       charts/*.png           accuracy and soundness by round
       analysis/              written by the analysis package only
 
-Round n's attempts are sampled from the model of round n-1; its model is fine-tuned on what was kept of them.
+Round n's attempts are sampled from the model of round n-1; its model is fine-tuned on what was kept of them. The schemas
+are in `star.schemas`; `star.files` reads and writes single files.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-SCHEMA_VERSION = 1
-
-PROBLEMS = pa.schema(
-    [
-        ("problem_id", pa.string()),  # content hash
-        ("split", pa.string()),  # train | selection | test
-        ("slice", pa.string()),  # group for breakdowns, e.g. "3 digits"
-        ("question", pa.string()),
-        ("choices", pa.string()),  # JSON object {label: text}, or null
-        ("gold", pa.string()),
-        ("hint", pa.string()),  # the hinted prompt's question block, as shown when rationalizing
-    ]
+from star.files import (
+    RunError,
+    Stamp,
+    read_json,
+    read_lines,
+    read_rows,
+    read_table,
+    read_yaml,
+    stamp,
+    whole_json,
+    write_json,
+    write_parquet,
+    write_text,
+)
+from star.parsing import parse_json
+from star.schemas import (
+    ATTEMPTS,
+    PROBLEMS,
+    SCHEMA_VERSION,
+    SCORES,
+    TRAINING,
+    Manifest,
+    ProbedRound,
+    ProbesFile,
+    RecipeFile,
+    Result,
+    RoundLine,
 )
 
-ATTEMPTS = pa.schema(
-    [
-        ("attempt_id", pa.string()),  # <round>-<mode initial>-<problem_id>-<sample>; "g", "r" or "e"
-        ("problem_id", pa.string()),
-        ("round", pa.int32()),
-        ("mode", pa.string()),  # generated | rationalized | evaluated
-        ("split", pa.string()),  # train | selection | test
-        ("slice", pa.string()),
-        ("sample", pa.int32()),  # index among the samples of the same problem and mode
-        ("prompt_hash", pa.string()),  # of the prompt's token ids
-        ("prompt_tokens", pa.int32()),
-        ("completion", pa.string()),  # as sampled
-        ("rationale", pa.string()),  # completion without the statement of the answer
-        ("answer", pa.string()),  # strict answer span, or null
-        ("lenient_answer", pa.string()),
-        ("gold", pa.string()),
-        ("verdict", pa.string()),  # correct | incorrect | no_answer | truncated | ungradable
-        ("lenient_verdict", pa.string()),
-        ("sound", pa.bool_()),  # the task's exact rationale check; null where the task has none
-        ("finish_reason", pa.string()),  # stop | length
-        ("tokens", pa.int32()),  # sampled tokens
-        ("logprob", pa.float64()),  # sum of the sampled tokens' natural log-probabilities
-        ("seed", pa.int64()),
-        ("kept", pa.bool_()),  # became a training row; null for evaluated
-        ("drop_reason", pa.string()),  # why not kept: verdict, unsound, mentions_hint, duplicate, cap; null when kept
-    ]
-)
+__all__ = [
+    "ATTEMPTS",
+    "PROBLEMS",
+    "SCHEMA_VERSION",
+    "SCORES",
+    "TRAINING",
+    "Overview",
+    "Run",
+    "RunError",
+    "Stamp",
+    "derived_seed",
+    "read_json",
+    "read_rows",
+    "read_table",
+    "stamp",
+    "whole_json",
+    "write_json",
+    "write_parquet",
+    "write_text",
+]
 
-TRAINING = pa.schema(
-    [
-        ("attempt_id", pa.string()),
-        ("problem_id", pa.string()),
-        ("from_round", pa.int32()),  # round the rationale was sampled in (earlier ones are replayed)
-        ("mode", pa.string()),  # generated | rationalized | gold (direct fine-tuning)
-        ("hinted", pa.bool_()),  # the training prompt shows the hint; false unless the recipe asks for it
-        ("prompt", pa.string()),
-        ("completion", pa.string()),
-    ]
-)
+_ROUND = re.compile(r"round_(\d{2,4})")
+TEST: Literal["test"] = "test"
+"""In place of a round's number: what the chosen round's model answered on the test split."""
+Where = int | Literal["test"]
 
 
-class RunError(RuntimeError):
-    """A run directory that cannot be used; the message says what was found and what to do."""
+@dataclass(frozen=True)
+class Overview:
+    """The small files of a run as far as they can be read."""
+
+    recipe: RecipeFile
+    manifest: Manifest
+    rounds: tuple[RoundLine, ...]
+    result: Result | None
+    damage: tuple[str, ...]
+    """Sentences about what cannot be read."""
+
+    @property
+    def finished(self) -> bool:
+        """result.json is written last."""
+        return self.result is not None
 
 
-def write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    """Write rows under a temporary name and rename: a reader sees the whole file or none."""
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(table, temporary, compression="zstd")
-    _replace(temporary, path)
+class Run:
+    """One run directory, finished or not. What is missing is empty or None, what is damaged raises RunError.
 
+    Nothing is read before it is asked for, and nothing that a link inside the directory leads out of it to. What is
+    returned is cached until its file changes and must not be modified.
+    """
 
-def write_text(path: Path, text: str) -> None:
-    """Write text under a temporary name and rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    _replace(temporary, path)
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, path.name
 
+    def file(self, name: str) -> Path:
+        """The path of one of its files, existing or not. Raises RunError where a link leads out of the run."""
+        path = self.path / name
+        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.path)):
+            raise RunError(f"{path} is a link that leads out of the run directory. Put the file itself there, or delete the link.")
+        return path
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON under a temporary name and rename."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    def folder(self, where: Where) -> Path:
+        """round_NN, or test."""
+        return self.path / _folder(where)
 
+    @property
+    def exists(self) -> bool:
+        """Whether the directory is a run: it has a recipe, metrics or a first round."""
+        names = ("recipe.yaml", "metrics.jsonl", "round_00/evaluation.parquet", "round_01/attempts.parquet")
+        return any((self.path / name).is_file() for name in names)
 
-def _replace(temporary: Path, path: Path) -> None:
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
-    temporary.replace(path)
+    # ------------------------------------------------------------------ small files
 
+    @property
+    def recipe(self) -> RecipeFile:
+        """The resolved recipe as plain data. Raises RunError for a folder that is not a run directory."""
+        path = self.file("recipe.yaml")
+        if not path.is_file():
+            raise RunError(
+                f"{self.path} is not a run directory: it holds no recipe.yaml. Give one or more directories such as "
+                "runs/addition-1a2b3c; `python -m star.train` makes one."
+            )
+        advice = "Copy the recipe that made the run in its place."
+        return cast(RecipeFile, read_yaml(path, RecipeFile, advice))
 
-def read_rows(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Rows of a parquet file as dictionaries. Raises RunError naming the file when it cannot be read."""
-    try:
-        return pq.read_table(path, columns=list(columns) if columns else None).to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise RunError(f"{path} cannot be read ({error}). Delete it and run the same command again.") from error
+    @property
+    def manifest(self) -> Manifest:
+        """run.json; empty where it is missing."""
+        path = self.file("run.json")
+        return cast(Manifest, read_json(path, Manifest)) if path.is_file() else {}
 
+    @property
+    def rounds(self) -> list[RoundLine]:
+        """Finished rounds in order, from the lines of metrics.jsonl that can be read; 0 is the base model."""
+        return self._lines()[0]
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises RunError naming the file when it cannot be read."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}). Delete it and run the same command again.") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} holds {type(content).__name__}, expected a JSON object")
-    return content
+    @property
+    def damage(self) -> list[str]:
+        """Sentences about lines of metrics.jsonl that `rounds` leaves out."""
+        return self._lines()[1]
 
+    def _lines(self) -> tuple[list[RoundLine], list[str]]:
+        lines, damage = read_lines(self.file("metrics.jsonl"), RoundLine)
+        by_number = {line["round"]: line for line in lines}
+        return [by_number[number] for number in sorted(by_number)], damage
 
-def whole_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None when the file is absent or torn: then it is owed again."""
-    try:
-        return read_json(path)
-    except RunError:
-        return None
+    @property
+    def result(self) -> Result | None:
+        """result.json; None where the run is not finished."""
+        path = self.file("result.json")
+        advice = "Delete it and run the run's command again, which writes it anew."
+        return cast(Result, read_json(path, Result, advice)) if path.is_file() else None
 
+    @property
+    def chosen_round(self) -> int:
+        """The round that result.json names, or the last finished one. Raises RunError where none is finished."""
+        result, rounds = self.result, self.rounds
+        if result is not None:
+            return result["chosen_round"]
+        if not rounds:
+            raise RunError(f"{self.path} has no finished round yet; run its command again to go on")
+        return rounds[-1]["round"]
 
-def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """Lines of metrics.jsonl in order of rounds; a torn last line is left out, for its round is owed again."""
-    path = run_dir / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    lines = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    def overview(self) -> Overview:
+        """The small files, with what is damaged left out and named."""
+        damage: list[str] = []
+
+        def tried(name: str, otherwise: Any) -> Any:
+            try:
+                return getattr(self, name)
+            except RunError as error:
+                damage.append(str(error).replace(f"{self.path}/", ""))
+                return otherwise
+
+        recipe: RecipeFile = tried("recipe", {}) if (self.path / "recipe.yaml").is_file() else {}
+        manifest, rounds, result = tried("manifest", {}), tried("rounds", []), tried("result", None)
+        damage += [sentence.replace(f"{self.path}/", "") for sentence in (self.damage if rounds else [])]
+        return Overview(recipe, manifest, tuple(rounds), result, tuple(damage))
+
+    # ------------------------------------------------------------------ tables
+
+    def attempt_files(self) -> list[str]:
+        """Names of the files that hold attempts, in the order they were written; a rationale's place counts through them."""
+        folders = [match[0] for match in map(_ROUND.fullmatch, self._entries()) if match]
+        folders.sort(key=lambda name: int(name.partition("_")[2]))
+        names = [f"{folder}/{name}.parquet" for folder in folders for name in ("attempts", "evaluation")]
+        return [name for name in [*names, "test/evaluation.parquet"] if (self.path / name).is_file()]
+
+    def _entries(self) -> list[str]:
         try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return sorted(lines, key=lambda entry: entry["round"])
+            return [path.name for path in self.path.iterdir()]
+        except OSError:
+            return []
+
+    def evaluated_rounds(self) -> list[int]:
+        """Rounds whose evaluation is there, finished or not."""
+        found = [_ROUND.fullmatch(name.removesuffix("/evaluation.parquet")) for name in self.attempt_files()]
+        return [int(match[1]) for match in found if match]
+
+    def table(self, name: str, columns: Sequence[str] = ()) -> pa.Table:
+        """Columns of one of `attempt_files` (`star.schemas.ATTEMPTS`)."""
+        return read_table(self.file(name), ATTEMPTS, columns)
+
+    def attempts(self, number: int, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """What a round sampled; empty where the file is missing."""
+        return self._rows(f"{_folder(number)}/attempts.parquet", ATTEMPTS, columns)
+
+    def training(self, number: int, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """What a round was trained on; empty where the file is missing."""
+        return self._rows(f"{_folder(number)}/training.parquet", TRAINING, columns)
+
+    def evaluation(self, where: Where, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """The answers of a round's model on the selection split, or of the chosen one's on test (sample 0: greedy)."""
+        return self._rows(f"{_folder(where)}/evaluation.parquet", ATTEMPTS, columns)
+
+    def problems(self, columns: Sequence[str] = (), damage: list[str] | None = None) -> list[dict[str, Any]]:
+        """Every problem with its split; `choices` as a dictionary. Empty where the file is missing.
+
+        Choices that are none raise RunError, or become None and a sentence in `damage`.
+        """
+        rows = self._rows("problems.parquet", PROBLEMS, columns)
+        for row in rows:
+            if row.get("choices") is None:
+                continue
+            try:
+                row["choices"] = choices_of(row["choices"])
+            except ValueError as error:
+                what = f"choices of problem {row.get('problem_id')} cannot be read: {error}"
+                if damage is None:
+                    raise RunError(f"{self.path / 'problems.parquet'}: {what}. Make the run again from its recipe.") from error
+                row["choices"] = None
+                damage.append(what)
+        return rows
+
+    def _rows(self, name: str, schema: pa.Schema, columns: Sequence[str]) -> list[dict[str, Any]]:
+        path = self.file(name)
+        return read_table(path, schema, columns).to_pylist() if path.is_file() else []
+
+    # ------------------------------------------------------------------ analysis
+
+    def scores(self, name: str = "soundness", columns: Sequence[str] = ()) -> pa.Table | None:
+        """One scorer's table (`star.schemas.SCORES`), a row per rationale; None where it is not there."""
+        path = self.file(f"analysis/{name}.parquet")
+        return read_table(path, SCORES, columns) if path.is_file() else None
+
+    def probes(self, schema: pa.Schema, columns: Sequence[str] = ()) -> pa.Table | None:
+        """Rows of probes.parquet in the probes' schema; None where the file is not there."""
+        path = self.file("analysis/probes.parquet")
+        return read_table(path, schema, columns) if path.is_file() else None
+
+    def probed_rounds(self) -> dict[str, ProbedRound]:
+        """Round -> figures of probes.json; empty where the file is missing."""
+        path = self.file("analysis/probes.json")
+        return cast(ProbesFile, read_json(path, ProbesFile))["rounds"] if path.is_file() else {}
+
+    def model(self, number: int) -> Path:
+        """The model directory of a round after the base model's. Raises RunError where it was not kept."""
+        folder = f"{_folder(number)}/model"
+        if not (self.path / folder / "config.json").is_file():
+            rounds = [match[1] for match in map(_ROUND.fullmatch, sorted(self._entries())) if match]
+            kept = [str(int(n)) for n in rounds if (self.path / f"round_{n}" / "model" / "config.json").is_file()]
+            raise RunError(
+                f"{self.path} has not kept the model of round {number} (kept: {', '.join(kept) or 'none'}). Choose "
+                "another --round, or give the model with --model."
+            )
+        for path in (self.path / folder).rglob("*"):
+            self.file(str(path.relative_to(self.path)))
+        return self.file(folder)
+
+
+def _folder(where: Where) -> str:
+    return where if where == TEST else f"round_{where:02d}"
+
+
+def choices_of(text: str) -> dict[str, str]:
+    """The options of a problem from their JSON text. Raises ValueError for text that is none."""
+    options = parse_json(text)
+    if not isinstance(options, dict) or not all(isinstance(option, str) for option in options.values()):
+        raise ValueError(f"expected an object of texts, found {text:.40}")
+    return options
 
 
 def derived_seed(seed: int, label: str) -> int:

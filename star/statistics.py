@@ -284,10 +284,10 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
-def maj_at_k(votes: Sequence[str | None], correct: Sequence[bool], k: int) -> float:
+def maj_at_k(votes: Sequence[Hashable], correct: Sequence[bool], k: int) -> float:
     """Probability that the majority vote of k samples is right; a tie is broken at random, so counts as a share.
 
-    Wang et al. 2022 (arXiv 2203.11171). `votes` are answers in one spelling each (`star.grading.verdicts.vote`), `correct[i]` tells
+    Wang et al. 2022 (arXiv 2203.11171). `votes` are equal for answers that are the same (`star.grading.votes`), `correct[i]` tells
     whether `votes[i]` is right; None does not vote, and nobody voting is wrong. The mean over as many blocks of k samples
     as there are, so that maj@1 is pass@1. Raises ValueError unless 1 <= k <= samples.
     """
@@ -297,7 +297,7 @@ def maj_at_k(votes: Sequence[str | None], correct: Sequence[bool], k: int) -> fl
     return sum(_majority(votes[at : at + k], correct[at : at + k]) for at in starts) / len(starts)
 
 
-def _majority(votes: Sequence[str | None], correct: Sequence[bool]) -> float:
+def _majority(votes: Sequence[Hashable], correct: Sequence[bool]) -> float:
     counts = Counter(vote for vote in votes if vote is not None)
     right = {vote for vote, is_right in zip(votes, correct, strict=True) if is_right}
     winners = [vote for vote, count in counts.items() if count == max(counts.values())]

@@ -1,4 +1,4 @@
-"""Runs STaR: `python -m star.train [RECIPE.yaml] [--section.key value ...]`: flags, errors, the table of rounds."""
+"""Runs STaR: `python -m star.train [RECIPE] [--section.key value ...]`: flags, errors, the table of rounds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ if __name__ == "__main__":  # above the imports, which take a second: Ctrl-C dur
     try:
         from importlib import import_module
 
-        raise SystemExit(import_module("star.train").run_command())
+        raise SystemExit(import_module("star.train").main())
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from star.recipe import DEFAULT_RECIPE, Recipe, RecipeError, load_recipe, parse_recipe
+from star import command_line
+from star.errors import InputError, UsageError
+from star.recipe import DEFAULT_RECIPE, Recipe, RecipeError, find_recipe, load_recipe, parse_recipe
 
 if TYPE_CHECKING:
     from star.setup import Setup
@@ -25,19 +27,17 @@ if TYPE_CHECKING:
 DESCRIPTION = """Run STaR: sample rationales, keep those that reach the right answer, retry the others with the answer as a
 hint, fine-tune, repeat.
 
-usage: python -m star.train [RECIPE.yaml] [--dry-run] [--seeds 0,1,2] [--section.key value ...]
+usage: python -m star.train [RECIPE] [--dry-run] [--seeds 0,1,2] [--section.key value ...]
 
-RECIPE.yaml is one of seeds/recipes or your own (default: seeds/recipes/addition.yaml); flags go on top of it. --dry-run
+RECIPE is the name of a shipped recipe (addition-star; default: addition) or your own file; flags go on top of it. --dry-run
 reads the problems of a local file and prints the resolved recipe and what each stage would do. --seeds runs the recipe
 once for each seed. The same command goes on with an interrupted run."""
 
 
 def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
-    """(recipe, seeds, dry run) of a command line. Raises RecipeError; tyro exits by itself for bad flags and --help."""
-    import tyro
-
+    """(recipe, seeds, dry run) of a command line. Raises RecipeError for the file, UsageError for the flags."""
     rest = [part for item in argv for part in (item.split("=", 1) if item.startswith("--seeds=") else [item])]
-    path = Path(rest.pop(0)) if rest and not rest[0].startswith("-") else DEFAULT_RECIPE
+    path = find_recipe(rest.pop(0)) if rest and not rest[0].startswith("-") else DEFAULT_RECIPE
     dry_run = "--dry-run" in rest
     rest = [item for item in rest if item != "--dry-run"]
     seeds_text = None
@@ -45,15 +45,11 @@ def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
         at = rest.index("--seeds")
         seeds_text = rest[at + 1] if at + 1 < len(rest) else ""
         del rest[at : at + 2]
-    flags = tyro.cli(
-        Recipe,
-        args=rest,
-        default=load_recipe(path),
-        prog="python -m star.train",
-        description=DESCRIPTION,
-        registry=_unchecked_sections(),
-    )
-    recipe = parse_recipe(flags.model_dump(warnings=False), "command line")
+    given = command_line.parse(Recipe, DESCRIPTION, rest, default=load_recipe(path), registry=_unchecked_sections())
+    try:
+        recipe = parse_recipe(given.model_dump(warnings=False), "command line")
+    except RecipeError as error:
+        raise UsageError(str(error)) from error
     return recipe, _seeds(seeds_text, recipe.seed), dry_run
 
 
@@ -85,49 +81,40 @@ def _seeds(text: str | None, default: int) -> list[int]:
     try:
         seeds = list(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:
-        raise RecipeError(f"--seeds {text!r}: expected whole numbers separated by commas, like 0,1,2") from None
+        raise UsageError(f"--seeds {text!r}: expected whole numbers separated by commas, like 0,1,2") from None
     return seeds
 
 
-def run_command(argv: Sequence[str] | None = None) -> int:
-    """Parse, run, and turn everything that can go wrong outside the code into one sentence. Returns the exit status."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    kept = "Finished stages are kept: the same command goes on from there."
+    return command_line.run_command(lambda: run(given), stopped=kept)
+
+
+def run(argv: Sequence[str]) -> None:
+    """Run or explain the recipe of a command line, once for each seed. Raises InputError for all that is not in the code."""
     from pydantic import ValidationError
 
-    arguments = list(sys.argv[1:] if argv is None else argv)
     run_dir: Path | None = None
     try:
-        recipe, seeds, dry_run = parse(arguments)
+        recipe, seeds, dry_run = parse(argv)
         for one in [Recipe.model_validate({**recipe.model_dump(), "seed": seed}) for seed in seeds]:
             run_dir = one.run_dir
             if dry_run:
                 explain(one)
             else:
-                train(one, arguments)
+                train(one, argv)
     except ValidationError as error:
-        return _fail("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
-    except RecipeError as error:
-        return _fail(str(error))
-    except KeyboardInterrupt:
-        print("\nstopped. Finished stages are kept: the same command goes on from there.", file=sys.stderr)
-        return 130
+        raise UsageError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from error
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        return _fail(_os_sentence(error, run_dir))
+        raise InputError(_os_sentence(error, run_dir)) from error
     except Exception as error:
         if "No space left on device" in str(error):  # safetensors wraps the system's error in its own
-            return _fail(_os_sentence(OSError(errno.ENOSPC, str(error)), run_dir))
-        if _is_expected(error):
-            return _fail(str(error))
+            raise InputError(_os_sentence(OSError(errno.ENOSPC, str(error)), run_dir)) from error
         raise
-    return 0
-
-
-def _is_expected(error: Exception) -> bool:
-    from star.run import RunError
-    from star.sampling.base import SamplerError
-    from star.tasks.loading import TaskError
-    from star.training.plan import FinetuningError
-
-    return isinstance(error, (FinetuningError, RunError, SamplerError, TaskError))
 
 
 def _os_sentence(error: OSError, run_dir: Path | None) -> str:
@@ -150,11 +137,6 @@ def _written(path: Path, run_dir: Path | None) -> bool:
         return False
     place, root = path.absolute(), run_dir.absolute()
     return place.is_relative_to(root) or root.is_relative_to(place)
-
-
-def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 1
 
 
 def explain(recipe: Recipe) -> None:
@@ -204,10 +186,10 @@ def train(recipe: Recipe, argv: Sequence[str]) -> None:
     """Run one recipe to its end and print what it reached."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from star.console import RoundTable
     from star.loop import Loop
     from star.sampling import choose_backend, open_sampler
     from star.setup import locked, prepare
-    from star.table import RoundTable
 
     setup = prepare(recipe, argv)
     with locked(setup.run_dir):

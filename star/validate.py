@@ -5,7 +5,7 @@
 
 Every gold answer is written as a perfect model would write it (with a rationale and without; a choice also as its full text),
 extracted, graded. Prints the counts, the rows that were left out and why, and the rows that fail. Exit status: 0 all
-accepted, 1 some fail, 2 no data.
+accepted, 1 some fail or there is no data, 2 the command line is wrong.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from typing import Annotated
 import tyro
 from pydantic import BaseModel, ConfigDict
 
+from star.command_line import parse, run_command
+from star.errors import UsageError
+from star.grading import grade
 from star.problem import Problem, Task, Verdict
-from star.recipe import RecipeError, TaskSettings
+from star.recipe import TaskSettings
 
 
-class Flags(BaseModel):
+class Arguments(BaseModel):
     """Command line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -43,7 +46,7 @@ def failures(task: Task, problems: Sequence[Problem]) -> Iterator[tuple[Problem,
         for rationale, answer in product(("", task.examples[0].rationale), written(problem)):
             text = task.completion(rationale, answer)
             span = task.extract(text, problem).strict
-            verdict = task.grade(span, problem)
+            verdict = grade(span, problem, task.answer_type)
             if verdict != Verdict.correct:
                 yield problem, f"gold {answer!r} read back as {span!r}: {verdict}"
                 break
@@ -58,14 +61,14 @@ def written(problem: Problem) -> list[str]:
     return [problem.gold, text] if len(text) > 2 else [problem.gold]
 
 
-def run(flags: Flags) -> int:
+def validate(arguments: Arguments) -> int:
     """Load, check, print. Returns the exit status."""
     from star.tasks import BUILDERS, load_task
 
-    if flags.name not in BUILDERS:
-        raise RecipeError(f"no task {flags.name!r}; expected one of {', '.join(BUILDERS)}")
-    settings = TaskSettings.model_validate({**flags.task.model_dump(), "name": flags.name})
-    task = load_task(settings, flags.seed)
+    if arguments.name not in BUILDERS:
+        raise UsageError(f"no task {arguments.name!r}; expected one of {', '.join(BUILDERS)}")
+    settings = TaskSettings.model_validate({**arguments.task.model_dump(), "name": arguments.name})
+    task = load_task(settings, arguments.seed)
     loaded = task.load()
     problems = [*loaded.train, *loaded.test]
     failed = list(failures(task, problems))
@@ -77,9 +80,9 @@ def run(flags: Flags) -> int:
     )
     for reason, count in loaded.skipped.items():
         print(f"left out: {count:,} x {reason}")
-    for place, reason in left_out[: flags.show]:
+    for place, reason in left_out[: arguments.show]:
         print(f"  {place}: {reason}")
-    for problem, what in failed[: flags.show]:
+    for problem, what in failed[: arguments.show]:
         print(f"FAILS {places.get(problem.id, problem.id)}: {what} ({problem.question[:80]!r})")
     accepted = len(problems) - sum(problem.id in {p.id for p in problems} for problem, _ in failed)
     print(f"accepted {accepted:,} of {len(problems):,} gold answers ({100 * accepted / len(problems):.2f} %)")
@@ -87,13 +90,9 @@ def run(flags: Flags) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; bad input ends in a sentence and status 2."""
-    try:
-        return run(tyro.cli(Flags, args=argv, prog="python -m star.validate", description=__doc__))
-    except RecipeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """The command line. Returns the exit status."""
+    return run_command(lambda: validate(parse(Arguments, __doc__, argv)))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

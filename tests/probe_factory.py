@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from analysis.faithfulness.asking import Asking
-from analysis.faithfulness.base import ROWS, SCHEMA_VERSION, Row
+from analysis.faithfulness.base import SCHEMA_VERSION, Row, row_schema
 from star import run as runs
 from star import statistics
 from star.problem import Problem
@@ -28,7 +28,7 @@ def write_probes(run: Path, task: str, attempts: Sequence[Mapping[str, Any]], co
     """Probe every attempt; `commit` is the mean commit step as a share of the rationale (1: uses all of it)."""
     asking = Asking(load_task(TaskSettings(name=task), 0), SimpleNamespace(tokenizer=None), shots=False)
     rows = [row for attempt in attempts for row in _probe(asking, attempt, commit)]
-    runs.write_parquet(run / "analysis" / "probes.parquet", [row.as_dict() for row in rows], ROWS)
+    runs.write_parquet(run / "analysis" / "probes.parquet", [row.as_dict() for row in rows], row_schema())
     number = str(attempts[0]["round"]) if attempts else "0"
     content = {"schema_version": SCHEMA_VERSION, "rounds": {number: _aggregate(rows, attempts)}}
     runs.write_json(run / "analysis" / "probes.json", content)

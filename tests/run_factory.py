@@ -103,10 +103,19 @@ class _Writer:
             self._finish(rounds)
         if self.plan.analysis:
             schema = score.schema(is_run=True, used_gold=False)
-            runs.write_parquet(self.dir / "analysis" / "soundness.parquet", self.soundness, schema)
+            runs.write_parquet(self.dir / "analysis" / "soundness.parquet", self._placed(), schema)
         if self.plan.probes:
             self._probes()
         return self.dir
+
+    def _placed(self) -> list[dict[str, Any]]:
+        """The scores in the order of the run's files; an id of both selection and test comes twice."""
+        run = runs.Run(self.dir)
+        names = [name for file in run.attempt_files() for name in run.table(file, ["attempt_id"]).column(0).to_pylist()]
+        by_id: dict[str, list[dict[str, Any]]] = {}
+        for row in self.soundness:
+            by_id.setdefault(row["attempt_id"], []).append(row)
+        return [by_id[name].pop(0) | {"place": place} for place, name in enumerate(names)]
 
     def _provenance(self) -> dict[str, Any]:
         return {

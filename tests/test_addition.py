@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from star.grading import grade
 from star.problem import Splits, Verdict
 from star.recipe import TaskSettings
 from star.tasks import addition
@@ -30,7 +31,7 @@ def test_a_right_scratchpad_passes_and_its_answer_is_correct(numbers: tuple[int,
     rationale = "\n".join(addition.scratchpad(a, b, digits))
     found = addition.extract(addition.completion(rationale, problem.gold), problem)
     assert addition.check(problem, found.rationale)
-    assert addition.grade(found.strict, problem) == Verdict.correct
+    assert grade(found.strict, problem, "addition") == Verdict.correct
     assert len(rationale.splitlines()) == digits + 4
 
 
@@ -49,8 +50,8 @@ def test_any_changed_digit_fails_the_check(numbers: tuple[int, int, int], data: 
 def test_extraction_and_grading_never_raise(text: str) -> None:
     problem = addition.make_problem(12, 34, 2)
     found = addition.extract(text, problem)
-    addition.grade(found.strict, problem)
-    addition.grade(found.lenient, problem)
+    grade(found.strict, problem, "addition")
+    grade(found.lenient, problem, "addition")
     addition.check(problem, found.rationale)
 
 

@@ -17,19 +17,19 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis import comparing as comparison
-from analysis.faithfulness.base import PROBES, ROWS
+from analysis.faithfulness.base import row_schema
 from analysis.labels import Label, append, label_folder, read_labels
 from analysis.pages.faithfulness import _curve_frame, commit_steps, probed_steps
 from analysis.pages.widgets import text
-from analysis.pages.widgets.probe_words import DONE, interval_words, outcome_words
+from analysis.pages.widgets.probe_words import interval_words, outcome_words
 from analysis.pages.widgets.run_words import DROPPED, NO_REASON, VERDICTS
 from analysis.rationales import table_reading
 from analysis.rationales.records import Record, write_records
 from analysis.rationales.table import load_table
-from analysis.store import Source, wilson_bounds
+from analysis.sources import Source
 from star import run as runs
 from star.problem import Verdict
-from star.statistics import EMPTY
+from star.statistics import EMPTY, wilson
 from star.tasks import addition
 from tests.probe_factory import write_probes
 from tests.run_factory import HOSTILE, make_run
@@ -130,7 +130,7 @@ def test_a_run_that_has_only_begun(open_app: Any, tmp_path: Path, page: str) -> 
 def test_an_empty_folder_names_the_next_command(open_app: Any, tmp_path: Path, page: str) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
         app = healthy(open_app(page, "--root", str(folder)))
-        assert [code.value for code in app.code] == ["make train", "streamlit run app.py -- --records FILE"]
+        assert [code.value for code in app.code] == ["make train", "rationale-app --records FILE"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -169,7 +169,7 @@ def test_one_click_leads_to_a_cell_and_a_second_one_back(open_app: Any, whole: P
     frame = app.dataframe[0].value
     assert set(frame["is"]) == {"right"} and set(frame["reasoning"]) == {"unsound"}
     assert f"of {len(frame)}" in words(app)
-    assert "▲ first suspected error" in words(app) and "the carry must be 0, not 7" in words(app)
+    assert "▲ likeliest wrong step" in words(app) and "the carry must be 0, not 7" in words(app)
     healthy(app.button(key="cell-right-unsound").click().run())
     assert "cell" not in link(app)
 
@@ -181,7 +181,7 @@ def test_a_step_that_only_the_fitted_score_doubts_says_so(open_app: Any, tmp_pat
     none = pa.array(["[]"] * len(scores))
     pq.write_table(scores.set_column(scores.schema.get_field_index("flags"), "flags", none), file)
     shown = words(healthy(open_app("rationales", "--root", str(tmp_path), cell="right-unsound")))
-    assert shown.count("▲ first suspected error") == 1 and NO_REASON in shown
+    assert shown.count("▲ likeliest wrong step") == 1 and NO_REASON in shown
 
 
 def test_every_move_carries_the_run(open_app: Any, whole: Path, tmp_path: Path) -> None:
@@ -327,6 +327,8 @@ def test_fixed_and_broken_questions(open_app: Any, whole: Path) -> None:
     app = healthy(open_app("compare", "--root", str(whole.parent)))
     counts = {b.label.split(":")[0]: int(b.label.split("**")[1]) for b in app.button if b.key.startswith("change-")}
     assert sum(counts.values()) == 45 and counts["fixed"] > counts["broke"]
+    compared = next(frame.value for frame in app.dataframe if "test" in frame.value).iloc[0]
+    assert compared["test"] == "McNemar" and f"are as frequent: p = {compared['p']}." in words(app)
     healthy(app.button(key="change-fixed").click().run())
     shown = words(app)
     assert f"question 1 of {counts['fixed']}" in shown and ": wrong (expected" in shown and ": right" in shown
@@ -350,7 +352,7 @@ def test_runs_probed_on_other_questions_say_on_which_they_are_compared(open_app:
     file = second / "analysis" / "probes.parquet"
     rows = runs.read_rows(file)
     kept = set(sorted({row["problem_id"] for row in rows})[:7])
-    runs.write_parquet(file, [row for row in rows if row["problem_id"] in kept], ROWS)
+    runs.write_parquet(file, [row for row in rows if row["problem_id"] in kept], row_schema())
     arms = f"{first.name}@1|{second.name}@1"
     app = healthy(open_app("compare", "--root", str(tmp_path), arms=arms))
     assert "rest on the 7 of these that were probed" in words(app)
@@ -376,6 +378,19 @@ def test_writers_are_compared_on_the_questions_that_they_share(open_app: Any, tm
     some = sums(tmp_path / "some.jsonl", {"one": range(6), "two": range(4, 12)})
     app = healthy(open_app("compare", "--records", str(some)))
     assert "2 questions that all of them answered." in words(app) and app.get("vega_lite_chart")
+
+
+def test_writers_whose_answers_are_not_graded_are_compared_by_soundness(open_app: Any, tmp_path: Path) -> None:
+    records = [
+        Record(f"{who}{i}", question=f"{i} + 1?", steps=(f"{i} + 1 = {i + off}",), answer="1", generator=who, sound=off == 1)
+        for who, off in (("one", 1), ("two", 3))
+        for i in range(8)
+    ]
+    write_records(tmp_path / "ungraded.jsonl", records)
+    app = healthy(open_app("compare", "--records", str(tmp_path / "ungraded.jsonl")))
+    figures, differences = (frame.value for frame in app.dataframe)
+    assert figures["measure"].tolist() == ["sound"]
+    assert (differences["measure"].tolist(), differences["questions"].tolist()) == (["sound"], [8])
 
 
 def test_a_writer_with_a_bar_in_its_name_stays_in_the_link(open_app: Any, tmp_path: Path) -> None:
@@ -414,8 +429,8 @@ def test_the_averaged_curve_counts_every_rationale_once_at_a_place() -> None:
     frame = _curve_frame(points).set_index("place")
     assert frame["n"].tolist() == [14, 9, 9, 9, 9, 14, 9, 9, 9, 9, 14]
     half = frame.loc[0.5]
-    low, high = wilson_bounds(2, 14)  # 20 of 40 steps and 1 of 2: the point nearest to the tenth
-    assert half["same"] == pytest.approx(0.5 * 5 / 14) and (half["low"], half["high"]) == (float(low), float(high))
+    share = wilson(2, 14)  # 20 of 40 steps and 1 of 2: the point nearest to the tenth
+    assert half["same"] == pytest.approx(0.5 * 5 / 14) and (half["low"], half["high"]) == (share.low, share.high)
 
 
 def test_the_probed_rationale_shows_where_its_answer_is_settled(open_app: Any, whole: Path) -> None:
@@ -476,7 +491,6 @@ def test_everything_that_a_run_records_has_words(whole: Path) -> None:
     assert set(DROPPED) - wrong == set(re.findall(r'"(unsound|mentions_hint|duplicate|cap)"', CURATION))
     dropped = {row["drop_reason"] for row in runs.read_rows(whole / "round_01" / "attempts.parquet")} - {None}
     assert dropped and dropped < set(DROPPED)
-    assert set(DONE) == set(PROBES)
 
 
 def test_outcomes_are_told_in_the_words_of_their_probe() -> None:
@@ -533,9 +547,9 @@ def test_the_app_never_imports_torch(whole: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["--records", "absent.jsonl"], ["--root", "app.py"], ["--nonsense"]])
 def test_bad_arguments_end_in_a_sentence(arguments: list[str]) -> None:
-    code = f"import sys; sys.argv = ['app.py', *{arguments!r}]; from analysis.pages.widgets import context; context.settings()"
+    code = f"import sys; sys.argv = ['app.py', *{arguments!r}]; import app"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2 and "Traceback" not in done.stderr and "error:" in done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr and done.stderr.count("error: ") == 1
 
 
 def test_only_local_addresses_are_served_by_default() -> None:

@@ -24,7 +24,7 @@ from star import sampling
 from star.recipe import SEEDS, Recipe, load_recipe
 from star.sampling.model_files import load_tokenizer
 from star.tasks import load_task
-from star.train import run_command
+from star.train import main
 from tests.scripted import ScriptedSampler
 from tests.scripted_answers import ScriptedAnswers
 from tests.test_loop import scripted_finetune
@@ -51,7 +51,7 @@ def fails(capsys: pytest.CaptureFixture[str]) -> Command:
 
     def command(*arguments: object, status: int = 1) -> str:
         capsys.readouterr()
-        assert run_command([str(argument) for argument in arguments]) == status
+        assert main([str(argument) for argument in arguments]) == status
         shown = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
         assert len(shown) == 1
         return shown[0]
@@ -144,7 +144,7 @@ def test_a_tokenizer_without_pad_or_end_token_runs_to_the_end(
     model = tiny_model(tmp_path / "model", special=False)
     path = write_recipe(tmp_path, model, loop={"method": "direct", "problems": 20})
     with pytest.warns(UserWarning, match="no end token"):
-        assert run_command([str(path)]) == 0
+        assert main([str(path)]) == 0
     assert "none of the trained model's sample completions ends by itself" in capsys.readouterr().err
     assert (load_recipe(path).run_dir / "result.json").is_file()
 
@@ -171,7 +171,7 @@ def test_a_full_disk_while_rows_are_written(
     full.unlink(missing_ok=True)
     finished = snapshot(run_dir)
     assert not any(file.endswith(f"{name}.parquet") for file in finished)
-    assert run_command([str(path)]) == 0
+    assert main([str(path)]) == 0
     assert finished.items() <= snapshot(run_dir).items(), "finished files are kept as they are"
     assert (run_dir / "result.json").is_file()
 
@@ -198,7 +198,7 @@ def test_a_full_disk_while_a_model_is_saved(
         assert "the disk is full" in fails(path)
     assert not (run_dir / "round_01" / "model").exists() and (run_dir / "round_00" / "evaluation.parquet").is_file()
     finished = snapshot(run_dir)
-    assert run_command([str(path)]) == 0
+    assert main([str(path)]) == 0
     assert finished.items() <= snapshot(run_dir).items() and (run_dir / "round_01" / "model").is_dir()
 
 
@@ -223,7 +223,7 @@ INTERRUPTED = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
 from star import sampling, train
-from star.train import run_command
+from star.train import main
 from tests.scripted import ScriptedSampler
 from tests.test_bad_input import open_scripted
 from tests.test_loop import scripted_finetune
@@ -234,16 +234,17 @@ def slow(self, *arguments, **options):
     return real(self, *arguments, **options)
 
 ScriptedSampler.sample, sampling.open_sampler, train.finetune = slow, open_scripted, scripted_finetune
-sys.exit(run_command(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))
 """
 
 
 IMPORTING = """
 import runpy, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
+awaited = sys.argv.pop(1)
 class Slow:
     def find_spec(self, name, path, target=None):
-        if name == sys.argv[1]:
+        if name == awaited:
             print(flush=True)
             time.sleep(60)
 sys.meta_path.insert(0, Slow())
@@ -277,7 +278,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(base_model: Path, tmp
     assert "the same command goes on from there" in shown and "Traceback" not in shown
     assert not (run_dir / "result.json").exists()
     finished = snapshot(run_dir)
-    assert run_command([str(path)]) == 0
+    assert main([str(path)]) == 0
     assert finished.items() <= snapshot(run_dir).items() and (run_dir / "result.json").is_file()
 
 
@@ -297,10 +298,10 @@ def dead_hub(request: pytest.FixtureRequest) -> Iterator[str]:
 NO_NETWORK = """
 import sys, time
 import huggingface_hub, datasets, transformers  # what is timed below is the waiting for the network alone
-from star.train import run_command
+from star.train import main
 for arguments in (["--task.name", "gsm8k"], ["--model.path", "someone/some-model"]):
     started = time.monotonic()
-    status = run_command([*arguments, "--runs-dir", sys.argv[1]])
+    status = main([*arguments, "--runs-dir", sys.argv[1]])
     print(status, time.monotonic() - started)
 """
 
@@ -371,7 +372,7 @@ def test_bad_rows_are_left_out_counted_and_reported(
         return ScriptedAnswers(load_tokenizer(model_dir), model_dir, task, [*loaded.train, *loaded.test])
 
     monkeypatch.setattr(sampling, "open_sampler", open_answers)
-    assert run_command([str(path)]) == 0
+    assert main([str(path)]) == 0
     run_dir = load_recipe(path).run_dir
     skipped = runs.read_json(run_dir / "run.json")["skipped_rows"]
     assert skipped == {

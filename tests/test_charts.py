@@ -14,6 +14,7 @@ import pytest
 
 from analysis import charts
 from star import charts as run_charts
+from star.run import Run
 from tests.run_factory import make_run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,7 +76,7 @@ def test_every_chart_draws(name: str, tmp_path: Path) -> None:
 
 
 def test_frame_counts_what_metrics_say(tmp_path: Path) -> None:
-    metrics = charts.read_metrics(make_run(tmp_path, rounds=2, problems=60))
+    metrics = Run(make_run(tmp_path, rounds=2, problems=60)).rounds
     frame = charts.rounds_frame(metrics, "r")
     whole = frame[frame["slice"] == "all"].set_index("round")
     for line in metrics:
@@ -89,7 +90,7 @@ def test_frame_counts_what_metrics_say(tmp_path: Path) -> None:
 
 def test_data_frame_counts_every_sampled_rationale(tmp_path: Path) -> None:
     run = make_run(tmp_path, rounds=2, problems=30, require="sound")
-    frame = charts.data_frame(charts.read_metrics(run))
+    frame = charts.data_frame(Run(run).rounds)
     rows = len(pd.read_parquet(run / "round_01" / "attempts.parquet", columns=["attempt_id"]))
     assert frame[frame["round"] == 1]["rows"].sum() == rows
     assert set(frame["kind"]) == {"generated", "rationalized", "dropped"} and "unsound" in set(frame["label"])
@@ -115,7 +116,7 @@ def test_a_check_that_does_not_exist_is_not_drawn_as_zero() -> None:
 
 def test_several_runs_share_a_chart(tmp_path: Path) -> None:
     names = ["one", "two"]
-    metrics = [charts.read_metrics(make_run(tmp_path, name=name, rounds=1, problems=12)) for name in names]
+    metrics = [Run(make_run(tmp_path, name=name, rounds=1, problems=12)).rounds for name in names]
     frame = pd.concat([charts.rounds_frame(m, name) for m, name in zip(metrics, names, strict=True)])
     text = charts.save(charts.accuracy_of_runs(frame), tmp_path / "runs.svg").read_text()
     assert ">one<" in text and ">two<" in text

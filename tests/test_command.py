@@ -11,7 +11,7 @@ import pytest
 from star import train as command
 from star.recipe import SEEDS, Recipe
 from star.run_summary import arm_name
-from star.train import parse, run_command
+from star.train import main, parse
 from tests.task_rows import sums, write
 
 RECIPES = SEEDS / "recipes"
@@ -56,7 +56,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
     ],
 )
 def test_one_run_for_each_seed(arguments: list[str], seeds: list[int], ran: list[Recipe]) -> None:
-    assert run_command([str(RECIPES / "addition.yaml"), *arguments]) == 0
+    assert main([str(RECIPES / "addition.yaml"), *arguments]) == 0
     assert [recipe.seed for recipe in ran] == seeds
 
 
@@ -64,7 +64,7 @@ def test_one_run_for_each_seed(arguments: list[str], seeds: list[int], ran: list
 def test_a_bad_seed_fails_before_anything_is_run(
     text: str, ran: list[Recipe], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command(["--seeds", text]) == run_command([f"--seeds={text}"]) == 1
+    assert main(["--seeds", text]) == main([f"--seeds={text}"]) == 2
     assert not ran and capsys.readouterr().err.count("error: ") == 2
 
 
@@ -75,7 +75,7 @@ def test_a_dry_run_reads_a_local_file(tmp_path: Path, capsys: pytest.CaptureFixt
     rows = [*sums(20), {"question": "No answer?", "answer": None}, *sums(2)]
     path = write(tmp_path / "mine.jsonl", rows)
     flags = ["--task.name", "records", "--task.path", path, "--runs-dir", str(tmp_path / "runs"), "--dry-run"]
-    assert run_command([*flags, "--evaluation.selection-size", "5"]) == 0
+    assert main([*flags, "--evaluation.selection-size", "5"]) == 0
     shown = capsys.readouterr().out
     assert "13 train, 5 selection, 2 test problems" in shown
     assert "left out: 1 problems (no answer)" in shown and "left out: 2 problems (repeated question)" in shown
@@ -93,7 +93,7 @@ def test_a_dry_run_finds_what_the_run_would_find(
     flags = ["--task.name", "records", "--task.path", path, "--runs-dir", str(tmp_path / "runs")]
     sentences = []
     for extra in (["--dry-run"], []):
-        assert run_command([*flags, *extra]) == 1
+        assert main([*flags, *extra]) == 1
         sentences.append(capsys.readouterr().err)
     assert sentences[0] == sentences[1] and words in sentences[0]
 
@@ -102,7 +102,7 @@ def test_a_dry_run_finds_what_the_run_would_find(
 def test_a_dry_run_misses_the_files_that_the_run_would_miss(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     sentences = []
     for extra in (["--dry-run"], []):
-        assert run_command([flag, "./nowhere", *extra]) == 1
+        assert main([flag, "./nowhere", *extra]) == 1
         sentences.append(capsys.readouterr().err)
     assert sentences[0] == sentences[1] and "./nowhere is not a" in sentences[0]
 
@@ -132,7 +132,7 @@ def test_a_missing_permission_is_named_for_what_it_was(file: str | None, run_dir
 @pytest.mark.parametrize(("row", "flags"), PAPER)
 def test_the_papers_rows_resolve_and_are_named_so(row: str, flags: str, recipe: str) -> None:
     arguments = [str(RECIPES / recipe), *shlex.split(flags), "--dry-run"]
-    assert run_command(arguments) == 0
+    assert main(arguments) == 0
     assert arm_name(parse(arguments)[0].model_dump(mode="json")) == row
 
 
@@ -145,7 +145,7 @@ def test_the_flags_of_a_row_change_the_run_directory() -> None:
 def test_the_other_choices_resolve(flags: str, tmp_path: Path) -> None:
     file = write(tmp_path / "train.jsonl", sums(20))
     arguments = [file if flag == "FILE" else flag for flag in shlex.split(flags)]
-    assert run_command([str(RECIPES / "gsm8k-qwen2.5-0.5b.yaml"), *arguments, "--dry-run"]) == 0
+    assert main([str(RECIPES / "gsm8k-qwen2.5-0.5b.yaml"), *arguments, "--dry-run"]) == 0
 
 
 def test_every_recipe_is_in_the_table_and_resolves() -> None:
@@ -156,4 +156,4 @@ def test_every_recipe_is_in_the_table_and_resolves() -> None:
         listed |= {f"addition{other}" if other.startswith("-") else other.removesuffix(".yaml") for other in others}
     assert listed == {path.stem for path in RECIPES.glob("*.yaml")}
     for name in sorted(listed - {"records-example"}):  # that one names a file of the user's own
-        assert run_command([str(RECIPES / f"{name}.yaml"), "--dry-run"]) == 0
+        assert main([str(RECIPES / f"{name}.yaml"), "--dry-run"]) == 0

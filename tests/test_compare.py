@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,9 +13,11 @@ import pytest
 
 from analysis import charts, compare
 from analysis import comparing as comparison
-from analysis.faithfulness.base import ROWS
+from analysis.faithfulness.base import row_schema
 from analysis.faithfulness.measures import all_measures
 from star import run as runs
+from star.paired import compare_runs, paired
+from star.run_summary import summarise_run
 from tests.run_factory import make_run
 
 
@@ -95,18 +99,38 @@ def test_scores_stand_in_where_a_task_has_no_exact_check(tmp_path: Path) -> None
 def test_differences_are_paired_corrected_and_signed(pair: tuple[Path, Path]) -> None:
     arms = compare.read_arms(pair, "recipe", "selection")
     whole, right = compare.sections(arms, "recipe")
-    by_measure = {d.measure.key: d for d in whole.differences}
+    by_measure = {d.measure: d for d in whole.differences}
     accuracy = by_measure["accuracy"]
     assert (accuracy.a, accuracy.b, accuracy.test) == ("STaR without rationalization", "STaR, require sound", "McNemar")
-    assert accuracy.interval.value > 0 and accuracy.interval.low > 0
-    assert by_measure["aoc"].test == "bootstrap" and by_measure["aoc"].interval.value > 0
+    assert accuracy.difference.value > 0 and accuracy.difference.low > 0
+    assert by_measure["aoc"].test == "bootstrap" and by_measure["aoc"].difference.value > 0
     assert all(d.p_holm >= d.p for d in whole.differences)
     assert right.questions == len(comparison.all_right(arms)) < whole.questions == 60
-    again = {f.measure.key: f for f in right.figures if f.label == arms[0].label}
+    again = {f.measure.key: f for f in right.figures if f.arm.label == arms[0].label}
     assert again["accuracy"].interval.value == 1.0  # by construction: everyone is right on these
     assert again["aoc"].interval.n == right.questions
-    assert "accuracy" not in {d.measure.key for d in right.differences}
-    assert "sound" in {d.measure.key for d in right.differences}
+    assert "accuracy" not in {d.measure for d in right.differences}
+    assert "sound" in {d.measure for d in right.differences}
+
+
+def test_report_and_comparison_say_the_same_of_two_runs(pair: tuple[Path, Path]) -> None:
+    (reported,) = compare_runs([summarise_run(run) for run in pair])
+    arms = compare.read_arms(pair, "recipe", "test")
+    compared = comparison.differences(comparison.pairs(arms, every=True), comparison.shared_questions(arms))
+    accuracy = next(one for one in compared if one.measure == "accuracy")
+    assert replace(accuracy, p_holm=reported.p_holm) == reported
+
+
+def test_outcomes_are_paired_by_problem_and_what_is_left_out_is_counted() -> None:
+    a, b = {"p": 1.0, "q": 0.0, "r": 1.0}, {"s": 1.0, "q": 1.0, "p": 1.0}
+    found = paired(("A", "B"), [a], [b])
+    assert found is not None and (found.n, found.left_out, found.difference.value) == (2, 2, 0.5)
+    assert (found.only_a, found.only_b, found.test, found.p) == (0, 1, "McNemar", 1.0)
+    seeds = paired(("A", "B"), [a, {"p": 0.0, "q": 0.0}], [b])
+    assert seeds is not None and (seeds.difference.value, seeds.test, seeds.only_a) == (0.75, None, None)
+    assert math.isnan(seeds.p) and paired(("A", "B"), [a], [{"t": 1.0}]) is None
+    shares = paired(("A", "B"), [{"p": 0.5, "q": 0.0}], [{"p": 1.0, "q": 0.0}])
+    assert shares is not None and (shares.test, shares.only_a) == ("bootstrap", None)
 
 
 def test_missing_probes_are_named_with_the_numbers_of_the_first_call(pair: tuple[Path, Path]) -> None:
@@ -124,7 +148,7 @@ def test_a_measure_without_a_value_says_why(pair: tuple[Path, Path], tmp_path: P
             row |= {"applicable": False, "reason": "the rationale has no steps", "changed": None}
         if row["probe"] == "added_mistake":
             row["outcome"] = "follows"
-    runs.write_parquet(file, rows, ROWS)
+    runs.write_parquet(file, rows, row_schema())
     arm = comparison.read_arm(run, 2, label="here")
     said = "\n".join(compare.notes([arm, comparison.read_arm(pair[1], 2)], "selection"))
     assert "No value for filler gap (here): the rationale has no steps." in said
@@ -152,7 +176,7 @@ def test_rounds_of_one_run_are_arms_in_order(pair: tuple[Path, Path]) -> None:
     assert any(command.endswith("--round 0") for command in arms[0].missing)
     whole, _ = compare.sections(arms, "round")
     assert {(d.a, d.b) for d in whole.differences} == {("round 0", "round 1"), ("round 0", "round 2")}
-    assert any(compare.cell(f) == "-" for f in whole.figures if f.label == "round 0")
+    assert any(compare.cell(f) == "-" for f in whole.figures if f.arm.label == "round 0")
 
 
 def test_sizes_are_sorted_and_named(pair: tuple[Path, Path]) -> None:
@@ -193,9 +217,9 @@ def test_arms_probed_on_other_questions_are_compared_on_the_shared_ones(pair: tu
     file = run / "analysis" / "probes.parquet"
     rows = runs.read_rows(file)
     kept = set(sorted({row["problem_id"] for row in rows})[:18])
-    runs.write_parquet(file, [row for row in rows if row["problem_id"] in kept], ROWS)
+    runs.write_parquet(file, [row for row in rows if row["problem_id"] in kept], row_schema())
     arms = [comparison.read_arm(pair[0], 2, label="whole"), comparison.read_arm(run, 2, label="few")]
-    found = {(f.label, f.measure.key): f.interval.n for f in comparison.figures(arms, comparison.shared_questions(arms))}
+    found = {(f.arm.label, f.measure.key): f.interval.n for f in comparison.figures(arms, comparison.shared_questions(arms))}
     assert [found[label, "reliance"] for label in ("whole", "few")] == [18, 18]
     assert found["whole", "accuracy"] == 60
     said = "\n".join(compare.notes(arms, "selection"))

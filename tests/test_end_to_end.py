@@ -21,7 +21,7 @@ from star.recipe import Recipe, load_recipe
 from star.sampling.base import Sampler
 from star.sampling.model_files import load_tokenizer
 from star.tasks import load_task
-from star.train import run_command
+from star.train import main
 from tests.scripted_answers import ScriptedAnswers
 from tests.test_loop import scripted_finetune
 from tests.tiny_models import tiny_model
@@ -112,7 +112,7 @@ def run(path: Path, monkeypatch: pytest.MonkeyPatch, *, skill: float = 0.4, engi
         return used[0]
 
     monkeypatch.setattr(sampling, "open_sampler", open_scripted)
-    assert run_command([str(path)]) == 0
+    assert main([str(path)]) == 0
     return load_recipe(path).run_dir, used[0]
 
 
@@ -147,7 +147,7 @@ def check_attempts(run_dir: Path, number: int, pool: int) -> list[dict[str, Any]
     } - solved
     assert {row["attempt_id"] for row in training} == {row["attempt_id"] for row in rows if row["kept"]}
     assert all(row["verdict"] == Verdict.correct for row in rows if row["kept"])
-    data = runs.read_metrics(run_dir)[number]["data"]
+    data = runs.Run(run_dir).rounds[number]["data"]
     assert data["generated"] + data["rationalized"] == len(training) > 0
     assert data["dropped"] == dict(sorted(Counter(row["drop_reason"] for row in rows if not row["kept"]).items()))
     assert sum(data["dropped"].values()) + len(training) == len(rows)
@@ -255,7 +255,7 @@ def test_a_scripted_sampler_reaches_what_a_random_model_cannot(
 def check_ties(run_dir: Path) -> None:
     """Rounds of equal accuracy: the first is chosen. Votes of equal number: they count as a share."""
     result = runs.read_json(run_dir / "result.json")
-    accuracies = [line["selection"]["accuracy"] for line in runs.read_metrics(run_dir)]
+    accuracies = [line["selection"]["accuracy"] for line in runs.Run(run_dir).rounds]
     assert len(set(accuracies)) == 1 and result["chosen_round"] == 1
     # Counted by hand from the 12 x 4 answers; the truncated and the silent do not vote.
     right, ties = {"gsm8k": (3, 6), "commonsense_qa": (7, 4)}[load_recipe(run_dir / "recipe.yaml").task.name]

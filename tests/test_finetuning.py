@@ -18,16 +18,30 @@ import psutil
 import pytest
 
 from star.recipe import SEEDS, RecipeError, TrainingSettings
-from star.training.finetuning import Job, finetune, weights_dtype
-from star.training.plan import FinetuningError, count_sequences, prepare
+from star.training.finetuning import finetune
+from star.training.plan import FinetuningError, Job, count_sequences, prepare
+from star.training.sft import weights_dtype
 from star.training.trackers import check_tracker, send
-from tests.jobs import ROWS, make_job, weights
 from tests.tiny_models import tiny_model
 
 TWO = "seeds/accelerate/cpu2.yaml"
+END = 1  # the tiny tokenizer's end token
+ROWS = tuple(((5 + i, 6, 7), (*range(20 + i, 24 + i), END)) for i in range(8))
 
 
-def prepared(job: Job) -> tuple[list[dict[str, list[int]]], dict[str, int]]:
+def make_job(base: Path, output: Path, steps: int = 4, rows: Any = ROWS, **settings: Any) -> Job:
+    values = {"learning_rate": 1e-2, "warmup_steps": 0, "batch_size": 8, "max_length": 64, **settings}
+    dumped = TrainingSettings.model_validate(values).model_dump(mode="json")
+    return Job(base=str(base), output=str(output), rows=rows, steps=steps, seed=1, settings=dumped)
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def prepared(job: Job) -> tuple[list[dict[str, list[int]]], int]:
     return prepare(job.rows, TrainingSettings.model_validate(job.settings))
 
 
@@ -45,19 +59,18 @@ def assert_swappable(base: Path, trained: Path) -> None:
 
 def test_loss_is_on_the_completion_or_on_all() -> None:
     job = make_job(Path("base"), Path("out"))
-    rows, counts = prepared(job)
-    assert rows[0]["completion_mask"] == [0, 0, 0, 1, 1, 1, 1, 1] and not any(counts.values())
+    rows, truncated = prepared(job)
+    assert rows[0]["completion_mask"] == [0, 0, 0, 1, 1, 1, 1, 1] and truncated == 0
     rows, _ = prepared(make_job(Path("base"), Path("out"), loss_on="all"))
     assert rows[0]["completion_mask"] == [1] * 8
 
 
 def test_rows_cut_and_left_out_are_counted_and_only_none_left_is_refused() -> None:
     cut, prompt_alone = (tuple(range(5)), tuple(range(60))), (tuple(range(10)), (1, 2))
-    rows, counts = prepared(make_job(Path("base"), Path("out"), rows=(prompt_alone, cut), max_length=10))
-    assert counts == {"truncated_rows": 1, "dropped_rows": 1}
-    assert len(rows) == 1 and len(rows[0]["input_ids"]) == 10
-    _, counts = prepared(make_job(Path("base"), Path("out"), rows=(prompt_alone,), max_length=10, loss_on="all"))
-    assert counts == {"truncated_rows": 1, "dropped_rows": 0}
+    rows, truncated = prepared(make_job(Path("base"), Path("out"), rows=(prompt_alone, cut), max_length=10))
+    assert truncated == 1 and len(rows) == 1 and len(rows[0]["input_ids"]) == 10
+    rows, truncated = prepared(make_job(Path("base"), Path("out"), rows=(prompt_alone,), max_length=10, loss_on="all"))
+    assert truncated == 1 and len(rows) == 1
     with pytest.raises(FinetuningError, match=r"the shortest prompt alone is 10 tokens and training\.max_length is 10"):
         prepared(make_job(Path("base"), Path("out"), rows=(prompt_alone, prompt_alone), max_length=10))
     with pytest.raises(FinetuningError, match="no training row"):
@@ -91,14 +104,7 @@ def test_a_row_that_is_too_long_does_not_stop_the_others(base_model: Path, tmp_p
     assert f"on {len(ROWS)} self-generated rationales" in (tmp_path / "model" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("trainer", ["SmallTrainer", "SFTTrainer"])
-def test_a_diverged_training_is_refused_and_saves_nothing(
-    trainer: str, base_model: Path, tmp_path: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from star.training import small_trainer
-
-    if trainer == "SFTTrainer":
-        monkeypatch.setattr(small_trainer, "MAX_LOGITS", 0)
+def test_a_diverged_training_is_refused_and_saves_nothing(base_model: Path, tmp_path: Path, no_gpu: None) -> None:
     with pytest.raises(FinetuningError, match=r"training diverged: .*lower training\.learning_rate \(now 1e\+35\)"):
         finetune(make_job(base_model, tmp_path / "model", steps=20, learning_rate=1e35, max_grad_norm=1e9))
     assert not (tmp_path / "model").exists() and not list(tmp_path.rglob("*.safetensors"))
@@ -184,7 +190,7 @@ def test_a_written_result_outlives_a_launch_that_ends_badly(
     assert result["num_processes"] == 2 and (tmp_path / "two" / "model" / "model.safetensors").is_file()
 
 
-def test_a_failing_launch_is_a_sentence(tmp_path: Path, no_gpu: None) -> None:
+def test_a_failing_launch_says_why(tmp_path: Path, no_gpu: None) -> None:
     with pytest.raises(FinetuningError, match="accelerate launch ended with status"):
         finetune(make_job(tmp_path / "nowhere", tmp_path / "out" / "model", accelerate_config=TWO))
     with pytest.raises(RecipeError, match=r"nowhere\.yaml is not a file"):

@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import itertools
+import json
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from analysis.checks.arithmetic import equation_false, value_contradicted
+from analysis.checks import check_exact, detect_kind
 from analysis.checks.base import Flag
 from analysis.checks.equations import read_equations
-from analysis.checks.generic import check_generic
-from analysis.checks.numbers import plain, tokenize
-from analysis.checks.outcome import answer_differs, count_not_whole, step_repeated, unit_differs
-from analysis.checks.provenance import operand_unknown, question_number_unused, result_unused
+from analysis.checks.generic import check_generic, generic_flags
+from analysis.checks.generic.arithmetic import equation_false, value_contradicted
+from analysis.checks.generic.outcome import answer_differs, count_not_whole, step_repeated, unit_differs
+from analysis.checks.generic.provenance import operand_unknown, question_number_unused, result_unused
+from analysis.checks.numbers import tokenize
+from analysis.checks.plain_text import plain
 from analysis.checks.reading import read
+from analysis.rationales.steps import split_steps
 from tests.nasty_records import nasty_records
 
+CASES = json.loads((Path(__file__).parent / "check_cases.json").read_text(encoding="utf-8"))
+EXACT_CASES = {case["kind"]: case for case in reversed(CASES) if case["kind"] != "generic"}
+CASES = [case for case in CASES if case["kind"] == "generic"]
 PENS = "Ann has 48 pens and 26 pencils. How many things are there?"
 
 
 def messages(flags: Sequence[Flag]) -> list[tuple[int, str]]:
     return [(flag.step, flag.message) for flag in flags]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_what_is_proven(case: dict[str, Any]) -> None:
+    """Text as people write it: each proof and its words, and what is left alone."""
+    flags = check_generic(case["question"], case["steps"], case.get("answer"))
+    assert [flag.message for flag in flags if flag.severity >= 1] == case["proven"]
 
 
 EQUATIONS = {
@@ -156,7 +173,6 @@ FALSE = {
     "30 / 50 = 1%": "30 / 50 = 60%, not 1%",
     "1 / 600 = 17%": "1 / 600 = 0.166667%, not 17%",
     "3.5 * 4.1 ≈ 15": "3.5 * 4.1 = 14.35, not 15",
-    "3.5 * 4.1 = 14": "3.5 * 4.1 = 14.35, not 14",
     "2.5 * 583,000 = 1.6 million": "2.5 * 583,000 = 1457500, not 1.6 million",
 }
 
@@ -194,11 +210,10 @@ def test_rounding_and_percent_are_understood(text: str) -> None:
     assert equation_false(read("", [text])) == []
 
 
-def test_small_differences_are_soft() -> None:
-    (inexact,) = equation_false(read("", ["1000 + 5 = 1006"]))
-    assert (inexact.check, inexact.message, inexact.severity) == ("equation_inexact", "1000 + 5 = 1005, not 1006", 0.5)
-    (rounded,) = equation_false(read("", ["10 / 3 = 4"]))
-    assert (rounded.check, rounded.severity) == ("equation_rounded", 0.3)
+def test_rounding_to_a_whole_number_is_soft() -> None:
+    for text in ("10 / 3 = 4", "3.5 * 4.1 = 14"):
+        (rounded,) = equation_false(read("", [text]))
+        assert (rounded.check, rounded.severity) == ("equation_rounded", 0.3)
 
 
 @given(a=st.integers(0, 9999), b=st.integers(1, 9999), sign=st.sampled_from("+-*/"), off=st.floats(0.02, 5))
@@ -326,3 +341,42 @@ def test_tokens_are_in_order_and_within_the_text(text: str) -> None:
     tokens = tokenize(text)
     assert all(a.end <= b.start for a, b in itertools.pairwise(tokens))
     assert all(text[token.start : token.end] == token.text for token in tokens)
+
+
+# fmt: off
+PIECES = (
+    "\n", " ", "\t", "(", ")", "[", "]", "{", "}", "\\", "\\frac{", "\\text{a}", "\\(", "\\]", "$", "$5 ", "$x$",
+    "$$", "1", "1,", "0,5 ", "1.", "1 + ", "-", "- ", "**", "**a", "= ", "1 = ", "1 is ", "≡ ", "(mod 5) ", "√", "!",
+    "C(1,", "x", "2x", "x + ", "2(x", "x^2", "a ", "A = ", "²", "½", "% ", "of ", "1/", "1/2/03 ", "9:30 am + ",
+    "US$", "€", "<<", "<<1=1>>", "####", "answer is ", "(1) ", "1. ", "Step 1: ", "\\) - \\(", "and ", "1 apple ",
+    "(apples) ", "kg = ", "&=", "^{", "。", "１", "→", "<", '"a" ', "'a' ", "about ", "times ", "e.g. ", "stack: ",
+    "pop ", "we need ", "first is ", "Ann ", "gives ", "has a ", "swap ", "with ", "letter ", "sorted: ", "order: ",
+    ": ", "C: 0 ",
+)
+# fmt: on
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join))
+@example("\n")
+@example("A = ")
+def test_a_step_costs_linear_time(piece: str) -> None:
+    """20,000 characters take less than a second through everything that reads a step."""
+    text = (piece * (20_000 // len(piece) + 1))[:20_000]
+    start = time.process_time()
+    split_steps(text)
+    check_generic("", [text])
+    for kind, case in EXACT_CASES.items():
+        check_exact(kind, case["question"], [text])
+    assert time.process_time() - start < 1
+
+
+def test_every_kind_of_digit_is_survived() -> None:
+    """Digits of all scripts are read; superscripts, circled and Chinese numbers and fractions end nothing."""
+    for character in filter(str.isnumeric, map(chr, range(sys.maxunicode + 1))):
+        reading = read(f"½²９{character}", [f"{character}29+1=3", f"2{character} + 1 = {character}", f"({character}) 5 + 3 = 8"])
+        generic_flags(reading)
+        detect_kind(f"2 + {character} =", [character])
+        if character.isdecimal():
+            (flag,) = equation_false(read("", [f"1{character} + 1 = 99{character}"]))
+            assert flag.severity == 1.0

@@ -28,7 +28,7 @@ from analysis.labels import (
     to_csv,
     to_jsonl,
 )
-from analysis.store import Source
+from analysis.sources import Source
 from star import statistics
 
 

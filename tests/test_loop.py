@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from star import loop as train
+from star import files
+from star import loop as star_loop
 from star import run as runs
 from star.recipe import Recipe
 from star.run_summary import summarise_run
 from star.setup import Setup, locked, prepare
-from star.training.finetuning import Job
-from star.training.plan import FinetuningError
+from star.training.plan import FinetuningError, Job
 from tests.scripted import ScriptedSampler
 from tests.tiny_models import tiny_model
 
@@ -59,13 +59,13 @@ def scripted_finetune(job: Any) -> dict[str, Any]:
 def run(recipe: Recipe, skill: float = 0.5) -> tuple[Setup, ScriptedSampler, dict[str, Any]]:
     setup = prepare(recipe, ["test"])
     sampler = ScriptedSampler(setup.tokenizer, setup.base_dir, skill=skill)
-    result = train.Loop(recipe, setup, sampler, lambda line: None).run()
+    result = star_loop.Loop(recipe, setup, sampler, lambda line: None).run()
     return setup, sampler, result
 
 
 @pytest.fixture(autouse=True)
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "finetune", scripted_finetune)
+    monkeypatch.setattr(star_loop, "finetune", scripted_finetune)
 
 
 def attempts_of(setup: Setup, number: int) -> list[dict[str, Any]]:
@@ -148,7 +148,7 @@ def test_the_steps_of_an_epoch_are_those_of_the_packed_sequences(
         jobs.append(job)
         return {**scripted_finetune(job), "dropped_rows": 3}
 
-    monkeypatch.setattr(train, "finetune", noted)
+    monkeypatch.setattr(star_loop, "finetune", noted)
     training = {"batch_size": 2, "max_length": 256, "steps": {"epochs": 2}}
     for packing in (False, True):
         sections: dict[str, Any] = {"loop": {"rounds": 1}, "training": {**training, "packing": packing}}
@@ -159,17 +159,17 @@ def test_the_steps_of_an_epoch_are_those_of_the_packed_sequences(
     assert full <= jobs[1].steps < 1.5 * full < len(rows)
     note = f"round 1: 3 of {len(rows)} training rows were left out: their prompts alone have training.max_length (256)"
     assert note in (setup.run_dir / "notes.txt").read_text()
-    assert runs.read_metrics(setup.run_dir)[1]["training"]["dropped_rows"] == 3
+    assert runs.Run(setup.run_dir).rounds[1]["training"]["dropped_rows"] == 3
 
 
-def test_the_model_of_a_direct_run_was_taught_gold_answers(
+def test_the_model_of_a_direct_run_was_trained_on_gold_answers(
     base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs: list[Job] = []
-    monkeypatch.setattr(train, "finetune", lambda job: jobs.append(job) or scripted_finetune(job))
+    monkeypatch.setattr(star_loop, "finetune", lambda job: jobs.append(job) or scripted_finetune(job))
     run(make_recipe(base_model, tmp_path, loop={"method": "direct"}))
     run(make_recipe(base_model, tmp_path, loop={"rounds": 1}))
-    assert [job.taught for job in jobs] == ["gold answers", "self-generated rationales"]
+    assert [job.trained_on for job in jobs] == ["gold answers", "self-generated rationales"]
 
 
 def test_the_seconds_of_a_run_are_those_of_its_rounds_and_of_the_test(
@@ -184,7 +184,7 @@ def test_the_seconds_of_a_run_are_those_of_its_rounds_and_of_the_test(
     monkeypatch.setattr(ScriptedSampler, "sample", slow)
     recipe = make_recipe(base_model, tmp_path, loop={"rounds": 1})
     setup, _, result = run(recipe)
-    rounds = sum(sum(line["seconds"].values()) for line in runs.read_metrics(setup.run_dir))
+    rounds = sum(sum(line["seconds"].values()) for line in runs.Run(setup.run_dir).rounds)
     test = runs.read_json(setup.run_dir / "test" / "seconds.json")
     assert test["test"] >= 0.5 and result["seconds_total"] == pytest.approx(rounds + sum(test.values()), abs=0.06)
     assert "test" not in runs.read_json(setup.run_dir / "round_01" / "seconds.json")
@@ -207,7 +207,7 @@ def test_the_stop_rules(base_model: Path, tmp_path: Path) -> None:
 
 def test_the_round_is_chosen_on_selection_not_on_test(base_model: Path, tmp_path: Path) -> None:
     setup, _, result = run(make_recipe(base_model, tmp_path))
-    lines = [line for line in runs.read_metrics(setup.run_dir) if line["round"] > 0]
+    lines = [line for line in runs.Run(setup.run_dir).rounds if line["round"] > 0]
     best = max(lines, key=lambda line: (line["selection"]["accuracy"], -line["round"]))
     assert result["chosen_round"] == best["round"]
     splits = {row["split"] for row in runs.read_rows(setup.run_dir / "round_01" / "evaluation.parquet")}
@@ -252,7 +252,7 @@ def test_the_gate_warns_or_stops(base_model: Path, tmp_path: Path, capsys: pytes
     assert "bootstrap" not in capsys.readouterr().err
 
 
-def test_nothing_kept_ends_the_run_with_a_sentence(
+def test_nothing_kept_ends_the_run_and_says_why(
     base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     setup, _, result = run(make_recipe(base_model, tmp_path, loop={"rationalize": False}), skill=0.0)
@@ -283,7 +283,7 @@ def contents(setup: Setup) -> dict[str, Any]:
     found: dict[str, Any] = {
         str(path.relative_to(setup.run_dir)): runs.read_rows(path) for path in setup.run_dir.rglob("*.parquet")
     }
-    metrics = runs.read_metrics(setup.run_dir)
+    metrics = runs.Run(setup.run_dir).rounds
     found["metrics"] = [{k: v for k, v in line.items() if k != "seconds"} for line in metrics]
     found["result"] = {k: v for k, v in runs.read_json(setup.run_dir / "result.json").items() if k != "seconds_total"}
     return found
@@ -295,7 +295,7 @@ def test_killed_at_any_write_and_resumed_equals_uninterrupted(
 ) -> None:
     sections: dict[str, Any] = {"loop": {"rounds": 2, "start": "continue", "rationalizer": "base"}}
     expected = contents(run(make_recipe(base_model, tmp_path / "whole", **sections))[0])
-    real, state = runs._replace, {"writes": 0, "kill_at": 0}
+    real, state = files._replace, {"writes": 0, "kill_at": 0}
 
     def replace(temporary: Path, path: Path) -> None:
         state["writes"] += 1
@@ -305,7 +305,7 @@ def test_killed_at_any_write_and_resumed_equals_uninterrupted(
             raise Killed
         real(temporary, path)
 
-    monkeypatch.setattr(runs, "_replace", replace)
+    monkeypatch.setattr(files, "_replace", replace)
     kills = 0
     for kill_at in range(1, 60):
         recipe = make_recipe(base_model, tmp_path / f"killed-{kill_at}", **sections)
@@ -338,7 +338,7 @@ def test_killed_inside_a_stage_and_resumed_equals_uninterrupted(
         return wrapper
 
     monkeypatch.setattr(ScriptedSampler, "sample", interrupted(real_sample))
-    monkeypatch.setattr(train, "finetune", interrupted(real_train))
+    monkeypatch.setattr(star_loop, "finetune", interrupted(real_train))
     for stop_at in range(1, 12):
         calls.update(n=0, stop_at=2 if stop_at % 2 else 1)
         try:
@@ -348,7 +348,7 @@ def test_killed_inside_a_stage_and_resumed_equals_uninterrupted(
             if stop_at % 2 == 0:
                 calls["stop_at"] = 0
                 monkeypatch.setattr(ScriptedSampler, "sample", real_sample)
-                monkeypatch.setattr(train, "finetune", real_train)
+                monkeypatch.setattr(star_loop, "finetune", real_train)
     assert contents(setup) == expected
 
 
@@ -402,8 +402,8 @@ def test_a_real_kill_9_is_survived(base_model: Path, tmp_path: Path) -> None:
     expected = contents(run(recipe.model_copy(update={"runs_dir": str(tmp_path / "whole")}))[0])
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
     code = (
-        "import sys, time; from pathlib import Path; from star import train; from star.recipe import load_recipe;"
-        "import tests.test_loop as t; train.finetune = t.scripted_finetune; real = t.ScriptedSampler.sample\n"
+        "import sys, time; from pathlib import Path; from star import loop; from star.recipe import load_recipe;"
+        "import tests.test_loop as t; loop.finetune = t.scripted_finetune; real = t.ScriptedSampler.sample\n"
         "def slow(self, *a, **k):\n    time.sleep(0.3); return real(self, *a, **k)\n"
         "t.ScriptedSampler.sample = slow; t.run(load_recipe(Path(sys.argv[1])))"
     )

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from star.corpus import Mixture, document, documents
-from star.pretrain import Options, PretrainError, build_model, build_tokenizer, command, encode, run, widened
+from star.embedded.corpus import Mixture, document, documents
+from star.embedded.model import build_model, build_tokenizer, widened
+from star.errors import UsageError
+from star.pretrain import Arguments, PretrainError, command, encode, run
 from star.recipe import SEEDS
 from star.sampling import Decoding
 from star.sampling.transformers_sampler import TransformersSampler
@@ -85,7 +87,7 @@ def test_pretraining_lowers_the_loss_and_saves_a_loadable_model(size: str, tmp_p
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     out = tmp_path / "model"
-    run(Options(size=size, out=out, tokens=60_000))  # type: ignore[arg-type]
+    run(Arguments(size=size, out=out, tokens=60_000))  # type: ignore[arg-type]
     AutoModelForCausalLM.from_pretrained(out)
     AutoTokenizer.from_pretrained(out)
     card = (out / "README.md").read_text()
@@ -134,21 +136,21 @@ def test_vllm_runs_the_embedded_model_and_says_what_transformers_says() -> None:
     ],
 )
 def test_impossible_options_are_sentences(options: dict[str, float], message: str, tmp_path: Path) -> None:
-    with pytest.raises(PretrainError, match=message):
-        run(Options(out=tmp_path / "model", **options))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=message):
+        run(Arguments(out=tmp_path / "model", **options))  # type: ignore[arg-type]
     assert not (tmp_path / "model").exists()
 
 
 def test_a_folder_in_use_is_not_overwritten_unasked(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text("mine")
     with pytest.raises(PretrainError, match="--overwrite"):
-        run(Options(out=tmp_path, tokens=1000))
+        run(Arguments(out=tmp_path, tokens=1000))
     assert (tmp_path / "model.safetensors").read_text() == "mine"
     (tmp_path / "file").write_text("")
     with pytest.raises(PretrainError, match="cannot write to"):
-        run(Options(out=tmp_path / "file" / "model", tokens=1000))
+        run(Arguments(out=tmp_path / "file" / "model", tokens=1000))
 
 
 def test_the_card_names_the_command_that_was_run() -> None:
-    assert command(Options(tokens=12e6)) == "python -m star.pretrain --size 0.2m --tokens 12000000 --seed 0"
-    assert command(Options(batch_tokens=512, out=Path("x"))).endswith("--batch-tokens 512")
+    assert command(Arguments(tokens=12e6)) == "python -m star.pretrain --size 0.2m --tokens 12000000 --seed 0"
+    assert command(Arguments(batch_tokens=512, out=Path("x"))).endswith("--batch-tokens 512")

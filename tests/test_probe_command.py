@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.faithfulness.answers import model_digest
-from analysis.faithfulness.base import CONTROLS, PROBES, ROWS
+from analysis.faithfulness.base import row_schema
+from analysis.faithfulness.probes import PROBES
 from analysis.probe import main
 from star import run as runs
 from star.prompting import PromptBuilder, prompt_hash
@@ -63,11 +64,11 @@ def test_the_command_on_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     before = (run / "round_00" / "evaluation.parquet").read_bytes()
     assert main([str(run), "--n", "4", "--device", "cpu"]) == 0
     table = pq.read_table(run / "analysis" / "probes.parquet")
-    assert table.schema.equals(ROWS)
+    assert table.schema.equals(row_schema())
     rows = table.to_pylist()
     assert {row["probe"] for row in rows} == set(PROBES)
     assert len({row["attempt_id"] for row in rows}) == 4
-    assert all(row["control"] == (row["probe"] in CONTROLS) for row in rows)
+    assert all(row["control"] == PROBES[row["probe"]].control for row in rows)
     content = json.loads((run / "analysis" / "probes.json").read_text())
     stored = content["rounds"]["0"]
     assert content["schema_version"] == 1
@@ -168,7 +169,7 @@ def test_rows_of_another_call_are_not_mixed_in(
     assert "dropped" not in capsys.readouterr().err
     assert main([*call, "--probes", "filler", *(flag.format(other=other) for flag in changed)]) == 0
     rows = pq.read_table(table).to_pylist()
-    assert {row["probe"] for row in rows} == {"filler", *CONTROLS}
+    assert {row["probe"] for row in rows} == {"filler", *(name for name, probe in PROBES.items() if probe.control)}
     errors = capsys.readouterr().err
     assert said in errors and "dropped" in errors
 

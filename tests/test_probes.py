@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.faithfulness.answering import prepare
 from analysis.faithfulness.answers import Answers, AnswersError, model_digest
-from analysis.faithfulness.asking import Asking, canonical, same_answer
-from analysis.faithfulness.asks import Probed, Refusal, Settings, prepare
-from analysis.faithfulness.base import PROBES, Row, Subject
+from analysis.faithfulness.asking import Asking
+from analysis.faithfulness.asks import Batch, Probed, Question, Refusal, Settings
+from analysis.faithfulness.base import Row, Subject
 from analysis.faithfulness.call import probe_all
 from analysis.faithfulness.effects import measure
-from analysis.faithfulness.measures import all_measures
-from analysis.faithfulness.outcomes import hint_outcome, verbalises
-from analysis.faithfulness.overview import applicability, truncation_curves
+from analysis.faithfulness.measures import all_measures, applicability, truncation_curves
+from analysis.faithfulness.outcomes import hint_outcome, mentions_hint, mentions_pattern
 from analysis.faithfulness.packed import Scored
-from analysis.faithfulness.regenerated import spread
+from analysis.faithfulness.probes import PROBES, Measure, Probe
+from analysis.faithfulness.questions import spread
 from analysis.faithfulness.sources import plain_task
+from analysis.faithfulness.values import changed
+from analysis.pages.widgets.probe_words import measure_words, probe_words
+from analysis.probe import chosen_probes
 from benchmarks.probe_validity import apart, coverage, trained_measures
 from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
 from star.problem import Example, Problem, Task, problem_id
@@ -29,6 +36,7 @@ from star.recipe import PromptingSettings
 from star.statistics import wilson
 
 TOKENIZER = byte_tokenizer()
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +115,40 @@ def test_trained_models_are_told_apart(tmp_path: Path) -> None:
         assert ignorer[name]["value"] < reader[name]["value"], name
 
 
+def last_step_alone(p: Probed, batch: Batch) -> Sequence[Question]:
+    """A toy probe: all steps but the last one dropped."""
+    return [batch.ask(p, p.n, p.pieces[-1:])]
+
+
+TOY = Probe(
+    "all steps but the last one dropped",
+    last_step_alone,
+    {"last_step_flip": Measure("the last step alone changes the answer", changed, {"paraphrase": changed}, rate=True)},
+    needs_steps=True,
+)
+
+
+def test_a_new_probe_is_one_entry_and_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROBES, "last_step_alone", TOY)
+    assert {"last_step_alone", "paraphrase"} <= set(chosen_probes(["last_step_alone"]))
+    rows = scripted(1.0, names=("last_step_alone", "paraphrase"))
+    mine = [row for row in rows if row.probe == "last_step_alone"]
+    assert len(mine) == 25 and all(row.applicable and row.answer_after and not row.control for row in mine)
+    assert {row.perturbed for row in mine} == {s.rationale.splitlines()[-1] for s in scripted_subjects(25, 0)}
+    found = measures_of(rows)["last_step_flip"]
+    assert (found["value"], found["control"]["name"], found["corrected"]["value"]) == (0.0, "paraphrase", 0.0)
+    assert applicability([row.as_dict() for row in rows])["last_step_alone"]["applicable"] == 25
+    assert probe_words("last_step_alone") == TOY.words
+    assert measure_words("last_step_flip") == "the last step alone changes the answer"
+    code = (
+        "from analysis.faithfulness.probes import PROBES, Probe\n"
+        "PROBES['last_step_alone'] = Probe('all steps but the last one dropped', lambda p, batch: [])\n"
+        "from analysis.probe import main; main(['--help'])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert "last_step_alone" in shown.stdout, shown.stderr
+
+
 def test_hints_are_followed_and_said_or_not() -> None:
     plain = measures_of(scripted(1.0, names=("hint_suggested", "resample")))
     assert plain["hint_suggested_switch"]["value"] == 0.0
@@ -124,22 +166,20 @@ def test_hints_are_followed_and_said_or_not() -> None:
 
 
 def test_verbalisation_is_found_by_rule() -> None:
-    problem = Problem("x", "?", "b", {"a": "x", "b": "y"})
-    assert verbalises("hint_suggested", "As you suggested, it is (a).", problem, False)
-    assert verbalises("hint_star", "anything", problem, True)
-    assert not verbalises("hint_suggested", "A bakery sells bread, so it is (a).", problem, False)
-    assert verbalises("hint_always_a", "All the previous answers were (a).", problem, False)
-    assert hint_outcome("a", "b", "a", False) == "hint_silent"
-    assert hint_outcome("a", "b", "a", True) == "hint_verbalised"
-    assert hint_outcome("b", "b", "a", True) == "kept"
-    assert hint_outcome("c", "b", "a", True) == "switched_elsewhere"
-    assert hint_outcome(None, "b", "a", True) == "no_answer"
+    assert hint_outcome("a", False, True, False) == "hint_silent"
+    assert hint_outcome("a", False, True, True) == "hint_verbalised"
+    assert hint_outcome("b", True, False, True) == "kept"
+    assert hint_outcome("c", False, False, True) == "switched_elsewhere"
+    assert hint_outcome(None, False, False, True) == "no_answer"
 
 
 @pytest.mark.parametrize(
     ("hint", "rationale", "said"),
     [
         ("hint_suggested", "The hint says 18.", True),
+        ("hint_suggested", "As you suggested, it is (a).", True),
+        ("hint_suggested", "A bakery sells bread, so it is (a).", False),
+        ("hint_always_a", "All the previous answers were (a).", True),
         ("hint_suggested", "I agree with your suggestion.", True),
         ("hint_suggested", "The user thinks it is (B).", True),
         ("hint_suggested", "The suggested answer is 7.", True),
@@ -174,8 +214,10 @@ def test_verbalisation_is_found_by_rule() -> None:
     ],
 )
 def test_only_words_about_the_hint_verbalise_it(hint: str, rationale: str, said: bool) -> None:
-    problem = Problem("x", "?", "b", {"a": "x", "b": "y"})
-    assert verbalises(hint, rationale, problem, plain_task().mentions_hint(rationale)) is said
+    if hint == "hint_always_a":
+        assert mentions_pattern(rationale) is said
+    else:
+        assert (plain_task().mentions_hint(rationale) or mentions_hint(rationale)) is said
 
 
 def test_switches_of_one_question_have_no_interval() -> None:
@@ -420,16 +462,6 @@ def test_a_broken_answer_file_is_named(tmp_path: Path) -> None:
         scripted_setup(ScriptedModel(TOKENIZER, share=0.5), tmp_path / "a.sqlite")
 
 
-def test_answers_in_other_dress_are_the_same() -> None:
-    assert same_answer("8 8 3", "883")
-    assert same_answer("$1,200.00", "1200")
-    assert same_answer("(B)", "b")
-    assert same_answer("The  Moon.", "the moon")
-    assert not same_answer("12", "21")
-    assert not same_answer(None, None)
-    assert canonical("0012.50") == "12.5"
-
-
 def test_spread_takes_first_and_last() -> None:
     assert spread(3, 8) == [1, 2, 3]
     assert spread(20, 4) == [1, 7, 14, 20]
@@ -507,11 +539,11 @@ def test_multiple_choice_is_compared_over_all_options() -> None:
 def test_a_star_is_the_models_answer_even_where_another_was_recorded() -> None:
     asking, answers = scripted_setup(ScriptedModel(TOKENIZER, share=0.0))
     told = [replace(s, answer="7") for s in scripted_subjects(3, 2)]
-    for s, draft in zip(told, prepare(told, asking, answers, Settings(), None), strict=True):
+    for s, draft in zip(told, prepare(told, Batch(asking, answers, Settings())), strict=True):
         assert isinstance(draft, Probed)
         assert draft.answer == s.problem.gold
         assert draft.logprob == pytest.approx(math.log(0.9))
-    short = prepare(told, asking, answers, Settings(), context=20)
+    short = prepare(told, Batch(asking, answers, Settings(), context=20))
     assert all(isinstance(draft, Refusal) for draft in short)
 
 

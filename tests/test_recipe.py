@@ -11,9 +11,18 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from star.recipe import DEFAULT_RECIPE, SEEDS, Recipe, RecipeError, StepSchedule, load_recipe, parse_recipe
+from star.recipe import (
+    DEFAULT_RECIPE,
+    SEEDS,
+    Recipe,
+    RecipeError,
+    StepSchedule,
+    TaskSettings,
+    load_recipe,
+    parse_recipe,
+)
 from star.run_summary import ARMS, arm_name
-from star.train import parse, run_command
+from star.train import main, parse
 from star.training.plan import steps_of_round
 
 ROOT = SEEDS.parent
@@ -31,6 +40,30 @@ def test_differing_keys_are_those_that_the_digest_follows() -> None:
     other = parse_recipe({**recipe.model_dump(), "runs_dir": "x", "seed": 1, "loop": {"rounds": 99}}, "test")
     assert recipe.differing_keys(recipe) == [] and {"seed", "loop.rounds"} <= set(recipe.differing_keys(other))
     assert "runs_dir" not in recipe.differing_keys(other)
+
+
+def test_a_key_at_its_default_does_not_count_in_the_digest() -> None:
+    class Older(TaskSettings):
+        """As before or after one more key was thought of."""
+
+        one_more_key: int = 7
+
+    class OlderRecipe(Recipe):
+        task: Older = Older()
+
+    assert OlderRecipe().digest() == Recipe().digest() == Recipe(task=TaskSettings(pool=50_000)).digest()
+    assert OlderRecipe(task=Older(one_more_key=8)).digest() != Recipe().digest()
+
+
+@pytest.mark.parametrize("given", ["addition-star", "addition-star.yaml", "seeds/recipes/addition-star.yaml"])
+def test_shipped_recipes_are_found_by_name_from_anywhere(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse([given])[0] == load_recipe(SEEDS / "recipes" / "addition-star.yaml")
+    (tmp_path / given).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / given).write_text("name: mine")
+    assert parse([given])[0].name == "mine"
 
 
 def test_the_digest_follows_what_is_computed_and_not_where() -> None:
@@ -73,15 +106,15 @@ def test_recipes_are_frozen() -> None:
     ("arguments", "status", "words"),
     [
         (["nowhere.yaml"], 1, "there is no recipe"),
-        (["seeds/recipes/adition.yaml"], 1, "Did you mean seeds/recipes/addition.yaml"),
+        (["seeds/recipes/adition.yaml"], 1, "Did you mean addition?"),
         (["--loop.roundz", "3"], 2, "--loop.rounds"),
-        (["--loop.rounds", "0"], 1, "loop.rounds: Input should be greater than or equal to 1 (found 0)"),
-        (["--sampling.samples", "0"], 1, "sampling.samples: Input should be greater"),
-        (["--training.steps.first", "-5"], 1, "training.steps.first: Input should be greater"),
-        (["--task.digits", "0"], 1, "line: task.digits (0,): every length must be 1 to 15"),
-        (["--task.digits"], 1, "task.digits: Tuple should have at least 1 item"),
-        (["nope.yaml"], 1, "no recipe nope.yaml. seeds/recipes has addition,"),
-        (["--seeds", "0,x"], 1, "whole numbers"),
+        (["--loop.rounds", "0"], 2, "loop.rounds: Input should be greater than or equal to 1 (found 0)"),
+        (["--sampling.samples", "0"], 2, "sampling.samples: Input should be greater"),
+        (["--training.steps.first", "-5"], 2, "training.steps.first: Input should be greater"),
+        (["--task.digits", "0"], 2, "line: task.digits (0,): every length must be 1 to 15"),
+        (["--task.digits"], 2, "task.digits: Tuple should have at least 1 item"),
+        (["nope.yaml"], 1, "no recipe nope.yaml. Shipped recipes: addition,"),
+        (["--seeds", "0,x"], 2, "whole numbers"),
         (["--training.accelerate-config", "nope.yaml", "--runs-dir", "{tmp}"], 1, "accelerate_config nope.yaml is not"),
         (["--sampling.max-new-tokens", "5000", "--runs-dir", "{tmp}"], 1, "max_new_tokens 5000 and"),
         (["--prompting.mode", "chat", "--runs-dir", "{tmp}"], 1, "has no chat template"),
@@ -92,7 +125,7 @@ def test_bad_command_lines_end_in_a_sentence(
     arguments: list[str], status: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     try:
-        code = run_command([argument.format(tmp=tmp_path) for argument in arguments])
+        code = main([argument.format(tmp=tmp_path) for argument in arguments])
     except SystemExit as stop:
         code = int(stop.code or 0)
     shown = capsys.readouterr()
@@ -102,7 +135,9 @@ def test_bad_command_lines_end_in_a_sentence(
 
 
 def test_flags_reach_every_kind_of_value() -> None:
-    flags = "--loop.no-rationalize --task.digits 1 2 --training.lora.targets q v --loop.problems None --model.dtype float32"
+    flags = (
+        "--loop.no-rationalize --task.digits 1 2 --training.lora.targets q v --loop.problems None --model.dtype float32"
+    )
     recipe, _, _ = parse(flags.split())
     assert (recipe.loop.rationalize, recipe.task.digits, recipe.loop.problems) == (False, (1, 2), None)
     assert recipe.training.lora.targets == ("q", "v") and recipe.model.dtype == "float32"
@@ -120,7 +155,7 @@ def test_yaml_that_looks_like_an_impossible_value_is_refused(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.yaml").write_text(text)
-    assert run_command([str(tmp_path / "mine.yaml"), "--dry-run"]) == 1
+    assert main([str(tmp_path / "mine.yaml"), "--dry-run"]) == 1
     assert "mine.yaml is not readable YAML: " in capsys.readouterr().err
 
 
@@ -134,7 +169,7 @@ def test_a_recipe_that_may_not_be_read_is_not_a_problem_of_the_runs_directory(
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    assert run_command([str(path)]) == 1
+    assert main([str(path)]) == 1
     shown = capsys.readouterr().err
     assert "mine.yaml cannot be read (Permission denied)" in shown and "runs-dir" not in shown
 
@@ -161,15 +196,15 @@ def test_direct_fine_tuning_never_asks_for_rationales() -> None:
 
 
 def test_a_dry_run_explains_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["--dry-run", "--runs-dir", str(tmp_path)]) == 0
+    assert main(["--dry-run", "--runs-dir", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "rationalizer: base" in shown and "run directory" in shown and not list(tmp_path.iterdir())
 
 
 def test_help_is_quick_and_imports_no_torch() -> None:
     code = (
-        "import sys\nfrom star.train import run_command\n"
-        "try:\n    run_command(['--help'])\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom star.train import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'transformers', 'vllm', 'trl', 'datasets', 'pandas'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -193,7 +228,9 @@ def test_step_schedules(schedule: StepSchedule, expected: list[int]) -> None:
     assert [steps_of_round(schedule, n, sequences=100, batch_size=8) for n in range(1, 6)] == expected
 
 
-@pytest.mark.parametrize(("epochs", "rows", "steps"), [(1.1, 100, 11), (1.1, 101, 12), (0.1, 3, 1), (2, 100, 20), (0.7, 30, 3)])
+@pytest.mark.parametrize(
+    ("epochs", "rows", "steps"), [(1.1, 100, 11), (1.1, 101, 12), (0.1, 3, 1), (2, 100, 20), (0.7, 30, 3)]
+)
 def test_epochs_are_rounded_up_and_no_further(epochs: float, rows: int, steps: int) -> None:
     assert steps_of_round(StepSchedule(epochs=epochs), 1, sequences=rows, batch_size=10) == steps
 

@@ -14,7 +14,7 @@ import pytest
 
 from star import report
 from star import run as runs
-from star.paired import compare
+from star.paired import compare_runs
 from star.run_summary import arm_name, summarise_run
 from tests.run_factory import make_run
 
@@ -49,7 +49,7 @@ def test_figures_are_those_of_the_run_directory(tmp_path: Path) -> None:
     assert found.data_used == len({row["problem_id"] for row in training}) / 60
     assert found.generated is not None and found.rationalized is not None
     assert found.generated + found.rationalized == pytest.approx(found.data_used)
-    metrics = runs.read_metrics(run)
+    metrics = runs.Run(run).rounds
     assert found.samples == sum(line["samples"] for line in metrics)
     assert found.training_flops == 6 * 200_000 * sum(line.get("training", {}).get("tokens", 0) for line in metrics)
     assert found.sampling_flops == sum(
@@ -98,7 +98,7 @@ def test_seeds_of_one_recipe_are_one_group_with_mean_and_spread(tmp_path: Path) 
     shares = [100 * s.accuracy.value for s in summaries[:3]]
     assert mean["accuracy % [95 %]"].startswith(f"{sum(shares) / 3:.1f} ± ")
     assert mean["run"] == "seeds 0, 1, 2"
-    found = compare(summaries)
+    found = compare_runs(summaries)
     assert len(found) == 1 and found[0].only_a is None  # seeds are averaged per problem: no McNemar
     assert report.comparison_cells(found[0])["McNemar p"] == "-"
 
@@ -128,7 +128,7 @@ def test_problems_that_not_every_run_answered_are_spoken_of(
     file = second / "test" / "evaluation.parquet"
     runs.write_parquet(file, runs.read_rows(file)[:35], runs.ATTEMPTS)
     summaries = [summarise_run(run) for run in (first, second, other)]
-    (found,) = compare(summaries)
+    (found,) = compare_runs(summaries)
     assert (found.n, found.left_out) == (35, 5)
     assert "35 problems: 5 more were not answered by every run" in report.warnings(summaries, [found])[-1]
     mean = next(row for row in report.table(summaries) if "mean" in row["method"])
@@ -163,11 +163,20 @@ def test_rows_left_out_are_reported(tmp_path: Path) -> None:
     assert report.warnings([summarise_run(run)]) == [f"{run.name}: 1 of 28 rows left out (1 x no answer)."]
 
 
+def test_kept_rationales_that_nobody_could_judge_are_counted(tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=1, problems=9)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines[-1]["data"]["kept_not_judged"] = 3
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = f"{run.name}: 3 of the kept rationales could not be judged (curation.require: sound)."
+    assert report.warnings([summarise_run(run)]) == [said]
+
+
 def test_two_arms_are_compared_on_the_same_problems(tmp_path: Path) -> None:
     weak = make_run(tmp_path, name="weak", rounds=2, problems=90, skill=0.3, rationalize=False)
     strong = make_run(tmp_path, name="strong", rounds=2, problems=90, skill=0.8)
     a, b = summarise_run(weak), summarise_run(strong)
-    (found,) = compare([b, a])
+    (found,) = compare_runs([b, a])
     assert (found.a, found.b, found.n) == ("STaR without rationalization", "STaR", 90)  # the paper's order
     assert found.difference.value == pytest.approx(b.accuracy.value - a.accuracy.value)
     assert found.difference.low > 0 and found.p < 0.01 and found.p_holm == found.p

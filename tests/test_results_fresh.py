@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from benchmarks import common, grading, human_labels, render, run_all
-from benchmarks.headlines import HEADLINES, Headline
 from star.statistics import wilson
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +23,7 @@ def test_pages_are_fresh(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_result_says_where_it_comes_from() -> None:
-    for path in render.result_files(common.RESULTS):
+    for path in sorted(common.RESULTS.glob("*.json")):
         result = common.read_result(path)
         for field in ("commit", "date", "command", "hardware", "versions", "figures"):
             assert result.get(field), f"{path.name} has no {field}"
@@ -39,15 +38,15 @@ UNMARKED = {
     *("28", "4.4", "4", "1.1", "84", "238", "6B", "175B"),  # sizes of models, in thousands or millions
     *("100", "16", "8", "1,000", "256", "30,000", "300,000", "1M"),  # of what, not how much
 }
-"""Numbers of README.md's section of results that no script measures; every other one has to stand in a mark."""
+"""Numbers of README.md's section of results that no script measures; every other one has to come from a result file."""
 
 
-def test_every_measured_figure_of_the_readme_is_marked() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_no_measured_figure_of_the_readme_is_typed() -> None:
+    text = (render.TEMPLATES / "README.md").read_text(encoding="utf-8")
     section = text[text.index("## What has been measured") : text.index("## On your own data")]
-    plain = re.sub(r"`[^`]*`|\]\([^)]*\)|\(https?:[^)]*\)", "", render.MARK.sub("", section))
+    plain = re.sub(r"`[^`]*`|\]\([^)]*\)|\(https?:[^)]*\)", "", re.sub(r"{{.*?}}", "", section))
     numbers = set(re.findall(r"(?<![A-Za-z0-9])[.\d][\d.,]*(?:-[.\d]+)?[BM]?(?<![.,])", plain)) - {".", ","}
-    assert not (numbers - UNMARKED), "put these in `<!-- result: ... -->` marks, or say in UNMARKED why no script gives them"
+    assert not (numbers - UNMARKED), "write these as {{ figure(...) }}, or say in UNMARKED why no script gives them"
 
 
 def test_hand_written_cases_are_graded_as_the_committed_figures_say() -> None:
@@ -106,18 +105,15 @@ def test_quick_and_gpu_results_are_kept_apart() -> None:
     assert ignored.returncode in (0, 128)  # 128: not a git checkout
 
 
-def test_page_holds_every_figure_as_a_table(results: Path, tmp_path: Path) -> None:
-    notes = tmp_path / "notes.md"
-    notes.write_text("- 2026-01-01. It did not work.\n")
-    text = render.page(results, notes)
-    assert "0.8 [0.7112, 0.8666] n=100" in text
-    assert "|  | right | n |" in text and "| 0.2m | 0.5 | 40 |" in text
-    assert "| a\\|b | 12,346 |" in text and "| c | - |" in text
-    assert "It did not work." in text and "seeds 0, 1" in text and "curve" not in text
+def rendered(text: str, folder: Path) -> str:
+    """A template's text, filled in from `folder`."""
+    template = folder / "template.md"
+    template.write_text(text)
+    return render.page(template, folder)
 
 
 @pytest.mark.parametrize(
-    ("mark", "shown"),
+    ("quoted", "shown"),
     [
         ("grading accuracy", "0.8 [0.7112, 0.8666]"),
         ("grading accuracy @ .1%", "80.0% [71.1%, 86.7%]"),
@@ -128,65 +124,60 @@ def test_page_holds_every_figure_as_a_table(results: Path, tmp_path: Path) -> No
         ("grading deep.er", "0.5"),
     ],
 )
-def test_quoted_figures_are_filled_in(results: Path, mark: str, shown: str) -> None:
-    text = f"It is <!-- result: {mark} -->old<!-- /result --> now."
-    filled = render.fill(text, results)
-    assert filled == f"It is <!-- result: {mark} -->{shown}<!-- /result --> now."
-    assert render.fill(filled, results) == filled
+def test_quoted_figures_are_filled_in(results: Path, quoted: str, shown: str) -> None:
+    assert rendered(f'It is {{{{ figure("{quoted}") }}}} now.\n', results) == f"It is {shown} now.\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("quoted", "message"),
     [
-        ("<!-- result: nothing a -->1<!-- /result -->", "there is no benchmarks/results/nothing.json"),
-        ("<!-- result: grading accuracy.median -->1<!-- /result -->", "holds no such figure"),
-        ("<!-- result: grading sizes -->1<!-- /result -->", "holds no such figure"),
-        ("<!-- result: grading rows.9.rate -->1<!-- /result -->", "holds no such figure"),
-        ("<!-- result: grading rows[way=d].rate -->1<!-- /result -->", "holds no such figure"),
-        ("<!-- result: grading seconds @ .1q -->1<!-- /result -->", "Unknown format code"),
-        ("<!-- result: grading seconds -->1", "only 0 are whole"),
+        ("nothing a", "nothing.json holds no such figure"),
+        ("grading accuracy.median", "holds no such figure"),
+        ("grading sizes", "names no single figure but 0.2m, 1m"),
+        ("grading rows", "names no single figure"),
+        ("grading rows.9.rate", "holds no such figure"),
+        ("grading rows[way=d].rate", "holds no such figure"),
+        ("grading seconds @ .1q", "Invalid format specifier|Unknown format code"),
     ],
 )
-def test_a_figure_that_no_result_holds_is_an_error(results: Path, text: str, message: str) -> None:
+def test_a_figure_that_no_result_holds_is_an_error(results: Path, quoted: str, message: str) -> None:
     with pytest.raises(render.StaleError, match=message):
-        render.fill(text, results)
+        rendered(f'{{{{ figure("{quoted}") }}}}', results)
 
 
-def test_headlines_name_figures_that_results_hold() -> None:
-    assert set(HEADLINES) <= set(render.QUESTIONS)
-    for path in render.result_files(common.RESULTS):
-        result = common.read_result(path)
-        for shown in HEADLINES.get(result["name"], ()):
-            lines = render.headline(result["figures"], shown)
-            assert len(lines) > 4, f"{path.name} holds nothing of the table {shown.caption!r}"
+TABLE = (
+    '{% for r in results("grading") %}{% call r.table("Sizes", "sizes", key="size", only=["1m", "4m"]) %}\n'
+    "answers right: COLUMN\nnothing: absent\n{% endcall %}{{ r.source() }}{% endfor %}"
+)
 
 
-def test_a_headline_picks_rows_columns_and_formats() -> None:
-    figures = {"arms": {"one_arm": {"right": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}}, "no figures": {}}}
-    shown = Headline("Arms", "arms", {"answers right": "right @ .1%", "nothing": "absent"}, "arm")
-    text = "\n".join(render.headline(figures, shown))
-    assert "| one arm | 50.0% [40.0%, 60.0%] |" in text and "nothing" not in text and "no figures" not in text
-    assert render.headline({}, shown) == []
-    with pytest.raises(render.StaleError, match="names no single figure"):
-        render.headline({"arms": {"a": {"right": {"value": 0.5, "n": 3}}}}, shown)
+def test_a_table_has_the_rows_columns_and_formats_asked_for(results: Path) -> None:
+    text = rendered(TABLE.replace("COLUMN", "right @ .1%"), results)
+    assert "**Sizes**\n\n| size | answers right |\n| --- | --- |\n| 1m | 75.0% |\n" in text
+    assert "nothing" not in text and "0.2m" not in text and "seeds 0, 1" in text
+
+
+def test_a_table_that_a_result_does_not_fill_is_an_error(results: Path) -> None:
+    with pytest.raises(render.StaleError, match=r"grading\.json holds nothing of the table 'Sizes'"):
+        rendered(TABLE.replace("COLUMN", "wrong"), results)
+    assert rendered(TABLE.replace("grading", "not_run"), results) == ""
 
 
 def test_check_notices_a_stale_page(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "root"
-    (root / "benchmarks").mkdir(parents=True)
-    (root / "README.md").write_text("<!-- result: grading seconds @ .2f -->9<!-- /result -->")
+    (root / "templates").mkdir(parents=True)
+    (root / "templates" / "README.md").write_text('{{ figure("grading seconds @ .2f") }}')
     monkeypatch.setattr(render, "ROOT", root)
-    monkeypatch.setattr(render, "page", lambda: "generated")
-    monkeypatch.setattr(render.fill, "__defaults__", (results,))
-    assert render.main(["--check"]) == 1 and not (root / "benchmarks" / "README.md").exists()
+    monkeypatch.setattr(render, "TEMPLATES", root / "templates")
+    monkeypatch.setattr(render.page, "__defaults__", (results,))
+    assert render.main(["--check"]) == 1 and not (root / "README.md").exists()
     assert render.main([]) == 0 and render.main(["--check"]) == 0
-    assert "0.12" in (root / "README.md").read_text()
+    assert (root / "README.md").read_text() == "0.12"
 
 
 def test_all_scripts_are_found_and_helpers_are_not() -> None:
     found = run_all.scripts()
-    assert "fit_detector" in found and not {"common", "render", "run_all"} & set(found)
-    assert found.index("fit_detector") < found.index("human_labels")  # the labels are judged with the fitted scores
+    assert "human_labels" in found and not {"common", "render", "run_all", "evaluation"} & set(found)
 
 
 def test_run_all_resumes_and_a_failure_does_not_stop_the_rest(

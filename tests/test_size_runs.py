@@ -11,6 +11,7 @@ from analysis.faithfulness.measures import all_measures
 from benchmarks import arms, model_sizes
 from benchmarks.outcomes import Outcome, keep, kept
 from star import run as runs
+from star.errors import InputError
 from tests.run_factory import make_run
 
 SETTINGS = {"size": "0.03m", "arm": "STaR", "seed": 1}
@@ -96,5 +97,5 @@ def test_collecting_runs_nothing_and_leaves_half_finished_seeds_out(
     model_sizes.main()
     assert wrote == [{("1m", arm): 1 for arm in model_sizes.ARMS}]
     there.clear()
-    with pytest.raises(SystemExit, match="no finished run"):
+    with pytest.raises(InputError, match="no finished run"):
         model_sizes.main()

@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from star import hub
+from star.recipe import ModelSettings, RecipeError
+from star.setup import resolve_model
 from star.tasks import load_task, rows
 from star.tasks.loading import TaskError
 from tests.task_rows import load, options, settings, sums
@@ -47,7 +50,7 @@ def test_a_hub_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         silent.listen()  # accepts, never answers
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         started = time.monotonic()
-        assert not rows.hub_answers(timeout=1)
+        assert not hub.hub_answers(timeout=1)
         assert time.monotonic() - started < 10
 
 
@@ -120,3 +123,83 @@ def test_a_local_directory_in_the_hubs_form(tmp_path: Path, monkeypatch: pytest.
         pq.write_table(table, tmp_path / "rows" / f"{name}.parquet")
     loaded = load(load_task(settings("gsm8k", dataset=str(tmp_path / "rows")), 0))
     assert (len(loaded.train), len(loaded.test)) == (8, 8)
+
+
+# ---------------------------------------------------------------------- models and data sets that are not for everyone
+
+
+def refusal(error_type: Any, status: int) -> Exception:
+    """The Hub's answer as its client raises it."""
+    import httpx2
+    from huggingface_hub import errors
+
+    response = httpx2.Response(status, request=httpx2.Request("GET", "https://huggingface.co/api/models/their/model"))
+    error: Exception = getattr(errors, error_type)(f"{status} Client Error.\n\nmore", response=response)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error_type", "words"),
+    [
+        (
+            "GatedRepoError",
+            "model their/model is gated: ask for access at https://huggingface.co/their/model, and set HF_TOKEN",
+        ),
+        ("RepositoryNotFoundError", "model their/model does not exist on the Hub, or is private: check its name"),
+        ("RevisionNotFoundError", "model their/model has no such revision"),
+    ],
+)
+def test_a_refused_model_is_one_sentence(monkeypatch: pytest.MonkeyPatch, error_type: str, words: str) -> None:
+    import huggingface_hub
+
+    asked = {}
+
+    def refuse(hub_id: str, **options: Any) -> str:
+        asked.update(options)
+        raise refusal(error_type, 401)
+
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    monkeypatch.setattr(hub, "hub_answers", lambda: True)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(RecipeError) as raised:
+        resolve_model(ModelSettings(path="their/model", revision="v1"))
+    assert words in str(raised.value) and "\n" not in str(raised.value) and asked["revision"] == "v1"
+
+
+def test_a_revision_of_a_local_model_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"model\.revision is for models on the Hub"):
+        resolve_model(ModelSettings(revision="v1"))
+
+
+@pytest.mark.parametrize("error_type", ["GatedRepoError", "RepositoryNotFoundError"])
+def test_a_refused_data_set_is_one_sentence(monkeypatch: pytest.MonkeyPatch, error_type: str) -> None:
+    import datasets
+
+    def refuse(*_: object, **__: object) -> None:
+        raise datasets.exceptions.DatasetNotFoundError("wrapped") from refusal(error_type, 403)
+
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    monkeypatch.setattr(rows, "hub_answers", lambda: True)
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(
+        TaskError, match=r"data set my/rows (is gated|does not exist on the Hub, or is private).*HF_TOKEN"
+    ):
+        load_task(settings("records", dataset="my/rows"), 0).load()
+
+
+@pytest.mark.parametrize(("environment", "threads"), [({}, 1), ({"DO_NOT_TRACK": "0"}, 2)])
+def test_no_library_reports_home_unless_the_user_lets_it(environment: dict[str, str], threads: int) -> None:
+    code = (
+        "import star, threading; from huggingface_hub.utils import send_telemetry\n"
+        "send_telemetry('trl', library_name='trl'); print(threading.active_count())"
+    )
+    inherited = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK")
+    }
+    told = {"HF_ENDPOINT": "http://127.0.0.1:9", **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=inherited | told, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(threads)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from star.grading import grade
 from star.problem import Problem, Task, Verdict, problem_id
 from star.tasks import BUILDERS, load_task
 from tests.task_rows import load, options, settings, sums, write
@@ -34,7 +35,7 @@ class TestEveryTask:
             problem = example.problem
             for rationale in (example.rationale, ""):
                 found = task.extract(task.completion(rationale, problem.gold), problem)
-                assert task.grade(found.strict, problem) == Verdict.correct, problem.question
+                assert grade(found.strict, problem, task.answer_type) == Verdict.correct, problem.question
                 assert found.strict == found.lenient
                 assert found.rationale == rationale
             if example.rationale and task.check is None:
@@ -64,7 +65,7 @@ class TestEveryTask:
         first, second = (example for example in task.examples[:2])
         text = task.completion(first.rationale, first.problem.gold) + task.separator + task.prompt(second.problem)
         if task.name != "addition":
-            assert task.grade(task.extract(text, first.problem).strict, first.problem) == Verdict.correct
+            assert grade(task.extract(text, first.problem).strict, first.problem, task.answer_type) == Verdict.correct
         assert any(stop in text for stop in task.stop)
         assert not any(stop in task.completion(first.rationale, first.problem.gold) for stop in task.stop)
 
@@ -77,8 +78,8 @@ class TestEveryTask:
     def test_empty_and_blank_completions(self, task: Task) -> None:
         problem = task.examples[0].problem
         for text in ("", " ", "\n\n"):
-            assert task.grade(task.extract(text, problem).strict, problem) == Verdict.no_answer
-        assert task.grade(None, problem) == Verdict.no_answer
+            assert grade(task.extract(text, problem).strict, problem, task.answer_type) == Verdict.no_answer
+        assert grade(None, problem, task.answer_type) == Verdict.no_answer
 
 
 def arithmetic(expression: str) -> float:
@@ -167,7 +168,7 @@ def test_a_bold_statement_is_trained_on_plain(text: str) -> None:
     commonsense = load_task(settings("commonsense_qa"), 0)
     problem = Problem("i", "Where?", "B", {"A": "sea", "B": "air"})
     found = commonsense.extract(text, problem)
-    assert found.strict is not None and commonsense.grade(found.strict, problem) == Verdict.correct
+    assert found.strict is not None and grade(found.strict, problem, commonsense.answer_type) == Verdict.correct
     assert commonsense.completion(found.rationale, found.strict) == "Birds fly. Therefore, the answer is (B)."
 
 

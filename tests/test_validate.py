@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from star.problem import Problem, Verdict
+from star.problem import Extraction, Problem
 from star.recipe import TaskSettings
 from star.tasks import load_task
 from star.validate import failures, main
@@ -84,26 +84,28 @@ def test_the_full_text_of_a_gold_option_is_proved_too() -> None:
     assert [problem.id for problem, _ in failures(task, [good, swapped, marked])] == ["marked"]
 
 
-def test_failures_of_a_grader_that_is_broken() -> None:
+def test_failures_of_a_task_that_is_broken() -> None:
     task = load_task(TaskSettings(name="gsm8k"), 0)
     problem = Problem("id", "1 + 1?", "2")
     assert list(failures(task, [problem])) == []
     from dataclasses import replace
 
-    broken = replace(task, grade=lambda span, problem: Verdict.incorrect)
-    assert [(p.id, what) for p, what in failures(broken, [problem])] == [("id", "gold '2' read back as '2': incorrect")]
+    broken = replace(task, extract=lambda text, problem: Extraction(text, "3", "3"))
+    assert [(p.id, what) for p, what in failures(broken, [problem])] == [("id", "gold '2' read back as '3': incorrect")]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "status", "message"),
     [
-        (["nothing"], "no task 'nothing'; expected one of addition, gsm8k"),
-        (["gsm8k", "--task.path", "none.jsonl"], "none.jsonl is not a file"),
-        (["records"], "set task.path"),
+        (["nothing"], 2, "no task 'nothing'; expected one of addition, gsm8k"),
+        (["gsm8k", "--task.path", "none.jsonl"], 1, "none.jsonl is not a file"),
+        (["records"], 1, "set task.path"),
     ],
 )
-def test_bad_input_is_a_sentence(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == 2
+def test_bad_input_is_a_sentence(
+    arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == status
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and error.startswith("error: ") and message in error and "Traceback" not in error
 

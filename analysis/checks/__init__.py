@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-from analysis.checks.base import SOUND, Checker, Finding, Flag, bare_question, bare_step
+from analysis.checks.base import SOUND, Checker, Finding, Flag, bare_question, bare_step, read_options, within_limits
+from analysis.checks.generic import generic_flags
+from analysis.checks.reading import read
 
-__all__ = ["EXACT", "SOUND", "Finding", "Flag", "check_exact", "detect_kind"]
+__all__ = ["EXACT", "SOUND", "Finding", "Flag", "check_exact", "detect_kind", "generic_flags", "read"]
 
 EXACT = (
     "addition",
@@ -38,9 +40,9 @@ def check_exact(
     choices: Mapping[str, str] | None = None,
 ) -> Finding | None:
     """What the exact checker of `kind` finds; None when there is none or when the text cannot be read as that kind."""
-    if kind not in EXACT:
+    if kind not in EXACT or not within_limits(question, steps):
         return None
     steps = [bare_step(index, step) for index, step in enumerate(steps)]
     checker: Checker = import_module(f"analysis.checks.grammars.{kind}").check
-    finding = checker(bare_question(question), steps, answer, choices)
-    return finding if finding.first_error_step is not None else None
+    question = bare_question(question)
+    return checker(question, steps, answer, choices or read_options(question))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from analysis.checks.reading import Reading
 
 SOUND = -1
 """The value of `first_error_step` that says that no step is wrong."""
@@ -46,14 +49,74 @@ class Finding:
     """In the order of the steps. A flag of severity 1 on the first wrong step says what is wrong there."""
 
 
+@dataclass
+class Run:
+    """A rationale while an exact checker goes through it; each checker adds what its task keeps track of."""
+
+    flags: list[Flag] = field(default_factory=list, kw_only=True)
+    readable: int = field(default=0, kw_only=True)
+    """How much of it was understood; the checker abstains where that is nothing."""
+    answered: bool = field(default=False, kw_only=True)
+    """A step stated the answer."""
+
+    def flag(self, step: int, check: str, message: str, severity: float = 1.0) -> None:
+        """Add a finding."""
+        self.flags.append(Flag(step, check, message, severity))
+
+    def conclude(self, kind: str) -> Finding | None:
+        """First wrong step from the flags that prove one (severity 1); others are only reported. None: nothing was understood."""
+        ordered = tuple(sorted(self.flags, key=lambda flag: flag.step))
+        first = next((flag.step for flag in ordered if flag.severity >= 1.0), SOUND)
+        return Finding(kind, first, ordered) if self.readable else None
+
+
+RunT = TypeVar("RunT", bound=Run)
+Reads = Callable[[int, str, RunT], None]
+"""Reads one step (index, text) and adds to the run."""
+
+
+def follow(
+    kind: str, run: RunT, steps: Iterable[tuple[int, str]], answer: str | None, read_step: Reads[RunT], read_answer: Reads[RunT]
+) -> Finding | None:
+    """Go through the steps; the recorded answer counts, as part of the last one, where no step states it."""
+    last = 0
+    for last, text in steps:
+        read_step(last, text[:MAX_STEP_CHARS], run)
+    if answer and run.readable and not run.answered:
+        read_answer(last, answer[:MAX_STEP_CHARS], run)
+    return run.conclude(kind)
+
+
 class Checker(Protocol):
     """The one function of each exact checker: total, bounded, blind to labels."""
 
-    def __call__(
-        self, question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None
-    ) -> Finding:
-        """Judge `steps` by the rules of the task that `question` states; `answer` is the one the rationale reached."""
+    def __call__(self, question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str]) -> Finding | None:
+        """Judge `steps` by the rules of the task that `question` states; None when they cannot be read as that task.
+
+        `answer` is the one the rationale reached; `choices` are the options, read from the question where none were given.
+        """
         ...
+
+
+GENERIC: dict[str, Callable[[Reading], list[Flag]]] = {}
+"""The checks of `analysis.checks.generic` by name."""
+
+
+def generic_check(check: Callable[[Reading], list[Flag]]) -> Callable[[Reading], list[Flag]]:
+    """Decorator: this function is a generic check, under its own name."""
+    GENERIC[check.__name__] = check
+    return check
+
+
+def cut_middle(text: str) -> str:
+    """A quotation of at most a hundred characters: its beginning and its end."""
+    return text if len(text) <= 100 else text[:60] + " ... " + text[-30:]
+
+
+def shorten(text: str, limit: int = 90) -> str:
+    """One line, at most `limit` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 _OPTION = re.compile(r"(?:^|\n)[ \t]{0,8}\(([A-Za-z])\)[ \t]{0,8}([^\n]{1,400})")
@@ -86,18 +149,6 @@ def bare_step(index: int, step: str) -> str:
     """A step without a number that looks like arithmetic: "(3) ...", "Step 3 - ..."."""
     label = _LABEL.match(step)
     return step[label.end() :] if label and int(label[1] or label[2]) in (index, index + 1) else step
-
-
-def abstain(kind: str) -> Finding:
-    """The text could not be read as this kind of task."""
-    return Finding(kind, None)
-
-
-def conclude(kind: str, flags: Sequence[Flag]) -> Finding:
-    """First wrong step from the flags that prove one (severity 1); softer flags are only reported."""
-    ordered = tuple(sorted(flags, key=lambda flag: flag.step))
-    first = next((flag.step for flag in ordered if flag.severity >= 1.0), SOUND)
-    return Finding(kind, first, ordered)
 
 
 def within_limits(question: str, steps: Sequence[str]) -> bool:

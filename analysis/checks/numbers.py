@@ -1,62 +1,38 @@
-"""Text -> tokens: numbers as values, operators, words. The first stage of every generic check.
+"""Plain text -> tokens: numbers as exact values, operators, words. The first stage of every reading of numbers.
 
-"She pays $1,200.50 a month" -> word, word, currency, number 1200.5, word, word. Unicode digits, minus signs and fractions and the
-usual LaTeX are read like their plain forms. A number too large for a float is a token of its own kind, never an error.
+"She pays $1,200.50 a month" -> word, word, currency, number 1200.5, word, word. `plain_text.py` comes before it.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import unicodedata
+from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
-MAX_CHARS = 20_000
-"""Text of one step or question beyond this is not read."""
+MAX_DIGITS = 30
+"""A longer number is left unread."""
 
 _TOKEN = re.compile(
-    r"(?P<word>[^\W\d_]+(?:'[a-z]{1,3})?)"
-    r"|(?P<date>\d{1,4}/\d{1,2}/\d{2,4}(?![\d/])|\d{1,2}:\d{2}(?!\d))"
-    r"|(?P<number>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|(?<![\d.])\.\d+)"
+    r"(?P<word>[^\W\d_]+(?:'[a-z]{1,3}(?![^\W\d_]))?)"
+    r"|(?P<date>[0-9]{1,4}/[0-9]{1,2}/[0-9]{2,4}(?![0-9/])|[0-9]{1,2}:[0-9]{2}(?![0-9]))"
+    r"|(?P<number>[0-9]+(?:,[0-9]+)*(?:\.[0-9]+)*|(?<![0-9.])\.[0-9]+)"
     r"|(?P<arrow>[-=]>|[→⇒])"
+    r"|(?P<comparison>[=!<>]=+|[≠≤≥<>±])"
     r"|(?P<op>\*\*|[-+*/^])"
-    r"|(?P<equal>≈|~=|={1,2})"
+    r"|(?P<equal>≈|~=|=)"
+    r"|(?P<congruent>≡)"
     r"|(?P<open>[(\[])"
     r"|(?P<close>[)\]])"
-    r"|(?P<currency>[$€£¥])"
+    r"|(?P<currency>[$€£¥₹])"
     r"|(?P<percent>%)"
+    r"|(?P<root>√)"
     r"|(?P<end>[.,;:?!\n\"])"
     r"|(?P<other>\S)"
 )
-_LATEX = (
-    (re.compile(r"\\(?:text|mathrm|textbf|mathbf|boxed)\{([^{}]{0,200})\}"), r"\1"),
-    (re.compile(r"\\(?:times|cdot|ast)(?![a-zA-Z])"), "*"),
-    (re.compile(r"\\div(?![a-zA-Z])"), "/"),
-    (re.compile(r"\\approx(?![a-zA-Z])"), "≈"),
-    (re.compile(r"\\neq?(?![a-zA-Z])"), "≠"),
-    (re.compile(r"\\(?:[rR]ightarrow|implies|to)(?![a-zA-Z])"), "→"),
-    (re.compile(r"\\\\"), "\n"),
-    (re.compile(r"\^\\circ(?![a-zA-Z])|\^\{\\circ\}"), " degrees "),
-    (re.compile(r"\\[dt]?frac\{([^{}]{1,80})\}\{([^{}]{1,80})\}"), r"((\1)/(\2))"),
-    (re.compile(r"\\(?:left|right|big|Big)(?![a-zA-Z])|\\[,;!()\[\]]|\\quad"), " "),
-    (re.compile(r"\\([%$])"), r"\1"),
-)
-_THOUSANDS = re.compile(r"(?<=\d) (?=000\b)")
-_EXPONENT = re.compile(r"\^\{\s?(-?\d{1,4})\s?\}")
-_FORMULA = re.compile(r"\$(?![\s$])([^$\n]{0,200}[^$\s=+*/(-])\$(?![\d.])")
-_BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])((?:[^*\n]|\*(?!\*)){1,200})\*\*(?![\w(*])")
-_SUPERSCRIPT = re.compile(r"(?<=[\d)])[⁰¹²³⁴-⁹]+")
-_REMARK = re.compile(r"(?<=\d)\s?\([A-Za-z][A-Za-z ]{2,30}\)(?=\s?[-+*/=])")
-_LABEL = re.compile(r"^[ \t]*\(\d{1,3}\)[ \t]+(?![-+*/=^(])", re.M)
-_CONTINUED = re.compile(r"\s*\n\s*(?==)")
-_SPOKEN = re.compile(r"(?<=[\d)%])\s(plus|minus|times|multiplied by|divided by)\s(?=[\d($-])", re.I)
-_SPOKEN_SIGNS = {"plus": " + ", "minus": " - ", "times": " * ", "multiplied by": " * ", "divided by": " / "}
-_SIGNS = str.maketrans(
-    {"−": "-", "–": "-", "—": " , ", "×": "*", "✕": "*", "·": "*", "⋅": "*", "÷": "/", "∕": "/", "⁄": "/", "’": "'"}
-    | {"°": " degrees "}
-)
-
-SCALES = {"hundred": 1e2, "thousand": 1e3, "k": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
+_DOLLARS_OF = {"US", "C", "CA", "A", "AU", "HK", "NZ", "S", "R"}
+SCALES = {"hundred": 100, "thousand": 1000, "k": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
     " eighteen nineteen"
@@ -65,46 +41,17 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 CARDINALS = {word: float(value) for value, word in enumerate(_UNITS.split())} | {
     word: 10.0 * value for value, word in enumerate(_TENS.split(), start=2)
 }
-FRACTIONS = {
-    "half": 1 / 2,
-    "halves": 1 / 2,
-    "third": 1 / 3,
-    "thirds": 1 / 3,
-    "quarter": 1 / 4,
-    "quarters": 1 / 4,
-    "fourth": 1 / 4,
-}
-FRACTIONS |= {
-    "fourths": 1 / 4,
-    "fifth": 1 / 5,
-    "fifths": 1 / 5,
-    "sixth": 1 / 6,
-    "sixths": 1 / 6,
-    "seventh": 1 / 7,
-    "eighth": 1 / 8,
-}
-FRACTIONS |= {"eighths": 1 / 8, "ninth": 1 / 9, "tenth": 1 / 10, "tenths": 1 / 10}
+_PARTS = "half third quarter fifth sixth seventh eighth ninth tenth"
+FRACTIONS = {word + plural: 1 / part for part, word in enumerate(_PARTS.split(), start=2) for plural in ("", "s")}
+FRACTIONS |= {"halves": 1 / 2, "fourth": 1 / 4, "fourths": 1 / 4}
 MULTIPLES = {
-    "twice": 2.0,
-    "double": 2.0,
-    "doubled": 2.0,
-    "doubles": 2.0,
-    "thrice": 3.0,
-    "triple": 3.0,
-    "tripled": 3.0,
-    "triples": 3.0,
-}
-MULTIPLES |= {
-    "quadruple": 4.0,
-    "dozen": 12.0,
-    "dozens": 12.0,
-    "pair": 2.0,
-    "pairs": 2.0,
-    "couple": 2.0,
-    "both": 2.0,
-    "twins": 2.0,
-}
-MULTIPLES |= {"score": 20.0, "once": 1.0}
+    word: float(value)
+    for value, names in {
+        1: "once", 2: "twice double doubled doubles pair pairs couple both twins", 3: "thrice triple tripled triples",
+        4: "quadruple", 12: "dozen dozens", 20: "score",
+    }.items()
+    for word in names.split()
+}  # fmt: skip
 _WORD_VALUES = FRACTIONS | MULTIPLES | CARDINALS
 
 
@@ -117,50 +64,27 @@ class Token(NamedTuple):
     """One token; `value` is set for numbers and number words only."""
 
     kind: str
-    """number, date (or time of day), huge, word, arrow, op, equal, open, close, currency, percent, end, other."""
+    """number, digits (a number that may be several or none: "0,5", "0900"), date (or time of day), word, arrow, comparison, op,
+    equal, congruent, open, close, currency, percent, root, end, other."""
     text: str
     start: int
     end: int
     value: float | None = None
+    exact: Fraction | None = None
 
 
-def plain(text: str) -> str:
-    """Unicode digits and signs, LaTeX, bold print and spoken operators as plain text; at most MAX_CHARS characters of it."""
-    text = text[:MAX_CHARS]
-    if not text.isascii():
-        text = _SUPERSCRIPT.sub(_power, text.translate(_SIGNS))
-        text = "".join(map(_plain_character, text)) if not text.isascii() else text
-    if "\\" in text:
-        for pattern, replacement in _LATEX:
-            text = pattern.sub(replacement, text)
-    if "^{" in text:
-        text = _EXPONENT.sub(r"^(\1)", text)
-    if "&" in text:
-        text = text.replace("&=", "=").replace("=&", "=")
-    if "$" in text:
-        text = _FORMULA.sub(r" \1 ", text)
-    if "**" in text:
-        text = _BOLD.sub(r"\1", text)
-    if "(" in text:
-        text = _REMARK.sub("", _LABEL.sub("", text))
-    if "\n" in text:
-        text = _CONTINUED.sub(" ", text)
-    text = _SPOKEN.sub(lambda spoken: _SPOKEN_SIGNS[spoken[1].lower()], text)
-    return _THOUSANDS.sub("", text) if " 000" in text else text
+NOTHING = Token("end", "", 0, 0)
+"""What stands before the first and behind the last token."""
 
 
-def _power(superscript: re.Match[str]) -> str:
-    return "^" + unicodedata.normalize("NFKC", superscript.group())
+def padded(tokens: list[Token]) -> list[Token]:
+    """The tokens with some of NOTHING behind them, so that an index a little too large or too small needs no care."""
+    return [*tokens, *[NOTHING] * 4]
 
 
-def _plain_character(character: str) -> str:
-    if character.isascii() or character.isalpha():
-        return character
-    if character.isdecimal():
-        return str(unicodedata.decimal(character))
-    if unicodedata.category(character) == "No" and "VULGAR FRACTION" in unicodedata.name(character, ""):
-        return " " + unicodedata.normalize("NFKC", character).translate(_SIGNS)
-    return " " if character.isspace() else character
+def token_at(tokens: list[Token], index: int) -> Token:
+    """A token, or NOTHING outside of the list."""
+    return tokens[index] if 0 <= index < len(tokens) else NOTHING
 
 
 def tokenize(text: str) -> list[Token]:
@@ -171,26 +95,54 @@ def tokenize(text: str) -> list[Token]:
         kind = match.lastgroup or "other"
         start, end = match.span()
         word = text[start:end]
-        value = None
+        value = exact = None
         if kind == "word":
             value = _WORD_VALUES.get(word.lower())
-        elif kind == "number" and start and text[start - 1].isalpha():
-            kind = "other"  # "t0", "H2O": part of a name
         elif kind == "number":
-            value = float(word.replace(",", ""))
-            if not math.isfinite(value) or value > 1e30:
-                kind, value = "huge", None
-        tokens.append(new(Token, (kind, word, start, end, value)))
+            if start and (text[start - 1].isalpha() or text[start - 1] == "_"):
+                kind = "other"  # "t0", "H2O", "x_1": part of a name
+            else:
+                kind, value, exact = _number(word)
+                if kind == "digits" and value is None:
+                    tokens += _pieces(word, start)
+                    continue
+        elif kind == "currency" and tokens and tokens[-1].end == start and tokens[-1].text in _DOLLARS_OF:
+            start = tokens.pop().start  # US$
+        tokens.append(new(Token, (kind, word, start, end, value, exact)))
     return tokens
 
 
-def word_value(word: str) -> float | None:
-    """The value of a number word ("seven", "half", "twice", "dozen"); None for any other word."""
-    return _WORD_VALUES.get(word)
+@lru_cache(maxsize=16_384)
+def _number(text: str) -> tuple[str, float | None, Fraction | None]:
+    """(kind, value, exact value) of digits with commas and points; no value where they are too long or may be several numbers."""
+    if len(text) > MAX_DIGITS:
+        return "other", None, None
+    if text.isdigit():
+        return ("digits" if len(text) > 1 and text[0] == "0" else "number"), float(text), Fraction(int(text))
+    whole, _, decimals = text.partition(".")
+    groups = whole.split(",")
+    if "." in decimals or not (len(groups) == 1 or (all(len(group) == 3 for group in groups[1:]) and 0 < len(groups[0]) < 4)):
+        return "digits", None, None
+    exact = Fraction(text.replace(",", ""))
+    return "number", float(exact), exact
 
 
-def show(value: float) -> str:
+def _pieces(text: str, start: int) -> list[Token]:
+    """The numbers and signs of "1,2,3" or of "0,5": nobody knows which."""
+    return [
+        Token("digits", piece[0], start + piece.start(), start + piece.end(), float(piece[0]), Fraction(int(piece[0])))
+        if piece[0].isdigit()
+        else Token("end", piece[0], start + piece.start(), start + piece.end())
+        for piece in re.finditer(r"[0-9]+|[.,]", text)
+    ]
+
+
+def show(value: float | Fraction) -> str:
     """A value as a person writes it: 24, 2.5, 0.333."""
+    if isinstance(value, Fraction):
+        if value.denominator == 1:
+            return str(value.numerator) if value.numerator.bit_length() < 400 else "a number of over 100 digits"
+        value = as_float(value)
     if not math.isfinite(value):
         return "no number"
     if abs(value) < 1e15 and value == int(value):
@@ -198,6 +150,15 @@ def show(value: float) -> str:
     return f"{value:.6g}"
 
 
-def same(a: float, b: float, tolerance: float = 1e-6) -> bool:
+def as_float(value: Fraction) -> float:
+    """The nearest float; infinite where there is none."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def same(a: float | Fraction, b: float | Fraction, tolerance: float = 1e-6) -> bool:
     """Equal up to a relative tolerance."""
+    a, b = float(a), float(b)
     return abs(a - b) <= tolerance * max(abs(a), abs(b), 1e-9)

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from analysis.checks.equations import MARK, Equation, read_equations, read_mark
-from analysis.checks.numbers import FRACTIONS, MULTIPLES, SCALES, Token, plain, tokenize, words
+from analysis.checks.equations import MARK, Equation, read_mark, read_statements
+from analysis.checks.numbers import FRACTIONS, MULTIPLES, SCALES, Token, token_at, tokenize, words
+from analysis.checks.plain_text import plain
+from analysis.checks.statements import Statement
+from star.grading.numbers import written_value
 
 MAX_STEPS = 2_000
 """Later steps are not read: no real rationale is that long."""
@@ -25,6 +28,8 @@ _ANSWER = re.compile(
     re.I,
 )
 
+_CHECKING = re.compile(r"\W{0,8}(?:let(?:'s| us) |we (?:can )?|to )?(?:(?:double[- ])?check|verif)", re.I)
+"""How a step begins that checks what was found."""
 _NOT_NOUNS = words("more fewer less extra additional other of the new different total")
 """Between a number and its noun."""
 
@@ -51,6 +56,8 @@ class Step:
     """Plain text without calculator marks."""
     mentions: list[Mention] = field(default_factory=list)
     equations: list[Equation] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
+    """What else it says that is certainly false."""
     is_answer: bool = False
     """Only states the answer ("A: 96", "#### 96", "So the answer is 96.")."""
     words: list[str] = field(default_factory=list)
@@ -69,8 +76,9 @@ class Reading:
 
     @property
     def last_equation(self) -> Equation | None:
-        """None where the rationale has no equation."""
-        return next((step.equations[-1] for step in reversed(self.steps) if step.equations), None)
+        """None where the rationale has no equation. One that only checks the result does not count."""
+        worked = [step for step in self.steps if step.equations]
+        return next((step.equations[-1] for step in reversed(worked) if not _CHECKING.match(step.text)), None)
 
     @property
     def last_result(self) -> float | None:
@@ -90,7 +98,7 @@ def read(
         read_steps.append((_read_again if len(whole) < 400 else _read_step)(whole))
         left -= len(text)
         before = text
-    reading = Reading(read_question(question), read_steps, number_of(answer) if answer else None)
+    reading = Reading(read_question(question), read_steps, written_value(answer) if answer else None)
     if reading.answer is None and answer is None:
         reading.answer = stated_answer(reading.steps)
     if choices:
@@ -110,22 +118,8 @@ def stated_answer(steps: Sequence[Step]) -> float | None:
     for step in reversed(steps[-3:]):
         found = [match for match in _ANSWER.finditer(step.text) if match["value"]]
         if found:
-            return number_of(found[-1]["value"])
+            return written_value(found[-1]["value"])
     return None
-
-
-def number_of(text: str) -> float | None:
-    """The number of a short answer ("$1,200", "18 eggs"); None for text without exactly one."""
-    tokens = tokenize(plain(text[:200]))
-    numbers = [index for index, token in enumerate(tokens) if token.kind == "number"]
-    if len(numbers) != 1:
-        return None
-    value = tokens[numbers[0]].value
-    behind = tokens[numbers[0] - 1] if numbers[0] else None
-    if behind is not None and behind.kind == "currency" and numbers[0] > 1:
-        behind = tokens[numbers[0] - 2]
-    negative = behind is not None and behind.text == "-"
-    return -value if negative and value is not None else value
 
 
 @lru_cache(maxsize=2048)
@@ -150,8 +144,9 @@ def _read_step(raw: str) -> Step:
     tokens = tokenize(text)
     step = Step(text, _mentions(tokens))
     step.words = [token.text.lower() for token in tokens if token.kind == "word"]
-    written = read_equations(text, tokens)
-    step.equations = _merge(marks, written) if marks else written
+    written = read_statements(text, tokens)
+    step.equations = _merge(marks, written.equations) if marks else written.equations
+    step.statements = written.statements
     stated = None if step.equations else _ANSWER.search(text)
     step.is_answer = stated is not None and stated.start() < 25
     return step
@@ -165,47 +160,31 @@ def _merge(marks: list[Equation], written: list[Equation]) -> list[Equation]:
     return marks + [equation for equation in extra if equation.checkable and equation.result not in results]
 
 
-def _mentions(tokens: Sequence[Token]) -> list[Mention]:
+def _mentions(tokens: list[Token]) -> list[Mention]:
     mentions: list[Mention] = []
     for index, token in enumerate(tokens):
+        if token.value is None:
+            continue
         value = token.value
-        if value is None:
+        following, third = token_at(tokens, index + 1), token_at(tokens, index + 2)
+        before = token_at(tokens, index - 1)
+        is_word, next_word = token.kind == "word", following.text.lower() if following.kind == "word" else ""
+        stop = index + 1
+        if is_word and following.text == "-" and value >= 20 and (third.value or 99.0) < 10:
+            value, stop = value + (third.value or 0.0), index + 3  # "twenty-five": both parts are one number
+        elif next_word in SCALES:
+            value, stop = value * SCALES[next_word], index + 2
+        elif is_word and next_word in FRACTIONS and value >= 1:
+            value, stop = value * FRACTIONS[next_word], index + 2
+        if stop > index + 1:
+            mentions.append(_mention(tokens, index, stop, value))
             continue
-        following = tokens[index + 1] if index + 1 < len(tokens) else None
-        before = tokens[index - 1] if index else None
-        is_word = token.kind == "word"
-        if is_word and following is not None and following.text == "-" and index + 2 < len(tokens):
-            tens_and_units = value >= 20 and (tokens[index + 2].value or 99.0) < 10
-            if tens_and_units:  # "twenty-five": both parts are one number
-                mentions.append(_mention(tokens, index, index + 3, value + (tokens[index + 2].value or 0.0)))
-                continue
-        if following is not None and following.kind == "word" and following.text.lower() in SCALES:
-            mentions.append(_mention(tokens, index, index + 2, value * SCALES[following.text.lower()]))
-            continue
-        if is_word and following is not None and following.text.lower() in FRACTIONS and value >= 1:
-            mentions.append(_mention(tokens, index, index + 2, value * FRACTIONS[following.text.lower()]))
-            continue
-        if (
-            following is not None
-            and following.text == "/"
-            and index + 2 < len(tokens)
-            and tokens[index + 2].kind == "number"
-            and tokens[index + 2].value
-            and value < 1000
-        ):
-            mentions.append(_mention(tokens, index, index + 3, value / (tokens[index + 2].value or 1.0)))
-        percent = following is not None and (following.kind == "percent" or following.text.lower() == "percent")
-        mentions.append(
-            _mention(tokens, index, index + 1 + percent, value / 100 if percent else value, percent=percent)
-        )
-        if (
-            before is not None
-            and before.kind == "op"
-            and before.text == "-"
-            and before.end == token.start
-            and index < 2
-        ):
-            mentions.append(_mention(tokens, index, index + 1, -value))
+        if following.text == "/" and third.kind == "number" and third.value and value < 1000:
+            mentions.append(_mention(tokens, index, index + 3, value / third.value))
+        percent = following.kind == "percent" or next_word == "percent"
+        mentions.append(_mention(tokens, index, stop + percent, value / 100 if percent else value, percent=percent))
+        if before.kind == "op" and before.text == "-" and before.end == token.start and index < 2:
+            mentions.append(_mention(tokens, index, stop, -value))
     return mentions
 
 

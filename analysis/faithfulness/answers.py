@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.faithfulness.packed import Scored, Scorer, Tree
+from star.errors import InputError
+from star.progress import bar
 from star.sampling.base import Decoding, Sampler
 
 TREES_PER_COMMIT = 64
@@ -26,7 +28,7 @@ _SAMPLE = WHOLE // SAMPLES
 _MODEL_FILES = (".json", ".safetensors", ".bin", ".pt", ".pth", ".model", ".txt")
 
 
-class AnswersError(RuntimeError):
+class AnswersError(InputError):
     """The answer file cannot be used; the message says what was found and what to do."""
 
 
@@ -132,13 +134,11 @@ class Answers:
         self._file.close()
 
     def _batches(self, todo: Sequence[Any], size: int, label: str) -> Iterable[Sequence[Any]]:
-        from tqdm import tqdm
-
         self.asked += len(todo)
-        with tqdm(total=len(todo), desc=label, disable=not (self.progress and todo), leave=False) as bar:
+        with bar(label if self.progress and todo else None, len(todo), "question") as shown:
             for start in range(0, len(todo), size):
                 yield todo[start : start + size]
-                bar.update(min(size, len(todo) - start))
+                shown.update(min(size, len(todo) - start))
 
     def _key(self, settings: Sequence[Any], ids: Sequence[int]) -> bytes:
         head = json.dumps([self.model, *settings]).encode()

@@ -16,48 +16,24 @@ tokenizer merges across the cut ("." + newline) or into the answer (" 42") belon
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from analysis.faithfulness.base import Kind
 from analysis.faithfulness.packed import shared_prefix
 from analysis.rationales.steps import split_steps
-from star.problem import Problem, Task
+from star.grading import answer_type_of, same_answer
+from star.grading.verdicts import choice_of
+from star.problem import AnswerType, Problem, Task
 from star.tasks.addition import CLOSE, OPEN
 
 _MARK = "RATIONALE"
 _FILLERS = (" ...", "...", " .", ".", " ,", ",", "\n")
-_DIGIT_GAP = re.compile(r"(?<=\d)[, ](?=\d)")
-_NUMERIC = re.compile(r"[-+]?\d{1,40}(?:\.\d{0,20})?|[-+]?\.\d{1,20}")
 
 
-def canonical(answer: str) -> str:
-    """The form in which answers are compared: case, currency, separators, closing stop and trailing zeros dropped."""
-    text = _DIGIT_GAP.sub("", answer.strip().strip("$").rstrip(".").strip("()").strip().casefold())
-    if _NUMERIC.fullmatch(text):
-        try:
-            number = Decimal(text)
-        except InvalidOperation:
-            return text
-        return "0" if number == 0 else format(number.normalize(), "f")
-    return " ".join(text.split())
-
-
-def same_answer(a: str | None, b: str | None) -> bool:
-    """The same answer in other dress; nothing is the same as no answer."""
-    return a is not None and b is not None and canonical(a) == canonical(b)
-
-
-def kind_of(task: Task, problem: Problem, answer: str | None = None) -> Kind:
-    """How this problem's answers look."""
-    if task.name == "addition":
-        return "addition"
-    if problem.choices:
-        return "choice"
-    return "number" if _NUMERIC.fullmatch(canonical(problem.gold or answer or "")) else "text"
+def named(answer: str | None, problem: Problem) -> str | None:
+    """The label of the option that an answer names, "B" for "(b) enforce"; any other answer as it is written."""
+    return (choice_of(answer, problem.choices) or answer) if answer and problem.choices else answer
 
 
 @dataclass(frozen=True)
@@ -87,6 +63,14 @@ class Asking:
         if key not in self._prompt_ids:
             self._prompt_ids[key] = tuple(self.prompts.ids(problem, shots=shown, hinted=hinted))
         return self._prompt_ids[key]
+
+    def answer_type(self, problem: Problem, answer: str | None = None) -> AnswerType:
+        """How answers to a problem are compared: the task's way, else by the looks of the gold answer, or of `answer`."""
+        return self.task.answer_type or answer_type_of(problem.gold or answer, problem.choices)
+
+    def same(self, a: str | None, b: str | None, problem: Problem) -> bool:
+        """Whether two answers to a problem are the same: what the grader accepts for one another."""
+        return same_answer(a, b, self.answer_type(problem, a), problem.choices, problem.question)
 
     def shape(self, problem: Problem) -> Shape:
         """What the task writes before the rationale, between it and the answer, and after the answer."""
@@ -192,7 +176,7 @@ class Asking:
     def read(self, completion: str, problem: Problem) -> tuple[str, str | None]:
         """(rationale, answer) of a completion; the answer is None where there is none."""
         found = self.task.extract(completion, problem)
-        return found.rationale, found.strict if found.strict is not None else found.lenient
+        return found.rationale, named(found.strict if found.strict is not None else found.lenient, problem)
 
     def ends_there(self, problem: Problem, answer: str, next_token: int) -> bool:
         """Whether an answer followed by this token is surely over; False where it may go on ("4" + "2")."""

@@ -1,17 +1,20 @@
-"""One question to the model (`Ask`), how it is answered (`ask_all`), and the row that comes of it."""
+"""What a probe may ask of the model: an answer at once (`Ask`), the rest of a rationale (`Continue`), or why it asks nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from analysis.faithfulness.answers import Answers
-from analysis.faithfulness.asking import Asking, kind_of, same_answer
-from analysis.faithfulness.base import CONTROLS, Kind, Row, Subject
-from analysis.faithfulness.packed import Scored, Tree, tree
-from analysis.faithfulness.perturbations import Edit
-from star.problem import Problem
-from star.sampling.base import Decoding
+from analysis.faithfulness.base import Subject
+from analysis.faithfulness.perturbations import Edit, always_first
+from star.problem import AnswerType, Problem
+
+if TYPE_CHECKING:
+    from analysis.faithfulness.answers import Answers
+    from analysis.faithfulness.asking import Asking
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Probed:
     """A rationale ready to be probed: laid out, and a* known."""
 
     subject: Subject
-    kind: Kind
+    kind: AnswerType
     pieces: tuple[str, ...]
     prompt: tuple[int, ...]
     answer: str
@@ -49,18 +52,33 @@ class Probed:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A probe that cannot be used on a rationale, or at one position."""
+    """Why a probe cannot be used on a rationale, or at one position."""
 
     reason: str
     position: int = 0
-    probe: str = ""
+
+
+@dataclass(frozen=True)
+class Continue:
+    """A prompt and the beginning of a completion, to be continued to the end."""
+
+    position: int
+    problem: Problem
+    prompt: tuple[int, ...]
+    prefix: str
+    """The completion so far, "" for the bare prompt."""
+    perturbed: str
+    original_continuation: str
+    edit: Edit | None = None
+    outcome: Callable[[Probed, Continue, str, Asking], str] | None = None
+    """What came of it, from the text that was written; see `analysis.faithfulness.outcomes`."""
+    greedy: bool = False
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One question to the model: prompt, text before the cue, and what to look for."""
+    """A prompt and the text before the cue; the answer is asked for at once."""
 
-    probe: str
     position: int
     problem: Problem
     """As asked; its options may be others than the rationale's."""
@@ -76,6 +94,11 @@ class Ask:
     """The answer of a model that goes by the perturbed text, where that is known."""
     labels_back: Mapping[str, str] = field(default_factory=dict)
     """Labels as asked -> labels of the rationale's question, where the options moved: rows keep the latter."""
+    rationale_of: Continue | None = None
+    """Has to be written first: its rationale becomes `body`."""
+
+
+Question = Ask | Continue | Refusal
 
 
 @dataclass(frozen=True)
@@ -88,172 +111,45 @@ class Answered:
     answer: str | None
 
 
-def plain_ask(
-    p: Probed, asking: Asking, probe: str, position: int, pieces: Sequence[str], edit: Edit | None = None
-) -> Ask:
-    """The rationale's own question with other pieces."""
-    body = asking.body(p.subject.problem, pieces)
-    return Ask(probe, position, p.subject.problem, p.prompt, body, "".join(pieces).strip(), p.answer, edit=edit)
+@dataclass(frozen=True)
+class Batch:
+    """All rationales of a call, and what it takes to ask about them."""
 
+    asking: Asking
+    answers: Answers
+    settings: Settings
+    context: int | None = None
+    """The model's longest sequence in tokens; None: no limit."""
+    probed: Sequence[Probed] = ()
 
-def ask_all(
-    asks: Sequence[tuple[Probed, Ask]], asking: Asking, answers: Answers, settings: Settings, context: int | None
-) -> list[Answered | Refusal]:
-    """Score every Ask in packed forward passes, and let the model write out the answers that are not a*.
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        """Where each rationale stands in `probed`."""
+        return {p.subject.attempt_id: k for k, p in enumerate(self.probed)}
 
-    Multiple choice: all options are scored and the most likely one is the answer. Else a* is the answer where greedy
-    decoding would have written exactly it, and what the model writes greedily where not.
-    """
-    plans: list[list[tuple[str, list[int], int]]] = [_candidates(p, ask, asking) for p, ask in asks]
-    results: list[Answered | Refusal | None] = [
-        _too_long(plan, ask, context) for plan, (_, ask) in zip(plans, asks, strict=True)
-    ]
-    groups: dict[str, list[int]] = {}
-    for k, (p, _) in enumerate(asks):
-        if results[k] is None:
-            groups.setdefault(p.subject.attempt_id, []).append(k)
-    trees = [_tree(asks[rows[0]][0], [plans[k] for k in rows], asking) for rows in groups.values()]
-    scores: dict[int, list[Scored]] = {}
-    for rows, scored in zip(groups.values(), answers.score(trees, "forced answers"), strict=True):
-        flat = iter(scored)
-        for k in rows:
-            scores[k] = [next(flat) for _ in plans[k]]
-    unsure = []
-    for k, found in scores.items():
-        p, ask = asks[k]
-        result, sure = _judge(p, ask, plans[k], found, asking)
-        results[k] = result
-        if not sure:
-            unsure.append(k)
-    written = _write_out([asks[k][1] for k in unsure], asking, answers, settings)
-    for k, answer in zip(unsure, written, strict=True):
-        judged = results[k]
-        results[k] = replace(judged, answer=answer) if isinstance(judged, Answered) else judged
-    return [result for result in results if result is not None]
+    @cached_property
+    def always_first(self) -> Asking:
+        """The same task with few-shot examples whose answer is always the first option."""
+        from analysis.faithfulness.asking import Asking
+        from star.prompting import PromptBuilder
 
+        asking = self.asking
+        task = replace(asking.task, examples=tuple(always_first(example) for example in asking.task.examples))
+        return Asking(task, PromptBuilder(task, asking.tokenizer, asking.prompts.settings), shots=True)
 
-def _candidates(p: Probed, ask: Ask, asking: Asking) -> list[tuple[str, list[int], int]]:
-    """(answer, token ids of the whole sequence, scored tokens): the target, then gold or the other options."""
-    texts = [ask.target]
-    if p.kind == "choice":
-        texts += [label for label in ask.problem.choices or {} if label != ask.target]
-    elif ask.problem.gold and not same_answer(ask.problem.gold, ask.target):
-        texts.append(ask.problem.gold)
-    if ask.filler:
-        return [(t, *asking.filler_sequence(ask.prompt, ask.problem, ask.filler, t)) for t in texts]
-    return [(t, *asking.sequence(ask.prompt, ask.problem, ask.body, t)) for t in texts]
+    def rng(self, p: Probed, name: str, position: int = 0) -> random.Random:
+        """The generator of one edit: the same whatever else is probed."""
+        return random.Random(f"{self.settings.seed}-{name}-{p.subject.attempt_id}-{position}")
 
+    def ask(self, p: Probed, position: int, pieces: Sequence[str], edit: Edit | None = None) -> Ask:
+        """The rationale's own question with other pieces."""
+        body = self.asking.body(p.subject.problem, pieces)
+        return Ask(position, p.subject.problem, p.prompt, body, "".join(pieces).strip(), p.answer, edit=edit)
 
-def _too_long(plan: Sequence[tuple[str, list[int], int]], ask: Ask, context: int | None) -> Refusal | None:
-    longest = max(len(ids) for _, ids, _ in plan)
-    if context is not None and longest > context:
-        return Refusal(f"longer than the model's context ({longest} tokens of {context})", ask.position)
-    return None
-
-
-def _tree(p: Probed, plans: Sequence[Sequence[tuple[str, list[int], int]]], asking: Asking) -> Tree:
-    trunk = [*p.prompt, *asking.ids(asking.body(p.subject.problem, p.pieces))]
-    return tree(trunk, [(ids, scored) for plan in plans for _, ids, scored in plan])
-
-
-def _judge(
-    p: Probed, ask: Ask, plan: Sequence[tuple[str, list[int], int]], found: Sequence[Scored], asking: Asking
-) -> tuple[Answered, bool]:
-    """The result as far as the scores tell, and whether they tell the answer."""
-    by_answer = {answer: scored for (answer, _, _), scored in zip(plan, found, strict=True)}
-    target = by_answer[ask.target]
-    gold = next((s.logprob for a, s in by_answer.items() if same_answer(a, ask.problem.gold)), None)
-    if p.kind == "choice":
-        best = max(by_answer, key=lambda answer: by_answer[answer].logprob)
-        return Answered(target.logprob, gold, best), True
-    for answer, scored in by_answer.items():
-        if scored.greedy and asking.ends_there(ask.problem, answer, scored.next_token):
-            return Answered(target.logprob, gold, answer), True
-    return Answered(target.logprob, gold, None), False
-
-
-def _write_out(asks: Sequence[Ask], asking: Asking, answers: Answers, settings: Settings) -> list[str | None]:
-    """Greedy answers after prompt, body and cue; None where the model writes none."""
-    stop = ("\n", *asking.task.stop)
-    decoding = Decoding(max_new_tokens=settings.answer_tokens, stop=stop)
-    prompts = [
-        (*ask.prompt, *asking.filled(ask.problem, ask.filler), *asking.ids(asking.shape(ask.problem).cue.rstrip(" ")))
-        if ask.filler
-        else asking.question_for(ask.prompt, ask.problem, ask.body)
-        for ask in asks
-    ]
-    texts = answers.generate(prompts, decoding, "answers written out")
-    return [
-        asking.read_forced(ask.problem, asking.body(ask.problem, ()) if ask.filler else ask.body, text)
-        for ask, text in zip(asks, texts, strict=True)
-    ]
-
-
-def prepare(
-    subjects: Sequence[Subject], asking: Asking, answers: Answers, settings: Settings, context: int | None
-) -> list[Probed | Refusal]:
-    """Lay out every rationale and find a*: the recorded answer if the model confirms it, else what it answers now."""
-    drafts: list[Probed | Refusal] = []
-    for subject in subjects:
-        pieces = tuple(asking.pieces(subject.rationale))
-        kind = kind_of(asking.task, subject.problem, subject.answer)
-        if not subject.answer or not subject.answer.strip():
-            drafts.append(Refusal("no answer is recorded for this rationale"))
-        elif kind == "choice" and subject.answer not in (subject.problem.choices or {}):
-            drafts.append(Refusal(f"the recorded answer {subject.answer[:40]!r} is none of the options"))
-        else:
-            drafts.append(Probed(subject, kind, pieces, asking.prompt(subject.problem), subject.answer, 0.0))
-    ready = [p for p in drafts if isinstance(p, Probed)]
-    for _ in range(2):  # the second time for the log-probability of answers that are others than recorded
-        asks = [(p, plain_ask(p, asking, "", p.n, p.pieces)) for p in ready]
-        found = ask_all(asks, asking, answers, settings, context)
-        settled = {p.subject.attempt_id: _settle(p, result) for p, result in zip(ready, found, strict=True)}
-        drafts = [settled.get(p.subject.attempt_id, p) if isinstance(p, Probed) else p for p in drafts]
-        ready = [p for p in drafts if isinstance(p, Probed)]
-    return drafts
-
-
-def _settle(p: Probed, result: Answered | Refusal) -> Probed | Refusal:
-    if isinstance(result, Refusal):
-        return replace(result, position=0)
-    if result.answer is None or not result.answer.strip():
-        return Refusal("the model gives no answer after its rationale")
-    if same_answer(result.answer, p.answer):
-        return replace(p, logprob=result.logprob)
-    return replace(p, answer=result.answer, logprob=result.logprob)
-
-
-def row_of(p: Probed, ask: Ask, result: Answered | Refusal, seed: int) -> Row:
-    """The line of probes.parquet for one Ask."""
-    base = blank_row(p.subject, p.n, ask.probe, seed, ask.position)
-    if isinstance(result, Refusal):
-        return replace(base, applicable=False, reason=result.reason)
-    changed = not same_answer(result.answer, ask.target)
-    back = ask.labels_back
-    outcome = None
-    if changed and ask.edit is not None:
-        outcome = "follows" if same_answer(result.answer, ask.follows) else "other"
-    return replace(
-        base,
-        perturbed=ask.perturbed,
-        answer_before=p.answer,
-        answer_after=back.get(result.answer, result.answer) if result.answer else None,
-        changed=changed,
-        logprob_before=p.logprob,
-        logprob_after=result.logprob,
-        outcome=outcome,
-        original_value=ask.edit.original if ask.edit else None,
-        injected_value=ask.edit.injected if ask.edit else None,
-    )
-
-
-def blank_row(subject: Subject, n: int, probe: str, seed: int, position: int = 0) -> Row:
-    """A row without a result yet."""
-    control = probe in CONTROLS
-    identity = (subject.attempt_id, subject.problem.id, subject.round)
-    return Row(*identity, probe, position, n, seed, control=control)
-
-
-def refused_row(subject: Subject, n: int, probe: str, refusal: Refusal, seed: int) -> Row:
-    """A row that says why there is no result."""
-    return replace(blank_row(subject, n, probe, seed, refusal.position), applicable=False, reason=refusal.reason)
+    def go_on(self, p: Probed, pieces: Sequence[str], edit: Edit | None = None) -> Continue:
+        """Continue after `pieces`, which stand for the rationale's first steps."""
+        problem, asking = p.subject.problem, self.asking
+        shape, rest = asking.shape(problem), "".join(p.pieces[len(pieces) :])
+        whole = rest + shape.cue + asking.rendered(problem, p.answer) + shape.suffix
+        prefix = asking.body(problem, pieces) if pieces else ""
+        return Continue(len(pieces), problem, p.prompt, prefix, "".join(pieces).strip(), whole.strip(), edit)

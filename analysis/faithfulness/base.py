@@ -1,84 +1,16 @@
-"""What the probes share: the rationale that is probed, the row a probe writes, and the schema of `probes.parquet`."""
+"""What the probes share: the rationale that is probed, and the row that a probe writes to `probes.parquet`."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-import pyarrow as pa
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from star.problem import Problem
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 SCHEMA_VERSION = 1
-
-ROWS = pa.schema(
-    [
-        ("attempt_id", pa.string()),  # of the run, or the record's id
-        ("problem_id", pa.string()),
-        ("round", pa.int32()),  # null for record files
-        ("probe", pa.string()),  # see PROBES
-        ("position", pa.int32()),  # steps kept (early_answering), or 1-based step that was changed; 0: no single step
-        ("n_steps", pa.int32()),
-        ("perturbed", pa.string()),  # the text that took the rationale's place (a hint: the changed question)
-        ("original_continuation", pa.string()),  # what followed in the rationale, where the rest was regenerated
-        ("new_continuation", pa.string()),  # what the model wrote instead
-        ("answer_before", pa.string()),  # a*: the model's answer after its whole rationale
-        ("answer_after", pa.string()),  # the answer after the perturbation; null where none was asked for or none came
-        ("changed", pa.bool_()),  # answer_after is another answer than answer_before; null where not applicable
-        ("logprob_before", pa.float64()),  # natural log p(a* | question, rationale); information_gain: of the gold
-        ("logprob_after", pa.float64()),  # of the same answer after the perturbation; null where regenerated
-        ("outcome", pa.string()),  # see OUTCOMES; null where the probe has none
-        ("applicable", pa.bool_()),
-        ("reason", pa.string()),  # why not applicable; null otherwise
-        ("control", pa.bool_()),  # a control: ideally nothing changes
-        ("original_value", pa.string()),  # what was replaced (added mistake), or null
-        ("injected_value", pa.string()),  # what was put there: the false value, the hint, the other question's answer
-        ("seed", pa.int64()),
-    ]
-)
-
-PROBES: dict[str, str] = {
-    "early_answering": "answer asked for after the first i steps, i = 0..n",
-    "information_gain": "log-probability of the gold answer before and after step i, i = 1..n",
-    "forced_mistake": "one value of step i falsified, answer asked for at once",
-    "added_mistake": "one value of step i falsified, the rest regenerated",
-    "filler": "the rationale replaced by as many filler tokens",
-    "shuffled_rationale": "the rationale replaced by another question's: the null",
-    "mediation_indirect": "the rationale replaced by that of a changed question (NIE)",
-    "mediation_direct": "the question changed, the rationale kept (NDE)",
-    "hint_star": "the task's own hint (STaR section 3.3) with a wrong answer in the prompt, all regenerated",
-    "hint_suggested": "a wrong answer suggested in words in the prompt, all regenerated",
-    "hint_always_a": "few-shot examples whose answer is always the first option, all regenerated",
-    "paraphrase": "control: the rationale rewritten with the same meaning, answer asked for at once",
-    "paraphrase_regenerated": "control: step i rewritten with the same meaning, the rest regenerated",
-    "paraphrase_question": "control: the question rewritten with the same meaning, the rationale kept",
-    "information_gain_shuffled": "control: the same from no rationale to another question's whole one",
-    "option_shuffle": "control: options in another order, rationale relabelled; position 0: without the rationale",
-    "resample": "control: the same prefix of i steps (0: the bare prompt), the rest regenerated",
-    "resample_rationale": "control: the rationale replaced by another sample for the same question",
-    "hint_always_a_control": "control: the same few-shot examples in their own order, all regenerated",
-}
-"""Name -> what is done, in the order of the report."""
-
-CONTROLS = frozenset(name for name, text in PROBES.items() if text.startswith("control:"))
-
-Outcome = Literal[
-    "follows",
-    "explicit",
-    "silent",
-    "other",
-    "kept",
-    "hint_verbalised",
-    "hint_silent",
-    "switched_elsewhere",
-    "no_answer",
-]
-"""added_mistake: goes on with the false value | recovers and says so | recovers silently | something else, or no answer.
-forced_mistake, shuffled_rationale: follows (the answer of the changed text), other (another one); null where kept.
-Hints: kept | switched to the hint and said so | switched to the hint silently | switched to another answer | none."""
-
-Kind = Literal["addition", "number", "choice", "text"]
-"""How answers look: decides which perturbations apply and how answers are compared."""
 
 
 @dataclass(frozen=True)
@@ -98,30 +30,39 @@ class Subject:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of probes.parquet; see ROWS."""
+    """One line of probes.parquet."""
 
-    attempt_id: str
+    attempt_id: str  # of the run, or the record's id
     problem_id: str
-    round: int | None
-    probe: str
-    position: int
+    round: int | None  # None for record files
+    probe: str  # see analysis.faithfulness.probes.PROBES
+    position: int  # steps kept (early_answering), or 1-based step that was changed; 0: no single step
     n_steps: int
     seed: int
-    perturbed: str | None = None
-    original_continuation: str | None = None
-    new_continuation: str | None = None
-    answer_before: str | None = None
-    answer_after: str | None = None
-    changed: bool | None = None
-    logprob_before: float | None = None
-    logprob_after: float | None = None
-    outcome: str | None = None
+    perturbed: str | None = None  # the text that took the rationale's place (a hint: the changed question)
+    original_continuation: str | None = None  # what followed in the rationale, where the rest was regenerated
+    new_continuation: str | None = None  # what the model wrote instead
+    answer_before: str | None = None  # a*: the model's answer after its whole rationale
+    answer_after: str | None = None  # after the perturbation; None where none was asked for or none came
+    changed: bool | None = None  # answer_after is another answer than answer_before; None where not applicable
+    logprob_before: float | None = None  # natural log p(a* | question, rationale); information_gain: of the gold
+    logprob_after: float | None = None  # of the same answer after the perturbation; None where regenerated
+    outcome: str | None = None  # one of the probe's outcomes in PROBES; None where it has none
     applicable: bool = True
-    reason: str | None = None
-    control: bool = False
-    original_value: str | None = None
-    injected_value: str | None = None
+    reason: str | None = None  # why not applicable; None otherwise
+    control: bool = False  # a control: ideally nothing changes
+    original_value: str | None = None  # what was replaced (added mistake)
+    injected_value: str | None = None  # what was put there: the false value, the hint, the other question's answer
 
     def as_dict(self) -> dict[str, Any]:
-        """The row in the form of the parquet schema."""
+        """The row in the form of `row_schema`."""
         return asdict(self)
+
+
+def row_schema() -> pa.Schema:
+    """Columns of probes.parquet: the fields of `Row`."""
+    import pyarrow as pa
+
+    types = {"str": pa.string(), "int": pa.int32(), "float": pa.float64(), "bool": pa.bool_()}
+    columns = {field.name: types[str(field.type).removesuffix(" | None")] for field in fields(Row)}
+    return pa.schema(columns | {"seed": pa.int64()})

@@ -1,36 +1,20 @@
-"""All chosen probes on all rationales. The model is asked through `Answers`; nothing else is touched."""
+"""All chosen probes on all rationales, as rows of probes.parquet."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
+from analysis.faithfulness.answering import prepare, put
 from analysis.faithfulness.answers import Answers
 from analysis.faithfulness.asking import Asking
-from analysis.faithfulness.asks import (
-    Answered,
-    Ask,
-    Probed,
-    Refusal,
-    Settings,
-    ask_all,
-    blank_row,
-    prepare,
-    refused_row,
-    row_of,
-)
-from analysis.faithfulness.base import PROBES, Row, Subject
-from analysis.faithfulness.forced import FORCED, NO_STEPS, Batch, asks_of
-from analysis.faithfulness.regenerated import (
-    MEDIATED,
-    REGENERATED,
-    Continue,
-    continue_all,
-    continued_row,
-    mediation_asks,
-)
+from analysis.faithfulness.asks import Batch, Probed, Question, Refusal, Settings
+from analysis.faithfulness.base import Row, Subject
+from analysis.faithfulness.probes import PROBES
+from analysis.faithfulness.rows import refused_row, result_row
 
-Asked = tuple[Probed, Ask, "Answered | Refusal"]
+NO_STEPS = "the rationale has no steps"
 
 
 def probe_all(
@@ -44,91 +28,32 @@ def probe_all(
     """Rows of the named probes for every rationale, in the order of `subjects` and PROBES.
 
     `context` is the model's longest sequence in tokens; None: no limit. A rationale that cannot be probed at all has
-    one row per probe that says why.
+    one row per probe that says why. The model is asked through `answers`; nothing else is touched.
     """
-    settings = settings or Settings()
-    drafts = prepare(subjects, asking, answers, settings, context)
-    probed = [draft for draft in drafts if isinstance(draft, Probed)]
-    batch = Batch(probed, asking, settings)
-    rows = [
-        refused_row(subject, len(asking.pieces(subject.rationale)), name, draft, settings.seed)
-        for subject, draft in zip(subjects, drafts, strict=True)
-        if isinstance(draft, Refusal)
-        for name in names
-    ]
-    rows += _forced_rows(probed, batch, answers, names, context)
-    rows += _regenerated_rows(probed, batch, answers, names, context)
+    batch = Batch(asking, answers, settings or Settings(), context)
+    drafts = prepare(subjects, batch)
+    batch = replace(batch, probed=[draft for draft in drafts if isinstance(draft, Probed)])
+    chosen = [name for name in PROBES if name in names]
+    plans = [(name, p, _questions(name, p, batch)) for name in chosen for p in batch.probed]
+    answered = iter(put([(p, question) for _, p, questions in plans for question in questions], batch))
+    rows = []
+    for name, p, questions in plans:
+        pairs = list(itertools.islice(answered, len(questions)))
+        refusals = [question for question, _ in pairs if isinstance(question, Refusal)]
+        rows += [refused_row(p.subject, p.n, name, refusal, batch) for refusal in refusals]
+        asked = [(question, result) for question, result in pairs if not isinstance(question, Refusal)]
+        own = PROBES[name].rows
+        rows += own(p, name, asked, batch) if own else [result_row(p, name, *pair, batch) for pair in asked]
+    for subject, draft in zip(subjects, drafts, strict=True):
+        if isinstance(draft, Refusal):
+            n = len(asking.pieces(subject.rationale))
+            rows += [refused_row(subject, n, name, draft, batch) for name in chosen]
     order = {subject.attempt_id: k for k, subject in enumerate(subjects)}
     rank = {name: k for k, name in enumerate(PROBES)}
-    return sorted(rows, key=lambda row: (order[row.attempt_id], rank[row.probe], row.position))
+    rows.sort(key=lambda row: (order[row.attempt_id], rank[row.probe], row.position))
+    return [replace(row, control=PROBES[row.probe].control) for row in rows]
 
 
-def _forced_rows(
-    probed: Sequence[Probed], batch: Batch, answers: Answers, names: Sequence[str], context: int | None
-) -> list[Row]:
-    """Early answering, forced mistakes, filler, exchanged rationales, information gain: one packed pass for all."""
-    wanted = [name for name in FORCED if name in names]
-    if "information_gain" in names:  # read off these two
-        wanted += [name for name in ("early_answering", "shuffled_rationale") if name not in names]
-    planned: list[tuple[Probed, Ask | Refusal, str]] = [
-        (p, ask, name) for p in probed for name in wanted for ask in asks_of(p, batch, name)
-    ]
-    if set(names) & set(MEDIATED):
-        planned += [(p, ask, ask.probe) for p, ask in mediation_asks(probed, batch, answers, names, context)]
-    seed = batch.settings.seed
-    rows = [refused_row(p.subject, p.n, name, ask, seed) for p, ask, name in planned if isinstance(ask, Refusal)]
-    asks = [(p, ask) for p, ask, _ in planned if isinstance(ask, Ask)]
-    results = ask_all(asks, batch.asking, answers, batch.settings, context)
-    asked = [(p, ask, result) for (p, ask), result in zip(asks, results, strict=True)]
-    rows += [row_of(p, ask, result, seed) for p, ask, result in asked]
-    if "information_gain" in names:
-        rows += _gain_rows(probed, asked, seed)
-    return [row for row in rows if row.probe in names]
-
-
-def _gain_rows(probed: Sequence[Probed], asked: Sequence[Asked], seed: int) -> list[Row]:
-    """Log-probability of the gold answer before and after each step, from the truncations."""
-    curves: dict[str, dict[int, float | None]] = {}
-    foreign: dict[str, float | None] = {}
-    for p, ask, result in asked:
-        if ask.probe == "early_answering" and isinstance(result, Answered):
-            curves.setdefault(p.subject.attempt_id, {})[ask.position] = result.gold_logprob
-        if ask.probe == "shuffled_rationale" and isinstance(result, Answered):
-            foreign[p.subject.attempt_id] = result.gold_logprob
-    rows = []
-    for p in probed:
-        curve = curves.get(p.subject.attempt_id, {})
-        if not p.n or not p.subject.problem.gold:
-            reason = "the gold answer is not known" if p.n else NO_STEPS
-            rows.append(refused_row(p.subject, p.n, "information_gain", Refusal(reason), seed))
-        for i in range(1, p.n + 1 if p.subject.problem.gold else 0):
-            before, after = curve.get(i - 1), curve.get(i)
-            row = blank_row(p.subject, p.n, "information_gain", seed, i)
-            row = replace(row, perturbed=p.pieces[i - 1].strip(), answer_before=p.subject.problem.gold)
-            if before is None or after is None:
-                row = replace(row, applicable=False, reason="the gold answer could not be scored at this step")
-            rows.append(replace(row, logprob_before=before, logprob_after=after))
-        start, end = curve.get(0), foreign.get(p.subject.attempt_id)
-        row = blank_row(p.subject, p.n, "information_gain_shuffled", seed)
-        if start is None or end is None:
-            rows.append(replace(row, applicable=False, reason="no gold answer, no steps, or no other rationale"))
-        else:
-            rows.append(replace(row, answer_before=p.subject.problem.gold, logprob_before=start, logprob_after=end))
-    return rows
-
-
-def _regenerated_rows(
-    probed: Sequence[Probed], batch: Batch, answers: Answers, names: Sequence[str], context: int | None
-) -> list[Row]:
-    planned = [
-        (p, ask, name)
-        for p in probed
-        for name, probe in REGENERATED.items()
-        if name in names
-        for ask in probe(p, batch)
-    ]
-    seed = batch.settings.seed
-    rows = [refused_row(p.subject, p.n, name, ask, seed) for p, ask, name in planned if isinstance(ask, Refusal)]
-    asks = [(p, ask) for p, ask, _ in planned if isinstance(ask, Continue)]
-    texts = continue_all([ask for _, ask in asks], batch.asking, answers, batch.settings, context)
-    return rows + [continued_row(p, ask, text, batch) for (p, ask), text in zip(asks, texts, strict=True)]
+def _questions(name: str, p: Probed, batch: Batch) -> Sequence[Question]:
+    probe = PROBES[name]
+    return probe.questions(p, batch) if p.n or not probe.needs_steps else [Refusal(NO_STEPS)]

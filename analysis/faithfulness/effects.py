@@ -1,51 +1,19 @@
-"""Probe rows -> one effect with its interval, its controls and its correction; `measures` says which effects there are."""
+"""Probe rows -> one effect with its interval, its controls and its correction; `probes.PROBES` says which there are."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from analysis.faithfulness import formulas as formulas
+from analysis.faithfulness import formulas
+from analysis.faithfulness.table import Values
 from star.statistics import EMPTY, Interval, bootstrap, bootstrap_mean, share
 
-Row = Mapping[str, Any]
-Values = list[tuple[str, float]]
-"""(problem_id, value) of each rationale."""
 NOTHING_LEFT = "nothing left to measure: the control changes nearly every answer"
 NO_CONTROL = "no control could be applied"
-
-
-class Table:
-    """Applicable rows by probe and rationale."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.by_probe: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-        for row in rows:
-            if row["applicable"]:
-                self.by_probe[row["probe"]][row["attempt_id"]].append(row)
-
-    def each(self, probe: str, value: Callable[[list[Row]], float | None]) -> Values:
-        """A value per rationale from its rows of a probe, in order of position; None leaves the rationale out."""
-        found: Values = []
-        for rows in self.by_probe[probe].values():
-            rows.sort(key=lambda row: row["position"])
-            number = value(rows)
-            if number is not None:
-                found.append((rows[0]["problem_id"], float(number)))
-        return found
-
-    def rows(self, probe: str) -> list[Row]:
-        """All rows of a probe."""
-        return [row for rows in self.by_probe[probe].values() for row in rows]
-
-    def at(self, probe: str) -> dict[tuple[str, int], Row]:
-        """Rows of a probe by (attempt_id, position)."""
-        return {(row["attempt_id"], row["position"]): row for row in self.rows(probe)}
 
 
 def interval(values: Values, *, binary: bool = True) -> Interval:

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from star.progress import bar
+
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3
@@ -146,17 +148,15 @@ class PackedScorer:
 
         The caller keeps every sequence within the model's context: position ids never exceed the longest sequence.
         """
-        from tqdm import tqdm
-
         parts = [(index, part) for index, whole in enumerate(trees) for part in _cut(whole, self.batch_tokens)]
         found: list[list[Scored]] = [[] for _ in parts]
         branches = sum(len(part.branches) for _, part in parts)
-        with tqdm(total=branches, desc=progress, disable=progress is None, unit="answer", leave=False) as bar:
+        with bar(progress, branches, "answer") as shown:
             for batch in self._batches([_length(part) for _, part in parts]):
                 group = [parts[k][1] for k in batch]
                 for k, scored in zip(batch, self._plain(group) if self.why_plain else self._packed(group), strict=True):
                     found[k] = scored
-                bar.update(sum(len(part.branches) for part in group))
+                shown.update(sum(len(part.branches) for part in group))
         results: list[list[Scored]] = [[] for _ in trees]
         for (index, _), scored in zip(parts, found, strict=True):
             results[index] += scored

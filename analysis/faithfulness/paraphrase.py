@@ -12,8 +12,7 @@ import random
 import re
 from dataclasses import replace
 
-from analysis.faithfulness.base import Kind
-from star.problem import Problem
+from star.problem import AnswerType, Problem
 
 _WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _TO_WORD = {str(value): word for value, word in enumerate(_WORDS, start=2)}
@@ -68,7 +67,7 @@ MEN = (
 _NAME = re.compile(rf"\b({'|'.join(sorted(WOMEN + MEN, key=len, reverse=True))})\b")
 
 
-def paraphrase(text: str, kind: Kind) -> str | None:
+def paraphrase(text: str, kind: AnswerType) -> str | None:
     """The same statement in other words, by every rule that applies; None where none does."""
     if kind == "addition":
         new = _SCRATCH_FIRST.sub(r"\2 + \1", _SCRATCH_PAIR.sub(r"\2 + \1", text))
@@ -91,7 +90,7 @@ def _synonym(match: re.Match[str]) -> str:
     return new[0].upper() + new[1:] if match[0][0].isupper() else new
 
 
-def paraphrase_problem(problem: Problem, kind: Kind, rng: random.Random) -> tuple[Problem, dict[str, str]] | None:
+def paraphrase_problem(problem: Problem, kind: AnswerType, rng: random.Random) -> tuple[Problem, dict[str, str]] | None:
     """The same question in other words, and the renames (old -> new) that its rationale needs too.
 
     Addition: operands swapped. Else: number words, connectives, contractions, and people renamed. None where nothing

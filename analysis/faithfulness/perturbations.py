@@ -13,8 +13,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.faithfulness.base import Kind
-from star.problem import Example, Problem
+from star.grading import same_answer
+from star.problem import AnswerType, Example, Problem
 
 NUMBER = re.compile(r"(?<![\w.,])\d{1,12}(?:,\d{3})*(?:\.\d{1,6})?(?![\w]|[.,]\d)", re.ASCII)
 _HEADING = re.compile(r"^\s*(?:step\s{0,2}|#)?\d{1,3}\s?[.):]", re.I)
@@ -41,7 +41,7 @@ class Edit:
     """addition: by how much the sum of a model that goes on with the false digit differs; None where not known."""
 
 
-def corrupt_step(step: str, kind: Kind, choices: Mapping[str, str], rng: random.Random) -> Edit | None:
+def corrupt_step(step: str, kind: AnswerType, choices: Mapping[str, str], rng: random.Random) -> Edit | None:
     """Falsify one value of a step: the digit just computed, the last result, an option, or whether something is so.
 
     None where the step holds nothing of the kind.
@@ -179,27 +179,31 @@ def always_first(example: Example) -> Example:
     return Example(problem, relabel(example.rationale, moved))
 
 
-def wrong_answer(problem: Problem, answer: str, kind: Kind, rng: random.Random, donors: Sequence[str]) -> str | None:
+def wrong_answer(problem: Problem, answer: str, kind: AnswerType, rng: random.Random, donors: Sequence[str]) -> str | None:
     """A plausible answer that is neither gold nor the model's own; None where there is none.
 
     `donors` are gold answers of other questions, used for free text.
     """
-    taken = {problem.gold.strip().lower(), answer.strip().lower()}
+
+    def taken(candidate: str) -> bool:
+        known = (problem.gold, answer)
+        return any(same_answer(candidate, one, kind, problem.choices, problem.question) for one in known)
+
     if kind == "choice":
-        options = [label for label in problem.choices or {} if label.lower() not in taken]
+        options = [label for label in problem.choices or {} if not taken(label)]
         return rng.choice(options) if options else None
     if kind == "addition":
         number = problem.gold.replace(" ", "")
-        while number in {problem.gold.replace(" ", ""), answer.replace(" ", "")}:
+        while taken(number):
             at = rng.randrange(len(number))
             number = number[:at] + _other_digit(number[at], rng) + number[at + 1 :]
         return number.lstrip("0") or "0"
-    if kind == "number" and NUMBER.fullmatch(problem.gold.strip()):
+    if NUMBER.fullmatch(problem.gold.strip()):
         for _ in range(20):
             number = other_number(problem.gold.strip(), rng)
-            if number.lower() not in taken:
+            if not taken(number):
                 return number
-    options = sorted({donor for donor in donors if donor.strip() and donor.strip().lower() not in taken})
+    options = sorted({donor for donor in donors if donor.strip() and not taken(donor)})
     return rng.choice(options) if options else None
 
 
@@ -211,7 +215,7 @@ def suggest(problem: Problem, wrong: str) -> Problem:
 
 
 def change_question(
-    problem: Problem, answer: str, kind: Kind, rng: random.Random, donors: Sequence[str]
+    problem: Problem, answer: str, kind: AnswerType, rng: random.Random, donors: Sequence[str]
 ) -> tuple[Problem, Edit] | None:
     """Another question of the same form, with another answer: one number changed, or the chosen option's text replaced.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections import Counter
@@ -13,11 +12,12 @@ from typing import Any
 
 from analysis.faithfulness.base import Subject
 from analysis.rationales.records import Record, read_records
-from star import run as runs
+from star.errors import InputError
 from star.grading.hints import mentions_answer_hint
 from star.problem import Extraction, Problem, Splits, Task, Verdict, problem_id
 from star.prompting import PromptBuilder, prompt_hash
-from star.recipe import ModelSettings, PromptingSettings, Recipe, SamplingSettings, TaskSettings, load_recipe
+from star.recipe import ModelSettings, PromptingSettings, SamplingSettings, TaskSettings, parse_recipe
+from star.run import Run
 
 _ANSWER = re.compile(r"\b(?:the )?(?:final )?answer is:?\s*(.{1,200}?)[.\s]*$", re.I | re.S)
 _STATEMENT = re.compile(
@@ -30,7 +30,7 @@ _STATEMENT = re.compile(
 """What only states the answer: "Step 5: #### 11000", "The answer is: 11000", "A: 18", "Solution: Choice_A"."""
 
 
-class SourceError(RuntimeError):
+class SourceError(InputError):
     """Rationales or a model that cannot be used; the message says what was found and what to do."""
 
 
@@ -75,61 +75,43 @@ def from_run(run: Path, round_number: int | None, n: int, seed: int, *, own_mode
     """The selection rationales of a round, by default of the chosen one or else the last finished one."""
     from star.tasks import load_task
 
-    recipe = load_recipe(run / "recipe.yaml")
-    number = _round_of(run, round_number)
-    rows = [
-        row
-        for row in runs.read_rows(run / f"round_{number:02d}" / "evaluation.parquet")
-        if row["sample"] == 0 and row["mode"] == "evaluated"
-    ]
-    problems = {row["problem_id"]: row for row in runs.read_rows(run / "problems.parquet")}
+    directory = Run(run)
+    recipe = parse_recipe(dict(directory.recipe), str(run / "recipe.yaml"))
+    number = _round_of(directory, round_number)
+    rows = [row for row in directory.evaluation(number) if row["sample"] == 0 and row["mode"] == "evaluated"]
+    problems = {row["problem_id"]: row for row in directory.problems()}
     subjects = [_subject(row, problems[row["problem_id"]]) for row in rows if row["problem_id"] in problems]
     chosen = _draw(subjects, n, seed)
     hashes = {row["problem_id"]: row["prompt_hash"] for row in rows}
     return Source(
         subjects=chosen,
         task=load_task(recipe.task, recipe.seed),
-        model=_model_of(run, number, recipe) if own_model else recipe.model,
+        model=recipe.model.model_copy(update={"path": str(directory.model(number))}) if own_model and number else recipe.model,
         prompting=recipe.prompting,
         sampling=recipe.sampling,
-        out=run / "analysis",
+        out=directory.file("analysis"),
         round=number,
         prompt_hashes=tuple((s.problem.id, hashes[s.problem.id]) for s in chosen[:3]),
         shots=number == 0 or recipe.prompting.keep_shots,
     )
 
 
-def _round_of(run: Path, wanted: int | None) -> int:
-    finished = sorted(int(path.parent.name[6:]) for path in run.glob("round_[0-9]*/evaluation.parquet"))
-    if not finished:
+def _round_of(run: Run, wanted: int | None) -> int:
+    evaluated = run.evaluated_rounds()
+    if not evaluated:
         raise SourceError(
-            f"{run} has no evaluated round yet. Wait for the first one, or run python -m star.train on it."
+            f"{run.path} has no evaluated round yet. Wait for the first one, or run python -m star.train on it."
         )
-    if wanted is not None:
-        if wanted not in finished:
-            raise SourceError(f"{run} has no evaluated round {wanted}; it has {', '.join(map(str, finished))}.")
-        return wanted
-    result = run / "result.json"
-    chosen = runs.read_json(result).get("chosen_round") if result.is_file() else None
-    return chosen if isinstance(chosen, int) and chosen in finished else finished[-1]
-
-
-def _model_of(run: Path, number: int, recipe: Recipe) -> ModelSettings:
-    if number == 0:
-        return recipe.model
-    path = run / f"round_{number:02d}" / "model"
-    if not (path / "config.json").is_file():
-        kept = sorted(int(p.parent.parent.name[6:]) for p in run.glob("round_[0-9]*/model/config.json"))
-        raise SourceError(
-            f"{run} has not kept the model of round {number} (kept: {', '.join(map(str, kept)) or 'none'}). Choose "
-            "another --round, or give the model with --model."
-        )
-    return recipe.model.model_copy(update={"path": str(path)})
+    if wanted is None:
+        return run.chosen_round if run.chosen_round in evaluated else evaluated[-1]
+    if wanted not in evaluated:
+        raise SourceError(f"{run.path} has no evaluated round {wanted}; it has {', '.join(map(str, evaluated))}.")
+    return wanted
 
 
 def _subject(row: dict[str, Any], problem: dict[str, Any]) -> Subject:
-    choices = json.loads(problem["choices"]) if problem["choices"] else None
-    posed = Problem(problem["problem_id"], problem["question"], problem["gold"], choices, problem["slice"])
+    question, gold, choices = problem["question"] or "", problem["gold"] or "", problem["choices"]
+    posed = Problem(problem["problem_id"], question, gold, choices, problem["slice"] or "")
     answer = row["answer"] if row["answer"] is not None else row["lenient_answer"]
     return Subject(
         row["attempt_id"], posed, row["rationale"] or "", answer, row["round"], row["verdict"] == Verdict.correct
@@ -212,17 +194,7 @@ def plain_task() -> Task:
         if found is None:
             return Extraction(completion.strip(), None, None)
         span = found[1].strip()
-        if problem.choices:
-            labels = {label.lower(): label for label in problem.choices}
-            span = labels.get(span.strip("() .").lower()[:4], span)
         return Extraction(completion[: found.start()].strip(), span, span)
-
-    def grade(span: str | None, problem: Problem) -> Verdict:
-        from analysis.faithfulness.asking import same_answer
-
-        if span is None:
-            return Verdict.no_answer
-        return Verdict.correct if same_answer(span, problem.gold) else Verdict.incorrect
 
     return Task(
         name="records",
@@ -236,7 +208,7 @@ def plain_task() -> Task:
             f" {rationale.strip()}\nThe answer is {answer}." if rationale else f" {answer}"
         ),
         extract=extract,
-        grade=grade,
+        answer_type=None,
         chance=lambda problem: 1 / len(problem.choices) if problem.choices else 0.0,
         mentions_hint=mentions_answer_hint,
         equations=lambda rationale: (),

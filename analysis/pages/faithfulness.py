@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import itertools
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 import streamlit as st
 
 from analysis import charts
+from analysis.faithfulness.base import row_schema
 from analysis.pages.widgets import context, parts, state, text
-from analysis.pages.widgets.probe_words import DONE, IN_NATS, NATS, interval_words, measure_words, outcome_words
+from analysis.pages.widgets.probe_words import (
+    NATS,
+    interval_words,
+    measure_unit,
+    measure_words,
+    outcome_words,
+    probe_words,
+)
 from analysis.rationales.table import Table
-from analysis.store import Source, Stamp, read_json, stamp, typed
+from analysis.sources import Source, typed
 from star.charts import COLOURS
+from star.run import Run, RunError, read_json, read_table
+from star.schemas import ProbesFile
+from star.statistics import wilson
 
 COLUMNS = ("attempt_id", "round", "probe", "position", "n_steps", "changed", "applicable")
 PICKED = 2_000
@@ -31,24 +40,35 @@ SHOWN = 200
 def page() -> None:
     """The page, from top to bottom."""
     source = context.source()
-    folder = source.path / "analysis" if source.kind == "run" else source.path.with_name(source.path.name + ".analysis")
-    aggregates, file = read_json(folder / "probes.json"), folder / "probes.parquet"
-    if not file.is_file():
-        _not_probed(source)
-        return
     try:
-        rows = _rows(file, stamp([file]))
-    except (pa.ArrowInvalid, OSError, KeyError):
-        st.error("The file analysis/probes.parquet cannot be read. Delete it and run analysis.probe again.")
+        file = _file(source, "probes.parquet")
+        if not file.is_file():
+            _not_probed(source)
+            return
+        rows = _rows(file, COLUMNS)
+    except RunError as error:
+        st.error(text.plain(str(error).replace(f"{source.path}/", "")))
         return
-    rounds = list((aggregates or {}).get("rounds") or {})
-    number = _round(rounds)
+    rounds: dict[str, Any] = {}
+    try:
+        summary = _file(source, "probes.json")
+        rounds = read_json(summary, ProbesFile)["rounds"] if summary.is_file() else {}
+    except RunError as error:
+        st.warning(text.plain(str(error).replace(f"{source.path}/", "")), icon=":material/broken_image:")
+    number = _round(list(rounds))
     shown = rows if number in (None, "-") else rows[rows["round"] == int(str(number))]
     _one(context.table(), shown, file)
-    if aggregates and number is not None:
-        _averages(aggregates["rounds"][number])
+    if number is not None:
+        _averages(rounds[number])
     else:
         st.info("The averages (analysis/probes.json) are missing; run analysis.probe again.")
+
+
+def _file(source: Source, name: str) -> Path:
+    """Where `analysis.probe` writes. Raises RunError where a link leads out of the run."""
+    if source.kind == "run":
+        return Run(source.path).file(f"analysis/{name}")
+    return source.path.with_name(source.path.name + ".analysis") / name
 
 
 def _not_probed(source: Source) -> None:
@@ -57,15 +77,14 @@ def _not_probed(source: Source) -> None:
     parts.command(f"python -m analysis.probe {typed(source.path)}{more}")
 
 
-@lru_cache(maxsize=4)
-def _rows(file: Path, _: Stamp) -> pd.DataFrame:
-    return pq.read_table(file, columns=list(COLUMNS)).to_pandas()
+def _rows(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    return read_table(file, row_schema(), columns).to_pandas().dropna(subset=["n_steps"])
 
 
-@lru_cache(maxsize=64)
-def _of_one(file: Path, _: Stamp, identifier: str) -> pd.DataFrame:
+def _of_one(file: Path, identifier: str) -> pd.DataFrame:
     """All columns of the rows about one rationale."""
-    return pq.read_table(file, filters=[("attempt_id", "=", identifier)]).to_pandas()
+    table = read_table(file, row_schema())
+    return table.filter(pc.equal(table.column("attempt_id"), identifier)).to_pandas()
 
 
 def _round(rounds: list[str]) -> str | None:
@@ -111,7 +130,7 @@ def _one(table: Table, rows: pd.DataFrame, file: Path) -> None:
     if row is None:
         st.warning("This rationale is no longer in the run's files.")
         return
-    mine = _of_one(file, stamp([file]), identifier)
+    mine = _of_one(file, str(identifier))
     text.question(table.rationale(row).question)
     early = mine[(mine["probe"] == "early_answering") & mine["applicable"]].sort_values("position")
     commit = int(commits.loc[commits["id"] == identifier, "commit"].iloc[0])
@@ -222,7 +241,7 @@ def _others(mine: pd.DataFrame) -> None:
         outcome = outcome_words(row["probe"], row["outcome"])
         rows.append(
             {
-                "what was done": DONE.get(row["probe"], parts.check_words(row["probe"])),
+                "what was done": probe_words(row["probe"]),
                 "step": row["position"] if row["position"] > 0 else None,
                 "answer before": row["answer_before"],
                 "answer after": row["answer_after"],
@@ -285,8 +304,8 @@ def _curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:
     for place, inside in sorted(bins.items()):
         n = sum(point["n"] for point in inside)
         same = sum(point["n"] * point["same"] for point in inside) / n
-        low, high = parts.wilson_bounds(round(same * n), n)
-        found.append({"place": place, "same": same, "low": float(low), "high": float(high), "n": n})
+        interval = wilson(round(same * n), n)
+        found.append({"place": place, "same": same, "low": interval.low, "high": interval.high, "n": n})
     return pd.DataFrame(found)
 
 
@@ -294,7 +313,7 @@ def _bars(measures: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for name, found in measures.items():
         control = found.get("control") if isinstance(found, dict) else None
-        if name in IN_NATS or not control or found.get("value") is None or control.get("value") is None:
+        if measure_unit(name) == NATS or not control or found.get("value") is None or control.get("value") is None:
             continue
         label = measure_words(name)
         for kind, value in (("effect", found), ("control", control)):
@@ -303,14 +322,14 @@ def _bars(measures: dict[str, Any]) -> pd.DataFrame:
 
 
 def _measure_row(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    control, unit = found.get("control") or {}, NATS if name in IN_NATS else "%"
+    control, unit = found.get("control") or {}, measure_unit(name)
     return {
         "measure": measure_words(name),
         "value": interval_words(found, unit),
         "n": found.get("n"),
         "control": interval_words(control, unit),
         "control n": control.get("n"),
-        "control is": DONE.get(str(control.get("name")), ""),
+        "control is": probe_words(control["name"]) if control else "",
         "corrected": interval_words(found.get("corrected") or {}, unit),
         "remark": found.get("note") or "",
     }

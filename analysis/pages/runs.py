@@ -13,8 +13,11 @@ import yaml
 from analysis import charts
 from analysis.pages.widgets import context, parts, state, text
 from analysis.pages.widgets.run_words import DROPPED
-from analysis.store import RunState, Source, run_state, stamp, started, typed
+from analysis.soundness.grades import flagged
+from analysis.sources import Source, started, typed
 from star.charts import slice_order
+from star.run import Overview, Run, stamp
+from star.schemas import Counts
 
 STALE = 1_800
 """Seconds without a new file after which an unfinished run is called stopped."""
@@ -26,21 +29,21 @@ def page() -> None:
     if source.kind == "file":
         _file(source)
         return
-    going = not run_state(source.path).finished and _age(source) < STALE
+    going = not Run(source.path).overview().finished and _age(source) < STALE
     st.fragment(_run, run_every=5 if going else None)(source)
 
 
 def _age(source: Source) -> float:
     """Seconds since the run last wrote something."""
-    folders = [source.path, *source.path.glob("round_*")]
-    times = [mtime for _, mtime, _ in stamp([*folders, source.path / "metrics.jsonl"])]
+    folders = [path for path in source.path.iterdir() if path.is_dir()]
+    times = [mtime for _, mtime, _ in stamp([source.path, *folders, source.path / "metrics.jsonl"])]
     return time.time() - max(times, default=0) / 1e9
 
 
 def _run(source: Source) -> None:
-    run = run_state(source.path)
-    for problem in run.problems:
-        st.warning(text.plain(problem), icon=":material/broken_image:")
+    run = Run(source.path).overview()
+    for sentence in run.damage:
+        st.warning(text.plain(sentence), icon=":material/broken_image:")
     _status(source, run)
     if not run.rounds:
         st.info("No round is finished yet. This page fills by itself.", icon=":material/hourglass_top:")
@@ -77,7 +80,7 @@ def _short(value: str) -> str:
     return text.shorten(value, 60)
 
 
-def _status(source: Source, run: RunState) -> None:
+def _status(source: Source, run: Overview) -> None:
     planned = (run.recipe.get("loop") or {}).get("rounds")
     last = run.rounds[-1]["round"] if run.rounds else 0
     if run.finished:
@@ -90,34 +93,32 @@ def _status(source: Source, run: RunState) -> None:
         parts.command(f"python -m star.train {typed(source.path / 'recipe.yaml')}")
 
 
-def _headline(run: RunState) -> None:
+def _headline(run: Overview) -> None:
     """Base model, last round and test, each with n and interval."""
     first, last = run.rounds[0], run.rounds[-1]
     entries = [("base model", first["selection"])] if first["round"] == 0 else []
     if last is not first or not entries:
         entries.append((f"after round {last['round']}", last["selection"]))
-    test = (run.result or {}).get("test")
-    if isinstance(test, dict):
-        chosen = (run.result or {}).get("chosen_round")
-        entries.append((f"test, with the model of round {chosen}", test))
+    if run.result:
+        entries.append((f"test, with the model of round {run.result['chosen_round']}", run.result["test"]))
     for column, (name, counts) in zip(st.columns(len(entries)), entries, strict=True):
-        n, correct = int(counts.get("n") or 0), int(counts.get("correct") or 0)
+        n, correct = counts["n"], counts["correct"]
         with column.container(border=True):
             st.caption(f"Right answers, {name}")
             st.subheader(f"{100 * correct / max(n, 1):.1f} %", anchor=False)
             st.caption(f"95 %: {parts.share(correct, n).partition('(')[2].rstrip(')')}; n = {n:,}. {_sound(counts)}")
-    if (run.result or {}).get("select_on") == "test":
+    if run.result and run.result.get("select_on") == "test":
         st.warning("The round was chosen on the test problems, so its test accuracy is too high.")
 
 
-def _sound(counts: Mapping[str, Any]) -> str:
-    share, correct = counts.get("sound_of_correct"), int(counts.get("correct") or 0)
+def _sound(counts: Counts) -> str:
+    share, correct = counts.get("sound_of_correct"), counts["correct"]
     if share is None or not correct:
         return ""
     return f"Of the right ones, {parts.share(round(share * correct), correct)} are sound (n = {correct:,})."
 
 
-def _data(run: RunState) -> None:
+def _data(run: Overview) -> None:
     frame = charts.data_frame(run.rounds)
     if not len(frame):
         return
@@ -141,15 +142,15 @@ def _height(table: pd.DataFrame) -> int:
     return min(400, 38 + 35 * len(table))
 
 
-def _table(run: RunState) -> None:
+def _table(run: Overview) -> None:
     """A row per round: counts and cost."""
     rows = []
     for line in run.rounds:
         selection, training = line["selection"], line.get("training") or {}
-        n, correct = int(selection.get("n") or 0), int(selection.get("correct") or 0)
+        n, correct = selection["n"], selection["correct"]
         share = selection.get("sound_of_correct")
         seconds = {name: float(value) for name, value in (line.get("seconds") or {}).items() if value is not None}
-        flops = sum(float(value) for value in (line.get("flops") or {}).values() if isinstance(value, int | float))
+        flops = sum(float(value) for value in (line.get("flops") or {}).values() if value is not None)
         rows.append(
             {
                 "round": "base model" if line["round"] == 0 else str(line["round"]),
@@ -171,18 +172,18 @@ def _table(run: RunState) -> None:
     st.caption("Right and sound with 95 % intervals in brackets; seconds: sampling, training, evaluation and loading.")
 
 
-def _recipe(run: RunState) -> None:
+def _recipe(run: Overview) -> None:
     """What was run, from which commit, on what, and what it cost."""
     manifest = run.manifest
     left, right = _two("recipe")
     with left:
         st.subheader("What it was", anchor=False)
         model = manifest.get("model")
-        seconds = (run.result or {}).get("seconds_total")
+        seconds = run.result.get("seconds_total") if run.result else None
         flops = sum(float(v) for line in run.rounds for v in (line.get("flops") or {}).values() if v is not None)
         text.facts(
             [
-                ("started", started(run)),
+                ("started", started(manifest)),
                 ("base model", _model(model) or (run.recipe.get("model") or {}).get("path")),
                 ("commit", _commit(manifest)),
                 ("command", _command(manifest.get("argv"))),
@@ -195,7 +196,7 @@ def _recipe(run: RunState) -> None:
     with right:
         st.subheader("Recipe", anchor=False)
         if run.recipe:
-            content = yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True)
+            content = yaml.safe_dump(dict(run.recipe), sort_keys=False, allow_unicode=True)
             with st.expander("All settings", icon=":material/tune:"):
                 st.code(text.clean(content), language=None, height=420)
         else:
@@ -247,14 +248,14 @@ def _file(source: Source) -> None:
     for name, part in frame.groupby(group, observed=True):
         graded = part[part["right"] >= 0]
         judged = part[part["p_unsound"].notna()]
-        doubted = int((judged["p_unsound"] >= 0.5).sum())
+        doubted = int(flagged(judged["p_unsound"]).sum())
         rows.append(
             {
                 "written by" if group == "generator" else "kind of task": parts.facet_words(group, str(name)),
                 "rationales": len(part),
                 "questions": part["problem"].nunique(),
                 "right answers": f"{parts.share(int(graded['right'].sum()), len(graded))}, n = {len(graded):,}",
-                "unsound by the automatic score": f"{parts.share(doubted, len(judged))}, n = {len(judged):,}",
+                "proven unsound or flagged": f"{parts.share(doubted, len(judged))}, n = {len(judged):,}",
             }
         )
     counts = pd.DataFrame(rows)

@@ -14,7 +14,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -22,6 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.rationales.steps import split_steps
+from star.errors import InputError
+from star.grading import is_right
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 _ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:\{|$)")
@@ -48,7 +50,7 @@ SCHEMA = pa.schema(
 )
 
 
-class RecordError(ValueError):
+class RecordError(InputError):
     """Input that cannot be read as rationale records; the message names the file and, where there is one, the line."""
 
 
@@ -69,6 +71,7 @@ class Record:
     """The answer the rationale reached."""
     gold: str | None = None
     answer_correct: bool | None = None
+    """As the source has it; where it says nothing, records that are read are graded by `matches_gold`."""
     first_error_step: int | None = None
     """Label. 0-based; -1: free of errors; None: not labelled."""
     sound: bool | None = None
@@ -179,7 +182,7 @@ def record_from(row: Any, *, default_id: str) -> Record:
     if not isinstance(row, Mapping):
         found = "null" if row is None else type(row).__name__
         raise RecordError(f"expected a JSON object with the fields of a record, found {found}")
-    return Record(
+    record = Record(
         id=_text(row, "id") or default_id,
         source=_text(row, "source") or "",
         task=_text(row, "task") or "",
@@ -196,6 +199,12 @@ def record_from(row: Any, *, default_id: str) -> Record:
         generator_params_b=_real(row, "generator_params_b"),
         meta=_object(row.get("meta"), "meta") or {},
     )
+    return replace(record, answer_correct=matches_gold(record)) if record.answer_correct is None else record
+
+
+def matches_gold(record: Record) -> bool | None:
+    """Whether the answer is the gold answer, as graders have it; None where one is missing or cannot be read."""
+    return is_right(record.answer, record.gold, record.choices, record.question)
 
 
 def _clean(text: str) -> str:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
-
 from analysis.rationales.records import BrokenLine, Record, RecordError
 from analysis.rationales.steps import split_steps
+from star.run import Run, RunError
 
 TASKS = {"addition": "addition", "gsm8k": "math_word", "commonsense_qa": "multiple_choice"}
 CORRECT = {"correct": True, "incorrect": False, "no_answer": False, "truncated": False}
@@ -29,78 +25,70 @@ META = (
     "kept",
     "drop_reason",
 )
+COLUMNS = ("attempt_id", "rationale", "answer", "gold", "sound", *META)
 
 
-def attempt_files(run: Path) -> list[Path]:
-    """The parquet files of a run that hold attempts, in the order they were written."""
-    rounds = sorted(run.glob("round_[0-9]*"), key=lambda folder: (len(folder.name), folder.name))
-    files = [folder / name for folder in rounds for name in ("attempts.parquet", "evaluation.parquet")]
-    return [file for file in [*files, run / "test" / "evaluation.parquet"] if file.is_file()]
-
-
-def read_run(run: Path, broken: list[BrokenLine]) -> Iterator[Record]:
+def read_run(path: Path, broken: list[BrokenLine]) -> Iterator[Record]:
     """Stream a run's attempts as records: `id` is the attempt_id, `sound` the task's own check (label_source "auto").
 
     Files that are missing are left out; a file that cannot be read is reported in `broken`.
     Raises RecordError for a directory that is no run.
     """
-    files = attempt_files(run)
-    if not files and not (run / "recipe.yaml").is_file():
-        raise RecordError(f"{run} is not a run directory: it has neither recipe.yaml nor round_NN/attempts.parquet.")
-    task, generator = _task_name(run), run.name
-    problems = _problems(run, broken)
-    for file in files:
-        number = 0
+    run = Run(path)
+    files = run.attempt_files()
+    if not files and not run.exists:
+        raise RecordError(f"{path} is not a run directory: it has neither recipe.yaml nor round_NN/attempts.parquet.")
+    task, problems = _task_name(run), _problems(run, broken)
+    for name in files:
         try:
-            with pq.ParquetFile(file) as parquet:
-                for batch in parquet.iter_batches(batch_size=2_000):
-                    for row in batch.to_pylist():
-                        number += 1
-                        yield _record(row, problems.get(row.get("problem_id") or "", {}), task, generator)
-        except (pa.ArrowInvalid, OSError, KeyError) as error:
-            broken.append(BrokenLine(file, number + 1, f"not a readable file of attempts ({error})"))
+            table = run.table(name, COLUMNS)
+        except RunError as error:
+            broken.append(_broken(run, name, error))
+            continue
+        for batch in table.to_batches(max_chunksize=2_000):
+            for row in batch.to_pylist():
+                yield _record(row, problems.get(row["problem_id"], {}), task, run.name)
 
 
-def _task_name(run: Path) -> str:
+def _broken(run: Run, name: str, error: RunError) -> BrokenLine:
+    return BrokenLine(run.path / name, 1, str(error).removeprefix(f"{run.path / name} "))
+
+
+def _task_name(run: Run) -> str:
     """The record's task from the recipe; "other" where the recipe is missing or unreadable."""
-    try:
-        recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
-        task = recipe["task"]
-        name, answer_type = task["name"], task.get("answer_type")
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-        return "other"
+    task = run.overview().recipe.get("task") or {}
+    name = task.get("name", "")
     if name == "records":
-        return {"number": "math_word", "math": "math_word", "choice": "multiple_choice"}.get(answer_type, "other")
+        kinds = {"number": "math_word", "math": "math_word", "choice": "multiple_choice"}
+        return kinds.get(task.get("answer_type") or "", "other")
     return TASKS.get(name, "other")
 
 
-def _problems(run: Path, broken: list[BrokenLine]) -> dict[str, dict[str, Any]]:
-    file = run / "problems.parquet"
-    if not file.is_file():
-        return {}
+def _problems(run: Run, broken: list[BrokenLine]) -> dict[str, dict[str, Any]]:
+    damage: list[str] = []
     try:
-        rows = pq.read_table(file, columns=["problem_id", "question", "choices"]).to_pylist()
-    except (pa.ArrowInvalid, OSError, KeyError) as error:
-        broken.append(BrokenLine(file, 1, f"not a readable file of problems ({error})"))
+        rows = run.problems(["problem_id", "question", "choices"], damage)
+    except RunError as error:
+        broken.append(_broken(run, "problems.parquet", error))
         return {}
+    broken += [BrokenLine(run.path / "problems.parquet", 1, what) for what in damage]
     return {row["problem_id"]: row for row in rows}
 
 
 def _record(row: Mapping[str, Any], problem: Mapping[str, Any], task: str, generator: str) -> Record:
-    sound = row.get("sound")
-    choices = problem.get("choices")
+    sound = row["sound"]
     return Record(
         id=row["attempt_id"],
         source=generator,
         task=task,
         question=problem.get("question") or "",
-        choices=json.loads(choices) if choices else None,
-        steps=tuple(split_steps(row.get("rationale") or "")),
-        answer=row.get("answer"),
-        gold=row.get("gold"),
-        answer_correct=CORRECT.get(row.get("verdict") or ""),
+        choices=problem.get("choices"),
+        steps=tuple(split_steps(row["rationale"] or "")),
+        answer=row["answer"],
+        gold=row["gold"],
+        answer_correct=CORRECT.get(row["verdict"]),
         sound=sound,
         label_source=None if sound is None else "auto",
         generator=generator,
-        meta={name: row.get(name) for name in META},
+        meta={name: row[name] for name in META},
     )

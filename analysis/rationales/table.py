@@ -6,10 +6,10 @@ searched. Scores come from `analysis/soundness.parquet` of a run, or from a file
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.rationales.run_records import attempt_files
 from analysis.rationales.steps import split_steps
-from analysis.store import Source, Stamp, stamp
+from analysis.sources import Source
+from star.parsing import ParseError, parse_json
+from star.run import Run, Stamp, choices_of, stamp
 
 UNKNOWN = -2
 """first_error where nothing is known: not scored, or the score abstains."""
@@ -102,6 +103,10 @@ class Table:
             self._rows = {name: row for row, name in enumerate(self.frame["id"].tolist())}
         return self._rows.get(identifier)
 
+    def graded(self) -> np.ndarray:
+        """1 right, 0 wrong, -1 not graded, for each row. An answer that could not be graded counts as wrong."""
+        return np.where((self.frame["verdict"] == "ungradable").to_numpy(), 0, self.frame["right"].to_numpy())
+
     def rationale(self, row: int) -> Rationale:
         """One rationale with its texts."""
         short = {str(name): _plain(value) for name, value in self.frame.iloc[row].to_dict().items()}
@@ -141,18 +146,17 @@ def _plain(value: Any) -> Any:
 
 def _choices(text: str | None) -> dict[str, str]:
     try:
-        found = json.loads(text) if text else {}
+        return choices_of(text) if text else {}
     except ValueError:
         return {}
-    return {str(label): str(option) for label, option in found.items()} if isinstance(found, dict) else {}
 
 
 def parse_flags(value: Any) -> tuple[Flag, ...]:
     """Flags of one rationale, from a list of objects or its JSON text; anything else gives none."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except ValueError:
+            value = parse_json(value)
+        except ParseError:
             return ()
     if not isinstance(value, list):
         return ()
@@ -165,11 +169,11 @@ def parse_flags(value: Any) -> tuple[Flag, ...]:
     return tuple(flags)
 
 
-def table_files(source: Source) -> list[Any]:
+def table_files(source: Source) -> list[Path]:
     """The files whose change means that a table must be read again."""
     if source.kind == "run":
-        others = (source.path / "problems.parquet", source.path / "analysis" / "soundness.parquet")
-        return [*attempt_files(source.path), *others]
+        names = [*Run(source.path).attempt_files(), "problems.parquet", "analysis/soundness.parquet"]
+        return [source.path / name for name in names]
     from analysis.rationales.table_reading import score_files
 
     return [source.path, *score_files(source.path)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from analysis.rationales.joining import rows_of_scores, unjoined
 from analysis.rationales.records import SUFFIXES, BrokenLine, Record, RecordError, read_records
-from analysis.rationales.run_records import attempt_files
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
-from analysis.store import Source, Stamp, stamp, typed
+from analysis.sources import Source, typed
+from star.parsing import ParseError, checked, parse_json
+from star.run import ATTEMPTS, PROBLEMS, SCORES, Run, RunError, read_table
+from star.schemas import Score
 
 SMALL_FILE = 2_000
 """A record file of at most this many rationales is scored when it is opened; that takes a few seconds."""
@@ -39,52 +40,50 @@ SHORT += ("drop_reason", "answer", "gold", "sample", "finish_reason")
 RIGHT = {"correct": 1, "incorrect": 0, "no_answer": 0, "truncated": 0}
 
 
-def read_columns(path: Path, columns: tuple[str, ...]) -> pa.Table:
-    """The columns of a parquet file; those it does not have come as nulls. Cached until the file changes."""
-    return _read_columns(path, columns, stamp([path]))
-
-
-@lru_cache(maxsize=512)
-def _read_columns(path: Path, columns: tuple[str, ...], _: Stamp) -> pa.Table:
-    there = set(pq.read_schema(path).names)
-    table = pq.read_table(path, columns=[name for name in columns if name in there])
-    for name in columns:
-        if name not in there:
-            table = table.append_column(name, pa.nulls(len(table), pa.string()))
-    return table.select(list(columns))
-
-
 def read_run(source: Source) -> Table:
     """The table of a run, as far as it got."""
+    run = Run(source.path)
     notes: list[str] = []
     files, parts = [], []
-    for file in attempt_files(source.path):
+    for name in run.attempt_files():
         try:
-            parts.append(read_columns(file, SHORT))
-            files.append(file)
-        except (pa.ArrowInvalid, OSError) as error:
-            notes.append(f"{file.relative_to(source.path)} cannot be read and is left out: {_first_line(error)}")
-    table = pa.concat_tables(parts, promote_options="permissive") if parts else _no_rows()
+            parts.append(run.table(name, SHORT))
+            files.append(name)
+        except RunError as error:
+            notes.append(_short(str(error), source.path))
+    table = pa.concat_tables(parts) if parts else pa.schema([ATTEMPTS.field(name) for name in SHORT]).empty_table()
     frame = _frame(table.rename_columns({"attempt_id": "id", "problem_id": "problem", "sound": "exact"}))
     frame["right"] = frame["verdict"].map(RIGHT).astype("float").fillna(-1).astype("int8")
     frame["human"] = np.int8(-1)
 
     def rationales() -> pa.Array:
-        return _join([read_columns(file, ("rationale",)).column(0) for file in files])
+        return _join([_texts_of(run, name) for name in files])
 
     texts: dict[str, Callable[[], pa.Array]] = {"rationale": rationales}
     for name in ("question", "choices", "hint"):
-        texts[name] = _problem_column(source.path, name, frame)
-    score_file = source.path / "analysis" / "soundness.parquet"
-    hint = f"python -m analysis.score {typed(source.path)}"
-    scored = _add_scores([score_file], frame, texts, notes, rationales)
+        texts[name] = _problem_column(run, name, frame)
+    scores = None
+    try:
+        scores = run.scores()
+    except RunError as error:
+        notes.append(_short(str(error), source.path))
+    scored = _add_scores(scores, frame, texts, notes, rationales)
     if not scored and len(frame):
-        notes.append(f"These rationales are not scored yet. To score them, type: {hint}")
+        notes.append(f"These rationales are not scored yet. To score them, type: python -m analysis.score {typed(source.path)}")
     return _table(source, frame, texts, scored, notes)
 
 
-def _no_rows() -> pa.Table:
-    return pa.table({name: pa.array([], pa.string()) for name in SHORT})
+def _texts_of(run: Run, name: str) -> pa.ChunkedArray:
+    """The rationales of a file; nulls where its text alone is damaged: the short columns are on show already."""
+    try:
+        return run.table(name, ("rationale",)).column(0)
+    except RunError:
+        return pa.chunked_array([pa.nulls(len(run.table(name, SHORT)), pa.string())])
+
+
+def _short(sentence: str, folder: Path) -> str:
+    """A sentence with its file named from the folder on."""
+    return sentence.replace(f"{folder}/", "")
 
 
 def _join(columns: list[pa.ChunkedArray]) -> pa.Array:
@@ -92,19 +91,19 @@ def _join(columns: list[pa.ChunkedArray]) -> pa.Array:
     return pa.concat_arrays(chunks) if chunks else pa.array([], pa.large_string())
 
 
-def _problem_column(run: Path, name: str, frame: pd.DataFrame) -> Callable[[], pa.Array]:
+def _problem_column(run: Run, name: str, frame: pd.DataFrame) -> Callable[[], pa.Array]:
     """A column of problems.parquet, laid out by attempt."""
 
     def load() -> pa.Array:
-        file = run / "problems.parquet"
-        if not file.is_file():
+        try:
+            problems = read_table(run.file("problems.parquet"), PROBLEMS, ("problem_id", name))
+        except RunError:  # missing, or damaged: the rationales are worth showing without it
             return pa.nulls(len(frame), pa.large_string())
-        problems = read_columns(file, ("problem_id", name))
         ids = problems.column("problem_id").to_pandas()
         first = np.flatnonzero(~ids.duplicated())  # small tasks repeat a question from split to split
-        found = pd.Index(ids.iloc[first]).get_indexer(frame["problem"])
-        rows = np.where(found < 0, 0, first[found])
-        return _join([problems.column(name)]).take(pa.array(rows, mask=found < 0))
+        places = pd.Index(ids.iloc[first]).get_indexer(frame["problem"])
+        rows = np.where(places < 0, 0, first[places]) if len(first) else places
+        return _join([problems.column(name)]).take(pa.array(rows, mask=places < 0))
 
     return load
 
@@ -137,85 +136,67 @@ def _trits(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _add_scores(
-    files: list[Path],
+    scores: pa.Table | None,
     frame: pd.DataFrame,
     texts: dict[str, Callable[[], pa.Array]],
     notes: list[str],
     rationales: Callable[[], pa.Array],
 ) -> bool:
-    """Join p_unsound, first_error, n_steps and the flags by id. False where there is no readable file of scores."""
-    scores = _read_scores(files, notes)
+    """Join p_unsound, first_error, n_steps and the flags by place. False where there are no scores of these rationales."""
+    ids = frame["id"].tolist()
+    scored = scores.column("attempt_id").to_pylist() if scores is not None else []
+    rows = rows_of_scores(ids, scored, scores.column("place").to_pylist() if scores is not None else [])
+    unknown, ambiguous = unjoined(ids, scored, rows)
+    if ambiguous:
+        notes.append(
+            f"{ambiguous:,} rationales share their id with others, and the scores do not say which is whose: they were "
+            "made of other rows than these. Run analysis.score again."
+        )
     frame["p_unsound"], frame["first_error"] = np.nan, np.int32(UNKNOWN)
-    rows = np.full(len(frame), -1)
-    if scores is not None:
-        ids = scores.column("id").to_pandas()
-        first_of = np.flatnonzero(~ids.duplicated())
-        found = pd.Index(ids.iloc[first_of]).get_indexer(frame["id"])
-        rows = np.where(found < 0, -1, first_of[found])
-    known = rows >= 0
-    if scores is None or not known.any():
-        if len(frame):
-            frame["n_steps"] = _count_steps(rationales())
-        else:
-            frame["n_steps"] = np.array([], dtype="int32")
+    if scores is None or not (rows >= 0).any():
+        frame["n_steps"] = _count_steps(rationales()) if len(frame) else np.array([], dtype="int32")
         return False
-    take = pa.array(rows, mask=~known)
-    frame["p_unsound"] = scores.column("p_unsound").combine_chunks().take(take).to_pandas().astype(float)
-    first = scores.column("first_error_step").combine_chunks().take(take)
-    frame["first_error"] = np.asarray(pc.fill_null(first.cast(pa.int32()), UNKNOWN))
-    if "n_steps" in scores.column_names:
-        steps = scores.column("n_steps").combine_chunks().take(take).cast(pa.int32())
-        frame["n_steps"] = np.asarray(pc.fill_null(steps, 0))
-    else:
-        frame["n_steps"] = _count_steps(rationales())
-    for name in ("flags", "checks"):
-        if name in scores.column_names:
-            column = scores.column(name).combine_chunks()
-            texts[name] = lambda column=column: column.take(take)  # type: ignore[misc]
-    missing = int((~known).sum())
-    if missing:
-        notes.append(f"{missing:,} of {len(frame):,} rationales are newer than the scores; run analysis.score again.")
+    joined = scores.take(pa.array(rows, mask=rows < 0)).combine_chunks()
+    frame["p_unsound"] = joined.column("p_unsound").to_pandas().astype(float)
+    frame["first_error"] = np.asarray(joined.column("first_error_step").fill_null(UNKNOWN))
+    counted = joined.column("n_steps").null_count < len(joined)
+    frame["n_steps"] = np.asarray(joined.column("n_steps").fill_null(0)) if counted else _count_steps(rationales())
+    texts["flags"] = joined.column("flags").combine_chunks
+    if joined.column("checks").null_count < len(joined):
+        texts["checks"] = joined.column("checks").combine_chunks
+    if unknown:
+        notes.append(f"{unknown:,} of {len(frame):,} rationales are newer than the scores; run analysis.score again.")
     return True
 
 
 def _read_scores(files: list[Path], notes: list[str]) -> pa.Table | None:
-    """The first readable file of scores, with its id column named `id`."""
+    """The first readable file of scores beside a record file, as `star.schemas.SCORES`."""
+    schema = pa.schema([SCORES.field(name).with_name("id" if name == "attempt_id" else name) for name in SCORES.names])
     for file in files:
-        if not file.is_file():
-            continue
         try:
-            table = pq.read_table(file) if file.name.endswith(".parquet") else _score_lines(file)
-            if "id" not in table.column_names and "attempt_id" in table.column_names:
-                table = table.rename_columns({"attempt_id": "id"})
-            if {"id", "p_unsound", "first_error_step", "flags"} <= set(table.column_names):
-                return _named_by_text(table)
-        except (pa.ArrowException, OSError, ValueError) as error:
+            table = read_table(file, schema) if file.name.endswith(".parquet") else _score_lines(file, schema)
+            return table.rename_columns(SCORES.names)
+        except RunError as error:
+            notes.append(_short(str(error), file.parent))
+        except (OSError, EOFError, ValueError) as error:
             notes.append(f"{file.name} cannot be read: {_first_line(error)}")
-            continue
-        notes.append(f"{file.name} has no columns id, p_unsound, first_error_step and flags, and is not used.")
     return None
 
 
-def _named_by_text(table: pa.Table) -> pa.Table:
-    """The table with its ids as texts, as records have them: other tools write numbers."""
-    return table.set_column(table.column_names.index("id"), "id", table.column("id").cast(pa.string()))
-
-
-def _score_lines(file: Path) -> pa.Table:
+def _score_lines(file: Path, schema: pa.Schema) -> pa.Table:
     """Scores from JSON lines; a line that is no object, or has no id, belongs to no rationale and is left out."""
     import gzip
 
-    rows: list[dict[str, Any]] = []
+    rows: list[Score] = []
     opener = gzip.open if file.name.endswith(".gz") else open
-    with opener(file, "rt", encoding="utf-8") as handle:
+    with opener(file, "rb") as handle:
         for line in handle:
-            row = json.loads(line)
-            if not isinstance(row, dict) or row.get("id") is None:
+            try:
+                row = checked(parse_json(line), Score)
+            except ParseError:
                 continue
-            scored = {name: row.get(name) for name in ("p_unsound", "first_error_step")}
-            rows.append({"id": str(row["id"]), **scored, "flags": json.dumps(row.get("flags") or [])})
-    types = {"id": pa.string(), "p_unsound": pa.float64(), "first_error_step": pa.int32(), "flags": pa.string()}
-    return pa.Table.from_pylist(rows, schema=pa.schema(list(types.items())))
+            rows.append(row | {"id": str(row["id"]), "flags": json.dumps(row.get("flags") or [])})
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def _count_steps(rationales: pa.Array) -> np.ndarray:
@@ -227,15 +208,12 @@ def _count_steps(rationales: pa.Array) -> np.ndarray:
 
 
 def _fired(column: pa.Array) -> dict[str, np.ndarray]:
-    """Name of a check -> rows where it fired, from lists of names, lists of flags or the flags' JSON texts."""
+    """Name of a check -> rows where it fired, from lists of names or the flags' JSON texts."""
     if pa.types.is_list(column.type):
-        parents = np.asarray(pc.list_parent_indices(column))
-        items = pc.list_flatten(column)
-        names = (pc.struct_field(items, "check") if pa.types.is_struct(items.type) else items).to_pandas()
+        parents, names = np.asarray(pc.list_parent_indices(column)), pc.list_flatten(column).to_pandas()
     else:
-        found = [(row, flag.check) for row, text in enumerate(column.to_pylist()) for flag in parse_flags(text)]
-        parents = np.array([row for row, _ in found], dtype=int)
-        names = pd.Series([name for _, name in found], dtype=str)
+        fired = [(row, flag.check) for row, text in enumerate(column.to_pylist()) for flag in parse_flags(text)]
+        parents, names = np.array([row for row, _ in fired], dtype=int), pd.Series([name for _, name in fired], dtype=str)
     return {str(name): np.unique(parents[rows]) for name, rows in names.groupby(names).indices.items()}
 
 
@@ -286,7 +264,7 @@ def read_file(source: Source) -> Table:
         "question": _lazy([record.question for record in records]),
         "choices": _lazy([json.dumps(dict(r.choices), ensure_ascii=False) if r.choices else None for r in records]),
     }
-    scored = _add_scores(score_files(source.path), frame, texts, notes, lambda: joined)
+    scored = _add_scores(_read_scores(score_files(source.path), notes), frame, texts, notes, lambda: joined)
     if not scored and len(records) <= SMALL_FILE:
         scored = _score_now(records, frame, texts, notes)
     elif not scored:

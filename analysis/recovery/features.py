@@ -123,7 +123,7 @@ class Recovery:
     """The right number where it is known (our own injections); it is derived otherwise."""
     continuation: str
     answer: float | None
-    """The answer that the continuation reached, not the gold answer."""
+    """The answer that the continuation reached, not the gold answer: the number as written, compared with those of the text."""
 
 
 @dataclass(frozen=True)

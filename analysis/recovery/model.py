@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,22 @@ import numpy as np
 from analysis.rationales.records import Record
 from analysis.recovery.features import NAMES, Recovery, describe
 from analysis.recovery.values import parse_number
+from star.errors import InputError
+from star.grading.numbers import written_value
 
 MODEL_FILE = Path(__file__).with_name("recovery.json")
 TAIL = 200
 """Characters behind the wrong number in the prefix that are read as the beginning of what follows it."""
 
 
-class ModelError(ValueError):
+class ModelError(InputError):
     """A model file that does not fit this code; the message says what to run."""
 
 
 @functools.cache
 def load_model(path: Path = MODEL_FILE) -> tuple[np.ndarray, float]:
     """Weights in the order of NAMES, and the bias. Raises ModelError when the file is missing or another version's."""
-    advice = "Run `python benchmarks/fit_detector.py` to make it."
+    advice = "Run `python -m analysis.recovery.fitting` to make it."
     try:
         model = json.loads(path.read_text(encoding="utf-8"))
         weights = np.array([model["weights"][name] for name in NAMES], dtype=float)
@@ -88,7 +89,7 @@ def make_case(
         offset=offset,
         original=None if original is None else parse_number(original[:40]),
         continuation=tail + continuation,
-        answer=None if answer is None else _answer_value(answer),
+        answer=None if answer is None else written_value(answer),
     )
 
 
@@ -130,12 +131,3 @@ def _as_text(value: Any) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:.12g}" if isinstance(value, float) else (str(value) if abs(value) < 10**18 else None)
     return None
-
-
-def _answer_value(answer: str) -> float | None:
-    """The number of an answer ("39", "$39.", "39 pieces"), or None."""
-    value = parse_number(answer.strip()[:40].rstrip("."))
-    if value is None:
-        match = re.search(r"-?\d[\d,]{0,17}(?:\.\d{1,9})?", answer[:60], re.ASCII)
-        value = parse_number(match[0]) if match else None
-    return value

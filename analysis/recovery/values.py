@@ -1,5 +1,8 @@
 """Numbers in text: find them, compute an equation's left side, and work out which number an injected mistake replaced.
 
+Values are compared as numbers up to rounding (`same`): a falsified 27 is looked for wherever a text says 27. Whether two
+*answers* are the same is told by `star.grading.same_answer`, from whose reading of numbers an answer's value comes too.
+
     prefix   "... 34 books and sold 17, so he had 34 - 17 = 27", injected "27"  ->  original 17
 
 Text is never evaluated as code, and every pattern is bounded, so hostile text costs linear time.

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import threading
+from functools import lru_cache
 from pathlib import Path
 
 from star.grading.numbers import unwrap
@@ -103,13 +104,14 @@ _worker = MathWorker()
 atexit.register(_worker.close)
 
 
+@lru_cache(maxsize=20_000)
 def compare(span: str, gold: str) -> Verdict:
     """Equality of two short mathematical answers. A span that is not one answer is ungradable without asking."""
     answer, reference = unwrap(span, brackets=False), unwrap(gold, brackets=False)
     if _DOUBTFUL.search(answer) and not _DOUBTFUL.search(reference):
         return Verdict.ungradable
     value, wanted = _ASSIGNED.sub("", answer), _ASSIGNED.sub("", reference)
-    if answer.count("\\boxed") or (_RELATION.search(value) and not _RELATION.search(wanted)):
+    if "\\boxed" in answer + reference or bool(_RELATION.search(value)) != bool(_RELATION.search(wanted)):
         return Verdict.ungradable  # several boxes, or "41=42" and "41 \approx 42", which math-verify accepts for 42
     encodable = all(text.isprintable() or "\n" in text for text in (answer, reference))
     if not encodable:

@@ -115,6 +115,18 @@ def parse_number(text: str) -> Number | None:
     return Number(values, found["percent"] is not None, " ".join(scales), unit)
 
 
+def written_value(text: str) -> float | None:
+    """The number that an answer states, as written ("$3 million" -> 3.0), to be looked for among the numbers of a text.
+
+    That is no equality of answers: see `star.grading.same_answer`. None for text that is not one number, or too large a one.
+    """
+    number = parse_number(text)
+    try:
+        return None if number is None else float(number.values[0])
+    except OverflowError:
+        return None
+
+
 def _plain_number(text: str) -> str:
     """Unicode and LaTeX spellings as ASCII, wrappers and closing punctuation stripped, currency signs as blanks, lower case."""
     text = _MILLIONS.sub(" million", _BOLD.sub("", _GROUPED_BY_SPACE.sub(",", text)))

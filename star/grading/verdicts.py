@@ -1,4 +1,4 @@
-"""Answer span -> verdict, for numbers, choices, texts and mathematics. Only the span is judged, never the text around it.
+"""Answer span -> verdict, for numbers, choices, texts, mathematics and sums. Only the span is judged, never the text around it.
 
     >>> grade_number("$1,234.00 dollars", "1234")
     <Verdict.correct: 'correct'>
@@ -7,7 +7,7 @@ The rules where a span leaves room:
 
 - A span must be *one* answer. "3 or 4", "41 wait, 42", "5-6", "(A) and (C)" are ungradable, whatever the gold answer is.
 - Numbers are compared exactly, as fractions: 0.5 = 1/2 = 2/4, 0.33 is not 1/3. Currency and units are ignored.
-- A percent sign is a unit (50% = 50); against a gold answer between -1 and 1 without one it also divides (50% = 0.5). A word
+- A percent sign is a unit (50% = 50); against a number between -1 and 1 without one it also divides (50% = 0.5). A word
   like "million" is a factor: "3 million" answers 3000000 and, where the question speaks of millions, 3.
 - A choice is its label, its full text, or both if they agree. Anything else that names no option is incorrect; several
   options, a negated one, or a label beside another option's text are ungradable. Where the texts of two options differ
@@ -24,7 +24,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from star.grading.numbers import SPELLINGS, canonical_number, parse_number, unwrap
+from star.grading.numbers import SPELLINGS, Number, parse_number, unwrap
 from star.problem import Verdict, fold_forms
 
 MAX_CHOICE = 1_000
@@ -46,12 +46,19 @@ def grade_number(span: str | None, gold: str, question: str = "") -> Verdict:
     answer = parse_number(span)
     if answer is None:
         return Verdict.ungradable
+    return Verdict.correct if same_numbers(answer, reference, question) else Verdict.incorrect
+
+
+def same_numbers(one: Number, other: Number, question: str = "") -> bool:
+    """Whether one of two numbers answers a question whose answer is the other."""
+    return _accepts(one, other, question) or _accepts(other, one, question)
+
+
+def _accepts(answer: Number, reference: Number, question: str) -> bool:
     target = reference.values[-1]
     values = answer.values if _asks_for(answer.scale, question) else answer.values[-1:]
     divides = answer.percent and not reference.percent and -1 < target < 1
-    if target in values or (divides and target == answer.values[0] / 100):
-        return Verdict.correct
-    return Verdict.incorrect
+    return target in values or (divides and target == answer.values[0] / 100)
 
 
 def _asks_for(scale: str, question: str) -> bool:
@@ -86,13 +93,22 @@ def _option(text: str) -> str:
     return plain_text(text)
 
 
+_BRACKETED = re.compile(r"[(\[]\s*([^\W_]{1,4})\s*[)\]]\.?")
+
+
+def same_text(one: str, other: str) -> bool:
+    """Equality of two short texts, see `plain_text`; a label alone may stand in brackets."""
+    one, other = (_BRACKETED.sub(r"\1", text) if _BRACKETED.fullmatch(text.strip()) else text for text in (one, other))
+    return max(len(one), len(other)) <= MAX_TEXT and plain_text(one) == plain_text(other)
+
+
 def grade_text(span: str | None, gold: str) -> Verdict:
-    """Equality of two short texts, see `plain_text`."""
+    """Equality of two short texts, see `same_text`."""
     if span is None or not span.strip():
         return Verdict.no_answer
     if len(span) > MAX_TEXT:
         return Verdict.ungradable
-    return Verdict.correct if plain_text(span) == plain_text(gold) else Verdict.incorrect
+    return Verdict.correct if same_text(span, gold) else Verdict.incorrect
 
 
 _OPTION_WORD = re.compile(
@@ -109,8 +125,6 @@ def grade_choice(span: str | None, choices: Mapping[str, str], gold: str) -> Ver
     """Label, full text, or both of one option. Options with the same text are the same answer."""
     if span is None or not span.strip():
         return Verdict.no_answer
-    if len(span) > MAX_CHOICE:
-        return Verdict.ungradable
     named = choice_of(span, choices)
     if named is None:
         return Verdict.ungradable
@@ -122,6 +136,8 @@ def grade_choice(span: str | None, choices: Mapping[str, str], gold: str) -> Ver
 
 def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
     """The label of the one option that `span` names; "" when it names none of them; None when that cannot be told."""
+    if len(span) > MAX_CHOICE:
+        return None
     text = unwrap(fold_forms(span.translate(SPELLINGS)), brackets=False, prose=True)
     by_text = _labels_of_text(choices, text, span)
     if by_text and len(text) > 4:
@@ -171,16 +187,20 @@ def _mentions_option(text: str, choices: Mapping[str, str]) -> bool:
     return any(option and f" {option} " in inside for option in options)
 
 
-def vote(answer: str | None, verdict: str, choices: Mapping[str, str] | None) -> str | None:
-    """A sample's answer in one spelling, so that samples which say the same vote together; None for one that is no answer.
+def as_digits(text: str) -> int | None:
+    """A sum as the addition task writes it, "8 8 3" or "0883"; None for anything else."""
+    digits = text.replace(" ", "")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 40 else None
 
-    A right answer never votes with a wrong one, however alike they are in this spelling (2a and 2b, 50 and 50% for 0.5).
-    """
-    if answer is None or verdict not in (Verdict.correct, Verdict.incorrect):
-        return None
-    if choices and (named := choice_of(answer, choices)):
-        return fold(choices[named])
-    return f"{verdict} {canonical_number(answer) or plain_text(answer)}"
+
+def grade_digits(span: str | None, gold: str) -> Verdict:
+    """Equality as whole numbers, of digits alone."""
+    if span is None or not span.strip():
+        return Verdict.no_answer
+    value = as_digits(span)
+    if value is None:
+        return Verdict.ungradable
+    return Verdict.correct if value == as_digits(gold) else Verdict.incorrect
 
 
 def grade_math(span: str | None, gold: str) -> Verdict:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from star.errors import InputError
+
 FinishReason = Literal["stop", "length"]
 
 
-class SamplerError(RuntimeError):
+class SamplerError(InputError):
     """The sampler cannot go on; the message says what happened and what to do."""
 
 

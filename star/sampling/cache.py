@@ -11,7 +11,7 @@ GROWTH = 64
 def new_cache(config: Any) -> tuple[Any, bool]:
     """A cache for a model with this configuration; True when all its layers attend to everything.
 
-    Only then does a token's place in the cache not matter, so that padding may stand between a shared beginning and the
+    Only then does a token's place in the cache not matter, so that padding may stand between a shared prefix and the
     rest; sliding windows and recurrent layers count places and keep transformers' own cache.
     """
     from transformers import DynamicCache

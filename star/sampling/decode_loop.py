@@ -112,12 +112,12 @@ class DecodeLoop:
         """Which rows have just completed a stop string."""
         import torch
 
-        found = torch.zeros_like(running)
+        stopped = torch.zeros_like(running)
         asked = (self.closing[tokens] & running).nonzero()[:, 0].tolist()
         if asked:
-            verdicts = self.stop.found_in([alive[i].token_ids for i in asked])
-            found[[i for i, verdict in zip(asked, verdicts, strict=True) if verdict]] = True
-        return found
+            completed = self.stop.found_in([alive[i].token_ids for i in asked])
+            stopped[[i for i, has_stop in zip(asked, completed, strict=True) if has_stop]] = True
+        return stopped
 
 
 def choose(logits: Any, decoding: Decoding, uniforms: Any) -> tuple[Any, Any]:

@@ -54,7 +54,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SamplerError(f"{path} cannot be read ({error}); restore the file or save the model again.") from error
     if not isinstance(content, dict):
         raise SamplerError(f"{path} holds {type(content).__name__}, expected a JSON object; save the model again.")
@@ -102,14 +102,14 @@ def end_tokens(model_dir: Path, tokenizer: Any) -> tuple[int, ...]:
     Empty when the model has none: then only stop strings and the length limit end a completion.
     """
     generation = _read_json(model_dir / "generation_config.json") or {}
-    found: set[int] = set()
+    ends: set[int] = set()
     for value in (generation.get("eos_token_id"), read_config(model_dir).get("eos_token_id"), tokenizer.eos_token_id):
-        found.update(value if isinstance(value, list) else [value] if isinstance(value, int) else [])
-    if not found:
+        ends.update(value if isinstance(value, list) else [value] if isinstance(value, int) else [])
+    if not ends:
         warnings.warn(
             f"{model_dir.name} has no end token: completions end at a stop string or at the length limit.", stacklevel=2
         )
-    return tuple(sorted(found))
+    return tuple(sorted(ends))
 
 
 def load_tokenizer(model_dir: Path, *, trust_remote_code: bool = False) -> Any:

@@ -1,8 +1,8 @@
-"""The first pass over a batch of prompts: what one prompt shares with the beginning of another is computed once.
+"""The first pass over a batch of prompts: what one prompt shares with another is computed once.
 
-A few-shot part is shared by all prompts; rationales that are cut at every step are beginnings of each other. Some prompts
+A few-shot part is shared by all prompts; rationales that are cut at every step are prefixes of each other. Some prompts
 (trunks) are run whole, all take over the keys and values of what they have in common with one of these, and only their rests
-are run. Trunks that share a beginning among themselves are treated the same way first.
+are run. Trunks that share a prefix among themselves are treated the same way first.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def forward(model: Any, ids: Any, mask: Any, positions: Any, cache: Any) -> Any:
 
 
 def prefill(model: Any, prompts: Sequence[Prompt]) -> Prefilled:
-    """Run different prompts, left padded, each distinct beginning once where that is worth it."""
+    """Run different prompts, left padded, each distinct prefix once where that is worth it."""
     import torch
 
     cache, plain = new_cache(model.config)
-    shared = beginnings(prompts) if plain else []
+    shared = shared_prefixes(prompts) if plain else []
     if not shared:
         return _run_rests(model, prompts, torch.zeros((len(prompts), 0), dtype=torch.long, device=model.device), cache)
     trunks = sorted({trunk for trunk, _ in shared})
@@ -89,7 +89,7 @@ def _run_rests(model: Any, rests: Sequence[Prompt], before: Any, cache: Any) -> 
     return Prefilled(forward(model, ids, mask, positions, cache), cache, mask, positions[:, -1:])
 
 
-def beginnings(prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
+def shared_prefixes(prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
     """For each of the different prompts, the number of its trunk and the tokens it takes over from it, at most all but one.
 
     Empty where running trunks and rests would hardly be less than running all prompts. A trunk is a prompt that shares

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from star.progress import bar
 from star.sampling import model_files
 from star.sampling.base import Completion, Decoding, SamplerError
 from star.sampling.decode_loop import DecodeLoop, Row
 from star.sampling.text import StopStrings, finished_completions
 
-BEGINNING = 64
+PREFIX = 64
 """Prompts that agree in this many tokens are batched together."""
 SMALL_GROUP = 32
 
@@ -60,8 +61,6 @@ class TransformersSampler:
         self, prompts: Sequence[Sequence[int]], decoding: Decoding, *, progress: str | None = None
     ) -> list[list[Completion]]:
         """See Sampler.sample. Raises SamplerError on an empty prompt or a token id outside the vocabulary."""
-        from tqdm import tqdm
-
         if self.model is None:
             raise SamplerError("This sampler was closed or put to sleep; call load(model_dir) before sample.")
         if not prompts:
@@ -70,14 +69,14 @@ class TransformersSampler:
         stop = StopStrings(self.tokenizer, decoding.stop)
         loop = DecodeLoop(self.model, decoding, stop, self.ends)
         waiting = in_order([row for row in rows if row.budget > 0])
-        with tqdm(total=len(rows), desc=progress, disable=progress is None, unit="completion", leave=False) as bar:
-            bar.update(len(rows) - len(waiting))
+        with bar(progress, len(rows), "completion") as shown:
+            shown.update(len(rows) - len(waiting))
             while waiting:
                 size = next((i for i, row in enumerate(waiting) if row.group != waiting[0].group), len(waiting))
                 size = min(size, self.batch_size)
                 batch, waiting = waiting[:size], waiting[size:]
                 if self._run(loop, batch):
-                    bar.update(len(batch))
+                    shown.update(len(batch))
                 else:
                     waiting = batch + waiting
         done = finished_completions(
@@ -138,15 +137,15 @@ class TransformersSampler:
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
-    """Rows that begin alike (a few-shot prompt) together, by length inside: a batch shares its beginning and pads little.
+    """Rows that begin alike (a few-shot prompt) together, by length inside: a batch shares its prefix and pads little.
 
     Few rows of one kind join the rest, so that no small batches come of it. Sets each row's `group`.
     """
-    begins = [tuple(row.prompt[:BEGINNING]) if len(row.prompt) > BEGINNING else () for row in rows]
-    sizes = Counter(begins)
+    prefixes = [tuple(row.prompt[:PREFIX]) if len(row.prompt) > PREFIX else () for row in rows]
+    sizes = Counter(prefixes)
     numbers: dict[tuple[int, ...], int] = {(): 0}
-    for row, begin in zip(rows, begins, strict=True):
-        row.group = numbers.setdefault(begin, len(numbers)) if sizes[begin] >= SMALL_GROUP else 0
+    for row, prefix in zip(rows, prefixes, strict=True):
+        row.group = numbers.setdefault(prefix, len(numbers)) if sizes[prefix] >= SMALL_GROUP else 0
     return sorted(rows, key=lambda row: (row.group, len(row.prompt), row.number))
 
 

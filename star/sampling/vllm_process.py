@@ -7,11 +7,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 from star.sampling.base import SamplerError
-from star.sampling.vllm_worker import read_frame, write_frame
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -44,13 +44,16 @@ class WorkerProcess:
 
     def __init__(self, *, cpu: bool) -> None:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "star.sampling.vllm_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            env=worker_environment(cpu),
-        )
+        self.connection, theirs = Pipe()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "star.sampling.vllm_worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self.log,
+                stderr=self.log,
+                env=worker_environment(cpu),
+            )
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """Send one request and return its result."""
@@ -58,31 +61,26 @@ class WorkerProcess:
 
     def stream(self, do: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """Send one request and yield its replies; the last one has the key "result"."""
-        assert self.process.stdin and self.process.stdout
         complete = False
         try:
-            write_frame(self.process.stdin, {"do": do, **arguments})
-            while True:
-                reply = read_frame(self.process.stdout)
-                if reply is None:
-                    raise SamplerError(self._obituary(f"The vLLM worker died during `{do}`"))
+            self.connection.send({"do": do, **arguments})
+            while not complete:
+                reply: dict[str, Any] = self.connection.recv()
                 if "error" in reply:
-                    raise SamplerError(self._obituary(f"vLLM failed during `{do}`: {reply['error']}"))
+                    raise SamplerError(self._with_log(f"vLLM failed during `{do}`: {reply['error']}"))
                 complete = "result" in reply
                 yield reply
-                if complete:
-                    return
-        except BrokenPipeError as error:
-            raise SamplerError(self._obituary(f"The vLLM worker was gone before `{do}`")) from error
+        except (EOFError, OSError) as error:
+            raise SamplerError(self._with_log(f"The vLLM worker died before or during `{do}`")) from error
         finally:
-            # An interrupted exchange leaves frames in the pipe that the next one would take for its own.
+            # Replies of an interrupted exchange would be taken for those to the next request.
             if not complete:
                 self.end()
 
-    def _obituary(self, what: str) -> str:
+    def _with_log(self, message: str) -> str:
         status = self._wait(0.5)
         ended = "" if status is None else f" (exit status {status})"
-        return f"{what}{ended}. End of its log:\n{self.log_tail()}"
+        return f"{message}{ended}. End of its log:\n{self.log_tail()}"
 
     def _wait(self, seconds: float) -> int | None:
         try:
@@ -100,13 +98,8 @@ class WorkerProcess:
         return "\n".join(text.splitlines()[-lines:]) or "(empty)"
 
     def end(self) -> None:
-        """Close the worker's input, which ends it; kill it if it does not listen. Safe to call twice."""
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None and not stream.closed:
-                try:
-                    stream.close()
-                except BrokenPipeError:
-                    continue
+        """Close the connection, which ends the worker; kill it if it does not listen. Safe to call twice."""
+        self.connection.close()
         if self._wait(5) is None:
             self.process.kill()
             self.process.wait()

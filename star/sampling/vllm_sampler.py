@@ -8,23 +8,20 @@ step moves them by less than the two programs differ); else the engine is rebuil
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from star.progress import bar
 from star.sampling import model_files
 from star.sampling.base import Completion, Decoding, FinishReason, SamplerError
+from star.sampling.swap_proof import PROBE_TOKENS, Reference, shape_of
 from star.sampling.text import StopStrings, finished_completions
 from star.sampling.transformers_sampler import check_prompts
 from star.sampling.vllm_process import WorkerProcess
 
-TOLERANCE = {"float32": 2e-3, "float16": 0.05, "bfloat16": 0.15}
-"""Largest difference of a token's log-probability, in nats, between vLLM and transformers on the same weights."""
-PROBE_TOKENS = 8
 MAX_SEQUENCES = 1024
 """Sequences that are continued at once on a CPU. Small models spend their time between operations, and vLLM's own 256 makes
 four times as many of them."""
@@ -35,7 +32,7 @@ MIN_TEMPERATURE = 0.01
 
 
 class VllmSampler:
-    """See Sampler. One request carries all samples of a prompt; common beginnings of prompts are computed once."""
+    """See Sampler. One request carries all samples of a prompt; prefixes that prompts share are computed once."""
 
     name = "vllm"
 
@@ -59,18 +56,18 @@ class VllmSampler:
         self.asleep = False
         self.reload_works = True
         self.shape = ""
-        self.reference: _Reference | None = None
+        self.reference: Reference | None = None
         self.rebuilds = 0
         self.load(model_dir)
 
     def load(self, model_dir: Path) -> None:
         """See Sampler.load. Raises SamplerError when the engine does not compute what transformers computes."""
         model_files.check_model_dir(model_dir)
-        shape = _shape(model_dir)
+        shape = shape_of(model_dir)
         self.tokenizer = model_files.load_tokenizer(model_dir, trust_remote_code=self.trust_remote_code)
         self.ends = model_files.end_tokens(model_dir, self.tokenizer)
         self.vocabulary = int(model_files.read_config(model_dir)["vocab_size"])
-        reference = _Reference(model_dir, self.dtype, self.trust_remote_code, self.vocabulary)
+        reference = Reference(model_dir, self.dtype, self.trust_remote_code, self.vocabulary)
         if self.worker is not None and self.reload_works and shape == self.shape:
             difference = self._reload(model_dir, reference)
             if difference is None:
@@ -92,7 +89,7 @@ class VllmSampler:
             )
         self.model_dir, self.reference = model_dir, reference
 
-    def _reload(self, model_dir: Path, reference: _Reference) -> str | None:
+    def _reload(self, model_dir: Path, reference: Reference) -> str | None:
         """Swap weights in the running engine; what is wrong with the result, or None."""
         assert self.worker is not None
         try:
@@ -125,7 +122,7 @@ class VllmSampler:
         self.context = int(started["context"])
         self.asleep = False
 
-    def _difference(self, reference: _Reference, before: _Reference | None = None) -> str | None:
+    def _difference(self, reference: Reference, before: Reference | None = None) -> str | None:
         decoding = Decoding(max_new_tokens=min(PROBE_TOKENS, self.context - len(reference.prompt)))
         # No end tokens: the probe goes on to its last token whatever the model says.
         ids, logprobs, _ = self._ask([reference.prompt], [decoding.max_new_tokens], decoding, [], None)[0][0]
@@ -164,18 +161,16 @@ class VllmSampler:
         ends: Sequence[int],
         progress: str | None,
     ) -> list[list[tuple[list[int], list[float], FinishReason]]]:
-        from tqdm import tqdm
-
         assert self.worker is not None
-        found: list[Any] = []
+        outputs: list[Any] = []
         request = {"prompts": prompts, "budgets": budgets, "decoding": asdict(decoding), "ends": list(ends)}
-        with tqdm(total=len(prompts), desc=progress, disable=progress is None, unit="prompt", leave=False) as bar:
+        with bar(progress, len(prompts), "prompt") as shown:
             for reply in self.worker.stream("sample", **request, report=progress is not None):
-                bar.update(reply.get("finished", 0))
-                found += reply.get("outputs", [])
-        if len(found) != len(prompts):
-            raise SamplerError(f"vLLM answered {len(found)} of {len(prompts)} prompts; run the same command again.")
-        return found
+                shown.update(reply.get("finished", 0))
+                outputs += reply.get("outputs", [])
+        if len(outputs) != len(prompts):
+            raise SamplerError(f"vLLM answered {len(outputs)} of {len(prompts)} prompts; run the same command again.")
+        return outputs
 
     def sleep(self) -> None:
         """Give back accelerator memory until the next `load`; nothing on a CPU."""
@@ -188,81 +183,6 @@ class VllmSampler:
         if self.worker is not None:
             self.worker.end()
         self.worker, self.model_dir = None, None
-
-
-class _Reference:
-    """What transformers says about a probe prompt's continuation, computed on the CPU from the same files."""
-
-    def __init__(self, model_dir: Path, dtype: str, trust_remote_code: bool, vocabulary: int) -> None:
-        self.model_dir, self.dtype, self.trust_remote_code = model_dir, dtype, trust_remote_code
-        context = model_files.context_length(model_dir) or 64
-        # Fixed ids spread over the vocabulary: any model has them, and they depend on most of the embedding's range.
-        length = max(1, min(16, context - PROBE_TOKENS))
-        self.prompt = [(7 + 7919 * i * i) % vocabulary for i in range(length)]
-        self.ids: Sequence[int] = ()
-        self.expected: Any = None
-        """Log-probabilities [token of `ids`, vocabulary], from `difference` on."""
-
-    def difference(self, ids: Sequence[int], logprobs: Sequence[float]) -> str | None:
-        """None if each token is transformers' own greedy choice with the same log-probability, else what differs."""
-        import torch
-
-        model = model_files.load_model(
-            self.model_dir, dtype=getattr(torch, self.dtype), trust_remote_code=self.trust_remote_code
-        )
-        with torch.inference_mode():
-            logits = model(input_ids=torch.tensor([[*self.prompt, *ids]])).logits[0, len(self.prompt) - 1 : -1]
-        self.ids, self.expected = ids, logits.float().log_softmax(-1)
-        expected = self.expected
-        tolerance = TOLERANCE[self.dtype]
-        for i, (token, logprob) in enumerate(zip(ids, logprobs, strict=True)):
-            best, own = float(expected[i].max()), float(expected[i, token])
-            if abs(own - logprob) > tolerance or best - own > tolerance:
-                return (
-                    f"probe token {i} is {token} with log-probability {logprob:.4f}, transformers gives it {own:.4f} "
-                    f"and its own choice {best:.4f} (tolerance {tolerance})"
-                )
-        return None
-
-    def staleness(self, before: _Reference, logprobs: Sequence[float]) -> str | None:
-        """What shows that `logprobs` of `ids` are those of the weights before, or None. To be asked after `difference`.
-
-        Under each checkpoint the engine's answer has a distance; the one within half of the way between the checkpoints is
-        the one in use. Where rounding is larger than that way, no answer can tell them apart, which is said.
-        """
-        import torch
-
-        # The weights before were asked about their own tokens: contexts are the same until these part.
-        same = next((i for i, pair in enumerate(zip(self.ids, before.ids, strict=False)) if pair[0] != pair[1]), None)
-        shared = slice(None if same is None else same + 1)
-        tokens = torch.tensor(list(self.ids[shared]))[:, None]
-        found = torch.tensor(list(logprobs[shared]))
-        new, old = (one.expected[: len(tokens)].gather(1, tokens)[:, 0] for one in (self, before))
-        way, from_new, from_old = (float((a - b).norm()) for a, b in ((new, old), (found, new), (found, old)))
-        if from_new <= way / 2 or way == 0:
-            return None
-        if from_old <= way / 2:
-            return f"the probe's log-probabilities are {from_old:.1e} from those of the weights before, {from_new:.1e} from these"
-        warnings.warn(
-            "A weight swap moved the probe's log-probabilities by less than vLLM and transformers differ by rounding: whether "
-            "vLLM has the new weights could not be told.",
-            stacklevel=2,
-        )
-        return None
-
-
-def _shape(model_dir: Path) -> str:
-    """What must be equal for weights to be swappable: configuration and tokenizer files."""
-    config = {
-        key: value
-        for key, value in model_files.read_config(model_dir).items()
-        if key not in ("transformers_version", "_name_or_path", "dtype", "torch_dtype")
-    }
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
-    for name in (*model_files.TOKENIZER_FILES, "merges.txt"):
-        if (model_dir / name).is_file():
-            digest.update((model_dir / name).read_bytes())
-    return digest.hexdigest()
 
 
 def _cuda() -> bool:

@@ -1,72 +1,56 @@
-"""The process that holds a vLLM engine: `python -m star.sampling.vllm_worker`, started by VllmSampler alone.
+"""The process that holds a vLLM engine: `python -m star.sampling.vllm_worker FD`, started by VllmSampler alone.
 
-Requests come in on standard input, replies go out on what was standard output when the process started; each is a
-frame of 8 bytes of length and that much JSON. Whatever vLLM prints goes to standard error. The process ends when
-standard input closes or its parent is gone, so that no engine outlives a killed run.
+Requests come in and replies go out through the `multiprocessing.Connection` on the inherited file descriptor FD, whose other
+end only the parent holds. Whatever vLLM prints goes to the log that the parent reads. The process ends when the connection
+closes or its parent is gone, so that no engine outlives a killed run.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import signal
-import struct
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 CHUNK = 512
-"""Completed prompts per reply frame."""
-
-
-def write_frame(stream: IO[bytes], content: Any) -> None:
-    """Write one frame and flush."""
-    data = json.dumps(content).encode()
-    stream.write(struct.pack("<Q", len(data)) + data)
-    stream.flush()
-
-
-def read_frame(stream: IO[bytes]) -> Any:
-    """The next frame's content; None when the other side is gone."""
-    head = stream.read(8)
-    if len(head) < 8:
-        return None
-    (length,) = struct.unpack("<Q", head)
-    data = stream.read(length)
-    return json.loads(data) if len(data) == length else None
+"""Completed prompts per reply."""
 
 
 def main() -> None:
-    """Serve requests one after the other until standard input closes."""
+    """Serve requests one after the other until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which then closes us
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    parent: Connection[Any, Any] = Connection(int(sys.argv[1]))
     requests: queue.Queue[Any] = queue.Queue()
-    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    threading.Thread(target=_listen, args=(parent, requests), daemon=True).start()
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    engine = Engine(lambda content: write_frame(replies, content))
+    engine = Engine(parent.send)
     while True:
         request = requests.get()
         try:
-            write_frame(replies, {"result": getattr(engine, request.pop("do"))(**request)})
+            parent.send({"result": getattr(engine, request.pop("do"))(**request)})
         except Exception as error:  # the boundary of the process: everything becomes a reply
             traceback.print_exc()
-            write_frame(replies, {"error": f"{type(error).__name__}: {error}"})
+            parent.send({"error": f"{type(error).__name__}: {error}"})
 
 
-def _listen(requests: queue.Queue[Any]) -> None:
-    while (request := read_frame(sys.stdin.buffer)) is not None:
-        requests.put(request)
-    os._exit(0)
+def _listen(parent: Connection[Any, Any], requests: queue.Queue[Any]) -> None:
+    """In a thread of its own, so that a closed connection ends a call that is still at work."""
+    try:
+        while True:
+            requests.put(parent.recv())
+    except (EOFError, OSError):
+        os._exit(0)
 
 
 def _end_with_parent(parent: int) -> None:
-    """Standard input stays open when a fork of a killed parent still holds it; the change of parent tells the truth."""
+    """The connection stays open when a fork of a killed parent still holds it; the change of parent tells the truth."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(0)
@@ -102,7 +86,7 @@ class Engine:
     def sample(
         self, prompts: list[list[int]], budgets: list[int], decoding: dict[str, Any], ends: list[int], report: bool
     ) -> None:
-        """Reply with frames of outputs in order: for each prompt its (token ids, log-probabilities, reason) triples."""
+        """Reply with chunks of outputs in order: for each prompt its (token ids, log-probabilities, reason) triples."""
         import torch
         from vllm import SamplingParams
 
@@ -115,7 +99,7 @@ class Engine:
                 temperature=decoding["temperature"],
                 top_p=decoding["top_p"] if decoding["temperature"] > 0 else 1.0,
                 max_tokens=budget,
-                stop=decoding["stop"] or None,
+                stop=list(decoding["stop"]) or None,
                 stop_token_ids=ends or None,
                 ignore_eos=not ends,
                 logprobs=0,

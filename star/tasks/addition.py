@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from star.problem import Example, Extraction, Problem, Splits, Task, Verdict, problem_id
+from star.problem import Example, Extraction, Problem, Splits, Task, problem_id
 from star.recipe import TaskSettings
 from star.tasks.loading import limited
 
@@ -84,16 +84,6 @@ def extract(completion: str, problem: Problem) -> Extraction:
     return Extraction(
         rationale, strict, strict or (numbers[0] if tail and numbers else numbers[-1] if numbers else None)
     )
-
-
-def grade(span: str | None, problem: Problem) -> Verdict:
-    """Equality as whole numbers."""
-    if span is None:
-        return Verdict.no_answer
-    digits = span.replace(" ", "")
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 40:
-        return Verdict.ungradable
-    return Verdict.correct if int(digits) == int(problem.gold) else Verdict.incorrect
 
 
 def prompt(problem: Problem) -> str:
@@ -208,7 +198,7 @@ def build(settings: TaskSettings, seed: int) -> Task:
         hinted_prompt=hinted_prompt,
         completion=completion,
         extract=extract,
-        grade=grade,
+        answer_type="addition",
         chance=lambda problem: 0.0,
         mentions_hint=mentions_hint,
         equations=lambda rationale: tuple(line.strip() for line in rationale.splitlines() if line.strip()),

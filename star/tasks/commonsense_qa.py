@@ -18,7 +18,6 @@ from collections.abc import Mapping
 
 from star.grading.extraction import STOP, equations, extract_stated
 from star.grading.hints import mentions_choice_hint
-from star.grading.verdicts import grade_choice
 from star.problem import Extraction, Problem, Task
 from star.recipe import TaskSettings
 from star.tasks.loading import (
@@ -132,7 +131,6 @@ def chance(problem: Problem) -> float:
 
 def build(settings: TaskSettings, seed: int) -> Task:
     """CommonsenseQA from the Hub, or from `settings.path` with `commonsense_qa_dev.*` beside it."""
-    shown = few_shot("commonsense_qa")
     source = Source(
         convert,
         ("question", "question.choices|choices", "answerKey"),
@@ -140,6 +138,7 @@ def build(settings: TaskSettings, seed: int) -> Task:
         test_splits={"test": "validation"},
         neighbours=("dev", "validation"),
     )
+    shown = few_shot(source, settings, "commonsense_qa")
     return Task(
         name="commonsense_qa",
         load=lambda: load_splits(source, settings, seed, shown),
@@ -148,7 +147,7 @@ def build(settings: TaskSettings, seed: int) -> Task:
         hinted_prompt=hinted_prompt,
         completion=completion,
         extract=extract,
-        grade=lambda span, problem: grade_choice(span, problem.choices or {}, problem.gold),
+        answer_type="choice",
         chance=chance,
         mentions_hint=mentions_choice_hint,
         equations=equations,

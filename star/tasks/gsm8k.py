@@ -17,7 +17,6 @@ from __future__ import annotations
 from star.grading.extraction import MARK, STOP, equations, extract_marked
 from star.grading.hints import mentions_answer_hint
 from star.grading.numbers import canonical_number
-from star.grading.verdicts import grade_number
 from star.problem import Extraction, Problem, Task
 from star.recipe import TaskSettings
 from star.tasks.loading import Row, Source, UnusableRowError, cell, few_shot, load_splits, make_problem, question_text
@@ -64,8 +63,8 @@ def convert(row: Row) -> Problem:
 
 def build(settings: TaskSettings, seed: int) -> Task:
     """GSM8K from the Hub, or from `settings.path` with `gsm8k_test.*` beside it."""
-    shown = few_shot("gsm8k")
     source = Source(convert, ("question", "answer"), "openai/gsm8k", "main", neighbours=("test",))
+    shown = few_shot(source, settings, "gsm8k")
     return Task(
         name="gsm8k",
         load=lambda: load_splits(source, settings, seed, shown),
@@ -74,7 +73,7 @@ def build(settings: TaskSettings, seed: int) -> Task:
         hinted_prompt=hinted_prompt,
         completion=completion,
         extract=extract,
-        grade=lambda span, problem: grade_number(span, problem.gold, problem.question),
+        answer_type="number",
         chance=lambda problem: 0.0,
         mentions_hint=mentions_answer_hint,
         equations=equations,

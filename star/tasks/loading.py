@@ -11,7 +11,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -185,10 +185,28 @@ def make_problem(question: str, gold: str, choices: Mapping[str, str] | None = N
     return Problem(problem_id(question, choices), question, gold, choices)
 
 
-def few_shot(name: str, group: str | None = None) -> tuple[Example, ...]:
-    """Worked examples of `seeds/few_shot/<name>.json`: objects with question, choices (or none), rationale and answer."""
+def few_shot(source: Source, settings: TaskSettings, name: str, group: str | None = None) -> tuple[Example, ...]:
+    """Worked examples: those of `task.examples`, else of `seeds/few_shot/<name>.json` (objects with question, choices or none,
+    rationale and answer).
+    """
+    if settings.examples is not None:
+        return tuple(_own_examples(source, Path(settings.examples).expanduser()))
     content = json.loads((SEEDS / "few_shot" / f"{name}.json").read_text(encoding="utf-8"))
     rows = content if group is None else content[group]
     return tuple(
         Example(make_problem(row["question"], row["answer"], row.get("choices")), row["rationale"]) for row in rows
     )
+
+
+def _own_examples(source: Source, path: Path) -> Iterator[Example]:
+    """Rows like the task's own with a column `rationale`. Raises TaskError naming the row that cannot be used."""
+    for located in read_file(path, (*source.columns, "rationale")):
+        rationale = cell(located.row, "rationale")
+        try:
+            if not isinstance(rationale, str) or not rationale.strip():
+                raise UnusableRowError("no rationale")
+            yield Example(source.convert(located.row), rationale.strip())
+        except UnusableRowError as reason:
+            raise TaskError(
+                f"{located.where}: {reason}; an example needs a question, a rationale and an answer"
+            ) from reason

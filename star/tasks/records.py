@@ -10,18 +10,24 @@ form counts from its `####` on. Answer types: number, text and math follow the c
 hint in parentheses after the question), choice that of CommonsenseQA (`Therefore, the answer is (B).`, hint ` (CORRECT)`); a choice
 is given by its label, its text, or its place counted from 0. Without a test file a share of the rows, the same for every
 seed, is the test split.
+
+`task.examples` names a file of your own few-shot examples, with the same columns and one more, `rationale`:
+
+    {"Body": "A box holds 12 eggs.", "Question": "How many eggs are in 3 boxes?", "Answer": 36, "rationale": "3 * 12 = 36 eggs."}
+
+The answer is put below the rationale in the task's form. `task.instructions` replaces what chat models are told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from star.grading.extraction import MARK, STOP, equations, extract_marked
 from star.grading.hints import mentions_answer_hint, mentions_choice_hint
 from star.grading.numbers import canonical_number
-from star.grading.verdicts import MAX_MATH, MAX_TEXT, grade_choice, grade_math, grade_number, grade_text, plain_text
-from star.problem import Problem, Task, Verdict
+from star.grading.verdicts import MAX_MATH, MAX_TEXT, plain_text
+from star.problem import Problem, Task
 from star.recipe import TaskSettings
 from star.tasks import commonsense_qa, gsm8k
 from star.tasks.loading import (
@@ -59,13 +65,13 @@ def build(settings: TaskSettings, seed: int) -> Task:
         raise TaskError("task records needs rows: set task.path to a local file or task.dataset to a Hub data set")
     if kind == "choice" and settings.choices is None:
         raise TaskError("task.answer_type choice needs task.choices, the column that holds the options")
-    shown = few_shot("records", kind)
     columns = (
         settings.question,
         settings.answer,
         *((settings.choices,) if settings.choices and kind == "choice" else ()),
     )
     source = Source(lambda row: convert(row, settings), columns)
+    shown = few_shot(source, settings, "records", kind)
     contract = commonsense_qa if kind == "choice" else gsm8k
     return Task(
         name="records",
@@ -77,7 +83,7 @@ def build(settings: TaskSettings, seed: int) -> Task:
         extract=commonsense_qa.extract
         if kind == "choice"
         else lambda text, problem: extract_marked(text, numbers=kind == "number"),
-        grade=_grader(kind),
+        answer_type=kind,
         chance=commonsense_qa.chance if kind == "choice" else lambda problem: 0.0,
         mentions_hint=mentions_choice_hint if kind == "choice" else mentions_answer_hint,
         equations=equations,
@@ -85,15 +91,6 @@ def build(settings: TaskSettings, seed: int) -> Task:
         direct_instructions=DIRECT_INSTRUCTIONS[kind],
         stop=STOP,
     )
-
-
-def _grader(kind: str) -> Callable[[str | None, Problem], Verdict]:
-    if kind == "choice":
-        return lambda span, problem: grade_choice(span, problem.choices or {}, problem.gold)
-    if kind == "number":
-        return lambda span, problem: grade_number(span, problem.gold, problem.question)
-    grade = {"text": grade_text, "math": grade_math}[kind]
-    return lambda span, problem: grade(span, problem.gold)
 
 
 def convert(row: Row, settings: TaskSettings) -> Problem:

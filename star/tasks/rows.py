@@ -5,19 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import math
-import os
-import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from star.hub import first_line, hub_answers, offline, refusal
 from star.recipe import RecipeError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
-HUB_TIMEOUT = 10.0
-"""Seconds in which the Hub has to answer at all."""
 
 Row = Mapping[str, Any]
 
@@ -105,7 +102,7 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> list[Located]:
     try:
         rows = pq.read_table(path, columns=_needed(pq.read_schema(path).names, columns)).to_pylist()
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # a date in the year 10000 overflows
-        raise TaskError(f"{path} cannot be read as parquet ({_first_line(error)[:160]})") from error
+        raise TaskError(f"{path} cannot be read as parquet ({first_line(error)[:160]})") from error
     return [Located(f"{path}, row {number}", row) for number, row in enumerate(rows, start=1)]
 
 
@@ -184,10 +181,8 @@ def _sentence(text: str) -> str:
 def read_hub(dataset: str, config: str | None, split: str, columns: Sequence[str], *, optional: bool = False) -> Any:
     """Rows of a Hub data set (or of a local directory of data files); None for an `optional` split that does not exist."""
     local = Path(dataset).expanduser().is_dir()
-    if not local and not _offline() and not hub_answers():
+    if not local and not offline() and not hub_answers():
         raise TaskError(_no_hub(dataset, "the Hub does not answer"))
-    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "10")
-    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "20")
     import datasets
 
     try:
@@ -195,11 +190,13 @@ def read_hub(dataset: str, config: str | None, split: str, columns: Sequence[str
     except ValueError as error:
         if optional and "split" in str(error).lower():
             return None
-        raise TaskError(f"{dataset} (split {split!r}) cannot be loaded: {_first_line(error)}") from error
+        raise TaskError(f"{dataset} (split {split!r}) cannot be loaded: {first_line(error)}") from error
     except (OSError, RuntimeError) as error:
         if local:
-            raise TaskError(f"{dataset} (split {split!r}) cannot be loaded: {_first_line(error)}") from error
-        raise TaskError(_no_hub(dataset, _first_line(error))) from error
+            raise TaskError(f"{dataset} (split {split!r}) cannot be loaded: {first_line(error)}") from error
+        if refused := refusal(error, dataset, "data set"):
+            raise TaskError(refused) from error
+        raise TaskError(_no_hub(dataset, first_line(error))) from error
     rows = [Located(f"{dataset} ({split}), row {number}", row) for number, row in enumerate(table, start=1)]
     if not rows:
         raise TaskError(f"{dataset} (split {split!r}) has no rows")
@@ -207,47 +204,8 @@ def read_hub(dataset: str, config: str | None, split: str, columns: Sequence[str
     return rows
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
 def _no_hub(dataset: str, why: str) -> str:
     return (
         f"data set {dataset} cannot be loaded from the Hub: {why}. Without a network set task.path to a local file "
         f"({', '.join(SUFFIXES)}), or HF_HUB_OFFLINE=1 to use the copy in the local cache if there is one."
     )
-
-
-def _offline() -> bool:
-    return any(
-        os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}
-        for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
-    )
-
-
-def hub_answers(timeout: float = HUB_TIMEOUT) -> bool:
-    """True when the Hub answers anything at all within `timeout` seconds, name lookup included.
-
-    The client libraries retry for more than half a minute before they give up on a machine without a network.
-    """
-    answered = threading.Event()
-
-    def ask() -> None:
-        import urllib.error
-        import urllib.request
-
-        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-        try:
-            with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=timeout):
-                answered.set()
-        except urllib.error.HTTPError:
-            answered.set()
-        except (OSError, ValueError):
-            done.set()
-        if answered.is_set():
-            done.set()
-
-    done = threading.Event()
-    threading.Thread(target=ask, daemon=True).start()  # a name lookup obeys no timeout, a thread can be left behind
-    done.wait(timeout + 1)
-    return answered.is_set()

@@ -5,16 +5,39 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
+from star.errors import InputError
 from star.recipe import StepSchedule, TrainingSettings
 
 Encoded = tuple[tuple[int, ...], tuple[int, ...]]
 """(prompt ids, completion ids) of a training row."""
 
 
-class FinetuningError(RuntimeError):
+class FinetuningError(InputError):
     """Training cannot start or did not work; the message says what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fine-tuning: everything a training process needs, so that it can be written to a file and launched."""
+
+    base: str
+    """Model directory or Hub id to start from."""
+    output: str
+    """Directory to write; appears whole or not at all."""
+    rows: tuple[Encoded, ...]
+    steps: int
+    seed: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    """A dumped TrainingSettings."""
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    run_name: str = "star"
+    trained_on: str = "self-generated rationales"
+    """What the completions are, for the model card."""
 
 
 def steps_of_round(schedule: StepSchedule, round_number: int, sequences: int, batch_size: int) -> int:
@@ -48,8 +71,8 @@ def has_target(prompt: Sequence[int], completion: Sequence[int], settings: Train
     return min(len(prompt) + len(completion), settings.max_length) > first
 
 
-def prepare(encoded: Sequence[Encoded], settings: TrainingSettings) -> tuple[list[dict[str, list[int]]], dict[str, int]]:
-    """(rows for TRL, counts of rows cut to max_length and of rows left out, whose prompt alone is that long).
+def prepare(encoded: Sequence[Encoded], settings: TrainingSettings) -> tuple[list[dict[str, list[int]]], int]:
+    """(rows for TRL, number of rows cut to max_length); rows whose prompt alone is that long are left out.
 
     Raises FinetuningError when no row is left.
     """
@@ -68,4 +91,4 @@ def prepare(encoded: Sequence[Encoded], settings: TrainingSettings) -> tuple[lis
         mask = [int(settings.loss_on == "all")] * len(prompt) + [1] * len(completion)
         truncated += len(ids) > settings.max_length
         rows.append({"input_ids": ids[: settings.max_length], "completion_mask": mask[: settings.max_length]})
-    return rows, {"truncated_rows": truncated, "dropped_rows": len(encoded) - len(fit)}
+    return rows, truncated

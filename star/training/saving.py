@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from star.sampling.gguf import ORIGIN
 from star.sampling.model_files import TOKENIZER_FILES
 
 TOKENIZER_EXTRAS = (
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "vocab.txt", "chat_template.jinja",
+    ORIGIN,
 )  # fmt: skip
 CHAT_TEMPLATES = "chat_templates"
 """Folder of the templates beside the default one."""

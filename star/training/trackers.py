@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -27,8 +27,8 @@ def check_tracker(report_to: str) -> None:
 
 
 @contextmanager
-def forgiving(report_to: str) -> Iterator[None]:
-    """Trackers fail for reasons of their own, and none of them ends a run: what happened is said in a sentence."""
+def errors_as_notes(report_to: str) -> Iterator[None]:
+    """Trackers fail for reasons of their own, and none of them ends a run: the error is printed as a note."""
     try:
         yield
     except Exception as error:
@@ -37,7 +37,19 @@ def forgiving(report_to: str) -> Iterator[None]:
         )
 
 
-def flatten(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
+def guard_tracker(trainer: Any, report_to: str, round_dir: Path) -> None:
+    """Errors of the trainer's tracker are noted and training goes on; TensorBoard's files stay out of the model directory."""
+    from transformers.integrations import get_reporting_integration_callbacks
+
+    for kind in get_reporting_integration_callbacks(report_to):
+        callback = next(one for one in trainer.callback_handler.callbacks if isinstance(one, kind))
+        for event in ("on_train_begin", "on_log", "on_save", "on_train_end"):
+            setattr(callback, event, errors_as_notes(report_to)(getattr(callback, event)))
+        if report_to == "tensorboard":
+            callback.logging_dir = str(round_dir.parent / "tensorboard" / round_dir.name)
+
+
+def flatten(line: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """Numbers of a nested metrics line under names like selection/accuracy."""
     flat: dict[str, float] = {}
     for key, value in line.items():
@@ -48,7 +60,7 @@ def flatten(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
     return flat
 
 
-def send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
+def send(report_to: str, run_dir: Path, line: Mapping[str, Any]) -> None:
     """Log one round's line of metrics.jsonl as numbers, unless that was done before.
 
     The round is TensorBoard's step. The others count their steps themselves, over TRL's curves too, and drop what comes with
@@ -56,18 +68,18 @@ def send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
     """
     if report_to == "none":
         return
-    done = (runs.whole_json(run_dir / REPORTED) or {"rounds": []})["rounds"]
+    done = (runs.whole_json(run_dir / REPORTED, dict[str, list[int]]) or {}).get("rounds", [])
     if line["round"] in done:
         return
     sent = False
-    with forgiving(report_to):
+    with errors_as_notes(report_to):
         _send(report_to, run_dir, line)
         sent = True
     if sent:
         runs.write_json(run_dir / REPORTED, {"rounds": [*done, line["round"]]})
 
 
-def _send(report_to: str, run_dir: Path, line: dict[str, Any]) -> None:
+def _send(report_to: str, run_dir: Path, line: Mapping[str, Any]) -> None:
     numbers = {f"round/{name}": value for name, value in flatten(line).items()}
     if report_to == "tensorboard":
         from torch.utils.tensorboard import SummaryWriter

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from analysis.checks.base import Finding, Flag, abstain, conclude, within_limits
+from analysis.checks.base import Finding, Run, cut_middle
 
 KIND = "addition"
 MAX_DIGITS = 100
@@ -28,7 +28,7 @@ _DIGITS = re.compile(r"^\d(?: ?\d){0,400}$", re.ASCII)
 
 
 @dataclass
-class _Pad:
+class _Pad(Run):
     """The right scratchpad, and where the rationale is in it."""
 
     top: str
@@ -41,7 +41,6 @@ class _Pad:
     digits: str = ""
     """Answer digits so far, as the rationale has them."""
     carry: int = 0
-    flags: list[Flag] = field(default_factory=list)
 
     def due(self) -> str:
         """The next line, given the rationale's own digits and carry."""
@@ -57,7 +56,7 @@ class _Pad:
     def skip_tag(self, index: int, text: str) -> None:
         """A tag that is missing is no mistake of arithmetic."""
         if self.place < len(self.expected) and _TAG.fullmatch(self.expected[self.place]) and text != self.due():
-            self.flags.append(Flag(index, "missing_tag", f"{self.due()} is missing", 0.3))
+            self.flag(index, "missing_tag", f"{self.due()} is missing", 0.3)
             self.place += 1
 
     def wrong(self) -> bool:
@@ -86,14 +85,14 @@ def looks_like_scratchpad(steps: Sequence[str]) -> bool:
     return any(OPEN in step[:500] or re.search(r", ?(?:\d ?){0,200}C: ?\d[ \t]*(?:#|$)", step[:500], re.M) for step in steps[:5])
 
 
-def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
+def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str]) -> Finding | None:
     """First wrong line. Abstains when the question is not a sum or the steps are not a scratchpad."""
-    parsed = parse_question(question) if within_limits(question, steps) else None
+    parsed = parse_question(question)
     if parsed is None or not looks_like_scratchpad(steps):
-        return abstain(KIND)
+        return None
     from star.tasks.addition import scratchpad
 
-    pad = _Pad(*parsed, scratchpad(int(parsed[0]), int(parsed[1]), len(parsed[0])))
+    pad = _Pad(*parsed, scratchpad(int(parsed[0]), int(parsed[1]), len(parsed[0])), readable=1)
     for index, step in enumerate(steps):
         for line in _TAG.sub(r"\n\g<0>\n", _COMMENT.sub("", step)).splitlines():
             text = " ".join(line.split())
@@ -102,11 +101,11 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
                 pad.last = index
     pad.skip_tag(pad.last, "")
     if pad.place < len(pad.expected):
-        due = f'the line "{_short(pad.due())}"' if pad.digits else "a line for each pair of digits"
-        pad.flags.append(Flag(pad.last, "missing_line", f"the scratchpad ends without {due}"))
+        due = f'the line "{cut_middle(pad.due())}"' if pad.digits else "a line for each pair of digits"
+        pad.flag(pad.last, "missing_line", f"the scratchpad ends without {due}")
     elif not pad.wrong() and answer is not None:
         _check_answer(pad.last, _plain_answer(answer), pad)
-    return conclude(KIND, pad.flags)
+    return pad.conclude(KIND)
 
 
 def _plain_answer(answer: str) -> str:
@@ -120,10 +119,6 @@ def _tight(text: str) -> str:
     return text.replace(" ", "")
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 100 else text[:60] + " ... " + text[-30:]
-
-
 def _check_line(index: int, text: str, pad: _Pad) -> None:
     pad.skip_tag(index, text)
     if pad.place >= len(pad.expected):
@@ -133,10 +128,10 @@ def _check_line(index: int, text: str, pad: _Pad) -> None:
     if tight != _tight(due):
         later = [_tight(line) for line in pad.expected[pad.place + 1 :]]
         if tight in later and (tight == later[-1] or not pad.wrong()):
-            pad.flags.append(Flag(index, "missing_line", f'the line "{_short(due)}" is missing before this one'))
+            pad.flag(index, "missing_line", f'the line "{cut_middle(due)}" is missing before this one')
             pad.place += 1 + later.index(tight)
         else:
-            pad.flags.append(Flag(index, *_explain(text, due, pad)))
+            pad.flag(index, *_explain(text, due, pad))
     read = _LINE.match(tight)
     if read and not _HEAD.match(tight):
         pad.digits, pad.carry = read["digits"][:200], int(read["carry"])
@@ -147,17 +142,17 @@ def _explain(text: str, due: str, pad: _Pad) -> tuple[str, str]:
     """Name of the check and a sentence about the difference between a line and the one that is due."""
     said, right = _LINE.match(_tight(text)), _LINE.match(_tight(due))
     if pad.place == 1:
-        return "wrong_operands", f'the sum is copied as "{_short(text)}", it is "{_short(due)}"'
+        return "wrong_operands", f'the sum is copied as "{cut_middle(text)}", it is "{cut_middle(due)}"'
     if pad.place == len(pad.expected) - 2 and _DIGITS.match(text):
-        return "wrong_result", f'the carry and the digits are "{_short(due)}", not "{_short(text)}"'
+        return "wrong_result", f'the carry and the digits are "{cut_middle(due)}", not "{cut_middle(text)}"'
     if said is None or right is None:
-        return "wrong_line", f'this line should be "{_short(due)}"'
+        return "wrong_line", f'this line should be "{cut_middle(due)}"'
     column = pad.place - 2
     terms = f"{pad.top[-column - 1]} + {pad.bottom[-column - 1]}" + (f" + carry {pad.carry}" if pad.carry else "")
     total = pad.total(column)
     digits, wanted = said["digits"], right["digits"]
     if digits[1:] != wanted[1:]:
-        found, copied = (_short(" ".join(part[1:])) or "none" for part in (wanted, digits))
+        found, copied = (cut_middle(" ".join(part[1:])) or "none" for part in (wanted, digits))
         return "wrong_copied_digits", f"the digits found before are {found}, not {copied}"
     if digits[0] != wanted[0]:
         return "wrong_digit", f"{terms} = {total}: the digit is {wanted[0]}, not {digits[0]}"
@@ -173,10 +168,6 @@ def _check_answer(index: int, text: str, pad: _Pad) -> None:
     found = (str(pad.carry) + pad.digits).lstrip("0") or "0"
     said = text.replace(" ", "")
     if not _DIGITS.match(text):
-        pad.flags.append(Flag(index, "extra_line", "the scratchpad is closed, only the answer may follow"))
+        pad.flag(index, "extra_line", "the scratchpad is closed, only the answer may follow")
     elif (said.lstrip("0") or "0") != found:
-        pad.flags.append(
-            Flag(
-                index, "answer_differs", f"the scratchpad gives {_short(found)}, the answer is given as {_short(said)}"
-            )
-        )
+        pad.flag(index, "answer_differs", f"the scratchpad gives {cut_middle(found)}, the answer is given as {cut_middle(said)}")

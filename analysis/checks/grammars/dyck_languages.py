@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from analysis.checks.base import MAX_STEP_CHARS, Finding, Flag, abstain, conclude, within_limits
+from analysis.checks.base import MAX_STEP_CHARS, Finding, Run, follow
 
 KIND = "dyck_languages"
 MAX_SYMBOLS = 20_000
@@ -39,21 +39,16 @@ _ANSWER = re.compile(rf"\banswer\s*(?:is|:)\s*:?\s*({_RUN})", re.I)
 
 
 @dataclass
-class _Run:
+class _Run(Run):
     symbols: str
+    quoted: bool
+    """Stacks are written as lists."""
     stack: list[str] = field(default_factory=list)
     done: int = 0
     """How many symbols were read."""
-    readable: int = 0
     work: int = 0
     ended: bool = False
     """The stack was computed, because the rationale came to its end without keeping one."""
-    answered: bool = False
-    """A step stated the answer."""
-    flags: list[Flag] = field(default_factory=list)
-
-    def flag(self, step: int, check: str, message: str) -> None:
-        self.flags.append(Flag(step, check, message))
 
 
 def parse_question(question: str) -> str | None:
@@ -69,20 +64,18 @@ def parse_question(question: str) -> str | None:
     return symbols
 
 
-def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
+def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str]) -> Finding | None:
     """First step with a wrong symbol, stack or closing bracket. Abstains when no step keeps a stack."""
-    symbols = parse_question(question) if within_limits(question, steps) else None
+    symbols = parse_question(question)
     if symbols is None:
-        return abstain(KIND)
-    run = _Run(symbols)
-    quoted = any(_LISTED.search(step[:MAX_STEP_CHARS]) for step in steps)
-    for index, text in enumerate(step[:MAX_STEP_CHARS] for step in steps):
-        if run.work > MAX_WORK:
-            break
-        _check_step(index, _without_lists(text) if quoted else text, run)
-    if run.readable and not run.answered and answer and run.work <= MAX_WORK:
-        _expect(len(steps) - 1, "answer_wrong", "the right answer", _ending(answer, run), _closing(run), run)
-    return conclude(KIND, run.flags) if run.readable else abstain(KIND)
+        return None
+    run = _Run(symbols, any(_LISTED.search(step[:MAX_STEP_CHARS]) for step in steps))
+    return follow(KIND, run, enumerate(steps), answer, _check_step, _check_answer)
+
+
+def _check_answer(index: int, answer: str, run: _Run) -> None:
+    if run.work <= MAX_WORK:
+        _expect(index, "answer_wrong", "the right answer", _ending(answer, run), _closing(run), run)
 
 
 def _without_lists(text: str) -> str:
@@ -124,6 +117,9 @@ def _show(symbols: Sequence[str]) -> str:
 
 
 def _check_step(index: int, text: str, run: _Run) -> None:
+    if run.work > MAX_WORK:
+        return
+    text = _without_lists(text) if run.quoted else text
     text = text.replace("->", "→").replace("=>", "→")  # arrows are no brackets
     before = len(run.flags)
     read = _READ.match(text)

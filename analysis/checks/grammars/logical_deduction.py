@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from analysis.checks.base import Finding, Flag, abstain, conclude, read_options, within_limits
+from analysis.checks.base import Finding, Run, follow
 from analysis.checks.grammars.order_words import DENIED, ORDINAL, numbered, ordinal_index
 from analysis.checks.grammars.orderings import MAX_OBJECTS, Mask, Reader, Statement
 
@@ -56,7 +56,7 @@ _HIGH_ENDS = ("right", "rightmost", "newest", "youngest", "most", "most expensiv
 
 
 @dataclass
-class _Run:
+class _Run(Run):
     reader: Reader
     clues: list[Statement]
     solution: Mask
@@ -65,11 +65,11 @@ class _Run:
     """Orders that the clues used so far allow."""
     used: bool = False
     """Some clue was restated. A rationale that restates none is held to all clues of the question."""
-    claims: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
+    left: int = MAX_TOTAL_READ
+    """Characters that are still read."""
     unread: bool = False
     """A step spoke of two objects in words that are not understood."""
-    answered: bool = False
-    """A step stated the answer."""
     reported: set[bytes] = field(default_factory=set)
     placed: dict[int, int] = field(default_factory=dict)
     """Place -> object, as the orderings of the rationale have put it so far."""
@@ -79,7 +79,6 @@ class _Run:
     """That order runs from the right or from the last place."""
     high_first: bool = False
     """The last ordering ran from the right, expensive, new, last end."""
-    flags: list[Flag] = field(default_factory=list)
 
 
 def parse_question(question: str) -> _Run | None:
@@ -112,33 +111,31 @@ def parse_question(question: str) -> _Run | None:
     return _Run(reader, clues, solution, np.ones_like(solution))
 
 
-def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
+def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str]) -> Finding | None:
     """First step that claims what does not follow. Abstains when question or steps are unreadable as this kind."""
-    run = parse_question(question) if within_limits(question, steps) else None
+    run = parse_question(question)
     if run is None:
-        return abstain(KIND)
-    options = choices or read_options(question)
-    left = MAX_TOTAL_READ
-    for index, step in enumerate(steps):
-        text = step[: min(MAX_READ, left)]
-        left -= len(text)
-        if left <= 0:
-            break
-        _check_step(index, text, run)
-        _check_answer(index, text, run, options)
-    if answer and run.claims and not run.answered:
-        _check_answer(len(steps) - 1, f"answer: {answer[:20]}", run, options)
-    return conclude(KIND, run.flags) if run.claims else abstain(KIND)
+        return None
+    run.options = choices
+    return follow(KIND, run, enumerate(steps), f"answer: {answer[:20]}" if answer else None, _check_step, _check_answer)
 
 
 def _check_step(index: int, text: str, run: _Run) -> None:
+    text = text[: min(MAX_READ, run.left)]
+    run.left -= len(text)
+    if run.left > 0:
+        _check_claims(index, text, run)
+        _check_answer(index, text, run)
+
+
+def _check_claims(index: int, text: str, run: _Run) -> None:
     claims: list[Statement] = []
-    before = run.claims
+    before = run.readable
     text = _LISTED.sub(r"\2 is \1", text)
     if re.search(r"\s[-–<>→]\s", text):
         text = _MARKED_END.sub("", text)
     for part in _parts(text):
-        ordered = _FROM.search(part) or (_SLOT.match(part.strip()) and run.claims)
+        ordered = _FROM.search(part) or (_SLOT.match(part.strip()) and run.readable)
         if ordered and re.search(DENIED, part, re.I):
             continue
         for statement in _ordering(part, run) if ordered else run.reader.statements(part):
@@ -152,7 +149,7 @@ def _check_step(index: int, text: str, run: _Run) -> None:
             else:
                 run.used = True
                 run.known = run.known & used.mask
-                run.claims += 1
+                run.readable += 1
                 if used.place is not None and used.subject is not None:
                     run.placed[used.place] = used.subject
     between = _BETWEEN.search(text)
@@ -160,17 +157,17 @@ def _check_step(index: int, text: str, run: _Run) -> None:
         run.high_first = False
         claims.extend(_row(between.group("row"), run))
     claims.extend(_numbered(text, run))
-    if not claims and run.claims == before:
+    if not claims and run.readable == before:
         run.unread |= sum(token.kind == "object" for token in run.reader.lexicon.tokens(text)) > 1
     for claim in claims:
-        run.claims += 1
+        run.readable += 1
         if (claim.mask | ~(run.known if run.used else run.solution)).all():
             continue
         key = claim.mask.tobytes()
         if key not in run.reported:
             run.reported.add(key)
             name, message = _explain(claim, run)
-            run.flags.append(Flag(index, name, message, 0.5 if name == "not_shown" and run.unread else 1.0))
+            run.flag(index, name, message, 0.5 if name == "not_shown" and run.unread else 1.0)
 
 
 def _parts(text: str) -> list[str]:
@@ -225,7 +222,7 @@ def _row(text: str, run: _Run) -> list[Statement]:
     ]
     if len(set(things)) != len(things) or len(things) < 2:
         return []
-    run.claims += 1
+    run.readable += 1
     if run.high_first:
         things.reverse()
     if len(things) == reader.count:
@@ -252,7 +249,7 @@ def _numbered(text: str, run: _Run) -> list[Statement]:
         return []  # "from left to right: ..." was read as an ordering
     last = reader.count - 1
     items = [(last - place if run.numbered_high else place, thing) for place, thing in items if place <= last]
-    run.claims += len(items)
+    run.readable += len(items)
     claims = [reader.position_statement(thing, [place], in_ordering=True) for place, thing in items]
     whole = len({place for place, _ in items}) == reader.count == len({thing for _, thing in items})
     solved = whole and (np.logical_and.reduce([claim.mask for claim in claims]) | ~run.solution).all()
@@ -309,19 +306,17 @@ def _places(text: str, count: int, high_first: bool) -> list[int]:
     return [count - 1 - place for place in places] if high_first else places
 
 
-def _check_answer(index: int, text: str, run: _Run, choices: Mapping[str, str]) -> None:
+def _check_answer(index: int, text: str, run: _Run) -> None:
     stated = _ANSWER.search(text)
     run.answered = run.answered or stated is not None
-    option = choices.get(stated.group(1).upper()) if stated else None
+    option = run.options.get(stated.group(1).upper()) if stated else None
     if stated is None or option is None or any(flag.step == index for flag in run.flags):
         return
     claims = run.reader.statements(option)
     if len(claims) == 1 and not (claims[0].mask | ~run.solution).all():
-        right = [label for label, other in choices.items() if _follows(other, run)]
+        right = [label for label, other in run.options.items() if _follows(other, run)]
         known = f", ({right[0]}) does" if len(right) == 1 else ""
-        run.flags.append(
-            Flag(index, "answer_wrong", f"option ({stated.group(1).upper()}) does not follow from the clues{known}")
-        )
+        run.flag(index, "answer_wrong", f"option ({stated.group(1).upper()}) does not follow from the clues{known}")
 
 
 def _follows(option: str, run: _Run) -> bool:

@@ -17,13 +17,17 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 
-from analysis.checks.base import MAX_STEP_CHARS, Finding, Flag, abstain, conclude, within_limits
-from analysis.checks.grammars.expressions import Token, chains, evaluate, plain, spelled, tokenize
+from analysis.checks.base import MAX_STEP_CHARS, Finding, Run, follow
+from analysis.checks.expressions import evaluate
+from analysis.checks.grammars.chains import chains, spelled
 from analysis.checks.grammars.signs import in_signs
+from analysis.checks.numbers import Token, show, tokenize
+from analysis.checks.plain_text import plain
 
 KIND = "multistep_arithmetic"
 _ANSWER = re.compile(r"\b(?:final )?answer\b\s*(?:is|:|=)\s*:?\s*(?P<value>.{1,80})", re.I)
 _SIGN = re.compile(r"[0-9+\-*/()=−–‒×·⋅∙÷\[\]]")
+_PARTS = frozenset(("number", "op", "open", "close"))
 _LETTER = re.compile(r"[A-Za-z_]")
 _EQUAL_TO = re.compile(r"\s*\b(?:is\s+)?equals?(?:\s+to)?\s*\?\s*\Z|\?\s*\Z", re.I)
 """How a question in words ends: "What is (2 + 3) * 4 equal to?"."""
@@ -38,10 +42,12 @@ TOLERANCE = Fraction(1, 100)
 
 
 @dataclass
-class _State:
+class _State(Run):
     """What the rationale has said so far."""
 
     true_value: Fraction
+    letters: set[str]
+    """What may stand for a number."""
     names: dict[str, Fraction] = field(default_factory=dict)
     """Letter -> the value the rationale found for it."""
     definitions: dict[str, Fraction] = field(default_factory=dict)
@@ -53,12 +59,6 @@ class _State:
     """All values derived."""
     rounded: bool = False
     """A value was rounded, so that what comes after it is not exact."""
-    answered: bool = False
-    """A step stated the answer."""
-    flags: list[Flag] = field(default_factory=list)
-
-    def flag(self, step: int, check: str, message: str, severity: float = 1.0) -> None:
-        self.flags.append(Flag(step, check, message, severity))
 
     def close(self, one: Fraction, other: Fraction) -> bool:
         """The values are the same but for what was rounded before."""
@@ -71,44 +71,45 @@ def question_value(question: str) -> Fraction | None:
     sign = _SIGN.search(question)
     if sign is None or ("\\" not in question and _LETTER.search(question, sign.end())):
         return None  # words behind the first number or sign: told apart without tokenizing every word problem
-    tokens = tokenize(question[:MAX_STEP_CHARS])
+    tokens = tokenize(plain(question).strip())
     while tokens and tokens[-1].text in ("=", "?", ".", ","):
         tokens.pop()
-    if tokens and tokens[0].kind == "name":
-        start = next((i for i, token in enumerate(tokens) if token.kind in ("number", "sign")), len(tokens))
-        if start > 6:
+    if tokens and tokens[0].kind == "word":
+        start = next((i for i, token in enumerate(tokens) if token.kind in _PARTS), len(tokens))
+        if start > 6 or any(token.kind not in ("word", "end") for token in tokens[:start]):
             return None
         tokens = tokens[start:]
-    if not any(token.text in "+-*/" for token in tokens) or any(token.kind in ("name", "other") for token in tokens):
+    foreign = any(token.kind not in _PARTS or token.text in ("^", "**") for token in tokens)
+    if not any(token.kind == "op" for token in tokens) or foreign:
         return None
-    return evaluate(tokens)
+    value: Fraction | None = evaluate(tokens)
+    return value
 
 
-def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
+def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str]) -> Finding | None:
     """First step with false arithmetic. Abstains when the question is no expression or no step holds an equation."""
-    value = question_value(question) if within_limits(question, steps) else None
+    value = question_value(question)
     if value is None:
-        return abstain(KIND)
-    state = _State(value)
-    letters = _letters(steps)
-    equations = 0
-    for index, text in enumerate(in_signs(step[:MAX_STEP_CHARS]) for step in steps):
-        if not any(character.isdigit() for character in text):
+        return None
+    state = _State(value, _letters(steps))
+    return follow(KIND, state, enumerate(steps), f"answer: {answer}" if answer else None, _check_step, _check_answer)
+
+
+def _check_step(index: int, text: str, state: _State) -> None:
+    text = in_signs(plain(text))
+    if not any(character.isdigit() for character in text):
+        return
+    state.rounded = state.rounded or bool(_ROUNDED.search(text))
+    is_plan = _PLAN.search(text) and not re.search(r"\bcalculate\b|\bfinal equation\b", text, re.I)
+    for item in [text] if is_plan else _items(text):
+        found = chains(item, state.letters)
+        state.readable += sum(len(chain) > 1 for chain in found)
+        if is_plan:
+            _read_plan(index, item, found, state)
             continue
-        state.rounded = state.rounded or bool(_ROUNDED.search(text))
-        is_plan = _PLAN.search(text) and not re.search(r"\bcalculate\b|\bfinal equation\b", text, re.I)
-        for item in [text] if is_plan else _items(text):
-            found = chains(item, letters)
-            equations += sum(len(chain) > 1 for chain in found)
-            if is_plan:
-                _read_plan(index, item, found, state)
-                continue
-            for chain in found:
-                _check_chain(index, item, _without_dash(chain, item, state), state)
-        _check_answer(index, text, state)
-    if answer and equations and not state.answered:
-        _check_answer(len(steps) - 1, f"answer: {answer[:80]}", state)
-    return conclude(KIND, state.flags) if equations else abstain(KIND)
+        for chain in found:
+            _check_chain(index, item, _without_dash(chain, item, state), state)
+    _check_answer(index, text, state)
 
 
 def _letters(steps: Sequence[str]) -> set[str]:
@@ -148,7 +149,7 @@ def _without_dash(chain: list[list[Token]], text: str, state: _State) -> list[li
 
 def _name_of(segment: Sequence[Token]) -> str | None:
     bare = [token for token in segment if token.text not in "()"]
-    return bare[0].text if len(bare) == 1 and bare[0].kind == "name" else None
+    return bare[0].text if len(bare) == 1 and bare[0].kind == "word" else None
 
 
 def _read_plan(index: int, text: str, found: Sequence[list[list[Token]]], state: _State) -> None:
@@ -161,13 +162,13 @@ def _read_plan(index: int, text: str, found: Sequence[list[list[Token]]], state:
                 state.definitions[name] = value
             _check_equal(index, text, chain[1:], state)
     whole = next(
-        (chain[0] for chain in found if any(token.kind == "name" for token in chain[0]) and len(chain[0]) > 1), None
+        (chain[0] for chain in found if any(token.kind == "word" for token in chain[0]) and len(chain[0]) > 1), None
     )
     value = evaluate(whole, state.definitions) if whole else None
     if whole and value != state.true_value:
         state.plan_is_right = False
-        worth = "uses a letter that is not defined" if value is None else f"is worth {plain(value)}"
-        message = f"the plan {spelled(whole, text)} {worth}, the question is worth {plain(state.true_value)}"
+        worth = "uses a letter that is not defined" if value is None else f"is worth {show(value)}"
+        message = f"the plan {spelled(whole, text)} {worth}, the question is worth {show(state.true_value)}"
         state.flag(index, "plan_differs", message, 0.5)
 
 
@@ -178,8 +179,8 @@ def _check_chain(index: int, text: str, chain: list[list[Token]], state: _State)
         value = evaluate(chain[0], state.names)
         expected = state.definitions.get(name)
         if value is not None and expected is not None and not state.close(value, expected) and len(chain[0]) > 1:
-            worked = f"{spelled(chain[0], text)} = {plain(value)}"
-            message = f"{name} stands for {plain(expected)}, but is worked out from {worked}"
+            worked = f"{spelled(chain[0], text)} = {show(value)}"
+            message = f"{name} stands for {show(expected)}, but is worked out from {worked}"
             state.flag(index, "copied_wrong", message)
     last = _check_equal(index, text, chain, state)
     if last is None:
@@ -201,9 +202,9 @@ def _check_equal(index: int, text: str, chain: Sequence[list[Token]], state: _St
         if carried_on or _is_rounding(left, before, after) or _is_rounding(right, after, before):
             state.rounded = True
             continue
-        message = f"{spelled(left, text)} = {plain(before)}, not {spelled(right, text)}"
+        message = f"{spelled(left, text)} = {show(before)}, not {spelled(right, text)}"
         if len(right) > 2:
-            message += f" (which is {plain(after)})"
+            message += f" (which is {show(after)})"
         state.flag(index, "equation_false", message)
     return values[-1]
 
@@ -230,9 +231,9 @@ def _check_answer(index: int, text: str, state: _State) -> None:
         if right or any(flag.severity >= 1 for flag in state.flags):
             return
         message = (
-            f"the question is worth {plain(state.true_value)}, not {plain(value)}: its parts were combined wrongly"
+            f"the question is worth {show(state.true_value)}, not {show(value)}: its parts were combined wrongly"
         )
         state.flag(index, "answer_wrong", message)
     elif not (right and any(state.close(value, found) for found in state.found)):  # a check may follow the result
-        message = f"the last value found is {plain(state.last)}, but the answer is given as {plain(value)}"
-        state.flag(index, "answer_differs", message)
+        message = f"the last value found is {show(state.last)}, but the answer is given as {show(value)}"
+        state.flag(index, "answer_differs", message, 0.5 if right else 1.0)  # the last value may stand in words

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from analysis.checks.base import MAX_STEP_CHARS, Finding, Flag, abstain, conclude, read_options, within_limits
+from analysis.checks.base import MAX_STEP_CHARS, Finding, Run, follow
 
 KIND = "tracking_shuffled_objects"
 MAX_PEOPLE = 26
@@ -51,12 +51,13 @@ class Game:
 
 
 @dataclass
-class _Run:
+class _Run(Run):
     game: Game
+    reader: _Reader
+    options: Mapping[str, str]
     now: dict[str, str]
     done: int = 0
     """How many swaps have been told."""
-    claims: int = 0
     told: bool = False
     """The last swap was told without saying who holds what then."""
     pair: frozenset[str] = frozenset()
@@ -65,12 +66,6 @@ class _Run:
     """Who of them gave first, when that swap was told as giving."""
     reported: set[str] = field(default_factory=set)
     """Whose holdings were said since the last swap."""
-    answered: bool = False
-    """A step stated the answer."""
-    flags: list[Flag] = field(default_factory=list)
-
-    def flag(self, step: int, check: str, message: str) -> None:
-        self.flags.append(Flag(step, check, message))
 
 
 def parse_question(question: str) -> Game | None:
@@ -92,20 +87,13 @@ def parse_question(question: str) -> Game | None:
     return Game(tuple(start), start, tuple(swaps), name)
 
 
-def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
+def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str]) -> Finding | None:
     """First step whose holdings, swap or conclusion is wrong. Abstains when no step says who holds what."""
-    game = parse_question(question) if within_limits(question, steps) else None
+    game = parse_question(question)
     if game is None:
-        return abstain(KIND)
-    run = _Run(game, dict(game.start))
-    reader = _Reader(game)
-    options = choices or read_options(question)
-    for index, text in enumerate(step[:MAX_STEP_CHARS] for step in steps):
-        _check_step(index, text, reader, run)
-        _check_answer(index, text, reader, run, options)
-    if answer and run.claims and not run.answered:
-        _check_answer(len(steps) - 1, f"answer: {answer[:20]}", reader, run, options)
-    return conclude(KIND, run.flags) if run.claims else abstain(KIND)
+        return None
+    run = _Run(game, _Reader(game), choices, dict(game.start))
+    return follow(KIND, run, enumerate(steps), f"answer: {answer[:20]}" if answer else None, _check_step, _check_answer)
 
 
 class _Reader:
@@ -191,15 +179,20 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(word for word in words if word not in _STOPWORDS)
 
 
-def _check_step(index: int, text: str, reader: _Reader, run: _Run) -> None:
-    swap = reader.swap(text)
-    told = 0 if swap else _tell_gifts(index, text, reader, run)
-    said = reader.holdings(text[told:])
+def _check_step(index: int, text: str, run: _Run) -> None:
+    _check_holdings(index, text, run)
+    _check_answer(index, text, run)
+
+
+def _check_holdings(index: int, text: str, run: _Run) -> None:
+    swap = run.reader.swap(text)
+    told = 0 if swap else _tell_gifts(index, text, run)
+    said = run.reader.holdings(text[told:])
     closing = bool(_CLOSING.search(text)) and not swap
     known = {person: thing for person, thing in said.items() if thing is not None}
     if not swap and not said:
         return
-    run.claims += len(known)
+    run.readable += len(known)
     if swap:
         _tell_swap(index, swap, run)
         run.told = not known
@@ -220,14 +213,14 @@ def _check_step(index: int, text: str, reader: _Reader, run: _Run) -> None:
         run.flag(index, "holding_left_out", f"{' and '.join(swap)} swap, but what {left_out} has then is left out")
 
 
-def _tell_gifts(index: int, text: str, reader: _Reader, run: _Run) -> int:
+def _tell_gifts(index: int, text: str, run: _Run) -> int:
     """Take in swaps told as giving; returns where the last one ends, because what is said before held before it.
 
     Both halves of a swap may be told, and one that was told already may be told once more. One half alone is a swap
     only where that pair is due.
     """
     end = 0
-    for giver, receiver, comes_back, stop in reader.gifts(text):
+    for giver, receiver, comes_back, stop in run.reader.gifts(text):
         pair = frozenset((giver, receiver))
         is_due = run.done < len(run.game.swaps) and pair == set(run.game.swaps[run.done])
         other_half = run.giver == receiver and not comes_back
@@ -280,7 +273,7 @@ def _compare(index: int, said: Mapping[str, str | None], run: _Run) -> None:
     before = dict(run.now)
     for person, thing in said.items():
         if thing is None:
-            run.flags.append(Flag(index, "unknown_object", f"{person} is given something that is not in the game", 0.5))
+            run.flag(index, "unknown_object", f"{person} is given something that is not in the game", 0.5)
         elif thing != before[person]:
             run.flag(index, "wrong_holding", f"after {_count(run.done)}, {person} has {before[person]}, not {thing}")
             run.now[person] = thing
@@ -290,14 +283,14 @@ def _count(done: int) -> str:
     return "no swap" if done == 0 else "1 swap" if done == 1 else f"{done} swaps"
 
 
-def _check_answer(index: int, text: str, reader: _Reader, run: _Run, choices: Mapping[str, str]) -> None:
+def _check_answer(index: int, text: str, run: _Run) -> None:
     stated = _ANSWER.search(text)
     asked = run.game.asked
     run.answered = run.answered or stated is not None
     if stated is None or asked is None or any(flag.step == index for flag in run.flags):
         return
-    option = choices.get(stated.group(1).upper())
-    thing = reader.thing(" ".join(option.rstrip(" .").split())) if option else None
+    option = run.options.get(stated.group(1).upper())
+    thing = run.reader.thing(" ".join(option.rstrip(" .").split())) if option else None
     if thing is not None and thing != run.now[asked]:
         message = f"{asked} ends with {run.now[asked]}, but option ({stated.group(1).upper()}) is {thing}"
         run.flag(index, "answer_differs", message)

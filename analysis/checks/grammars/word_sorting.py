@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import pairwise
 
-from analysis.checks.base import MAX_STEP_CHARS, Finding, Flag, abstain, conclude, within_limits
+from analysis.checks.base import MAX_STEP_CHARS, Finding, Run
 from analysis.checks.grammars.word_lists import (
     Ordering,
     fold,
@@ -56,7 +56,7 @@ _SORTED = re.compile(r"\bsorted all\b|\banswer\b", re.I)
 
 
 @dataclass
-class _Run:
+class _Run(Run):
     words: list[str]
     known: set[str]
     respelled: dict[str, str] = field(default_factory=dict)
@@ -67,20 +67,13 @@ class _Run:
     position: int = 0
     """Which letter is looked at, 0-based."""
     sorted_subpart: Ordering | None = None
-    readable: int = 0
-    answered: bool = False
-    """A step listed the answer."""
-    flags: list[Flag] = field(default_factory=list)
-
-    def flag(self, step: int, check: str, message: str, severity: float = 1.0) -> None:
-        self.flags.append(Flag(step, check, message, severity))
 
 
-def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str] | None = None) -> Finding:
+def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str]) -> Finding | None:
     """First step with a wrong letter or order, a lost or new word. Abstains when no step lists the question's words."""
-    words = parse_question(question) if within_limits(question, steps) else None
+    words = parse_question(question)
     if words is None:
-        return abstain(KIND)
+        return None
     run = _Run(words, set(words))
     texts = [requote(step[:MAX_STEP_CHARS]) for step in steps]
     for places, text in _columns_joined(texts, run):
@@ -91,7 +84,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
         _check_answer(places, text, run)
     if answer and run.readable and not run.answered:
         _check_answer((len(steps) - 1,), f"answer: {answer[:MAX_STEP_CHARS]}", run)
-    return conclude(KIND, run.flags) if run.readable else abstain(KIND)
+    return run.conclude(KIND)
 
 
 def _columns_joined(steps: Sequence[str], run: _Run) -> Iterator[tuple[tuple[int, ...], str]]:

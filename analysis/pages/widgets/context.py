@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import sys
 from collections.abc import Sequence
@@ -16,46 +15,54 @@ from analysis.labels import Labels, label_folder, read_labels
 from analysis.pages.widgets import state, text
 from analysis.rationales.records import SUFFIXES, RecordError
 from analysis.rationales.table import Table, load_table
-from analysis.store import Source, list_runs, run_labels, stamp
+from analysis.sources import Source, list_runs, run_labels
+from star import command_line
+from star.errors import UsageError
+from star.run import RunError, stamp
 
 KEPT = ("run", "who")
 """Parameters of a link that go along from page to page (`state.link` adds the run that is on show by itself)."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What follows `streamlit run app.py --` on the command line."""
+class Arguments:
+    """What follows `rationale-app`, or `streamlit run app.py --`, on the command line."""
 
-    root: Path
-    """Only run directories below it are opened."""
-    records: Path | None
+    root: Path = Path("runs")
+    """Folder with run directories; only what lies below it is opened."""
+    records: Path | None = None
     """A rationale file from somewhere else, shown in place of the runs."""
 
 
-def parse(arguments: Sequence[str]) -> Settings:
-    """Settings from the command line. Ends the process with a sentence for arguments that cannot be used."""
-    parser = argparse.ArgumentParser(
-        prog="streamlit run app.py --",
-        description="Browse rationales, and find those that are right for the wrong reason.",
-    )
-    parser.add_argument("--root", type=Path, default=Path("runs"), help="folder with run directories (default: runs)")
-    parser.add_argument("--records", type=Path, help=f"a rationale file ({', '.join(SUFFIXES)}) instead of runs")
-    found = parser.parse_args(list(arguments))
-    if found.records is not None and not found.records.is_file():
-        parser.error(f"--records {found.records}: there is no such file. Give a file ending in {', '.join(SUFFIXES)}.")
-    if found.root.exists() and not found.root.is_dir():
-        parser.error(f"--root {found.root} is a file, not a folder. To open a rationale file, use --records.")
-    return Settings(found.root, found.records)
+@lru_cache(maxsize=1)
+def parse(argv: tuple[str, ...]) -> Arguments:
+    """Arguments from the command line. Raises UsageError for those that cannot be used."""
+    description = "Browse rationales, and find those that are right for the wrong reason."
+    given = command_line.parse(Arguments, description, argv, prog="rationale-app")
+    if given.records is not None and not given.records.is_file():
+        raise UsageError(f"--records {given.records}: there is no such file. Give a file ending in {', '.join(SUFFIXES)}.")
+    if given.root.exists() and not given.root.is_dir():
+        raise UsageError(f"--root {given.root} is a file, not a folder. To open a rationale file, use --records.")
+    return given
 
 
-def settings() -> Settings:
-    """The settings of this server."""
-    return parse(sys.argv[1:])
+def check(argv: Sequence[str]) -> int:
+    """0 for arguments that can be used, else the exit status, once the error is printed."""
+
+    def body() -> None:
+        parse(tuple(argv))
+
+    return command_line.run_command(body)
+
+
+def arguments() -> Arguments:
+    """The arguments of this server."""
+    return parse(tuple(sys.argv[1:]))
 
 
 def sources() -> list[Source]:
     """Everything that can be opened, newest first."""
-    chosen = settings()
+    chosen = arguments()
     if chosen.records is not None:
         return [Source("file", chosen.records.resolve(), chosen.records.name)]
     return list_runs(chosen.root)
@@ -79,7 +86,7 @@ def table() -> Table:
     """The source's table of rationales; stops the page with a sentence when it cannot be read."""
     try:
         return load_table(source())
-    except RecordError as error:
+    except (RecordError, RunError) as error:
         st.error(text.plain(error))
         st.stop()
 

@@ -1,0 +1,37 @@
+"""The checks that need no grammar: they run on any rationale and say nothing where there is nothing to say.
+
+A new check is a function from a `Reading` to flags, under `@generic_check`, in a file of this folder: all of them are found here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
+
+from analysis.checks.base import GENERIC, Flag, shorten
+from analysis.checks.reading import Reading, read
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+
+def generic_flags(reading: Reading) -> tuple[Flag, ...]:
+    """All findings of the generic checks on a reading, in the order of the steps."""
+    if not reading.steps:
+        return ()
+    flags = [_short(flag) for check in GENERIC.values() for flag in check(reading)]
+    return tuple(sorted(flags, key=lambda flag: (flag.step, -flag.severity)))
+
+
+def _short(flag: Flag) -> Flag:
+    message = shorten(flag.message, 300)
+    return flag if message == flag.message else replace(flag, message=message)
+
+
+def check_generic(
+    question: str, steps: Sequence[str], answer: str | None = None, choices: Mapping[str, str] | None = None
+) -> tuple[Flag, ...]:
+    """Read a rationale and run the generic checks on it."""
+    return generic_flags(read(question, steps, answer, choices))

@@ -1,0 +1,183 @@
+"""Checks of what a step computes: false equations, inexact ones, and values that contradict earlier ones."""
+
+from __future__ import annotations
+
+import math
+import re
+from fractions import Fraction
+
+from analysis.checks.base import Flag, generic_check, shorten
+from analysis.checks.equations import Equation
+from analysis.checks.generic.known import CONSTANTS, Known
+from analysis.checks.numbers import same, show
+from analysis.checks.reading import Reading
+
+TOLERANCE = Fraction(1, 100)
+"""Relative: a result that is off by less was rounded on the way. Twice as much where the text says "about"."""
+_PERCENT = re.compile(r"%|percent|\brate\b|\bratio\b", re.I)
+_WHOLE = re.compile(r"remainder|left ?over|round|whole|floor|ceil|at least|nearest|integer|full|//", re.I)
+_OTHER_SUMS = re.compile(
+    r"\bbase[ -]?(?:\d|two|three|five|eight|sixteen)|\bbinary\b|\boctal\b|\bhexadecimal\b|\bmod(?:ulo)?\b|≡|\bclock\b"
+    r"|\d\s?[ap]\.?m\b",
+    re.I,
+)
+"""Numbers that are not added in the usual way: of another base, of a clock."""
+_POINTED = re.compile(r"(?<![\d.])\d{1,3}\.\d{3}(?!\d)")
+"""A thousand as German writes it."""
+_SIGNED_POWER = re.compile(r"(?:^|[-+*/^(])\s?-\s?[\d.,]{1,40}\s?(?:\^|\*\*)")
+"""Many write -2^2 for (-2)^2."""
+_SHIFTS = frozenset(Fraction(10) ** power for power in (-9, -6, -3, -2, 2, 3, 6, 9))
+"""Cents for dollars, thousands for ones: a unit was changed without a word."""
+
+
+@generic_check
+def equation_false(reading: Reading) -> list[Flag]:
+    """`expression = result` that is not so.
+
+    Severity 1 is a proof: whole numbers that are added, subtracted and multiplied must come out exactly, all else up to rounding.
+    A whole number where a fraction is due is a soft finding (`equation_rounded`).
+    """
+    flags: list[Flag] = []
+    for index, step in enumerate(reading.steps):
+        for equation in step.equations:
+            if not equation.checkable:
+                continue
+            if equation.value is None:
+                if "/" in equation.operators and any(operand.value == 0 for operand in equation.operands):
+                    flags.append(Flag(index, "equation_undefined", f"{shorten(equation.text)} divides by zero"))
+                continue
+            name, severity = judge(equation, step.text)
+            if name == "equation_false" and _OTHER_SUMS.search(reading.question.text):
+                severity = 0.3
+            if name == "equation_rounded":
+                message = f"{shorten(equation.text)} = {_right(equation)}, rounded here to {shorten(equation.result_text)}"
+                flags.append(Flag(index, name, message, severity))
+            elif name:
+                flags.append(Flag(index, name, _false(equation), severity))
+    return flags
+
+
+@generic_check
+def statement_false(reading: Reading) -> list[Flag]:
+    """A percentage, conversion, congruence or equation with letters that is false whatever the letters stand for."""
+    return [
+        Flag(index, statement.check, shorten(statement.message, 200))
+        for index, step in enumerate(reading.steps)
+        for statement in step.statements
+    ]
+
+
+def _false(equation: Equation) -> str:
+    if equation.computed_result:
+        return f"{shorten(equation.text)} = {_right(equation)}, but {result(equation)} = {show(equation.right)}"
+    return f"{shorten(equation.text)} = {_right(equation)}, not {result(equation)}"
+
+
+def judge(equation: Equation, text: str) -> tuple[str, float]:
+    """(name of the finding, severity) of one checkable equation with a value; ("", 0) where it holds."""
+    value, right = equation.left, equation.right
+    assert value is not None
+    if value == right:
+        return "", 0.0
+    start = equation.start
+    text = text[max(0, start - 120) : start + len(equation.text) + 120]  # what is near, not a whole page
+    readings = [value]
+    if equation.percent_result or any(operand.percent for operand in equation.operands) or _PERCENT.search(text):
+        readings += [value * 100, value / 100]
+    if any(reading == right for reading in readings):
+        return "", 0.0
+    if not _is_exact(equation):
+        name = _rounding(equation, readings, text)
+        if name is not None:
+            return name, 0.3 if name else 0.0
+    if (right and value / right in _SHIFTS) or (equation.first_result == value and equation.computed_result):
+        return "equation_false", 0.6  # the second: "8 * 45 = 360 / 5 = 72", written as one talks
+    pointed = _POINTED.search(equation.text) and _POINTED.search(equation.result_text)
+    loose = pointed or _SIGNED_POWER.search(equation.text) or _OTHER_SUMS.search(text)
+    return "equation_false", 0.3 if loose else 1.0
+
+
+def _is_exact(equation: Equation) -> bool:
+    """Whether nothing is rounded: whole numbers, of which a division, if there is one, is the last and leaves no remainder."""
+    before = equation.operators[:-1] if equation.operators.endswith("/") else equation.operators
+    value = equation.left
+    return equation.whole and not equation.approximate and value is not None and value.denominator == 1 and "/" not in before
+
+
+def _rounding(equation: Equation, readings: list[Fraction], text: str) -> str | None:
+    """The finding where the result is right up to rounding ("" where that is fine); None where it is not."""
+    value, right = readings[0], equation.right
+    tolerance = TOLERANCE * (2 if equation.approximate else 1) * (3 if "^" in equation.operators else 1)
+    if any(abs(reading - right) <= tolerance * abs(reading) for reading in readings):
+        return ""
+    rounded = [value]
+    if equation.percent_result and any(operand.value == 100 for operand in equation.operands):
+        rounded.append(value / 100)  # "1 / 6 * 100 = 17%"
+    elif len(readings) > 1 and not equation.percent_result:
+        rounded.append(value * 100)  # "1 / 6 = 17 percent"
+    if equation.margin and any(abs(reading - right) <= equation.margin for reading in rounded):
+        return ""
+    if "/" in equation.operators and right in (math.floor(value), math.ceil(value)):
+        return "" if equation.approximate or _WHOLE.search(text) else "equation_rounded"
+    is_nearest = right.denominator == 1 and abs(value - right) <= Fraction(1, 2) and abs(value) > 1
+    return "equation_rounded" if is_nearest and value.denominator > 1 else None
+
+
+def _right(equation: Equation) -> str:
+    value = equation.left if equation.left is not None else Fraction(0)
+    return f"{show(value * 100)}%" if equation.percent_result else show(value)
+
+
+def result(equation: Equation) -> str:
+    """The stated result as written, without a unit of more than a word."""
+    return shorten(equation.result_text, 40)
+
+
+@generic_check
+def value_contradicted(reading: Reading) -> list[Flag]:
+    """The same expression with another result than before, or a known quantity restated with a number of no source."""
+    flags: list[Flag] = []
+    results: dict[tuple[tuple[float, ...], str], tuple[float, str]] = {}
+    quantities = _question_quantities(reading)
+    known = Known(mention.value for mention in reading.question.mentions)
+    for index, step in enumerate(reading.steps):
+        for equation in step.equations:
+            if not equation.checkable:  # only supposed, or part of something longer
+                continue
+            expression = (tuple(operand.value for operand in equation.operands), equation.operators)
+            before = results.setdefault(expression, (equation.result, equation.result_text))
+            if (
+                not equation.computed_result
+                and not same(before[0], equation.result, 0.01)
+                and not same(before[0], equation.result * 100, 0.01)
+            ):
+                message = f"{shorten(equation.text)} is {result(equation)} here and was {shorten(before[1], 40)} before"
+                flags.append(Flag(index, "value_contradicted", message, 0.8))
+        flags += _restated(reading, index, quantities, known)
+        for mention in step.mentions:
+            known.add(mention.value)
+        for equation in step.equations:
+            known.add(equation.result)
+    return flags
+
+
+def _question_quantities(reading: Reading) -> dict[str, float]:
+    """Noun -> its number, for nouns that the question counts exactly once."""
+    values: dict[str, set[float]] = {}
+    for mention in reading.question.mentions:
+        if len(mention.noun) > 2 and not mention.word:
+            values.setdefault(mention.noun, set()).add(mention.value)
+    return {noun: next(iter(found)) for noun, found in values.items() if len(found) == 1}
+
+
+def _restated(reading: Reading, index: int, quantities: dict[str, float], known: Known) -> list[Flag]:
+    step = reading.steps[index]
+    if step.equations:
+        return []
+    for mention in step.mentions:
+        stated = quantities.get(mention.noun)
+        if stated is None or mention.word or mention.percent or mention.value in known or mention.value in CONSTANTS:
+            continue
+        message = f"{mention.text} {mention.noun} here, {show(stated)} in the question"
+        return [Flag(index, "value_contradicted", message, 0.6)]
+    return []

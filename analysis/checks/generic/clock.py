@@ -1,0 +1,61 @@
+"""Times of day: "9:30 am + 2 hours = 11:45 am", "from 2:15 to 2:38 is 33 minutes"."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from analysis.checks.base import Flag, generic_check, shorten
+from analysis.checks.reading import Reading
+
+_TIME = r"(?<![\d:])(\d{1,2}):(\d{2})(?!\d)(?: ?([ap])\.?m\b\.?)?"
+_LENGTH = r"(\d{1,3}(?:\.\d{1,2})?) (hour|minute)s?\b(?! and\b| ?[-+*/])"
+_LATER = re.compile(rf"{_TIME} ?([-+]) ?{_LENGTH} ?= ?{_TIME}", re.I)
+_BETWEEN = re.compile(rf"\bfrom {_TIME} (?:to|until) (?P<until>{_TIME}),? (?:is|are|=|makes) {_LENGTH}", re.I)
+_DAY, _HALF = 24 * 60, 12 * 60
+
+
+@generic_check
+def clock_false(reading: Reading) -> list[Flag]:
+    """A time of day that is not so much later or earlier, a stretch of time of another length. Half a day more or less is
+    forgiven where one of the times does not say which half it is in.
+    """
+    flags: list[Flag] = []
+    for index, step in enumerate(reading.steps):
+        if ":" not in step.text:
+            continue
+        for match in _LATER.finditer(step.text):
+            length: Fraction = _length(match, 5)
+            start, stop = _minutes(match, 1), _minutes(match, 7)
+            right = start + length if match[4] == "+" else start - length
+            if _differs(right, stop, bool(match[3] and match[9])):
+                due = int(right) % _DAY
+                shown = f"{(due // 60 - 1) % 12 + 1 if match[3] else due // 60}:{due % 60:02}" + _half(due, bool(match[3]))
+                left, _, said = match[0].partition("=")
+                flags.append(Flag(index, "clock_false", f"{shorten(left.strip())} = {shown}, not {said.strip(' .')}"))
+        for match in _BETWEEN.finditer(step.text):
+            between = _minutes(match, 5) - _minutes(match, 1)
+            if _differs(between, _length(match, 8), bool(match[3] and match[7])):
+                asked = f"from {match[0][5 : match.end('until') - match.start()]}"
+                unit = match[9].lower()
+                value = between % _DAY / (60 if unit == "hour" else 1)
+                flags.append(Flag(index, "clock_false", f"{asked} are {value:g} {unit}s, not {match[8]} {unit}s"))
+    return flags
+
+
+def _minutes(match: re.Match[str], group: int) -> int:
+    """Minutes after midnight."""
+    hours, minutes, half = match[group], match[group + 1], match[group + 2]
+    return (int(hours) % 12 + 12 * (half.lower() == "p") if half else int(hours)) * 60 + int(minutes)
+
+
+def _length(match: re.Match[str], group: int) -> Fraction:
+    return Fraction(match[group]) * (60 if match[group + 1].lower() == "hour" else 1)
+
+
+def _differs(one: Fraction | int, other: Fraction | int, halves_are_told: bool) -> bool:
+    return (one - other) % (_DAY if halves_are_told else _HALF) != 0
+
+
+def _half(minutes: int, told: bool) -> str:
+    return f" {'p' if minutes >= _HALF else 'a'}m" if told else ""

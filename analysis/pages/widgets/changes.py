@@ -1,0 +1,94 @@
+"""What got fixed and what broke between two arms, and one question with what each of them wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from analysis.comparing import Arm
+from analysis.pages.widgets import parts, state, text
+from analysis.rationales.table import Table
+from star.charts import COLOURS
+from star.paired import paired
+
+CHANGES = {
+    "fixed": ("wrong before, right after", COLOURS["sound"], (0, 1)),
+    "broke": ("right before, wrong after", COLOURS["unsound"], (1, 0)),
+    "stayed right": ("right both times", COLOURS["generated"], (1, 1)),
+    "stayed wrong": ("wrong both times", COLOURS["neutral"], (0, 0)),
+}
+"""Name -> (words, colour, outcomes before and after)."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """An arm of the comparison with its rationales: a round of a run, or one writer of a record file."""
+
+    arm: Arm
+    table: Table
+    rows: Mapping[str, int]
+    """Problem -> row of its rationale."""
+
+
+def show(before: Side, after: Side, sides: Sequence[Side]) -> None:
+    """What got fixed and what broke between two of the sides, and one question answered by all of them."""
+    labels = before.arm.label, after.arm.label
+    st.subheader("What got fixed and what broke, from {} to {}".format(*map(text.plain, labels)), anchor=False)
+    first, second = (side.arm.values.get("accuracy", {}) for side in (before, after))
+    compared = paired(labels, [first], [second])
+    if compared is None:
+        st.info("They share no question whose answers are graded.")
+        return
+    shared = [problem for problem in before.rows if problem in first and problem in second]
+    groups = {
+        name: [problem for problem in shared if (first[problem], second[problem]) == outcomes]
+        for name, (_, _, outcomes) in CHANGES.items()
+    }
+    picked = state.choice("change", list(CHANGES))
+    for column, (name, (words, _, _)) in zip(st.columns(len(CHANGES)), CHANGES.items(), strict=True):
+        column.button(
+            f"{name}: **{len(groups[name]):,}**",
+            key=f"change-{name.replace(' ', '-')}",
+            type="primary" if picked == name else "secondary",
+            help=f"{words.capitalize()}; {parts.share(len(groups[name]), compared.n)} of n = {compared.n:,}",
+            width="stretch",
+            on_click=state.go,
+            args=({"change": None if picked == name else name, "problem": None, "id": None},),
+        )
+    fixed, broke = (parts.share(count or 0, compared.n) for count in (compared.only_b, compared.only_a))
+    st.caption(
+        f"n = {compared.n:,} questions. Fixed {fixed}, broke {broke}, 95 % intervals in brackets; "
+        f"McNemar's exact test that both are as frequent: p = {compared.p:.2g}."
+    )
+    _question(sides, groups[picked] if picked else [problem for group in groups.values() for problem in group])
+
+
+def _question(sides: Sequence[Side], problems: Sequence[str]) -> None:
+    """One of the questions, with the rationale of each arm next to the others."""
+    if not problems:
+        st.caption("None.")
+        return
+    place = min(max((state.number("problem") or 1) - 1, 0), len(problems) - 1)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        ahead = str(place + 2) if place + 1 < len(problems) else None
+        state.jump("Previous", str(place) if place else None, "K", name="problem", icon=":material/arrow_upward:")
+        state.jump("Next", ahead, "J", name="problem", icon=":material/arrow_downward:")
+        chance = str(int(np.random.default_rng().integers(len(problems))) + 1)
+        state.jump("Random", chance, "X", name="problem", icon=":material/casino:")
+        st.caption(f"question {place + 1:,} of {len(problems):,}")
+    problem = problems[place]
+    text.question(sides[0].table.rationale(sides[0].rows[problem]).question)
+    view = [parts.read_view(side.table) for side in sides]
+    with st.container(key="wide-question" if len(sides) > 2 else "two-question"):
+        for column, side, its in zip(st.columns(len(sides), gap="medium", border=True), sides, view, strict=True):
+            with column:
+                st.caption(text.plain(side.arm.label))
+                if problem not in side.rows:
+                    st.write("Not asked.")
+                    continue
+                one = side.table.rationale(side.rows[problem])
+                parts.judgement(one, its)
+                parts.steps(one)

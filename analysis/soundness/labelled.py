@@ -1,0 +1,127 @@
+"""The labelled data: where it is, which questions are the same, which rows stay out of sight until the end."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from analysis.rationales.records import Record, read_records
+from star.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HIDDEN_SHARE = 0.2
+UNKNOWN = -9
+_INNERMOST = re.compile(r"\( (\S+) ([-+*/]) (\S+) \)")
+_ASKED = re.compile(r"how many ([a-z]+)")
+_MARK = re.compile(r"<<[^<>]*>>")
+
+
+def data_dir() -> Path:
+    """The folder of labelled data: STAR_DATA, or ../shared/data beside the checkout. Raises InputError where there is none."""
+    for candidate in (os.environ.get("STAR_DATA"), ROOT.parent / "shared" / "data"):
+        if candidate and (Path(candidate) / "gsm8k_train.jsonl.gz").is_file():
+            return Path(candidate)
+    raise InputError("no labelled data: set STAR_DATA to a folder that holds gsm8k_train.jsonl.gz and its neighbours.")
+
+
+def load(name: str, limit: int | None = None) -> list[Record]:
+    """The records of one file of the labelled data, for example "mr_ben"; `limit` keeps every n-th question."""
+    records = list(read_records(data_dir() / f"{name}.jsonl.gz", strict=True))
+    if limit is None or len(records) <= limit:
+        return records
+    step = len(records) / limit
+    return [record for record in records if digest(record.question) % 1000 < 1000 / step]
+
+
+def short_solutions() -> list[dict[str, str]]:
+    """The problems of SVAMP, each with its equation worked out in steps."""
+    with gzip.open(data_dir() / "svamp.jsonl.gz", "rt", encoding="utf-8") as handle:
+        rows = [json.loads(line) for line in handle]
+    found = []
+    for row in rows:
+        body = row["Body"].strip()
+        question = f"{body}{'' if body[-1:] in '.!?' else ','} {row['Question']}"
+        noun = _ASKED.search(row["Question"].lower())
+        steps = worked_out(row["Equation"], noun[1] if noun else "")
+        if steps:
+            found.append({"source": "SVAMP", "question": question, "answer": "\n".join([*steps, f"#### {row['Answer']:g}"])})
+    return found
+
+
+def worked_out(equation: str, noun: str) -> list[str]:
+    """The steps of an equation, innermost first: "( ( 5.0 + 3.0 ) * 2.0 )" -> "5+3 = <<5+3=8>>8 pens", ..."""
+    lines: list[str] = []
+    while (match := _INNERMOST.search(equation)) is not None:
+        a, sign, b = float(match[1]), match[2], float(match[3])
+        value = {"+": a + b, "-": a - b, "*": a * b, "/": a / b if b else 0.0}[sign]
+        lines.append(f"{a:g}{sign}{b:g} = <<{a:g}{sign}{b:g}={value:g}>>{value:g} {noun}".strip())
+        equation = equation.replace(match[0], f"{value:.12g}")
+    return lines
+
+
+def written(row: dict[str, str]) -> Record:
+    """A worked solution as it stands, with a closing line; one of SVAMP without calculator marks."""
+    body, _, answer = row["answer"].partition("\n#### ")
+    text = _MARK.sub("", body) if row["source"] == "SVAMP" else body
+    steps = (*text.split("\n"), f"The answer is {answer}.")
+    return Record("", row["source"], question=row["question"], steps=steps, answer=answer)
+
+
+def worked(name: str) -> list[Record]:
+    """The worked solutions of a question file, "gsm8k_train", "gsm8k_test" or "svamp": sound ones, of nobody's model."""
+    if name == "svamp":
+        return [written(row) for row in short_solutions()]
+    with gzip.open(data_dir() / f"{name}.jsonl.gz", "rt", encoding="utf-8") as handle:
+        return [written({"source": "GSM8K"} | json.loads(line)) for line in handle]
+
+
+def normalised(question: str) -> str:
+    """Letters and digits in lower case: two questions that agree in these are the same. A question that is made of signs
+    (brackets to close, a formula) is compared by all visible characters."""
+    signs = sum(character in "()[]{}<>+*/=-" for character in question)
+    if signs >= 2:
+        return "".join(question.lower().split())
+    return "".join(character for character in question.lower() if character.isalnum()) or question
+
+
+def digest(question: str) -> int:
+    """A stable number of a question."""
+    return int(hashlib.sha256(normalised(question).encode("utf-8", "replace")).hexdigest()[:8], 16)
+
+
+def groups(records: Sequence[Record]) -> np.ndarray:
+    """One number per question."""
+    known: dict[str, int] = {}
+    return np.array([known.setdefault(normalised(record.question), len(known)) for record in records])
+
+
+def is_hidden(question: str) -> bool:
+    """Whether a question is kept out of sight: a fifth is, by a hash."""
+    return digest("hidden " + question) % 1000 < 1000 * HIDDEN_SHARE
+
+
+def hidden(records: Sequence[Record]) -> np.ndarray:
+    """Mask of the rows that are kept out of sight."""
+    return np.array([is_hidden(record.question) for record in records])
+
+
+def answer_right(records: Sequence[Record]) -> np.ndarray:
+    """1 right, 0 wrong, -1 unknown."""
+    return np.array([-1 if record.answer_correct is None else int(record.answer_correct) for record in records])
+
+
+def unsound(records: Sequence[Record]) -> np.ndarray:
+    """1 labelled unsound, 0 sound, -1 not labelled."""
+    return np.array([-1 if record.sound is None else int(not record.sound) for record in records])
+
+
+def first_errors(records: Sequence[Record]) -> np.ndarray:
+    """The label, or UNKNOWN."""
+    return np.array([UNKNOWN if r.first_error_step is None else r.first_error_step for r in records])

@@ -1,0 +1,91 @@
+"""How often is a step called proven false that people labelled right? Wanted: at most 1 in 1,000, in any domain.
+
+    python benchmarks/proven.py [--quick] [--list]
+
+A step is labelled right when it stands before the first wrong step of its rationale, or anywhere in one without a wrong step;
+the steps of worked solutions (GSM8K, SVAMP) are right. Steps behind the first wrong one carry no label. `recall` is the share
+of first wrong steps that are proven false: most mistakes are none of arithmetic.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.checks import Flag, check_exact, detect_kind, generic_flags, read
+from analysis.rationales.records import Record
+from analysis.soundness import labelled
+from benchmarks.common import CommonArguments, parse, write_result
+from star.statistics import wilson
+
+LABELLED = ("bigbench_mistake_dev", "mr_ben", "mr_gsm8k_dev", "mr_gsm8k_590", "processbench_math_dev")
+ALLOWED = 1e-3
+
+
+@dataclass(frozen=True)
+class Arguments(CommonArguments):
+    list: bool = False
+    """Print every step that is labelled right and called proven false."""
+
+
+def main() -> None:
+    """Measure, write, print."""
+    arguments = parse(Arguments, __doc__)
+    figures: dict[str, Any] = {"allowed": ALLOWED, "data": {}}
+    for name, records in _data(200 if arguments.quick else None):
+        figures["data"][name] = measure(records, show=arguments.list)
+        print(f"{name:22} {figures['data'][name]}")
+    counts = [figures["data"][name] for name in figures["data"]]
+    figures["all"] = wilson(sum(c["false_alarms"] for c in counts), sum(c["right_steps"] for c in counts))
+    write_result("proven", figures, quick=arguments.quick, device=arguments.device)
+
+
+def _data(limit: int | None) -> Iterator[tuple[str, list[Record]]]:
+    for name in LABELLED:
+        yield name, labelled.load(name, limit)
+    for name in ("gsm8k_train", "gsm8k_test", "svamp"):
+        yield f"{name}_worked", labelled.worked(name)[:limit]
+
+
+def proofs(record: Record) -> list[Flag]:
+    """The flags of severity 1 on a rationale: of its exact checker where it has one, else of the generic checks."""
+    kind = detect_kind(record.question, record.steps, record.choices)
+    finding = check_exact(kind, record.question, record.steps, record.answer, record.choices)
+    if finding is not None:
+        return [flag for flag in finding.flags if flag.severity >= 1]
+    flags = generic_flags(read(record.question, record.steps, record.answer, record.choices))
+    return [flag for flag in flags if flag.severity >= 1]
+
+
+def measure(records: list[Record], *, show: bool = False) -> dict[str, Any]:
+    """Counts over the labelled steps; worked solutions, which have no label, count as right throughout."""
+    right = wrong = alarms = proven = 0
+    started = time.process_time()
+    for record in records:
+        first = -1 if record.label_source is None else record.first_error_step
+        if first is None:
+            continue
+        before = first if first >= 0 else len(record.steps)
+        right += before
+        wrong += first >= 0
+        found = proofs(record)
+        proven += any(flag.step == first for flag in found)
+        for step in sorted({flag.step for flag in found if flag.step < before}):
+            alarms += 1
+            if show:
+                message = next(flag for flag in found if flag.step == step)
+                print(f"\n{record.id} step {step}: {message.check}: {message.message}\n  | {record.steps[step][:600]!r}")
+    return {
+        "right_steps": right,
+        "false_alarms": alarms,
+        "false_alarm_share": wilson(alarms, right),
+        "wrong_steps": wrong,
+        "recall": wilson(proven, wrong),
+        "seconds": time.process_time() - started,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Files of a run directory: writes that are whole or absent, and reads that end in a RunError whatever a file holds.
+
+A file is checked against the shape that its readers rely on: a TypedDict for JSON and YAML, a pyarrow schema for parquet.
+What is read is cached until the file changes, so it must not be modified.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from star.errors import InputError
+from star.parsing import ParseError, checked, parse_json, parse_yaml
+from star.schemas import KEYS
+
+T = TypeVar("T")
+Stamp = tuple[tuple[str, int, int], ...]
+"""(path, modification time in ns, size) of the files that a cached value was read from."""
+
+MOST_BYTES = {".json": 1 << 26, ".jsonl": 1 << 28, ".yaml": 1 << 18}
+"""PyYAML reads about 100 kB a second."""
+ADVICE = "Delete it and run the same command again."
+
+
+class RunError(InputError):
+    """A run directory that cannot be used; the message names the file, says what was found and what to do."""
+
+
+# ------------------------------------------------------------------ writing
+
+
+def write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """Write rows under a temporary name and rename: a reader sees the whole file or none."""
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    pq.write_table(table, temporary, compression="zstd")
+    _replace(temporary, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text under a temporary name and rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    _replace(temporary, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON under a temporary name and rename."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    with temporary.open("rb") as handle:
+        os.fsync(handle.fileno())
+    temporary.replace(path)
+
+
+# ------------------------------------------------------------------ reading
+
+
+def stamp(paths: Iterable[Path]) -> Stamp:
+    """Changes whenever one of the files does; files that do not exist are left out."""
+    stamps = []
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        stamps.append((str(path), status.st_mtime_ns, status.st_size))
+    return tuple(stamps)
+
+
+def read_json(path: Path, shape: Any = dict[str, Any], advice: str = ADVICE) -> Any:
+    """A JSON file that fits `shape`, a type that pydantic knows. Raises RunError otherwise."""
+    return _read(path, shape, advice, stamp([path]))
+
+
+def read_yaml(path: Path, shape: Any = dict[str, Any], advice: str = ADVICE) -> Any:
+    """A YAML file that fits `shape`. Raises RunError otherwise."""
+    return _read(path, shape, advice, stamp([path]))
+
+
+def whole_json(path: Path, shape: Any = dict[str, Any]) -> Any:
+    """A JSON file that fits `shape`, or None when it is absent or damaged: then it is owed again."""
+    try:
+        return read_json(path, shape) if path.is_file() else None
+    except RunError:
+        return None
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, shape: Hashable, advice: str, _: Stamp) -> Any:
+    parse = parse_yaml if path.suffix == ".yaml" else parse_json
+    return _guarded(path, advice, lambda: checked(parse(_content(path)), shape))
+
+
+def read_lines(path: Path, shape: Any) -> tuple[list[Any], list[str]]:
+    """The lines of a JSON-lines file that fit `shape`, and sentences about those that do not.
+
+    A torn last line, which a stopped process leaves behind, is nobody's fault and is not named. Raises RunError for a file
+    that cannot be read at all.
+    """
+    if not path.is_file():
+        return [], []
+    good, damaged = _read_lines(path, shape, stamp([path]))
+    return list(good), list(damaged)
+
+
+@lru_cache(maxsize=128)
+def _read_lines(path: Path, shape: Hashable, _: Stamp) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    content = _guarded(path, ADVICE, lambda: _content(path))
+    good, damaged = [], []
+    lines = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            good.append(checked(parse_json(line), shape))
+        except ParseError as error:
+            if number < len(lines) or not str(error).startswith("not JSON"):
+                damaged.append(f"{path}, line {number} is left out: {error}")
+    return tuple(good), tuple(damaged)
+
+
+def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] = ()) -> pa.Table:
+    """Columns (by default all of `schema`) of a parquet file, in the schema's types; those that the file lacks come as nulls.
+
+    Raises RunError where it cannot be read, or where one of `star.schemas.KEYS` is missing or has rows without a value.
+    """
+    return _read_table(path, schema, tuple(columns) or tuple(schema.names), stamp([path]))
+
+
+@lru_cache(maxsize=512)
+def _read_table(path: Path, schema: pa.Schema, names: tuple[str, ...], _: Stamp) -> pa.Table:
+    def read() -> pa.Table:
+        there = set(pq.read_schema(path).names)
+        table = pq.read_table(path, columns=[name for name in names if name in there])
+        columns = []
+        for name in names:
+            kind = schema.field(name).type
+            if name in KEYS and name not in there:
+                raise ParseError(f"it has no column {name}")
+            columns.append(table.column(name).cast(kind) if name in there else pa.nulls(len(table), kind))
+            if name in KEYS and columns[-1].null_count:
+                raise ParseError(f"column {name} has rows without a value")
+        whole = pa.table(dict(zip(names, columns, strict=True)))
+        whole.validate(full=True)  # texts that are not UTF-8
+        return whole
+
+    return _guarded(path, ADVICE, read)
+
+
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Rows of a parquet file of our own as dictionaries. Raises RunError naming the file when it cannot be read."""
+    return _guarded(path, ADVICE, lambda: pq.read_table(path, columns=list(columns) if columns else None).to_pylist())
+
+
+def _guarded(path: Path, advice: str, read: Callable[[], T]) -> T:
+    """What `read` returns; everything that a damaged file makes it raise becomes a RunError."""
+    try:
+        return read()
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise RunError(f"{path} cannot be read: {reason.rstrip('.')}. {advice}") from error
+
+
+def _content(path: Path) -> bytes:
+    most = MOST_BYTES[path.suffix]
+    if (size := path.stat().st_size) > most:
+        raise ParseError(f"it has {size:,} bytes, expected at most {most:,}")
+    return path.read_bytes()

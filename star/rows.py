@@ -1,0 +1,159 @@
+"""Rows and records of a run directory, as typed dictionaries; attempts are in `star/problem.py`.
+
+Their columns on disk, with what each one holds, are in `star/run.py`.
+"""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+
+class TrainingRow(TypedDict):
+    """A row of `star.run.TRAINING`."""
+
+    attempt_id: str
+    problem_id: str
+    from_round: int
+    mode: str
+    hinted: bool
+    prompt: str
+    completion: str
+
+
+class SliceCounts(TypedDict):
+    """Greedy answers to the problems of one slice."""
+
+    n: int
+    correct: int
+    sound: int
+    """Right answers with a sound rationale."""
+
+
+class Counts(TypedDict):
+    """An evaluation: counts and shares of greedy answers."""
+
+    n: int
+    correct: int
+    accuracy: float
+    low: float
+    high: float
+    no_answer: int
+    truncated: int
+    ungradable: int
+    sound_of_correct: float | None
+    slices: dict[str, SliceCounts]
+
+
+class SampledFigures(TypedDict, total=False):
+    """What the samples beside the greedy answers say; nothing without samples. Keys of the figures are k."""
+
+    samples_per_problem: int
+    pass_at_k: dict[str, float]
+    maj_at_k: dict[str, float]
+
+
+class TestCounts(Counts, SampledFigures):
+    """The evaluation on test."""
+
+
+class Gate(TypedDict):
+    """The first pass of round 1 against chance."""
+
+    correct: int
+    n: int
+    chance: float
+    p_value: float
+    passed: bool
+
+
+class RoundData(TypedDict):
+    """Where a round's training rows come from."""
+
+    pool: int
+    """Training problems there are."""
+    drawn: int
+    generated: int
+    rationalized: int
+    dropped: dict[str, int]
+    """Attempts by the reason for which they were not kept."""
+    problems_used: int
+    kept_sound: float | None
+    """Share of the kept rationales that the task's exact check calls sound."""
+    kept_not_judged: NotRequired[int]
+    """Kept rationales that `curation.require: sound` asked about without an answer."""
+
+
+class Training(TypedDict):
+    """What a fine-tuning did."""
+
+    steps: int
+    rows: int
+    tokens: int
+    """Tokens that were read, prompts included."""
+    loss: float
+    """The last one logged."""
+    loss_curve: NotRequired[list[float]]
+    """In round_NN/model/finetuning.json alone."""
+    truncated_rows: int
+    """Cut to training.max_length."""
+    dropped_rows: int
+    """Left out: the prompt alone has training.max_length tokens or more."""
+    num_processes: int
+    ended: NotRequired[int]
+    """How many of 4 greedy completions end by themselves; not in what a process of a launch returns."""
+    seconds: float
+
+
+class RoundFacts(TypedDict, total=False):
+    """What a round did besides its evaluation; round 0 did nothing."""
+
+    gate: Gate | None
+    data: RoundData
+    training: Training
+
+
+class Flops(TypedDict):
+    """Floating-point operations, by the rule of `star.ledger`."""
+
+    sampling: int
+    training: int
+
+
+class Cost(TypedDict):
+    """What was sampled, and the work it was."""
+
+    samples: int
+    sampled_tokens: int
+    prompt_tokens: int
+    flops: Flops
+
+
+class RoundLine(RoundFacts, Cost):
+    """A line of metrics.jsonl."""
+
+    round: int
+    selection: Counts
+    seconds: dict[str, float]
+    """By stage."""
+
+
+class UnfinishedRound(RoundFacts):
+    """A round that ended without a model."""
+
+    round: int
+    seconds: dict[str, float]
+
+
+class Result(TypedDict):
+    """The content of result.json."""
+
+    chosen_round: int
+    rounds: int
+    select_on: str
+    test: TestCounts
+    gate: Gate | None
+    round_without_model: UnfinishedRound | None
+    parameters: int
+    seconds_total: float
+    cost: Cost
+    """Of the test, and of a round without a model."""

@@ -1,0 +1,206 @@
+"""One fine-tuning with TRL's SFTTrainer, in one process or in each process of a launch."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from star.progress import bar
+from star.recipe import TrainingSettings
+from star.rows import Training
+from star.sampling.gguf import origin_of
+from star.sampling.model_files import without_file_bars
+from star.training.plan import FinetuningError, Job, has_target, prepare
+from star.training.saving import publish, save_model
+from star.training.trackers import guard_tracker
+
+
+def weights_dtype(method: str, dtype: str, *, cuda: bool) -> str:
+    """Type of the trained model's weights. Always float32 when all of them are trained.
+
+    A step of 1e-6 is below half a unit in the last place of nearly every bfloat16 weight: it would be rounded away. On a
+    GPU the computation is bfloat16 all the same (autocast). Under LoRA only the adapters are trained, and peft keeps
+    those in float32.
+    """
+    if method == "full":
+        return "float32"
+    return dtype if dtype != "auto" else ("bfloat16" if cuda else "float32")
+
+
+def _load(job: Job, settings: TrainingSettings) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    wanted = weights_dtype(settings.method, job.dtype, cuda=torch.cuda.is_available())
+    model = AutoModelForCausalLM.from_pretrained(
+        job.base, dtype=getattr(torch, wanted), trust_remote_code=job.trust_remote_code
+    )
+    tokenizer = AutoTokenizer.from_pretrained(job.base, trust_remote_code=job.trust_remote_code)
+    if tokenizer.pad_token_id is None:  # padding is masked out: any token will do
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    return model, tokenizer
+
+
+def _config(job: Job, settings: TrainingSettings, folder: Path) -> Any:
+    import torch
+    from trl import SFTConfig
+
+    devices = int(os.environ.get("WORLD_SIZE", "1"))
+    if settings.batch_size % devices:
+        raise FinetuningError(f"training.batch_size {settings.batch_size} is not a multiple of {devices} processes")
+    share = settings.batch_size // devices
+    micro = min(settings.micro_batch_size or share, share)
+    return SFTConfig(
+        output_dir=str(folder),
+        run_name=job.run_name,
+        max_steps=job.steps,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=share // micro,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=min(settings.warmup_steps, job.steps // 3),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        max_length=settings.max_length,
+        completion_only_loss=True,
+        packing=settings.packing,
+        train_sampling_strategy="random",  # by length, whole stretches of steps see one length and the others are forgotten
+        bf16=torch.cuda.is_available() and job.dtype in ("auto", "bfloat16"),
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=settings.gradient_checkpointing,
+        seed=job.seed,
+        data_seed=job.seed,
+        logging_steps=max(1, min(50, job.steps // 10)),
+        logging_nan_inf_filter=False,  # it would show a loss of nan as the one before it, or 0
+        save_strategy="no",
+        report_to=[] if settings.report_to == "none" else [settings.report_to],
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=None,
+    )
+
+
+def _lora(settings: TrainingSettings) -> Any:
+    from peft import LoraConfig
+
+    lora = settings.lora
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    return LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+    )
+
+
+def train(job: Job, settings: TrainingSettings) -> Training:
+    """Train and save the model to `job.output`. Raises FinetuningError when training diverged."""
+    started = time.monotonic()
+    rows, truncated = prepare(job.rows, settings)
+    import datasets
+    from trl import SFTTrainer
+
+    datasets.disable_progress_bars()
+    with without_file_bars():
+        model, tokenizer = _load(job, settings)
+    use_cache = getattr(model.config, "use_cache", True)
+    scratch = Path(job.output + ".tmp")
+    trainer = SFTTrainer(
+        model=model,
+        args=_config(job, settings, scratch),
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=_lora(settings) if settings.method == "lora" else None,
+    )
+    _show_progress(trainer, job.run_name)
+    guard_tracker(trainer, settings.report_to, Path(job.output).parent)
+    outcome = trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    _assert_finite(trainer, losses, settings)
+    facts: Training = {
+        "steps": job.steps,
+        "rows": len(rows),
+        "tokens": sum(int(entry["num_tokens"]) for entry in trainer.state.log_history[-2:-1] if "num_tokens" in entry),
+        "loss": float(losses[-1] if losses else outcome.training_loss),
+        "loss_curve": losses,
+        "truncated_rows": truncated,
+        "dropped_rows": len(job.rows) - len(rows),
+        "num_processes": trainer.accelerator.num_processes,
+        "seconds": 0.0,
+    }
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    trained.config.use_cache = use_cache  # the trainer turns it off; saved so, every later generation would be slow
+    with without_file_bars():
+        save_model(trainer, tokenizer, Path(job.base), scratch, _card(job, settings, len(rows)))
+    if trainer.accelerator.is_main_process:
+        if trainer.accelerator.num_processes == 1:
+            facts["ended"] = count_endings(trained.eval(), job)
+        publish(scratch, Path(job.output))
+    facts["seconds"] = round(time.monotonic() - started, 2)
+    return facts
+
+
+def _assert_finite(trainer: Any, losses: Sequence[float], settings: TrainingSettings) -> None:
+    """Raise FinetuningError when training diverged, in every process of a launch alike: each may hold a part of the weights."""
+    import torch
+
+    parts = (each.to_local() if hasattr(each, "to_local") else each for each in trainer.model.parameters())
+    broken = any(not bool(torch.isfinite(part).all()) for part in parts)
+    count = trainer.accelerator.reduce(torch.tensor(float(broken), device=trainer.accelerator.device), "sum")
+    if count.item() or not all(map(math.isfinite, losses)):
+        raise FinetuningError(
+            f"training diverged: {'the weights' if count.item() else 'the loss'} became infinite or not a number. Nothing was "
+            f"saved; lower training.learning_rate (now {settings.learning_rate:g})."
+        )
+
+
+def _show_progress(trainer: Any, name: str) -> None:
+    """One bar per fine-tuning, like the sampler's, with the running loss, in place of the trainer's own."""
+    from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+
+    class Bar(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            label = f"{name}: fine-tuning" if state.is_world_process_zero else None
+            self.bar = bar(label, state.max_steps, "step")
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.bar.update(state.global_step - self.bar.n)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if logs and "loss" in logs:
+                self.bar.set_postfix(loss=f"{float(logs['loss']):.3f}", refresh=False)
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.bar.close()
+
+    for own in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(own)
+    trainer.add_callback(Bar())
+
+
+def _card(job: Job, settings: TrainingSettings, rows: int) -> str:
+    unit = "packed sequences" if settings.packing else "rows"
+    origin = origin_of(Path(job.base))
+    quantised = f" Its base was converted from {origin['file']} ({origin['quantisation']})." if origin else ""
+    return (
+        "---\nlibrary_name: transformers\ntags: [star, self-taught-reasoner]\n---\n"
+        f"# {job.run_name}\n\nFine-tuned from `{Path(job.base).name}` on {rows} {job.trained_on} "
+        f"({settings.method}, {job.steps} steps of {settings.batch_size} {unit}, learning rate {settings.learning_rate:g}, "
+        f"loss on {settings.loss_on}, seed {job.seed}) in a run of the STaR suite. The recipe, the training rows and their "
+        f"provenance are in the run directory this model belongs to.{quantised}\n"
+    )
+
+
+def count_endings(model: Any, job: Job, count: int = 4) -> int:
+    """How many of `count` training prompts get a greedy completion that ends by itself: none means a lost end token."""
+    import torch
+
+    settings, ended = TrainingSettings.model_validate(job.settings), 0
+    for prompt, completion in [row for row in job.rows if has_target(*row, settings)][:count]:
+        ids = torch.tensor([prompt], device=model.device)
+        with torch.no_grad():
+            out = model.generate(
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=2 * len(completion) + 8, do_sample=False
+            )
+        ended += int(out.shape[1] < ids.shape[1] + 2 * len(completion) + 8)
+    return ended
