@@ -14,11 +14,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+from star.command_line import parse, run_command
+from star.errors import UsageError
 
 if TYPE_CHECKING:
     from analysis.rationales.records import Record
@@ -45,13 +48,13 @@ HALF = 0.5
 class Arguments:
     """Fit scorers' outputs to labels, and print how good they are."""
 
-    input: tyro.conf.Positional[Path | None] = None
+    input: Annotated[Path | None, tyro.conf.Positional] = None
     """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
     labels: Path | None = None
     """A folder or file of labels from the app, or JSON lines with `id` and `first_error_step` (-1: sound) or `sound`. Default:
     the labels in the records themselves."""
-    scorer: Annotated[list[str], tyro.conf.arg(metavar="SPEC")] = field(default_factory=list)
-    """A scorer, for example file:scores.jsonl; may be given several times. None: soft flags and place alone."""
+    scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
+    """Scorers, for example file:scores.jsonl. None: soft flags and place alone."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write the fitted model (JSON)."""
     benchmark: str | None = None
@@ -59,34 +62,32 @@ class Arguments:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    arguments = tyro.cli(Arguments, args=argv, description=__doc__)
-    from analysis.rationales.records import RecordError
-    from analysis.soundness.calibration import CalibrationError
+    """The command line. Returns the exit status."""
 
-    try:
-        run(arguments)
-    except (RecordError, CalibrationError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    def body() -> None:
+        calibrate(parse(Arguments, __doc__, argv))
+
+    return run_command(body)
 
 
-def run(arguments: Arguments) -> Calibration:
-    """Read, fit, print and write. Raises RecordError or CalibrationError."""
-    from analysis.rationales.records import RecordError, read_records
+def calibrate(arguments: Arguments) -> Calibration:
+    """Read, fit, print and write. Raises InputError."""
+    from analysis.rationales.records import read_records
     from analysis.soundness.calibration import fit
+    from analysis.soundness.scorer import Item
+    from analysis.soundness.scorers import open_scorers
 
     if arguments.benchmark is not None:
         records = benchmark_records(arguments.benchmark)
     elif arguments.input is not None:
         records = list(read_records(arguments.input))
     else:
-        raise RecordError("nothing to calibrate on: give a run directory or a file of rationale records, or --benchmark.")
+        raise UsageError("nothing to calibrate on: give a run directory or a file of rationale records, or --benchmark.")
     targets = targets_of(records, arguments.labels)
-    scores = {name_of(spec): step_scores(spec, records) for spec in arguments.scorer}
+    items = [Item.of(record, place) for place, record in enumerate(records)]
+    scores = {scorer.name: scorer.score(items) for scorer in open_scorers(arguments.scorer)}
     rows = [
-        labelled(record, target, {name: said for name, column in scores.items() if (said := column[place]) is not None})
+        labelled(record, target, {name: column[place].step_ok for name, column in scores.items() if column[place].step_ok})
         for place, (record, target) in enumerate(zip(records, targets, strict=True))
         if target is not None
     ]
@@ -100,37 +101,20 @@ def run(arguments: Arguments) -> Calibration:
     return model
 
 
-def name_of(spec: str) -> str:
-    """A scorer's name in the model: the file's stem, or the specification."""
-    return Path(spec.removeprefix("file:")).name.removesuffix(".gz").removesuffix(".jsonl") if spec.startswith("file:") else spec
-
-
-def step_scores(spec: str, records: Sequence[Record]) -> list[tuple[float | None, ...] | None]:
-    """P(step right) per step of each record, None where the scorer says nothing. Raises RecordError."""
-    from analysis.rationales.records import RecordError
-    from analysis.soundness.score_files import read_score_file
-
-    if not spec.startswith("file:"):
-        raise RecordError(f"--scorer {spec}: expected file:SCORES.jsonl.")
-    return read_score_file(Path(spec.removeprefix("file:")), records)
-
-
 def labelled(record: Record, target: Target, step_ok: dict[str, tuple[float | None, ...]]) -> Labelled:
     """A record, its label and all that is known of it without the label."""
-    from analysis.checks import check_exact, detect_kind
-    from analysis.checks.generic import check_generic
-    from analysis.soundness.calibration import Evidence, Labelled
+    from analysis.checks import detect_kind, read
+    from analysis.checks.generic import generic_flags
+    from analysis.soundness.calibration import Labelled, evidence
+    from analysis.soundness.features import domain_of
+    from analysis.soundness.judging import judge
 
+    reading = read(record.question, record.steps, record.answer, record.choices)
     kind = detect_kind(record.question, record.steps, record.choices)
-    exact = check_exact(kind, record.question, record.steps, record.answer, record.choices)
-    flags = [*check_generic(record.question, record.steps, record.answer, record.choices), *(exact.flags if exact else ())]
-    hints = [0.0] * len(record.steps)
-    for flag in flags:
-        if flag.severity < 1:
-            hints[flag.step] += flag.severity
-    proven = min((flag.step for flag in flags if flag.severity >= 1), default=None)
-    evidence = Evidence(len(record.steps), step_ok, hints, proven)
-    return Labelled(evidence, record.question, *target, record.answer_correct, kind)
+    (judged,) = judge([record])
+    flags = judged.flags if judged.grade == "proven" else generic_flags(reading)
+    known = evidence(len(record.steps), flags, step_ok)
+    return Labelled(known, record.question, *target, record.answer_correct, domain_of(record.question, reading, kind))
 
 
 def targets_of(records: Sequence[Record], labels: Path | None) -> list[Target | None]:
@@ -293,4 +277,4 @@ def processbench_record(row: dict[str, Any]) -> Record:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

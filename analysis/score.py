@@ -2,12 +2,17 @@
 
     python -m analysis.score runs/addition-1a2b3c            # adds analysis/soundness.parquet to the run
     python -m analysis.score rationales.jsonl -o scores.jsonl
+    python -m analysis.score rationales.jsonl -o scores.jsonl --scorer file:prm.jsonl --calibration calibration.json
 
 Reads a run directory or a file of rationale records and writes one row per record: p_unsound, first_error_step, the grade of
 the judgement (proven, checked, scored, not_judged), who judged, task_kind and what was found in each step. Labels are never
 read, but the table at the end shows those of the file first. A proof gives p_unsound 1 and its step; p_unsound is null where
 nothing is judged, and `status` says why. `--use-gold` lets scores depend on the gold answer and says so in the output; proofs
 and the checks of whole tasks do not.
+
+`--scorer file:SCORES.jsonl` reads another scorer's P(step right) (`id`, `step_ok`): a run gets analysis/scores/<name>.parquet, a
+file's scores the columns <name>_p_unsound, <name>_first_error_step, <name>_step_ok and <name>_status. `--calibration` takes a
+model of `analysis.calibrate` that judges in place of the score without a model.
 """
 
 from __future__ import annotations
@@ -47,6 +52,10 @@ class Arguments:
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
     use_gold: bool = False
     """Let scores depend on whether the answer is the gold answer; what is proven or checked does not. The output says so."""
+    scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
+    """Scorers whose scores are added, for example file:scores.jsonl."""
+    calibration: Path | None = None
+    """A model of `analysis.calibrate`; needs the scorers that it was fitted with."""
     strict: bool = False
     """Stop at the first broken line instead of naming it at the end."""
 
@@ -86,29 +95,43 @@ def score_file(arguments: Arguments, output: Path) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
     from analysis.rationales.records import read_records
     from analysis.soundness.score_table import Tally
+    from analysis.soundness.scorers import open_scorers
 
+    scorers = open_scorers(arguments.scorer)
+    calibration = _calibration(arguments)
     broken: list[BrokenLine] = []
     records = read_records(arguments.input, strict=arguments.strict, broken=broken)
     first = next(records, None)
     is_run = arguments.input.is_dir()
     tally = Tally()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(output.name + ".tmp")
     stream = _chained(first, records)
     progress = bar("scoring", count_rows(arguments.input), "record")
-    try:
-        with Writer(temporary, is_run=is_run, used_gold=arguments.use_gold) as writer, progress:
-            for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
-                judgements = _judged(chunk, arguments.use_gold)
-                writer.write(chunk, judgements)
-                tally.add(chunk, judgements)
-                progress.update(len(chunk))
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with Outputs(output, scorers, is_run=is_run, used_gold=arguments.use_gold) as outputs, progress:
+        for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
+            items = [Item.of(record, tally.records + place) for place, record in enumerate(chunk)]
+            results = {scorer.name: scorer.score(items) for scorer in scorers}
+            judgements = _judged(chunk, arguments.use_gold)
+            if calibration is not None:
+                judgements = calibrated(calibration, chunk, judgements, results)
+            outputs.write(chunk, judgements, results)
+            tally.add(chunk, judgements)
+            progress.update(len(chunk))
     tally.show(used_gold=arguments.use_gold)
     print(f"Scores of {tally.records:,} records are in {output}")
     return broken
+
+
+def _calibration(arguments: Arguments) -> Calibration | None:
+    if arguments.calibration is None:
+        return None
+    from analysis.soundness.calibration import Calibration
+    from analysis.soundness.scorers import open_scorers
+
+    model = Calibration.load(arguments.calibration)
+    absent = set(model.scorers) - {scorer.name for scorer in open_scorers(arguments.scorer)}
+    if absent:
+        raise UsageError(f"{arguments.calibration} was fitted with the scorers {', '.join(model.scorers)}: give --scorer for each.")
+    return model
 
 
 def _chained(first: Record | None, rest: Iterator[Record]) -> Iterator[Record]:

@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis.checks.base import Flag
+from star.errors import InputError
+
 VERSION = 1
 LEAST_LABELS = 30
 SOUND = -1
@@ -28,7 +31,7 @@ EXTREME = 1e-3
 PLACE = ("place", "last", "length")
 
 
-class CalibrationError(ValueError):
+class CalibrationError(InputError):
     """Labels or a file that cannot be used; the message says what was found and what to do."""
 
 
@@ -43,6 +46,16 @@ class Evidence:
     """Summed severity of the soft flags on each step; empty: none."""
     proven: int | None = None
     """The first step that an exact check shows false."""
+
+
+def evidence(n_steps: int, flags: Sequence[Flag], step_ok: Mapping[str, Sequence[float | None]]) -> Evidence:
+    """What checks found and scorers said of one rationale."""
+    hints = [0.0] * n_steps
+    for flag in flags:
+        if flag.severity < 1:
+            hints[flag.step] += flag.severity
+    proven = min((flag.step for flag in flags if flag.severity >= 1), default=None)
+    return Evidence(n_steps, step_ok, hints, proven)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def auroc(p: np.ndarray, unsound: np.ndarray) -> float:
     """Probability that an unsound rationale scores higher than a sound one, ties as a half; NaN without both."""
     from scipy.stats import rankdata
 
+    unsound = np.asarray(unsound) == 1
     positive = int(unsound.sum())
     negative = len(p) - positive
     if not positive or not negative:
