@@ -247,7 +247,7 @@ def benchmark_records(name: str) -> list[Record]:
     from analysis.rationales.records import RecordError
 
     if name not in BENCHMARKS:
-        raise RecordError(f"--benchmark {name}: expected one of {', '.join(BENCHMARKS)}.")
+        raise UsageError(f"--benchmark {name}: expected one of {', '.join(BENCHMARKS)}.")
     from datasets import load_dataset
 
     try:

@@ -51,16 +51,16 @@ def measures(rows: Sequence[Outcome]) -> dict[str, Interval]:
     def ratio(event: np.ndarray, among: np.ndarray) -> Interval:
         if not among.any():
             return EMPTY
-        return bootstrap(lambda c: c[:, 0] / c[:, 1], [event & among, among], questions)
+        return bootstrap(lambda c: c[:, 0] / c[:, 1], [(event & among).tolist(), among.tolist()], questions)
 
-    f1 = bootstrap(_f1, [hit & unsound, unsound, clean & ~unsound, ~unsound], questions)
+    f1 = bootstrap(_f1, [each.tolist() for each in (hit & unsound, unsound, clean & ~unsound, ~unsound)], questions)
     return {
         "f1": f1,
         "accuracy_unsound": ratio(hit, unsound),
         "accuracy_sound": ratio(clean, ~unsound),
         "auroc": _resampled(auroc, p, unsound, questions),
         "ece": Interval(expected_calibration_error(p, unsound), math.nan, math.nan, len(set(questions))),
-        "brier": bootstrap(lambda c: c[:, 0] / c[:, 1], [(p - unsound) ** 2, np.ones(len(p))], questions),
+        "brier": bootstrap(lambda c: c[:, 0] / c[:, 1], [((p - unsound) ** 2).tolist(), [1.0] * len(p)], questions),
         "right_unsound_precision": ratio(unsound, flagged & right),
         "right_unsound_recall": ratio(flagged, unsound & right),
         "coverage": share([row.p_unsound is not None for row in rows], [row.question for row in rows]),
