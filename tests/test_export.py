@@ -131,7 +131,7 @@ def test_long_text_is_cut(tmp_path: Path) -> None:
 
 def test_a_number_of_cases_below_zero_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path, rounds=1, problems=15)
-    assert export.main([str(run), "-o", str(tmp_path / "x.html"), "--cases", "-1"]) == 1
+    assert export.main([str(run), "-o", str(tmp_path / "x.html"), "--cases", "-1"]) == 2
     assert "error: --cases -1: expected how many" in capsys.readouterr().err
     assert "most suspicious" not in exported(run, tmp_path, "--cases", "0").text
 

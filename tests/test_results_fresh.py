@@ -204,7 +204,7 @@ def test_run_all_resumes_and_a_failure_does_not_stop_the_rest(
 
 
 def test_unknown_benchmark_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_all.main(["--only", "grdaing"]) == 1
+    assert run_all.main(["--only", "grdaing"]) == 2
     assert "no benchmark for cpu called grdaing" in capsys.readouterr().err
 
 
