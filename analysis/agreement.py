@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.labels import Labels, Ranking
+from analysis.soundness.grades import THRESHOLD, flagged
 
 KS = (5, 10, 20, 50)
 """Cut-offs of precision at k."""
@@ -27,7 +28,7 @@ class Agreement:
     both_unsound: int
     both_sound: int
     only_person: int
-    """Unsound to the person, sound to the score."""
+    """Unsound to the person, not flagged by the score."""
     only_score: int
     kappa: tuple[float, float, float]
     """Cohen's kappa with a 95 % bootstrap interval."""
@@ -42,10 +43,10 @@ class Agreement:
 def agreement(
     verdicts: Mapping[str, str],
     scores: Mapping[str, float],
-    cut: float = 0.5,
+    cut: float = THRESHOLD,
     steps: Mapping[str, tuple[int | None, int]] | None = None,
 ) -> Agreement:
-    """Compare verdicts (id -> sound, unsound, unsure) with p_unsound by id; p >= cut is unsound to the score.
+    """Compare verdicts (id -> sound, unsound, unsure) with p_unsound by id; a score of `cut` or more is a flag.
 
     `steps` gives (the person's first wrong step, the score's) by id.
     """
@@ -56,9 +57,9 @@ def agreement(
     ]
     person = np.array([unsound for _, unsound, _ in pairs], dtype=bool)
     p = np.array([score for _, _, score in pairs], dtype=float)
-    score = p >= cut
+    score = flagged(p, cut)
     order = np.argsort(-p, kind="stable")
-    named = [(a, b) for name, u, s in pairs if u and s >= cut for a, b in [(steps or {}).get(name, (None, -1))]]
+    named = [(a, b) for name, u, s in pairs if u and flagged(s, cut) for a, b in [(steps or {}).get(name, (None, -1))]]
     both_named = [(a, b) for a, b in named if a is not None and b >= 0]
     return Agreement(
         n=len(pairs),

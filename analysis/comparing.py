@@ -22,6 +22,7 @@ from analysis.faithfulness import measures
 from analysis.faithfulness.base import row_schema
 from analysis.faithfulness.table import Values as ProbeValues
 from analysis.rationales.joining import scores_of_run
+from analysis.soundness.grades import THRESHOLD, flagged
 from star.paired import Comparison, corrected, paired
 from star.run import TEST, Run, RunError, Where
 from star.run_summary import arm_name
@@ -34,8 +35,6 @@ Split = Literal["selection", "test"]
 Values = dict[str, float]
 """problem_id -> value."""
 Row = Mapping[str, Any]
-MAX_UNSOUND = 0.5
-"""A rationale without an exact check counts as sound below this p_unsound."""
 COLUMNS = ("attempt_id", "problem_id", "sample", "verdict", "sound")
 PROBE_COLUMNS = (
     *("attempt_id", "problem_id", "round", "probe", "position", "n_steps", "answer_before", "answer_after", "changed"),
@@ -157,7 +156,7 @@ def read_arm(run: Path, number: int, *, split: Split = "selection", label: str =
 
 
 def _sound(run: Run, where: Where, rows: Sequence[Row]) -> dict[str, bool] | None:
-    """problem_id -> sound: by the task's exact check where there is one, else by p_unsound; None where neither is.
+    """problem_id -> sound: by the task's exact check where there is one, else what is neither proven unsound nor flagged.
 
     `rows`: all of the evaluation, in the order of its file.
     """
@@ -166,7 +165,7 @@ def _sound(run: Run, where: Where, rows: Sequence[Row]) -> dict[str, bool] | Non
         return exact
     scores = scores_of_run(run, f"{run.folder(where).name}/evaluation.parquet", ["p_unsound"])
     found = {
-        row["problem_id"]: p < MAX_UNSOUND
+        row["problem_id"]: not flagged(p)
         for row, p in zip(rows, scores.column(0).to_pylist() if scores else [None] * len(rows), strict=True)
         if p is not None and not row["sample"]
     }
@@ -230,7 +229,7 @@ def record_arm(label: str, table: Table, rows: Mapping[str, int]) -> Arm:
 
     judged = {"accuracy": table.graded()}
     for judge in judges(table)[:1]:
-        sound = soundness(table, judge, MAX_UNSOUND)
+        sound = soundness(table, judge, THRESHOLD)
         both = (judged["accuracy"] >= 0) & (sound >= 0)
         judged |= {"sound": sound, "right_unsound": np.where(both, (judged["accuracy"] == 1) & (sound == 0), -1)}
     values = {

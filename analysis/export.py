@@ -22,9 +22,10 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis.pages.widgets.probe_words import interval_words, measure_unit, measure_words, probe_words
-from analysis.pages.widgets.run_words import MODES, NO_REASON, sure
+from analysis.pages.widgets.run_words import MODES, NO_REASON
 from analysis.rationales.joining import scores_of_run
 from analysis.rationales.table import parse_flags
+from analysis.soundness.grades import flag_words, flagged, score_words
 from analysis.sources import Source, run_labels
 from star.command_line import parse, run_command
 from star.errors import UsageError
@@ -108,9 +109,10 @@ def read_cases(run: Run, summary: RunSummary, most: int) -> tuple[list[Case], st
     checked = any(row["sound"] is not None for row in rows)
     if not checked and not scored:
         return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {run.path}"
-    how = "by the task's exact check" if checked else "by the automatic score (at least 50 % likely)"
+    rest = "rest on unsound reasoning, by the task's exact check"
+    how = rest if checked else f"are proven unsound or {flag_words()}"
     cases = _cases(rows)
-    about = f"Of {len(rows):,} right answers of the {summary.split} split, {len(cases):,} rest on unsound reasoning, {how}."
+    about = f"Of {len(rows):,} right answers of the {summary.split} split, {len(cases):,} {how}."
     if len(cases) >= most:
         return cases[:most], about + (f" The {most} most suspicious:" if len(cases) > most > 0 else "")
     more = _cases(others)
@@ -143,7 +145,7 @@ def _cases(rows: Iterable[Mapping[str, Any]]) -> list[Case]:
     cases = []
     for row in rows:
         p = row["p_unsound"]
-        if row["sound"] is False if row["sound"] is not None else (p is not None and p >= 0.5):
+        if row["sound"] is False if row["sound"] is not None else (p is not None and flagged(p)):
             flags = tuple((flag.step, flag.message) for flag in parse_flags(row["flags"]))
             cases.append(Case(row, p, row["first_error_step"], flags))
     return sorted(cases, key=lambda case: -(case.p_unsound if case.p_unsound is not None else 1.0))
@@ -157,10 +159,10 @@ def case_view(case: Case, question: str) -> CaseView:
     for step, reason in case.flags:
         reasons.setdefault(step, []).append(reason)
     if case.first_error is not None and case.first_error >= 0:
-        reasons.setdefault(case.first_error, [f"first suspected error: {NO_REASON}"])
+        reasons.setdefault(case.first_error, [NO_REASON])
     about = f"{case.row['slice'] or ''} · {origin(case.row)} · answer {case.row['answer']}, gold {case.row['gold']}"
     if case.p_unsound is not None:
-        about += f" · {sure(case.p_unsound)} unsound by the automatic score"
+        about += f" · {score_words(case.p_unsound)}"
     steps = split_steps(case.row["rationale"])[:MAX_STEPS]
     return CaseView(about, question, reasons.get(-1, []), [(step, reasons.get(k, [])) for k, step in enumerate(steps)])
 

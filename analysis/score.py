@@ -3,12 +3,11 @@
     python -m analysis.score runs/addition-1a2b3c            # adds analysis/soundness.parquet to the run
     python -m analysis.score rationales.jsonl -o scores.jsonl
 
-Reads a run directory or a file of rationale records and writes one row per record: p_unsound, first_error_step, task_kind
-and what was found in each step. Labels are never read; `--use-gold` reads the gold answer and says so in the output. It
-changes nothing where an exact checker judges, nor for a recovery from an injected error.
-
-p_unsound of a word problem assumes that three rationales in ten are unsound; where a share u is, multiply its odds by
-7u / (3 - 3u). It is null where nothing can be read, and then nothing is said.
+Reads a run directory or a file of rationale records and writes one row per record: p_unsound, first_error_step, the grade of
+the judgement (proven, checked, scored, not_judged), who judged, task_kind and what was found in each step. Labels are never
+read, but the table at the end shows those of the file first. A proof gives p_unsound 1 and its step; p_unsound is null where
+nothing is judged, and `status` says why. `--use-gold` lets scores depend on the gold answer and says so in the output; proofs
+and the checks of whole tasks do not.
 """
 
 from __future__ import annotations
@@ -47,8 +46,7 @@ class Arguments:
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
     use_gold: bool = False
-    """Let p_unsound depend on whether the answer is the gold answer, not where an exact checker judges. The output says
-    so."""
+    """Let scores depend on whether the answer is the gold answer; what is proven or checked does not. The output says so."""
     strict: bool = False
     """Stop at the first broken line instead of naming it at the end."""
 
@@ -206,6 +204,9 @@ def schema(*, is_run: bool, used_gold: bool) -> Any:
         ("attempt_id" if is_run else "id", pa.string()),
         ("p_unsound", pa.float64()),
         ("first_error_step", pa.int32()),
+        ("grade", pa.string()),  # proven | checked | scored | not_judged
+        ("scorer", pa.string()),  # who judged; null where a generic check proves it, and where nobody judged
+        ("status", pa.string()),  # ok, or why nothing is judged: outside, too_long, unparsed, error
         ("task_kind", pa.string()),
         ("n_steps", pa.int32()),
         ("checks", pa.list_(pa.string())),
@@ -225,6 +226,9 @@ def row_of(record: Record, judgement: Judgement, *, is_run: bool = False) -> dic
         "attempt_id" if is_run else "id": record.id,
         "p_unsound": judgement.p_unsound,
         "first_error_step": judgement.first_error_step,
+        "grade": judgement.grade,
+        "scorer": judgement.scorer,
+        "status": judgement.status,
         "task_kind": judgement.task_kind,
         "n_steps": judgement.n_steps,
         "checks": sorted({flag.check for flag in judgement.flags}),
@@ -234,10 +238,9 @@ def row_of(record: Record, judgement: Judgement, *, is_run: bool = False) -> dic
 
 
 def score_records(records: Iterable[Record], *, use_gold: bool = False) -> pd.DataFrame:
-    """Columns id, p_unsound (NaN: nothing can be said), first_error_step, task_kind, n_steps, checks and flags.
+    """One row per record, in order; the columns of the command (see `schema`), p_unsound NaN where nothing is judged.
 
-    `flags` holds lists of {step, check, message, severity}. Same scores as the command; `use_gold` changes nothing where
-    an exact checker judges.
+    `flags` holds lists of {step, check, message, severity}; severity 1 is proven.
     """
     import pandas as pd
 
@@ -245,8 +248,7 @@ def score_records(records: Iterable[Record], *, use_gold: bool = False) -> pd.Da
     stream = iter(records)
     for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
         rows += [row_of(r, j) for r, j in zip(chunk, _judged(chunk, use_gold), strict=True)]
-    names = ["id", "p_unsound", "first_error_step", "task_kind", "n_steps", "checks", "flags"]
-    frame = pd.DataFrame(rows, columns=names)
+    frame = pd.DataFrame(rows, columns=schema(is_run=False, used_gold=False).names)
     frame["p_unsound"] = frame["p_unsound"].astype(float)
     frame["first_error_step"] = frame["first_error_step"].astype("Int32")
     return frame

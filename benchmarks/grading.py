@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from analysis.soundness.labelled import data_dir
 from benchmarks.common import ROOT, CommonArguments, parse, write_result
-from benchmarks.labelled import data_dir
 from star.command_line import run_command
 from star.grading import grade
 from star.problem import Problem, Verdict

@@ -16,7 +16,7 @@ from typing import Any
 
 from analysis.checks import Flag, check_exact, detect_kind, generic_flags, read
 from analysis.rationales.records import Record
-from benchmarks import labelled
+from analysis.soundness import labelled
 from benchmarks.common import CommonArguments, parse, write_result
 from star.statistics import wilson
 
@@ -45,10 +45,8 @@ def main() -> None:
 def _data(limit: int | None) -> Iterator[tuple[str, list[Record]]]:
     for name in LABELLED:
         yield name, labelled.load(name, limit)
-    worked = labelled.worked_solutions(limit)
-    for source in ("GSM8K", "SVAMP"):
-        yield f"{source.lower()}_worked", [labelled.written(row) for row in worked if row["source"] == source]
-    yield "held_out_worked", labelled.gold_records()[:limit]
+    for name in ("gsm8k_train", "gsm8k_test", "svamp"):
+        yield f"{name}_worked", labelled.worked(name)[:limit]
 
 
 def proofs(record: Record) -> list[Flag]:

@@ -26,7 +26,7 @@ from analysis.rationales.records import Record
 from analysis.recovery import case_of, classify, is_labelled, p_unfaithful
 from analysis.recovery.features import describe
 from analysis.recovery.fitting import STATED, fit_weights, row_weights
-from benchmarks import labelled
+from analysis.soundness import labelled
 
 FOLDS = 5
 TO_BEAT = {"questions": 0.936, "data_set": [0.91, 0.94], "generator": [0.72, 0.88]}

@@ -87,6 +87,8 @@ class RoundTable:
         sound = percent(data.get("kept_sound") if data else None)
         tail = f"{generated:>10}{rationalized:>13}{dropped:>9}{sound:>9}{times:>14}"
         self._print(f"{line['round']:>5}{interval:>20}{slices}{tail}")
+        if data and (count := data.get("kept_not_judged")):
+            self._print(f"{count:,} of the kept rationales could not be judged (curation.require: sound)")
 
     def finish(self, result: Result, charts: Sequence[Path]) -> None:
         """The end: test accuracy, where everything is, the next two commands."""

@@ -11,7 +11,8 @@ from star.prompting import PromptBuilder
 from star.recipe import CurationSettings
 from star.rows import RoundData, TrainingRow
 
-Soundness = Callable[[Sequence[Attempt]], list[bool]]
+Soundness = Callable[[Sequence[Attempt]], list[bool | None]]
+"""True: sound, False: unsound or flagged, None: not judged."""
 
 
 def curate(
@@ -20,13 +21,15 @@ def curate(
     """The attempts with `kept` and `drop_reason` filled in; order and number stay.
 
     Reasons, in the order they are tried: the verdict itself, mentions_hint, unsound, duplicate, cap. `soundness` judges
-    attempts (True passes) and is called once, for those that are left by then; None when `require` is `answer`.
+    attempts and is called once, for those that are left by then; None when `require` is `answer`. What is not judged is
+    kept, and marked as `not_judged`.
     """
     judged: list[Attempt] = [{**attempt, "kept": False, "drop_reason": _plain_reason(attempt, task)} for attempt in attempts]
     open_ones = [attempt for attempt in judged if attempt["drop_reason"] is None]
     if soundness is not None:
-        for attempt, passes in zip(open_ones, soundness(open_ones), strict=True):
-            attempt["drop_reason"] = None if passes else "unsound"
+        for attempt, sound in zip(open_ones, soundness(open_ones), strict=True):
+            attempt["not_judged"] = sound is None
+            attempt["drop_reason"] = "unsound" if sound is False else None
     seen: set[tuple[str, object]] = set()
     count: dict[str, int] = {}
     for attempt in (a for a in open_ones if a["drop_reason"] is None):
@@ -58,16 +61,17 @@ def _key(attempt: Attempt, task: Task, settings: CurationSettings) -> object | N
 
 
 def soundness_of(task: Task, settings: CurationSettings, problems: Mapping[str, Problem]) -> Soundness | None:
-    """The check behind `require: sound`: the task's exact one, else p_unsound of the analysis package below the threshold."""
+    """The check behind `require: sound`: the task's exact one, else what is proven or flagged by the analysis package."""
     if settings.require == "answer":
         return None
     if task.check is not None:
-        return lambda attempts: [bool(attempt["sound"]) for attempt in attempts]
+        return lambda attempts: [attempt["sound"] for attempt in attempts]
 
-    def scored(attempts: Sequence[Attempt]) -> list[bool]:
+    def scored(attempts: Sequence[Attempt]) -> list[bool | None]:
         from analysis import score_records  # the one seam from the engine to the analysis
         from analysis.rationales.records import Record
         from analysis.rationales.steps import split_steps
+        from analysis.soundness.grades import THRESHOLD, flagged
 
         records = [
             Record(
@@ -79,8 +83,9 @@ def soundness_of(task: Task, settings: CurationSettings, problems: Mapping[str, 
             )
             for attempt in attempts
         ]
+        threshold = THRESHOLD if settings.max_unsound is None else settings.max_unsound
         scores = score_records(records)["p_unsound"] if records else []
-        return [score is not None and score == score and score < settings.max_unsound for score in scores]
+        return [not flagged(score, threshold) if score == score else None for score in scores]  # NaN: not judged
 
     return scored
 
@@ -154,4 +159,5 @@ def count_data(attempts: Sequence[Attempt], rows: Sequence[TrainingRow], pool: i
         "dropped": dict(sorted(Counter(reason for attempt in attempts if (reason := attempt["drop_reason"])).items())),
         "problems_used": len({row["problem_id"] for row in rows}),
         "kept_sound": sum(checked) / len(checked) if checked else None,
+        "kept_not_judged": sum(bool(attempt.get("not_judged")) for attempt in kept),
     }

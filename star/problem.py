@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 
 class Verdict(StrEnum):
@@ -56,6 +56,7 @@ class Attempt(Graded):
     seed: int
     kept: bool | None
     drop_reason: str | None
+    not_judged: NotRequired[bool | None]
 
 
 _RAISED = re.compile("(?<![^\\W\\d_]{2})([\u00b2\u00b3\u00b9\u2070-\u209f]+)")

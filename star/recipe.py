@@ -159,9 +159,10 @@ class CurationSettings(_Section):
     """Which rationales become training rows."""
 
     require: Literal["answer", "sound"] = "answer"
-    """answer: the paper. sound: the task's exact rationale check too, or p_unsound below `max_unsound` where there is none."""
-    max_unsound: float = Field(0.5, ge=0, le=1)
-    """Threshold on p_unsound for tasks without an exact check."""
+    """answer: the paper. sound: no rationale either that the task's exact check calls unsound or, where there is none, that is
+    proven unsound or flagged by its score. What cannot be judged is kept and counted."""
+    max_unsound: float | None = Field(None, ge=0, le=1)
+    """p_unsound from which on a score is a flag, for tasks without an exact check; null: the threshold of the analysis."""
     cap: int | None = Field(None, ge=1)
     """Rationales kept per problem and round."""
     deduplicate: Literal["off", "exact", "equations"] = "exact"

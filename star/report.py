@@ -168,6 +168,10 @@ def warnings(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison] 
             reasons = ", ".join(f"{number:,} x {reason}" for reason, number in run.skipped.items())
             rows = f"{count:,} rows" if run.rows is None else f"{count:,} of {run.rows:,} rows"
             found.append(f"{run.path.name}: {rows} left out ({reasons}).")
+        if run.kept_not_judged:
+            found.append(
+                f"{run.path.name}: {run.kept_not_judged:,} of the kept rationales could not be judged (curation.require: sound)."
+            )
         found += run.damage
     for pair in comparisons:
         if pair.left_out:

@@ -79,6 +79,8 @@ class RoundData(TypedDict):
     problems_used: int
     kept_sound: float | None
     """Share of the kept rationales that the task's exact check calls sound."""
+    kept_not_judged: NotRequired[int]
+    """Kept rationales that `curation.require: sound` asked about without an answer."""
 
 
 class Training(TypedDict):

@@ -62,6 +62,8 @@ class RunSummary:
     sampling_flops: float | None
     training_flops: float | None
     parameters: int | None
+    kept_not_judged: int = 0
+    """Kept rationales, of all rounds, that `curation.require: sound` asked about without an answer."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows of the data that were left out."""
     rows: int | None = None
@@ -119,6 +121,7 @@ def summarise_run(run_dir: Path) -> RunSummary:
         damage=tuple(run.damage),
         **_rows_read(run),
         **_evaluated(rows, shown),
+        kept_not_judged=sum((line.get("data") or {}).get("kept_not_judged") or 0 for line in rounds),
         **_data_used(run, number),
         **_cost(rounds, facts, parameters),
         **_sampled(rows, run),

@@ -55,6 +55,7 @@ ATTEMPTS = pa.schema(
         ("seed", pa.int64()),
         ("kept", pa.bool_()),  # became a training row; null for evaluated
         ("drop_reason", pa.string()),  # why not kept: verdict, unsound, mentions_hint, duplicate, cap; null when kept
+        ("not_judged", pa.bool_()),  # curation.require: sound asked, and nothing could be said; null where it did not ask
     ]
 )
 
@@ -132,6 +133,7 @@ class RoundData(TypedDict, total=False):
     dropped: dict[str, Whole]
     problems_used: Whole
     kept_sound: Share | None
+    kept_not_judged: Whole | None
 
 
 class Cost(TypedDict, total=False):

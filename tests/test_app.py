@@ -169,7 +169,7 @@ def test_one_click_leads_to_a_cell_and_a_second_one_back(open_app: Any, whole: P
     frame = app.dataframe[0].value
     assert set(frame["is"]) == {"right"} and set(frame["reasoning"]) == {"unsound"}
     assert f"of {len(frame)}" in words(app)
-    assert "▲ first suspected error" in words(app) and "the carry must be 0, not 7" in words(app)
+    assert "▲ likeliest wrong step" in words(app) and "the carry must be 0, not 7" in words(app)
     healthy(app.button(key="cell-right-unsound").click().run())
     assert "cell" not in link(app)
 
@@ -181,7 +181,7 @@ def test_a_step_that_only_the_fitted_score_doubts_says_so(open_app: Any, tmp_pat
     none = pa.array(["[]"] * len(scores))
     pq.write_table(scores.set_column(scores.schema.get_field_index("flags"), "flags", none), file)
     shown = words(healthy(open_app("rationales", "--root", str(tmp_path), cell="right-unsound")))
-    assert shown.count("▲ first suspected error") == 1 and NO_REASON in shown
+    assert shown.count("▲ likeliest wrong step") == 1 and NO_REASON in shown
 
 
 def test_every_move_carries_the_run(open_app: Any, whole: Path, tmp_path: Path) -> None:

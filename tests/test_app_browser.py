@@ -90,7 +90,7 @@ def test_from_the_run_to_a_label_and_back_by_its_link(server: Server, page: Any,
     chosen = parameter(page, "id")
     assert page.get_by_text(re.compile(r"^4 of \d+$")).is_visible()
     marked = page.locator("li.r-first").first
-    assert "first suspected error" in marked.inner_text() and "the carry must be" in marked.inner_text()
+    assert "likeliest wrong step" in marked.inner_text() and "the carry must be" in marked.inner_text()
     question = page.locator(".r-question").first.inner_text()
 
     page.keyboard.press("3")

@@ -10,12 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from analysis.rationales.records import Record
 from benchmarks.common import RESULTS, ROOT, CommonArguments, parse
-from benchmarks.recorded_sizes import NOTHING, UNLIKE, figures
 from benchmarks.render import TEMPLATES, page, sections
 from benchmarks.run_all import scripts, scripts_for
 from benchmarks.scaling import exponent, made_up, plan, sentence
@@ -24,7 +21,7 @@ from tests.conftest import NO_DATA, absent, find_data_dir
 
 LIMIT = 1_200
 """Seconds that one script may take on a machine that is busy with other things; on two quiet cores each takes under 60."""
-NEEDS_DATA = {"fit_detector", "grading", "human_labels", "proven", "recorded_sizes"}
+NEEDS_DATA = {"grading", "human_labels", "proven"}
 NEEDS_BROWSER = {"app_speed"}
 ENVELOPE = {
     "schema_version",
@@ -125,7 +122,7 @@ def test_only_benchmarks_that_run_models_are_run_on_a_gpu() -> None:
     assert scripts_for("cpu") == scripts()
     on_gpu = scripts_for("cuda")
     assert {"addition", "loop", "model_sizes", "probe_cost", "sampling"} <= set(on_gpu)
-    assert not {"grading", "human_labels", "fit_detector", "app_speed", "probe_validity"} & set(on_gpu)
+    assert not {"grading", "human_labels", "app_speed", "probe_validity"} & set(on_gpu)
 
 
 def test_a_measurement_of_the_cpu_sees_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,79 +149,3 @@ def test_made_up_records_are_seeded_distinct_and_partly_wrong() -> None:
     named = [judgement.first_error_step for judgement in judge(records[::2])]
     assert -1 in named
     assert any(step is not None and step > 0 for step in named)
-
-
-# ---------------------------------------------------------------------- recorded solutions
-
-
-def population(sensitivity: float, specificity: float) -> tuple[list[Record], list[Record], np.ndarray, np.ndarray]:
-    """Solutions of two sizes of which a known share of the right ones is unsound, labelled rows, and a detector's scores."""
-    rng = np.random.default_rng(1)
-
-    def scores(unsound: np.ndarray) -> np.ndarray:
-        return np.where(rng.random(len(unsound)) < np.where(unsound, sensitivity, 1 - specificity), 0.9, 0.1)
-
-    known = [
-        Record(
-            id=f"k{n}",
-            question=f"labelled question {n}",
-            sound=bool(n % 2),
-            answer_correct=True,
-            meta={"dataset": "own"},
-        )
-        for n in range(3_000)
-    ]
-    solutions, unsound = [], []
-    for size, accuracy, share in ((6.0, 0.5, 0.3), (175.0, 0.8, 0.1)):
-        for n in range(4_000):
-            right = rng.random() < accuracy
-            solutions.append(
-                Record(
-                    id=f"{size}-{n}",
-                    question=f"solved question {n}",
-                    generator=f"{size:g}b",
-                    generator_params_b=size,
-                    answer_correct=bool(right),
-                )
-            )
-            unsound.append(rng.random() < share)
-    return solutions, known, scores(np.array(unsound)), scores(np.array([not record.sound for record in known]))
-
-
-def test_the_detectors_error_is_corrected_for() -> None:
-    found = figures(*population(0.8, 0.7), resamples=300)
-    small, large = (found["by_size_and_generator"][size] for size in ("6B", "175B"))
-    assert small["flagged_of_right"]["value"] > 0.4, "false alarms are in the plain share"
-    for part, unsound, accuracy in ((small, 0.3, 0.5), (large, 0.1, 0.8)):
-        assert part["unsound_of_right"]["low"] < unsound < part["unsound_of_right"]["high"]
-        assert part["right_but_unsound"]["low"] < unsound * accuracy < part["right_but_unsound"]["high"]
-        assert part["sound"]["value"] == pytest.approx(part["accuracy"]["value"] - part["right_but_unsound"]["value"])
-    difference = found["175B minus 6B, same questions"]["unsound_of_right"]
-    assert difference["low"] < -0.2 < difference["high"] < 0
-
-
-def test_intervals_carry_the_uncertainty_of_the_labels() -> None:
-    solutions, known, scores, known_scores = population(0.8, 0.7)
-    many = figures(solutions, known, scores, known_scores, resamples=300)
-    few = figures(solutions, known[:300], scores, known_scores[:300], resamples=300)
-    wide, narrow = (f["by_size_and_generator"]["6B"]["unsound_of_right"] for f in (few, many))
-    assert wide["high"] - wide["low"] > 1.5 * (narrow["high"] - narrow["low"])
-
-
-def test_a_detector_that_guesses_gives_no_estimate() -> None:
-    found = figures(*population(0.5, 0.5), resamples=300)
-    assert found["unsound_of_right"] == NOTHING
-    assert set(found["by_size_and_generator"]["6B"]) == {"accuracy", "flagged_of_right"}
-
-
-def test_no_estimate_where_fewer_are_flagged_than_false_alarms_alone_would_be() -> None:
-    solutions, known, scores, known_scores = population(0.9, 0.4)
-    found = figures(solutions, known, np.where(np.arange(len(scores)) % 10, 0.1, scores), known_scores, resamples=300)
-    assert found["unsound_of_right"] == UNLIKE
-    assert set(found["by_size_and_generator"]["6B"]) == {"accuracy", "flagged_of_right"}
-
-
-def test_no_estimate_where_the_labels_are_of_another_kind() -> None:
-    found = figures(*population(0.9, 0.9), resamples=50, unlike="cannot be estimated: of another kind")
-    assert found["unsound_of_right"] == "cannot be estimated: of another kind"
-    assert "unsound_of_right" not in found["by_size_and_generator"]["175B"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from star.curation import assert_no_hints, curate, soundness_of, training_rows
+from star.curation import assert_no_hints, count_data, curate, soundness_of, training_rows
 from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings, PromptingSettings, TaskSettings
@@ -86,15 +86,22 @@ def test_sound_asks_the_scores_where_the_task_has_no_check(good: str) -> None:
     assert reasons([attempt(WRONG), attempt(good)], require="sound") == ["unsound", None]
 
 
-def test_the_threshold_decides() -> None:
+def test_the_threshold_decides_about_scores_and_not_about_proofs() -> None:
     assert reasons([attempt(SOUND)], require="sound", max_unsound=0.0) == ["unsound"]
-    assert reasons([attempt(WRONG)], require="sound", max_unsound=1.0) == [None]
+    assert reasons([attempt(SOUND)], require="sound", max_unsound=1.0) == [None]
+    assert reasons([attempt(WRONG)], require="sound", max_unsound=1.0) == ["unsound"]
 
 
-@pytest.mark.parametrize("empty", ["", "  \n ", "\n\n"])
-def test_a_rationale_about_which_nothing_can_be_said_does_not_pass(empty: str) -> None:
-    assert reasons([attempt(empty), attempt(SOUND)], require="sound", max_unsound=1.0) == ["unsound", None]
-    assert reasons([attempt(empty)], require="answer") == [None]
+@pytest.mark.parametrize("empty", ["", "  \n ", "\n\n", "I just know that it is 72."])
+def test_what_cannot_be_judged_is_kept_and_counted(empty: str) -> None:
+    settings = CurationSettings(require="sound")
+    rows = [attempt(empty), attempt(SOUND), attempt(WRONG)]
+    judged = curate(rows, GSM8K, settings, soundness_of(GSM8K, settings, PROBLEMS))
+    assert [row["drop_reason"] for row in judged] == [None, None, "unsound"]
+    assert [row["not_judged"] for row in judged] == [True, False, False]
+    assert count_data(judged, [], pool=2)["kept_not_judged"] == 1
+    plain = curate(rows, GSM8K, CurationSettings(), None)
+    assert count_data(plain, [], pool=2)["kept_not_judged"] == 0
 
 
 def test_labels_are_not_needed_and_not_read() -> None:
@@ -116,13 +123,13 @@ def test_sound_asks_the_exact_check_where_there_is_one() -> None:
     assert ADDITION.check is not None
     rows = [attempt(text, sound=ADDITION.check(problem, text)) for text in texts]
     assert reasons(rows, ADDITION, require="sound") == [None, "unsound"]
-    assert reasons([attempt(texts[0], sound=None)], ADDITION, require="sound") == ["unsound"]
+    assert reasons([attempt(texts[0], sound=None)], ADDITION, require="sound") == [None]  # not judged
 
 
 def test_the_check_is_asked_once_and_only_about_what_is_left() -> None:
     asked: list[list[str]] = []
 
-    def passes(attempts: Any) -> list[bool]:
+    def passes(attempts: Any) -> list[bool | None]:
         asked.append([row["rationale"] for row in attempts])
         return [True for _ in attempts]
 

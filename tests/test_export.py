@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from analysis import export
+from analysis.soundness.grades import THRESHOLD
 from star import run as runs
 from tests.run_factory import HOSTILE, make_run
 
@@ -67,7 +68,7 @@ def test_cases_come_from_the_rounds_where_the_test_has_too_few(tmp_path: Path) -
     unsound = sum(row["sound"] is False for row in solved)
     assert f"Of {len(solved)} other right answers in rounds 0 to 2, {unsound}." in page.text
     assert "5 of the rounds, the most suspicious, are below." in page.text
-    assert page.text.count("unsound by the automatic score") == 5 and "train split, round " in page.text
+    assert page.text.count(f"flagged by the score at {THRESHOLD:.2f} (") == 5 and "train split, round " in page.text
 
 
 def right_rows(run: Path, last: int, *, rationalized: bool = False) -> list[dict[str, Any]]:

@@ -232,7 +232,7 @@ def test_a_wrong_model_file_names_itself_and_the_remedy(change: dict[str, Any], 
     path = tmp_path / "recovery.json"
     if change:
         path.write_text(json.dumps(json.loads(MODEL_FILE.read_text(encoding="utf-8")) | change), encoding="utf-8")
-    with pytest.raises(ModelError, match=r"recovery\.json.*fit_detector"):
+    with pytest.raises(ModelError, match=r"recovery\.json.*analysis\.recovery\.fitting"):
         load_model(path)
 
 

@@ -163,6 +163,15 @@ def test_rows_left_out_are_reported(tmp_path: Path) -> None:
     assert report.warnings([summarise_run(run)]) == [f"{run.name}: 1 of 28 rows left out (1 x no answer)."]
 
 
+def test_kept_rationales_that_nobody_could_judge_are_counted(tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=1, problems=9)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines[-1]["data"]["kept_not_judged"] = 3
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = f"{run.name}: 3 of the kept rationales could not be judged (curation.require: sound)."
+    assert report.warnings([summarise_run(run)]) == [said]
+
+
 def test_two_arms_are_compared_on_the_same_problems(tmp_path: Path) -> None:
     weak = make_run(tmp_path, name="weak", rounds=2, problems=90, skill=0.3, rationalize=False)
     strong = make_run(tmp_path, name="strong", rounds=2, problems=90, skill=0.8)

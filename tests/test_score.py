@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from analysis import score_records
 from analysis.rationales.records import Record, read_records, write_records
 from analysis.score import main
-from analysis.soundness.judging import PROVEN, judge, shipped
-from benchmarks import labelled
+from analysis.soundness import labelled
+from analysis.soundness.grades import THRESHOLD
+from analysis.soundness.judging import judge
 from star.tasks import addition
 from tests.conftest import ROOT
 from tests.nasty_records import nasty_records
@@ -69,11 +70,13 @@ def test_every_record_gets_a_row(source: Path, capsys: pytest.CaptureFixture[str
         "flags"
     ]
     assert "37 appears nowhere before" in {flag["message"] for flag in by_id["bad"]["flags"]}
+    assert (by_id["bad"]["p_unsound"], by_id["bad"]["first_error_step"]) == (1, 0)
     assert (by_id["empty"]["p_unsound"], by_id["empty"]["first_error_step"]) == (None, None)
+    assert [row["grade"] for row in rows] == ["scored", "proven", "not_judged", "not_judged"]
+    assert [row["status"] for row in rows] == ["ok", "ok", "unparsed", "outside"]
     assert [row["task_kind"] for row in rows] == ["math_word", "math_word", "math_word", "multiple_choice"]
-    assert all(
-        set(row) == {"id", "p_unsound", "first_error_step", "task_kind", "n_steps", "checks", "flags"} for row in rows
-    )
+    columns = {"id", "p_unsound", "first_error_step", "grade", "scorer", "status", "task_kind", "n_steps", "checks", "flags", "place"}
+    assert all(set(row) == columns for row in rows)
     assert "right" in capsys.readouterr().out
 
 
@@ -138,10 +141,9 @@ def test_use_gold_says_so(source: Path, capsys: pytest.CaptureFixture[str]) -> N
     rows = rows_of(output)
     assert all(row["used_gold"] for row in rows)
     plain = score_records(RECORDS)["p_unsound"]
-    assert rows[3]["p_unsound"] > plain[3]
-    assert "gold answers were used for p_unsound, not where an exact checker judges" in " ".join(
-        capsys.readouterr().out.split()
-    )
+    assert rows[0]["p_unsound"] < plain[0]  # a right answer
+    assert (rows[1]["p_unsound"], rows[3]["p_unsound"]) == (1, None)  # what is proven or not judged stays so
+    assert "gold answers were used for scores" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_gold_answer_changes_nothing_where_an_exact_checker_judges() -> None:
@@ -216,8 +218,7 @@ NATALIA = Record(
 
 def test_a_proven_false_equation_decides() -> None:
     (row,) = score_records([NATALIA]).to_dict("records")
-    assert row["p_unsound"] >= PROVEN
-    assert 0 <= row["first_error_step"] <= 1
+    assert (row["p_unsound"], row["first_error_step"], row["grade"]) == (1, 1, "proven")
     assert "48+24 = 72, not 62" in [flag["message"] for flag in row["flags"]]
 
 
@@ -231,18 +232,17 @@ def some_labelled(data_dir: Path) -> list[Record]:
 
 @pytest.mark.parametrize("use_gold", [False, True])
 def test_p_the_named_step_and_the_flags_agree(some_labelled: list[Record], use_gold: bool) -> None:
-    thresholds = shipped().thresholds.values()
     for row in score_records(some_labelled, use_gold=use_gold).to_dict("records"):
-        if row["p_unsound"] != row["p_unsound"]:
-            continue
         proven = [flag["step"] for flag in row["flags"] if flag["severity"] >= 1]
-        if row["first_error_step"] >= 0:
-            assert row["p_unsound"] > min(thresholds)
-            assert row["first_error_step"] in {flag["step"] for flag in row["flags"]}
-            assert row["first_error_step"] <= min(proven, default=row["n_steps"])
+        p, first = row["p_unsound"], row["first_error_step"]
+        if row["grade"] == "proven":
+            assert (p, first) == (1, min(proven))
+        elif row["grade"] == "checked":
+            assert (p, first) == (0, -1) and not proven
+        elif row["grade"] == "scored":
+            assert 0 < p < 1 and not proven and (first >= 0) == (p >= THRESHOLD) and row["scorer"]
         else:
-            assert row["p_unsound"] <= max(thresholds)
-            assert not proven
+            assert p != p and not proven and row["status"] != "ok"
 
 
 @pytest.mark.parametrize(
@@ -253,6 +253,7 @@ def test_p_the_named_step_and_the_flags_agree(some_labelled: list[Record], use_g
         ("All cats are mammals. Tom is a cat. Is Tom a mammal?", ("Tom is a cat, so Tom is a mammal.", "True.")),
         ("谁是最高的?", ("小明比小红高。", "所以小明最高。")),
         ("Which planet is largest? (A) Mars (B) Jupiter", ("No idea.",)),
+        ("Find $x$ if $3x + 7 = 31$.", ("3x = 31 - 7 = 24", "x = 24 / 3 = 8")),
     ],
 )
 def test_nothing_is_said_where_nothing_can_be_read(question: str, steps: tuple[str, ...]) -> None:
@@ -260,11 +261,11 @@ def test_nothing_is_said_where_nothing_can_be_read(question: str, steps: tuple[s
     assert (judgement.p_unsound, judgement.first_error_step) == (None, None)
 
 
-@pytest.mark.parametrize("source", ["GSM8K", "SVAMP"])
-def test_most_worked_solutions_are_called_sound(data_dir: Path, source: str) -> None:
-    """None of them was used to fit the shipped detector."""
-    records = [record for record in labelled.gold_records() if record.source == source][::2]
-    assert (score_records(records)["p_unsound"] > 0.5).mean() <= 0.2
+@pytest.mark.parametrize("source", ["gsm8k_test", "svamp"])
+def test_few_worked_solutions_are_flagged(data_dir: Path, source: str) -> None:
+    """None of them was used to fit the shipped score."""
+    records = labelled.worked(source)[::2]
+    assert (score_records(records)["p_unsound"] >= THRESHOLD).mean() <= 0.15
 
 
 RECOVERY = {"cot_prefix": "Ann gives half to Bo, so she has 48 / 2 = 29", "injected_value": "29", "original_value": "24"}
@@ -304,15 +305,18 @@ def test_nothing_is_said_to_be_scored_where_every_line_is_broken(tmp_path: Path,
     assert "Scores of 0 records" in captured.out
 
 
-def test_the_table_keeps_its_lines_when_piped_and_names_records_of_the_fit(
+def test_the_table_keeps_its_lines_when_piped_and_shows_labels_first(
     source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [replace(record, source="GSM8K example model solutions", generator="g" * 20) for record in RECORDS]
+    rows = [replace(record, source="MR-GSM8K", generator="g" * 20, sound=n > 1) for n, record in enumerate(RECORDS)]
     write_records(source, rows)
     main([str(source), "-o", str(source.parent / "out.jsonl")])
     said = capsys.readouterr().out
-    assert "4 of these records are of sources that the detector was fitted on" in " ".join(said.split())
-    assert any("unsound % [95 %]" in line and "generator" in line for line in said.splitlines())
+    assert "4 of these records are of sources that the scores were fitted on" in " ".join(said.split())
+    head = next(line for line in said.splitlines() if "generator" in line)
+    assert head.index("labelled unsound %") < head.index("proven unsound") < head.index("flagged / scored")
+    assert f"flagged: a score of {THRESHOLD:g} or more" in said
+    assert "Not judged: 1 outside of what the scorer was validated on" in " ".join(said.split())
 
 
 @pytest.mark.slow

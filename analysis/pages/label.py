@@ -13,6 +13,7 @@ from analysis.labels import Labels, export_rows, to_csv, to_jsonl
 from analysis.pages.widgets import context, labelling, parts, ranking, state, text
 from analysis.rationales.filters import View, base_mask, select, shuffled
 from analysis.rationales.table import Table
+from analysis.soundness.grades import THRESHOLD
 from star.statistics import wilson
 
 TABS = {"label": "Label", "rank": "Rank three", "agreement": "Agreement and export"}
@@ -118,7 +119,7 @@ def _agreement(table: Table, labels: Labels) -> None:
     scores, steps = _automatic(table, labels)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         person = state.select("Labels of", "of", people, show=_name, anything="everybody", width=200)
-        cut = state.whole("unsound from %", "cut", 1, 99, width=130, placeholder="50")
+        cut = state.whole("flagged from %", "cut", 1, 99, width=130, placeholder=f"{100 * THRESHOLD:.0f}")
         rows = export_rows(labels, scores)
         st.download_button("All labels as JSONL", to_jsonl(rows), "labels.jsonl", "application/jsonl")
         st.download_button("All labels as CSV", to_csv(rows), "labels.csv", "text/csv")
@@ -129,7 +130,7 @@ def _agreement(table: Table, labels: Labels) -> None:
         for (name, _), label in labels.latest.items()
         if person in (None, name)
     }
-    found = agreement.agreement(verdicts, scores, (cut or 50) / 100, named)
+    found = agreement.agreement(verdicts, scores, cut / 100 if cut else THRESHOLD, named)
     if not found.n:
         st.info("None of the labelled rationales is both scored and labelled sound or unsound.")
         _people(labels)

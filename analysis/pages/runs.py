@@ -13,6 +13,7 @@ import yaml
 from analysis import charts
 from analysis.pages.widgets import context, parts, state, text
 from analysis.pages.widgets.run_words import DROPPED
+from analysis.soundness.grades import flagged
 from analysis.sources import Source, started, typed
 from star.charts import slice_order
 from star.run import Overview, Run, stamp
@@ -247,14 +248,14 @@ def _file(source: Source) -> None:
     for name, part in frame.groupby(group, observed=True):
         graded = part[part["right"] >= 0]
         judged = part[part["p_unsound"].notna()]
-        doubted = int((judged["p_unsound"] >= 0.5).sum())
+        doubted = int(flagged(judged["p_unsound"]).sum())
         rows.append(
             {
                 "written by" if group == "generator" else "kind of task": parts.facet_words(group, str(name)),
                 "rationales": len(part),
                 "questions": part["problem"].nunique(),
                 "right answers": f"{parts.share(int(graded['right'].sum()), len(graded))}, n = {len(graded):,}",
-                "unsound by the automatic score": f"{parts.share(doubted, len(judged))}, n = {len(judged):,}",
+                "proven unsound or flagged": f"{parts.share(doubted, len(judged))}, n = {len(judged):,}",
             }
         )
     counts = pd.DataFrame(rows)

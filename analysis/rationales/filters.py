@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.rationales.table import Table
+from analysis.soundness.grades import THRESHOLD, flagged
 
 Judge = Literal["exact", "score", "human"]
 JUDGES: dict[Judge, str] = {
-    "exact": "the task's exact check",
-    "score": "the automatic score",
     "human": "human labels in the file",
+    "exact": "the task's exact check",
+    "score": "what is proven or flagged by the score",
 }
 CELLS: dict[str, tuple[int, int]] = {
     "right-sound": (1, 1),
@@ -58,8 +59,8 @@ class View:
     status: str | None = None
     sort: str = "suspicious"
     judge: Judge = "score"
-    cut: float = 0.5
-    """p_unsound from which a rationale counts as unsound, where the automatic score judges."""
+    cut: float = THRESHOLD
+    """p_unsound from which on a rationale is flagged, where the score judges."""
 
 
 def judges(table: Table) -> list[Judge]:
@@ -72,11 +73,11 @@ def judges(table: Table) -> list[Judge]:
 
 
 def soundness(table: Table, judge: Judge, cut: float) -> np.ndarray:
-    """1 sound, 0 unsound, -1 not judged, for each row."""
+    """1 sound, 0 unsound (of a score: flagged), -1 not judged, for each row."""
     if judge != "score":
         return table.frame[judge].to_numpy()
     p = table.frame["p_unsound"].to_numpy()
-    return np.where(np.isnan(p), -1, (p < cut).astype(int))
+    return np.where(np.isnan(p), -1, 1 - flagged(p, cut))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ with a generator held out, where this reaches .96 and .92.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 
 from analysis.rationales.records import Record
 from analysis.recovery.features import DETAILS, EVENTS, NAMES, describe
-from analysis.recovery.model import case_of, is_recovery
+from analysis.recovery.model import MODEL_FILE, case_of, is_recovery
 
 EVENT_PRECISION = 30.0
 """Of the prior, in rows: an event needs some tens of rows before its weight leaves the guide's."""
@@ -94,3 +95,16 @@ def fit_weights(
 
     found = minimize(loss, mean, jac=True, method="L-BFGS-B", options={"maxiter": 500})
     return found.x[:-1], float(found.x[-1])
+
+
+def main() -> int:
+    """Write the shipped model: python -m analysis.recovery.fitting (needs the labelled data, STAR_DATA)."""
+    from analysis.soundness import labelled
+    from star.run import write_text
+
+    write_text(MODEL_FILE, json.dumps(fit(labelled.load("error_recovery_dev")), indent=1, ensure_ascii=False) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

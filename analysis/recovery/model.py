@@ -28,7 +28,7 @@ class ModelError(InputError):
 @functools.cache
 def load_model(path: Path = MODEL_FILE) -> tuple[np.ndarray, float]:
     """Weights in the order of NAMES, and the bias. Raises ModelError when the file is missing or another version's."""
-    advice = "Run `python benchmarks/fit_detector.py` to make it."
+    advice = "Run `python -m analysis.recovery.fitting` to make it."
     try:
         model = json.loads(path.read_text(encoding="utf-8"))
         weights = np.array([model["weights"][name] for name in NAMES], dtype=float)

@@ -76,10 +76,11 @@ def question_value(question: str) -> Fraction | None:
         tokens.pop()
     if tokens and tokens[0].kind == "word":
         start = next((i for i, token in enumerate(tokens) if token.kind in _PARTS), len(tokens))
-        if start > 6:
+        if start > 6 or any(token.kind not in ("word", "end") for token in tokens[:start]):
             return None
         tokens = tokens[start:]
-    if not any(token.kind == "op" for token in tokens) or any(token.kind not in _PARTS for token in tokens):
+    foreign = any(token.kind not in _PARTS or token.text in ("^", "**") for token in tokens)
+    if not any(token.kind == "op" for token in tokens) or foreign:
         return None
     value: Fraction | None = evaluate(tokens)
     return value
@@ -235,4 +236,4 @@ def _check_answer(index: int, text: str, state: _State) -> None:
         state.flag(index, "answer_wrong", message)
     elif not (right and any(state.close(value, found) for found in state.found)):  # a check may follow the result
         message = f"the last value found is {show(state.last)}, but the answer is given as {show(value)}"
-        state.flag(index, "answer_differs", message)
+        state.flag(index, "answer_differs", message, 0.5 if right else 1.0)  # the last value may stand in words

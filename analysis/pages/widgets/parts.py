@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +11,10 @@ import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import state, text
-from analysis.pages.widgets.run_words import DROPPED, KINDS, MODES, NO_REASON, VERDICTS, sure
+from analysis.pages.widgets.run_words import DROPPED, KINDS, MODES, NO_REASON, VERDICTS
 from analysis.rationales.filters import CELLS, FACETS, JUDGES, SORTS, Counts, Judge, View, judges, soundness
 from analysis.rationales.table import Rationale, Table
+from analysis.soundness.grades import THRESHOLD, score_words
 from star.charts import COLOURS
 from star.statistics import wilson
 
@@ -34,6 +34,8 @@ STATUSES = {
 }
 FILTERS = ("cell", *FACETS, "check", "fewest", "most", "words", "status")
 VIEW = (*FILTERS, "sort", "judge", "cut")
+JUDGED = ({1: "sound", 0: "unsound"}, {1: "not flagged", 0: "proven unsound or flagged"})
+"""What a judgement is called: of people and exact checks, of a score."""
 """Parameters of a link that say which rationales are on show, and in what order."""
 WINDOW = 100
 """Rows of the table that the browser gets at a time."""
@@ -97,7 +99,7 @@ def read_view(table: Table) -> View:
         status=state.choice("status", list(STATUSES)),
         sort=str(state.choice("sort", list(SORTS), "suspicious" if table.scored else "stored")),
         judge=judge,
-        cut=0.5 if cut is None else min(max(cut, 1), 99) / 100,
+        cut=THRESHOLD if cut is None else min(max(cut, 1), 99) / 100,
     )
 
 
@@ -146,7 +148,7 @@ def ordering(table: Table, view: View) -> None:
         if len(there) > 1:
             state.select("Sound according to", "judge", there, default=there[0], show=_judge_words, width=230)
         if view.judge == "score" and table.scored:
-            state.whole("unsound from %", "cut", 1, 99, width=130, placeholder="50")
+            state.whole("flagged from %", "cut", 1, 99, width=130, placeholder=f"{100 * THRESHOLD:.0f}")
         sorts = [name for name in SORTS if table.scored or name not in ("suspicious", "trusted")]
         default = "suspicious" if table.scored else "stored"
         state.select("Order", "sort", sorts, default=default, show=lambda name: SORTS[name][0], width=220)
@@ -161,8 +163,9 @@ def four_way(counts: Counts, view: View) -> None:
     judged = counts.total - counts.unjudged
     with st.container(key="four-way"):
         head = st.columns([1, 3, 3])
-        head[1].caption("reasoning **sound**")
-        head[2].caption("reasoning **unsound**")
+        words = JUDGED[view.judge == "score"]
+        head[1].caption(f"reasoning **{words[1]}**")
+        head[2].caption(f"reasoning **{words[0]}**")
         for answer in ("right", "wrong"):
             row = st.columns([1, 3, 3], vertical_alignment="center")
             row[0].caption(f"answer **{answer}**")
@@ -178,7 +181,8 @@ def four_way(counts: Counts, view: View) -> None:
                     args=({"cell": None if view.cell == name else name, "id": None},),
                 )
     right = counts.cells["right-sound"] + counts.cells["right-unsound"]
-    of = f" Of {right:,} right answers, {share(counts.cells['right-unsound'], right)} are unsound." if right else ""
+    doubted = f"{share(counts.cells['right-unsound'], right)} are {JUDGED[view.judge == 'score'][0]}"
+    of = f" Of {right:,} right answers, {doubted}." if right else ""
     rest = f" {counts.unjudged:,} more cannot be placed: answer or reasoning is not judged." if counts.unjudged else ""
     st.caption(
         f"n = {judged:,} rationales, 95 % intervals in brackets; sound according to {_judge_words(view.judge)}.{of}{rest}"
@@ -197,7 +201,7 @@ def window_frame(table: Table, view: View, rows: np.ndarray, labels: Mapping[str
             "question": asked,
             "answer": [text.shorten(value, 40) if isinstance(value, str) else "none" for value in part["answer"]],
             "is": [{1: "right", 0: "wrong"}.get(value, "?") for value in part["right"]],
-            "reasoning": [{1: "sound", 0: "unsound"}.get(int(value), "?") for value in sound],
+            "reasoning": [JUDGED[view.judge == "score"].get(int(value), "?") for value in sound],
             "first error": [f"step {step + 1}" if step >= 0 else "" for step in first],
             "steps": part["n_steps"].to_numpy(),
             "label": [labels.get(name, "") for name in part["id"]],
@@ -228,9 +232,10 @@ def _id(table: Table, row: int) -> str:
 
 
 def steps(one: Rationale, *, blind: bool = False, error_step: int | None = None) -> None:
-    """The steps, with the first suspected error marked and the reason under every flagged step.
+    """The steps, with the first wrong or likeliest wrong one marked and the reason under every flagged step.
 
-    `error_step`: a person's label instead of the automatic one. `blind`: neither marks nor reasons.
+    `error_step`: a person's label instead of the automatic one. `blind`: neither marks nor reasons. Only what is proven or
+    labelled has the colour of an error.
     """
     if not one.steps:
         st.caption("This rationale is empty.")
@@ -241,11 +246,12 @@ def steps(one: Rationale, *, blind: bool = False, error_step: int | None = None)
         reasons.setdefault(flag.step, []).append(flag.message or check_words(flag.check))
     if error_step is None and first >= 0:
         reasons.setdefault(first, [NO_REASON])
+    certain = error_step is not None or one.p_unsound == 1
+    name = "first wrong step" if error_step is not None else _first_words(one)
     items = []
     for i, step in enumerate(one.steps[:500]):
         why = "".join(f'<div class="r-why">↳ {text.escaped(message)}</div>' for message in reasons.get(i, []))
-        style = "r-first" if i == first else "r-flagged" if why else ""
-        name = "first wrong step" if error_step is not None else "first suspected error"
+        style = "r-first" if i == first and certain else "r-flagged" if why or i == first else ""
         mark = f'<div class="r-why r-mark">▲ {name}</div>' if i == first else ""
         body = f'<div class="r-text">{text.escaped(step)}{mark}{why}</div>'
         items.append(f'<li class="r-step {style}"><span class="r-no">{i + 1}</span>{body}</li>')
@@ -254,13 +260,16 @@ def steps(one: Rationale, *, blind: bool = False, error_step: int | None = None)
         st.caption(f"{len(one.steps) - 500:,} more steps are not shown.")
     for message in reasons.get(-1, []):
         st.html(f'<div class="r-why">↳ the whole: {text.escaped(message)}</div>')
-    entries = [(COLOURS["unsound"], "first wrong step" if error_step is not None else "first suspected error")] * (
-        first >= 0
-    )
+    entries = [(COLOURS["unsound" if certain else "rationalized"], name)] * (first >= 0)
     if any(0 <= step != first for step in reasons):
         entries.append((COLOURS["rationalized"], "another doubt"))
     if entries:
         text.key(*entries)
+
+
+def _first_words(one: Rationale) -> str:
+    """What the step is that the judgement names."""
+    return "first wrong step" if one.p_unsound == 1 else "likeliest wrong step"
 
 
 def judgement(one: Rationale, view: View) -> None:
@@ -268,16 +277,16 @@ def judgement(one: Rationale, view: View) -> None:
     right = {1: "right", 0: "wrong"}.get(one.row["right"], "not graded")
     said = "none" if one.answer is None else text.shorten(one.answer, 200)
     gold = f" (expected {text.shorten(one.gold, 200)})" if one.gold is not None and right != "right" else ""
-    doubt = "not scored" if math.isnan(one.p_unsound) else f"{sure(one.p_unsound)} unsound by the automatic score"
+    doubt = score_words(one.p_unsound)
     exact = {1: "sound by the task's exact check", 0: "unsound by the task's exact check"}.get(one.row["exact"])
     human = {1: "sound by the label in the file", 0: "unsound by the label in the file"}.get(one.row["human"])
     where = ""
     if one.first_error >= 0:
-        where = f"first suspected at step {one.first_error + 1}"
+        where = f"{_first_words(one)}: step {one.first_error + 1}"
     pairs: list[tuple[str, object]] = [
         ("answer", f"{said}: {right}{gold}"),
         ("gold", one.gold if right == "right" else None),
-        ("reasoning", "; ".join(part for part in (doubt, where, exact, human) if part)),
+        ("reasoning", "; ".join(part for part in (human, exact, doubt, where) if part)),
     ]
     text.facts(pairs)
 

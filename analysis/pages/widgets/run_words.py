@@ -22,10 +22,5 @@ DROPPED = {
     "cap": "enough for this question",
 }
 """Why a rationale became no training row: the reasons of `star.curation`."""
-NO_REASON = "no single check fired; the fitted score finds this step the most doubtful"
-"""Beside a first suspected error that no check gives a reason for."""
-
-
-def sure(p: float) -> str:
-    """ "97 % likely", never quite 0 or 100."""
-    return "over 99 % likely" if p > 0.99 else "under 1 % likely" if p < 0.01 else f"{100 * p:.0f} % likely"
+NO_REASON = "nothing is proven here; the score finds this step the likeliest to be wrong"
+"""Beside the step that a score names and no check says anything about."""

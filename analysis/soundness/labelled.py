@@ -15,7 +15,7 @@ import numpy as np
 from analysis.rationales.records import Record, read_records
 from star.errors import InputError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 HIDDEN_SHARE = 0.2
 UNKNOWN = -9
 _INNERMOST = re.compile(r"\( (\S+) ([-+*/]) (\S+) \)")
@@ -38,15 +38,6 @@ def load(name: str, limit: int | None = None) -> list[Record]:
         return records
     step = len(records) / limit
     return [record for record in records if digest(record.question) % 1000 < 1000 / step]
-
-
-def worked_solutions(limit: int | None = None) -> list[dict[str, str]]:
-    """Worked solutions (source, question, answer) in the form of GSM8K's: its training questions, and the problems of SVAMP,
-    most of one step, that are not kept out of sight. `limit` keeps that many of each."""
-    with gzip.open(data_dir() / "gsm8k_train.jsonl.gz", "rt", encoding="utf-8") as handle:
-        rows: list[dict[str, str]] = [json.loads(line) for line in handle]
-    short = [row for row in short_solutions() if not is_hidden(row["question"])]
-    return [{"source": "GSM8K"} | row for row in rows[:limit]] + short[:limit]
 
 
 def short_solutions() -> list[dict[str, str]]:
@@ -83,12 +74,12 @@ def written(row: dict[str, str]) -> Record:
     return Record("", row["source"], question=row["question"], steps=steps, answer=answer)
 
 
-def gold_records() -> list[Record]:
-    """Sound solutions that nothing is fitted on: the worked ones of GSM8K's test questions, and of the problems of SVAMP that are
-    kept out of sight."""
-    with gzip.open(data_dir() / "gsm8k_test.jsonl.gz", "rt", encoding="utf-8") as handle:
-        long = [{"source": "GSM8K"} | json.loads(line) for line in handle]
-    return [written(row) for row in long + [row for row in short_solutions() if is_hidden(row["question"])]]
+def worked(name: str) -> list[Record]:
+    """The worked solutions of a question file, "gsm8k_train", "gsm8k_test" or "svamp": sound ones, of nobody's model."""
+    if name == "svamp":
+        return [written(row) for row in short_solutions()]
+    with gzip.open(data_dir() / f"{name}.jsonl.gz", "rt", encoding="utf-8") as handle:
+        return [written({"source": "GSM8K"} | json.loads(line)) for line in handle]
 
 
 def normalised(question: str) -> str:

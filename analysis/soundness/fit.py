@@ -1,0 +1,296 @@
+"""Fit the score without a model, and say where it speaks.
+
+    python -m analysis.soundness.fit             # writes hazard.json beside this file; needs the labelled data (STAR_DATA)
+    python -m analysis.soundness.fit --dry-run   # only prints
+
+Rationales with a wrong answer and no label are wrong at some step that is not known: expectation-maximisation spreads the first
+wrong step over their steps. Everything is chosen by leaving things out: of school word problems, for which there are labels,
+the writer and the question; of every other domain the whole domain. The score speaks for a domain where, of rationales
+about which nothing is proven, it tells unsound ones better than position and length by GAIN in AUROC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from analysis.checks.generic import generic_flags
+from analysis.checks.reading import read
+from analysis.rationales.records import Record, matches_gold
+from analysis.soundness import labelled
+from analysis.soundness.features import BASELINE, FEATURES, describe
+from analysis.soundness.hazard import MODEL_FILE, Calibration, Hazard, logit, sigmoid
+from analysis.soundness.judging import first_proven
+
+GAIN = 0.03
+"""AUROC by which the score has to be better than position and length."""
+STRENGTH = 0.1
+"""C of the logistic regression on standardised features."""
+ROUNDS = 12
+"""Of expectation-maximisation."""
+FOLDS = 5
+KNOT = 0.8
+MOST = 1500
+"""A source of more rationales than this counts as this many."""
+SOMEWHERE = -2
+"""First wrong step of a rationale that is wrong, nobody says where."""
+SCHOOL = ("gsm8k_model_solutions", "mr_gsm8k_dev", "mr_gsm8k_590")
+ONE_SIDED = "mr_gsm8k_590"
+"""Wrong solutions only: fitted on, and in no AUROC, since it would tell the set as well as the label."""
+CALIBRATED = "mr_gsm8k_dev"
+OTHERS = ("processbench_math_dev", "mr_ben", "natural_program_dev", "bigbench_mistake_dev")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled rationales. `matrix`, `record` and `place` have one row per step, the rest one per rationale."""
+
+    records: list[Record]
+    matrix: np.ndarray
+    """Features, in the order of FEATURES."""
+    record: np.ndarray
+    place: np.ndarray
+    first: np.ndarray
+    """First wrong step; -1 none, SOMEWHERE."""
+    question: np.ndarray
+    source: np.ndarray
+    """File of the labelled data."""
+    writer: np.ndarray
+    """Who wrote it, as far as that is known: sizes of one family count as two, a source without names as one."""
+    domain: np.ndarray
+    proven: np.ndarray
+    """A check proves a step false, so that no score is asked."""
+
+    @property
+    def unsound(self) -> np.ndarray:
+        """1 or 0 per rationale."""
+        return (self.first != -1).astype(int)
+
+    def p_unsound(self, hazard: Hazard) -> np.ndarray:
+        """Uncalibrated, per rationale."""
+        h = sigmoid(hazard.intercept + self.columns(tuple(hazard.weights)) @ np.array(list(hazard.weights.values())))
+        return 1 - np.exp(np.bincount(self.record, np.log1p(-np.minimum(h, 1 - 1e-9)), len(self.first)))
+
+    def columns(self, names: Sequence[str]) -> np.ndarray:
+        """The features of these names."""
+        return self.matrix[:, [FEATURES.index(name) for name in names]]
+
+
+def load_rows(limit: int | None = None) -> Rows:
+    """All labelled rationales; a GSM8K solution of two models counts as unsound where its answer is wrong."""
+    kept: list[tuple[Record, str, int, list[dict[str, float]], bool]] = []
+    for source in (*SCHOOL, *OTHERS):
+        for record in labelled.load(source, limit):
+            first = _first_error(record, by_answer=source == "gsm8k_model_solutions")
+            if first is None:
+                continue
+            reading = read(record.question, record.steps, record.answer, record.choices)
+            flags = generic_flags(reading)
+            rows = describe(reading, flags)
+            if rows:
+                kept.append((record, source, min(first, len(rows) - 1), rows, first_proven(flags) is not None))
+    records = [record for record, *_ in kept]
+    lengths = [len(rows) for *_, rows, _ in kept]
+    return Rows(
+        records=records,
+        matrix=np.array([[row.get(name, 0.0) for name in FEATURES] for *_, rows, _ in kept for row in rows]),
+        record=np.repeat(np.arange(len(kept)), lengths),
+        place=np.concatenate([np.arange(n) for n in lengths]),
+        first=np.array([first for _, _, first, _, _ in kept]),
+        question=labelled.groups(records),
+        source=np.array([source for _, source, *_ in kept]),
+        writer=np.array([_writer(record) for record in records]),
+        domain=np.array([_domain(record, source) for record, source, *_ in kept]),
+        proven=np.array([proven for *_, proven in kept]),
+    )
+
+
+def _first_error(record: Record, *, by_answer: bool) -> int | None:
+    """The label of a rationale as in `Rows.first`; None where it has none."""
+    if record.first_error_step is not None:
+        return record.first_error_step
+    sound = record.answer_correct if by_answer else record.sound
+    return None if sound is None else -1 if sound else SOMEWHERE
+
+
+def _writer(record: Record) -> str:
+    size = record.generator_params_b
+    return f"{size:g}B" if size and record.source.startswith("GSM8K") else record.generator or record.source
+
+
+def _domain(record: Record, source: str) -> str:
+    """The domain that a row is left out with."""
+    if source == "mr_ben":
+        return "exam"
+    if source == "processbench_math_dev":
+        return "competition"
+    if source == "natural_program_dev":
+        return "numbered premises"
+    return "school" if source in SCHOOL else "symbolic"
+
+
+def fit_hazard(rows: Rows, train: np.ndarray, names: Sequence[str] = FEATURES) -> Hazard:
+    """The discrete hazard of the first wrong step, fitted on the rationales of the mask `train` about which nothing is proven.
+
+    Steps behind the first wrong one say nothing. Weights are given for features as they are, not standardised.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    train = train & ~rows.proven
+    steps = train[rows.record]
+    features, record, place = rows.columns(names)[steps], rows.record[steps], rows.place[steps]
+    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
+    features = (features - mean) / spread
+    counts = Counter(rows.source[train].tolist())
+    weight = np.array([min(1.0, MOST / max(1, counts[source])) for source in rows.source])[record]
+    model = LogisticRegression(C=STRENGTH, max_iter=300, warm_start=True, solver="newton-cholesky")
+    hazard = np.full(len(features), 0.2)
+    for _ in range(ROUNDS if (rows.first[train] == SOMEWHERE).any() else 1):
+        wrong, right = _responsibilities(hazard, record, place, rows.first[record])
+        both = np.concatenate([wrong * weight, right * weight])
+        used = both > 1e-4
+        label = np.repeat([1, 0], len(features))
+        model.fit(np.concatenate([features, features])[used], label[used], sample_weight=both[used])
+        hazard = model.predict_proba(features)[:, 1]
+    weights = model.coef_[0] / spread
+    fitted = {name: round(float(value), 5) for name, value in zip(names, weights, strict=True)}
+    return Hazard(round(float(model.intercept_[0] - weights @ mean), 5), fitted)
+
+
+def _responsibilities(
+    hazard: np.ndarray, record: np.ndarray, place: np.ndarray, first: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How much each step counts as the first wrong one, and as a right one; where the place is not known, by the hazard so far."""
+    wrong = ((first >= 0) & (place == first)).astype(float)
+    right = ((first == -1) | ((first >= 0) & (place < first))).astype(float)
+    starts = np.flatnonzero(np.diff(record, prepend=-1))
+    lengths = np.diff(np.append(starts, len(record)))
+    logs = np.log1p(-np.clip(hazard, 1e-6, 1 - 1e-6))
+    before = np.cumsum(logs) - logs
+    chance = hazard * np.exp(before - np.repeat(before[starts], lengths))
+    chance /= np.repeat(np.add.reduceat(chance, starts), lengths)
+    until = np.cumsum(chance) - np.repeat((np.cumsum(chance) - chance)[starts], lengths)
+    unknown = first == SOMEWHERE
+    return np.where(unknown, chance, wrong), np.where(unknown, np.clip(1 - until, 0, 1), right)
+
+
+def folds(question: np.ndarray, count: int = FOLDS) -> np.ndarray:
+    """The fold of each row; rows of one question share it."""
+    return (np.random.default_rng(0).permutation(question.max() + 1) % count)[question]
+
+
+def left_out(rows: Rows, names: Sequence[str] = FEATURES) -> np.ndarray:
+    """p_unsound of every rationale by a fit that saw neither its writer nor its question (school), or nothing of its domain."""
+    p = np.full(len(rows.first), np.nan)
+    for train, test in _splits(rows):
+        p[test] = rows.p_unsound(fit_hazard(rows, train, names))[test]
+    return p
+
+
+def _splits(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    school, fitted, fold = rows.domain == "school", np.isin(rows.source, SCHOOL), folds(rows.question)
+    for writer, number in itertools.product(sorted(set(rows.writer[school])), range(FOLDS)):
+        mine = school & (rows.writer == writer) & (fold == number)
+        yield fitted & (rows.writer != writer) & (fold != number), mine
+    for domain in sorted(set(rows.domain) - {"school"}):
+        yield rows.domain != domain, rows.domain == domain
+
+
+def questions_left_out(rows: Rows) -> np.ndarray:
+    """p_unsound of the rationales that calibrate the score, by fits that saw other questions; NaN for the rest."""
+    p, fold, fitted = np.full(len(rows.first), np.nan), folds(rows.question), np.isin(rows.source, SCHOOL)
+    for number in range(FOLDS):
+        test = (rows.source == CALIBRATED) & (fold == number)
+        p[test] = rows.p_unsound(fit_hazard(rows, fitted & (fold != number)))[test]
+    return p
+
+
+def calibrate(p: np.ndarray, unsound: np.ndarray) -> Calibration:
+    """Logistic regression of labels on log-odds (Platt 1999) with a knot at their KNOT quantile."""
+    from sklearn.linear_model import LogisticRegression
+
+    x = logit(p)
+    knot = float(np.quantile(x, KNOT))
+    model = LogisticRegression(C=1.0).fit(np.column_stack([np.minimum(x, knot), np.maximum(x - knot, 0)]), unsound)
+    slope, above = (round(max(float(value), 0.02), 4) for value in model.coef_[0])
+    return Calibration(round(float(model.intercept_[0]), 4), slope, round(knot, 4), above)
+
+
+def weigh_answer(log_odds: np.ndarray, right: np.ndarray, unsound: np.ndarray) -> tuple[float, float, float]:
+    """`Hazard.gold`: logistic regression of labels on calibrated log-odds and on the answer."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=1.0).fit(np.column_stack([log_odds, 1.0 - 2.0 * right]), unsound)
+    slope, answer = (round(float(value), 4) for value in model.coef_[0])
+    return round(float(model.intercept_[0]), 4), slope, answer
+
+
+def auroc(score: np.ndarray, unsound: np.ndarray) -> float:
+    """Area under the ROC curve; NaN with one class only."""
+    from scipy.stats import rankdata
+
+    positive = unsound == 1
+    p, n = int(positive.sum()), int((~positive).sum())
+    return float((rankdata(score)[positive].sum() - p * (p + 1) / 2) / (p * n)) if p and n else float("nan")
+
+
+def gains(rows: Rows, score: np.ndarray, baseline: np.ndarray) -> dict[str, dict[str, tuple[float, float, int]]]:
+    """Domain -> writer (school) or area -> (AUROC of the score, of position and length, rationales), where nothing is proven."""
+    found: dict[str, dict[str, tuple[float, float, int]]] = {}
+    for domain in sorted(set(rows.domain)):
+        inside = (rows.domain == domain) & ~rows.proven & (rows.source != ONE_SIDED)
+        for part in sorted(set(rows.writer[inside])) if domain == "school" else ["all"]:
+            mask = inside & (rows.writer == part) if domain == "school" else inside
+            measured = [auroc(p[mask], rows.unsound[mask]) for p in (score, baseline)]
+            if measured[0] == measured[0]:
+                found.setdefault(domain, {})[part] = (measured[0], measured[1], int(mask.sum()))
+    return found
+
+
+def speaks_for(measured: dict[str, dict[str, tuple[float, float, int]]]) -> tuple[str, ...]:
+    """Domains in which the score is better than position and length by GAIN, on average over the parts."""
+    mean = {domain: float(np.mean([a - b for a, b, _ in parts.values()])) for domain, parts in measured.items()}
+    return tuple(domain for domain in ("school", "competition", "exam") if mean.get(domain, 0.0) >= GAIN)
+
+
+def fit(rows: Rows, speaks: tuple[str, ...]) -> Hazard:
+    """The score that is shipped: fitted on the school problems, calibrated on human labels of questions left out."""
+    hazard = fit_hazard(rows, np.isin(rows.source, SCHOOL))
+    p = questions_left_out(rows)
+    known = ~np.isnan(p) & ~rows.proven
+    calibration = calibrate(p[known], rows.unsound[known])
+    matches = [matches_gold(record) for record in rows.records]
+    graded = known & np.array([match is not None for match in matches])
+    right = np.array([bool(match) for match in matches], dtype=float)
+    gold = weigh_answer(calibration.log_odds(p[graded]), right[graded], rows.unsound[graded])
+    return replace(hazard, speaks_for=speaks, calibration=calibration, gold=gold)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fit, say what was found, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dry-run", action="store_true", help="print, write nothing")
+    arguments = parser.parse_args(argv)
+    rows = load_rows()
+    measured = gains(rows, left_out(rows), left_out(rows, BASELINE))
+    print("AUROC where nothing is proven, left out: the score, position and length, rationales")
+    for domain, parts in measured.items():
+        for part, (score, baseline, count) in parts.items():
+            print(f"  {domain:12} {part:16} {score:.3f}  {baseline:.3f}  {count:,}")
+    hazard = fit(rows, speaks_for(measured))
+    print(f"speaks for: {', '.join(hazard.speaks_for) or 'nothing'}\n{hazard.to_json()}")
+    if not arguments.dry_run:
+        from star.run import write_text
+
+        write_text(MODEL_FILE, hazard.to_json())
+        print(f"wrote {MODEL_FILE.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,119 @@
+"""The score without a model: a logistic hazard over named features, shipped as readable JSON, evaluated with numpy.
+
+h_i = P(step i is wrong | no earlier step is) = 1 / (1 + exp(-(intercept + sum of weight x feature)))
+p_unsound = 1 - prod_i (1 - h_i), calibrated; the first wrong step is the i with the largest h_i prod_{j<i} (1 - h_j).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+MODEL_FILE = Path(__file__).with_name("hazard.json")
+FORMAT = 1
+
+
+class ModelError(ValueError):
+    """A model file that does not fit this code; the message says what to run."""
+
+
+class Calibration(NamedTuple):
+    """Log-odds of what the hazards say -> log-odds that labels bear out: a line with another slope above a knot, since the score
+    overstates itself where it is surest."""
+
+    intercept: float = 0.0
+    slope: float = 1.0
+    knot: float = 0.0
+    slope_above: float = 1.0
+
+    def log_odds(self, p: np.ndarray) -> np.ndarray:
+        """Calibrated."""
+        x = logit(p)
+        return self.intercept + self.slope * np.minimum(x, self.knot) + self.slope_above * np.maximum(x - self.knot, 0)
+
+
+PLAIN = Calibration()
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """Fitted coefficients; `python -m analysis.soundness.fit` makes the shipped ones."""
+
+    intercept: float
+    weights: Mapping[str, float]
+    """Feature -> weight; see `analysis.soundness.features`."""
+    speaks_for: tuple[str, ...] = ()
+    """Domains for which it is better than position and length: elsewhere nothing is said."""
+    calibration: Calibration = PLAIN
+    """Fitted on human labels of questions that were left out."""
+    gold: tuple[float, float, float] = (0.0, 1.0, 0.0)
+    """Intercept, weight of the log-odds, and of a wrong answer (+1) or right one (-1): for `use_gold`."""
+    format: int = FORMAT
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Changes with any coefficient."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    def matrix(self, rows: Sequence[Mapping[str, float]]) -> np.ndarray:
+        """Rows [steps, features] in the order of the weights; names that were not fitted are ignored."""
+        return np.array([[row.get(name, 0.0) for name in self.weights] for row in rows]).reshape(len(rows), -1)
+
+    def hazards(self, rows: Sequence[Mapping[str, float]]) -> np.ndarray:
+        """h_i of each step."""
+        return sigmoid(self.intercept + self.matrix(rows) @ np.array(list(self.weights.values())))
+
+    def p_unsound(self, hazards: np.ndarray, answer_right: bool | None = None) -> float:
+        """Calibrated; `answer_right` where that may be used and is known."""
+        p = 1 - float(np.exp(np.log1p(-np.minimum(hazards, 1 - 1e-9)).sum()))
+        score = float(self.calibration.log_odds(np.array(p)))
+        if answer_right is not None:
+            score = self.gold[0] + self.gold[1] * score + self.gold[2] * (-1 if answer_right else 1)
+        return float(sigmoid(np.array(score)))
+
+    def to_json(self) -> str:
+        """Readable: one coefficient a line."""
+        return json.dumps(asdict(self) | {"calibration": self.calibration._asdict()}, indent=1) + "\n"
+
+
+def error_at(hazards: np.ndarray) -> np.ndarray:
+    """h_i prod_{j<i} (1 - h_j): how probable it is that the first wrong step is this one."""
+    return hazards * np.concatenate([[1.0], np.cumprod(1 - hazards)[:-1]])
+
+
+@functools.cache
+def load(path: Path = MODEL_FILE) -> Hazard:
+    """The shipped score. Raises ModelError where the file is missing or of another format."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']}, not {FORMAT}")
+        return Hazard(
+            float(content["intercept"]),
+            {str(name): float(weight) for name, weight in content["weights"].items()},
+            tuple(content["speaks_for"]),
+            Calibration(**{name: float(value) for name, value in content["calibration"].items()}),
+            (float(content["gold"][0]), float(content["gold"][1]), float(content["gold"][2])),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ModelError(
+            f"{path} does not hold the score that this version reads ({error}). Run `python -m analysis.soundness.fit` to make it."
+        ) from error
+
+
+def logit(p: np.ndarray) -> np.ndarray:
+    """Log-odds, bounded."""
+    inside = np.clip(p, 1e-6, 1 - 1e-6)
+    return np.log(inside / (1 - inside))
+
+
+def sigmoid(score: np.ndarray) -> np.ndarray:
+    """The inverse of `logit`."""
+    return 1 / (1 + np.exp(-np.clip(score, -50, 50)))

@@ -1,0 +1,92 @@
+"""The seam between rationales and whatever scores them: an item in, a result of one shape out.
+
+A scorer takes any number of items and gives one `StepScores` for each, in order. It never raises for one item: what went wrong
+is the status of that item. The score without a model (`analysis.soundness.judging`) is the first one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from analysis.rationales.records import Record
+
+Status = Literal["ok", "outside", "too_long", "unparsed", "refused", "error"]
+STATUSES: dict[Status, str] = {
+    "ok": "scored",
+    "outside": "outside of what the scorer was validated on",
+    "too_long": "longer than the scorer reads",
+    "unparsed": "nothing to read, in the rationale or in the scorer's reply",
+    "refused": "the scorer would not say",
+    "error": "the scorer failed",
+}
+"""Status -> what a person reads."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One rationale to score. Labels are not part of it."""
+
+    id: str
+    """As in the file; may repeat there."""
+    place: int
+    """0-based row of the input: results are joined by this."""
+    question: str
+    steps: tuple[str, ...]
+    choices: Mapping[str, str] | None = None
+    answer: str | None = None
+    gold: str | None = None
+    """Only for scorers that say that they read it."""
+
+    @classmethod
+    def of(cls, record: Record, place: int) -> Item:
+        """A record without its labels."""
+        return cls(record.id, place, record.question, record.steps, record.choices, record.answer, record.gold)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one item cost."""
+
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+    cost: float = 0.0
+    """In the currency of the price list; 0 where nothing is paid."""
+
+
+@dataclass(frozen=True)
+class StepScores:
+    """A scorer's result for one item."""
+
+    status: Status = "ok"
+    p_unsound: float | None = None
+    """None: not judged."""
+    step_ok: tuple[float | None, ...] = ()
+    """P(step is right | those before it are), per step; None for a step that is not scored."""
+    error_at: tuple[float, ...] | None = None
+    """P(the first wrong step is this one), per step; 1 minus their sum is P(sound)."""
+    usage: Usage = field(default_factory=Usage)
+    fingerprint: str = ""
+    """What decides the result besides the item: weights, template, version."""
+    why: str = ""
+    """For a person, where the status is not ok."""
+
+    @property
+    def first_error(self) -> int | None:
+        """The likeliest first wrong step; None where no step is scored."""
+        chances = self.error_at
+        return max(range(len(chances)), key=chances.__getitem__) if chances else None
+
+
+class Scorer(Protocol):
+    """Anything that scores rationales."""
+
+    name: str
+    """As it is shown: "flagged by NAME at 0.65"."""
+
+    def score(self, items: Sequence[Item]) -> list[StepScores]:
+        """One result per item, in order."""
+        ...
