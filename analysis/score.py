@@ -2,19 +2,24 @@
 
     python -m analysis.score runs/addition-1a2b3c            # adds analysis/soundness.parquet to the run
     python -m analysis.score rationales.jsonl -o scores.jsonl
+    python -m analysis.score rationales.jsonl -o scores.jsonl --scorer file:prm.jsonl --calibration calibration.json
 
 Reads a run directory or a file of rationale records and writes one row per record: p_unsound, first_error_step, the grade of
 the judgement (proven, checked, scored, not_judged), who judged, task_kind and what was found in each step. Labels are never
 read, but the table at the end shows those of the file first. A proof gives p_unsound 1 and its step; p_unsound is null where
 nothing is judged, and `status` says why. `--use-gold` lets scores depend on the gold answer and says so in the output; proofs
 and the checks of whole tasks do not.
+
+`--scorer file:SCORES.jsonl` reads another scorer's P(step right) (`id`, `step_ok`): a run gets analysis/scores/<name>.parquet, a
+file's scores the columns <name>_p_unsound, <name>_first_error_step, <name>_step_ok and <name>_status. `--calibration` takes a
+model of `analysis.calibrate` that judges in place of the score without a model.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,7 +35,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.rationales.records import BrokenLine, Record
+    from analysis.soundness.calibration import Calibration
     from analysis.soundness.judging import Judgement
+    from analysis.soundness.scorer import Scorer, StepScores
 
 CHUNK = 1_000
 """Records that are in memory at a time."""
@@ -47,6 +54,10 @@ class Arguments:
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
     use_gold: bool = False
     """Let scores depend on whether the answer is the gold answer; what is proven or checked does not. The output says so."""
+    scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
+    """Scorers whose scores are added, for example file:scores.jsonl."""
+    calibration: Path | None = None
+    """A model of `analysis.calibrate`; needs its scorers. first_error_step is -1 below its own threshold."""
     strict: bool = False
     """Stop at the first broken line instead of naming it at the end."""
 
@@ -86,29 +97,44 @@ def score_file(arguments: Arguments, output: Path) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
     from analysis.rationales.records import read_records
     from analysis.soundness.score_table import Tally
+    from analysis.soundness.scorer import Item
+    from analysis.soundness.scorers import open_scorers
 
+    scorers = open_scorers(arguments.scorer)
+    calibration = _calibration(arguments)
     broken: list[BrokenLine] = []
     records = read_records(arguments.input, strict=arguments.strict, broken=broken)
     first = next(records, None)
     is_run = arguments.input.is_dir()
     tally = Tally()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(output.name + ".tmp")
     stream = _chained(first, records)
     progress = bar("scoring", count_rows(arguments.input), "record")
-    try:
-        with Writer(temporary, is_run=is_run, used_gold=arguments.use_gold) as writer, progress:
-            for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
-                judgements = _judged(chunk, arguments.use_gold)
-                writer.write(chunk, judgements)
-                tally.add(chunk, judgements)
-                progress.update(len(chunk))
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with Outputs(output, scorers, is_run=is_run, used_gold=arguments.use_gold) as outputs, progress:
+        for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
+            items = [Item.of(record, tally.records + place) for place, record in enumerate(chunk)]
+            results = {scorer.name: scorer.score(items) for scorer in scorers}
+            judgements = _judged(chunk, arguments.use_gold)
+            if calibration is not None:
+                judgements = calibrated(calibration, chunk, judgements, results)
+            outputs.write(chunk, judgements, results)
+            tally.add(chunk, judgements)
+            progress.update(len(chunk))
     tally.show(used_gold=arguments.use_gold)
     print(f"Scores of {tally.records:,} records are in {output}")
     return broken
+
+
+def _calibration(arguments: Arguments) -> Calibration | None:
+    if arguments.calibration is None:
+        return None
+    from analysis.soundness.calibration import Calibration
+    from analysis.soundness.scorers import open_scorers
+
+    model = Calibration.load(arguments.calibration)
+    absent = set(model.scorers) - {scorer.name for scorer in open_scorers(arguments.scorer)}
+    if absent:
+        raise UsageError(f"{arguments.calibration} was fitted with the scorers {', '.join(model.scorers)}: give --scorer for each.")
+    return model
 
 
 def _chained(first: Record | None, rest: Iterator[Record]) -> Iterator[Record]:
@@ -121,6 +147,37 @@ def _judged(records: Sequence[Record], use_gold: bool) -> list[Judgement]:
     from analysis.soundness.judging import judge
 
     return judge(records, use_gold=use_gold)
+
+
+def calibrated(
+    model: Calibration,
+    records: Sequence[Record],
+    judgements: Sequence[Judgement],
+    results: Mapping[str, Sequence[StepScores]],
+) -> list[Judgement]:
+    """Judgements by a fitted model, where nothing is proven or checked."""
+    from dataclasses import replace
+
+    from analysis.soundness.calibration import evidence
+    from analysis.soundness.judging import inside
+
+    changed = []
+    for place, (record, judgement) in enumerate(zip(records, judgements, strict=True)):
+        said = {name: column[place].step_ok for name, column in results.items() if column[place].step_ok}
+        judged = None
+        if judgement.grade in ("scored", "not_judged"):
+            judged = model.judge(evidence(len(record.steps), judgement.flags, said))
+        if judged is not None:
+            judgement = replace(
+                judgement,
+                p_unsound=inside(judged.p_unsound),
+                first_error_step=judged.first_error,
+                grade="scored",
+                scorer=f"calibrated {' + '.join(model.scorers)}",
+                status="ok",
+            )
+        changed.append(judgement)
+    return changed
 
 
 def count_rows(path: Path) -> int | None:
@@ -139,46 +196,82 @@ def count_rows(path: Path) -> int | None:
         return None
 
 
+class Outputs:
+    """The files of one call, each written under a temporary name and renamed at the end: the judgements, and for a run a file for
+    each scorer beside them; the scores of a record file are columns of the one output.
+    """
+
+    def __init__(self, output: Path, scorers: Sequence[Scorer], *, is_run: bool, used_gold: bool):
+        self.is_run, self.used_gold, self.names = is_run, used_gold, [scorer.name for scorer in scorers]
+        apart = is_run and output.parent.name == "analysis"
+        self.together = [] if apart else self.names
+        columns = schema(is_run=is_run, used_gold=used_gold, scorers=self.together)
+        self.judgements = Writer(output, columns)
+        self.apart = {
+            name: Writer(output.parent / "scores" / f"{name}.parquet", score_schema("attempt_id"))
+            for name in (self.names if apart else [])
+        }
+        self.written = 0
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        for writer in (self.judgements, *self.apart.values()):
+            writer.close(whole=kind is None)
+
+    def write(
+        self, records: Sequence[Record], judgements: Sequence[Judgement], results: Mapping[str, Sequence[StepScores]]
+    ) -> None:
+        """The rows of one chunk."""
+        rows = []
+        for number, (record, judgement) in enumerate(zip(records, judgements, strict=True)):
+            row = row_of(record, judgement, is_run=self.is_run) | {"place": self.written + number}
+            for name in self.together:
+                row |= {f"{name}_{key}": value for key, value in score_row(results[name][number]).items()}
+            rows.append(row | {"used_gold": True} if self.used_gold else row)
+        self.judgements.write(rows)
+        for name, writer in self.apart.items():
+            writer.write(
+                {"attempt_id": record.id, "place": self.written + number} | score_row(result)
+                for number, (record, result) in enumerate(zip(records, results[name], strict=True))
+            )
+        self.written += len(rows)
+
+
 class Writer:
     """Rows to a .jsonl or .parquet file, chunk by chunk."""
 
-    def __init__(self, path: Path, *, is_run: bool, used_gold: bool):
-        self.path, self.is_run, self.used_gold = path, is_run, used_gold
-        self.written = 0
+    def __init__(self, path: Path, columns: Any):
+        self.path, self.columns = path, columns
+        self.temporary = path.with_name(path.name + ".tmp")
+        path.parent.mkdir(parents=True, exist_ok=True)
         self.lines: TextIO | None = None
         self.table: Any = None
-
-    def __enter__(self) -> Writer:
-        if self.path.name.endswith(".parquet.tmp"):
+        if path.name.endswith(".parquet"):
             import pyarrow.parquet as pq
 
-            self.table = pq.ParquetWriter(
-                self.path, schema(is_run=self.is_run, used_gold=self.used_gold), compression="zstd"
-            )
+            self.table = pq.ParquetWriter(self.temporary, columns, compression="zstd")
         else:
-            self.lines = self.path.open("w", encoding="utf-8")
-        return self
+            self.lines = self.temporary.open("w", encoding="utf-8")
 
-    def __exit__(self, *_: object) -> None:
-        if self.lines is not None:
-            self.lines.close()
-        if self.table is not None:
-            self.table.close()
-
-    def write(self, records: Sequence[Record], judgements: Sequence[Judgement]) -> None:
-        rows = [
-            row_of(record, judgement, is_run=self.is_run) | {"place": place}
-            for place, (record, judgement) in enumerate(zip(records, judgements, strict=True), start=self.written)
-        ]
-        self.written += len(rows)
-        if self.used_gold:
-            rows = [{**row, "used_gold": True} for row in rows]
+    def write(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Append rows."""
+        rows = list(rows)
         if self.lines is not None:
             self.lines.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-            return
-        for row in rows:
-            row["flags"] = json.dumps(row["flags"], ensure_ascii=False)
-        self.table.write_table(table_of(rows, schema(is_run=self.is_run, used_gold=self.used_gold)))
+        elif rows:
+            texts = [row | {"flags": json.dumps(row["flags"], ensure_ascii=False)} if "flags" in row else row for row in rows]
+            self.table.write_table(table_of(texts, self.columns))
+
+    def close(self, *, whole: bool) -> None:
+        """Give the file its name, or take back what was begun."""
+        for handle in (self.lines, self.table):
+            if handle is not None:
+                handle.close()
+        if whole:
+            self.temporary.replace(self.path)
+        self.temporary.unlink(missing_ok=True)
 
 
 def table_of(rows: Sequence[dict[str, Any]], columns: Any) -> Any:
@@ -195,7 +288,7 @@ def table_of(rows: Sequence[dict[str, Any]], columns: Any) -> Any:
     )
 
 
-def schema(*, is_run: bool, used_gold: bool) -> Any:
+def schema(*, is_run: bool, used_gold: bool, scorers: Sequence[str] = ()) -> Any:
     """Columns of a parquet file of scores. `flags` is JSON: a list of {step, check, message, severity}. `place`: row of the
     rationale in the order of its file, for ids may repeat."""
     import pyarrow as pa
@@ -217,7 +310,34 @@ def schema(*, is_run: bool, used_gold: bool) -> Any:
         columns += [("round", pa.int32()), ("mode", pa.string()), ("split", pa.string())]
     if used_gold:
         columns.append(("used_gold", pa.bool_()))
+    for name in scorers:
+        columns += [(f"{name}_{field.name}", field.type) for field in score_schema()]
     return pa.schema(columns)
+
+
+def score_schema(identifier: str | None = None) -> Any:
+    """Columns of one scorer's scores; in a file of their own they begin with the id and the place of the rationale."""
+    import pyarrow as pa
+
+    columns = [
+        ("p_unsound", pa.float64()),  # P(some step is wrong); null: not judged
+        ("first_error_step", pa.int32()),  # the likeliest one; null: not judged
+        ("step_ok", pa.list_(pa.float64())),  # P(step right | those before it are)
+        ("status", pa.string()),  # see `analysis.soundness.scorer.STATUSES`
+        ("fingerprint", pa.string()),  # what decides the scores besides the rationale
+    ]
+    return pa.schema([*([(identifier, pa.string()), ("place", pa.int64())] if identifier else []), *columns])
+
+
+def score_row(result: StepScores) -> dict[str, Any]:
+    """One scorer's result as a row of `score_schema`."""
+    return {
+        "p_unsound": result.p_unsound,
+        "first_error_step": result.first_error,
+        "step_ok": list(result.step_ok) or None,
+        "status": result.status,
+        "fingerprint": result.fingerprint,
+    }
 
 
 def row_of(record: Record, judgement: Judgement, *, is_run: bool = False) -> dict[str, Any]:

@@ -29,6 +29,7 @@ COMMANDS = {
     "star.pretrain": ["--out", "star"],
     "analysis.score": ["-o", "scores.jsonl", "nowhere.jsonl"],
     "analysis.probe": ["--model", "nowhere", "nowhere"],
+    "analysis.calibrate": ["nowhere.jsonl"],
     "analysis.compare": ["nowhere"],
     "analysis.export": ["nowhere"],
     "benchmarks.screenshots": ["nowhere"],

@@ -26,6 +26,7 @@ from analysis.soundness import labelled
 from analysis.soundness.features import BASELINE, FEATURES, describe
 from analysis.soundness.hazard import MODEL_FILE, Calibration, Hazard, logit, sigmoid
 from analysis.soundness.judging import first_proven
+from analysis.soundness.quality import auroc
 
 GAIN = 0.03
 """AUROC by which the score has to be better than position and length."""
@@ -228,15 +229,6 @@ def weigh_answer(log_odds: np.ndarray, right: np.ndarray, unsound: np.ndarray) -
     model = LogisticRegression(C=1.0).fit(np.column_stack([log_odds, 1.0 - 2.0 * right]), unsound)
     slope, answer = (round(float(value), 4) for value in model.coef_[0])
     return round(float(model.intercept_[0]), 4), slope, answer
-
-
-def auroc(score: np.ndarray, unsound: np.ndarray) -> float:
-    """Area under the ROC curve; NaN with one class only."""
-    from scipy.stats import rankdata
-
-    positive = unsound == 1
-    p, n = int(positive.sum()), int((~positive).sum())
-    return float((rankdata(score)[positive].sum() - p * (p + 1) / 2) / (p * n)) if p and n else float("nan")
 
 
 def gains(rows: Rows, score: np.ndarray, baseline: np.ndarray) -> dict[str, dict[str, tuple[float, float, int]]]:

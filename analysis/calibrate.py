@@ -1,0 +1,280 @@
+"""How good is a scorer on your own labels, and what do its numbers mean?
+
+    python -m analysis.calibrate rationales.jsonl --scorer file:prm.jsonl -o calibration.json        # labels in the records
+    python -m analysis.calibrate rationales.jsonl --labels rationales.labels --scorer file:prm.jsonl  # labels of the app
+    python -m analysis.calibrate --benchmark processbench-gsm8k --scorer file:prm.jsonl               # beside published figures
+
+Thirty labels are enough to begin with. Every figure is of rationales whose question the fitted model has not seen; the written
+model is fitted on all of them, and `analysis.score --calibration FILE` applies it. What it says holds for rationales like the
+labelled ones: it names the domains they came from, and scoring others prints a warning.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from star.command_line import parse, run_command
+from star.errors import UsageError
+
+if TYPE_CHECKING:
+    from analysis.rationales.records import Record
+    from analysis.soundness.calibration import Calibration, Judged, Labelled
+    from star.statistics import Interval
+
+Target = tuple[bool, int | None]
+"""(unsound, first error: 0-based, -1 sound, None not known)."""
+
+BENCHMARKS = {f"processbench-{name}": name for name in ("gsm8k", "math", "olympiadbench", "omnimath")}
+"""Name -> split of Qwen/ProcessBench on the Hub (Apache-2.0)."""
+PUBLISHED = {
+    "processbench-gsm8k": "Qwen2.5-Math-PRM-7B 82.4, Qwen2.5-Math-7B-PRM800K 68.2, Math-Shepherd 7B 47.9",
+    "processbench-math": "Qwen2.5-Math-PRM-7B 77.6, Qwen2.5-Math-7B-PRM800K 62.6, Math-Shepherd 7B 29.5",
+    "processbench-olympiadbench": "Qwen2.5-Math-PRM-7B 67.5, Qwen2.5-Math-7B-PRM800K 50.7, Math-Shepherd 7B 24.8",
+    "processbench-omnimath": "Qwen2.5-Math-PRM-7B 66.3, Qwen2.5-Math-7B-PRM800K 44.3, Math-Shepherd 7B 23.8",
+}
+"""F1 in percent as published: Zhang et al. 2025 (arXiv 2501.07301), Zheng et al. 2024 (arXiv 2412.06559)."""
+HALF = 0.5
+"""The threshold on P(step right) at which the published figures were taken."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Fit scorers' outputs to labels, and print how good they are."""
+
+    input: Annotated[Path | None, tyro.conf.Positional] = None
+    """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
+    labels: Path | None = None
+    """A folder or file of labels from the app, or JSON lines with `id` and `first_error_step` (-1: sound) or `sound`. Default:
+    the labels in the records themselves."""
+    scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
+    """Scorers, for example file:scores.jsonl. None: soft flags and place alone."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Where to write the fitted model (JSON)."""
+    benchmark: str | None = None
+    """Fetch public labelled rationales from the Hub in place of INPUT: processbench-gsm8k, -math, -olympiadbench, -omnimath."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+
+    def body() -> None:
+        calibrate(parse(Arguments, __doc__, argv))
+
+    return run_command(body)
+
+
+def calibrate(arguments: Arguments) -> Calibration:
+    """Read, fit, print and write. Raises InputError."""
+    from analysis.rationales.records import read_records
+    from analysis.soundness.calibration import fit
+    from analysis.soundness.scorer import Item
+    from analysis.soundness.scorers import open_scorers
+
+    if arguments.benchmark is not None:
+        records = benchmark_records(arguments.benchmark)
+    elif arguments.input is not None:
+        records = list(read_records(arguments.input))
+    else:
+        raise UsageError("nothing to calibrate on: give a run directory or a file of rationale records, or --benchmark.")
+    targets = targets_of(records, arguments.labels)
+    items = [Item.of(record, place) for place, record in enumerate(records)]
+    scores = {scorer.name: scorer.score(items) for scorer in open_scorers(arguments.scorer)}
+    rows = [
+        labelled(record, target, {name: column[place].step_ok for name, column in scores.items() if column[place].step_ok})
+        for place, (record, target) in enumerate(zip(records, targets, strict=True))
+        if target is not None
+    ]
+    model, unseen = fit(rows, list(scores))
+    show(rows, unseen, baselines(rows), list(scores))
+    if arguments.benchmark is not None and scores:
+        show_published(arguments.benchmark, rows, next(iter(scores)))
+    if arguments.output is not None:
+        model.save(arguments.output)
+        print(f"The model of {len(rows):,} labels is in {arguments.output}: analysis.score --calibration {arguments.output}")
+    return model
+
+
+def labelled(record: Record, target: Target, step_ok: dict[str, tuple[float | None, ...]]) -> Labelled:
+    """A record, its label and all that is known of it without the label."""
+    from analysis.checks import detect_kind, read
+    from analysis.checks.generic import generic_flags
+    from analysis.soundness.calibration import Labelled, evidence
+    from analysis.soundness.features import domain_of
+    from analysis.soundness.judging import judge
+
+    reading = read(record.question, record.steps, record.answer, record.choices)
+    kind = detect_kind(record.question, record.steps, record.choices)
+    (judged,) = judge([record])
+    flags = judged.flags if judged.grade == "proven" else generic_flags(reading)
+    known = evidence(len(record.steps), flags, step_ok)
+    return Labelled(known, record.question, *target, record.answer_correct, domain_of(record.question, reading, kind))
+
+
+def targets_of(records: Sequence[Record], labels: Path | None) -> list[Target | None]:
+    """The label of each record, None where it has none. Raises RecordError."""
+    from analysis.rationales.records import RecordError
+
+    if labels is None:
+        own = [_target(record.sound, record.first_error_step) for record in records]
+        if not any(own):
+            raise RecordError("the records have no labels (sound, first_error_step): give --labels.")
+        return own
+    by_id = _app_labels(labels) or _label_lines(labels)
+    ids = [record.id for record in records]
+    if len(set(ids)) < len(ids):
+        raise RecordError(f"{len(ids) - len(set(ids))} ids of the rationales repeat: labels of {labels} cannot be told apart.")
+    placed = [by_id.get(identifier) for identifier in ids]
+    if not any(placed):
+        raise RecordError(f"{labels} labels {len(by_id):,} rationales, but none of the {len(ids):,} that were given.")
+    return placed
+
+
+def _target(sound: bool | None, first_error: int | None) -> Target | None:
+    if first_error is not None:
+        return (first_error >= 0, first_error)
+    return None if sound is None else (not sound, -1 if sound else None)
+
+
+def _app_labels(path: Path) -> dict[str, Target]:
+    """Verdicts of the app's labels, the majority where people disagree; empty for another kind of file."""
+    from analysis.labels import read_labels
+
+    found = read_labels(path if path.is_dir() else path.parent) if path.is_dir() or path.is_file() else None
+    if found is None or not found.latest:
+        return {}
+    targets: dict[str, Target] = {}
+    for identifier, verdict in found.verdicts().items():
+        steps = {label.error_step for label in found.of(identifier) if label.verdict == "unsound"}
+        if verdict != "unsure":
+            targets[identifier] = (verdict == "unsound", -1 if verdict == "sound" else steps.pop() if len(steps) == 1 else None)
+    return targets
+
+
+def _label_lines(path: Path) -> dict[str, Target]:
+    from analysis.rationales.records import RecordError
+
+    targets: dict[str, Target] = {}
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):  # noqa: B007
+            if not line.strip():
+                continue
+            row = json.loads(line)
+            target = _target(row.get("sound"), row.get("first_error_step"))
+            if target is not None:
+                targets[str(row["id"])] = target
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} cannot be read ({error}).") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RecordError(
+            f'{path}, line {number} is no label ({error}); expected {{"id": "...", "first_error_step": 2}} (-1: sound) or "sound".'
+        ) from error
+    return targets
+
+
+def baselines(rows: Sequence[Labelled]) -> dict[str, list[Judged | None]]:
+    """What the same fit reaches without any scorer: with soft flags, and with place and length alone."""
+    from analysis.soundness.calibration import fit
+
+    bare = [replace(row, evidence=replace(row.evidence, step_ok={}, hints=(), proven=None)) for row in rows]
+    flags = [replace(row, evidence=replace(row.evidence, step_ok={})) for row in rows]
+    return {"flags and place": fit(flags, [])[1], "place and length": fit(bare, [])[1]}
+
+
+def show(
+    rows: Sequence[Labelled], unseen: Sequence[Judged | None], others: dict[str, list[Judged | None]], scorers: Sequence[str]
+) -> None:
+    """The table of measures, a column for the model and one for each baseline."""
+    from analysis.soundness.quality import measures
+
+    columns = {"calibrated": unseen, **others} if scorers else others
+    table = {name: measures(outcomes(rows, judged)) for name, judged in columns.items()}
+    unsound = sum(row.unsound for row in rows)
+    print(f"{len(rows):,} labelled rationales, {unsound:,} unsound; every figure is of questions that the fit had not seen")
+    print(f"{'':26}" + "".join(f"{name:>26}" for name in table))
+    for name in next(iter(table.values())):
+        print(f"{name.replace('_', ' '):26}" + "".join(f"{_cell(table[column].get(name)):>26}" for column in table))
+
+
+def _cell(value: Interval | None) -> str:
+    return "-" if value is None else value.plain()
+
+
+def outcomes(rows: Sequence[Labelled], judged: Sequence[Judged | None]) -> list[Any]:
+    """Labels and judgements side by side, for `quality.measures`."""
+    from analysis.soundness.quality import Outcome
+
+    return [
+        Outcome(
+            row.question,
+            row.unsound,
+            row.first_error,
+            row.answer_correct,
+            None if found is None else found.p_unsound,
+            found is not None and found.first_error >= 0,
+            None if found is None else found.first_error,
+        )
+        for row, found in zip(rows, judged, strict=True)
+    ]
+
+
+def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str) -> None:
+    """The scorer as it is, first step below one half, beside what has been published for others under the same protocol."""
+    from analysis.soundness.calibration import Judged
+    from analysis.soundness.quality import measures
+
+    plain: list[Judged | None] = []
+    for row in rows:
+        said = row.evidence.step_ok.get(scorer)
+        if said is None:
+            plain.append(None)
+            continue
+        low = [place for place, value in enumerate(said) if value is not None and value < HALF]
+        least = min((value for value in said if value is not None), default=1.0)
+        plain.append(Judged(1 - least, low[0] if low else -1))
+    f1 = measures(outcomes(rows, plain))["f1"]
+    print(f"{benchmark}: F1 {f1.percent()} of {scorer} without any fit. Published: {PUBLISHED[benchmark]}.")
+
+
+def benchmark_records(name: str) -> list[Record]:
+    """Public labelled rationales from the Hub. Raises RecordError when they cannot be had."""
+    from analysis.rationales.records import RecordError
+
+    if name not in BENCHMARKS:
+        raise UsageError(f"--benchmark {name}: expected one of {', '.join(BENCHMARKS)}.")
+    from datasets import load_dataset
+
+    try:
+        rows = load_dataset("Qwen/ProcessBench", split=BENCHMARKS[name])
+    except Exception as error:  # the library raises whatever its network stack raises
+        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise RecordError(f"Qwen/ProcessBench cannot be had from the Hub ({first}).") from error
+    return [processbench_record(row) for row in rows]
+
+
+def processbench_record(row: dict[str, Any]) -> Record:
+    """A row of ProcessBench (id, generator, problem, steps, final_answer_correct, label) as a record."""
+    from analysis.rationales.records import Record
+
+    return Record(
+        id=str(row["id"]),
+        source="processbench",
+        task="math_word",
+        question=str(row["problem"]),
+        steps=tuple(map(str, row["steps"])),
+        answer_correct=bool(row["final_answer_correct"]),
+        first_error_step=int(row["label"]),
+        sound=int(row["label"]) < 0,
+        label_source="human",
+        generator=str(row["generator"]),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""How good a judgement is, on labelled rationales: every measure with its interval, questions as units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from star.statistics import EMPTY, Interval, bootstrap, share
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One labelled rationale and what was said of it."""
+
+    question: str
+    unsound: bool
+    first_error: int | None
+    """Label; -1: sound; None: the place is not known."""
+    answer_correct: bool | None
+    p_unsound: float | None
+    """None: not judged."""
+    flagged: bool
+    located: int | None
+    """The step named as the first error; -1: none."""
+
+
+def measures(rows: Sequence[Outcome]) -> dict[str, Interval]:
+    """Name -> value. Of judged rows, except for coverage.
+
+    f1: harmonic mean of accuracy_unsound (flagged, and at the labelled step where one is labelled) and accuracy_sound
+    (Zheng et al. 2024, ProcessBench, section 4). auroc; ece: expected calibration error, ten bins of equal size,
+    without an interval, for resampling inflates it; brier.
+    right_unsound_precision, right_unsound_recall: of flagged among rationales with a right answer.
+    """
+    judged = [row for row in rows if row.p_unsound is not None]
+    if not judged:
+        return {"coverage": share([False] * len(rows), [row.question for row in rows]) if rows else EMPTY}
+    questions = [row.question for row in judged]
+    unsound = np.array([row.unsound for row in judged])
+    hit = np.array([row.flagged and row.first_error in (None, row.located) for row in judged])
+    clean = np.array([not row.flagged for row in judged])
+    right = np.array([row.answer_correct is True for row in judged])
+    flagged = ~clean
+    p = np.array([row.p_unsound for row in judged], dtype=float)
+
+    def ratio(event: np.ndarray, among: np.ndarray) -> Interval:
+        if not among.any():
+            return EMPTY
+        return bootstrap(lambda c: c[:, 0] / c[:, 1], [(event & among).tolist(), among.tolist()], questions)
+
+    f1 = bootstrap(_f1, [each.tolist() for each in (hit & unsound, unsound, clean & ~unsound, ~unsound)], questions)
+    return {
+        "f1": f1,
+        "accuracy_unsound": ratio(hit, unsound),
+        "accuracy_sound": ratio(clean, ~unsound),
+        "auroc": _resampled(auroc, p, unsound, questions),
+        "ece": Interval(expected_calibration_error(p, unsound), math.nan, math.nan, len(set(questions))),
+        "brier": bootstrap(lambda c: c[:, 0] / c[:, 1], [((p - unsound) ** 2).tolist(), [1.0] * len(p)], questions),
+        "right_unsound_precision": ratio(unsound, flagged & right),
+        "right_unsound_recall": ratio(flagged, unsound & right),
+        "coverage": share([row.p_unsound is not None for row in rows], [row.question for row in rows]),
+    }
+
+
+def _f1(sums: np.ndarray) -> np.ndarray:
+    wrong, clean = sums[:, 0] / sums[:, 1], sums[:, 2] / sums[:, 3]
+    return 2 * wrong * clean / (wrong + clean)
+
+
+def auroc(p: np.ndarray, unsound: np.ndarray) -> float:
+    """Probability that an unsound rationale scores higher than a sound one, ties as a half; NaN without both."""
+    from scipy.stats import rankdata
+
+    unsound = np.asarray(unsound) == 1
+    positive = int(unsound.sum())
+    negative = len(p) - positive
+    if not positive or not negative:
+        return float("nan")
+    return float((rankdata(p)[unsound].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def expected_calibration_error(p: np.ndarray, unsound: np.ndarray) -> float:
+    """Mean distance between predicted and observed share, over bins of equal size (Naeini et al. 2015)."""
+    order = np.argsort(p, kind="stable")
+    bins = [part for part in np.array_split(order, BINS) if len(part)]
+    return float(sum(abs(p[part].mean() - unsound[part].mean()) * len(part) for part in bins) / len(p))
+
+
+def _resampled(
+    statistic: Callable[[np.ndarray, np.ndarray], float],
+    p: np.ndarray,
+    unsound: np.ndarray,
+    questions: Sequence[str],
+    resamples: int = 300,
+) -> Interval:
+    """A statistic of all rows at once, with a percentile interval over whole questions."""
+    rows: dict[str, list[int]] = {}
+    for place, question in enumerate(questions):
+        rows.setdefault(question, []).append(place)
+    groups = [np.array(places) for places in rows.values()]
+    value = statistic(p, unsound)
+    if len(groups) < 5 or np.isnan(value):
+        return Interval(value, float("nan"), float("nan"), len(groups))
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(resamples):
+        chosen = np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))])
+        drawn.append(statistic(p[chosen], unsound[chosen]))
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return Interval(value, float(low), float(high), len(groups))

@@ -1,0 +1,106 @@
+"""Anybody's step scores, recorded in a file: one JSON object a line with `id` and `step_ok`, P(step right) per step or null."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analysis.soundness.hazard import error_at
+from analysis.soundness.scorer import Item, StepScores
+from star.errors import InputError
+
+
+class _Line(NamedTuple):
+    number: int
+    id: str | None
+    step_ok: tuple[float | None, ...] | None
+
+
+class RecordedScores:
+    """A `Scorer` that reads what another one has said. p_unsound is 1 - prod P(step right) over the steps that it scores.
+
+    Joined by id where ids are unique in the file, else by place: then line n of the file is rationale n, with the same id where it
+    has one. Raises InputError for a file that cannot be read, values that are no probabilities, step counts that differ from
+    the rationale's, ids of rationales that repeat while the file's do not, and a place whose id is another.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name.removesuffix(".gz").removesuffix(".jsonl")
+        self.lines = list(_read(path))
+        ids = [line.id for line in self.lines]
+        self.by_id = {line.id: line for line in self.lines} if None not in ids and len(set(ids)) == len(ids) else None
+        self.asked: dict[str, int] = {}
+        self.fingerprint = hashlib.sha256(repr(self.lines).encode()).hexdigest()[:16]
+
+    def score(self, items: Sequence[Item]) -> list[StepScores]:
+        """One result per item; status "outside" where the file says nothing of it."""
+        return [self._score(item) for item in items]
+
+    def _score(self, item: Item) -> StepScores:
+        line = self._line(item)
+        if line is None or line.step_ok is None:
+            return StepScores("outside", fingerprint=self.fingerprint)
+        if len(line.step_ok) != len(item.steps):
+            raise InputError(
+                f"{self.path}, line {line.number}: {len(line.step_ok)} step scores for rationale {item.id}, which has "
+                f"{len(item.steps)} steps. Score the steps as they are read here (a list in `steps`)."
+            )
+        hazards = np.array([0.0 if value is None else 1 - value for value in line.step_ok])
+        errors = error_at(hazards) if len(hazards) else np.array([])
+        return StepScores(
+            p_unsound=float(errors.sum()), step_ok=line.step_ok, error_at=tuple(errors.tolist()), fingerprint=self.fingerprint
+        )
+
+    def _line(self, item: Item) -> _Line | None:
+        if self.by_id is not None:
+            before = self.asked.setdefault(item.id, item.place)
+            if before != item.place:
+                raise InputError(
+                    f"rationales {before + 1} and {item.place + 1} have the same id {item.id!r}, which {self.path} scores once: "
+                    "give it a line for every rationale, in their order."
+                )
+            return self.by_id.get(item.id)
+        if item.place >= len(self.lines):
+            raise InputError(f"{self.path} has {len(self.lines):,} lines, and there are more rationales: expected one line each.")
+        line = self.lines[item.place]
+        if line.id not in (None, item.id):
+            raise InputError(f"{self.path}, line {line.number} scores {line.id!r}, but rationale {item.place + 1} is {item.id!r}.")
+        return line
+
+
+def _read(path: Path) -> list[_Line]:
+    rows = []
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.name.endswith(".gz") else path.open(encoding="utf-8") as handle:
+            for number, text in enumerate(handle, start=1):
+                if text.strip():
+                    rows.append(_parsed(path, number, text))
+    except (OSError, UnicodeDecodeError, EOFError) as error:
+        raise InputError(f"{path} cannot be read ({error}).") from error
+    return rows
+
+
+def _parsed(path: Path, number: int, text: str) -> _Line:
+    try:
+        row = json.loads(text)
+        said = row["step_ok"]
+        if said is not None and not (isinstance(said, list) and all(map(_is_probability, said))):
+            raise ValueError("step_ok holds something else than numbers from 0 to 1 and nulls")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{path}, line {number} is no step score ({error}); expected "
+            '{"id": "...", "step_ok": [0.98, 0.41]}: P(step right) per step, null where there is none.'
+        ) from error
+    name = row.get("id")
+    return _Line(number, None if name is None else str(name), None if said is None else tuple(said))
+
+
+def _is_probability(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1)

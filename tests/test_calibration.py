@@ -1,0 +1,120 @@
+"""Calibration on labels: a scorer whose quality is known, labels of three kinds, and files that are none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.soundness.calibration import (
+    Calibration,
+    CalibrationError,
+    Evidence,
+    Labelled,
+    features,
+    fit,
+)
+
+
+def scored(n: int, seed: int, *, right: tuple[float, float] = (8, 1.2), wrong: tuple[float, float] = (1.5, 2.5)) -> list[Labelled]:
+    """Rationales with a first error in half of them, scored by a simulated reward model; what follows an error is noise."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for place in range(n):
+        steps = int(rng.integers(2, 12))
+        error = int(rng.integers(steps)) if rng.random() < 0.5 else -1
+        ok = [float(rng.beta(*(right if error < 0 or i < error else wrong if i == error else (2, 2)))) for i in range(steps)]
+        rows.append(Labelled(Evidence(steps, {"prm": ok}), f"q{place // 2}", error >= 0, error, error < 0, "sums"))
+    return rows
+
+
+def quality(model: Calibration, rows: list[Labelled]) -> float:
+    """ProcessBench's F1: harmonic mean of the accuracies on unsound and on sound rationales."""
+    judged = [(row, model.judge(row.evidence)) for row in rows]
+    wrong = np.mean([found is not None and found.first_error == row.first_error for row, found in judged if row.unsound])
+    clean = np.mean([found is not None and found.first_error == -1 for row, found in judged if not row.unsound])
+    return float(2 * wrong * clean / (wrong + clean))
+
+
+@pytest.fixture(scope="module")
+def unseen() -> list[Labelled]:
+    return scored(600, 99)
+
+
+@pytest.mark.parametrize(("labels", "least"), [(30, 0.68), (300, 0.75)])
+def test_few_labels_already_place_the_error(labels: int, least: float, unseen: list[Labelled]) -> None:
+    model, _ = fit(scored(labels, 3), ["prm"])
+    assert quality(model, unseen) > least
+
+
+def test_probabilities_mean_what_they_say(unseen: list[Labelled]) -> None:
+    model, held_out = fit(scored(400, 5), ["prm"])
+    p = np.array([model.judge(row.evidence).p_unsound for row in unseen])  # type: ignore[union-attr]
+    truth = np.array([row.unsound for row in unseen])
+    order = np.argsort(p)
+    bins = np.array_split(order, 10)
+    assert sum(abs(p[b].mean() - truth[b].mean()) * len(b) for b in bins) / len(p) < 0.07
+    assert len(held_out) == 400 and all(found is not None for found in held_out)
+
+
+def test_labels_without_a_place_teach_as_well(unseen: list[Labelled]) -> None:
+    placed = scored(300, 7)
+    vague = [replace(row, first_error=None if row.unsound else -1) for row in placed]
+    model, _ = fit(vague, ["prm"])
+    assert quality(model, unseen) > 0.65
+
+
+def test_a_useless_scorer_is_not_believed(unseen: list[Labelled]) -> None:
+    useless = scored(300, 11, right=(2, 2), wrong=(2, 2))
+    model, _ = fit(useless, ["prm"])
+    p = [model.judge(row.evidence).p_unsound for row in unseen]  # type: ignore[union-attr]
+    believed, _ = fit(scored(300, 11), ["prm"])
+    q = [believed.judge(row.evidence).p_unsound for row in unseen]  # type: ignore[union-attr]
+    assert np.std(p) < 0.6 * np.std(q)
+
+
+def test_a_proof_decides_and_silence_is_no_verdict() -> None:
+    model, _ = fit(scored(60, 1), ["prm"])
+    proven = model.judge(Evidence(3, {"prm": [0.99, 0.99, 0.99]}, proven=1))
+    assert proven is not None and (proven.p_unsound, proven.first_error) == (1.0, 1)
+    assert model.judge(Evidence(3)) is None and model.judge(Evidence(0, {"prm": []})) is None
+    partly = model.judge(Evidence(3, {"prm": [0.99, None, 0.02]}))
+    assert partly is not None and partly.p_unsound > 0.5
+
+
+def test_rows_of_one_question_are_on_one_side() -> None:
+    rows = [replace(row, question="the same") for row in scored(60, 1)]
+    with pytest.raises(CalibrationError, match="questions"):
+        fit(rows, ["prm"])
+
+
+@pytest.mark.parametrize("n", [0, 29])
+def test_too_few_labels_are_refused(n: int) -> None:
+    with pytest.raises(CalibrationError, match=f"{n} labelled rationales"):
+        fit(scored(n, 1), ["prm"])
+
+
+def test_labels_of_one_kind_are_refused() -> None:
+    with pytest.raises(CalibrationError, match="sound and"):
+        fit([row for row in scored(200, 1) if row.unsound], ["prm"])
+
+
+def test_files_say_what_they_are(tmp_path: Path) -> None:
+    model, _ = fit(scored(60, 1), ["prm"])
+    path = tmp_path / "calibration.json"
+    model.save(path)
+    read = Calibration.load(path)
+    evidence = Evidence(4, {"prm": [0.9, 0.4, 0.8, 0.9]}, hints=[0, 0.3, 0, 0])
+    assert read == model and read.judge(evidence) == model.judge(evidence)
+    for text in ("", "[]", "{}", '{"version": 99}', '{"version": 1, "scorers": 3}', "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(CalibrationError, match=r"calibration\.json"):
+            Calibration.load(path)
+
+
+def test_features_are_named_and_finite() -> None:
+    names, table = features(Evidence(1, {"a": [0.0], "b": [None]}), ["a", "b", "absent"])
+    assert table.shape == (1, len(names)) and np.isfinite(table).all() and len(set(names)) == len(names)
+    assert table[0, names.index("b:missing")] == 1 and table[0, names.index("a:missing")] == 0

@@ -1,0 +1,116 @@
+"""Recorded step scores and labels through the commands: joined rightly, refused plainly, calibrated and applied."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis import calibrate, score
+from analysis.soundness.recorded import RecordedScores
+from analysis.soundness.scorer import Item
+from star.errors import InputError
+from star.run import Run
+from tests.run_factory import make_run
+
+
+def items(*ids: str) -> list[Item]:
+    return [Item(name, place, "How many?", ("one", "two")) for place, name in enumerate(ids)]
+
+
+def recorded(folder: Path, *rows: object) -> RecordedScores:
+    path = folder / "prm.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return RecordedScores(path)
+
+
+def test_scores_are_joined_by_id_whatever_their_order(tmp_path: Path) -> None:
+    scorer = recorded(tmp_path, {"id": "b", "step_ok": [0.5, 0.5]}, {"id": "a", "step_ok": [1, None]})
+    a, b, c = scorer.score(items("a", "b", "c"))
+    assert (a.p_unsound, a.step_ok, b.p_unsound) == (0, (1, None), 0.75)
+    assert b.first_error == 0 and (c.status, c.p_unsound) == ("outside", None)
+
+
+def test_scores_are_joined_by_place_where_ids_repeat(tmp_path: Path) -> None:
+    scorer = recorded(tmp_path, {"id": "7", "step_ok": [0.9, 0.9]}, {"id": "7", "step_ok": [0.1, 0.9]})
+    assert [round(found.p_unsound or 0, 2) for found in scorer.score(items("7", "7"))] == [0.19, 0.91]
+    unnamed = recorded(tmp_path, {"step_ok": [0.9, 0.9]}, {"step_ok": None})
+    assert [found.status for found in unnamed.score(items("7", "7"))] == ["ok", "outside"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "message"),
+    [
+        ([{"id": "a", "step_ok": [0.5]}], ["a"], "1 step scores for rationale a, which has 2"),
+        ([{"id": "7", "step_ok": [0.5, 0.5]}], ["7", "7"], "rationales 1 and 2 have the same id"),
+        ([{"step_ok": [0.5, 0.5]}], ["a", "b"], "1 lines, and there are more"),
+        ([{"id": "a", "step_ok": [1, 1]}] * 2, ["a", "b"], "scores 'a', but rationale 2 is 'b'"),
+        ([{"id": "a", "step_ok": [2, 1]}], ["a"], "line 1 is no step score"),
+        ([[]], ["a"], "line 1 is no step score"),
+        ([{"id": "a"}], ["a"], "line 1 is no step score"),
+    ],
+)
+def test_what_does_not_fit_is_refused(rows: list[object], asked: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        recorded(tmp_path, *rows).score(items(*asked))
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """120 labelled rationales, and the scores of a simulated reward model beside them."""
+    rng = np.random.default_rng(0)
+    with (tmp_path / "rows.jsonl").open("w") as rows, (tmp_path / "prm.jsonl").open("w") as scores:
+        for number in range(120):
+            error = int(rng.integers(3)) if rng.random() < 0.5 else -1
+            ok = [float(rng.beta(8, 1.2) if step != error else rng.beta(1.5, 4)) for step in range(3)]
+            record = {"id": f"r{number}", "question": f"What is colour {number}?", "steps": ["a b c.", "d e f.", "g h i."]}
+            rows.write(json.dumps(record | {"first_error_step": error, "sound": error < 0, "label_source": "human"}) + "\n")
+            scores.write(json.dumps({"id": f"r{number}", "step_ok": ok}) + "\n")
+    return tmp_path
+
+
+def test_a_calibration_is_printed_written_and_applied(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, scores, model = labelled / "rows.jsonl", f"file:{labelled / 'prm.jsonl'}", labelled / "model.json"
+    assert calibrate.main([str(rows), "--scorer", scores, "-o", str(model)]) == 0
+    shown = capsys.readouterr().out
+    assert "120 labelled rationales" in shown and "place and length" in shown and "auroc" in shown
+    out = labelled / "scores.jsonl"
+    assert score.main([str(rows), "-o", str(out), "--scorer", scores, "--calibration", str(model)]) == 0
+    judged = [json.loads(line) for line in out.read_text().splitlines()]
+    truth = [json.loads(line)["first_error_step"] for line in rows.read_text().splitlines()]
+    assert {row["grade"] for row in judged} == {"scored"} and judged[0]["scorer"] == "calibrated prm"
+    assert np.mean([row["first_error_step"] == error for row, error in zip(judged, truth, strict=True)]) > 0.7
+    assert all(len(row["prm_step_ok"]) == 3 for row in judged)
+
+
+def test_labels_from_elsewhere_and_wrong_input(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, scores = labelled / "rows.jsonl", f"file:{labelled / 'prm.jsonl'}"
+    labels = labelled / "labels.jsonl"
+    labels.write_text("".join(json.dumps({"id": f"r{n}", "sound": bool(n % 2)}) + "\n" for n in range(40)))
+    assert calibrate.main([str(rows), "--labels", str(labels), "--scorer", scores]) == 0
+    assert "40 labelled rationales, 20 unsound" in capsys.readouterr().out
+    labels.write_text('{"id": "r1", "sound": tru')
+    for arguments, status in (
+        ([str(rows), "--labels", str(labels)], 1),
+        ([str(rows), "--labels", str(labelled / "absent.jsonl")], 1),
+        ([str(rows), "--scorer", "oracle"], 2),
+        ([str(rows), "--benchmark", "none"], 2),
+        ([], 2),
+    ):
+        assert calibrate.main(arguments) == status, arguments
+        assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_run_gets_a_file_for_each_scorer(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    from analysis.rationales.records import read_records
+
+    scores = tmp_path / "prm.jsonl"
+    lines = [{"id": record.id, "step_ok": [0.9] * len(record.steps)} for record in read_records(run)]
+    scores.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert score.main([str(run), "--scorer", f"file:{scores}"]) == 0
+    table = Run(run).scores("scores/prm")
+    assert table is not None and len(table) == len(lines)
+    assert Run(run).scores() is not None
