@@ -17,7 +17,7 @@ from analysis.faithfulness.base import Row
 from analysis.faithfulness.probes import PROBES
 from analysis.labels import Label, Ranking
 from analysis.rationales.records import Record
-from analysis.score import schema
+from analysis.score import schema, score_schema
 from analysis.soundness.grades import GRADES
 from star.recipe import Recipe
 from star.schemas import ATTEMPTS, PROBLEMS, TRAINING
@@ -67,7 +67,9 @@ def test_every_column_is_described_and_no_other(page: str, heading: str, names: 
 
 def test_columns_of_scores_grades_and_labels_are_described() -> None:
     columns = {*schema(is_run=True, used_gold=True).names, *schema(is_run=False, used_gold=False).names}
-    assert described("analysis/README.md", "## Scores") == columns | set(GRADES)
+    of_scorer = set(score_schema("attempt_id").names) - {"attempt_id", "place"}
+    assert described("analysis/README.md", "## Scores") == columns | set(GRADES) | of_scorer
+    assert described("analysis/README.md", "### Of one scorer") == of_scorer
     labels = {field.name for kind in (Label, Ranking) for field in fields(kind)}
     assert labels <= coded(section("analysis/README.md", "## Labels"))
 
@@ -117,7 +119,7 @@ def test_every_probe_of_the_table_is_named_by_the_help() -> None:
     assert not [name for name, probe in PROBES.items() if not probe.control and name not in PROBES_HELP]
 
 
-NEW_IN_EXAMPLES = {"star/tasks/last_letters.py", "analysis/checks/generic/share.py"}
+NEW_IN_EXAMPLES = {"star/tasks/last_letters.py", "analysis/checks/generic/share.py", "analysis/soundness/long_step.py"}
 """Files that the pages tell a reader to write."""
 OF_A_RUN = re.compile(r"analysis/(soundness\.parquet|probes\b|comparison/|labels/|scores/)")
 """Files of a run directory, whose folder has the name of ours."""
