@@ -36,7 +36,6 @@ from star.command_line import parse, run_command
 from star.errors import InputError
 
 TEMPLATES = ROOT / "benchmarks" / "templates"
-NOTES = ROOT / "benchmarks" / "notes.md"
 INTERVAL = {"value", "low", "high"}
 PART = re.compile(r"[^.\[\]]+(?:\[[^\]]*\])?")
 """A key of a path, with what it picks in brackets."""
@@ -192,7 +191,6 @@ def page(template: Path, folder: Path = RESULTS) -> str:
     environment.globals |= {
         "figure": lambda quoted: figure(folder, quoted),
         "results": lambda name: results(folder, name),
-        "notes": NOTES.read_text(encoding="utf-8").strip(),
     }
     text = environment.from_string(template.read_text(encoding="utf-8")).render()
     return re.sub(r"\n{3,}", "\n\n", text)  # what templates leave around their loops
