@@ -258,7 +258,7 @@ def test_bad_input_is_a_sentence(
         "nothing": ([pair[0], tmp_path], "not a run directory"),
         "other questions": ([pair[0], other], "share no question"),
     }[case]
-    assert compare.main([*map(str, given)]) == 1
+    assert compare.main([*map(str, given)]) == (2 if case == "none" else 1)
     assert message in capsys.readouterr().err
 
 

@@ -34,7 +34,8 @@ def line(number: int, accuracy: float) -> dict[str, Any]:
     slices = {name: {"n": 1000, "correct": int(1000 * accuracy), "sound": 0} for name in SLICES}
     data = {"generated": 10_000, "rationalized": 10_000, "dropped": {"verdict": 10_000}, "kept_sound": 1.0}
     seconds = {"sampling": 1000.0, "training": 1000.0, "evaluation": 100.0}
-    selection = {"accuracy": accuracy, "low": accuracy, "high": accuracy, "slices": slices}
+    selection: dict[str, Any] = {"n": 5000, "correct": int(5000 * accuracy), "accuracy": accuracy}
+    selection |= {"low": accuracy, "high": accuracy, "slices": slices}
     return {"round": number, "selection": selection, "data": data, "seconds": seconds}
 
 

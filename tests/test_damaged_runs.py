@@ -55,7 +55,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for resampled in (statistics.bootstrap, statistics.bootstrap_mean):
         monkeypatch.setattr(resampled, "__defaults__", (None, 0, 20))
     monkeypatch.setattr(charts, "save", lambda chart, path, **_: path)
-    monkeypatch.setattr(export, "image", lambda chart, alt: "")
+    monkeypatch.setattr(export, "image", lambda chart: "")
     monkeypatch.setattr("star.setup.resolve_model", no_model)
 
 

@@ -43,7 +43,7 @@ def run_directory(tmp_path: Path, model: Path, count: int = 5) -> Path:
     for k, problem in enumerate(problems):
         rationale = "\n".join(addition.scratchpad(10 + k, 25, 2))
         row: dict[str, Any] = dict.fromkeys(runs.ATTEMPTS.names)
-        row |= {"attempt_id": f"00-e-{problem.id}-0", "problem_id": problem.id, "round": 0, "mode": "evaluated"}
+        row |= {"attempt_id": f"00-e-{problem.id}-0", "problem_id": problem.id, "round": 0, "mode": "evaluated", "split": "selection"}
         row |= {"sample": 0, "rationale": rationale, "answer": f"3 {5 + k}", "gold": problem.gold, "verdict": "correct"}
         row |= {"prompt_hash": prompt_hash(builder.ids(problem, shots=True)), "slice": problem.slice}
         rows.append(row)
@@ -55,6 +55,7 @@ def run_directory(tmp_path: Path, model: Path, count: int = 5) -> Path:
     runs.write_text(run / "recipe.yaml", recipe.to_yaml())
     runs.write_parquet(run / "problems.parquet", known, runs.PROBLEMS)
     runs.write_parquet(run / "round_00" / "evaluation.parquet", rows, runs.ATTEMPTS)
+    runs.write_text(run / "metrics.jsonl", json.dumps({"round": 0, "selection": {"n": count, "correct": count}}) + "\n")
     return run
 
 
@@ -196,7 +197,9 @@ def test_bad_input_is_a_sentence(
 ) -> None:
     run = run_directory(tmp_path, tiny_model(tmp_path / "model"), 1)
     filled = [argument.format(run=run, tmp=tmp_path) for argument in arguments]
-    assert main([*filled, *([] if "--model" in filled or filled[0] != "nowhere" else ["--model", "x"])]) == 1
+    usage = {"--probes", "--n", "--max-positions", "--temperature", "--max-new-tokens"} & set(arguments)
+    model = [] if "--model" in filled or filled[0] != "nowhere" else ["--model", "x"]
+    assert main([*filled, *model]) == (2 if usage else 1)
     errors = capsys.readouterr().err
     assert said in errors
     assert "Traceback" not in errors

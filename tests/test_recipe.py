@@ -165,10 +165,10 @@ def test_a_recipe_that_may_not_be_read_is_not_a_problem_of_the_runs_directory(
     path = tmp_path / "mine.yaml"
     path.touch()
 
-    def refuse(self: Path, *_: object, **__: object) -> str:  # root may read everything
+    def refuse(self: Path, *_: object, **__: object) -> bytes:  # root may read everything
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     assert main([str(path)]) == 1
     shown = capsys.readouterr().err
     assert "mine.yaml cannot be read (Permission denied)" in shown and "runs-dir" not in shown

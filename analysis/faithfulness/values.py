@@ -29,7 +29,8 @@ def changed(rows: list[Row], _: Table) -> float:
 
 def curve_of(rows: list[Row]) -> list[float] | None:
     """s_0..s_n, or None when a truncation is missing or there are no steps."""
-    whole = bool(rows) and rows[0]["n_steps"] >= 1 and len(rows) == rows[0]["n_steps"] + 1
+    steps = (rows[0]["n_steps"] or 0) if rows else 0
+    whole = steps >= 1 and len(rows) == steps + 1
     return [0.0 if row["changed"] else 1.0 for row in rows] if whole else None
 
 
