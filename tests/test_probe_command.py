@@ -44,8 +44,8 @@ def run_directory(tmp_path: Path, model: Path, count: int = 5) -> Path:
         rationale = "\n".join(addition.scratchpad(10 + k, 25, 2))
         row: dict[str, Any] = dict.fromkeys(runs.ATTEMPTS.names)
         row |= {"attempt_id": f"00-e-{problem.id}-0", "problem_id": problem.id, "round": 0, "mode": "evaluated"}
-        row |= {"split": "selection", "sample": 0, "rationale": rationale, "answer": f"3 {5 + k}", "gold": problem.gold, "verdict": "correct"}
-        row |= {"prompt_hash": prompt_hash(builder.ids(problem, shots=True)), "slice": problem.slice}
+        row |= {"sample": 0, "rationale": rationale, "answer": f"3 {5 + k}", "gold": problem.gold, "verdict": "correct"}
+        row |= {"split": "selection", "prompt_hash": prompt_hash(builder.ids(problem, shots=True)), "slice": problem.slice}
         rows.append(row)
     known = [
         {"problem_id": p.id, "split": "selection", "slice": p.slice, "question": p.question, "gold": p.gold}
