@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from star.command_line import run_command
+
 _HERE = Path(__file__).resolve().parent
 SETTINGS = next(place / "config.toml" for place in (_HERE / "settings", _HERE.parent / ".streamlit") if place.is_dir())
 """Part of `analysis` once installed (see pyproject.toml), beside it in a checkout."""
@@ -48,8 +50,7 @@ def command_line(argv: Sequence[str]) -> list[str]:
 def main() -> int:
     """The command line. Returns the exit status."""
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
-        return 0
+        return run_command(lambda: print(__doc__))
     from streamlit.web.cli import main as streamlit
 
     from analysis.pages.widgets import context
