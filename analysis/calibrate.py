@@ -6,7 +6,7 @@
 
 Thirty labels are enough to begin with. Every figure is of rationales whose question the fitted model has not seen; the written
 model is fitted on all of them, and `analysis.score --calibration FILE` applies it. What it says holds for rationales like the
-labelled ones: it names the domains they came from, and scoring others prints a warning.
+labelled ones: it keeps the kinds of task they came from, and scoring others prints a warning.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ def calibrate(arguments: Arguments) -> Calibration:
         records = list(read_records(arguments.input))
     else:
         raise UsageError("nothing to calibrate on: give a run directory or a file of rationale records, or --benchmark.")
+    if arguments.output is not None and not arguments.output.resolve().parent.is_dir():
+        raise UsageError(f"--output {arguments.output}: its folder does not exist.")
     targets = targets_of(records, arguments.labels)
     items = [Item.of(record, place) for place, record in enumerate(records)]
     scores = {scorer.name: scorer.score(items) for scorer in open_scorers(arguments.scorer)}
@@ -103,36 +105,35 @@ def calibrate(arguments: Arguments) -> Calibration:
 
 def labelled(record: Record, target: Target, step_ok: dict[str, tuple[float | None, ...]]) -> Labelled:
     """A record, its label and all that is known of it without the label."""
-    from analysis.checks import detect_kind, read
-    from analysis.checks.generic import generic_flags
     from analysis.soundness.calibration import Labelled, evidence
-    from analysis.soundness.features import domain_of
     from analysis.soundness.judging import judge
 
-    reading = read(record.question, record.steps, record.answer, record.choices)
-    kind = detect_kind(record.question, record.steps, record.choices)
     (judged,) = judge([record])
-    flags = judged.flags if judged.grade == "proven" else generic_flags(reading)
-    known = evidence(len(record.steps), flags, step_ok)
-    return Labelled(known, record.question, *target, record.answer_correct, domain_of(record.question, reading, kind))
+    known = evidence(len(record.steps), judged.flags, step_ok)
+    return Labelled(known, record.question, *target, record.answer_correct, judged.task_kind)
 
 
 def targets_of(records: Sequence[Record], labels: Path | None) -> list[Target | None]:
-    """The label of each record, None where it has none. Raises RecordError."""
-    from analysis.rationales.records import RecordError
+    """The label of each record, None where it has none; a repeated id has "#2" behind it, as in the app. Raises RecordError."""
+    from analysis.rationales.records import RecordError, unique_ids
 
     if labels is None:
         own = [_target(record.sound, record.first_error_step) for record in records]
         if not any(own):
             raise RecordError("the records have no labels (sound, first_error_step): give --labels.")
         return own
-    by_id = _app_labels(labels) or _label_lines(labels)
-    ids = [record.id for record in records]
-    if len(set(ids)) < len(ids):
-        raise RecordError(f"{len(ids) - len(set(ids))} ids of the rationales repeat: labels of {labels} cannot be told apart.")
-    placed = [by_id.get(identifier) for identifier in ids]
+    by_id = _app_labels(labels)
+    if not by_id:
+        if labels.is_dir():
+            raise RecordError(f"{labels} holds no labels of the app: expected files of JSON lines such as ann.jsonl.")
+        by_id = _label_lines(labels)
+    placed = [by_id.get(identifier) for identifier in unique_ids([record.id for record in records])]
     if not any(placed):
-        raise RecordError(f"{labels} labels {len(by_id):,} rationales, but none of the {len(ids):,} that were given.")
+        raise RecordError(f"{labels} labels {len(by_id):,} rationales, but none of the {len(records):,} that were given.")
+    for record, target in zip(records, placed, strict=True):
+        if target is not None and (target[1] or 0) >= len(record.steps):
+            steps = len(record.steps)
+            raise RecordError(f"{labels}: the first error of {record.id} is step {target[1]} from 0, but it has {steps} steps.")
     return placed
 
 
@@ -167,8 +168,8 @@ def _label_lines(path: Path) -> dict[str, Target]:
                 continue
             row = json.loads(line)
             target = _target(row.get("sound"), row.get("first_error_step"))
-            if target is not None:
-                targets[str(row["id"])] = target
+            if target is not None and targets.setdefault(str(row["id"]), target) != target:
+                raise ValueError(f"{row['id']} has another label before")
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path} cannot be read ({error}).") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -237,7 +238,7 @@ def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str) -> Non
             continue
         low = [place for place, value in enumerate(said) if value is not None and value < HALF]
         least = min((value for value in said if value is not None), default=1.0)
-        plain.append(Judged(1 - least, low[0] if low else -1))
+        plain.append(Judged(1 - least, low[0] if low else -1, low[0] if low else 0))
     f1 = measures(outcomes(rows, plain))["f1"]
     print(f"{benchmark}: F1 {f1.percent()} of {scorer} without any fit. Published: {PUBLISHED[benchmark]}.")
 

@@ -57,7 +57,7 @@ class Arguments:
     scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
     """Scorers whose scores are added, for example file:scores.jsonl."""
     calibration: Path | None = None
-    """A model of `analysis.calibrate`; needs its scorers. first_error_step is -1 below its own threshold."""
+    """A model of `analysis.calibrate`; needs the scorers that it was fitted with."""
     strict: bool = False
     """Stop at the first broken line instead of naming it at the end."""
 
@@ -101,7 +101,8 @@ def score_file(arguments: Arguments, output: Path) -> list[BrokenLine]:
     from analysis.soundness.scorers import open_scorers
 
     scorers = open_scorers(arguments.scorer)
-    calibration = _calibration(arguments)
+    calibration = _calibration(arguments, [scorer.name for scorer in scorers])
+    unlike = 0
     broken: list[BrokenLine] = []
     records = read_records(arguments.input, strict=arguments.strict, broken=broken)
     first = next(records, None)
@@ -116,23 +117,28 @@ def score_file(arguments: Arguments, output: Path) -> list[BrokenLine]:
             judgements = _judged(chunk, arguments.use_gold)
             if calibration is not None:
                 judgements = calibrated(calibration, chunk, judgements, results)
+                unlike += sum(judgement.task_kind not in calibration.domains for judgement in judgements)
             outputs.write(chunk, judgements, results)
             tally.add(chunk, judgements)
             progress.update(len(chunk))
     tally.show(used_gold=arguments.use_gold)
+    if calibration is not None and unlike:
+        print(
+            f"warning: {unlike:,} of {tally.records:,} rationales are of other kinds of task than the labels of "
+            f"{arguments.calibration} ({', '.join(calibration.domains)}): what it says of them has not been tried.",
+            file=sys.stderr,
+        )
     print(f"Scores of {tally.records:,} records are in {output}")
     return broken
 
 
-def _calibration(arguments: Arguments) -> Calibration | None:
+def _calibration(arguments: Arguments, names: Sequence[str]) -> Calibration | None:
     if arguments.calibration is None:
         return None
     from analysis.soundness.calibration import Calibration
-    from analysis.soundness.scorers import open_scorers
 
     model = Calibration.load(arguments.calibration)
-    absent = set(model.scorers) - {scorer.name for scorer in open_scorers(arguments.scorer)}
-    if absent:
+    if not set(model.scorers) <= set(names):
         raise UsageError(f"{arguments.calibration} was fitted with the scorers {', '.join(model.scorers)}: give --scorer for each.")
     return model
 
@@ -158,7 +164,8 @@ def calibrated(
     """Judgements by a fitted model, where nothing is proven or checked."""
     from dataclasses import replace
 
-    from analysis.soundness.calibration import evidence
+    from analysis.soundness.calibration import SOUND, evidence
+    from analysis.soundness.grades import flagged
     from analysis.soundness.judging import inside
 
     changed = []
@@ -171,7 +178,7 @@ def calibrated(
             judgement = replace(
                 judgement,
                 p_unsound=inside(judged.p_unsound),
-                first_error_step=judged.first_error,
+                first_error_step=judged.likeliest if flagged(judged.p_unsound) else SOUND,
                 grade="scored",
                 scorer=f"calibrated {' + '.join(model.scorers)}",
                 status="ok",

@@ -15,5 +15,3 @@ REACH = {
     "logical_deduction": 85.0,
     "dyck_languages": 80.0,
 }
-ANSWER_TO_BEAT = 0.74
-"""AUROC of a quick model on provenance and coverage features."""

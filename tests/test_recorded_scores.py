@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from analysis import calibrate, score
+from analysis.rationales.records import unique_ids
+from analysis.soundness.grades import flagged
 from analysis.soundness.recorded import RecordedScores
 from analysis.soundness.scorer import Item
 from star.errors import InputError
@@ -91,16 +93,43 @@ def test_labels_from_elsewhere_and_wrong_input(labelled: Path, capsys: pytest.Ca
     labels.write_text("".join(json.dumps({"id": f"r{n}", "sound": bool(n % 2)}) + "\n" for n in range(40)))
     assert calibrate.main([str(rows), "--labels", str(labels), "--scorer", scores]) == 0
     assert "40 labelled rationales, 20 unsound" in capsys.readouterr().out
+    twice = '{"id": "r1", "sound": true}\n{"id": "r1", "sound": false}'
+    for wrong in ('{"id": "r1", "sound": tru', twice, '{"id": "r1", "first_error_step": 9}'):
+        labels.write_text(wrong)
+        assert calibrate.main([str(rows), "--labels", str(labels)]) == 1
+        assert "r1" in (said := capsys.readouterr().err) or "line 1" in said
+    (labelled / "empty").mkdir()
     labels.write_text('{"id": "r1", "sound": tru')
     for arguments, status in (
         ([str(rows), "--labels", str(labels)], 1),
         ([str(rows), "--labels", str(labelled / "absent.jsonl")], 1),
+        ([str(rows), "--labels", str(labelled / "empty")], 1),
+        ([str(rows), "--scorer", scores, "-o", str(labelled / "absent" / "model.json")], 2),
         ([str(rows), "--scorer", "oracle"], 2),
         ([str(rows), "--benchmark", "none"], 2),
         ([], 2),
     ):
         assert calibrate.main(arguments) == status, arguments
         assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_step_is_named_where_a_rationale_is_flagged_and_other_tasks_are_warned_of(
+    labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, scores, model = labelled / "rows.jsonl", f"file:{labelled / 'prm.jsonl'}", labelled / "model.json"
+    assert calibrate.main([str(rows), "--scorer", scores, "-o", str(model)]) == 0
+    fitted = json.loads(model.read_text())
+    model.write_text(json.dumps(fitted | {"threshold": 0.05, "domains": ["word_sorting"]}))
+    out = labelled / "scores.jsonl"
+    assert score.main([str(rows), "-o", str(out), "--scorer", scores, "--calibration", str(model)]) == 0
+    judged = [json.loads(line) for line in out.read_text().splitlines()]
+    assert all((row["first_error_step"] >= 0) == flagged(row["p_unsound"]) for row in judged)
+    assert "120 of 120 rationales are of other kinds of task" in capsys.readouterr().err
+
+
+def test_labels_of_repeated_ids_are_those_of_the_app() -> None:
+    ids = unique_ids(["7", "7", "7#2", "8", "7"])
+    assert len(set(ids)) == 5 and ids[0] == "7" and ids[3] == "8" and unique_ids(["a", "a", "a"]) == ["a", "a#2", "a#3"]
 
 
 def test_a_run_gets_a_file_for_each_scorer(tmp_path: Path) -> None:

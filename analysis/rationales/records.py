@@ -13,7 +13,7 @@ import gzip
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -27,7 +27,6 @@ from star.grading import is_right
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 _ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:\{|$)")
-LABELS = ("gold", "answer_correct", "first_error_step", "sound", "label_source")
 
 SCHEMA = pa.schema(
     [
@@ -81,6 +80,21 @@ class Record:
     generator: str | None = None
     generator_params_b: float | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+def unique_ids(ids: Sequence[str]) -> list[str]:
+    """Ids by which links and labels tell rationales apart: a repeated one gets "#2", "#3" ... behind it."""
+    given, used, counts = set(ids), set[str](), dict[str, int]()
+    names = []
+    for name in ids:
+        unique, count = name, counts.get(name, 1)
+        while unique in used or (count > 1 and unique in given):
+            count += 1
+            unique = f"{name}#{count}"
+        counts[name] = count
+        used.add(unique)
+        names.append(unique)
+    return names
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.rationales.joining import rows_of_scores, unjoined
-from analysis.rationales.records import SUFFIXES, BrokenLine, Record, RecordError, read_records
+from analysis.rationales.records import SUFFIXES, BrokenLine, Record, RecordError, read_records, unique_ids
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
@@ -226,8 +226,7 @@ def _table(
 ) -> Table:
     holder = Texts(texts)
     if not frame["id"].is_unique:  # a link has to lead to one of them
-        repeated = frame.groupby("id").cumcount()
-        frame["id"] = frame["id"].where(repeated == 0, frame["id"] + "#" + (repeated + 1).astype(str))
+        frame["id"] = unique_ids(frame["id"].tolist())
     checks = _fired(holder.column("checks" if "checks" in texts else "flags")) if scored else {}
     return Table(source, frame, checks, holder, scored, tuple(notes))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +118,6 @@ def score_cases(cases: Sequence[Recovery], model: tuple[np.ndarray, float] | Non
     weights, bias = model or load_model()
     scores = np.array([describe(case) for case in cases]) @ weights + bias
     return [float(p) for p in 1 / (1 + np.exp(-scores))]
-
-
-def model_from(fitted: Mapping[str, Any]) -> tuple[np.ndarray, float]:
-    """What `load_model` would read from the object that `fit` returns."""
-    return np.array([fitted["weights"][name] for name in NAMES], dtype=float), float(fitted["bias"])
 
 
 def _as_text(value: Any) -> str | None:

@@ -78,7 +78,9 @@ class Judged:
 
     p_unsound: float
     first_error: int
-    """The most probable first error; -1 where p_unsound is below the threshold."""
+    """The most probable first error; -1 where p_unsound is below the model's threshold."""
+    likeliest: int
+    """The most probable first error, whatever p_unsound is."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Calibration:
     def judge(self, evidence: Evidence) -> Judged | None:
         """None where no scorer of this model has said anything and nothing is proven: not judged."""
         if evidence.proven is not None:
-            return Judged(1.0, evidence.proven)
+            return Judged(1.0, evidence.proven, evidence.proven)
         if not evidence.n_steps or (self.scorers and not any(name in evidence.step_ok for name in self.scorers)):
             return None
         names, rows = features(evidence, self.scorers)
@@ -106,7 +108,7 @@ class Calibration:
         hazard = _sigmoid(rows @ weights + self.weights.get("intercept", 0.0))
         raw, likeliest = _survived(hazard)
         p = float(_sigmoid(np.array(self.offset + self.slope * _logit(raw))))
-        return Judged(p, likeliest if p >= self.threshold else SOUND)
+        return Judged(p, likeliest if p >= self.threshold else SOUND, likeliest)
 
     def save(self, path: Path) -> None:
         """Write readable JSON, whole or not at all."""
@@ -172,9 +174,10 @@ def fit(rows: Sequence[Labelled], scorers: Sequence[str], *, seed: int = 0) -> t
     """
     usable = [row for row in rows if row.evidence.proven is None and _judgeable(row, scorers)]
     if len(usable) < LEAST_LABELS or len({row.unsound for row in usable}) < 2:
-        unsound = sum(row.unsound for row in usable)
+        unsound, proven = sum(row.unsound for row in usable), sum(row.evidence.proven is not None for row in rows)
         raise CalibrationError(
-            f"{len(usable)} labelled rationales can be used ({unsound} unsound); expected at least {LEAST_LABELS}, sound and "
+            f"{len(usable)} labelled rationales of {len(rows)} can be used ({unsound} unsound; {proven} are left out because a "
+            "check proves a step false); expected at least {LEAST_LABELS}, sound and "
             "unsound ones among them. Label more, or give a scorer that judges more of them."
         )
     questions = len({row.question for row in usable})

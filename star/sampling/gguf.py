@@ -42,6 +42,9 @@ def gguf_file(path: Path) -> Path | None:
 
 def converted(file: Path) -> Path:
     """The directory made from `file`, from the cache or made now. Raises SamplerError when it cannot be read or converted."""
+    with file.open("rb") as handle:
+        if handle.read(4) != b"GGUF":
+            raise SamplerError(f"{file} is no GGUF file: it does not begin with the letters GGUF.")
     digest = _sha256(file)
     folder = cache_dir() / f"{file.stem}-{digest[:12]}"
     if (folder / ORIGIN).is_file():
