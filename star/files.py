@@ -90,7 +90,7 @@ def read_yaml(path: Path, shape: Any = dict[str, Any], advice: str = ADVICE) -> 
 
 
 def whole_json(path: Path, shape: Any = dict[str, Any]) -> Any:
-    """A JSON file that fits `shape`, or None when it is absent or damaged: then it is owed again."""
+    """A JSON file that fits `shape`, or None when it is absent or damaged: then it is to be made again."""
     try:
         return read_json(path, shape) if path.is_file() else None
     except RunError:

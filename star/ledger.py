@@ -35,7 +35,7 @@ class Ledger:
         self._unfinished: UnfinishedRound | None = None
 
     def rounds(self) -> list[RoundLine]:
-        """Finished rounds, in order; one whose line is damaged is owed again."""
+        """Finished rounds, in order; one whose line is damaged is made again."""
         return cast(list[RoundLine], self.run.rounds)
 
     def round(self, number: int) -> RoundLine | None:
