@@ -23,8 +23,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis.pages.widgets.probe_words import interval_words, measure_unit, measure_words, probe_words
 from analysis.pages.widgets.run_words import MODES, NO_REASON
-from analysis.rationales.joining import scores_of_run
-from analysis.rationales.table import parse_flags
 from analysis.soundness.grades import flag_words, flagged, score_words
 from analysis.sources import Source, run_labels
 from star.command_line import parse, run_command
@@ -133,6 +131,8 @@ def _about_others(right: Sequence[Mapping[str, Any]], unsound: Sequence[Mapping[
 
 def _right_rows(run: Run, file: str) -> list[dict[str, Any]]:
     """Rationales of a file that end in a right answer, with their scores (None: not scored)."""
+    from analysis.rationales.joining import scores_of_run
+
     rows = run.table(file, CASE_COLUMNS).to_pylist()
     scores = scores_of_run(run, file, SCORE_COLUMNS)
     scored = scores.to_pylist() if scores else [dict.fromkeys(SCORE_COLUMNS)] * len(rows)
@@ -142,6 +142,8 @@ def _right_rows(run: Run, file: str) -> list[dict[str, Any]]:
 
 def _cases(rows: Iterable[Mapping[str, Any]]) -> list[Case]:
     """The unsound ones of rows with right answers, the most suspicious first."""
+    from analysis.rationales.table import parse_flags
+
     cases = []
     for row in rows:
         p = row["p_unsound"]

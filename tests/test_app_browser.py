@@ -89,7 +89,8 @@ def test_from_the_run_to_a_label_and_back_by_its_link(server: Server, page: Any,
     wait_for_change(page, "id", None)
     chosen = parameter(page, "id")
     assert page.get_by_text(re.compile(r"^4 of \d+$")).is_visible()
-    marked = page.locator("li.r-first").first
+    assert not page.locator("li.r-first").count()  # that is for what is proven or labelled
+    marked = page.locator("li.r-flagged").first
     assert "likeliest wrong step" in marked.inner_text() and "the carry must be" in marked.inner_text()
     question = page.locator(".r-question").first.inner_text()
 
