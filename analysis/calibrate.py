@@ -14,12 +14,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
 
@@ -55,6 +56,7 @@ class Arguments:
     the labels in the records themselves."""
     scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
     """Scorers, for example file:scores.jsonl. None: soft flags and place alone."""
+    scoring: tyro.conf.OmitArgPrefixes[ScorerOptions] = field(default_factory=ScorerOptions)
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write the fitted model (JSON)."""
     benchmark: str | None = None
@@ -75,7 +77,6 @@ def calibrate(arguments: Arguments) -> Calibration:
     from analysis.rationales.records import read_records
     from analysis.soundness.calibration import fit
     from analysis.soundness.scorer import Item
-    from analysis.soundness.scorers import open_scorers
 
     if arguments.benchmark is not None:
         records = benchmark_records(arguments.benchmark)
@@ -87,7 +88,8 @@ def calibrate(arguments: Arguments) -> Calibration:
         raise UsageError(f"--output {arguments.output}: its folder does not exist.")
     targets = targets_of(records, arguments.labels)
     items = [Item.of(record, place) for place, record in enumerate(records)]
-    scores = {scorer.name: scorer.score(items) for scorer in open_scorers(arguments.scorer)}
+    with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
+        scores = {scorer.name: scorer.score(items) for scorer in scorers}
     rows = [
         labelled(record, target, {name: column[place].step_ok for name, column in scores.items() if column[place].step_ok})
         for place, (record, target) in enumerate(zip(records, targets, strict=True))

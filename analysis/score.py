@@ -20,13 +20,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import tyro
 
+from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
 from star.progress import bar
@@ -56,6 +57,7 @@ class Arguments:
     """Let scores depend on whether the answer is the gold answer; what is proven or checked does not. The output says so."""
     scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
     """Scorers whose scores are added, for example file:scores.jsonl."""
+    scoring: tyro.conf.OmitArgPrefixes[ScorerOptions] = field(default_factory=ScorerOptions)
     calibration: Path | None = None
     """A model of `analysis.calibrate`; needs the scorers that it was fitted with."""
     strict: bool = False
@@ -69,7 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def score(arguments: Arguments) -> int:
     """Score, write, and name the lines that could not be scored; 1 where there are any."""
-    broken = score_file(arguments, output_path(arguments))
+    output = output_path(arguments)
+    with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, output)) as scorers:
+        broken = score_file(arguments, output, scorers)
     for line in broken[:20]:
         print(f"Not scored: {line}", file=sys.stderr)
     if broken:
@@ -93,14 +97,12 @@ def output_path(arguments: Arguments) -> Path:
     return output
 
 
-def score_file(arguments: Arguments, output: Path) -> list[BrokenLine]:
+def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer]) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
     from analysis.rationales.records import read_records
     from analysis.soundness.score_table import Tally
     from analysis.soundness.scorer import Item
-    from analysis.soundness.scorers import open_scorers
 
-    scorers = open_scorers(arguments.scorer)
     calibration = _calibration(arguments, [scorer.name for scorer in scorers])
     unlike = 0
     broken: list[BrokenLine] = []

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.soundness.hazard import error_at
-from analysis.soundness.scorer import Item, StepScores
+from analysis.soundness.scorer import Estimate, Item, StepScores
+from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError
 
 
@@ -30,14 +31,21 @@ class RecordedScores:
     the rationale's, ids of rationales that repeat while the file's do not, and a place whose id is another.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, options: ScorerOptions | None = None, place: Place | None = None) -> None:
+        self.path = path = Path(path)
         self.name = path.name.removesuffix(".gz").removesuffix(".jsonl")
         self.lines = list(_read(path))
         ids = [line.id for line in self.lines]
         self.by_id = {line.id: line for line in self.lines} if None not in ids and len(set(ids)) == len(ids) else None
         self.asked: dict[str, int] = {}
         self.fingerprint = hashlib.sha256(repr(self.lines).encode()).hexdigest()[:16]
+
+    def plan(self, items: Sequence[Item]) -> Estimate:
+        """Nothing is asked."""
+        return Estimate()
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def score(self, items: Sequence[Item]) -> list[StepScores]:
         """One result per item; status "outside" where the file says nothing of it."""

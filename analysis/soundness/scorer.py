@@ -81,12 +81,32 @@ class StepScores:
         return max(range(len(chances)), key=chances.__getitem__) if chances else None
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """What scoring some items is expected to take; tokens are counted roughly where no tokenizer is at hand."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    """At most."""
+    cost: float | None = None
+    """None: no prices are known."""
+
+
 class Scorer(Protocol):
     """Anything that scores rationales."""
 
     name: str
-    """As it is shown: "flagged by NAME at 0.65"."""
+    """As it is shown, "flagged by NAME at 0.65", and as its file and columns are called: letters, digits, `.`, `_` and `-`."""
+
+    def plan(self, items: Sequence[Item]) -> Estimate:
+        """What `score` would take, without taking it."""
+        ...
 
     def score(self, items: Sequence[Item]) -> list[StepScores]:
         """One result per item, in order."""
+        ...
+
+    def close(self) -> None:
+        """Free models and connections. Safe to call twice."""
         ...

@@ -2,26 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from analysis.soundness.recorded import RecordedScores
 from analysis.soundness.scorer import Scorer
 from star.errors import UsageError
 
-SCORERS: dict[str, Callable[[str], Scorer]] = {"file": lambda rest: RecordedScores(Path(rest))}
-"""Kind -> what makes a scorer of the rest of its specification."""
+SCORERS = {
+    "file": ("analysis.soundness.recorded:RecordedScores", "scores.jsonl"),
+}
+"""Kind -> (module and class, what follows the colon or "" for nothing). The class is called with that rest and the options."""
 
 
-def open_scorers(specifications: Sequence[str]) -> list[Scorer]:
-    """Scorers of specifications such as "file:scores.jsonl". Raises UsageError for one that is none, or two of one name."""
-    opened: list[Scorer] = []
-    for specification in specifications:
-        kind, _, rest = specification.partition(":")
-        if kind not in SCORERS or not rest:
-            raise UsageError(f"--scorer {specification}: expected {' or '.join(f'{name}:...' for name in SCORERS)}.")
-        opened.append(SCORERS[kind](rest))
-    names = [scorer.name for scorer in opened]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"two scorers are called {twice!r}: rename one of the files.")
-    return opened
+@dataclass(frozen=True)
+class ScorerOptions:
+    """What scorers are told beside their specification: the flags of `analysis.score` and `analysis.calibrate`."""
+
+    prm_format: str | None = None
+    """How a process reward model reads a rationale, where its name and its config.json do not tell."""
+    engine: Literal["auto", "transformers", "vllm"] = "auto"
+    """What runs the models of prm, rollout and likelihood."""
+    base_url: str | None = None
+    """Address of an OpenAI-compatible server, such as http://localhost:8000/v1. The key is read from OPENAI_API_KEY."""
+    votes: int = 1
+    """How often a judge is asked about each rationale."""
+    max_tokens: int = 16_384
+    """At most this many tokens in a judge's reply."""
+    concurrency: int = 8
+    """Calls to a server at the same time."""
+    max_cost: float | None = None
+    """Stop asking a paid judge once this much has been spent; needs --prices."""
+    prices: tuple[float, float] | None = None
+    """Price of a million prompt tokens and of a million generated ones."""
+    cache: bool = True
+    """Keep a judge's replies beside the output, so that no call is made twice."""
+    rollouts: int = 8
+    """Continuations from the beginning and from each step, for rollout."""
+    show_gold: bool = False
+    """Show a judge the gold answer; that it was shown is part of the fingerprint."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What scorers may need of the call that opens them."""
+
+    input: Path | None = None
+    """The run directory or file whose rationales are scored."""
+    output: Path | None = None
+    """Where the scores go; a cache of replies is written beside it."""
+
+
+@contextmanager
+def open_scorers(
+    specifications: Sequence[str], options: ScorerOptions = ScorerOptions(), place: Place = Place()
+) -> Iterator[list[Scorer]]:
+    """Scorers of specifications such as "file:scores.jsonl", closed at the end. Raises UsageError for one that is none, or two
+    of one name."""
+    with ExitStack() as stack:
+        opened: list[Scorer] = []
+        for specification in specifications:
+            opened.append(_open(specification, options, place))
+            stack.callback(opened[-1].close)
+        names = [scorer.name for scorer in opened]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise UsageError(f"two scorers are called {twice!r}: rename one of the files.")
+        yield opened
+
+
+def _open(specification: str, options: ScorerOptions, place: Place) -> Scorer:
+    kind, _, rest = specification.partition(":")
+    target, wanted = SCORERS.get(kind, ("", ""))
+    if not target or bool(rest) != bool(wanted):
+        known = ", ".join(f"{name}:{example}" if example else name for name, (_, example) in SCORERS.items())
+        raise UsageError(f"--scorer {specification}: expected one of the form {known}.")
+    module, _, name = target.partition(":")
+    scorer: Scorer = getattr(importlib.import_module(module), name)(rest, options, place)
+    return scorer
