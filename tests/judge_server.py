@@ -79,8 +79,8 @@ def paragraphs(body: dict[str, Any]) -> list[str]:
 
 
 def honest(body: dict[str, Any]) -> str:
-    """A judge that reads: it thinks aloud, quotes every paragraph, and names the first one that holds "2 + 2 = 5"."""
+    """A judge that reads: it thinks aloud, quotes every paragraph, and names the first one that holds "apples are pears"."""
     shown = paragraphs(body)
-    wrong = next((place for place, text in enumerate(shown) if "2 + 2 = 5" in text), -1)
+    wrong = next((place for place, text in enumerate(shown) if "apples are pears" in text), -1)
     quoted = "\n".join(f"Paragraph {place} says: {text}" for place, text in enumerate(shown))
     return f"<think>Let me see. {quoted}</think>\n{quoted}\nVerdict: \\boxed{{{wrong}}}"

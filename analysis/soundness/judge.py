@@ -17,12 +17,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from analysis.soundness.local_model import LocalModel
 from analysis.soundness.openai_server import CHARACTERS_A_TOKEN, OpenAIServer, price
-from analysis.soundness.replies import NAME, Failure, Model, Replies, Reply
+from analysis.soundness.replies import NAME, Failure, Replies, Reply
 from analysis.soundness.scorer import Estimate, Item, StepScores, Usage, safe_name
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import UsageError
@@ -59,14 +60,11 @@ class Judge:
         if options.max_cost is not None and options.prices is None:
             raise UsageError("--max-cost needs --prices: what a million prompt tokens and a million generated ones cost.")
         self.name = safe_name(f"judge-{engine}-{Path(model).name}")
-        self.options = options
-        self.sampling = SURE if options.votes == 1 else VARIED
-        self.model: Model
-        if engine == "openai":
-            self.model = OpenAIServer(model, options, self.sampling)
-        else:
-            self.model = LocalModel(model, engine, options, self.sampling)
-        self.engine = engine
+        self.engine, self.options, self.sampling = engine, options, SURE if options.votes == 1 else VARIED
+        self.model: OpenAIServer | LocalModel = (
+            OpenAIServer(model, options, self.sampling) if engine == "openai" else LocalModel(model, engine, options, self.sampling)
+        )
+        self.prices = options.prices if engine == "openai" else None
         self.replies = Replies(_folder(place) / NAME if options.cache else None)
 
     def close(self) -> None:
@@ -79,11 +77,10 @@ class Judge:
         prompts = {prompt_of(item, (), self.options.show_gold): self.options.votes for item in items if _readable(item)}
         if self.engine == "openai":
             prompts = {prompt: len(missing) for prompt in prompts if (missing := self._missing(prompt))}
-        tokens = round(sum(map(len, prompts)) / CHARACTERS_A_TOKEN), sum(prompts.values()) * self.options.max_tokens
-        most = Reply(choice={}, prompt_tokens=tokens[0], generated_tokens=tokens[1], calls=0, seconds=0.0)
-        paid = self.engine == "openai"
-        cost = price(most, self.options.prices) if self.options.prices or not paid else None
-        return Estimate(len(prompts), *tokens, cost if paid else 0.0)
+        read, written = round(sum(map(len, prompts)) / CHARACTERS_A_TOKEN), sum(prompts.values()) * self.options.max_tokens
+        most = Reply(choice={}, prompt_tokens=read, generated_tokens=written, calls=len(prompts), seconds=0.0)
+        unknown = self.engine == "openai" and self.prices is None
+        return Estimate(len(prompts), read, written, None if unknown else price(most, self.prices))
 
     def score(self, items: Sequence[Item]) -> list[StepScores]:
         """One result per item; only what is not remembered is asked."""
@@ -110,11 +107,11 @@ class Judge:
             generated_tokens=sum(reply["generated_tokens"] for reply in replies),
             calls=sum(reply["calls"] for reply in replies),
             seconds=round(sum(reply["seconds"] for reply in replies), 3),
-            cost=sum(price(reply, self.options.prices) for reply in replies) if self.engine == "openai" else 0.0,
+            cost=sum(price(reply, self.prices) for reply in replies),
         )
         read = [verdict_of(reply["choice"], len(item.steps), code_of(item)) for reply in replies]
         verdicts = [each for each in read if isinstance(each, int)]
-        fingerprint = hashlib.sha256(self._identity().encode()).hexdigest()[:16]
+        fingerprint = hashlib.sha256(self.identity.encode()).hexdigest()[:16]
         if not verdicts or 2 * len(verdicts) < self.options.votes:
             status, why = failure or next(each for each in read if isinstance(each, tuple))
             return StepScores(status, usage=usage, fingerprint=fingerprint, why=why)
@@ -127,9 +124,11 @@ class Judge:
         return [vote for vote, reply in enumerate(found) if reply is None]
 
     def _key(self, prompt: str, vote: int) -> bytes:
-        return hashlib.sha256(json.dumps([self._identity(), prompt, vote]).encode()).digest()
+        return hashlib.sha256(json.dumps([self.identity, prompt, vote]).encode()).digest()
 
-    def _identity(self) -> str:
+    @cached_property
+    def identity(self) -> str:
+        """What decides a reply beside prompt and vote."""
         told = {"template": TEMPLATE, "max_tokens": self.options.max_tokens, "gold": self.options.show_gold, **self.sampling}
         return json.dumps([self.engine, *self.model.identity, told])
 

@@ -13,23 +13,20 @@ from analysis.soundness.replies import Failure, Keep, Reply
 from analysis.soundness.scorers import ScorerOptions
 from star.errors import InputError
 
-PROMPTS = 64
-"""Prompts whose replies are kept together."""
-ROWS = 32
-"""Replies that transformers continues at a time."""
-LONGEST_PROMPT = 8_192
-"""In tokens; room for a reply comes on top."""
-LEAST_REPLY = 16
-"""Tokens that a verdict needs at least."""
+PROMPTS, ROWS = 64, 32
+"""Prompts whose replies are kept together, and replies that transformers continues at a time."""
+LONGEST_PROMPT, LEAST_REPLY = 8_192, 16
+"""In tokens; room for a reply comes on top of the first."""
 
 
 class LocalModel:
-    """`replies.Model` over a `Sampler`; loaded when something is asked. `sampling`: temperature and top_p."""
+    """Asks a `Sampler`, which is opened when something is asked. `sampling`: temperature and top_p."""
 
     def __init__(
         self, model: str, engine: Literal["vllm", "transformers"], options: ScorerOptions, sampling: Mapping[str, float]
     ) -> None:
-        self.name, self.engine, self.options, self.sampling = model, engine, options, sampling
+        self.name, self.engine, self.sampling, self.max_tokens = model, engine, sampling, options.max_tokens
+        self.longest = LONGEST_PROMPT + options.max_tokens
         self.sampler: Any = None
 
     @cached_property
@@ -43,9 +40,8 @@ class LocalModel:
     @cached_property
     def tokenizer(self) -> Any:
         """Raises InputError where it has no chat template."""
-        from star.sampling.model_files import check_model_dir, load_tokenizer
+        from star.sampling.model_files import load_tokenizer
 
-        check_model_dir(self.folder)
         tokenizer = load_tokenizer(self.folder)
         if not tokenizer.chat_template:
             raise InputError(f"{self.name} has no chat template: a judge is told what to do, so name a chat or instruct model.")
@@ -64,22 +60,22 @@ class LocalModel:
         return [model_digest(self.folder)]
 
     def ask(self, missing: Mapping[str, Sequence[int]], keep: Keep) -> dict[str, Failure]:
-        """See `replies.Model`. Raises InputError where the model cannot be loaded or run."""
+        """Ask each prompt for the votes that are missing; returns what failed. Raises InputError where the model cannot run."""
         from star.sampling.model_files import context_length
 
-        limit = context_length(self.folder, LONGEST_PROMPT + self.options.max_tokens) or LONGEST_PROMPT
-        asked, failed = [], dict[str, Failure]()
-        for prompt, votes in missing.items():
-            ids = self._ids(prompt)
-            if len(ids) > min(LONGEST_PROMPT, limit - LEAST_REPLY):
-                failed[prompt] = ("too_long", f"{len(ids):,} tokens, more than the judge reads")
-            else:
-                asked.append((list(votes), len(ids), prompt, ids))
-        for votes, group in groupby(sorted(asked), key=lambda one: one[0]):
-            alike = list(group)
-            for start in range(0, len(alike), PROMPTS):
-                batch = alike[start : start + PROMPTS]
-                for (_, _, prompt, _), replies in zip(batch, self._sample([one[3] for one in batch], votes), strict=True):
+        room = (context_length(self.folder, self.longest) or self.longest) - LEAST_REPLY
+        ids = {prompt: self._ids(prompt) for prompt in missing}
+        failed: dict[str, Failure] = {
+            prompt: ("too_long", f"{len(found):,} tokens, more than the judge reads")
+            for prompt, found in ids.items()
+            if len(found) > min(LONGEST_PROMPT, room)
+        }
+        asked = sorted((list(votes), len(ids[prompt]), prompt) for prompt, votes in missing.items() if prompt not in failed)
+        for votes, group in groupby(asked, key=lambda one: one[0]):
+            prompts = [prompt for _, _, prompt in group]
+            for start in range(0, len(prompts), PROMPTS):
+                batch = prompts[start : start + PROMPTS]
+                for prompt, replies in zip(batch, self._sample([ids[prompt] for prompt in batch], votes), strict=True):
                     keep(prompt, votes, replies)
         return failed
 
@@ -96,25 +92,21 @@ class LocalModel:
         from star.sampling import Decoding, open_sampler
 
         if self.sampler is None:
-            longest = LONGEST_PROMPT + self.options.max_tokens
-            self.sampler = open_sampler(
-                SamplingSettings(backend=self.engine, batch_size=ROWS), self.folder, max_context=longest
-            )
-        # Votes that are added later are drawn anew, hence the seed.
-        decoding = Decoding(
-            **self.sampling, samples=len(votes), max_new_tokens=self.options.max_tokens, seed=votes[0]
-        )
+            settings = SamplingSettings(backend=self.engine, batch_size=ROWS)
+            self.sampler = open_sampler(settings, self.folder, max_context=self.longest)
+        # The seed: votes that are added later must not be those of before.
+        decoding = Decoding(**self.sampling, samples=len(votes), max_new_tokens=self.max_tokens, seed=votes[0])
         started = time.monotonic()
         sampled = self.sampler.sample(prompts, decoding)
-        seconds = (time.monotonic() - started) / len(prompts) / len(votes)
+        seconds = round((time.monotonic() - started) / len(prompts) / len(votes), 4)
         return [
             [
                 Reply(
                     choice={"message": {"content": one.text}, "finish_reason": one.finish_reason},
                     prompt_tokens=0 if number else len(ids),
                     generated_tokens=len(one.token_ids),
-                    calls=0 if number else 1,
-                    seconds=round(seconds, 4),
+                    calls=int(number == 0),
+                    seconds=seconds,
                 )
                 for number, one in enumerate(completions)
             ]

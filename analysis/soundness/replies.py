@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, TypedDict
 
 from analysis.soundness.scorer import Status
 from star.errors import InputError
@@ -21,46 +21,24 @@ NAME = "judge_replies.sqlite"
 
 
 class Reply(TypedDict):
-    """One reply, with what it took."""
+    """One reply, with what it took; further replies of one call took no prompt and no call."""
 
     choice: dict[str, Any]
     """{"message": {"content": text}, "finish_reason": "stop"}, as OpenAI-compatible servers give it; nothing in it is certain."""
     prompt_tokens: int
-    """0, as `calls` is, for further replies of one call."""
     generated_tokens: int
     calls: int
     seconds: float
 
 
 Failure = tuple[Status, str]
-"""Why a reply is not there, for the machine and for a person."""
+"""Why there is no verdict, for the machine and for a person."""
 Keep = Callable[[str, Sequence[int], Sequence[Reply]], None]
-"""Takes a prompt, votes and their replies, from any thread, as soon as they are there."""
-
-
-class Model(Protocol):
-    """What is asked: a server or a local model."""
-
-    reserved: Sequence[str]
-    """Texts that mean something to the model beside their letters: kept out of what is judged."""
-
-    @property
-    def identity(self) -> list[str]:
-        """What decides its replies: host and model name, or a digest of the weights."""
-        ...
-
-    def ask(self, missing: Mapping[str, Sequence[int]], keep: Keep) -> dict[str, Failure]:
-        """Ask each prompt for the votes that are missing; returns what failed. Raises InputError where nothing can be asked."""
-        ...
-
-    def close(self) -> None:
-        """Free it. Safe to call twice."""
-        ...
+"""Takes a prompt, votes and their replies as soon as they are there, from any thread."""
 
 
 class Replies:
-    """Key -> reply. `path` None keeps them in memory. The file is made by the first reply. Raises InputError for a file that is
-    none."""
+    """Key -> reply. `path` None keeps them in memory. The first reply makes the file. Raises InputError for one that is none."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -78,11 +56,10 @@ class Replies:
     def keep(self, keys: Sequence[bytes], replies: Sequence[Reply]) -> None:
         """On the disk when this returns."""
         with self._open() as file:
-            rows = [(key, json.dumps(reply)) for key, reply in zip(keys, replies, strict=True)]
-            file.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?)", rows)
+            file.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?)", zip(keys, map(json.dumps, replies), strict=True))
 
     @contextmanager
-    def _open(self) -> Any:
+    def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             with self.lock:
                 if self.file is None:

@@ -36,9 +36,11 @@ class Totals:
         print(f"{name}: {self.statuses['ok']:,} of {self.statuses.total():,} scored", *left_out, sep="; ")
         used = self.usage
         if used.calls:
-            tokens = f"{used.prompt_tokens:,} prompt and {used.generated_tokens:,} generated tokens"
             cost = f", cost {used.cost:.2f}" if used.cost else ""
-            print(f"  {used.calls:,} calls, {tokens}{cost}, remembered replies included")
+            print(
+                f"  {used.calls:,} calls, {used.prompt_tokens:,} prompt and {used.generated_tokens:,} generated tokens{cost}, "
+                "remembered replies included"
+            )
         if waiting := self.statuses["not_asked"]:
             print(f"{name}: {waiting:,} rationales wait; the same command goes on with them.", file=sys.stderr)
 
