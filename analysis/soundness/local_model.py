@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from analysis.soundness.replies import Failure, Keep, Reply
 from analysis.soundness.scorers import ScorerOptions
@@ -22,9 +22,7 @@ LONGEST_PROMPT, LEAST_REPLY = 8_192, 16
 class LocalModel:
     """Asks a `Sampler`, which is opened when something is asked. `sampling`: temperature and top_p."""
 
-    def __init__(
-        self, model: str, engine: Literal["vllm", "transformers"], options: ScorerOptions, sampling: Mapping[str, float]
-    ) -> None:
+    def __init__(self, model: str, engine: str, options: ScorerOptions, sampling: Mapping[str, Any]) -> None:
         self.name, self.engine, self.sampling, self.max_tokens = model, engine, sampling, options.max_tokens
         self.longest = LONGEST_PROMPT + options.max_tokens
         self.sampler: Any = None
@@ -92,7 +90,7 @@ class LocalModel:
         from star.sampling import Decoding, open_sampler
 
         if self.sampler is None:
-            settings = SamplingSettings(backend=self.engine, batch_size=ROWS)
+            settings = SamplingSettings.model_validate({"backend": self.engine, "batch_size": ROWS})
             self.sampler = open_sampler(settings, self.folder, max_context=self.longest)
         # The seed: votes that are added later must not be those of before.
         decoding = Decoding(**self.sampling, samples=len(votes), max_new_tokens=self.max_tokens, seed=votes[0])

@@ -166,11 +166,11 @@ def _give_up(response: httpx.Response, why: str) -> None:
 def _replies(response: httpx.Response, prompt: str, n: int, seconds: float) -> list[Reply]:
     """The replies of a response; none where it is garbage. What a server does not count is estimated."""
     try:
-        content = response.json() if response.status_code == 200 else {}
+        content: Any = response.json() if response.status_code == 200 else {}
         choices = [each for each in content["choices"] if isinstance(each["message"], dict)][:n]
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
-    usage = content.get("usage") if isinstance(content.get("usage"), dict) else {}
+    usage: Any = content.get("usage") if isinstance(content.get("usage"), dict) else {}
     lengths = {"prompt_tokens": len(prompt), "completion_tokens": sum(len(str(each["message"])) for each in choices)}
     read, written = (
         usage[name] if isinstance(usage.get(name), int) else round(length / CHARACTERS_A_TOKEN) for name, length in lengths.items()
