@@ -188,24 +188,19 @@ def train(recipe: Recipe, argv: Sequence[str]) -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from star.console import RoundTable
     from star.loop import Loop
-    from star.sampling import choose_backend, open_sampler
+    from star.pool import open_pool
+    from star.sampling import choose_backend
     from star.setup import locked, prepare
 
     setup = prepare(recipe, argv)
     with locked(setup.run_dir):
         backend, why = choose_backend(recipe.sampling, setup.base_dir)
         table = RoundTable(recipe, setup, f"{backend} ({why})")
-        sampler = open_sampler(
-            recipe.sampling,
-            setup.base_dir,
-            dtype=recipe.model.dtype,
-            trust_remote_code=recipe.model.trust_remote_code,
-        )
+        pool = open_pool(recipe, setup)
         try:
-            loop = Loop(recipe, setup, sampler, table.row)
-            result = loop.run()
+            result = Loop(recipe, setup, pool, table.row).run()
         finally:
-            sampler.close()
+            pool.close()
         table.finish(result, _charts(setup))
 
 
