@@ -19,7 +19,9 @@ from star.shards import Shard
 class Pool(Protocol):
     """Samples and grades shards with one model at a time."""
 
-    model_dir: Path | None
+    @property
+    def model_dir(self) -> Path | None:
+        """What is loaded; None after `sleep` where that forgets it, and after `close`."""
 
     def load(self, model_dir: Path) -> None:
         """Swap to the weights in `model_dir`, proven as `Sampler.load` does."""
