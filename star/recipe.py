@@ -227,7 +227,9 @@ class TrainingSettings(_Section):
     steps: StepSchedule = StepSchedule()
     """Steps per round."""
     learning_rate: float = Field(1e-6, gt=0)
-    """Constant after warm-up (the paper's GPT-J 6B: 1e-6)."""
+    """Its highest value (the paper's GPT-J 6B: 1e-6)."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After the warm-up of each round: constant (the paper), or down to 0 at its end."""
     warmup_steps: int = Field(100, ge=0)
     """Linear warm-up; at most a third of a round's steps."""
     batch_size: int = Field(8, ge=1)
