@@ -16,8 +16,9 @@ shard by shard (star/shards.py). So an interrupted run goes on where it stopped,
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +35,7 @@ from star.rows import Gate, Result, RoundFacts, RoundLine, Training, TrainingRow
 from star.sampling.base import Decoding
 from star.setup import Setup
 from star.shards import Mode, Shard, collect, cut, parts_of
+from star.tasks import addition
 from star.training.finetuning import finetune
 from star.training.plan import FinetuningError, Job, count_sequences, steps_of_round
 from star.training.trackers import send
@@ -113,7 +115,10 @@ class Loop:
 
     def drawn(self, number: int) -> list[Problem]:
         """The problems of a round."""
-        return splits.draw(self.setup.train, self.recipe.loop.problems, f"round-{self.recipe.seed}-{number}")
+        evaluated = [line["selection"]["slices"] for line in self.ledger.rounds() if line["round"] < number]
+        drawable = addition.drawable(self.recipe.task, evaluated)
+        pool = [problem for problem in self.setup.train if drawable is None or problem.slice in drawable]
+        return splits.draw(pool, self.recipe.loop.problems, f"round-{self.recipe.seed}-{number}")
 
     def sample(
         self, stage: str, model: Path, problems: Sequence[Problem], number: int, *, mode: Mode, shots: bool
@@ -125,13 +130,8 @@ class Loop:
         return self.sampled(self.round_dir(number) / "attempts.parquet", stage, model, shards)
 
     def sampled(self, file: Path, stage: str, model: Path, shards: Sequence[Shard]) -> list[Attempt]:
-        """Attempts for `file` by `model`, but those that an interrupted run had finished."""
-
-        def sample(owed: Sequence[Shard]) -> Iterable[tuple[Shard, list[Attempt]]]:
-            self.load(model)
-            return self.pool.map(owed)
-
-        return self.ledger.timed(stage, lambda: collect(shards, parts_of(file), sample))
+        """The attempts of `file`, by `model`; shards that an interrupted run had finished are not sampled again."""
+        return self.ledger.timed(stage, lambda: collect(shards, parts_of(file), partial(self.load, model), self.pool.map))
 
     def gate(self, attempts: Sequence[Attempt]) -> Gate | None:
         """The first pass against chance; warns, stops (RunError) or stays silent as `loop.gate` says."""

@@ -67,15 +67,20 @@ def parts_of(file: Path) -> Path:
 
 
 def collect(
-    shards: Sequence[Shard], folder: Path, sample: Callable[[list[Shard]], Iterable[tuple[Shard, list[Attempt]]]]
+    shards: Sequence[Shard],
+    folder: Path,
+    load: Callable[[], None],
+    sample: Callable[[Sequence[Shard]], Iterable[tuple[Shard, list[Attempt]]]],
 ) -> list[Attempt]:
-    """Attempts of all shards, in order. `sample` is asked for those without a part, and may answer in any order."""
+    """Attempts of all shards, in order. `sample` is asked, after `load`, for those without a part; it may answer in any order."""
     parts = {shard.part(folder): shard for shard in shards}
     done = {part: rows for part, shard in parts.items() if (rows := _finished(part, shard)) is not None}
     owed = [shard for part, shard in parts.items() if part not in done]
-    for shard, rows in sample(owed) if owed else ():
-        write_parquet(part := shard.part(folder), rows, ATTEMPTS)
-        done[part] = rows
+    if owed:
+        load()
+        for shard, rows in sample(owed):
+            write_parquet(part := shard.part(folder), rows, ATTEMPTS)
+            done[part] = rows
     return [row for part in parts for row in done[part]]
 
 
