@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +18,8 @@ from analysis.rationales.records import Record
 from analysis.soundness import labelled
 from analysis.soundness.judge import TEMPLATE
 from analysis.soundness.scorer import Item, StepScores
-from analysis.soundness.scorers import ScorerOptions, open_scorers
-from benchmarks.common import CommonArguments, parse, write_result
+from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
+from benchmarks.common import CommonArguments, cache_of, parse, write_result
 from star.command_line import run_command
 from star.statistics import wilson
 
@@ -43,12 +42,13 @@ def main() -> None:
     rows, most = (4, 16) if arguments.quick else (arguments.rows, arguments.max_tokens)
     records = _half_wrong(labelled.load("mr_gsm8k_dev"), rows)
     items = [Item.of(record, place) for place, record in enumerate(records)]
-    with open_scorers([f"judge:transformers:{arguments.model}"], ScorerOptions(max_tokens=most, cache=False)) as (judge,):
-        started = time.monotonic()
-        results = judge.score(items)
-        seconds = time.monotonic() - started
+    options = ScorerOptions(max_tokens=most, cache=not arguments.quick)
+    cache_of(arguments.device).mkdir(parents=True, exist_ok=True)
+    with open_scorers(
+        [f"judge:transformers:{arguments.model}"], options, Place(output=cache_of(arguments.device) / "judge")
+    ) as scorers:
+        results = scorers[0].score(items)
     figures = {"model": arguments.model, "max_tokens": most, "template": TEMPLATE} | measure(records, results)
-    figures["seconds_a_rationale"] = seconds / len(records)
     print(figures)
     write_result("judge", figures, quick=arguments.quick, device=arguments.device)
 
@@ -73,6 +73,7 @@ def measure(records: list[Record], results: list[StepScores]) -> dict[str, Any]:
         "f1": statistics.harmonic_mean([statistics.mean(hits) for hits in parts.values()]),
         "f1_guess": statistics.harmonic_mean(guess),
         "generated_tokens": sum(result.usage.generated_tokens for result in results),
+        "seconds": sum(result.usage.seconds for result in results),
     }
 
 

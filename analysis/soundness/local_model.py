@@ -13,8 +13,10 @@ from analysis.soundness.replies import Failure, Keep, Reply
 from analysis.soundness.scorers import ScorerOptions
 from star.errors import InputError
 
-PROMPTS, ROWS = 64, 32
-"""Prompts whose replies are kept together, and replies that transformers continues at a time."""
+PROMPTS = {"vllm": 256, "transformers": 16}
+"""Prompts whose replies are kept together: few where they come slowly."""
+ROWS = 32
+"""Replies that transformers continues at a time."""
 LONGEST_PROMPT, LEAST_REPLY = 8_192, 16
 """In tokens; room for a reply comes on top of the first."""
 
@@ -71,8 +73,8 @@ class LocalModel:
         asked = sorted((list(votes), len(ids[prompt]), prompt) for prompt, votes in missing.items() if prompt not in failed)
         for votes, group in groupby(asked, key=lambda one: one[0]):
             prompts = [prompt for _, _, prompt in group]
-            for start in range(0, len(prompts), PROMPTS):
-                batch = prompts[start : start + PROMPTS]
+            for start in range(0, len(prompts), PROMPTS[self.engine]):
+                batch = prompts[start : start + PROMPTS[self.engine]]
                 for prompt, replies in zip(batch, self._sample([ids[prompt] for prompt in batch], votes), strict=True):
                     keep(prompt, votes, replies)
         return failed

@@ -1,7 +1,7 @@
 """The seam between rationales and whatever scores them: an item in, a result of one shape out.
 
 A scorer takes any number of items and gives one `StepScores` for each, in order. It never raises for one item: what went wrong
-is the status of that item. The score without a model (`analysis.soundness.judging`) is the first one.
+is the status of that item.
 """
 
 from __future__ import annotations
