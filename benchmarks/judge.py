@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from analysis.rationales.records import Record
@@ -48,7 +49,7 @@ def main() -> None:
         [f"judge:transformers:{arguments.model}"], options, Place(output=cache_of(arguments.device) / "judge")
     ) as scorers:
         results = scorers[0].score(items)
-    figures = {"model": arguments.model, "max_tokens": most, "template": TEMPLATE} | measure(records, results)
+    figures = {"max_tokens": most, "template": TEMPLATE, "models": {Path(arguments.model).name: measure(records, results)}}
     print(figures)
     write_result("judge", figures, quick=arguments.quick, device=arguments.device)
 
@@ -62,9 +63,7 @@ def measure(records: list[Record], results: list[StepScores]) -> dict[str, Any]:
     """ProcessBench's accuracies and their harmonic mean, of the judge and of a guess."""
     named = [(record, result.verdict == record.first_error_step) for record, result in zip(records, results, strict=True)]
     parts = {name: [hit for record, hit in named if record.sound is sound] for name, sound in (("wrong", False), ("sound", True))}
-    guess = [
-        statistics.mean(1 / (len(record.steps) + 1) for record in records if record.sound is sound) for sound in (False, True)
-    ]
+    guess = [statistics.mean(1 / (len(one.steps) + 1) for one in records if one.sound is sound) for sound in (False, True)]
     return {
         "rationales": len(records),
         "read": wilson(sum(result.status == "ok" for result in results), len(results)),

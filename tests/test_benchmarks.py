@@ -21,7 +21,7 @@ from tests.conftest import NO_DATA, absent, find_data_dir
 
 LIMIT = 1_200
 """Seconds that one script may take on a machine that is busy with other things; on two quiet cores each takes under 60."""
-NEEDS_DATA = {"grading", "human_labels", "proven"}
+NEEDS_DATA = {"grading", "human_labels", "judge", "proven"}
 NEEDS_BROWSER = {"app_speed"}
 ENVELOPE = {
     "schema_version",
