@@ -75,7 +75,7 @@ class Arguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
-    return run_command(lambda: score(parse(Arguments, __doc__, argv)), stopped="Nothing was written.")
+    return run_command(lambda: score(parse(Arguments, __doc__, argv)), stopped="No scores were written; replies of judges are kept.")
 
 
 def score(arguments: Arguments) -> int:
@@ -120,7 +120,7 @@ def output_path(arguments: Arguments) -> Path:
     return output
 
 
-def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer]) -> list[BrokenLine]:
+def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = ()) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
     from analysis.rationales.records import read_records
     from analysis.soundness.score_table import Tally

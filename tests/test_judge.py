@@ -19,7 +19,7 @@ from analysis import calibrate, score
 from analysis.soundness import openai_server
 from analysis.soundness.judge import Judge, code_of, prompt_of, shares, verdict_of
 from analysis.soundness.replies import NAME
-from analysis.soundness.scorer import Item, StepScores
+from analysis.soundness.scorer import Item, StepScores, safe_name
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError, UsageError
 from tests.conftest import ROOT
@@ -346,6 +346,12 @@ def test_money_runs_out_and_the_same_command_goes_on(tmp_path: Path, capsys: pyt
     statuses = [json.loads(line)["judge-openai-gpt_status"] for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
     assert statuses == ["ok"] * 12
     assert Counter(server.prompts).most_common(1)[0][1] == 1
+
+
+def test_names_can_be_files_and_columns() -> None:
+    names = [Judge(f"vllm:{model}", ScorerOptions(), Place()).name for model in ("Qwen/Qwen3-14B", "/models/my model", "a:b/c:d")]
+    assert names == ["judge-vllm-Qwen3-14B", "judge-vllm-my-model", "judge-vllm-c-d"]
+    assert safe_name("../..") == "scorer" and safe_name("été 1") == "t-1"
 
 
 def test_wrong_options_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ class OpenAIServer:
 
     def ask(self, missing: Mapping[str, Sequence[int]], keep: Keep) -> dict[str, Failure]:
         """Ask each prompt for the votes that are missing; returns what failed. Raises InputError where the server is away, or
-        refuses the key, the model or the account."""
+        refuses the key, the model or the account. Whatever ends this, calls under way are waited for: they are paid."""
         pool = ThreadPoolExecutor(self.options.concurrency)
         try:
             waiting = {prompt: pool.submit(self._ask, prompt, votes, keep) for prompt, votes in missing.items()}
