@@ -75,7 +75,7 @@ class Arguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
-    return run_command(lambda: score(parse(Arguments, __doc__, argv)), stopped="No scores were written; replies of judges are kept.")
+    return run_command(lambda: score(parse(Arguments, __doc__, argv)), stopped="No scores were written; judges' replies are kept.")
 
 
 def score(arguments: Arguments) -> int:
