@@ -107,7 +107,7 @@ _MARKED_CHOICE = (
 CORRECT_MARK = re.compile(r"\bCORRECT\b|[(\[]\s?correct\s?[)\]]")
 _SUSPECT = re.compile(
     r"answer|solution|result|hint|given|provided|supplied|told|parenthes|bracket|marked|label|flagged|tagged|correct|question"
-    r"|problem|prompt|truth|output|reverse|the key|says|identified|mark\b|tag\b|annotation|note\b|\?\s{0,3}\(|^\s*\(",
+    r"|problem|prompt|truth|output|reverse|the key|says|identified|mark\b|tag\b|annotation|note\b|\?\s{0,3}\(|^[ \t]{0,9}\(",
     re.MULTILINE,
 )
 """Nothing below can match a text without one of these; most rationales have none."""
