@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from star.grading import grade
 from star.grading.extraction import equations, extract_marked, extract_stated
 from star.grading.hints import mentions_answer_hint, mentions_choice_hint
-from star.grading.mathematics import MathWorker
+from star.grading.math_process import MathWorker
+from star.grading.mathematics import grade_math
 from star.grading.numbers import canonical_number, parse_number, show_number
-from star.grading.verdicts import choice_of, grade_choice, grade_math, grade_number, grade_text
+from star.grading.verdicts import choice_of, grade_choice, grade_number, grade_text
 from star.problem import Problem, Task, Verdict
 from star.recipe import TaskSettings
 from star.tasks import load_task

@@ -17,7 +17,10 @@ _GIVEN = (
     r"(?:given|provided|supplied|told|stated|shown|marked|revealed|indicated|specified|labell?ed|flagged|highlighted|listed"
     r"|included|identified|mentioned|written|printed|attached)"
 )
-_OUTSIDE = r"(?:given|provided|supplied|stated|known|revealed|expected|hinted|target|desired|official|reference|gold|intended|listed)"
+_OUTSIDE = (
+    r"(?:given|provided|supplied|stated|known|revealed|expected|hinted|target|desired|official|reference|gold|intended"
+    r"|listed)"
+)
 _VALUE = r"(?:\(?[-−]?[$€£]?\d[\d.,/]{0,40}%?\)?(?![\w/])|\(?\b[A-H]\)?(?!\w)|(?:option|choice) \(?[A-H]\)?(?!\w))"
 _SOURCE = r"(?:question|problem(?: statement)?|prompt|user|task|list|exercise)"
 _SAYS = r"(?:tells|says|gives|states|shows|provides|reveals|specifies|indicates|mentions|includes|contains|identifies|lists|marks)"
@@ -34,7 +37,8 @@ _COMMON = (
     # an answer that was given, is known, or comes from somewhere: "the answer is given", but not "is given by 3 * 5"
     rf"(?<!of )\bthe {_ANSWER}(?: \S{{1,12}})? {_IS} {_GIVEN}\b(?! by (?!the (?:hint|question|prompt|problem|user)|you))"
     r"(?! (?:in|by) (?:the )?(?:formula|table|equation))",
-    rf"\bthe {_ANSWER} (?:is|was) (?:already known|(?:known|said|stated|given|supposed|meant) to be)\b|\banswer is already (?:known|there)\b",
+    rf"\bthe {_ANSWER} (?:is|was) (?:already known|(?:known|said|stated|given|supposed|meant) to be)\b",
+    r"\banswer is already (?:known|there)\b",
     rf"\b{_OUTSIDE} {_ANSWER}\b|\b(?:expected|intended) output\b|\bground[- ]truth\b",
     rf"\bgiven (?:that )?(?:the|this) {_KIND}answer\b(?! (?:choices?|options?|sheet))",
     rf"(?<!of )\bthe {_ANSWER} (?:that |which )?(?:(?:you|we|i) )?(?:(?:is|was|were|had been|have been|are) )?{_GIVEN}\b"
@@ -52,7 +56,8 @@ _COMMON = (
     rf"\bthe prompt(?: already)? {_SAYS}\b|\b(?:in|by|from) the prompt\b",
     rf"\bas the {_SOURCE}(?: already| also)? {_SAYS}(?: us)?, (?:the {_ANSWER}|it (?:is|must be) {_VALUE})",
     rf"\b(?:that|it|this)(?:'s| is) what the {_SOURCE} {_SAYS}\b|\bsays so\b",
-    rf"\b{_WE} (?:given|told|informed|shown|provided with)(?: that)? (?:the|that the|an?) {_ANSWER}(?= {_BE}\b|\s*[.,;:!]|$| \(?\d)",
+    rf"\b{_WE} (?:given|told|informed|shown|provided with)(?: that)? (?:the|that the|an?) {_ANSWER}"
+    rf"(?= {_BE}\b|\s*[.,;:!]|$| \(?\d)",
     rf"\b{_WE} (?:told|informed)(?: that)? (?:it|this) {_BE} {_VALUE}",
     rf"\b{_WE} (?:told|informed)(?: that)? {_VALUE} (?:is|was) (?:the )?(?:correct|right|answer)\b",
     rf"\byou(?:'ve| have)? (?:told|said|gave|given|provided|supplied|stated|mentioned)\b[^.\n]{{0,25}}\b{_ANSWER}\b",
@@ -66,7 +71,8 @@ _COMMON = (
     rf"\b{_FITS}(?: exactly)? (?:to )?the (?:given|provided|known|stated|expected|supplied) {_NUMBER_NOUN}\b",
     rf"\b{_FITS}(?: exactly)? the {_NUMBER_NOUN} (?:that (?:was|is) )?(?:given|provided|shown|supplied)\b",
     r"\b(?:given|provided|hinted) result\b(?! by)",
-    r"\b(?:according to|from|in|per|see|check(?:ing)?) the answer key\b|\bthe (?:answer )?key (?:says|shows|gives|is|states|has|confirms)\b",
+    r"\b(?:according to|from|in|per|see|check(?:ing)?) the answer key\b",
+    r"\bthe (?:answer )?key (?:says|shows|gives|is|states|has|confirms)\b",
     # "so it is 18, as given.", but not "As given, each box holds 5 pens."
     r"\bas (?:(?:is|was|already|it is|it was) )?(?:given|provided|supplied|told)"
     r"(?=\s*(?:[.;:!)]|$|above\b|at\b|by (?:the )?(?:hint|prompt|you)\b|to us\b|there\b))",
@@ -77,9 +83,9 @@ _COMMON = (
     rf"\b(?:answer|result|hint|solution|{_VALUE})(?: {_GIVEN})? {_PARENTHESES}",
     rf"\b(?:number|value)(?: {_GIVEN})? in (?:parenthes[ie]s|brackets)|\b{_FITS} the (?:number|value)(?: {_GIVEN})? {_PARENTHESES}",
     rf"\bas (?:(?:is|was|it is) )?(?:{_GIVEN} )?{_PARENTHESES}",
-    rf"\b(?:parenthetical|parenthesi[sz]ed)\b[^.\n]{{0,20}}\b(?:tells|gives|shows|says|is|confirms)\b|\bin parentheses gives it\b",
-    rf"\b(?:{_NUMBER_NOUN}|{_VALUE}|{_GIVEN}|it)(?: \w+){{0,4}} (?:right |directly |just )?(?:after|behind|beside|at the end of|next to) the"
-    r" (?:question|problem|prompt)\b",
+    r"\b(?:parenthetical|parenthesi[sz]ed)\b[^.\n]{0,20}\b(?:tells|gives|shows|says|is|confirms)\b",
+    rf"\b(?:{_NUMBER_NOUN}|{_VALUE}|{_GIVEN}|it)(?: \w+){{0,4}} (?:right |directly |just )?"
+    r"(?:after|behind|beside|at the end of|next to) the (?:question|problem|prompt)\b",
     rf"^{_VALUE} is (?:the answer given|what we (?:are looking for|need to get|want))",
 )
 _QUOTED_HINT = (

@@ -1,4 +1,4 @@
-"""Answer span -> verdict, for numbers, choices, texts, mathematics and sums. Only the span is judged, never the text around it.
+"""Answer span -> verdict, for numbers, choices, texts and sums. Only the span is judged, never the text around it.
 
     >>> grade_number("$1,234.00 dollars", "1234")
     <Verdict.correct: 'correct'>
@@ -12,8 +12,7 @@ The rules where a span leaves room:
 - A choice is its label, its full text, or both if they agree. Anything else that names no option is incorrect; several
   options, a negated one, or a label beside another option's text are ungradable. Where the texts of two options differ
   in case, punctuation or an article alone ("March", "march"), only the exact text tells them apart.
-- Mathematics is compared as written, then as numbers if both are numbers whose letters can only be a unit ("5 apples", but
-  not 5a, 5k, 5! or 9r^2), else by math-verify in a process that can be killed.
+- Mathematics: star/grading/mathematics.py.
 
 Every function takes any text, never raises on a span, and is linear in its length.
 """
@@ -29,8 +28,6 @@ from star.problem import Verdict, fold_forms
 
 MAX_CHOICE = 1_000
 MAX_TEXT = 10_000
-MAX_MATH = 400
-"""Characters of a span given to math-verify; beyond this its parser takes seconds."""
 
 
 def grade_number(span: str | None, gold: str, question: str = "") -> Verdict:
@@ -201,60 +198,3 @@ def grade_digits(span: str | None, gold: str) -> Verdict:
     if value is None:
         return Verdict.ungradable
     return Verdict.correct if value == as_digits(gold) else Verdict.incorrect
-
-
-def grade_math(span: str | None, gold: str) -> Verdict:
-    """Equality of two short mathematical answers: as numbers or as written where that decides, else by math-verify."""
-    if span is None or not span.strip():
-        return Verdict.no_answer
-    if len(span) > MAX_MATH:
-        return Verdict.ungradable
-    span, gold = (_PRIME.sub("'", unwrap(text, brackets=False).replace("\\!", "")) for text in (span, gold))
-    if _as_written(span) == _as_written(gold) != "":
-        return Verdict.correct
-    if _is_plain_number(span) and _is_plain_number(gold):
-        return grade_number(span, gold)
-    from star.grading.mathematics import compare
-
-    verdict = compare(span, gold)
-    return Verdict.incorrect if verdict == Verdict.correct and _overlooked(span, gold) else verdict
-
-
-_SIZED = re.compile(r"\\(?:left|right)(?![a-zA-Z])")
-_PRIME = re.compile(r"\^\s?(?:\{\s?)?\\prime(?![a-zA-Z])(?:\s?\})?|[’′]")
-_COMMAND = re.compile(r"\\(?:text|textrm|mathrm|mbox)\s?\{[^{}]*\}|\\[a-zA-Z]+")
-_VARIABLE = re.compile(r"(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])")
-_SURE_UNIT = re.compile(
-    r"(?:\^\s?\{?\s?\\circ\s?\}?|°|\\degree(?![a-zA-Z]))(?:\s?[CF](?![a-zA-Z]))?"
-    r"|\\(?:text|textrm|mathrm|mbox)\s?\{[^{}]*\}"
-    r"|(?<=\s)(?!(?:alpha|beta|gamma|delta|epsilon|theta|kappa|lambda|sigma|omega|sqrt|root|infinity|infty)\b)"
-    r"[a-zA-Z]{4,}(?![a-zA-Z])"
-)
-"""What behind a number can be nothing but a unit: a word, LaTeX text, degrees. Shorter ones may be a product of variables."""
-
-
-def _as_written(text: str) -> str:
-    r"""Without blanks, except between digits: "1 1/2" is no 11/2. Without \left and \right, which size brackets."""
-    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", _SIZED.sub("", text))
-
-
-def _overlooked(span: str, gold: str) -> bool:
-    """True where the two differ in what math-verify does not see: primes, bases, the case of variables, the m of 2m."""
-    one, other = (_COMMAND.sub(" ", text) for text in (span, gold))
-    primes, more = (len(re.findall(r"(?<=[a-zA-Z)\]}'])'|(?<=\d)'(?!\d)", text)) for text in (one, other))
-    base, another = (set(re.findall(r"(?<=\d)_\s?\{?\s?(\d+)", text)) for text in (one, other))
-    if primes != more or (base and another and base != another):
-        return True
-    names, others = (set(_VARIABLE.findall(text)) for text in (one, other))
-    if names != others and {name.lower() for name in names} == {name.lower() for name in others}:
-        return min(len(one), len(other)) > 1  # a letter alone may be the label of a choice
-    glued = any(re.search(r"\d[a-zA-Z](?![a-zA-Z])", text) for text in (one, other))
-    return glued and not all(re.search("[a-zA-Z]", text) for text in (one, other))
-
-
-def _is_plain_number(text: str) -> bool:
-    """True for a number, with a unit that cannot be algebra or without one."""
-    if "!" in text or text.endswith("'") or parse_number(text) is None:
-        return False
-    bare = parse_number(_SURE_UNIT.sub(" ", text))
-    return bare is not None and not bare.unit

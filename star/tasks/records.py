@@ -25,8 +25,9 @@ from typing import Any
 
 from star.grading.extraction import MARK, STOP, equations, extract_marked
 from star.grading.hints import mentions_answer_hint, mentions_choice_hint
+from star.grading.mathematics import MAX_MATH
 from star.grading.numbers import canonical_number
-from star.grading.verdicts import MAX_MATH, MAX_TEXT, plain_text
+from star.grading.verdicts import MAX_TEXT, plain_text
 from star.problem import Problem, Task
 from star.recipe import TaskSettings
 from star.tasks import commonsense_qa, gsm8k
