@@ -66,10 +66,12 @@ def _asks_for(scale: str, question: str) -> bool:
 
 
 def plain_text(text: str) -> str:
-    """Case, blanks, Unicode form, quotes, closing punctuation and a leading article do not tell two texts apart."""
+    """Case, blanks (also around commas and before a unit), Unicode form, quotes, closing punctuation and a leading article do
+    not tell two texts apart.
+    """
     if not text.isascii():
         text = fold_forms(text).translate(SPELLINGS).replace("’", "'").replace("‘", "'")
-    text = fold(text).casefold()
+    text = _GLUED.sub(" ", _COMMA.sub(", ", fold(text).casefold()))
     bare = text.strip('*_`"“” ').rstrip(" .!,;:").strip('*_`"“” ')
     if bare.count("'") == 2 and bare.startswith("'") and bare.endswith("'"):
         bare = bare[1:-1].strip().rstrip(".!,;:")
@@ -77,6 +79,10 @@ def plain_text(text: str) -> str:
         if bare.startswith(article):
             return bare.removeprefix(article)
     return bare or text  # punctuation alone is told apart as it stands
+
+
+_COMMA = re.compile(r"(?<=[^\W\d]) ?, ?(?=[^\W\d])")
+_GLUED = re.compile(r"(?<=\d)(?=[a-z]{1,3}(?![^\W_]))")
 
 
 def fold(text: str) -> str:
@@ -94,9 +100,16 @@ _BRACKETED = re.compile(r"[(\[]\s*([^\W_]{1,4})\s*[)\]]\.?")
 
 
 def same_text(one: str, other: str) -> bool:
-    """Equality of two short texts, see `plain_text`; a label alone may stand in brackets."""
+    """Equality of two short texts, see `plain_text`; a label alone may stand in brackets, true is yes and false is no."""
+    if max(len(one), len(other)) > MAX_TEXT:
+        return False
+    one, other = (text if text.isalnum() else unwrap(text, brackets=False) or text for text in (one, other))
     one, other = (_BRACKETED.sub(r"\1", text) if _BRACKETED.fullmatch(text.strip()) else text for text in (one, other))
-    return max(len(one), len(other)) <= MAX_TEXT and plain_text(one) == plain_text(other)
+    one, other = plain_text(one), plain_text(other)
+    return _TRUTH.get(one, one) == _TRUTH.get(other, other)
+
+
+_TRUTH = {"true": "yes", "false": "no"}
 
 
 def grade_text(span: str | None, gold: str) -> Verdict:
@@ -109,12 +122,16 @@ def grade_text(span: str | None, gold: str) -> Verdict:
 
 
 _OPTION_WORD = re.compile(
-    r"(?:\bthe\s+)?\b(?:answer\s+)?\b(?:option|choice|letter|answer)\s+(?=[(\[]?[^\W_]{1,4}(?:[)\].:,]|\s+[-–—]|$))", re.I
+    r"(?:\bthe\s+)?\b(?:answer\s+)?\b(?:option|choice|letter|answer)(?:\s+is)?:?\s+(?=[(\[]?[^\W_]{1,4}(?:[)\].:,]|\s+[-–—]|$))", re.I
 )
 _LABEL_FORMS = (
-    re.compile(r"[(\[](?P<label>[^\W_]{1,4})[)\]](?:[.:,]|\s*[-–—])?(?:\s+(?P<text>\S.*))?", re.DOTALL | re.I),
-    re.compile(r"(?P<label>[^\W_]{1,4})(?:(?:[).:,]|\s+[-–—])(?:\s+(?P<text>\S.*))?)?", re.DOTALL | re.I),
-    re.compile(r"(?P<text>\S.*?)\s*[(\[](?P<label>[^\W_]{1,4})[)\]]", re.DOTALL),
+    re.compile(r"[(\[{]\s?(?P<label>[^\W_]{1,4})\s?[)\]}](?:[.:,]|\s*[-–—])?\s*(?P<text>\S.*)?", re.DOTALL),
+    re.compile(
+        r"(?P<label>[^\W_]{1,4})(?:(?:[).:,]|\s+[-–—])(?:(?:\s+|(?<=[).:])(?=[^\W\d]))(?P<text>\S.*))?)?", re.DOTALL
+    ),
+    re.compile(r"(?P<label>[^\W_]{1,4})\s?[(\[](?P<text>[^()\[\]]+)[)\]]"),
+    re.compile(r"(?P<text>\S.*?)(?:\s*[(\[{]\s?(?P<label>[^\W_]{1,4})\s?[)\]}])", re.DOTALL),
+    re.compile(r"(?P<text>[^\s:][^:]*):\s*(?P<label>[^\W_]{1,4})"),
 )
 
 
@@ -153,7 +170,7 @@ def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
                 inside = _labels_of_text(choices, found["label"])
                 readings |= inside
                 foreign = foreign or not inside
-        elif beside is None or _option(unwrap(beside)) == _option(choices[label]):
+        elif beside is None or _is_option(unwrap(beside), choices[label]):
             readings.add(label)
         else:
             return None  # a label beside another text: which of the two was meant?
@@ -165,7 +182,19 @@ def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
 def _labels_of_text(choices: Mapping[str, str], text: str, written: str = "") -> set[str]:
     """Labels of the options with exactly this text (or as `written`); else of those that differ in what `plain_text` leaves out."""
     exact = {label for label, option in choices.items() if fold(option) in (fold(text), fold(written))}
-    return exact or {label for label, option in choices.items() if _option(option) == _option(text)}
+    exact = exact or {label for label, option in choices.items() if _option(option) == _option(text)}
+    return exact or {label for label, option in choices.items() if _is_option(written or text, option)}
+
+
+def _is_option(text: str, option: str) -> bool:
+    """Whether a text is that of an option: by `plain_text`, or as the same number ("$21", "21 days" for 21)."""
+    if _option(text) == _option(option):
+        return True
+    one, other = (_number(each) if any(map(str.isdigit, option)) else None for each in (text, option))
+    return one is not None and other is not None and one.values[-1] == other.values[-1] and one.percent == other.percent
+
+
+_number = lru_cache(maxsize=20_000)(parse_number)
 
 
 def _only(labels: set[str], choices: Mapping[str, str]) -> str | None:
