@@ -104,7 +104,7 @@ _KELVIN = re.compile(r"(?<=\d) {1,3}K(?=\W{0,9}$)")
 """300 K is a temperature; 300K, 300 k, 300 K people and $300 K are thousands."""
 _BOLD = re.compile(r"(?<!\d)\*\*|\*\*(?! ?[\d({])")
 """Emphasis, but not the power of 10**6."""
-_TOKENS = re.compile(r"^(?:<s>|<bos>)|(?:</?s>|<\|[^|<>]{1,30}\|>|<(?:eos|pad|end_of_turn|br) ?/?>|\[/?INST\])$")
+TOKENS = re.compile(r"^(?:<s>|<bos>)|(?:</?s>|<\|[^|<>]{1,30}\|>|<(?:eos|pad|end_of_turn|br) ?/?>|\[/?INST\])$")
 """Special tokens that a decoder wrote out."""
 _PICTURES = "\u2705\u2713\u2714\u2b50\u2728\ufe0f" + "".join(map(chr, range(0x1F300, 0x1FB00)))
 """Emoji around an answer; not the cross that takes it back."""
@@ -233,7 +233,7 @@ def unwrap(text: str, *, brackets: bool = True, prose: bool = False) -> str:
     for _ in range(8):
         before = text
         if "<" in text or "]" in text:
-            text = _TOKENS.sub("", text.strip())
+            text = TOKENS.sub("", text.strip())
         if not text.isascii():
             text = text.strip().strip(_PICTURES)
         if brackets or prose:

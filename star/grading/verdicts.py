@@ -122,13 +122,13 @@ def grade_text(span: str | None, gold: str) -> Verdict:
 
 
 _OPTION_WORD = re.compile(
-    r"(?:\bthe\s+)?\b(?:answer\s+)?\b(?:option|choice|letter|answer)(?:\s+is)?:?\s+(?=[(\[]?[^\W_]{1,4}(?:[)\].:,]|\s+[-–—]|$))", re.I
+    r"(?:\bthe\s+)?\b(?:answer\s+)?\b(?:option|choice|letter|answer)(?:\s+is)?:?\s+"
+    r"(?=[(\[]?[^\W_]{1,4}(?:[)\].:,]|\s+[-–—]|$))",
+    re.IGNORECASE,
 )
 _LABEL_FORMS = (
     re.compile(r"[(\[{]\s?(?P<label>[^\W_]{1,4})\s?[)\]}](?:[.:,]|\s*[-–—])?\s*(?P<text>\S.*)?", re.DOTALL),
-    re.compile(
-        r"(?P<label>[^\W_]{1,4})(?:(?:[).:,]|\s+[-–—])(?:(?:\s+|(?<=[).:])(?=[^\W\d]))(?P<text>\S.*))?)?", re.DOTALL
-    ),
+    re.compile(r"(?P<label>[^\W_]{1,4})(?:(?:[).:,]|\s+[-–—])(?:(?:\s+|(?<=[).:])(?=[^\W\d]))(?P<text>\S.*))?)?", re.DOTALL),
     re.compile(r"(?P<label>[^\W_]{1,4})\s?[(\[](?P<text>[^()\[\]]+)[)\]]"),
     re.compile(r"(?P<text>\S.*?)(?:\s*[(\[{]\s?(?P<label>[^\W_]{1,4})\s?[)\]}])", re.DOTALL),
     re.compile(r"(?P<text>[^\s:][^:]*):\s*(?P<label>[^\W_]{1,4})"),
