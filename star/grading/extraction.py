@@ -124,6 +124,17 @@ def _corrects(between: str) -> bool:
     return bool(_CORRECTION.search(between.replace("’", "'"))) and not _RUN_ON.search(between)
 
 
+def last_boxed(text: str) -> str | None:
+    r"""What stands in the last \boxed{} of a worked solution, braces inside it matched; None where there is none."""
+    found = text.rfind("\\boxed{")
+    depth = 0
+    for place in range(found + len("\\boxed"), len(text) if found >= 0 else 0):
+        depth += (text[place] == "{") - (text[place] == "}")
+        if depth == 0:
+            return text[found + len("\\boxed{") : place].strip() or None
+    return None
+
+
 def extract_marked(completion: str, *, numbers: bool) -> Extraction:
     """Spans after `####`; with `numbers` the lenient span is the last number rather than the last line."""
     thought, text = split_thought(completion)

@@ -170,7 +170,11 @@ def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
                 inside = _labels_of_text(choices, found["label"])
                 readings |= inside
                 foreign = foreign or not inside
-        elif beside is None or _is_option(unwrap(beside), choices[label]):
+        elif (
+            beside is None
+            or _option(unwrap(beside)) == _option(choices[label])
+            or _same_number(beside, choices[label])
+        ):
             readings.add(label)
         else:
             return None  # a label beside another text: which of the two was meant?
@@ -183,18 +187,19 @@ def _labels_of_text(choices: Mapping[str, str], text: str, written: str = "") ->
     """Labels of the options with exactly this text (or as `written`); else of those that differ in what `plain_text` leaves out."""
     exact = {label for label, option in choices.items() if fold(option) in (fold(text), fold(written))}
     exact = exact or {label for label, option in choices.items() if _option(option) == _option(text)}
-    return exact or {label for label, option in choices.items() if _is_option(written or text, option)}
+    return exact or {label for label, option in choices.items() if _same_number(written or text, option)}
 
 
-def _is_option(text: str, option: str) -> bool:
-    """Whether a text is that of an option: by `plain_text`, or as the same number ("$21", "21 days" for 21)."""
-    if _option(text) == _option(option):
-        return True
-    one, other = (_number(each) if any(map(str.isdigit, option)) else None for each in (text, option))
-    return one is not None and other is not None and one.values[-1] == other.values[-1] and one.percent == other.percent
+def _same_number(text: str, option: str) -> bool:
+    """Whether a text is the number that an option is: "$21", "21 days" for 21."""
+    if (number := _number(option)) is None or (other := _number(text)) is None:
+        return False
+    return number.values[-1] == other.values[-1] and number.percent == other.percent
 
 
-_number = lru_cache(maxsize=20_000)(parse_number)
+@lru_cache(maxsize=20_000)
+def _number(text: str) -> Number | None:
+    return parse_number(text) if any(map(str.isdigit, text)) else None
 
 
 def _only(labels: set[str], choices: Mapping[str, str]) -> str | None:
