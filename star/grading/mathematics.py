@@ -174,7 +174,7 @@ def _item(part: str, name: str) -> Item:
         return interval
     if found := _ASSIGNED.fullmatch(part):
         name, part = _as_written(found["name"]), found["value"].strip()
-    inner = _split(part[1:-1]) if part[0] in "([" and part[-1] in ")]" and len(part) > 2 else None
+    inner = _split(part[1:-1]) if len(part) > 2 and part[0] in "([" and part[-1] in ")]" else None
     if inner and len(inner) > 1 and all(inner):
         return Item(name, part[0] + part[-1], tuple(inner))
     return Item(name, "", (part,))
