@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import Any
 
-CPU_LIMIT = 0.8
+CPU_LIMIT = 0.5
 """Seconds of computing for one pair; the parent's limit is for what does not stop by itself."""
 MEMORY_LIMIT = 4 * 2**30  # bytes: a tower of powers must not take the machine with it
 _FUNCTION = re.compile(r"(?<![\\a-zA-Z])(sqrt|pi|infty|infinity|theta|sin|cos|tan|log|ln|alpha|beta)(?![a-zA-Z])")
