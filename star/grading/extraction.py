@@ -71,7 +71,10 @@ _LABEL = re.compile(r"[(\[]([A-Za-z0-9]{1,2})[)\]]")
 
 def split_thought(completion: str) -> tuple[str, str]:
     """What a reasoning model thought, with its tags, and what it said; nothing was said behind a thought that does not end."""
-    text = TOKENS.sub("", completion.strip()).replace("\r\n", "\n")
+    text = completion.strip().replace("\r\n", "\n")
+    if "<" not in text:
+        return "", text
+    text = TOKENS.sub("", text).rstrip()
     said_from, said_to = 0, len(text)
     for tag in _THOUGHT.finditer(text):
         if tag["end"]:
@@ -85,9 +88,10 @@ def split_thought(completion: str) -> tuple[str, str]:
 
 def cut_run_on(text: str, answered_at: int | None) -> str:
     """`text` up to the next question that follows an answer at position `answered_at`, and without rules or fences at its end."""
-    for header in (_NEXT_QUESTION, _NEXT_SPEAKER) if answered_at is not None else ():
-        found = header.search(text, answered_at)
-        text = text[: found.start()] if found else text
+    if answered_at is not None and answered_at < len(text):
+        for header in (_NEXT_QUESTION, _NEXT_SPEAKER):
+            found = header.search(text, answered_at)
+            text = text[: found.start()] if found else text
     lines = text.rstrip().split("\n")
     while len(lines) > 1 and set(lines[-1].strip()) <= set("-*_=`~"):
         lines.pop()  # the rule between the answer and the next question
@@ -139,7 +143,8 @@ def extract_marked(completion: str, *, numbers: bool) -> Extraction:
     """Spans after `####`; with `numbers` the lenient span is the last number rather than the last line."""
     thought, text = split_thought(completion)
     lines = (text := cut_run_on(text, None)).split("\n")
-    marked = [index for index, line in enumerate(lines) if _is_answer_line(line, is_last=index == len(lines) - 1)]
+    last = len(lines) - 1
+    marked = [n for n, line in enumerate(lines) if MARK in line and _is_answer_line(line, is_last=n == last)]
     if marked:
         text = cut_run_on(text, sum(len(line) + 1 for line in lines[: marked[0]]))
         last = max(index for index in marked if index < text.count("\n") + 1)

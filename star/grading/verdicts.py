@@ -152,6 +152,9 @@ def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
     """The label of the one option that `span` names; "" when it names none of them; None when that cannot be told."""
     if len(span) > MAX_CHOICE:
         return None
+    alone = span[1:-1] if span.startswith("(") and span.endswith(")") else ""
+    if len(alone) == 1 and alone in choices and not any(option.startswith("(") for option in choices.values()):
+        return alone  # what most answers look like
     text = unwrap(fold_forms(span.translate(SPELLINGS)), brackets=False, prose=True)
     by_text = _labels_of_text(choices, text, span)
     if by_text and len(text) > 4:
