@@ -284,6 +284,27 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
+def best_of_k(scores: Sequence[float], correct: Sequence[bool], k: int) -> float:
+    """Unbiased probability that of k of N samples the one with the highest score is right; samples of one score count alike.
+
+    sum_i correct_i C(N-i-1, k-1) / C(N, k) over samples by falling score, i from 0 (V-STaR, arXiv 2402.06457, Eq. 3). Raises
+    ValueError unless 1 <= k <= samples.
+    """
+    n = len(scores)
+    if not 1 <= k <= n:
+        raise ValueError(f"best-of-{k} of {n} samples: expected 1 <= k <= samples")
+    by_score: dict[float, list[bool]] = {}
+    for score, is_right in zip(scores, correct, strict=True):
+        by_score.setdefault(score, []).append(is_right)
+    total, above = 0.0, 0
+    for score in sorted(by_score, reverse=True):
+        tied = by_score[score]
+        chosen = math.comb(n - above, k) - math.comb(n - above - len(tied), k)
+        total += sum(tied) / len(tied) * chosen
+        above += len(tied)
+    return total / math.comb(n, k)
+
+
 def maj_at_k(votes: Sequence[Hashable], correct: Sequence[bool], k: int) -> float:
     """Probability that the majority vote of k samples is right; a tie is broken at random, so counts as a share.
 
