@@ -8,11 +8,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from star.problem import Attempt, Problem, Verdict
-
-Draw = Literal["uniform", "adaptive", "adaptive_no_curriculum", "adaptive_no_win_rate", "adaptive_reversed"]
+from star.recipe import Draw
 
 
 def adaptive_order(

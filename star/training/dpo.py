@@ -55,7 +55,7 @@ def preference_trainer(
 
 
 def pair_facts(history: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
-    """[first, last] logged value of the winners' and losers' summed log-probability and of the share of pairs in the right order."""
+    """[first, last] logged value of each of LOGGED: log-probabilities are sums over a completion."""
     columns = {fact: [line[name] for line in history if name in line] for fact, name in LOGGED.items()}
     return {fact: [values[0], values[-1]] for fact, values in columns.items() if values}
 
