@@ -64,7 +64,14 @@ class SampledFigures(TypedDict, total=False):
     maj_at_k: dict[str, float]
 
 
-class TestCounts(Counts, SampledFigures):
+class RankedFigures(TypedDict, total=False):
+    """What a verifier makes of those samples; keys are k."""
+
+    best_of_k: dict[str, float]
+    weighted_at_k: dict[str, float]
+
+
+class TestCounts(Counts, SampledFigures, RankedFigures):
     """The evaluation on test."""
 
 

@@ -284,6 +284,11 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
+def powers_up_to(most: int) -> list[int]:
+    """The k for which figures of k samples are shown: 1, 2, 4, ... and `most`."""
+    return [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < most] + [most]
+
+
 def best_of_k(scores: Sequence[float], correct: Sequence[bool], k: int) -> float:
     """Unbiased probability that of k of N samples the one with the highest score is right; samples of one score count alike.
 
