@@ -132,6 +132,8 @@ class Counts(TypedDict):
     no_answer: NotRequired[Whole | None]
     truncated: NotRequired[Whole | None]
     sound_of_correct: NotRequired[Share | None]
+    best_of_k: NotRequired[dict[str, Share] | None]
+    weighted_at_k: NotRequired[dict[str, Share] | None]
     slices: NotRequired[dict[str, Annotated[SliceCounts, AfterValidator(_consistent)]] | None]
 
 

@@ -18,6 +18,8 @@ from star.pool import Here
 from star.problem import Problem, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings, Recipe, TrainingSettings
+from star.report import table
+from star.run_summary import accuracy_at, flops_to, summarise_run
 from star.setup import prepare
 from star.statistics import best_of_k, maj_at_k, pass_at_k
 from star.training.dpo import prepare_pairs
@@ -281,3 +283,21 @@ def test_pair_rows_take_each_completion_once(base_model: Path, tmp_path: Path) -
     builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
     (row,) = pair_rows(rows, {problem.id: problem}, builder, walked, 10, shots=False)
     assert (row["chosen_id"], row["rejected_id"]) == (f"{problem.id}-0", f"{problem.id}-2")
+
+
+def test_the_report_shows_the_verifier_and_equal_costs(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sections: dict[str, Any] = {
+        "sampling": {"samples": 2, "temperature": 1.0}, "loop": {"rounds": 2},
+        "evaluation": {"samples": 2}, "verifier": {"kind": "dpo", "steps": 1},
+    }  # fmt: skip
+    setup, _, _ = run(make_recipe(base_model, tmp_path, **sections), monkeypatch)
+    summary = summarise_run(setup.run_dir)
+    assert len(summary.course) == 3 and [flops for _, _, flops in summary.course] == sorted(f for _, _, f in summary.course)
+    (row,) = table([summary], reach=summary.course[1][0], tokens=summary.course[1][1])
+    assert row["method"] == "STaR, verifier" and row["best of 2 %"] != "-" and row["weighted@2 %"] != "-"
+    first = next(flops for accuracy, _, flops in summary.course if accuracy >= summary.course[1][0])
+    assert flops_to(summary, summary.course[1][0]) == first and flops_to(summary, 1.01) is None
+    assert accuracy_at(summary, summary.course[1][1]) == max(accuracy for accuracy, _, _ in summary.course[:2])
+    assert accuracy_at(summary, 0) is None
