@@ -55,7 +55,7 @@ class Loop:
         self.problems: dict[str, Problem] = {problem.id: problem for problem in setup.all_problems}
         self.builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
         self.ledger = Ledger(setup.run_dir, setup.parameters)
-        self.stages = SamplingStages(recipe, setup, pool, self.ledger)
+        self.stages = SamplingStages(recipe, setup, pool, self.ledger, self.builder.stop)
 
     def run(self) -> Result:
         """All rounds, then the one evaluation on test; returns what result.json holds."""

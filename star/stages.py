@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from star.shards import Mode, Shard, collect, cut, parts_of
 class SamplingStages:
     """What `star.loop.Loop` asks the models of a run."""
 
-    def __init__(self, recipe: Recipe, setup: Setup, pool: Pool, ledger: Ledger) -> None:
-        self.recipe, self.setup, self.pool, self.ledger = recipe, setup, pool, ledger
+    def __init__(self, recipe: Recipe, setup: Setup, pool: Pool, ledger: Ledger, stop: tuple[str, ...]) -> None:
+        self.recipe, self.setup, self.pool, self.ledger, self.stop = recipe, setup, pool, ledger, stop
 
     def model_dir(self, number: int) -> Path:
         """Round n's model; round 0's is the base model."""
@@ -58,7 +57,7 @@ class SamplingStages:
             for place, temperature in enumerate(settings.try_temperatures)
             for shard in cut(
                 problems,
-                self.decoding(f"probe-{number}-{place}", temperature, settings.top_p, settings.samples),
+                self.decoding(f"probe-{number}-{place}", temperature, settings.top_p, settings.samples, settings.top_k),
                 settings.shard,
                 first_sample=place * settings.samples,
                 **call,
@@ -78,7 +77,7 @@ class SamplingStages:
     ) -> list[Attempt]:
         """Attempts of `model` under the recipe's decoding; their seconds count for `stage`."""
         settings = self.recipe.sampling
-        decoding = self.decoding(f"{mode}-{number}", self.temperature(number), settings.top_p, settings.samples)
+        decoding = self.decoding(f"{mode}-{number}", self.temperature(number), settings.top_p, settings.samples, settings.top_k)
         call: dict[str, Any] = {"mode": mode, "split": "train", "round_number": number, "shots": shots}
         shards = cut(problems, decoding, settings.shard, first, **call)
         return self.sampled(self.ledger.run.folder(number) / "attempts.parquet", stage, model, shards)
@@ -104,8 +103,9 @@ class SamplingStages:
         if self.pool.model_dir != model:
             self.ledger.timed("loading", lambda: self.pool.load(model))
 
-    def decoding(self, label: str, temperature: float, top_p: float, samples: int) -> Decoding:
+    def decoding(
+        self, label: str, temperature: float, top_p: float, samples: int, top_k: int | None = None
+    ) -> Decoding:
         """Settings of one call, seeded by the recipe's seed and what the call is for."""
-        limit = self.recipe.sampling.max_new_tokens
-        plain = Decoding(temperature, top_p, samples, limit, self.setup.task.stop)
-        return replace(plain, seed=runs.derived_seed(self.recipe.seed, label))
+        seed = runs.derived_seed(self.recipe.seed, label)
+        return Decoding(temperature, top_p, samples, self.recipe.sampling.max_new_tokens, self.stop, seed, top_k)

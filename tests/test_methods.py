@@ -20,6 +20,8 @@ from star.prompting import PromptBuilder
 from star.recipe import CurationSettings, Recipe, TrainingSettings
 from star.report import table
 from star.run_summary import accuracy_at, flops_to, summarise_run
+from star.sampling.base import Decoding
+from star.sampling.decode_loop import choose
 from star.setup import prepare
 from star.statistics import best_of_k, maj_at_k, pass_at_k
 from star.training.dpo import prepare_pairs
@@ -301,3 +303,32 @@ def test_the_report_shows_the_verifier_and_equal_costs(
     assert flops_to(summary, summary.course[1][0]) == first and flops_to(summary, 1.01) is None
     assert accuracy_at(summary, summary.course[1][1]) == max(accuracy for accuracy, _, _ in summary.course[:2])
     assert accuracy_at(summary, 0) is None
+
+
+def test_top_k_leaves_only_the_likeliest_tokens() -> None:
+    import torch
+
+    logits = torch.tensor([[0.0, 2.0, 1.0, -1.0]]).repeat(200, 1)
+    uniforms = torch.linspace(0.001, 0.999, 200)
+    for k, allowed in ((1, {1}), (2, {1, 2}), (None, {0, 1, 2, 3})):
+        tokens, _ = choose(logits, Decoding(temperature=1.0, top_k=k), uniforms)
+        assert set(tokens.tolist()) == allowed
+    tokens, _ = choose(logits, Decoding(temperature=1.0, top_k=2), uniforms)
+    share = (tokens == 1).float().mean().item()
+    assert share == pytest.approx(1 / (1 + torch.exp(torch.tensor(-1.0)).item()), abs=0.02)
+
+
+def test_recipes_reach_the_sampler(base_model: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(base_model, tmp_path, sampling={"top_k": 40, "temperature": 0.7}, loop={"rounds": 1})
+    setup = prepare(recipe, ["test"])
+    asked: list[Decoding] = []
+
+    class Noting(ScriptedSampler):
+        def sample(self, prompts: Any, decoding: Decoding, *, progress: str | None = None) -> Any:
+            asked.append(decoding)
+            return super().sample(prompts, decoding, progress=progress)
+
+    pool = Here(Noting(setup.tokenizer, setup.base_dir), PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
+    Loop(recipe, setup, pool, lambda line: None).finish_round(0)
+    Loop(recipe, setup, pool, lambda line: None).attempts(1)
+    assert [decoding.top_k for decoding in asked] == [None, 40, 40]
