@@ -235,7 +235,7 @@ def _other_run(run_dir: Path, what: str) -> runs.RunError:
 def _same_recipe(run_dir: Path, recipe: Recipe) -> None:
     """Raise RunError when the directory's recipe computes something else: a renamed directory, or an edited recipe.yaml."""
     try:
-        stored = load_recipe(run_dir / "recipe.yaml")
+        stored = load_recipe(run_dir / "recipe.yaml", trusted=recipe.model.trust_remote_code)
     except RecipeError as error:
         raise _other_run(run_dir, f"holds a run, but not its recipe ({error})") from error
     if changed := recipe.differing_keys(stored):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from star import command_line
 from star.errors import InputError, UsageError
-from star.recipe import DEFAULT_RECIPE, Recipe, RecipeError, find_recipe, load_recipe, parse_recipe
+from star.recipe import DEFAULT_RECIPE, TRUST, Recipe, RecipeError, find_recipe, load_recipe, parse_recipe
 
 if TYPE_CHECKING:
     from star.setup import Setup
@@ -45,9 +45,10 @@ def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
         at = rest.index("--seeds")
         seeds_text = rest[at + 1] if at + 1 < len(rest) else ""
         del rest[at : at + 2]
-    given = command_line.parse(Recipe, DESCRIPTION, rest, default=load_recipe(path), registry=_unchecked_sections())
+    default = load_recipe(path, trusted=TRUST in rest)
+    given = command_line.parse(Recipe, DESCRIPTION, rest, default=default, registry=_unchecked_sections())
     try:
-        recipe = parse_recipe(given.model_dump(warnings=False), "command line")
+        recipe = parse_recipe(given.model_dump(warnings=False), "command line", trusted=True)
     except RecipeError as error:
         raise UsageError(str(error)) from error
     return recipe, _seeds(seeds_text, recipe.seed), dry_run

@@ -71,12 +71,17 @@ class Source:
         return self.shots
 
 
-def from_run(run: Path, round_number: int | None, n: int, seed: int, *, own_model: bool = True) -> Source:
-    """The selection rationales of a round, by default of the chosen one or else the last finished one."""
+def from_run(
+    run: Path, round_number: int | None, n: int, seed: int, *, own_model: bool = True, trusted: bool = False
+) -> Source:
+    """The selection rationales of a round, by default of the chosen one or else the last finished one.
+
+    `trusted`: the call says so; the run's own recipe cannot.
+    """
     from star.tasks import load_task
 
     directory = Run(run)
-    recipe = parse_recipe(dict(directory.recipe), str(run / "recipe.yaml"))
+    recipe = parse_recipe(dict(directory.recipe), str(run / "recipe.yaml"), trusted=trusted)
     number = _round_of(directory, round_number)
     rows = [row for row in directory.evaluation(number) if row["sample"] == 0 and row["mode"] == "evaluated"]
     problems = {row["problem_id"]: row for row in directory.problems()}
