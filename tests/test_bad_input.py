@@ -108,8 +108,34 @@ def broken_tokenizer(model: Path) -> None:
     (model / "tokenizer.json").write_text('{"model": ')
 
 
-def broken_config(model: Path) -> None:
-    (model / "config.json").write_text("[]")
+def writes(name: str, text: str) -> Callable[[Path], None]:
+    return lambda model: (model / name).write_text(text) and None
+
+
+def with_key(file: str, key: str, value: Any) -> Callable[[Path], None]:
+    def damage(model: Path) -> None:
+        content = json.loads((model / file).read_text())
+        (model / file).write_text(json.dumps({**content, key: value}))
+
+    return damage
+
+
+def header(text: str) -> Callable[[Path], None]:
+    return lambda model: (model / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text.encode()) and None
+
+
+def with_weight(value: float) -> Callable[[Path], None]:
+    def damage(model: Path) -> None:
+        from safetensors.torch import load_file, save_file
+
+        weights = load_file(model / "model.safetensors")
+        weights["model.layers.1.mlp.up_proj.weight"][3, 5] = value
+        save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+
+    return damage
+
+
+INDEX = "model.safetensors.index.json"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +145,25 @@ def broken_config(model: Path) -> None:
         (cut_off, "model.safetensors is not a whole safetensors file"),
         (no_safetensors, "model.safetensors is not a whole safetensors file"),
         (broken_tokenizer, "tokenizer"),
-        (broken_config, "config.json holds list"),
+        (writes("config.json", "[]"), "config.json holds list"),
+        (writes("tokenizer_config.json", "[]"), "tokenizer_config.json holds list"),
+        (writes("tokenizer_config.json", '{"a":' * 20_000), "tokenizer_config.json cannot be read"),
+        (with_key("config.json", "vocab_size", "many"), "vocab_size is 'many', expected a whole number"),
+        (with_key("config.json", "eos_token_id", "x"), "eos_token_id is 'x'"),
+        (with_key("config.json", "eos_token_id", [1, "x"]), "eos_token_id is [1, 'x']"),
+        (with_key("generation_config.json", "eos_token_id", {"a": 1}), "eos_token_id is {'a': 1}"),
+        (with_key("config.json", "hidden_size", "wide"), "cannot be loaded"),
+        (with_key("config.json", "num_attention_heads", 0), "cannot be loaded"),
+        (with_key("config.json", "model_type", "nobody-knows"), "cannot be loaded"),
+        (with_key("tokenizer_config.json", "tokenizer_class", 5), "cannot be loaded"),
+        (writes(INDEX, '{"weight_map": {"x": "../outside.safetensors"}}'), "../outside.safetensors"),
+        (writes(INDEX, '{"weight_map": [1]}'), INDEX),
+        (writes(INDEX, "[" * 20_000), INDEX),
+        (header('{"a":' * 20_000), "is not a whole safetensors file"),
+        (header('{"a": {"data_offsets": [0, 0], "shape": "wide"}}'), "is not a whole safetensors file"),
+        (header('{"a": {"data_offsets": [], "shape": []}}'), "is not a whole safetensors file"),
+        (with_weight(float("nan")), "model.layers.1.mlp.up_proj.weight"),
+        (with_weight(float("-inf")), "model.layers.1.mlp.up_proj.weight"),
     ],
 )
 def test_a_broken_model_directory(
@@ -128,7 +172,7 @@ def test_a_broken_model_directory(
     damage(own_model)
     sentence = fails(write_recipe(tmp_path, own_model))
     assert words in sentence and str(own_model) in sentence
-    assert not (tmp_path / "runs").exists()
+    assert not list((tmp_path / "runs").glob("*/round_*"))
 
 
 def test_weights_and_configuration_that_do_not_belong_together(own_model: Path, tmp_path: Path, fails: Command) -> None:
