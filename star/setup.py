@@ -98,7 +98,7 @@ def check_files(recipe: Recipe) -> None:
 
 
 def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
-    """Load and check everything; nothing is written before all of it is known to work."""
+    """Load and check everything; nothing is written before all of it is known to work. Raises InputError."""
     check_tracker(recipe.training.report_to)
     check_files(recipe)
     task = load_task(recipe.task, recipe.seed)
@@ -133,7 +133,8 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
         test,
         skipped,
     )
-    _claim(setup, recipe, argv)
+    with locked(setup.run_dir):  # two starts at once would write each other's files
+        _claim(setup, recipe, argv)
     return setup
 
 

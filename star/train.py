@@ -12,6 +12,7 @@ if __name__ == "__main__":  # above the imports, which take a second: Ctrl-C dur
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,23 +114,21 @@ def run(argv: Sequence[str]) -> None:
     except OSError as error:
         raise InputError(_os_sentence(error, run_dir)) from error
     except Exception as error:
-        if "No space left on device" in str(error):  # safetensors wraps the system's error in its own
-            raise InputError(_os_sentence(OSError(errno.ENOSPC, str(error)), run_dir)) from error
+        if wrapped := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors wraps the system's error in its own
+            raise InputError(_os_sentence(OSError(int(wrapped[1]), str(error)), run_dir)) from error
         raise
 
 
 def _os_sentence(error: OSError, run_dir: Path | None) -> str:
     """`run_dir`: where the run writes; None while the recipe is still being read."""
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return f"the disk is full{where}. Free some space and run the same command again: finished stages are kept."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         if error.filename is None or _written(Path(str(error.filename)), run_dir):
             return f"no permission to write{where}. Choose another --runs-dir or change the directory's permissions."
         return f"no permission to read{where}. Change its permissions, or name another file."
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return f"{error.filename} cannot be made: there is a file where a folder is needed. Choose another --runs-dir."
-    return f"{error.strerror or error}{where}"
+    return command_line.system_error(error)
 
 
 def _written(path: Path, run_dir: Path | None) -> bool:

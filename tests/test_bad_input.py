@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from star import run as runs
 from star import sampling
 from star.recipe import SEEDS, Recipe, load_recipe
 from star.sampling.model_files import load_tokenizer
+from star.setup import prepare
 from star.tasks import load_task
 from star.train import main
 from tests.scripted import ScriptedSampler
@@ -244,6 +246,42 @@ def test_a_full_disk_while_a_model_is_saved(
     finished = snapshot(run_dir)
     assert main([str(path)]) == 0
     assert finished.items() <= snapshot(run_dir).items() and (run_dir / "round_01" / "model").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blocks", [4, 40, 200])
+def test_a_limit_on_the_size_of_files(blocks: int, base_model: Path, tmp_path: Path) -> None:
+    """`ulimit -f`: the base model's weights are 75 kB, the tables a few."""
+    path = write_recipe(tmp_path, base_model, loop={"method": "direct", "problems": 20})
+    command = f"ulimit -f {blocks}; exec {sys.executable} -m star.train {path}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert "Traceback" not in done.stderr
+    if done.returncode:
+        assert done.stderr.count("error: ") == 1 and "ulimit -f" in done.stderr
+    assert (done.returncode == 0) == (load_recipe(path).run_dir / "result.json").is_file() == (blocks == 200)
+
+
+def test_a_second_start_is_told_of_the_first(base_model: Path, tmp_path: Path) -> None:
+    """Every loser of ten at once, at whatever point they meet."""
+    path = write_recipe(tmp_path, base_model)
+    barrier, outcomes = threading.Barrier(10), []
+
+    def start() -> None:
+        recipe = load_recipe(path)
+        barrier.wait()
+        try:
+            prepare(recipe, [])
+            outcomes.append("prepared")
+        except runs.RunError as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=start) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == 10 and "prepared" in outcomes
+    assert all("another process is working on" in each for each in outcomes if each != "prepared")
 
 
 def test_a_runs_directory_below_a_file(base_model: Path, tmp_path: Path, fails: Command) -> None:
