@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from analysis.rationales.records import Columns
 from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
@@ -50,7 +51,8 @@ class Arguments:
     """Fit scorers' outputs to labels, and print how good they are."""
 
     input: Annotated[Path | None, tyro.conf.Positional] = None
-    """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
+    """A run directory, or a file of rationales, as of `analysis.score`."""
+    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
     labels: Path | None = None
     """A folder or file of labels from the app, or JSON lines with `id` and `first_error_step` (-1: sound) or `sound`. Default:
     the labels in the records themselves."""
@@ -74,14 +76,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def calibrate(arguments: Arguments) -> Calibration:
     """Read, fit, print and write. Raises InputError."""
-    from analysis.rationales.records import read_records
+    from analysis.rationales.records import BrokenLine, read_records
     from analysis.soundness.calibration import fit
     from analysis.soundness.scorer import Item
 
     if arguments.benchmark is not None:
         records = benchmark_records(arguments.benchmark)
     elif arguments.input is not None:
-        records = list(read_records(arguments.input))
+        broken: list[BrokenLine] = []
+        notes: list[str] = []
+        records = list(read_records(arguments.input, broken=broken, columns=arguments.columns, notes=notes))
+        for note in (*notes, *(f"not read: {line}" for line in broken[:20])):
+            print(f"note: {note}", file=sys.stderr)
     else:
         raise UsageError("nothing to calibrate on: give a run directory or a file of rationale records, or --benchmark.")
     if arguments.output is not None and not arguments.output.resolve().parent.is_dir():

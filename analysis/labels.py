@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from analysis.sources import Source
 from star.errors import InputError
+from star.row_files import stem
 from star.run import Run
 
 Verdict = Literal["sound", "unsound", "unsure"]
@@ -104,8 +105,7 @@ def label_folder(source: Source) -> Path:
     """Where the labels of a source are kept."""
     if source.kind == "run":
         return Run(source.path).file("analysis/labels")
-    stem = re.sub(r"(\.jsonl(\.gz)?|\.parquet)$", "", source.path.name)
-    return source.path.with_name(stem + ".labels")
+    return source.path.with_name(stem(source.path) + ".labels")
 
 
 def label_file(folder: Path, labeller: str) -> Path:

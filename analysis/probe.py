@@ -37,7 +37,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from analysis.faithfulness.sources import Source
 
 from analysis.faithfulness.probes import PROBES
+from analysis.rationales.records import Columns
 from star.command_line import parse, run_command
 from star.errors import UsageError
 from star.recipe import TRUST
@@ -65,7 +66,8 @@ class Arguments:
     """Does the model use its rationale? Perturb it, ask again, compare."""
 
     source: Path
-    """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
+    """A run directory, or a file of rationales, as of `analysis.score`."""
+    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
     round: int | None = None
     """Round of the run; by default the chosen one, else the last finished one."""
     model: str | None = None
@@ -155,7 +157,9 @@ def read_source(arguments: Arguments) -> Source:
     elif arguments.model is None:
         raise SourceError(f"{arguments.source}: rationales from a file need a model to ask; give one with --model.")
     else:
-        source = from_records(arguments.source, arguments.model, arguments.n, arguments.seed, arguments.out)
+        source = from_records(
+            arguments.source, arguments.model, arguments.n, arguments.seed, arguments.out, columns=arguments.columns
+        )
     given = {"trust_remote_code": arguments.trust_remote_code} | ({"path": arguments.model} if arguments.model else {})
     return replace(source, model=source.model.model_copy(update=given))
 

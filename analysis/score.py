@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import tyro
 
+from analysis.rationales.records import Columns, RecordError
 from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
@@ -50,7 +51,8 @@ class Arguments:
     """Score rationales: p_unsound, the first wrong step, and what was found in each step."""
 
     input: Path
-    """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
+    """A run directory, or a file of rationales (.jsonl, .json, .csv, .parquet and others; formats of other projects are known)."""
+    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
     use_gold: bool = False
@@ -106,9 +108,13 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer]) ->
     calibration = _calibration(arguments, [scorer.name for scorer in scorers])
     unlike = 0
     broken: list[BrokenLine] = []
-    records = read_records(arguments.input, strict=arguments.strict, broken=broken)
+    notes: list[str] = []
+    records = read_records(arguments.input, strict=arguments.strict, broken=broken, columns=arguments.columns, notes=notes)
     first = next(records, None)
     is_run = arguments.input.is_dir()
+    if first is None and (broken or not is_run):  # before anything is written
+        why = f" that can be read: {broken[0]}" if broken else ""
+        raise RecordError(f"{arguments.input} holds no rationale{why}.")
     tally = Tally()
     stream = _chained(first, records)
     progress = bar("scoring", count_rows(arguments.input), "record")
@@ -124,6 +130,8 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer]) ->
             tally.add(chunk, judgements)
             progress.update(len(chunk))
     tally.show(used_gold=arguments.use_gold)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     if calibration is not None and unlike:
         print(
             f"warning: {unlike:,} of {tally.records:,} rationales are of other kinds of task than the labels of "

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from star import command_line
 from star.errors import InputError, UsageError
-from star.recipe import DEFAULT_RECIPE, TRUST, Recipe, RecipeError, find_recipe, load_recipe, parse_recipe
+from star.recipe import DEFAULT_RECIPE, TRUST, CurationSettings, Recipe, RecipeError, find_recipe, load_recipe, parse_recipe
 
 if TYPE_CHECKING:
     from star.setup import Setup
@@ -38,7 +38,8 @@ once for each seed. The same command goes on with an interrupted run."""
 def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
     """(recipe, seeds, dry run) of a command line. Raises RecipeError for the file, UsageError for the flags."""
     rest = [part for item in argv for part in (item.split("=", 1) if item.startswith("--seeds=") else [item])]
-    path = find_recipe(rest.pop(0)) if rest and not rest[0].startswith("-") else DEFAULT_RECIPE
+    unnamed = not rest or rest[0].startswith("-")
+    path = DEFAULT_RECIPE if unnamed else find_recipe(rest.pop(0))
     dry_run = "--dry-run" in rest
     rest = [item for item in rest if item != "--dry-run"]
     seeds_text = None
@@ -47,7 +48,13 @@ def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
         seeds_text = rest[at + 1] if at + 1 < len(rest) else ""
         del rest[at : at + 2]
     default = load_recipe(path, trusted=TRUST in rest)
-    given = command_line.parse(Recipe, DESCRIPTION, rest, default=default, registry=_unchecked_sections())
+
+    def read(under: Recipe) -> Recipe:
+        return command_line.parse(Recipe, DESCRIPTION, rest, default=under, registry=_unchecked_sections())
+
+    given = read(default)
+    if unnamed and given.task.name != default.task.name:  # name and filter of the default recipe are addition's own
+        given = read(default.model_copy(update={"name": given.task.name, "curation": CurationSettings()}))
     try:
         recipe = parse_recipe(given.model_dump(warnings=False), "command line", trusted=True)
     except RecipeError as error:
@@ -146,7 +153,6 @@ def explain(recipe: Recipe) -> None:
     check_files(recipe)
     loop, task = recipe.loop, recipe.task
     print(recipe.to_yaml())
-    drawn = f"{loop.problems:,} problems" if loop.problems else "every problem"
     hinted = (
         f"failed ones again with the answer shown, by the {loop.rationalizer} model" if loop.rationalize else "no retry"
     )
@@ -156,8 +162,8 @@ def explain(recipe: Recipe) -> None:
     )
     print(f"run directory   {recipe.run_dir}")
     print(f"problems        {task.name}" + (f" from {task.path}" if task.path else ""))
-    if task.path:
-        _show_problems(recipe)
+    train, selection = _show_problems(recipe) if task.path or task.name == "addition" else (None, None)
+    drawn = "every problem" if loop.problems is None else f"{min(loop.problems, train or loop.problems):,} problems"
     if loop.method == "star":
         print(f"each round      {drawn} of train, {recipe.sampling.samples} sample(s) each; {hinted}")
         print(f"kept            right answers{' with sound rationales' if recipe.curation.require == 'sound' else ''}")
@@ -166,12 +172,14 @@ def explain(recipe: Recipe) -> None:
             f"fine-tuning     {recipe.training.method}, {schedule}, {recipe.training.batch_size} rows a step, {loop.start}"
         )
         print(
-            f"evaluation      {recipe.evaluation.selection_size} problems of {recipe.evaluation.select_on} after each round"
+            f"evaluation      {recipe.evaluation.selection_size if selection is None else selection} problems of "
+            f"{recipe.evaluation.select_on} after each round"
         )
     print("at the end      the test split, once, with the chosen round's model")
 
 
-def _show_problems(recipe: Recipe) -> None:
+def _show_problems(recipe: Recipe) -> tuple[int, int]:
+    """Print how many problems there are; returns how many to train on and how many to choose the round with."""
     from star.splits import cut_selection
     from star.tasks import load_task
 
@@ -180,6 +188,7 @@ def _show_problems(recipe: Recipe) -> None:
     print(f"                {len(pool):,} train, {len(selection):,} selection, {len(loaded.test):,} test problems")
     for reason, count in loaded.skipped.items():
         print(f"left out: {count:,} problems ({reason})")
+    return len(pool), len(selection if recipe.evaluation.select_on == "selection" else loaded.test)
 
 
 def train(recipe: Recipe, argv: Sequence[str]) -> None:

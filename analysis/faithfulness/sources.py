@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.faithfulness.base import Subject
-from analysis.rationales.records import Record, read_records
+from analysis.rationales.records import Columns, Record, read_records
 from star.errors import InputError
 from star.grading.hints import mentions_answer_hint
 from star.problem import Extraction, Problem, Splits, Task, Verdict, problem_id
@@ -131,10 +131,10 @@ def _draw(subjects: Sequence[Subject], n: int, seed: int) -> tuple[Subject, ...]
     return tuple(subjects[k] for k in chosen)
 
 
-def from_records(path: Path, model: str, n: int, seed: int, out: Path | None) -> Source:
+def from_records(path: Path, model: str, n: int, seed: int, out: Path | None, *, columns: Columns | None = None) -> Source:
     """The rationales of a record file, asked in the format of `plain_task` (addition: the task's own)."""
     broken: list[Any] = []
-    records = list(read_records(path, broken=broken))
+    records = list(read_records(path, broken=broken, columns=columns))
     if not records:
         why = f": {broken[0]}" if broken else ""
         raise SourceError(f"{path} holds no rationale record{why}.")

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.rationales.joining import rows_of_scores, unjoined
-from analysis.rationales.records import SUFFIXES, BrokenLine, Record, RecordError, read_records, unique_ids
+from analysis.rationales.records import WRITTEN, BrokenLine, Record, RecordError, read_records, unique_ids
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
 from star.parsing import ParseError, checked, parse_json
+from star.row_files import stem
 from star.run import ATTEMPTS, PROBLEMS, SCORES, Run, RunError, read_table
 from star.schemas import Score
 
@@ -237,19 +238,17 @@ def _first_line(error: Exception) -> str:
 
 def score_files(path: Path) -> list[Path]:
     """Files beside a record file that may hold its scores: its name with "scores" or "soundness" put behind."""
-    stem = path.name
-    for suffix in SUFFIXES:
-        stem = stem.removesuffix(suffix)
     marks = [mark + word for word in ("scores", "soundness", "scored") for mark in ".-_"]
-    candidates = [path.with_name(stem + mark + suffix) for mark in marks for suffix in SUFFIXES]
+    candidates = [path.with_name(stem(path) + mark + suffix) for mark in marks for suffix in WRITTEN]
     return [candidate for candidate in candidates if candidate.is_file()]
 
 
 def read_file(source: Source) -> Table:
     """The table of a record file. Raises RecordError when it is none."""
     broken: list[BrokenLine] = []
-    records = list(read_records(source.path, broken=broken))
-    notes = [f"{source.path.name}, line {line.line} is left out: {line.reason}" for line in broken[:3]]
+    notes: list[str] = []
+    records = list(read_records(source.path, broken=broken, notes=notes))
+    notes += [f"{source.path.name}, line {line.line} is left out: {line.reason}" for line in broken[:3]]
     if len(broken) > 3:
         notes.append(f"{len(broken) - 3:,} more lines of {source.path.name} are left out.")
     if not records and broken:

@@ -100,7 +100,10 @@ def convert(row: Row, settings: TaskSettings) -> Problem:
     if answer is None or not str(answer).strip():
         raise UnusableRowError("no answer")
     if settings.answer_type == "choice":
-        choices = commonsense_qa.read_choices(cell(row, settings.choices or ""), question)
+        name = settings.choices or ""
+        columns = [part.strip() for part in name.split("+")] if "+" in name else []
+        options = {part: cell(row, part) for part in columns} if columns else cell(row, name)
+        choices = commonsense_qa.read_choices(options, question)
         return make_problem(question, _label(answer, choices), choices)
     if isinstance(answer, list | Mapping):
         raise UnusableRowError("answer is a list or an object, not a text or a number")
