@@ -11,7 +11,6 @@ labelled ones: it keeps the kinds of task they came from, and scoring others pri
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,10 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from analysis.rationales.records import Columns
+from analysis.rationales.formats import Columns
 from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
+from star.row_files import BadRowError, read_rows
 
 if TYPE_CHECKING:
     from analysis.rationales.records import Record
@@ -170,20 +170,18 @@ def _label_lines(path: Path) -> dict[str, Target]:
     from analysis.rationales.records import RecordError
 
     targets: dict[str, Target] = {}
-    try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):  # noqa: B007
-            if not line.strip():
-                continue
-            row = json.loads(line)
+    for number, row in read_rows(path):
+        try:
+            if isinstance(row, BadRowError):
+                raise row
             target = _target(row.get("sound"), row.get("first_error_step"))
             if target is not None and targets.setdefault(str(row["id"]), target) != target:
                 raise ValueError(f"{row['id']} has another label before")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} cannot be read ({error}).") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RecordError(
-            f'{path}, line {number} is no label ({error}); expected {{"id": "...", "first_error_step": 2}} (-1: sound) or "sound".'
-        ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecordError(
+                f"{path}, line {number} is no label ({error}); "
+                'expected {"id": "...", "first_error_step": 2} (-1: sound) or "sound".'
+            ) from error
     return targets
 
 
@@ -253,7 +251,8 @@ def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str) -> Non
 
 def benchmark_records(name: str) -> list[Record]:
     """Public labelled rationales from the Hub. Raises RecordError when they cannot be had."""
-    from analysis.rationales.records import RecordError
+    from analysis.rationales.formats import format_of
+    from analysis.rationales.records import RecordError, records_from
 
     if name not in BENCHMARKS:
         raise UsageError(f"--benchmark {name}: expected one of {', '.join(BENCHMARKS)}.")
@@ -264,25 +263,8 @@ def benchmark_records(name: str) -> list[Record]:
     except Exception as error:  # the library raises whatever its network stack raises
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise RecordError(f"Qwen/ProcessBench cannot be had from the Hub ({first}).") from error
-    return [processbench_record(row) for row in rows]
-
-
-def processbench_record(row: dict[str, Any]) -> Record:
-    """A row of ProcessBench (id, generator, problem, steps, final_answer_correct, label) as a record."""
-    from analysis.rationales.records import Record
-
-    return Record(
-        id=str(row["id"]),
-        source="processbench",
-        task="math_word",
-        question=str(row["problem"]),
-        steps=tuple(map(str, row["steps"])),
-        answer_correct=bool(row["final_answer_correct"]),
-        first_error_step=int(row["label"]),
-        sound=int(row["label"]) < 0,
-        label_source="human",
-        generator=str(row["generator"]),
-    )
+    found = [record for row in rows for record in records_from(row, format_of(row), default_id="")]
+    return [replace(record, source="processbench", task="math_word") for record in found]
 
 
 if __name__ == "__main__":

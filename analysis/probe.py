@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from analysis.faithfulness.sources import Source
 
 from analysis.faithfulness.probes import PROBES
-from analysis.rationales.records import Columns
+from analysis.rationales.formats import Columns
 from star.command_line import parse, run_command
 from star.errors import UsageError
 from star.recipe import TRUST

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import tyro
 
-from analysis.rationales.records import Columns, RecordError
+from analysis.rationales.formats import Columns
 from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
@@ -101,7 +101,7 @@ def output_path(arguments: Arguments) -> Path:
 
 def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer]) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
-    from analysis.rationales.records import read_records
+    from analysis.rationales.records import RecordError, read_records
     from analysis.soundness.score_table import Tally
     from analysis.soundness.scorer import Item
 

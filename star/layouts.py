@@ -40,21 +40,22 @@ def exchange(row: Mapping[str, Any]) -> Exchange | None:
     for question, response in PAIRS:
         if question in row and response in row:
             more = row.get("input") if question == "instruction" else None
-            asked_text = "\n".join(part for part in (_said(row[question], "user"), more) if isinstance(part, str) and part)
+            asked_text = "\n".join(part for part in (said(row[question], "user"), more) if isinstance(part, str) and part)
             columns = (question, response, *(["input"] if question == "instruction" else []))
-            return Exchange(f"{question} and {response}", columns, asked_text, _said(row[response], "assistant"))
+            return Exchange(f"{question} and {response}", columns, asked_text, said(row[response], "assistant"))
     return None
 
 
-def _said(value: Any, role: str) -> Any:
-    """The text of a value that may be a chat: its last turn of a role."""
+def said(value: Any, role: str) -> Any:
+    """The text of a value that may be a chat: then its last turn of a role."""
     turns = _turns(value, role) if isinstance(value, list) else []
     return turns[-1] if turns else value
 
 
 def _turns(chat: Sequence[Any], role: str) -> list[str]:
     turns = [each for each in chat if isinstance(each, Mapping)]
-    return [text_of(each.get("content", each.get("value"))) for each in turns if ROLES.get(str(each.get("role", each.get("from")))) == role]
+    own = [each for each in turns if ROLES.get(str(each.get("role", each.get("from")))) == role]
+    return [text_of(each.get("content", each.get("value"))) for each in own]
 
 
 def text_of(content: Any) -> str:

@@ -29,7 +29,7 @@ MOST_SAMPLE = 1 << 26
 """Bytes of one sample of a packed .eval file."""
 ROWS = ("samples", "data", "rows", "examples", "instances")
 """Keys under which a .json file with one object may hold its rows."""
-_BOMS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _WHOLE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*(?:\{|\]?\s*$)|\{\s*$)")
 """A first line with which a document begins, not a row."""
 
@@ -40,8 +40,12 @@ class RowFileError(InputError):
     """A file that cannot be read at all; the message names it."""
 
 
-class BadRow(ValueError):
+class BadRowError(ValueError):
     """Stands for a row that cannot be read; its text says what was found."""
+
+
+Numbered = tuple[int, Row | BadRowError]
+Choose = Callable[[Sequence[str]], list[str] | None]
 
 
 def ending(path: Path) -> str:
@@ -55,9 +59,9 @@ def stem(path: Path) -> str:
     return path.name[: path.name.lower().rindex(ending(path))] if ending(path) else path.name
 
 
-def read_rows(path: Path, choose: Callable[[Sequence[str]], list[str] | None] | None = None) -> Iterator[tuple[int, Row | BadRow]]:
-    """(number from 1, row), in order; of a table with a header its first row is number 2. After a BadRow the rest goes on as far
-    as it can be read.
+def read_rows(path: Path, choose: Choose = lambda names: None) -> Iterator[Numbered]:
+    """(number from 1, row), in order; of a table with a header its first row is number 2. After a BadRowError the rest goes on as
+    far as it can be read.
 
     `choose`: of the names of parquet columns those to read (None: all). Raises RowFileError for a file that is missing, has
     another ending, or is no parquet file.
@@ -74,28 +78,28 @@ def read_rows(path: Path, choose: Callable[[Sequence[str]], list[str] | None] | 
     return _text_rows(path, kind)
 
 
-def _text_rows(path: Path, kind: str) -> Iterator[tuple[int, Row | BadRow]]:
+def _text_rows(path: Path, kind: str) -> Iterator[Numbered]:
     number = 0
-    opened: Any = gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
-    with opened as handle:
+    opener: Any = gzip.open if path.name.lower().endswith(".gz") else Path.open
+    with opener(path, "rb") as handle:
         try:
             start = handle.peek(4)[:4]
-            encoding = next((name for mark, name in _BOMS if start.startswith(mark)), "utf-8-sig")
+            encoding = next((name for mark, name in _BOMS.items() if start.startswith(mark)), "utf-8-sig")
             rows = _table_rows(handle, encoding, kind) if kind in (".csv", ".tsv") else _json_rows(handle, encoding, kind)
             for number, row in rows:
                 yield number, row
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            yield number + 1, BadRow(f"not a whole gzip file ({error}); fetch or compress it again")
+            yield number + 1, BadRowError(f"not a whole gzip file ({error}); fetch or compress it again")
         except (UnicodeError, csv.Error) as error:
-            yield number + 1, BadRow(f"the file cannot be read any further ({error}); save it again as UTF-8")
+            yield number + 1, BadRowError(f"the file cannot be read any further ({error}); save it again as UTF-8")
         except OSError as error:
-            yield number + 1, BadRow(f"the file cannot be read any further ({error.strerror or error})")
+            yield number + 1, BadRowError(f"the file cannot be read any further ({error.strerror or error})")
 
 
 # ---------------------------------------------------------------------- JSON
 
 
-def _json_rows(handle: Any, encoding: str, kind: str) -> Iterator[tuple[int, Row | BadRow]]:
+def _json_rows(handle: Any, encoding: str, kind: str) -> Iterator[Numbered]:
     lines: Iterable[bytes] = handle
     if encoding != "utf-8-sig":
         lines = (line.encode("utf-8", "surrogatepass") for line in io.TextIOWrapper(handle, encoding))
@@ -110,7 +114,7 @@ def _json_rows(handle: Any, encoding: str, kind: str) -> Iterator[tuple[int, Row
     if kind == ".json" or _WHOLE.match(first[1]):
         everything = [first, *lines]
         document = _decoded(b"".join(line for _, line in everything))
-        if not isinstance(document, BadRow) or _WHOLE.match(first[1]):
+        if not isinstance(document, BadRowError) or _WHOLE.match(first[1]):
             yield from enumerate(map(_object, _rows_in(document)), start=1)
             return
         lines = iter(everything[1:])  # JSON lines under the name of a document
@@ -120,14 +124,14 @@ def _json_rows(handle: Any, encoding: str, kind: str) -> Iterator[tuple[int, Row
 
 
 def _decoded(text: bytes) -> Any:
-    """What JSON text holds, or a BadRow."""
+    """What JSON text holds, or a BadRowError."""
     try:
         return json.loads(text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         byte = text[error.start]
-        return BadRow(f"byte 0x{byte:02x} at column {error.start + 1} is not UTF-8; convert the file to UTF-8")
+        return BadRowError(f"byte 0x{byte:02x} at column {error.start + 1} is not UTF-8; convert the file to UTF-8")
     except (ValueError, RecursionError) as error:
-        return BadRow(f"not JSON ({str(error)[:120]}); expected one JSON object a line")
+        return BadRowError(f"not JSON ({str(error)[:120]}); expected one JSON object a line")
 
 
 def _rows_in(document: Any) -> list[Any]:
@@ -142,24 +146,24 @@ def _rows_in(document: Any) -> list[Any]:
     return document if isinstance(document, list) else [document]
 
 
-def _object(row: Any) -> Row | BadRow:
-    if isinstance(row, dict | BadRow):
+def _object(row: Any) -> Row | BadRowError:
+    if isinstance(row, dict | BadRowError):
         return row
     found = "null" if row is None else f"a JSON {type(row).__name__}"
-    return BadRow(f'found {found}, expected an object like {{"question": ..., "answer": ...}}')
+    return BadRowError(f'found {found}, expected an object like {{"question": ..., "answer": ...}}')
 
 
 # ---------------------------------------------------------------------- tables
 
 
-def _table_rows(handle: Any, encoding: str, kind: str) -> Iterator[tuple[int, Row | BadRow]]:
+def _table_rows(handle: Any, encoding: str, kind: str) -> Iterator[Numbered]:
     text = io.TextIOWrapper(handle, encoding, newline="")
     header = text.readline()
     comma = ";" if ";" in header and "," not in header else ","
     reader = csv.DictReader(chain([header], text), delimiter="\t" if kind == ".tsv" else comma, strict=True)
     for number, row in enumerate(reader, start=2):
         if None in row:
-            yield number, BadRow(f"it has more cells than the header ({len(reader.fieldnames or ())})")
+            yield number, BadRowError(f"it has more cells than the header ({len(reader.fieldnames or ())})")
         else:
             yield number, {name: _cell(value) for name, value in row.items()}
 
@@ -174,29 +178,29 @@ def _cell(text: str | None) -> Any:
     return text or None
 
 
-def _parquet_rows(path: Path, choose: Callable[[Sequence[str]], list[str] | None] | None) -> Iterator[Row]:
+def _parquet_rows(path: Path, choose: Choose) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=2_000, columns=choose(file.schema_arrow.names) if choose else None):
+            for batch in file.iter_batches(batch_size=2_000, columns=choose(file.schema_arrow.names)):
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # a date in the year 10000 overflows
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise RowFileError(f"{path} cannot be read as parquet ({first[:160]})") from error
 
 
-def _packed_rows(path: Path) -> Iterator[Row | BadRow]:
+def _packed_rows(path: Path) -> Iterator[Row | BadRowError]:
     """Samples of an inspect log in its packed form."""
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 if info.filename.startswith("samples/") and info.filename.endswith(".json"):
                     large = info.file_size > MOST_SAMPLE
-                    yield BadRow(f"{info.filename} is too large") if large else _object(_decoded(archive.read(info)))
+                    yield BadRowError(f"{info.filename} is too large") if large else _object(_decoded(archive.read(info)))
     except (zipfile.BadZipFile, NotImplementedError, OSError, zlib.error, EOFError) as error:
-        raise RowFileError(f"{path} cannot be read as an inspect log ({error}); `inspect log convert --to json` writes one.") from error
+        raise RowFileError(f"{path} cannot be read as an inspect log ({error}); `inspect log dump` writes a .json file.") from error
 
 
 # ---------------------------------------------------------------------- cells

@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from star import command_line
 from star.errors import InputError, UsageError
-from star.recipe import DEFAULT_RECIPE, TRUST, CurationSettings, Recipe, RecipeError, find_recipe, load_recipe, parse_recipe
+from star.recipe import (
+    DEFAULT_RECIPE,
+    TRUST,
+    CurationSettings,
+    Recipe,
+    RecipeError,
+    find_recipe,
+    load_recipe,
+    parse_recipe,
+)
 
 if TYPE_CHECKING:
     from star.setup import Setup

@@ -101,7 +101,9 @@ def test_a_recipe_that_asks_for_trust_is_refused_in_one_line(
         assert said.count("\n") == 1 and TRUST in said
     assert train.parse([str(tmp_path / "asks.yaml"), TRUST])[0].model.trust_remote_code
     trusting, _, _ = train.parse([str(tmp_path / "plain.yaml"), TRUST])
-    assert trusting.model.trust_remote_code and not train.parse([str(tmp_path / "plain.yaml")])[0].model.trust_remote_code
+    assert (
+        trusting.model.trust_remote_code and not train.parse([str(tmp_path / "plain.yaml")])[0].model.trust_remote_code
+    )
     assert not mark.exists()
     setup = prepare(trusting, [])
     assert mark.exists()

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.faithfulness.base import Subject
-from analysis.rationales.records import Columns, Record, read_records
+from analysis.rationales.formats import Columns
+from analysis.rationales.records import Record, read_records
 from star.errors import InputError
 from star.grading.hints import mentions_answer_hint
 from star.problem import Extraction, Problem, Splits, Task, Verdict, problem_id

@@ -14,8 +14,8 @@ from analysis.pages.widgets import context, labelling, parts, ranking, state, te
 from analysis.rationales.filters import View, base_mask, select, shuffled
 from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD
-from star.statistics import wilson
 from star.spreadsheet import to_csv
+from star.statistics import wilson
 
 TABS = {"label": "Label", "rank": "Rank three", "agreement": "Agreement and export"}
 

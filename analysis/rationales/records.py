@@ -22,11 +22,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.rationales.formats import Fields, Format, format_of
+from analysis.rationales.formats import Columns, Format, format_of
 from analysis.rationales.steps import split_steps
 from star.errors import InputError
 from star.grading import is_right
-from star.row_files import BadRow, Row, RowFileError, cell, has, read_rows
+from star.row_files import BadRowError, Numbered, Row, RowFileError, read_rows
 
 WRITTEN = (".jsonl", ".jsonl.gz", ".parquet")
 
@@ -117,34 +117,6 @@ class BrokenLine:
         return f"{self.path}, line {self.line}: {self.reason}"
 
 
-@dataclass(frozen=True)
-class Columns:
-    """The columns of a file that call them otherwise: `a`, nested `a.b`, or texts joined, `a+b`."""
-
-    question: str | None = None
-    """Column of the question, of a record file that calls it otherwise."""
-    rationale: str | None = None
-    """Column of the rationale."""
-    answer: str | None = None
-    """Column of the answer that the rationale reached."""
-    gold: str | None = None
-    """Column of the reference answer."""
-
-    def renamed(self, row: Row) -> Row:
-        """The row under a record's names. Raises RecordError where it lacks a column."""
-        given = self.given
-        if lacking := [column for column in given.values() if not has(row, column)]:
-            raise RecordError(f"no column {lacking[0]!r}; the row has {', '.join(map(str, row))}")
-        named = {part.strip().split(".")[0] for column in given.values() for part in column.split("+")} | set(given.values())
-        named |= {"steps"} if "rationale" in given else set()
-        return {name: value for name, value in row.items() if name not in named} | {k: cell(row, v) for k, v in given.items()}
-
-    @property
-    def given(self) -> dict[str, str]:
-        """Field of a record -> column, of those that were named."""
-        return {item.name: column for item in fields(self) if (column := getattr(self, item.name)) is not None}
-
-
 def read_records(
     path: Path | str,
     *,
@@ -185,21 +157,19 @@ def _stop_at_broken(rows: Iterator[Record], broken: list[BrokenLine]) -> Iterato
 
 
 def _read_rows(
-    path: Path, rows: Iterator[tuple[int, Row | BadRow]], columns: Columns, broken: list[BrokenLine], notes: list[str]
+    path: Path, rows: Iterator[Numbered], columns: Columns, broken: list[BrokenLine], notes: list[str]
 ) -> Iterator[Record]:
     formats, unread = Counter[str](), Counter[str]()
     try:
         for number, row in rows:
             try:
-                if isinstance(row, BadRow):
+                if isinstance(row, BadRowError):
                     raise row
                 layout = None if columns.given else format_of(row)
                 row = columns.renamed(row)
-                found = layout.read(row) if layout is not None else [row]
-                records = [record_from(_whole_row(row, each, layout), default_id=f"{path.name}:{number}") for each in found]
-            except (RecordError, ValueError, LookupError, TypeError, AttributeError) as error:
-                what = str(error) if isinstance(error, RecordError | ValueError) else f"it lacks or has in another form: {error}"
-                broken.append(BrokenLine(path, number, what))
+                records = records_from(row, layout, default_id=f"{path.name}:{number}")
+            except (RecordError, ValueError) as error:
+                broken.append(BrokenLine(path, number, str(error)))
                 continue
             formats.update([layout.name] if layout is not None else [])
             unread.update(row.keys() - (_OWN if layout is None else {*layout.known_by, *layout.more, *_SHARED}))
@@ -212,10 +182,19 @@ def _read_rows(
         notes.append(f"{path.name}: not read are the columns {named}.")
 
 
-def _whole_row(row: Row, found: Fields, layout: Format | None) -> Fields:
-    """Fields of a format, with those of the row that mean the same in a record."""
-    shared = {name: row[name] for name in _SHARED if name in row} if layout is not None else {}
-    return shared | {name: value for name, value in found.items() if value is not None}
+def records_from(row: Row, layout: Format | None, *, default_id: str) -> list[Record]:
+    """The records of one row of a format, or of the record's own. Raises RecordError."""
+    if layout is None:
+        return [record_from(row, default_id=default_id)]
+    shared = {name: row[name] for name in _SHARED if name in row}
+    try:
+        found = layout.read(row)
+    except ValueError as error:
+        raise RecordError(str(error)) from error
+    except (LookupError, TypeError, AttributeError) as error:
+        raise RecordError(f"it is not as {layout.name} writes it: it lacks {error}, or has it in another form") from error
+    given = [shared | {name: value for name, value in each.items() if value is not None} for each in found]
+    return [record_from(each, default_id=default_id) for each in given]
 
 
 def record_from(row: Any, *, default_id: str) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from analysis.rationales.records import WRITTEN, BrokenLine, Record, RecordError
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
-from star.parsing import ParseError, checked, parse_json
-from star.row_files import stem
+from star.parsing import ParseError, checked
+from star.row_files import read_rows, stem
 from star.run import ATTEMPTS, PROBLEMS, SCORES, Run, RunError, read_table
 from star.schemas import Score
 
@@ -186,16 +187,10 @@ def _read_scores(files: list[Path], notes: list[str]) -> pa.Table | None:
 
 def _score_lines(file: Path, schema: pa.Schema) -> pa.Table:
     """Scores from JSON lines; a line that is no object, or has no id, belongs to no rationale and is left out."""
-    import gzip
-
     rows: list[Score] = []
-    opener = gzip.open if file.name.endswith(".gz") else open
-    with opener(file, "rb") as handle:
-        for line in handle:
-            try:
-                row = checked(parse_json(line), Score)
-            except ParseError:
-                continue
+    for _, found in read_rows(file):
+        with suppress(ParseError):
+            row = checked(found, Score)
             rows.append(row | {"id": str(row["id"]), "flags": json.dumps(row.get("flags") or [])})
     return pa.Table.from_pylist(rows, schema=schema)
 

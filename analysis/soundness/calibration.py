@@ -177,7 +177,7 @@ def fit(rows: Sequence[Labelled], scorers: Sequence[str], *, seed: int = 0) -> t
         unsound, proven = sum(row.unsound for row in usable), sum(row.evidence.proven is not None for row in rows)
         raise CalibrationError(
             f"{len(usable)} labelled rationales of {len(rows)} can be used ({unsound} unsound; {proven} are left out because a "
-            "check proves a step false); expected at least {LEAST_LABELS}, sound and "
+            f"check proves a step false); expected at least {LEAST_LABELS}, sound and "
             "unsound ones among them. Label more, or give a scorer that judges more of them."
         )
     questions = len({row.question for row in usable})

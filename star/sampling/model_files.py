@@ -28,7 +28,8 @@ def check_model_dir(model_dir: Path) -> None:
         raise SamplerError(f"{model_dir} is not a directory; expected a model saved with save_pretrained.")
     for name in ("config.json", "generation_config.json"):
         _check_numbers(model_dir / name)
-    _read_json(model_dir / "tokenizer_config.json")
+    for name in ("tokenizer_config.json", "tokenizer.json"):
+        _read_json(model_dir / name)
     if not any((model_dir / name).is_file() for name in TOKENIZER_FILES):
         raise SamplerError(
             f"{model_dir} has no tokenizer (looked for {', '.join(TOKENIZER_FILES)}); "
@@ -41,9 +42,8 @@ def check_model_dir(model_dir: Path) -> None:
         )
     for shard in shards:
         _read_header(shard)
-    index = _read_json(model_dir / INDEX) or {}
-    files = index.get("weight_map") if index else {}
-    wrong = [str(name) for name in files.values() if name not in {shard.name for shard in shards}] if isinstance(files, dict) else ["?"]
+    files, known = (_read_json(model_dir / INDEX) or {"weight_map": {}}).get("weight_map"), {shard.name for shard in shards}
+    wrong = [name for name in files.values() if str(name) not in known] if isinstance(files, dict) else [files]
     if wrong:
         raise SamplerError(f"{model_dir / INDEX} names {wrong[0]!r:.100}, which is no weight file beside it; copy the model again.")
 

@@ -11,7 +11,7 @@ from typing import Any
 from star.hub import first_line, hub_answers, offline, refusal
 from star.layouts import exchange
 from star.recipe import RecipeError
-from star.row_files import SUFFIXES, BadRow, Row, RowFileError, absent, cell, has, read_rows, stem
+from star.row_files import SUFFIXES, BadRowError, Row, RowFileError, absent, cell, has, read_rows, stem
 
 __all__ = ["Located", "Row", "TaskError", "absent", "cell", "neighbour", "read_file", "read_hub"]
 
@@ -45,7 +45,7 @@ def read_file(path: Path, columns: Sequence[str] = ()) -> list[Located]:
     rows = []
     try:
         for number, row in read_rows(path, lambda names: _needed(names, columns)):
-            if isinstance(row, BadRow):
+            if isinstance(row, BadRowError):
                 raise TaskError(f"{path}, row {number}: {row}")
             rows.append(Located(f"{path}, row {number}", row))
     except RowFileError as error:
