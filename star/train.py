@@ -57,18 +57,19 @@ def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
         seeds_text = rest[at + 1] if at + 1 < len(rest) else ""
         del rest[at : at + 2]
     default = load_recipe(path, trusted=TRUST in rest)
+    recipe = with_flags(default, rest, DESCRIPTION)
+    if unnamed and recipe.task.name != default.task.name:  # name and filter of the default recipe are addition's own
+        recipe = with_flags(default.model_copy(update={"name": recipe.task.name, "curation": CurationSettings()}), rest, DESCRIPTION)
+    return recipe, _seeds(seeds_text, recipe.seed), dry_run
 
-    def read(under: Recipe) -> Recipe:
-        return command_line.parse(Recipe, DESCRIPTION, rest, default=under, registry=_unchecked_sections())
 
-    given = read(default)
-    if unnamed and given.task.name != default.task.name:  # name and filter of the default recipe are addition's own
-        given = read(default.model_copy(update={"name": given.task.name, "curation": CurationSettings()}))
+def with_flags(recipe: Recipe, flags: Sequence[str], description: str | None) -> Recipe:
+    """The recipe with `--section.key value` on top. Raises UsageError."""
+    given = command_line.parse(Recipe, description, flags, default=recipe, registry=_unchecked_sections())
     try:
-        recipe = parse_recipe(given.model_dump(warnings=False), "command line", trusted=True)
+        return parse_recipe(given.model_dump(warnings=False), "command line", trusted=True)
     except RecipeError as error:
         raise UsageError(str(error)) from error
-    return recipe, _seeds(seeds_text, recipe.seed), dry_run
 
 
 def _unchecked_sections() -> Any:
@@ -206,24 +207,19 @@ def train(recipe: Recipe, argv: Sequence[str]) -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from star.console import RoundTable
     from star.loop import Loop
-    from star.sampling import choose_backend, open_sampler
+    from star.pool import open_pool
+    from star.sampling import choose_backend
     from star.setup import locked, prepare
 
     setup = prepare(recipe, argv)
     with locked(setup.run_dir):
         backend, why = choose_backend(recipe.sampling, setup.base_dir)
         table = RoundTable(recipe, setup, f"{backend} ({why})")
-        sampler = open_sampler(
-            recipe.sampling,
-            setup.base_dir,
-            dtype=recipe.model.dtype,
-            trust_remote_code=recipe.model.trust_remote_code,
-        )
+        pool = open_pool(recipe, setup)
         try:
-            loop = Loop(recipe, setup, sampler, table.row)
-            result = loop.run()
+            result = Loop(recipe, setup, pool, table.row).run()
         finally:
-            sampler.close()
+            pool.close()
         table.finish(result, _charts(setup))
 
 
