@@ -30,7 +30,7 @@ MOST_SAMPLE = 1 << 26
 ROWS = ("samples", "data", "rows", "examples", "instances")
 """Keys under which a .json file with one object may hold its rows."""
 _BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_WHOLE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*(?:\{|\]?\s*$)|\{\s*$)")
+_WHOLE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*(?:\{|$)|\{\s*$)")
 """A first line with which a document begins, not a row."""
 
 Row = Mapping[str, Any]

@@ -144,7 +144,7 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
 
 
 def _owe_torn(run_dir: Path) -> None:
-    """Take back the line in metrics.jsonl of rounds that have a torn file, so that the loop makes again what is torn, and nothing else.
+    """Take back the line in metrics.jsonl of rounds that have a torn file, so that the loop makes again what is torn.
 
     A crash of the machine may leave such files behind, also of rounds that were finished.
     """

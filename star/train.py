@@ -59,7 +59,8 @@ def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
     default = load_recipe(path, trusted=TRUST in rest)
     recipe = with_flags(default, rest, DESCRIPTION)
     if unnamed and recipe.task.name != default.task.name:  # name and filter of the default recipe are addition's own
-        recipe = with_flags(default.model_copy(update={"name": recipe.task.name, "curation": CurationSettings()}), rest, DESCRIPTION)
+        plain = default.model_copy(update={"name": recipe.task.name, "curation": CurationSettings()})
+        recipe = with_flags(plain, rest, DESCRIPTION)
     return recipe, _seeds(seeds_text, recipe.seed), dry_run
 
 
