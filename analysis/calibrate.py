@@ -76,18 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def calibrate(arguments: Arguments) -> Calibration:
     """Read, fit, print and write. Raises InputError."""
-    from analysis.rationales.records import BrokenLine, read_records
+    from analysis.rationales.records import read_whole
     from analysis.soundness.calibration import fit
     from analysis.soundness.scorer import Item
 
     if arguments.benchmark is not None:
         records = benchmark_records(arguments.benchmark)
     elif arguments.input is not None:
-        broken: list[BrokenLine] = []
-        notes: list[str] = []
-        records = list(read_records(arguments.input, broken=broken, columns=arguments.columns, notes=notes))
-        for note in (*notes, *(f"not read: {line}" for line in broken[:20])):
-            print(f"note: {note}", file=sys.stderr)
+        records = read_whole(arguments.input, arguments.columns)
     else:
         raise UsageError("nothing to calibrate on: give a run directory or a file of rationale records, or --benchmark.")
     if arguments.output is not None and not arguments.output.resolve().parent.is_dir():

@@ -59,7 +59,7 @@ class TaskSettings(_Section):
     name: Literal["addition", "gsm8k", "commonsense_qa", "records"] = "addition"
     """addition | gsm8k | commonsense_qa | records (your own question/answer rows)."""
     path: str | None = None
-    """Local training file (.jsonl, .jsonl.gz, .parquet); None loads the task's data set from the Hub."""
+    """Local training file (.jsonl, .json, .csv, .tsv, .parquet; text also as .gz); None loads the task's data set from the Hub."""
     test_path: str | None = None
     """Local test file. None with `path` set: the task's usual neighbour file if there is one, else a fixed share of `path`."""
     dataset: str | None = None
@@ -75,7 +75,7 @@ class TaskSettings(_Section):
     answer: str = "answer"
     """records: column of the reference answer."""
     choices: str | None = None
-    """records: column of the options ({label: text}, or a list), for answer_type choice."""
+    """records: column of the options ({label: text}, or a list), or one column for each, A+B+C+D, for answer_type choice."""
     answer_type: Literal["number", "choice", "text", "math"] = "number"
     """records: how answers are compared."""
     examples: str | None = None

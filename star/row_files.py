@@ -68,7 +68,7 @@ def read_rows(path: Path, choose: Choose = lambda names: None) -> Iterator[Numbe
     """
     kind = ending(path)
     if not path.is_file():
-        raise RowFileError(f"{path} is not a file; expected rows as {', '.join(SUFFIXES)}.")
+        raise RowFileError(f"{path} is not a file, or does not exist; expected rows as {', '.join(SUFFIXES)}.")
     if not kind:
         raise RowFileError(f"{path} has an unknown ending; rows are read from {', '.join(SUFFIXES)}.")
     if kind == ".parquet":
@@ -90,10 +90,8 @@ def _text_rows(path: Path, kind: str) -> Iterator[Numbered]:
                 yield number, row
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             yield number + 1, BadRowError(f"not a whole gzip file ({error}); fetch or compress it again")
-        except (UnicodeError, csv.Error) as error:
-            yield number + 1, BadRowError(f"the file cannot be read any further ({error}); save it again as UTF-8")
-        except OSError as error:
-            yield number + 1, BadRowError(f"the file cannot be read any further ({error.strerror or error})")
+        except (UnicodeError, csv.Error, OSError) as error:
+            yield number + 1, BadRowError(f"the file cannot be read any further ({error}); save it again, as UTF-8")
 
 
 # ---------------------------------------------------------------------- JSON
@@ -103,24 +101,19 @@ def _json_rows(handle: Any, encoding: str, kind: str) -> Iterator[Numbered]:
     lines: Iterable[bytes] = handle
     if encoding != "utf-8-sig":
         lines = (line.encode("utf-8", "surrogatepass") for line in io.TextIOWrapper(handle, encoding))
-    lines = enumerate(lines, start=1)
-    blank: list[tuple[int, bytes]] = []
-    for first in lines:
-        if first[1].strip():
-            break
-        blank.append(first)
-    else:
+    numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+    first = next(numbered, None)
+    if first is None:
         return
     if kind == ".json" or _WHOLE.match(first[1]):
-        everything = [first, *lines]
+        everything = [first, *numbered]
         document = _decoded(b"".join(line for _, line in everything))
         if not isinstance(document, BadRowError) or _WHOLE.match(first[1]):
             yield from enumerate(map(_object, _rows_in(document)), start=1)
             return
-        lines = iter(everything[1:])  # JSON lines under the name of a document
-    for number, line in chain([first], lines):
-        if line.strip():
-            yield number, _object(_decoded(line))
+        numbered = iter(everything[1:])  # JSON lines under the name of a document
+    for number, line in chain([first], numbered):
+        yield number, _object(_decoded(line))
 
 
 def _decoded(text: bytes) -> Any:

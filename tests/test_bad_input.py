@@ -345,7 +345,10 @@ def test_ctrl_c_while_python_still_imports(module: str) -> None:
     assert process.returncode == 130 and "Traceback" not in shown
 
 
-def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(base_model: Path, tmp_path: Path, scripted: None) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_stopped_run_says_so_and_the_same_command_goes_on(
+    number: signal.Signals, status: int, base_model: Path, tmp_path: Path, scripted: None
+) -> None:
     path = write_recipe(tmp_path, base_model)
     run_dir = load_recipe(path).run_dir
     command = [sys.executable, "-c", INTERRUPTED, str(path)]
@@ -354,9 +357,9 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(base_model: Path, tmp
     while not (run_dir / "round_01" / "attempts.parquet").exists() and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, shown = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status
     assert "the same command goes on from there" in shown and "Traceback" not in shown
     assert not (run_dir / "result.json").exists()
     finished = snapshot(run_dir)

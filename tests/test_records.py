@@ -6,6 +6,8 @@ import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.rationales.records import BrokenLine, Record, RecordError, read_records, write_records
@@ -30,12 +32,21 @@ FULL = Record(
 BARE = Record(id="b", steps=("x",))
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".parquet"])
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
 def test_what_is_written_is_read_back(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"records{ending}"
     write_records(path, [FULL, BARE])
     assert list(read_records(path)) == [FULL, BARE]
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_parquet_file_is_read_like_lines(tmp_path: Path) -> None:
+    write_records(tmp_path / "r.jsonl", [FULL, BARE])
+    rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    texts = [row | {"choices": json.dumps(row["choices"]), "meta": json.dumps(row["meta"])} for row in rows]
+    for name, content in (("texts", texts), ("nested", rows[:1])):
+        pq.write_table(pa.Table.from_pylist(content), tmp_path / f"{name}.parquet")
+        assert list(read_records(tmp_path / f"{name}.parquet")) == [FULL, BARE][: len(content)]
 
 
 def test_a_rationale_in_one_text_is_split(tmp_path: Path) -> None:

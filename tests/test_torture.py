@@ -21,8 +21,7 @@ from star.recipe import SEEDS, Recipe, load_recipe
 from star.setup import prepare
 from star.training.saving import publish
 from tests.nasty_records import hostile_records
-from tests.scripted import ScriptedSampler
-from tests.test_loop import contents, make_recipe, scripted_finetune
+from tests.test_loop import contents, make_recipe, run, scripted_finetune
 from tests.tiny_models import tiny_model
 
 ROOT = SEEDS.parent
@@ -55,13 +54,6 @@ def saving_finetune(job: Any) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(star_loop, "finetune", saving_finetune)
-
-
-def run(recipe: Recipe) -> Any:
-    setup = prepare(recipe, ["test"])
-    sampler = ScriptedSampler(setup.tokenizer, setup.base_dir)
-    star_loop.Loop(recipe, setup, sampler, lambda line: None).run()
-    return setup
 
 
 def weights(run_dir: Path) -> dict[str, str]:
@@ -101,7 +93,7 @@ def plain(found: dict[str, Any], recipe: Recipe) -> str:
 @pytest.mark.parametrize("points", [12, pytest.param(300, marks=pytest.mark.torture)])
 def test_killed_at_a_file_operation_and_resumed_equals_uninterrupted(points: int, base_model: Path, tmp_path: Path) -> None:
     recipe = make_recipe(base_model, tmp_path / "whole", **SECTIONS)
-    whole = run(recipe)
+    whole = run(recipe)[0]
     expected, made = plain(contents(whole), recipe), list(weights(whole.run_dir))
     counted = in_child(make_recipe(base_model, tmp_path / "counted", **SECTIONS))
     assert counted > 100
@@ -109,7 +101,7 @@ def test_killed_at_a_file_operation_and_resumed_equals_uninterrupted(points: int
     for place in places:
         recipe = make_recipe(base_model, tmp_path / f"killed-{place}", **SECTIONS)
         assert in_child(recipe, place) == 0, "killed"
-        again = run(recipe)
+        again = run(recipe)[0]
         assert plain(contents(again), recipe) == expected, f"killed at operation {place} of {counted}"
         assert list(weights(again.run_dir)) == made
         shutil.rmtree(tmp_path / f"killed-{place}")
@@ -125,7 +117,7 @@ def test_a_torn_file_of_any_round_is_made_again(
 ) -> None:
     """What a power cut leaves: files empty or cut off, of a round that has its line in metrics.jsonl or of the last one."""
     recipe = make_recipe(base_model, tmp_path, **SECTIONS)
-    setup = run(recipe)
+    setup = run(recipe)[0]
     expected, models = contents(setup), weights(setup.run_dir)
     number = 1 if finished else 2
     folder = setup.run_dir / f"round_{number:02d}"
@@ -138,7 +130,7 @@ def test_a_torn_file_of_any_round_is_made_again(
                 (setup.run_dir / "metrics.jsonl").write_text("".join(lines[:-1]))
             os.truncate(torn, int(torn.stat().st_size * share))
             capsys.readouterr()
-            assert contents(run(recipe)) == expected and weights(setup.run_dir) == models, f"{torn} at {share}"
+            assert contents(run(recipe)[0]) == expected and weights(setup.run_dir) == models, f"{torn} at {share}"
             assert "torn and is made again" in capsys.readouterr().err
 
 

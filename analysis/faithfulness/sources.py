@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis.faithfulness.base import Subject
 from analysis.rationales.formats import Columns
-from analysis.rationales.records import Record, read_records
+from analysis.rationales.records import Record, read_whole
 from star.errors import InputError
 from star.grading.hints import mentions_answer_hint
 from star.problem import Extraction, Problem, Splits, Task, Verdict, problem_id
@@ -134,11 +134,7 @@ def _draw(subjects: Sequence[Subject], n: int, seed: int) -> tuple[Subject, ...]
 
 def from_records(path: Path, model: str, n: int, seed: int, out: Path | None, *, columns: Columns | None = None) -> Source:
     """The rationales of a record file, asked in the format of `plain_task` (addition: the task's own)."""
-    broken: list[Any] = []
-    records = list(read_records(path, broken=broken, columns=columns))
-    if not records:
-        why = f": {broken[0]}" if broken else ""
-        raise SourceError(f"{path} holds no rationale record{why}.")
+    records = read_whole(path, columns)
     seen: Counter[str] = Counter()
     subjects = []
     for record in records:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,36 +20,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from analysis.rationales.formats import Columns, Format, format_of
 from analysis.rationales.steps import split_steps
 from star.errors import InputError
 from star.grading import is_right
 from star.row_files import BadRowError, Numbered, Row, RowFileError, read_rows
 
-WRITTEN = (".jsonl", ".jsonl.gz", ".parquet")
-
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("source", pa.string()),
-        ("task", pa.string()),
-        ("question", pa.string()),
-        ("choices", pa.string()),  # JSON object, or null
-        ("steps", pa.list_(pa.string())),
-        ("answer", pa.string()),
-        ("gold", pa.string()),
-        ("answer_correct", pa.bool_()),
-        ("first_error_step", pa.int32()),
-        ("sound", pa.bool_()),
-        ("label_source", pa.string()),
-        ("generator", pa.string()),
-        ("generator_params_b", pa.float64()),
-        ("meta", pa.string()),  # JSON object
-    ]
-)
+WRITTEN = (".jsonl", ".jsonl.gz")
 
 
 class RecordError(InputError):
@@ -144,6 +122,19 @@ def read_records(
         except RowFileError as error:
             raise RecordError(str(error)) from error
     return _stop_at_broken(rows, broken) if strict else rows
+
+
+def read_whole(path: Path, columns: Columns | None = None) -> list[Record]:
+    """All records of a file or a run. What is not read is said on standard error; raises RecordError where nothing is."""
+    broken: list[BrokenLine] = []
+    notes: list[str] = []
+    records = list(read_records(path, broken=broken, columns=columns, notes=notes))
+    if not records:
+        raise RecordError(f"{path} holds no rationale" + (f" that can be read: {broken[0]}" if broken else "") + ".")
+    more = [f"{len(broken) - 20:,} more lines are not read"] if len(broken) > 20 else []
+    for note in (*notes, *(f"not read: {line}" for line in broken[:20]), *more):
+        print(f"note: {note}", file=sys.stderr)
+    return records
 
 
 def _stop_at_broken(rows: Iterator[Record], broken: list[BrokenLine]) -> Iterator[Record]:
@@ -305,28 +296,15 @@ def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:
 def record_to(record: Record) -> dict[str, Any]:
     """A record as a plain object, ready for JSON."""
     row = {item.name: getattr(record, item.name) for item in fields(record)}
-    return row | {
-        "steps": list(record.steps),
-        "choices": dict(record.choices) if record.choices else None,
-        "meta": dict(record.meta),
-    }
+    return row | {"choices": dict(record.choices) if record.choices else None, "meta": dict(record.meta)}
 
 
 def write_records(path: Path | str, records: Iterable[Record]) -> None:
-    """Write records to `.jsonl`, `.jsonl.gz` or `.parquet`, under a temporary name that is then renamed."""
+    """Write records to `.jsonl` or `.jsonl.gz`, under a temporary name that is then renamed."""
     path = Path(path)
     if not path.name.endswith(WRITTEN):
         raise RecordError(f"{path} has an unknown ending. Records are written to {', '.join(WRITTEN)}.")
     temporary = path.with_name(path.name + ".tmp")
-    if path.name.endswith(".parquet"):
-        rows = [record_to(record) for record in records]
-        for row in rows:
-            for name in ("choices", "meta"):
-                row[name] = None if row[name] is None else json.dumps(row[name], ensure_ascii=False)
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd")
-    else:
-        opener = gzip.open if path.name.endswith(".gz") else open
-        with opener(temporary, "wt", encoding="utf-8") as handle:
-            for record in records:
-                handle.write(json.dumps(record_to(record), ensure_ascii=False) + "\n")
+    with gzip.open(temporary, "wt", encoding="utf-8") if path.suffix == ".gz" else temporary.open("w", encoding="utf-8") as handle:
+        handle.writelines(json.dumps(record_to(record), ensure_ascii=False) + "\n" for record in records)
     temporary.replace(path)

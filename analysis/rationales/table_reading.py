@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.rationales.joining import rows_of_scores, unjoined
-from analysis.rationales.records import WRITTEN, BrokenLine, Record, RecordError, read_records, unique_ids
+from analysis.rationales.records import BrokenLine, Record, RecordError, read_records, unique_ids
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
@@ -234,7 +234,7 @@ def _first_line(error: Exception) -> str:
 def score_files(path: Path) -> list[Path]:
     """Files beside a record file that may hold its scores: its name with "scores" or "soundness" put behind."""
     marks = [mark + word for word in ("scores", "soundness", "scored") for mark in ".-_"]
-    candidates = [path.with_name(stem(path) + mark + suffix) for mark in marks for suffix in WRITTEN]
+    candidates = [path.with_name(stem(path) + mark + suffix) for mark in marks for suffix in (".jsonl", ".jsonl.gz", ".parquet")]
     return [candidate for candidate in candidates if candidate.is_file()]
 
 

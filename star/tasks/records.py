@@ -1,15 +1,15 @@
-r"""Anyone's questions and answers: a .jsonl, .jsonl.gz or .parquet file, or a Hub data set; columns named in the recipe.
+r"""Anyone's questions and answers: a file that `star.row_files` reads, or a Hub data set; columns named in the recipe.
 
     {"Body": "Each pack of dvds costs 76 dollars. If there is a discount of 25 dollars on each pack",
      "Question": "How much do you have to pay to buy each pack?", "Answer": 51.0}
 
     python -m star.train --task.name records --task.path svamp.jsonl --task.question Body+Question --task.answer Answer
 
-`question` and `answer` name columns: `a`, nested `a.b`, or several texts joined, `a+b`. An answer that holds a solution in GSM8K's
-form counts from its `####` on. Answer types: number, text and math follow the contract of GSM8K (a last line `#### SPAN`, the
-hint in parentheses after the question), choice that of CommonsenseQA (`Therefore, the answer is (B).`, hint ` (CORRECT)`); a choice
-is given by its label, its text, or its place counted from 0. Without a test file a share of the rows, the same for every
-seed, is the test split.
+`question` and `answer` name columns: `a`, nested `a.b`, or several texts joined, `a+b`; rows that have neither are read as a chat,
+prompt and response and the like (`star.layouts`). An answer that holds a solution in GSM8K's form counts from its `####` on.
+Answer types: number, text and math follow the contract of GSM8K (a last line `#### SPAN`, the hint in parentheses after the
+question), choice that of CommonsenseQA (`Therefore, the answer is (B).`, hint ` (CORRECT)`); a choice is given by its label, its
+text, or its place counted from 0. Without a test file a share of the rows, the same for every seed, is the test split.
 
 `task.examples` names a file of your own few-shot examples, with the same columns and one more, `rationale`:
 
