@@ -24,7 +24,7 @@ from analysis.rationales.formats import Columns, Format, format_of
 from analysis.rationales.steps import split_steps
 from star.errors import InputError
 from star.grading import is_right
-from star.row_files import BadRowError, Numbered, Row, RowFileError, read_rows
+from star.row_files import BadRowError, Row, RowFileError, read_rows
 
 WRITTEN = (".jsonl", ".jsonl.gz")
 
@@ -117,10 +117,7 @@ def read_records(
 
         rows = read_run(path, broken)
     else:
-        try:
-            rows = _read_rows(path, read_rows(path), columns or Columns(), broken, notes)
-        except RowFileError as error:
-            raise RecordError(str(error)) from error
+        rows = _read_rows(path, columns or Columns(), broken, notes)
     return _stop_at_broken(rows, broken) if strict else rows
 
 
@@ -147,12 +144,10 @@ def _stop_at_broken(rows: Iterator[Record], broken: list[BrokenLine]) -> Iterato
         raise RecordError(str(broken[before]))
 
 
-def _read_rows(
-    path: Path, rows: Iterator[Numbered], columns: Columns, broken: list[BrokenLine], notes: list[str]
-) -> Iterator[Record]:
+def _read_rows(path: Path, columns: Columns, broken: list[BrokenLine], notes: list[str]) -> Iterator[Record]:
     formats, unread = Counter[str](), Counter[str]()
     try:
-        for number, row in rows:
+        for number, row in read_rows(path):
             try:
                 if isinstance(row, BadRowError):
                     raise row
