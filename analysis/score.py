@@ -112,9 +112,8 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer]) ->
     records = read_records(arguments.input, strict=arguments.strict, broken=broken, columns=arguments.columns, notes=notes)
     first = next(records, None)
     is_run = arguments.input.is_dir()
-    if first is None and (broken or not is_run):  # before anything is written
-        why = f" that can be read: {broken[0]}" if broken else ""
-        raise RecordError(f"{arguments.input} holds no rationale{why}.")
+    if first is None and broken:  # before anything is written
+        raise RecordError(f"{arguments.input} holds no rationale that can be read: {broken[0]}.")
     tally = Tally()
     stream = _chained(first, records)
     progress = bar("scoring", count_rows(arguments.input), "record")

@@ -325,7 +325,7 @@ def test_a_table_of_records_with_labels(tmp_path: Path) -> None:
     assert (second.steps, second.sound, second.first_error_step) == (("c", "d"), True, -1)
 
 
-@pytest.mark.parametrize("content", ["", "{torn", "[1]\n[2]\n", '{"id": 1}\n'])
+@pytest.mark.parametrize("content", ["{torn", "[1]\n[2]\n", '{"id": 1}\n'])
 def test_an_unreadable_input_leaves_no_output(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "r.jsonl").write_text(content)
     assert score.main([str(tmp_path / "r.jsonl"), "-o", str(tmp_path / "s.jsonl")]) == 1
