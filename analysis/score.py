@@ -52,7 +52,6 @@ class Arguments:
 
     input: Path
     """A run directory, or a file of rationales (.jsonl, .json, .csv, .parquet and others; formats of other projects are known)."""
-    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
     use_gold: bool = False
@@ -64,6 +63,7 @@ class Arguments:
     """A model of `analysis.calibrate`; needs the scorers that it was fitted with."""
     strict: bool = False
     """Stop at the first broken line instead of naming it at the end."""
+    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

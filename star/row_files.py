@@ -101,7 +101,7 @@ def _json_rows(handle: Any, encoding: str, kind: str) -> Iterator[Numbered]:
     lines: Iterable[bytes] = handle
     if encoding != "utf-8-sig":
         lines = (line.encode("utf-8", "surrogatepass") for line in io.TextIOWrapper(handle, encoding))
-    numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+    numbered: Iterator[tuple[int, bytes]] = ((n, line) for n, line in enumerate(lines, start=1) if line.strip())
     first = next(numbered, None)
     if first is None:
         return

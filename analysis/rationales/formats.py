@@ -147,7 +147,7 @@ def inspect_log(row: Row) -> list[Fields]:
     """A sample of an inspect log: {"id", "epoch", "input", "choices", "target", "output": {"choices": [{"message": ...}]},
     "scores": {"match": {"value": "C", "answer": "18"}}}.
     """
-    score = next(iter((row.get("scores") or {}).values()), {})
+    score: Row = next(iter((row.get("scores") or {}).values()), {})
     right = {"C": True, "I": False, "N": False, "1": True, "0": False, "1.0": True, "0.0": False}.get(str(score.get("value")))
     target = row["target"][0] if isinstance(row["target"], list) and row["target"] else row["target"]
     output, meta = row["output"], {"sample": row.get("epoch")}
