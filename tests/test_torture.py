@@ -44,7 +44,7 @@ def saving_finetune(job: Any) -> dict[str, Any]:
     facts = scripted_finetune(type(job)(**{**vars(job), "output": f"{job.output}.made"}))
     made, scratch = Path(f"{job.output}.made"), Path(f"{job.output}.tmp")
     shutil.rmtree(scratch, ignore_errors=True)
-    shutil.copytree(job.base, scratch)
+    shutil.copytree(job.base, scratch, ignore=shutil.ignore_patterns("finetuning.json"))  # real saving copies no facts
     shutil.copy(made / "weights.txt", scratch)
     shutil.rmtree(made)
     publish(scratch, Path(job.output))
