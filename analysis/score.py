@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import tyro
 
+from analysis.rationales.formats import Columns
 from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
@@ -57,7 +58,7 @@ class Arguments:
     """Score rationales: p_unsound, the first wrong step, and what was found in each step."""
 
     input: Path
-    """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
+    """A run directory, or a file of rationales (.jsonl, .json, .csv, .parquet and others; formats of other projects are known)."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
     use_gold: bool = False
@@ -71,6 +72,7 @@ class Arguments:
     """A model of `analysis.calibrate`; needs the scorers that it was fitted with."""
     strict: bool = False
     """Stop at the first broken line instead of naming it at the end."""
+    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,7 +124,7 @@ def output_path(arguments: Arguments) -> Path:
 
 def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = ()) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
-    from analysis.rationales.records import read_records
+    from analysis.rationales.records import RecordError, read_records
     from analysis.soundness.score_table import Tally
     from analysis.soundness.scorer import Item
     from analysis.soundness.usage import Totals
@@ -130,9 +132,12 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
     calibration = _calibration(arguments, [scorer.name for scorer in scorers])
     unlike = 0
     broken: list[BrokenLine] = []
-    records = read_records(arguments.input, strict=arguments.strict, broken=broken)
+    notes: list[str] = []
+    records = read_records(arguments.input, strict=arguments.strict, broken=broken, columns=arguments.columns, notes=notes)
     first = next(records, None)
     is_run = arguments.input.is_dir()
+    if first is None and broken:  # before anything is written
+        raise RecordError(f"{arguments.input} holds no rationale that can be read: {broken[0]}.")
     tally = Tally()
     totals = {scorer.name: Totals() for scorer in scorers}
     stream = _chained(first, records)
@@ -153,6 +158,8 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
     tally.show(used_gold=arguments.use_gold)
     for name, total in totals.items():
         total.show(name)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     if calibration is not None and unlike:
         print(
             f"warning: {unlike:,} of {tally.records:,} rationales are of other kinds of task than the labels of "
