@@ -139,7 +139,8 @@ def summarise_run(run_dir: Path) -> RunSummary:
         **_data_used(run, number),
         **_cost(rounds, facts, parameters),
         course=_course(rounds),
-        **{name: shown.get(name) or {} for name in ("best_of_k", "weighted_at_k")},
+        best_of_k=shown.get("best_of_k") or {},
+        weighted_at_k=shown.get("weighted_at_k") or {},
         **_sampled(rows, run),
     )
 
