@@ -48,6 +48,7 @@ class Loop:
         self.problems: dict[str, Problem] = {problem.id: problem for problem in setup.all_problems}
         self.builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
         self.ledger = Ledger(setup.run_dir, setup.parameters)
+        self.soundness = soundness_of(setup.task, recipe.curation, self.problems)
 
     def run(self) -> Result:
         """All rounds, then the one evaluation on test; returns what result.json holds."""
@@ -104,8 +105,7 @@ class Loop:
                 base = loop.rationalizer == "base"
                 model = self.setup.base_dir if base else current
                 attempts += self.sample("rationalizing", model, failed, number, mode="rationalized", shots=shots or base)
-            soundness = soundness_of(self.setup.task, self.recipe.curation, self.problems)
-            return curate(attempts, self.setup.task, self.recipe.curation, soundness)
+            return curate(attempts, self.setup.task, self.recipe.curation, self.soundness)
 
         return self.ledger.stored(self.round_dir(number) / "attempts.parquet", runs.ATTEMPTS, compute)
 

@@ -159,10 +159,12 @@ class CurationSettings(_Section):
     """Which rationales become training rows."""
 
     require: Literal["answer", "sound"] = "answer"
-    """answer: the paper. sound: no rationale either that the task's exact check calls unsound or, where there is none, that is
-    proven unsound or flagged by its score. What cannot be judged is kept and counted."""
+    """answer: the paper. sound: no rationale either that `scorer` calls unsound. What cannot be judged is kept and counted."""
+    scorer: str | None = None
+    """Who judges for require sound: a scorer of `python -m analysis.score --scorer`, such as prm:DIRECTORY. null: the task's exact
+    check or, where there is none, what is proven unsound or flagged by the shipped score."""
     max_unsound: float | None = Field(None, ge=0, le=1)
-    """p_unsound from which on a score is a flag, for tasks without an exact check; null: the threshold of the analysis."""
+    """p_unsound from which on a score is a flag; null: the threshold of the analysis. Exact checks have none."""
     cap: int | None = Field(None, ge=1)
     """Rationales kept per problem and round."""
     deduplicate: Literal["off", "exact", "equations"] = "exact"
@@ -308,6 +310,8 @@ class Recipe(_Section):
             raise ValueError(
                 f"training.batch_size {self.training.batch_size} is not a multiple of training.micro_batch_size {micro}"
             )
+        if self.curation.scorer is not None and self.curation.require == "answer":
+            raise ValueError("curation.scorer is asked for curation.require: sound alone: set that, or leave the scorer out")
         if self.task.name == "addition" and not all(1 <= d <= 15 for d in self.task.digits):
             raise ValueError(f"task.digits {self.task.digits}: every length must be 1 to 15")
         steps, rounds = self.training.steps, self.loop.rounds

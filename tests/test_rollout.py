@@ -75,9 +75,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def scorer(run: Path, *chances: float, rollouts: int = 8, place: Place = Place()) -> tuple[Rollouts, KnownChances]:
+def scorer(run: Path, *chances: float, rollouts: int = 8, scored: Path | None = None) -> tuple[Rollouts, KnownChances]:
     """Chances of a right answer after 0, 1, ... steps; the last one holds for all that follow."""
-    made = Rollouts(str(run), ScorerOptions(rollouts=rollouts), place)
+    made = Rollouts(str(run), ScorerOptions(rollouts=rollouts), Place(scored))
     sampler = KnownChances(made.builder.tokenizer, lambda done: chances[min(done, len(chances) - 1)])
     made.sampler = sampler
     return made, sampler
@@ -187,14 +187,14 @@ def test_what_the_context_cuts_short_is_not_counted(run: Path) -> None:
 def test_hinted_rows_are_rolled_out_from_what_was_written_but_without_the_hint(run: Path) -> None:
     rows = [row for row in read_rows(run / "round_01" / "attempts.parquet") if row["mode"] == "rationalized"]
     assert rows
-    made, sampler = scorer(run, 0.5, place=Place(input=run))
+    made, sampler = scorer(run, 0.5, scored=run)
     sampler._completion = lambda prompt, rng: Completion("8", (5,), "stop", (-1.0,))  # type: ignore[method-assign]
     made._accepts = lambda text, problem: True  # type: ignore[method-assign]
     problems = {row["problem_id"]: row["question"] for row in Run(run).problems()}
-    asked = [
-        Item(row["attempt_id"], i, problems[row["problem_id"]], tuple(row["rationale"].splitlines()), None, row["answer"], row["gold"])
-        for i, row in enumerate(rows)
-    ]
+    asked = []
+    for place, row in enumerate(rows):
+        steps, question = tuple(row["rationale"].splitlines()), problems[row["problem_id"]]
+        asked.append(Item(row["attempt_id"], place, question, steps, None, row["answer"], row["gold"]))
     made.score(asked)
     texts = {text for call in sampler.prompts for text in call}
     questions = {item.question for item in asked}
