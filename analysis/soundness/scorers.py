@@ -14,6 +14,8 @@ from star.errors import UsageError
 
 SCORERS = {
     "file": ("analysis.soundness.recorded:RecordedScores", "scores.jsonl"),
+    "likelihood": ("analysis.soundness.likelihood:Likelihood", "MODEL"),
+    "prm": ("analysis.soundness.prm:ProcessRewardModel", "HUB_ID_OR_DIR"),
 }
 """Kind -> (module and class, what follows the colon or "" for nothing). The class is called with that rest and the options."""
 
