@@ -76,7 +76,7 @@ def calibrate(arguments: Arguments) -> Calibration:
     """Read, fit, print and write. Raises InputError."""
     from analysis.rationales.records import read_records
     from analysis.soundness.calibration import fit
-    from analysis.soundness.scorer import Item
+    from analysis.soundness.scorer import Item, per_step
 
     if arguments.benchmark is not None:
         records = benchmark_records(arguments.benchmark)
@@ -91,12 +91,13 @@ def calibrate(arguments: Arguments) -> Calibration:
     with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
         scores = {scorer.name: scorer.score(items) for scorer in scorers}
     rows = [
-        labelled(record, target, {name: column[place].step_ok for name, column in scores.items() if column[place].step_ok})
+        labelled(record, target, per_step(scores, place))
         for place, (record, target) in enumerate(zip(records, targets, strict=True))
         if target is not None
     ]
-    model, unseen = fit(rows, list(scores))
-    show(rows, unseen, baselines(rows), list(scores))
+    said = list(dict.fromkeys(name for row in rows for name in row.evidence.step_ok)) or list(scores)
+    model, unseen = fit(rows, said)
+    show(rows, unseen, baselines(rows), said)
     if arguments.benchmark is not None and scores:
         show_published(arguments.benchmark, rows, next(iter(scores)))
     if arguments.output is not None:

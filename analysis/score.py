@@ -140,7 +140,7 @@ def _calibration(arguments: Arguments, names: Sequence[str]) -> Calibration | No
     from analysis.soundness.calibration import Calibration
 
     model = Calibration.load(arguments.calibration)
-    if not set(model.scorers) <= set(names):
+    if not {name.partition(":")[0] for name in model.scorers} <= set(names):
         raise UsageError(f"{arguments.calibration} was fitted with the scorers {', '.join(model.scorers)}: give --scorer for each.")
     return model
 
@@ -169,13 +169,13 @@ def calibrated(
     from analysis.soundness.calibration import SOUND, evidence
     from analysis.soundness.grades import flagged
     from analysis.soundness.judging import inside
+    from analysis.soundness.scorer import per_step
 
     changed = []
     for place, (record, judgement) in enumerate(zip(records, judgements, strict=True)):
-        said = {name: column[place].step_ok for name, column in results.items() if column[place].step_ok}
         judged = None
         if judgement.grade in ("scored", "not_judged"):
-            judged = model.judge(evidence(len(record.steps), judgement.flags, said))
+            judged = model.judge(evidence(len(record.steps), judgement.flags, per_step(results, place)))
         if judged is not None:
             judgement = replace(
                 judgement,
@@ -333,6 +333,7 @@ def score_schema(identifier: str | None = None) -> Any:
         ("first_error_step", pa.int32()),  # the likeliest one; null: not judged
         ("step_ok", pa.list_(pa.float64())),  # P(step right | those before it are)
         ("status", pa.string()),  # see `analysis.soundness.scorer.STATUSES`
+        ("features", pa.string()),  # JSON: name -> a number per step, for a calibration; null where there are none
         ("fingerprint", pa.string()),  # what decides the scores besides the rationale
     ]
     return pa.schema([*([(identifier, pa.string()), ("place", pa.int64())] if identifier else []), *columns])
@@ -345,6 +346,7 @@ def score_row(result: StepScores) -> dict[str, Any]:
         "first_error_step": result.first_error,
         "step_ok": list(result.step_ok) or None,
         "status": result.status,
+        "features": json.dumps(dict(result.features)) if result.features else None,
         "fingerprint": result.fingerprint,
     }
 

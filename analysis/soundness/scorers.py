@@ -14,6 +14,8 @@ from star.errors import UsageError
 
 SCORERS = {
     "file": ("analysis.soundness.recorded:RecordedScores", "scores.jsonl"),
+    "likelihood": ("analysis.soundness.likelihood:Likelihood", "MODEL"),
+    "prm": ("analysis.soundness.prm:ProcessRewardModel", "HUB_ID_OR_DIR"),
     "rollout": ("analysis.soundness.rollout:Rollouts", "[RUN]"),
 }
 """Kind -> (module and class, what follows the colon: "" for nothing, in brackets what may be left out). The class is called with

@@ -136,10 +136,13 @@ def without_file_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_model(model_dir: Path, *, dtype: Any, trust_remote_code: bool = False) -> Any:
-    """The directory's causal language model on the CPU, in evaluation mode.
+def load_model(
+    model_dir: Path, *, dtype: Any, trust_remote_code: bool = False, model_class: Any = None, exact: bool = False
+) -> Any:
+    """The directory's model (default: a causal language model) on the CPU, in evaluation mode.
 
-    transformers fills weights it does not find with random numbers and only warns; here that is a SamplerError.
+    transformers fills weights it does not find with random numbers and only warns; here that is a SamplerError, and with `exact`
+    so are weights that the model has no place for (but those of a vocabulary's head).
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -147,7 +150,7 @@ def load_model(model_dir: Path, *, dtype: Any, trust_remote_code: bool = False) 
     check_model_dir(model_dir)
     try:
         with without_file_bars():
-            model, report = AutoModelForCausalLM.from_pretrained(
+            model, report = (model_class or AutoModelForCausalLM).from_pretrained(
                 model_dir,
                 dtype=dtype,
                 trust_remote_code=trust_remote_code,
@@ -161,6 +164,12 @@ def load_model(model_dir: Path, *, dtype: Any, trust_remote_code: bool = False) 
         raise SamplerError(
             f"The weights in {model_dir} lack {len(absent)} tensors of the configured model (first: {absent[0]}); "
             "config.json and the safetensors files do not belong together."
+        )
+    left_over = sorted(name for name in report["unexpected_keys"] if not name.startswith("lm_head."))
+    if exact and left_over:
+        raise SamplerError(
+            f"{model_dir} has {len(left_over)} tensors that a {type(model).__name__} does not have (first: {left_over[0]}): it is "
+            "another kind of model."
         )
     return model.eval()
 

@@ -1,0 +1,163 @@
+"""Train a process reward model on labelled steps: a token classifier that `--scorer prm:DIR` reads.
+
+    python -m analysis.train_scorer rows.jsonl --base seeds/models/addition-0.2m -o scorer
+    python -m analysis.score rationales.jsonl -o scores.jsonl --scorer prm:scorer
+
+One JSON object a line: `question` (or `prompt`), `steps` (or `completions`), and the labels as `labels` or `step_ok` (true or false,
+or P(step right), or null) or as `first_error_step` (-1: none). Each step ends with a separator, and its label stands there and nowhere
+else; nothing after the first wrong step is learned, for what follows from an error is neither right nor wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+
+from star.command_line import parse, run_command
+from star.errors import InputError, UsageError
+
+NO_LABEL = -100.0
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train a process reward model."""
+
+    rows: Path
+    """Labelled rationales, one JSON object a line."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The directory to write; it must not exist."""
+    base: str = "seeds/models/addition-0.2m"
+    """The language model to start from: a `from_pretrained` directory or a Hub id."""
+    prm_format: str = "trl"
+    """Separator: trl (a line break) or trl-paragraphs (an empty line)."""
+    epochs: float = 3.0
+    """Passes over the rows."""
+    learning_rate: float = 1e-4
+    """Peak; it falls linearly to 0."""
+    batch_size: int = 16
+    """Rationales a step."""
+    seed: int = 0
+    """Of the new head and the order of the rows."""
+
+
+class Row(NamedTuple):
+    """A rationale with P(step right) per step; None: not learned."""
+
+    question: str
+    steps: list[str]
+    labels: list[float | None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+    return run_command(lambda: train(parse(Arguments, __doc__, argv)), stopped="Nothing was saved.")
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Raises InputError for a file or a line that cannot be used."""
+    rows, number = [], 0
+    try:
+        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if text.strip():
+                rows.append(row_of(json.loads(text)))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}).") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f'{path}, line {number} is no labelled rationale ({type(error).__name__}: {error}); expected {{"question": "...", "steps": '
+            '["..."], "labels": [true]}.'
+        ) from error
+    if not any(label is not None for row in rows for label in row.labels):
+        raise InputError(f"{path} labels no step: expected `labels`, `step_ok` or `first_error_step`.")
+    return rows
+
+
+def row_of(content: dict[str, Any]) -> Row:
+    """A row, with nothing labelled after its first wrong step. Raises KeyError, TypeError or ValueError."""
+    question, steps = content.get("question", content.get("prompt")), content.get("steps", content.get("completions"))
+    if not isinstance(question, str) or not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
+        raise ValueError("no question, or steps that are not a list of texts")
+    given = content.get("labels", content.get("step_ok"))
+    if given is None:
+        error = int(content["first_error_step"])
+        given = [1.0] * len(steps) if error < 0 else [1.0] * error + [0.0] + [None] * (len(steps) - error - 1)
+    labels = [None if label is None else float(label) for label in given]
+    if len(labels) != len(steps) or not all(label is None or 0 <= label <= 1 for label in labels):
+        raise ValueError(f"{len(labels)} labels for {len(steps)} steps, or some that are not from 0 to 1")
+    wrong = next((place for place, label in enumerate(labels) if label == 0), len(labels))
+    return Row(question, steps, labels[: wrong + 1] + [None] * (len(labels) - wrong - 1))
+
+
+def train(arguments: Arguments) -> None:
+    """Train and save. Raises InputError."""
+    import torch
+    from transformers import AutoModelForTokenClassification, Trainer, TrainingArguments, set_seed
+
+    from analysis.soundness.prm_formats import FORMATS, Reader
+    from star.recipe import ModelSettings
+    from star.sampling.model_files import check_model_dir, context_length, load_tokenizer, without_file_bars
+    from star.setup import resolve_model
+
+    form = FORMATS.get(arguments.prm_format)
+    if form is None or form.words or form.system:
+        raise UsageError(f"--prm-format {arguments.prm_format}: expected trl or trl-paragraphs.")
+    if arguments.output.exists():
+        raise InputError(f"{arguments.output} is there already: name another --output.")
+    rows, base = read_rows(arguments.rows), resolve_model(ModelSettings(path=arguments.base))
+    check_model_dir(base)
+    reader, limit = Reader(form, load_tokenizer(base)), context_length(base) or form.max_tokens
+    examples = []
+    for row in rows:
+        ids, positions = reader.encode(row.question, row.steps) if row.steps else ([], [])
+        if 0 < len(ids) <= limit:
+            at = {place: label for place, label in zip(positions, row.labels, strict=True) if label is not None}
+            examples.append({"input_ids": ids, "labels": [at.get(place, NO_LABEL) for place in range(len(ids))]})
+    if len(examples) < len(rows):
+        print(f"{len(rows) - len(examples):,} of {len(rows):,} rows are left out: no steps, or more than {limit:,} tokens.", file=sys.stderr)
+
+    def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
+        def padded(name: str, fill: float) -> Any:
+            width = max(len(one["input_ids"]) for one in batch)
+            return torch.tensor([one[name] + [fill] * (width - len(one[name])) for one in batch])
+
+        ids = padded("input_ids", -1)
+        return {"input_ids": ids.clamp(min=0), "attention_mask": (ids >= 0).long(), "labels": padded("labels", NO_LABEL)}
+
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        known = labels != NO_LABEL
+        right = labels[known]
+        target = torch.stack([1 - right, right], dim=-1)
+        return torch.nn.functional.cross_entropy(outputs.logits[known].float(), target)
+
+    set_seed(arguments.seed)
+    with without_file_bars():
+        model = AutoModelForTokenClassification.from_pretrained(base, num_labels=2, dtype=torch.float32)
+    settings = TrainingArguments(
+        output_dir=str(arguments.output),
+        num_train_epochs=arguments.epochs,
+        learning_rate=arguments.learning_rate,
+        per_device_train_batch_size=arguments.batch_size,
+        bf16=torch.cuda.is_available(),
+        use_cpu=not torch.cuda.is_available(),
+        seed=arguments.seed,
+        save_strategy="no",
+        report_to=[],
+        logging_steps=50,
+    )
+    Trainer(model=model, args=settings, train_dataset=examples, data_collator=collate, compute_loss_func=loss).train()
+    model.config.prm_format = arguments.prm_format
+    with without_file_bars():
+        model.save_pretrained(arguments.output)
+        reader.tokenizer.save_pretrained(arguments.output)
+    print(f"The scorer is in {arguments.output}: analysis.score --scorer prm:{arguments.output}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
