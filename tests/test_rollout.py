@@ -91,8 +91,7 @@ def items(number: int, answer: str = RIGHT, steps: Sequence[str] = STEPS) -> lis
 def test_the_intervals_cover_the_known_chances(run: Path) -> None:
     chances = (0.9, 0.8, 0.8, 0.5, 0.3)
     made, _ = scorer(run, *chances, rollouts=32)
-    rationales = [each for item in items(20) if isinstance(each := made._prepared(item), Rationale)]
-    made._measure(rationales)
+    rationales = [each for each in made.measured(items(20)) if isinstance(each, Rationale)]
     inside = [
         wilson(value.right, value.n).low <= chances[min(i, 4)] <= wilson(value.right, value.n).high
         for each in rationales

@@ -107,26 +107,33 @@ class Rationale:
         yield {high: many, low: many}
 
 
+def progress(values: Sequence[Value], end: int | None = None) -> tuple[float | None, ...]:
+    """min(1, V_i / V_{i-1}) of each step up to `end`; steps between two values that were measured share theirs. None after `end`,
+    and where the value before is below LEAST."""
+    found: list[float | None] = [None] * (len(values) - 1)
+    known = [i for i, value in enumerate(values) if value.asked and (end is None or i <= end)]
+    for before, after in pairwise(known):
+        if values[before].share >= LEAST:
+            found[before:after] = [min(1.0, values[after].share / values[before].share)] * (after - before)
+    return tuple(found)
+
+
 def scores_of(values: Sequence[Value], few: int) -> StepScores:
     """What the values say; a drop counts where more than `few` continuations were made on both sides."""
-    start, known = values[0], [i for i, value in enumerate(values) if value.asked]
-    if not all(values[i].n for i in known):
+    start, known = values[0], [(i, value) for i, value in enumerate(values) if value.asked]
+    if not all(value.n for _, value in known):
         return StepScores("too_long", why="the model has no room to go on")
     if start.share < LEAST:
         return StepScores("outside", why=f"the model solves the question in {start.right} of {start.n} tries")
-    sure = [i for i in known[1:] if min(values[i - 1].n, values[i].n) > few and p_drop(values[i - 1], values[i]) >= SURE]
-    intervals = [wilson(values[i].right, values[i].n) for i in known]
-    if not sure and max(each.low for each in intervals) <= min(each.high for each in intervals):
+    refined = [i for i, value in known[1:] if min(values[i - 1].n, value.n) > few]
+    error = next((i for i in refined if p_drop(values[i - 1], values[i]) >= SURE), None)
+    if error is not None:
+        p = inside(p_drop(values[error - 1], values[error]))
+        return StepScores("ok", p, progress(values, error), tuple(p * (i == error) for i in range(1, len(values))))
+    intervals = [wilson(value.right, value.n) for _, value in known]
+    if max(each.low for each in intervals) <= min(each.high for each in intervals):
         return StepScores("outside", why="the model does as well from everywhere, which says nothing of the steps")
-    end = sure[0] if sure else len(values) - 1
-    step_ok: list[float | None] = [None] * (len(values) - 1)
-    for before, after in pairwise(i for i in known if i <= end):
-        if values[before].share >= LEAST:
-            step_ok[before:after] = [min(1.0, values[after].share / values[before].share)] * (after - before)
-    if not sure:
-        return StepScores("ok", step_ok=tuple(step_ok), why="no drop is sure")
-    p = inside(p_drop(values[end - 1], values[end]))
-    return StepScores("ok", p, tuple(step_ok), tuple(p if i == end - 1 else 0.0 for i in range(len(step_ok))))
+    return StepScores("ok", step_ok=progress(values), why="no drop is sure")
 
 
 class Rollouts:
@@ -171,15 +178,34 @@ class Rollouts:
         return Estimate(len(prompts), self.few * sum(map(len, prompts)), written)
 
     def score(self, items: Sequence[Item]) -> list[StepScores]:
-        """One result per item, in order. All searches go on side by side, with one call of the sampler for each of their turns."""
-        prepared = [self._prepared(item) for item in items]
-        self._measure(sorted((each for each in prepared if isinstance(each, Rationale)), key=lambda each: each.problem.question))
+        """One result per item, in order."""
         return [
             replace(scores_of(each.values, self.few), usage=each.usage, fingerprint=self.fingerprint)
             if isinstance(each, Rationale)
             else replace(each, fingerprint=self.fingerprint)
-            for each in prepared
+            for each in self.measured(items)
         ]
+
+    def measured(self, items: Sequence[Item]) -> list[Rationale | StepScores]:
+        """Items with their values, or why they have none. All searches go on side by side: the sampler is called once for each of
+        their turns, for prompts in the order of question and step. One that several rationales share is rolled out once."""
+        prepared = [self._prepared(item) for item in items]
+        rationales = sorted((each for each in prepared if isinstance(each, Rationale)), key=lambda each: each.problem.question)
+        shared: dict[Any, Value] = {}
+        for each in rationales:
+            each.values = [shared.setdefault((each.problem.gold, ids), Value()) for ids in each.prompts]
+        searches = [(each, each.search(self.few, 4 * self.few)) for each in rationales]
+        while searches:
+            turns = [(each, search, next(search, None)) for each, search in searches]
+            searches = [(each, search) for each, search, wanted in turns if wanted is not None]
+            asked = []
+            for each, _, wanted in turns:
+                for place, total in sorted((wanted or {}).items()):
+                    while each.values[place].asked < total:
+                        each.values[place].asked += self.few
+                        asked.append((each, place))
+            self._roll_out(asked)
+        return prepared
 
     def close(self) -> None:
         """Free the model."""
@@ -210,7 +236,7 @@ class Rollouts:
             end = text.index(step, end) + len(step)
             following = len(text) - len(text[end:].lstrip())
             # A cut is made where it splits no token, after the white space or before it.
-            cut = next((at for at in (following, end) if _begins(whole, self._ids(text[:at]))), end)
+            cut = next((at for at in (following, end) if (ids := self._ids(text[:at])) == whole[: len(ids)]), end)
             rationale.prompts.append((*prompt, *self._ids(text[:cut])))
             rationale.texts.append(text[:cut])
         return rationale
@@ -218,23 +244,6 @@ class Rollouts:
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self.builder.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
-
-    def _measure(self, rationales: Sequence[Rationale]) -> None:
-        """Fill in the values. A prompt that several rationales share is rolled out once."""
-        shared: dict[Any, Value] = {}
-        for each in rationales:
-            each.values = [shared.setdefault((each.problem.gold, ids), Value()) for ids in each.prompts]
-        searches = [(each, each.search(self.few, 4 * self.few)) for each in rationales]
-        while searches:
-            turns = [(each, search, next(search, None)) for each, search in searches]
-            searches = [(each, search) for each, search, wanted in turns if wanted is not None]
-            asked = []
-            for each, _, wanted in turns:
-                for place, total in sorted((wanted or {}).items()):
-                    while each.values[place].asked < total:
-                        each.values[place].asked += self.few
-                        asked.append((each, place))
-            self._roll_out(asked)
 
     def _roll_out(self, asked: Sequence[tuple[Rationale, int]]) -> None:
         if not asked:
@@ -272,10 +281,6 @@ class Rollouts:
 
     def _accepts(self, text: str, problem: Problem) -> bool:
         return grade(self.task.extract(text, problem).strict, problem, self.task.answer_type) == Verdict.correct
-
-
-def _begins(whole: Sequence[int], part: Sequence[int]) -> bool:
-    return whole[: len(part)] == part
 
 
 def _completions(path: Path | None) -> dict[str, str]:
