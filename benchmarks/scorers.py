@@ -157,9 +157,7 @@ def train(name: str, rows: Sequence[Row], rolled_out: Sequence[dict[str, Any]], 
             if row.trained_on and any(label is not None for label in labels.get("labels", [True])):
                 handle.write(json.dumps({"question": row.item.question, "steps": row.item.steps, **labels}) + "\n")
     began = time.monotonic()
-    settings = ["--epochs", str(epochs), "--learning-rate", "1e-3", "--batch-size", "32"]
-    if train_scorer.main([str(file), "-o", str(model), *settings]):
-        raise SystemExit(f"training on {name} failed")
+    train_scorer.train(train_scorer.Arguments(file, model, epochs=epochs, learning_rate=1e-3, batch_size=32))
     timed.write_text(f"{time.monotonic() - began:.1f}")
     return float(timed.read_text())
 
@@ -184,7 +182,7 @@ def suspicion(scores: dict[str, Any]) -> float:
 
 def auroc(score: Sequence[float], rows: Sequence[Row], resamples: int) -> dict[str, Any]:
     """For unsound, of all rationales and of those with a right answer."""
-    unsound, question = np.array([row.first_error >= 0 for row in rows]), np.array([row.item.question for row in rows])
+    unsound, question = np.array([row.first_error >= 0 for row in rows]), np.unique([row.item.question for row in rows], return_inverse=True)[1]
     right, p = np.array([row.right for row in rows]), np.array(score)
     return {
         "all": ev.auroc_interval(p, unsound, question, resamples),
