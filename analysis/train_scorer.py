@@ -3,9 +3,9 @@
     python -m analysis.train_scorer rows.jsonl --base seeds/models/addition-0.2m -o scorer
     python -m analysis.score rationales.jsonl -o scores.jsonl --scorer prm:scorer
 
-One JSON object a line: `question` (or `prompt`), `steps` (or `completions`), and the labels as `labels` or `step_ok` (true or false,
-or P(step right), or null) or as `first_error_step` (-1: none). Each step ends with a separator, and its label stands there and nowhere
-else; nothing after the first wrong step is learned, for what follows from an error is neither right nor wrong.
+One JSON object a line: `question` (or `prompt`), `steps` (or `completions`), and `labels` or `step_ok` (true, false, P(step right), or
+null) or `first_error_step` (-1: none). A label stands at the separator after its step and nowhere else; nothing after the first wrong
+step is learned, for what follows from an error is neither right nor wrong.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import tyro
 
 from star.command_line import parse, run_command
-from star.errors import InputError, UsageError
+from star.errors import InputError
 
+Row = tuple[str, list[str], list[float | None]]
+"""(question, steps, P(step right) of each; None: not learned)."""
 NO_LABEL = -100.0
 
 
@@ -31,12 +33,10 @@ class Arguments:
 
     rows: Path
     """Labelled rationales, one JSON object a line."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The directory to write; it must not exist."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("scorer")
+    """The directory to write; it must be new or empty."""
     base: str = "seeds/models/addition-0.2m"
     """The language model to start from: a `from_pretrained` directory or a Hub id."""
-    prm_format: str = "trl"
-    """Separator: trl (a line break) or trl-paragraphs (an empty line)."""
     epochs: float = 3.0
     """Passes over the rows."""
     learning_rate: float = 1e-4
@@ -45,14 +45,6 @@ class Arguments:
     """Rationales a step."""
     seed: int = 0
     """Of the new head and the order of the rows."""
-
-
-class Row(NamedTuple):
-    """A rationale with P(step right) per step; None: not learned."""
-
-    question: str
-    steps: list[str]
-    labels: list[float | None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,16 +57,13 @@ def read_rows(path: Path) -> list[Row]:
     rows, number = [], 0
     try:
         for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if text.strip():
-                rows.append(row_of(json.loads(text)))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}).") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            rows += [row_of(json.loads(text))] if text.strip() else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f'{path}, line {number} is no labelled rationale ({type(error).__name__}: {error}); expected {{"question": "...", "steps": '
             '["..."], "labels": [true]}.'
         ) from error
-    if not any(label is not None for row in rows for label in row.labels):
+    if not any(label is not None for _, _, labels in rows for label in labels):
         raise InputError(f"{path} labels no step: expected `labels`, `step_ok` or `first_error_step`.")
     return rows
 
@@ -86,13 +75,12 @@ def row_of(content: dict[str, Any]) -> Row:
         raise ValueError("no question, or steps that are not a list of texts")
     given = content.get("labels", content.get("step_ok"))
     if given is None:
-        error = int(content["first_error_step"])
-        given = [1.0] * len(steps) if error < 0 else [1.0] * error + [0.0] + [None] * (len(steps) - error - 1)
+        given = [place != int(content["first_error_step"]) for place in range(len(steps))]
     labels = [None if label is None else float(label) for label in given]
     if len(labels) != len(steps) or not all(label is None or 0 <= label <= 1 for label in labels):
         raise ValueError(f"{len(labels)} labels for {len(steps)} steps, or some that are not from 0 to 1")
-    wrong = next((place for place, label in enumerate(labels) if label == 0), len(labels))
-    return Row(question, steps, labels[: wrong + 1] + [None] * (len(labels) - wrong - 1))
+    learned = labels.index(0.0) + 1 if 0.0 in labels else len(labels)
+    return question, steps, labels[:learned] + [None] * (len(labels) - learned)
 
 
 def train(arguments: Arguments) -> None:
@@ -105,36 +93,31 @@ def train(arguments: Arguments) -> None:
     from star.sampling.model_files import check_model_dir, context_length, load_tokenizer, without_file_bars
     from star.setup import resolve_model
 
-    form = FORMATS.get(arguments.prm_format)
-    if form is None or form.words or form.system:
-        raise UsageError(f"--prm-format {arguments.prm_format}: expected trl or trl-paragraphs.")
-    if arguments.output.exists():
+    if arguments.output.is_file() or (arguments.output.is_dir() and any(arguments.output.iterdir())):
         raise InputError(f"{arguments.output} is there already: name another --output.")
     rows, base = read_rows(arguments.rows), resolve_model(ModelSettings(path=arguments.base))
     check_model_dir(base)
-    reader, limit = Reader(form, load_tokenizer(base)), context_length(base) or form.max_tokens
+    reader, limit = Reader(FORMATS["trl"], load_tokenizer(base)), context_length(base) or 2**31
     examples = []
-    for row in rows:
-        ids, positions = reader.encode(row.question, row.steps) if row.steps else ([], [])
-        if 0 < len(ids) <= limit:
-            at = {place: label for place, label in zip(positions, row.labels, strict=True) if label is not None}
+    for question, steps, labels in rows:
+        ids, positions = reader.encode(question, steps)
+        at = {place: label for place, label in zip(positions, labels, strict=True) if label is not None}
+        if at and len(ids) <= limit:
             examples.append({"input_ids": ids, "labels": [at.get(place, NO_LABEL) for place in range(len(ids))]})
     if len(examples) < len(rows):
-        print(f"{len(rows) - len(examples):,} of {len(rows):,} rows are left out: no steps, or more than {limit:,} tokens.", file=sys.stderr)
+        print(f"{len(rows) - len(examples):,} of {len(rows):,} rows are left out: no label, or too long.", file=sys.stderr)
 
     def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
         def padded(name: str, fill: float) -> Any:
-            width = max(len(one["input_ids"]) for one in batch)
-            return torch.tensor([one[name] + [fill] * (width - len(one[name])) for one in batch])
+            return torch.nn.utils.rnn.pad_sequence([torch.tensor(one[name]) for one in batch], True, fill)
 
         ids = padded("input_ids", -1)
         return {"input_ids": ids.clamp(min=0), "attention_mask": (ids >= 0).long(), "labels": padded("labels", NO_LABEL)}
 
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-        known = labels != NO_LABEL
-        right = labels[known]
-        target = torch.stack([1 - right, right], dim=-1)
-        return torch.nn.functional.cross_entropy(outputs.logits[known].float(), target)
+        right = labels[labels != NO_LABEL]
+        logits = outputs.logits[labels != NO_LABEL].float()
+        return torch.nn.functional.cross_entropy(logits, torch.stack([1 - right, right], dim=-1))
 
     set_seed(arguments.seed)
     with without_file_bars():
@@ -149,10 +132,8 @@ def train(arguments: Arguments) -> None:
         seed=arguments.seed,
         save_strategy="no",
         report_to=[],
-        logging_steps=50,
     )
     Trainer(model=model, args=settings, train_dataset=examples, data_collator=collate, compute_loss_func=loss).train()
-    model.config.prm_format = arguments.prm_format
     with without_file_bars():
         model.save_pretrained(arguments.output)
         reader.tokenizer.save_pretrained(arguments.output)

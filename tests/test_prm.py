@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -91,15 +92,15 @@ def test_the_first_wrong_step_is_found_end_to_end(kind: str, tmp_path: Path) -> 
 def test_a_batch_says_what_each_says_alone_and_one_forward_pass_says_the_same(kind: str, tmp_path: Path) -> None:
     import torch
 
-    from analysis.soundness.prm import model_class
-    from star.sampling.model_files import load_model, read_config
+    from analysis.soundness.prm import _architecture, model_class
+    from star.sampling.model_files import load_model
 
     opened = scorer(tiny_prm(tmp_path / kind, kind), kind)
     asked = items(STEPS, ("3 * 4 = 13",), ("", "a", "b" * 200), STEPS[:1])
     together = opened.score(asked)
     reader = opened.reader
     model = load_model(
-        opened.model_dir, dtype=torch.float32, model_class=model_class(read_config(opened.model_dir), bool(reader.looked_at))
+        opened.model_dir, dtype=torch.float32, model_class=model_class(_architecture(opened.model_dir), bool(reader.looked_at))
     )
     for item, one in zip(asked, together, strict=True):
         ids, positions = reader.encode(QUESTION, item.steps)
@@ -143,12 +144,12 @@ def test_rows_that_cannot_be_scored_have_a_status_and_the_others_scores(tmp_path
 
 
 def test_the_format_is_told_by_name_configuration_or_flag() -> None:
-    llama, tokens = {"architectures": ["LlamaForCausalLM"]}, {"architectures": ["MistralForTokenClassification"]}
-    assert format_of("Qwen2.5-Math-PRM-7B", {"architectures": ["Qwen2ForProcessRewardModel"]}, None)[0] == "qwen"
-    assert format_of("math-shepherd-mistral-7b-prm", llama, None)[0] == "math-shepherd"
+    llama, tokens = "LlamaForCausalLM", "MistralForTokenClassification"
+    assert format_of("Qwen2.5-Math-PRM-7B", "Qwen2ForProcessRewardModel", None)[0] == "qwen"
+    assert format_of("mine", "Qwen2ForProcessRewardModel", None)[0] == "qwen"
+    assert format_of("math-shepherd-mistral-7b-prm", "MistralForCausalLM", None)[0] == "math-shepherd"
     assert format_of("Llama3.1-8B-PRM-Deepseek-Data", llama, None)[0] == "rlhflow"
     assert format_of("mine", tokens, None)[0] == "trl"
-    assert format_of("mine", tokens | {"prm_format": "trl-paragraphs"}, None)[0] == "trl-paragraphs"
     assert format_of("Qwen2.5-Math-7B-Instruct-PRM-0.2", tokens, None)[0] == "trl-paragraphs"
     assert format_of("mine", llama, "versa")[0] == "versa"
     with pytest.raises(UsageError, match=r"--prm-format qwen, math-shepherd, openr"):
@@ -219,11 +220,8 @@ def test_vllm_says_what_transformers_says(kind: str, tmp_path: Path) -> None:
         served.close()
 
 
-@pytest.mark.parametrize("separator", ["trl", "trl-paragraphs"])
-def test_a_scorer_learns_what_its_labels_show(separator: str, tmp_path: Path, no_gpu: None) -> None:
-    """The labels are in the steps: a wrong one holds a 7. A label one place off would be learned at the neighbour's separator."""
-    import random
-
+def test_a_scorer_learns_what_its_labels_show(tmp_path: Path, no_gpu: None) -> None:
+    """A wrong step holds a 7. A label one place off would be learned at the neighbour's separator."""
     rng = random.Random(0)
 
     def rationale(wrong: int) -> list[str]:
@@ -231,14 +229,9 @@ def test_a_scorer_learns_what_its_labels_show(separator: str, tmp_path: Path, no
 
     wrongs = [rng.choice([-1, 0, 1, 2, 3]) for _ in range(400)]
     rows = [{"question": "1 + 1", "steps": rationale(wrong), "first_error_step": wrong} for wrong in wrongs]
-    path, model, out = tmp_path / "rows.jsonl", tmp_path / "prm", tmp_path / "s.jsonl"
+    path, model, out, test = (tmp_path / name for name in ("rows.jsonl", "prm", "s.jsonl", "test.jsonl"))
     path.write_text("".join(json.dumps(row) + "\n" for row in rows[:300]))
-    base = str(Path("seeds/models/addition-0.2m")) if separator == "trl" else str(tiny_model(tmp_path / "base", hidden=64))
-    if separator == "trl-paragraphs":  # its tokenizer has no token for an empty line
-        assert train_scorer.main([str(path), "-o", str(model), "--base", base, "--prm-format", separator]) == 1
-        return
-    assert train_scorer.main([str(path), "-o", str(model), "--base", base, "--learning-rate", "1e-3", "--epochs", "4"]) == 0
-    test = tmp_path / "test.jsonl"
+    assert train_scorer.main([str(path), "-o", str(model), "--learning-rate", "1e-3", "--epochs", "4"]) == 0
     test.write_text("".join(json.dumps({"question": row["question"], "steps": row["steps"]}) + "\n" for row in rows[300:]))
     assert score.main([str(test), "-o", str(out), "--scorer", f"prm:{model}"]) == 0
     found = [json.loads(line) for line in out.read_text().splitlines()]
@@ -247,15 +240,16 @@ def test_a_scorer_learns_what_its_labels_show(separator: str, tmp_path: Path, no
         for row, wrong in zip(found, wrongs[300:], strict=True)
     )
     assert right >= 97
+    assert train_scorer.main([str(path), "-o", str(model)]) == 1
 
 
 def test_rows_of_a_scorer_are_read_in_three_forms_and_nothing_after_the_first_error_is_learned() -> None:
     texts = {"question": "q", "steps": ["a", "b", "c"]}
     read = train_scorer.row_of
-    assert read(texts | {"first_error_step": 1}).labels == [1, 0, None]
-    assert read(texts | {"first_error_step": -1}).labels == [1, 1, 1]
-    assert read(texts | {"labels": [True, False, True]}).labels == [1, 0, None]
-    assert read({"prompt": "q", "completions": ["a", "b", "c"], "step_ok": [0.9, None, 0.2]}).labels == [0.9, None, 0.2]
+    assert read(texts | {"first_error_step": 1})[2] == [1, 0, None]
+    assert read(texts | {"first_error_step": -1})[2] == [1, 1, 1]
+    assert read(texts | {"labels": [True, False, True]})[2] == [1, 0, None]
+    assert read({"prompt": "q", "completions": ["a", "b", "c"], "step_ok": [0.9, None, 0.2]})[2] == [0.9, None, 0.2]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ and in a batch. p_unsound is 1 - prod P(step right).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -27,14 +27,6 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 0.06}
 """Between a rationale alone and in a batch: what rounding may do to a probability."""
 
 
-class Engine(Protocol):
-    """Runs the model: P(right) at the positions of each rationale, in order."""
-
-    def read(self, rows: Sequence[Encoded]) -> list[list[float]]: ...
-
-    def close(self) -> None: ...
-
-
 class ProcessRewardModel:
     """A `Scorer`. The model is loaded with the first score; raises InputError where it is not what its format needs."""
 
@@ -44,14 +36,14 @@ class ProcessRewardModel:
         self.name, self.model_dir = named_model(specification)
         model_files.check_model_dir(self.model_dir)
         config = model_files.read_config(self.model_dir)
-        kind, form = format_of(self.name, config, options.prm_format)
+        kind, form = format_of(self.name, _architecture(self.model_dir), options.prm_format)
         self.options = options
         self.reader = Reader(form, model_files.load_tokenizer(self.model_dir))
         self.limit = model_files.context_length(self.model_dir, form.max_tokens) or form.max_tokens
         self.vocabulary = int(config["vocab_size"])
         content = f"{model_digest(self.model_dir)} {kind} {VERSION}"
         self.fingerprint = hashlib.sha256(content.encode()).hexdigest()[:16]
-        self.engine: Engine | None = None
+        self.engine: TransformersEngine | VllmEngine | None = None
 
     def plan(self, items: Sequence[Item]) -> Estimate:
         """Rationales that fit, and their tokens."""
@@ -63,7 +55,7 @@ class ProcessRewardModel:
         rows = [self._encoded(item) for item in items]
         fitting = [row for row in rows if isinstance(row, Encoded)]
         if fitting and self.engine is None:
-            self.engine = self._proven(self._open())
+            self.engine = self._open()
         read = iter(each_scored(self.engine.read, fitting) if self.engine and fitting else [])
         return [self._result(row, next(read)) if isinstance(row, Encoded) else row for row in rows]
 
@@ -96,43 +88,36 @@ class ProcessRewardModel:
         usage = Usage(prompt_tokens=len(row.ids), calls=1)
         return StepScores("ok", float(errors.sum()), tuple(said), tuple(errors.tolist()), usage, self.fingerprint)
 
-    def _open(self) -> Engine:
+    def _open(self) -> TransformersEngine | VllmEngine:
+        """An engine that gives a fixed rationale the same scores alone and beside others. Raises InputError."""
+        from analysis.faithfulness.packed import numerics
         from star.recipe import SamplingSettings
         from star.sampling.backends import choose_backend, has_gpu
 
-        if self.options.engine == "vllm" or (self.options.engine == "auto" and has_gpu()):
-            settings = SamplingSettings(backend=self.options.engine)
-            if choose_backend(settings, self.model_dir)[0] == "vllm":
-                return VllmEngine(self.model_dir, self.reader, self.limit)
-        return TransformersEngine(self.model_dir, self.reader)
-
-    def _proven(self, engine: Engine) -> Engine:
-        """The engine, if a rationale has the same scores alone and beside others. Raises InputError."""
-        from analysis.faithfulness.packed import numerics
-
+        wanted = self.options.engine if self.options.engine != "auto" or has_gpu() else "transformers"
+        backend, _ = choose_backend(SamplingSettings(backend=wanted), self.model_dir)
+        kind = VllmEngine if backend == "vllm" else TransformersEngine
+        engine = kind(self.model_dir, self.reader, self.limit)
         question, steps = PROBE
         rows = [self.reader.encode(question, steps[:count]) for count in (3, 1, 2)]
-        try:
-            together, alone = engine.read(rows), [engine.read([row])[0] for row in rows]
-            apart = np.abs(np.concatenate(together) - np.concatenate(alone)).max()
-            if not apart <= TOLERANCE[numerics()[0]]:
-                raise InputError(f"{self.model_dir}: a rationale's scores differ by {apart:.2g} alone and in a batch: not used.")
-        except BaseException:
+        together, alone = engine.read(rows), [engine.read([row])[0] for row in rows]
+        apart = np.abs(np.concatenate(together) - np.concatenate(alone)).max()
+        if not apart <= TOLERANCE[numerics()[0]]:
             engine.close()
-            raise
+            raise InputError(f"{self.model_dir}: a rationale's scores differ by {apart:.2g} alone and in a batch: not used.")
         return engine
 
 
 class TransformersEngine:
-    """The reference: one forward pass over batches padded on the right; probabilities in float32."""
+    """The reference: forward passes over batches padded on the right; probabilities in float32."""
 
-    def __init__(self, model_dir: Path, reader: Reader) -> None:
+    def __init__(self, model_dir: Path, reader: Reader, limit: int) -> None:
         import torch
 
         from analysis.faithfulness.packed import PackedScorer, numerics
 
         dtype, device = numerics()
-        kind = model_class(model_files.read_config(model_dir), bool(reader.looked_at))
+        kind = model_class(_architecture(model_dir), bool(reader.looked_at))
         model = model_files.load_model(model_dir, dtype=getattr(torch, dtype), model_class=kind, exact=True)
         labels = 2 if reader.looked_at else int(model.config.num_labels)
         if labels != 2:
@@ -140,7 +125,7 @@ class TransformersEngine:
         self.looked_at, self.model = reader.looked_at, PackedScorer(model.to(device), mode="plain")
 
     def read(self, rows: Sequence[Encoded]) -> list[list[float]]:
-        """See Engine."""
+        """P(right) at the positions of each rationale."""
         import torch
 
         said: list[list[float]] = [[] for _ in rows]
@@ -158,15 +143,17 @@ class TransformersEngine:
         del self.model
 
 
-def model_class(config: Mapping[str, Any], words: bool) -> Any:
+def _architecture(model_dir: Path) -> str:
+    return str((model_files.read_config(model_dir).get("architectures") or [""])[0])
+
+
+def model_class(architecture: str, words: bool) -> Any:
     """The transformers class that holds the weights of a format."""
     import transformers
 
     if words:
         return transformers.AutoModelForCausalLM
-    if config.get("architectures") == [QWEN]:
-        return qwen_prm_class()
-    return transformers.AutoModelForTokenClassification
+    return qwen_prm_class() if architecture == QWEN else transformers.AutoModelForTokenClassification
 
 
 def qwen_prm_class() -> Any:
@@ -209,7 +196,7 @@ class VllmEngine:
             "enforce_eager": True,
             "disable_log_stats": True,
         }
-        if model_files.read_config(model_dir).get("architectures") != [QWEN]:
+        if _architecture(model_dir) != QWEN:
             options["convert"] = "classify"
         if reader.looked_at:  # two rows of the vocabulary's head become a head of two classes
             words = reader.tokenizer.convert_ids_to_tokens(reader.looked_at)
@@ -218,7 +205,7 @@ class VllmEngine:
         self.worker.ask("start", model_dir=str(model_dir.resolve()), options=options)
 
     def read(self, rows: Sequence[Encoded]) -> list[list[float]]:
-        """See Engine. Raises SamplerError when the worker dies."""
+        """P(right) at the positions of each rationale. Raises SamplerError when the worker dies."""
         said: list[list[float]] = self.worker.ask("classify", prompts=[list(row) for row in rows])
         return said
 

@@ -9,7 +9,7 @@ github.com/RLHFlow/RLHF-Reward-Modeling, psunlpgroup/FoVer, UW-Madison-Lee-Lab/V
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -75,20 +75,15 @@ BY_NAME = {
 """Pattern of the last part of a Hub id -> format."""
 
 
-def format_of(name: str, config: Mapping[str, Any], wanted: str | None) -> tuple[str, PrmFormat]:
-    """The format of a model, by --prm-format, its configuration or its name. Raises UsageError where none of them tells."""
-    architecture = str((config.get("architectures") or [""])[0])
-    if wanted is None and architecture == QWEN:
-        wanted = "qwen"
-    if wanted is None and architecture.endswith("ForTokenClassification"):
-        wanted = str(config.get("prm_format", "")) or None
-    wanted = wanted or next((found for pattern, found in BY_NAME.items() if re.fullmatch(pattern, name, re.I)), None)
-    if wanted is None and architecture.endswith("ForTokenClassification"):
-        wanted = "trl"
-    if wanted not in FORMATS:
-        why = f"there is no format {wanted!r}" if wanted else f"its name and its architecture {architecture or '(none)'} do not tell"
+def format_of(name: str, architecture: str, wanted: str | None) -> tuple[str, PrmFormat]:
+    """The format of a model, by --prm-format, its name or its architecture. Raises UsageError where none of them tells."""
+    by_architecture = "qwen" if architecture == QWEN else "trl" if architecture.endswith("ForTokenClassification") else None
+    by_name = next((known for pattern, known in BY_NAME.items() if re.fullmatch(pattern, name, re.I)), None)
+    chosen = wanted or by_name or by_architecture
+    if chosen not in FORMATS:
+        why = f"there is no format {chosen!r}" if chosen else f"its name and its architecture {architecture or '(none)'} do not tell"
         raise UsageError(f"how the process reward model {name} is read is not known: {why}. Give --prm-format {', '.join(FORMATS)}.")
-    return wanted, FORMATS[wanted]
+    return chosen, FORMATS[chosen]
 
 
 class Encoded(NamedTuple):
