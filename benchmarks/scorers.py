@@ -31,15 +31,19 @@ from star.progress import bar
 from star.statistics import wilson
 
 CHANGES: dict[str, Any] = {
-    "task": {"test_size": 500},
-    "loop": {"rounds": 2, "problems": 1_000},
+    "task": {"digits": [1, 2, 3], "test_size": 100},
+    "sampling": {"samples": 3, "temperature": 0.7},
+    "loop": {"rounds": 3, "problems": 600, "rationalizer": "current"},
     "curation": {"require": "answer"},
-    "evaluation": {"selection_size": 300},
+    "training": {"steps": {"first": 80}},
+    "evaluation": {"selection_size": 100},
 }
+"""Short rounds, and hints for a model that has half forgotten how to use them, as in the paper: that breeds right answers with wrong
+lines."""
 QUICK: dict[str, Any] = {
     **CHANGES,
     "task": {"digits": [1, 2], "pool": 200, "test_size": 40},
-    "loop": {"rounds": 1, "problems": 40},
+    "loop": {"rounds": 1, "problems": 20},
     "training": {"steps": {"first": 5}},
     "evaluation": {"selection_size": 20},
 }
@@ -50,7 +54,7 @@ LABELS = ("rollout labels", "exact labels")
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    rationales: int = 2_000
+    rationales: int = 1_500
     """Rationales drawn from the run; half of the questions are trained on."""
     epochs: int = 10
     """Passes over them."""
@@ -103,21 +107,22 @@ def main() -> None:
 
 
 def rationales(run: Path, count: int) -> list[Row]:
-    """Distinct rationales of a run, drawn with a seed, with what the exact check says of them."""
+    """Distinct rationales of a run with what the exact check says of them: all right answers with a wrong line, and a draw of the
+    others."""
     from analysis.rationales.records import read_records
     from analysis.soundness.judging import EXACT_CHECK, judge
     from analysis.soundness.scorer import Item
 
     distinct = {(r.question, r.steps, r.answer): (place, r) for place, r in enumerate(read_records(run)) if r.steps}
-    records = sorted(distinct.values(), key=lambda each: each[0])
-    records = sorted(random.Random("scorers-0").sample(records, min(count, len(records))), key=lambda each: each[0])
     rows = []
-    for (place, record), judgement in zip(records, judge([record for _, record in records]), strict=True):
+    for (place, record), judgement in zip(distinct.values(), judge([r for _, r in distinct.values()]), strict=True):
         if judgement.scorer == EXACT_CHECK and judgement.first_error_step is not None:
             half = int(hashlib.sha256(record.question.encode()).hexdigest(), 16) % 2 == 0
             mode, right = str(record.meta["mode"]), bool(record.answer_correct)
             rows.append(Row(Item.of(record, place), judgement.first_error_step, right, mode, half))
-    return rows
+    random.Random("scorers-0").shuffle(rows)
+    rows.sort(key=lambda row: not (row.right and row.first_error >= 0))
+    return sorted(rows[:count], key=lambda row: row.item.place)
 
 
 def roll_out(run: Path, rows: Sequence[Row], folder: Path) -> list[dict[str, Any]]:
@@ -182,7 +187,8 @@ def suspicion(scores: dict[str, Any]) -> float:
 
 def auroc(score: Sequence[float], rows: Sequence[Row], resamples: int) -> dict[str, Any]:
     """For unsound, of all rationales and of those with a right answer."""
-    unsound, question = np.array([row.first_error >= 0 for row in rows]), np.unique([row.item.question for row in rows], return_inverse=True)[1]
+    unsound = np.array([row.first_error >= 0 for row in rows])
+    question = np.unique([row.item.question for row in rows], return_inverse=True)[1]
     right, p = np.array([row.right for row in rows]), np.array(score)
     return {
         "all": ev.auroc_interval(p, unsound, question, resamples),
