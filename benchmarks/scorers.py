@@ -38,8 +38,8 @@ CHANGES: dict[str, Any] = {
     "training": {"steps": {"first": 80}},
     "evaluation": {"selection_size": 100},
 }
-"""Short rounds, and hints for a model that has half forgotten how to use them, as in the paper: that breeds right answers with wrong
-lines."""
+"""Short rounds, and hints for a model that has half forgotten how to use them, as in the paper: that breeds right answers with
+wrong lines."""
 QUICK: dict[str, Any] = {
     **CHANGES,
     "task": {"digits": [1, 2], "pool": 200, "test_size": 40},
@@ -47,14 +47,14 @@ QUICK: dict[str, Any] = {
     "training": {"steps": {"first": 5}},
     "evaluation": {"selection_size": 20},
 }
-CHUNK = 100
+CHUNK = 200
 """Rationales that are rolled out before their values are kept."""
 LABELS = ("rollout labels", "exact labels")
 
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    rationales: int = 1_500
+    rationales: int = 800
     """Rationales drawn from the run; half of the questions are trained on."""
     epochs: int = 10
     """Passes over them."""
