@@ -11,7 +11,6 @@ do values of a question that the model hardly ever answers.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,14 +60,9 @@ class Value:
 
 def p_drop(before: Value, after: Value) -> float:
     """P(value after < LEFT x value before), under Jeffreys' prior."""
-    return _p_drop(before.right, before.n, after.right, after.n)
-
-
-@functools.cache
-def _p_drop(right: int, n: int, right_after: int, n_after: int) -> float:
     rng = np.random.default_rng(0)
-    before, after = (rng.beta(a + 0.5, b - a + 0.5, 20_000) for a, b in ((right, n), (right_after, n_after)))
-    return float(np.mean(after < LEFT * before))
+    draws = [rng.beta(value.right + 0.5, value.n - value.right + 0.5, 10_000) for value in (before, after)]
+    return float(np.mean(draws[1] < LEFT * draws[0]))
 
 
 @dataclass
