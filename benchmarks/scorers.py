@@ -33,7 +33,7 @@ from star.statistics import wilson
 CHANGES: dict[str, Any] = {
     "task": {"digits": [1, 2, 3], "test_size": 100},
     "sampling": {"samples": 3, "temperature": 0.7},
-    "loop": {"rounds": 3, "problems": 600, "rationalizer": "current"},
+    "loop": {"rounds": 2, "problems": 600, "rationalizer": "current"},
     "curation": {"require": "answer"},
     "training": {"steps": {"first": 80}},
     "evaluation": {"selection_size": 100},
