@@ -2,8 +2,8 @@
 
     python benchmarks/scorers.py          # about fifteen minutes; --quick: under two
 
-Rationales of the early rounds of a run that keeps every right answer: sampled, rationalized and evaluated ones. The exact check
-of a scratchpad is the truth. `rollout` lets the run's chosen model go on from every step; two process reward models are trained
+Rationales of the early rounds of a run that keeps every right answer: sampled, rationalized and evaluated ones; and right answers
+with a wrong line, by a model that still finds a hint and hardly a right line. The exact check of a scratchpad is the truth. `rollout` lets the run's chosen model go on from every step; two process reward models are trained
 on half of the questions, one on labels from rollouts (right: at least LEFT of the value before is left), one on those of the
 exact check. All are measured on the other half. Scores are kept in benchmarks/cache, so that an interrupted call goes on.
 """
@@ -28,6 +28,8 @@ from benchmarks.arms import arm_recipe, finished_run, made, made_by
 from benchmarks.common import CommonArguments, cache_of, parse, write_result
 from star.command_line import run_command
 from star.progress import bar
+from star.recipe import Recipe
+from star.run import Run
 from star.statistics import wilson
 
 CHANGES: dict[str, Any] = {
@@ -38,8 +40,14 @@ CHANGES: dict[str, Any] = {
     "training": {"steps": {"first": 80}},
     "evaluation": {"selection_size": 100},
 }
-"""Short rounds, and hints for a model that has half forgotten how to use them, as in the paper: that breeds right answers with
-wrong lines."""
+FORGETFUL: dict[str, Any] = {
+    "task": {"test_size": 50},
+    "loop": {"rounds": 2, "problems": 500, "rationalizer": "current"},
+    "curation": {"require": "answer"},
+    "training": {"steps": {"first": 40}},
+    "evaluation": {"selection_size": 100},
+}
+"""After round 1 this run's model still finds the hint, and hardly any right line: right answers that are unsound."""
 QUICK: dict[str, Any] = {
     **CHANGES,
     "task": {"digits": [1, 2], "pool": 200, "test_size": 40},
@@ -81,25 +89,27 @@ class Row:
 def main() -> None:
     """Make, roll out, train, score, measure, write."""
     arguments = parse(Arguments, __doc__)
-    count, epochs = (80, 1) if arguments.quick else (arguments.rationales, arguments.epochs)
+    count, epochs, resamples = (80, 1, 50) if arguments.quick else (arguments.rationales, arguments.epochs, 1_000)
     recipe = arm_recipe("addition.yaml", 0, QUICK if arguments.quick else CHANGES, folder="scorers", device=arguments.device)
     run = finished_run(recipe)
     folder = cache_of(arguments.device) / "scorers" / f"{run.name}-{count}"
     rows = rationales(run, count)
-    rolled_out = roll_out(run, rows, folder)
+    rolled_out = roll_out(run, rows, folder / "rollouts.jsonl")
+    hinted = hinted_rows(arm_recipe("addition.yaml", 0, QUICK if arguments.quick else FORGETFUL, folder="scorers"), 300)
+    by_rollout = roll_out(run, hinted, folder / "hinted.jsonl")
     test = [i for i, row in enumerate(rows) if not row.trained_on]
-    scored: dict[str, list[dict[str, Any]]] = {"rollout": [rolled_out[i]["scores"] for i in test]}
+    scored = {"rollout": [*(rolled_out[i]["scores"] for i in test), *(each["scores"] for each in by_rollout)]}
     seconds: dict[str, float] = {}
+    tested = [rows[i] for i in test]
     for name in LABELS:
         model = folder / f"{name.replace(' ', '-')}-{epochs}"
         seconds[name] = train(name, rows, rolled_out, model, epochs)
-        scored[f"prm, {name}"] = prm_scores(model, [rows[i] for i in test])
-    tested = [rows[i] for i in test]
+        scored[f"prm, {name}"] = prm_scores(model, [*tested, *hinted])
     figures = {
         "made": made([made_by(run)]),
-        "rationales": {"n": len(rows), "trained_on": len(rows) - len(tested), **Counter(row.kind for row in rows)},
-        "scorers": {name: measure(tested, scores, 50 if arguments.quick else 1_000) for name, scores in scored.items()},
-        "answer_wrong": auroc([float(not row.right) for row in tested], tested, 50 if arguments.quick else 1_000),
+        "rationales": {"n": len(rows), "trained_on": len(rows) - len(tested), **Counter(row.kind for row in [*rows, *hinted])},
+        "scorers": {name: measure([*tested, *hinted], scores, len(tested), resamples) for name, scores in scored.items()},
+        "answer_wrong": auroc([float(not row.right) for row in tested], tested, resamples),
         "training_seconds": seconds,
     }
     show(figures)
@@ -110,28 +120,69 @@ def rationales(run: Path, count: int) -> list[Row]:
     """Distinct rationales of a run with what the exact check says of them: all right answers with a wrong line, and a draw of the
     others."""
     from analysis.rationales.records import read_records
+
+    rows = checked(list(read_records(run)))
+    random.Random("scorers-0").shuffle(rows)
+    rows.sort(key=lambda row: not (row.right and row.first_error >= 0))
+    return sorted(rows[:count], key=lambda row: row.item.place)
+
+
+def checked(records: Sequence[Any]) -> list[Row]:
+    """Rows of distinct records that the exact check locates an error in, or clears."""
     from analysis.soundness.judging import EXACT_CHECK, judge
     from analysis.soundness.scorer import Item
 
-    distinct = {(r.question, r.steps, r.answer): (place, r) for place, r in enumerate(read_records(run)) if r.steps}
+    distinct = {(r.question, r.steps, r.answer): (place, r) for place, r in enumerate(records) if r.steps}
     rows = []
     for (place, record), judgement in zip(distinct.values(), judge([r for _, r in distinct.values()]), strict=True):
         if judgement.scorer == EXACT_CHECK and judgement.first_error_step is not None:
             half = int(hashlib.sha256(record.question.encode()).hexdigest(), 16) % 2 == 0
             mode, right = str(record.meta["mode"]), bool(record.answer_correct)
             rows.append(Row(Item.of(record, place), judgement.first_error_step, right, mode, half))
-    random.Random("scorers-0").shuffle(rows)
-    rows.sort(key=lambda row: not (row.right and row.first_error >= 0))
-    return sorted(rows[:count], key=lambda row: row.item.place)
+    return rows
 
 
-def roll_out(run: Path, rows: Sequence[Row], folder: Path) -> list[dict[str, Any]]:
+def hinted_rows(recipe: Recipe, count: int) -> list[Row]:
+    """Right answers with a wrong line, of questions that are not trained on: two-digit sums that the model of a run's round 1 was
+    told the answers of."""
+    from analysis.rationales.records import Record
+    from analysis.rationales.steps import split_steps
+    from star.attempts import sample_attempts
+    from star.prompting import PromptBuilder
+    from star.sampling import Decoding, open_sampler
+    from star.sampling.model_files import load_tokenizer
+    from star.tasks import load_task
+
+    model, task = Run(finished_run(recipe)).model(1), load_task(recipe.task, recipe.seed)
+    problems = {p.id: p for p in task.load().train if p.slice == "2 digits"}
+    builder, sampler = PromptBuilder(task, load_tokenizer(model), recipe.prompting), open_sampler(recipe.sampling, model)
+    chosen, decoding = list(problems.values())[: 2 * count], Decoding(0.7, 0.9, 1, 80, task.stop)
+    attempts = sample_attempts(
+        sampler, builder, chosen, decoding, mode="rationalized", split="train", round_number=2, shots=False
+    )
+    sampler.close()
+    records = [
+        Record(
+            f"hinted-{attempt['problem_id']}",
+            question=problems[attempt["problem_id"]].question,
+            steps=tuple(split_steps(attempt["rationale"])),
+            answer=attempt["answer"],
+            gold=attempt["gold"],
+            answer_correct=True,
+            meta={"mode": "hinted"},
+        )
+        for attempt in attempts
+        if attempt["verdict"] == "correct"
+    ]
+    return [row for row in checked(records) if row.first_error >= 0 and not row.trained_on]
+
+
+def roll_out(run: Path, rows: Sequence[Row], file: Path) -> list[dict[str, Any]]:
     """Of each row {"labels": step labels for training, "scores": ...}; what a call before this one did is read back."""
     from analysis.soundness.rollout import LEFT, Rationale, Rollouts, progress, scores_of
     from analysis.soundness.scorers import Place, ScorerOptions
 
-    file = folder / "rollouts.jsonl"
-    folder.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     done = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
     scorer = Rollouts("", ScorerOptions(), Place(run))
     for start in bar("rolling out", unit="chunk", over=range(len(done), len(rows), CHUNK)):
@@ -196,31 +247,34 @@ def auroc(score: Sequence[float], rows: Sequence[Row], resamples: int) -> dict[s
     }
 
 
-def measure(rows: Sequence[Row], scores: Sequence[dict[str, Any]], resamples: int) -> dict[str, Any]:
-    """AUROC, recall by answer, location, calibration and cost of one scorer."""
+def measure(rows: Sequence[Row], scores: Sequence[dict[str, Any]], drawn: int, resamples: int) -> dict[str, Any]:
+    """AUROC, location, calibration and cost of one scorer on the first `drawn` rows; shares of flags also on the hinted ones."""
     from analysis.soundness.grades import THRESHOLD
 
     p = np.array([each["p_unsound"] if each["p_unsound"] is not None else np.nan for each in scores], dtype=float)
     first, right = np.array([row.first_error for row in rows]), np.array([row.right for row in rows])
-    flag, spoken = p >= THRESHOLD, ~np.isnan(p)
+    flag, spoken, hinted = p >= THRESHOLD, ~np.isnan(p), np.arange(len(rows)) >= drawn
     places = [int(np.argmax(each["error_at"])) if each["error_at"] else -1 for each in scores]
     named = np.where(flag, places, -1)
 
     def flagged(mask: np.ndarray) -> Any:
         return wilson(int(flag[mask].sum()), int(mask.sum()))
 
-    usage = [each["usage"] for each in scores]
+    usage = [each["usage"] for each in scores[:drawn]]
+    clear = spoken & ~hinted
     return {
-        "judged": wilson(int(spoken.sum()), len(rows)),
-        "auroc": auroc([suspicion(each) for each in scores], rows, resamples),
+        "judged": wilson(int(clear.sum()), drawn),
+        "auroc": auroc([suspicion(each) for each in scores[:drawn]], rows[:drawn], resamples),
+        "auroc_with_hinted": auroc([suspicion(each) for each in scores], rows, resamples),
         "flagged": {
             "sound": flagged(first < 0),
             "unsound_wrong_answer": flagged((first >= 0) & ~right),
-            "unsound_right_answer": flagged((first >= 0) & right),
+            "unsound_right_answer": flagged((first >= 0) & right & ~hinted),
+            "unsound_hinted": flagged(hinted),
         },
-        "location": ev.first_error_f1(named, first),
+        "location": ev.first_error_f1(named[:drawn], first[:drawn]),
         "located_of_flagged": wilson(int((named == first)[flag & (first >= 0)].sum()), int((flag & (first >= 0)).sum())),
-        "calibration": ev.reliability(p[spoken], (first[spoken] >= 0).astype(float)) if spoken.any() else None,
+        "calibration": ev.reliability(p[clear], (first[clear] >= 0).astype(float)) if clear.any() else None,
         "tokens": float(np.mean([each["prompt_tokens"] + each["generated_tokens"] for each in usage])),
         "seconds": float(np.mean([each["seconds"] for each in usage])),
     }
@@ -232,7 +286,7 @@ def show(figures: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(title="against the exact check, of questions that were left out", caption=str(figures["rationales"]))
-    for head in ("scorer", "AUROC", "of right answers", "flagged: sound", "wrong, unsound", "right, unsound", "F1", "tokens", "s"):
+    for head in ("", "AUROC", "of right answers", "flagged: sound", "wrong, unsound", "right, unsound", "hinted", "F1", "tokens", "s"):
         table.add_column(head)
     for name, row in figures["scorers"].items():
         cells = [each.plain() for each in (*row["auroc"].values(), *row["flagged"].values())]
