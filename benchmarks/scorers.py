@@ -2,10 +2,11 @@
 
     python benchmarks/scorers.py          # about fifteen minutes; --quick: under two
 
-Rationales of the early rounds of a run that keeps every right answer: sampled, rationalized and evaluated ones; and right answers
-with a wrong line, by a model that still finds a hint and hardly a right line. The exact check of a scratchpad is the truth. `rollout` lets the run's chosen model go on from every step; two process reward models are trained
-on half of the questions, one on labels from rollouts (right: at least LEFT of the value before is left), one on those of the
-exact check. All are measured on the other half. Scores are kept in benchmarks/cache, so that an interrupted call goes on.
+Rationales of the early rounds of a run that keeps every right answer, sampled, rationalized and evaluated ones; and right answers
+with a wrong line, by a model that still finds a hint and hardly a right line. The exact check of a scratchpad is the truth.
+`rollout` lets the run's chosen model go on from every step; two process reward models are trained on half of the questions, one on
+labels from rollouts (right: at least LEFT of the value before is left), one on those of the exact check. All are measured on the
+other half. Scores are kept in benchmarks/cache, so that an interrupted call goes on.
 """
 
 from __future__ import annotations
@@ -265,7 +266,7 @@ def measure(rows: Sequence[Row], scores: Sequence[dict[str, Any]], drawn: int, r
     return {
         "judged": wilson(int(clear.sum()), drawn),
         "auroc": auroc([suspicion(each) for each in scores[:drawn]], rows[:drawn], resamples),
-        "auroc_with_hinted": auroc([suspicion(each) for each in scores], rows, resamples),
+        "auroc_with_hinted": auroc([suspicion(each) for each in scores], rows, resamples),  # of right answers there are few others
         "flagged": {
             "sound": flagged(first < 0),
             "unsound_wrong_answer": flagged((first >= 0) & ~right),
@@ -286,10 +287,11 @@ def show(figures: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(title="against the exact check, of questions that were left out", caption=str(figures["rationales"]))
-    for head in ("", "AUROC", "of right answers", "flagged: sound", "wrong, unsound", "right, unsound", "hinted", "F1", "tokens", "s"):
+    heads = ("", "AUROC", "right answers", "hinted too", "flagged: sound", "wrong, unsound", "right, unsound", "hinted", "F1", "tokens")
+    for head in (*heads, "s"):
         table.add_column(head)
     for name, row in figures["scorers"].items():
-        cells = [each.plain() for each in (*row["auroc"].values(), *row["flagged"].values())]
+        cells = [each.plain() for each in (*row["auroc"].values(), row["auroc_with_hinted"]["all"], *row["flagged"].values())]
         table.add_row(name, *cells, f"{row['location']['f1']:.3f}", f"{row['tokens']:,.0f}", f"{row['seconds']:.3f}")
     Console(width=200).print(table)
 
