@@ -287,7 +287,7 @@ def show(figures: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(title="against the exact check, of questions that were left out", caption=str(figures["rationales"]))
-    heads = ("", "AUROC", "right answers", "hinted too", "flagged: sound", "wrong, unsound", "right, unsound", "hinted", "F1", "tokens")
+    heads = ("", "AUROC", "right answers", "hinted too", "flagged: sound", "wrong answer", "right answer", "hinted", "F1", "tokens")
     for head in (*heads, "s"):
         table.add_column(head)
     for name, row in figures["scorers"].items():
