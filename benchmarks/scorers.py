@@ -152,15 +152,14 @@ def hinted_rows(recipe: Recipe, count: int) -> list[Row]:
     from star.prompting import PromptBuilder
     from star.sampling import Decoding, open_sampler
     from star.sampling.model_files import load_tokenizer
+    from star.shards import Shard
     from star.tasks import load_task
 
     model, task = Run(finished_run(recipe)).model(1), load_task(recipe.task, recipe.seed)
     problems = {p.id: p for p in task.load().train if p.slice == "2 digits"}
     builder, sampler = PromptBuilder(task, load_tokenizer(model), recipe.prompting), open_sampler(recipe.sampling, model)
     chosen, decoding = list(problems.values())[: 2 * count], Decoding(0.7, 0.9, 1, 80, task.stop)
-    attempts = sample_attempts(
-        sampler, builder, chosen, decoding, mode="rationalized", split="train", round_number=2, shots=False
-    )
+    attempts = sample_attempts(sampler, builder, Shard(0, tuple(chosen), decoding, "rationalized", "train", 2, False))
     sampler.close()
     records = [
         Record(
@@ -211,7 +210,8 @@ def train(name: str, rows: Sequence[Row], rolled_out: Sequence[dict[str, Any]], 
     with file.open("w", encoding="utf-8") as handle:
         for row, values in zip(rows, rolled_out, strict=True):
             labels = {"labels": values["labels"]} if name == LABELS[0] else {"first_error_step": row.first_error}
-            if row.trained_on and any(label is not None for label in labels.get("labels", [True])):
+            said = name != LABELS[0] or any(label is not None for label in values["labels"])
+            if row.trained_on and said:
                 handle.write(json.dumps({"question": row.item.question, "steps": row.item.steps, **labels}) + "\n")
     began = time.monotonic()
     train_scorer.train(train_scorer.Arguments(file, model, epochs=epochs, learning_rate=1e-3, batch_size=32))

@@ -96,9 +96,17 @@ def soundness_of(task: Task, settings: CurationSettings, problems: Mapping[str, 
     def judged(attempts: Sequence[Attempt]) -> list[bool | None]:
         records = []
         for attempt in attempts:
-            problem, steps = problems[attempt["problem_id"]], tuple(split_steps(attempt["rationale"]))
-            asked = {"question": problem.question, "choices": problem.choices, "gold": problem.gold}
-            records.append(Record(id=attempt["attempt_id"], steps=steps, answer=attempt["answer"], **asked))
+            problem = problems[attempt["problem_id"]]
+            records.append(
+                Record(
+                    id=attempt["attempt_id"],
+                    question=problem.question,
+                    choices=problem.choices,
+                    steps=tuple(split_steps(attempt["rationale"])),
+                    answer=attempt["answer"],
+                    gold=problem.gold,
+                )
+            )
         threshold = THRESHOLD if settings.max_unsound is None else settings.max_unsound
         scores = p_unsound(records) if records else []
         return [None if p is None or p != p else not flagged(p, threshold) for p in scores]  # NaN: not judged
