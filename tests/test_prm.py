@@ -21,6 +21,7 @@ from analysis.soundness.scorer import Item
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError, UsageError
 from star.sampling import backends
+from tests.run_factory import make_run
 from tests.tiny_models import tiny_model
 from tests.tiny_prms import tiny_prm, tokenizer_of
 
@@ -326,3 +327,18 @@ def test_likelihood_is_an_input_of_a_calibration(tmp_path: Path, capsys: pytest.
     assert len(json.loads(row["likelihood-m_features"])["gain"]) == 2
     assert score.main([str(path), "-o", str(out), "--calibration", str(model)]) == 2
     assert "give --scorer for each" in capsys.readouterr().err
+
+
+def test_likelihood_of_addition_is_asked_in_the_task_s_words(tmp_path: Path) -> None:
+    """The small model adds two digits well: a step that is false, and one that leads away from the sum, stand out."""
+    right, false = (["4 + 3 , C: 0", f", {digit} C: 0", f"0 {digit}"] for digit in (7, 2))
+    posed = [Item("a", place, "4 + 3", tuple(steps), gold="7") for place, steps in enumerate((right, false))]
+    path = tmp_path / "r.jsonl"
+    path.write_text(json.dumps({"question": "4 + 3", "steps": right, "task": "addition"}) + "\n")
+    opened = Likelihood("seeds/models/addition-0.2m", ScorerOptions(), Place(path))
+    (good, bad), (towards, away) = ([one.features[name] for one in opened.score(posed)] for name in ("least", "gain"))
+    assert min(good) > 0.9 and bad[1] < 0.05
+    assert towards[1] > 0.4 and away[1] < 0.1
+    run = make_run(tmp_path, rounds=1, probes=False, analysis=False)
+    asking = Likelihood("seeds/models/addition-0.2m", ScorerOptions(), Place(run)).asking
+    assert asking.task.name == "addition" and asking.shots
