@@ -3,9 +3,9 @@
     python -m analysis.train_scorer rows.jsonl --base seeds/models/addition-0.2m -o scorer
     python -m analysis.score rationales.jsonl -o scores.jsonl --scorer prm:scorer
 
-One JSON object a line: `question` (or `prompt`), `steps` (or `completions`), and `labels` or `step_ok` (true, false, P(step right), or
-null) or `first_error_step` (-1: none). A label stands at the separator after its step and nowhere else; nothing after the first wrong
-step is learned, for what follows from an error is neither right nor wrong.
+One JSON object a line: `question` (or `prompt`), `steps` (or `completions`), and `labels` or `step_ok` (true, false, P(step right),
+or null) or `first_error_step` (-1: none). A label stands at the separator after its step and nowhere else; nothing after the first
+wrong step is learned, for what follows from an error is neither right nor wrong.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def read_rows(path: Path) -> list[Row]:
     """Raises InputError for a file or a line that cannot be used."""
-    rows, number = [], 0
+    rows: list[Row] = []
     try:
-        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            rows += [row_of(json.loads(text))] if text.strip() else []
+        for text in filter(str.strip, path.read_text(encoding="utf-8").splitlines()):
+            rows.append(row_of(json.loads(text)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f'{path}, line {number} is no labelled rationale ({type(error).__name__}: {error}); expected {{"question": "...", "steps": '
-            '["..."], "labels": [true]}.'
+            f"{path}, row {len(rows) + 1} is no labelled rationale ({type(error).__name__}: {error}); expected "
+            '{"question": "...", "steps": ["..."], "labels": [true]}.'
         ) from error
     if not any(label is not None for _, _, labels in rows for label in labels):
         raise InputError(f"{path} labels no step: expected `labels`, `step_ok` or `first_error_step`.")

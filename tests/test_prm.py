@@ -21,6 +21,7 @@ from analysis.soundness.scorer import Item
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError, UsageError
 from star.sampling import backends
+from tests.run_factory import make_run
 from tests.tiny_models import tiny_model
 from tests.tiny_prms import tiny_prm, tokenizer_of
 
@@ -29,17 +30,18 @@ STEPS = ("3 * 4 = 12", "So 12 pens.")
 SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
 SHEPHERD = "<s> How many pens are 3 boxes of 4? Step 1: 3 * 4 = 12[ ки]\nStep 2: So 12 pens.[ ки]"
 TASK = FORMATS["fover"].first.partition("\n\n** Task **\n")[2].partition("{step}")[0]
+USER, ANSWER = ("<|start_header_id|>{}<|end_header_id|>\n".format(role) for role in ("user", "assistant"))
 GOLDEN = {
     "qwen": f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
     "3 * 4 = 12[<extra_0>]So 12 pens.[<extra_0>]<|im_end|>\n",
     "math-shepherd": SHEPHERD,
     "openr": f"{QUESTION} Step 1: 3 * 4 = 12[ \n\n\n\n\n] Step 2: So 12 pens.[ \n\n\n\n\n]",
     "versa": f"{QUESTION} \n\n3 * 4 = 12[ \n\n\n\n]So 12 pens.[ \n\n\n\n]",
-    "rlhflow": f"<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n{QUESTION} 3 * 4 = 12<|eot_id|>"
-    "<|start_header_id|>assistant<|end_header_id|>\n[\n]+<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nSo 12 pens.<|eot_id|>"
-    "<|start_header_id|>assistant<|end_header_id|>\n[\n]+<|eot_id|>",
-    "fover": f"<|im_start|>user\n** Problem **\n{QUESTION}\n\n** Task **\n{TASK}3 * 4 = 12<|im_end|>\n<|im_start|>assistant[\n]correct"
-    "<|im_end|>\n<|im_start|>user\nSo 12 pens.<|im_end|>\n<|im_start|>assistant[\n]correct<|im_end|>\n",
+    "rlhflow": f"<|begin_of_text|>{USER}\n{QUESTION} 3 * 4 = 12<|eot_id|>{ANSWER}[\n]+<|eot_id|>"
+    f"{USER}\nSo 12 pens.<|eot_id|>{ANSWER}[\n]+<|eot_id|>",
+    "fover": f"<|im_start|>user\n** Problem **\n{QUESTION}\n\n** Task **\n{TASK}3 * 4 = 12<|im_end|>\n"
+    "<|im_start|>assistant[\n]correct<|im_end|>\n<|im_start|>user\nSo 12 pens.<|im_end|>\n"
+    "<|im_start|>assistant[\n]correct<|im_end|>\n",
     "trl": f"{QUESTION}\n3 * 4 = 12[\n]So 12 pens.[\n]",
     "trl-paragraphs": f"{QUESTION}\n\n3 * 4 = 12[\n\n]So 12 pens.[\n\n]",
 }
@@ -112,7 +114,9 @@ def test_a_batch_says_what_each_says_alone_and_one_forward_pass_says_the_same(ki
         assert one.p_unsound == pytest.approx(1 - float(torch.tensor(one.step_ok).double().prod()), abs=1e-9)
 
 
-@pytest.mark.parametrize("kind, text", [("qwen", "<extra_0>"), ("trl", "a\nb"), ("math-shepherd", "a ки b"), ("rlhflow", "<|eot_id|>+")])
+@pytest.mark.parametrize(
+    "kind, text", [("qwen", "<extra_0>"), ("trl", "a\nb"), ("math-shepherd", "a ки b"), ("rlhflow", "<|eot_id|>+")]
+)
 def test_a_separator_inside_a_step_is_text(kind: str, text: str) -> None:
     tokenizer = tokenizer_of(kind)
     plain, marked = (Reader(FORMATS[kind], tokenizer).encode(QUESTION, (step, "end")) for step in ("x", text))
@@ -125,7 +129,7 @@ def test_a_separator_inside_a_step_is_text(kind: str, text: str) -> None:
 
 def test_rows_that_cannot_be_scored_have_a_status_and_the_others_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = scorer(tiny_prm(tmp_path / "qwen", "qwen", context=300))
-    long, none, fine, bad = opened.score(items(("word " * 400,), (), STEPS, ("a",)))
+    long, none, fine = opened.score(items(("word " * 400,), (), STEPS))
     assert (long.status, long.step_ok, long.p_unsound) == ("too_long", (), None)
     assert none.status == "unparsed"
     assert (fine.status, len(fine.step_ok)) == ("ok", 2)
@@ -326,3 +330,18 @@ def test_likelihood_is_an_input_of_a_calibration(tmp_path: Path, capsys: pytest.
     assert len(json.loads(row["likelihood-m_features"])["gain"]) == 2
     assert score.main([str(path), "-o", str(out), "--calibration", str(model)]) == 2
     assert "give --scorer for each" in capsys.readouterr().err
+
+
+def test_likelihood_of_addition_is_asked_in_the_task_s_words(tmp_path: Path) -> None:
+    """The small model adds two digits well: a step that is false, and one that leads away from the sum, stand out."""
+    right, false = (["4 + 3 , C: 0", f", {digit} C: 0", f"0 {digit}"] for digit in (7, 2))
+    posed = [Item("a", place, "4 + 3", tuple(steps), gold="7") for place, steps in enumerate((right, false))]
+    path = tmp_path / "r.jsonl"
+    path.write_text(json.dumps({"question": "4 + 3", "steps": right, "task": "addition"}) + "\n")
+    opened = Likelihood("seeds/models/addition-0.2m", ScorerOptions(), Place(path))
+    (good, bad), (towards, away) = ([one.features[name] for one in opened.score(posed)] for name in ("least", "gain"))
+    assert min(good) > 0.9 and bad[1] < 0.05
+    assert towards[1] > 0.9 and away[1] < 0.4
+    run = make_run(tmp_path, rounds=1, probes=False, analysis=False)
+    asking = Likelihood("seeds/models/addition-0.2m", ScorerOptions(), Place(run)).asking
+    assert asking.task.name == "addition" and asking.shots

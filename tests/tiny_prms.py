@@ -66,7 +66,13 @@ def tokenizer_of(kind: str) -> Any:
 def tiny_prm(path: Path, kind: str, *, planted: bool = False, labels: int = 2, context: int = 1024, seed: int = 0) -> Path:
     """Save a model of a format into `path` and return it. `planted`: P(right) falls from .9997 to .0003 where "~" stands before."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, LlamaConfig, MistralConfig, Qwen2Config
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoModelForTokenClassification,
+        LlamaConfig,
+        MistralConfig,
+        Qwen2Config,
+    )
 
     tokenizer = tokenizer_of(kind)
     config_class = {"qwen": Qwen2Config, "math-shepherd": MistralConfig}.get(kind, LlamaConfig)

@@ -24,13 +24,15 @@ from analysis.faithfulness.answers import model_digest
 from analysis.faithfulness.asking import Asking
 from analysis.faithfulness.packed import PackedScorer, Scored, Tree, shared_prefix, tree
 from analysis.faithfulness.sources import from_run, plain_task
+from analysis.rationales.records import read_records
 from analysis.soundness.local_model import each_scored, named_model
 from analysis.soundness.scorer import Estimate, Item, StepScores, Usage
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.problem import Problem, problem_id
 from star.prompting import PromptBuilder
-from star.recipe import PromptingSettings
+from star.recipe import PromptingSettings, TaskSettings
 from star.sampling import model_files
+from star.tasks import addition
 
 
 class Likelihood:
@@ -82,7 +84,7 @@ class Likelihood:
         trunk = [*prompt, *texts[-1]]
         # What a tokenizer merges across a cut belongs to the later step; one with no token of its own shares its neighbour's.
         ends = [len(prompt) + shared_prefix(texts[-1], text) for text in texts]
-        sequences = [(trunk[: max(b, 2)], max(1, b - a)) for a, b in pairwise(ends)]
+        sequences = [(trunk[:b], max(1, b - a)) for a, b in pairwise(ends)]
         if answer:
             sequences += [self.asking.sequence(prompt, problem, body, answer) for body in bodies]
         if max(len(ids) for ids, _ in sequences) > self.limit:
@@ -103,11 +105,12 @@ class Likelihood:
 
 
 def _asking(model_dir: Path, scored: Path | None) -> Asking:
-    """Texts as the run of the rationales has them, or plain ones."""
+    """Texts as the run of the rationales has them, or plain ones (addition: the task's own)."""
     tokenizer: Any = model_files.load_tokenizer(model_dir)
     if scored is not None and scored.is_dir():
-        source = from_run(scored, None, 1, 0)
+        source = from_run(scored, None, 1, 0, own_model=False)
         builder = PromptBuilder(source.task, tokenizer, source.prompting)
         return Asking(source.task, builder, shots=source.shows_examples(builder))
-    task = plain_task()
+    first = next(read_records(scored), None) if scored is not None else None
+    task = addition.build(TaskSettings(), 0) if first is not None and first.task == "addition" else plain_task()
     return Asking(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=0)), shots=False)

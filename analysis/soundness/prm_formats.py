@@ -81,8 +81,8 @@ def format_of(name: str, architecture: str, wanted: str | None) -> tuple[str, Pr
     by_name = next((known for pattern, known in BY_NAME.items() if re.fullmatch(pattern, name, re.I)), None)
     chosen = wanted or by_name or by_architecture
     if chosen not in FORMATS:
-        why = f"there is no format {chosen!r}" if chosen else f"its name and its architecture {architecture or '(none)'} do not tell"
-        raise UsageError(f"how the process reward model {name} is read is not known: {why}. Give --prm-format {', '.join(FORMATS)}.")
+        why = f"there is no format {chosen!r}" if chosen else f"its name and its architecture ({architecture}) do not tell"
+        raise UsageError(f"how the process reward model {name} is read is not known: {why}. Give --prm-format {', '.join(FORMATS)}")
     return chosen, FORMATS[chosen]
 
 
