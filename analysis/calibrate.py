@@ -79,7 +79,7 @@ def calibrate(arguments: Arguments) -> Calibration:
     """Read, fit, print and write. Raises InputError."""
     from analysis.rationales.records import read_whole
     from analysis.soundness.calibration import fit
-    from analysis.soundness.scorer import Item
+    from analysis.soundness.scorer import Item, per_step
     from analysis.soundness.usage import Totals
 
     if arguments.benchmark is not None:
@@ -95,18 +95,16 @@ def calibrate(arguments: Arguments) -> Calibration:
     items = [Item.of(records[place], place) for place in targets]
     with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
         scores = {scorer.name: scorer.score(items) for scorer in scorers}
-    rows = []
-    for number, item in enumerate(items):
-        step_ok = {name: column[number].step_ok for name, column in scores.items() if column[number].step_ok}
-        rows.append(labelled(records[item.place], targets[item.place], step_ok))
+    rows = [labelled(records[item.place], targets[item.place], per_step(scores, number)) for number, item in enumerate(items)]
     for name, column in scores.items():
         totals = Totals()
         totals.add(column)
         totals.show(name)
         if arguments.benchmark is not None:
             show_published(arguments.benchmark, rows, name, column)
-    model, unseen = fit(rows, list(scores))
-    show(rows, unseen, baselines(rows), list(scores))
+    said = list(dict.fromkeys(name for row in rows for name in row.evidence.step_ok)) or list(scores)
+    model, unseen = fit(rows, said)
+    show(rows, unseen, baselines(rows), said)
     if arguments.output is not None:
         model.save(arguments.output)
         print(f"The model of {len(rows):,} labels is in {arguments.output}: analysis.score --calibration {arguments.output}")

@@ -176,7 +176,7 @@ def _calibration(arguments: Arguments, names: Sequence[str]) -> Calibration | No
     from analysis.soundness.calibration import Calibration
 
     model = Calibration.load(arguments.calibration)
-    if not set(model.scorers) <= set(names):
+    if not {name.partition(":")[0] for name in model.scorers} <= set(names):
         raise UsageError(f"{arguments.calibration} was fitted with the scorers {', '.join(model.scorers)}: give --scorer for each.")
     return model
 
@@ -205,13 +205,13 @@ def calibrated(
     from analysis.soundness.calibration import SOUND, evidence
     from analysis.soundness.grades import flagged
     from analysis.soundness.judging import inside
+    from analysis.soundness.scorer import per_step
 
     changed = []
     for place, (record, judgement) in enumerate(zip(records, judgements, strict=True)):
-        said = {name: column[place].step_ok for name, column in results.items() if column[place].step_ok}
         judged = None
         if judgement.grade in ("scored", "not_judged"):
-            judged = model.judge(evidence(len(record.steps), judgement.flags, said))
+            judged = model.judge(evidence(len(record.steps), judgement.flags, per_step(results, place)))
         if judged is not None:
             judgement = replace(
                 judgement,
@@ -373,6 +373,7 @@ def score_schema(identifier: str | None = None) -> Any:
         ("error_at", pa.list_(pa.float64())),  # P(the first wrong step is this one)
         ("status", pa.string()),  # see `analysis.soundness.scorer.STATUSES`
         ("why", pa.string()),  # for a person, where the status is not ok
+        ("features", pa.string()),  # JSON: name -> a number per step, for a calibration; null where there are none
         ("fingerprint", pa.string()),  # what decides the scores besides the rationale
         ("usage", pa.struct([(each.name, pa.float64() if each.type == "float" else pa.int64()) for each in fields(Usage)])),
     ]
@@ -388,6 +389,7 @@ def score_row(result: StepScores) -> dict[str, Any]:
         "error_at": None if result.error_at is None else list(result.error_at),
         "status": result.status,
         "why": result.why or None,
+        "features": json.dumps(dict(result.features)) if result.features else None,
         "fingerprint": result.fingerprint,
         "usage": asdict(result.usage),
     }

@@ -157,6 +157,11 @@ class SamplingSettings(_Section):
     shard: int = Field(4_096, ge=1)
     """Completions sampled in one call with a seed of their own: what a worker takes, and at most what a kill loses."""
 
+    def temperature_of(self, round_number: int) -> float:
+        """That of round n, counted from 1."""
+        given = self.temperature
+        return given[min(round_number, len(given)) - 1] if isinstance(given, tuple) else given
+
 
 class LoopSettings(_Section):
     """Algorithm 1."""
@@ -191,10 +196,12 @@ class CurationSettings(_Section):
     """Which rationales become training rows."""
 
     require: Literal["answer", "sound"] = "answer"
-    """answer: the paper. sound: no rationale either that the task's exact check calls unsound or, where there is none, that is
-    proven unsound or flagged by its score. What cannot be judged is kept and counted."""
+    """answer: the paper. sound: no rationale either that `scorer` calls unsound. What cannot be judged is kept and counted."""
+    scorer: str | None = None
+    """Who judges for require sound: a scorer of `python -m analysis.score --scorer`, such as prm:DIRECTORY. null: the task's exact
+    check or, where there is none, what is proven unsound or flagged by the shipped score."""
     max_unsound: float | None = Field(None, ge=0, le=1)
-    """p_unsound from which on a score is a flag, for tasks without an exact check; null: the threshold of the analysis."""
+    """p_unsound from which on a score is a flag; null: the threshold of the analysis. Exact checks have none."""
     problems: Literal["all", "mixed"] = "all"
     """mixed: only problems that the first pass got right in some attempts and wrong in others (Reinforce-Rej)."""
     gold: bool = False
@@ -378,6 +385,8 @@ class Recipe(_Section):
             raise ValueError(
                 f"training.batch_size {self.training.batch_size} is not a multiple of training.micro_batch_size {micro}"
             )
+        if self.curation.scorer is not None and self.curation.require == "answer":
+            raise ValueError("curation.scorer is asked for curation.require: sound alone: set that, or leave the scorer out")
         if self.task.name == "addition" and not all(1 <= d <= 15 for d in self.task.digits):
             raise ValueError(f"task.digits {self.task.digits}: every length must be 1 to 15")
         if self.task.grow.to is not None and self.task.grow.to <= max(self.task.digits):

@@ -92,7 +92,7 @@ def arm_name(recipe: Mapping[str, Any]) -> str:
         return ARMS[2]
     name = ARMS[4] if loop.get("rationalize", True) else ARMS[3]
     if curation.get("require") == "sound":
-        name += ", require sound"
+        name += f", require sound by {scorer}" if (scorer := curation.get("scorer")) else ", require sound"
     if loop.get("start") == "continue":
         name += ", continued"
     training, sampling, verifier = (recipe.get(section) or {} for section in ("training", "sampling", "verifier"))

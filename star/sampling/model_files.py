@@ -155,11 +155,14 @@ def without_file_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_model(model_dir: Path, *, dtype: Any, trust_remote_code: bool = False) -> Any:
-    """The directory's causal language model on the CPU, in evaluation mode.
+def load_model(
+    model_dir: Path, *, dtype: Any, trust_remote_code: bool = False, model_class: Any = None, exact: bool = False
+) -> Any:
+    """The directory's model (default: a causal language model) on the CPU, in evaluation mode.
 
     transformers fills weights it does not find with random numbers and only warns; here that is a SamplerError, and so are
-    weights that are no finite numbers: a model that holds them answers nothing, which would look like a weak one.
+    weights that are no finite numbers (such a model answers nothing, which would look like a weak one) and, with `exact`,
+    weights that the model has no place for (but those of a vocabulary's head).
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -167,7 +170,7 @@ def load_model(model_dir: Path, *, dtype: Any, trust_remote_code: bool = False) 
     check_model_dir(model_dir)
     try:
         with without_file_bars():
-            model, report = AutoModelForCausalLM.from_pretrained(
+            model, report = (model_class or AutoModelForCausalLM).from_pretrained(
                 model_dir,
                 dtype=dtype,
                 trust_remote_code=trust_remote_code,
@@ -186,6 +189,12 @@ def load_model(model_dir: Path, *, dtype: Any, trust_remote_code: bool = False) 
     broken = next((name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())), None)
     if broken is not None:
         raise SamplerError(f"The weights in {model_dir} hold NaN or infinity (first: {broken}); copy or train the model again.")
+    left_over = sorted(name for name in report["unexpected_keys"] if not name.startswith("lm_head."))
+    if exact and left_over:
+        raise SamplerError(
+            f"{model_dir} has {len(left_over)} tensors that a {type(model).__name__} does not have (first: {left_over[0]}): it is "
+            "another kind of model."
+        )
     return model.eval()
 
 

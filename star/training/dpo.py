@@ -15,7 +15,6 @@ from star.rows import PairFacts
 from star.training.plan import FinetuningError, Job
 
 
-
 def prepare_pairs(job: Job, settings: TrainingSettings) -> tuple[list[dict[str, list[int]]], int]:
     """(rows for TRL, number of pairs cut to max_length); pairs that differ only beyond max_length are left out.
 
