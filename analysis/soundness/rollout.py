@@ -246,9 +246,7 @@ class Rollouts:
             from star.sampling import open_sampler
 
             model = self.recipe.model
-            self.sampler = open_sampler(
-                self.recipe.sampling, self.model_dir, dtype=model.dtype
-            )
+            self.sampler = open_sampler(self.recipe.sampling, self.model_dir, dtype=model.dtype)
         self.calls += 1
         decoding = replace(self.decoding, seed=derived_seed(self.recipe.seed, f"rollout-{self.calls}"))
         began = time.monotonic()
