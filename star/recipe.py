@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from star.errors import InputError
 from star.parsing import ParseError, parse_yaml
@@ -32,6 +32,12 @@ class RecipeError(InputError):
 
 
 NonNegative = Annotated[float, Field(ge=0)]
+NUMBER, LIST = "a number", "a list"
+ByRound = Annotated[
+    Annotated[NonNegative, Tag(NUMBER)] | Annotated[tuple[NonNegative, ...], Field(min_length=1), Tag(LIST)],
+    Discriminator(lambda value: LIST if isinstance(value, list | tuple) else NUMBER),
+]
+"""A number, or one for each round."""
 Draw = Literal["uniform", "adaptive", "adaptive_no_curriculum", "adaptive_no_win_rate", "adaptive_reversed"]
 
 
@@ -136,7 +142,7 @@ class SamplingSettings(_Section):
 
     backend: Literal["auto", "vllm", "transformers"] = "auto"
     """auto: vLLM on a GPU; on a CPU whichever is faster for the model's size (see star/sampling)."""
-    temperature: NonNegative | Annotated[tuple[NonNegative, ...], Field(min_length=1)] = 0.01
+    temperature: ByRound = 0.01
     """The paper's near-greedy 0.01; 0 is greedy. A list gives one to each round, the last one to all that follow."""
     try_temperatures: tuple[NonNegative, ...] = ()
     """Temperatures that are tried on `probe` problems each round; the one with the best balance score is taken (B-STaR)."""
@@ -475,7 +481,7 @@ def parse_recipe(content: dict[str, Any], source: str, *, trusted: bool = False)
 
 
 def _message(entry: Any) -> str:
-    place = ".".join(str(part) for part in entry["loc"])
+    place = ".".join(str(part) for part in entry["loc"] if part not in (NUMBER, LIST))
     if entry["type"] != "extra_forbidden":
         message = str(entry["msg"]).removeprefix("Value error, ")
         return f"{place}: {message} (found {entry['input']!r:.80})" if place else message

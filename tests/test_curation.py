@@ -214,7 +214,7 @@ def test_a_scorer_is_told_the_gold_answer_and_closed(monkeypatch: pytest.MonkeyP
     assert asked[2:] == ["opened", ["72", "12"], ["72"], ["12"], "closed"]
 
 
-@pytest.mark.parametrize(("spec", "message"), [("oracle:x", "expected one of the form"), ("file:none.jsonl", "cannot be read")])
+@pytest.mark.parametrize(("spec", "message"), [("oracle:x", "expected one of the form"), ("file:none.jsonl", "none.jsonl")])
 def test_a_scorer_that_cannot_be_opened_is_refused_at_once(spec: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         soundness_of(ADDITION, CurationSettings(require="sound", scorer=spec), PROBLEMS)

@@ -267,4 +267,7 @@ def test_the_recipe_table_names_every_file_and_no_other() -> None:
     text = (SEEDS / "recipes" / "README.md").read_text(encoding="utf-8")
     files = {path.stem for path in (SEEDS / "recipes").glob("*.yaml")}
     arms = {f"addition-{arm}" for arm in ("few-shot", "direct", "star-no-rationalization", "star", "star-sound")}
-    assert files == set(re.findall(r"`([\w.-]+)\.yaml`", text)) | arms
+    methods = ("rft", "tpt", "rest-em", "pps", "adastar", "b-star", "v-star", "rpo", "reinforce-rej")
+    assert all(f"`{method}`" in text for method in methods)
+    successors = {f"{task}-{method}" for task in ("addition", "gsm8k") for method in methods}
+    assert files == set(re.findall(r"`([\w.-]+)\.yaml`", text)) | arms | successors
