@@ -1,19 +1,28 @@
-"""Who samples the shards: this process."""
+"""Who samples the shards: this process, or Ray actors that live through the run (`sampling.workers`).
+
+Actors need this package installed, and the run directory and the base model at the same paths, on every machine.
+"""
 
 from __future__ import annotations
 
+import os
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from star import sampling
 from star.attempts import sample_attempts
 from star.problem import Attempt
+from star.progress import bar
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
-from star.sampling.base import Sampler
+from star.sampling.base import Sampler, SamplerError
 from star.setup import Setup
 from star.shards import Shard
+
+TRIES = 3
+"""Workers that a shard may cost."""
 
 
 class Pool(Protocol):
@@ -38,9 +47,15 @@ class Pool(Protocol):
 
 def open_pool(recipe: Recipe, setup: Setup) -> Pool:
     """A pool with the base model loaded. Raises SamplerError when it cannot be started."""
+    builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
+    if recipe.sampling.workers:
+        return OnRay(recipe, setup.base_dir, builder)
+    return Here(_open(recipe, setup.base_dir), builder)
+
+
+def _open(recipe: Recipe, model_dir: Path) -> Sampler:
     trust = recipe.model.trust_remote_code
-    sampler = sampling.open_sampler(recipe.sampling, setup.base_dir, dtype=recipe.model.dtype, trust_remote_code=trust)
-    return Here(sampler, PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
+    return sampling.open_sampler(recipe.sampling, model_dir, dtype=recipe.model.dtype, trust_remote_code=trust)
 
 
 class Here:
@@ -51,7 +66,7 @@ class Here:
 
     @property
     def model_dir(self) -> Path | None:
-        """See Sampler."""
+        """See Pool."""
         return self.sampler.model_dir
 
     def load(self, model_dir: Path) -> None:
@@ -70,3 +85,148 @@ class Here:
     def close(self) -> None:
         """See Pool.close."""
         self.sampler.close()
+
+
+class Worker(Here):
+    """What an actor holds."""
+
+    def __init__(self, recipe: Recipe, model_dir: Path, builder: PromptBuilder) -> None:
+        super().__init__(_open(recipe, model_dir), builder)
+
+    def ready(self) -> int:
+        """Its process id, once it is up."""
+        return os.getpid()
+
+    def sample(self, shard: Shard) -> list[Attempt]:
+        """One shard."""
+        return sample_attempts(self.sampler, self.builder, shard)
+
+
+class OnRay:
+    """Actors, one shard each at a time. A dead one is replaced, and its shard given to another."""
+
+    def __init__(self, recipe: Recipe, model_dir: Path, builder: PromptBuilder) -> None:
+        self.ray, self.recipe, self.builder = connect(), recipe, builder
+        options = actor_options(self.ray, recipe.sampling.workers, recipe.sampling.gpus_per_worker)
+        self.kind = self.ray.remote(Worker).options(**options)
+        self.model_dir: Path | None = model_dir
+        self.failures = (self.ray.exceptions.RayActorError, SamplerError)
+        self.workers = [self._new() for _ in range(recipe.sampling.workers)]
+
+    def _new(self) -> Any:
+        assert self.model_dir is not None
+        return self.kind.remote(self.recipe, self.model_dir.resolve(), self.builder)
+
+    def _replace(self, worker: Any) -> Any:
+        self.ray.kill(worker)
+        self.workers[self.workers.index(worker)] = new = self._new()
+        return new
+
+    def load(self, model_dir: Path) -> None:
+        """See Pool.load. A worker that cannot is replaced; the next call of `map` says if its successor cannot either."""
+        self.model_dir = model_dir
+        for worker, loaded in [(worker, worker.load.remote(model_dir.resolve())) for worker in self.workers]:
+            try:
+                self.ray.get(loaded)
+            except self.failures:
+                self._replace(worker)
+        self.workers = self.workers or [self._new() for _ in range(self.recipe.sampling.workers)]
+
+    def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
+        """See Pool.map. A worker that starts in another's place takes shards once it is up."""
+        owed, free, failed = deque(shards), list(self.workers), Counter[int]()
+        busy: dict[Any, tuple[Any, Shard | None]] = {}
+        done = 0
+        with bar(shards[0].stage, len(shards), "shard") as shown:
+            while done < len(shards):
+                while owed and free:
+                    worker, shard = free.pop(), owed.popleft()
+                    busy[worker.sample.remote(shard)] = worker, shard
+                (answer,), _ = self.ray.wait(list(busy), num_returns=1)
+                worker, taken = busy.pop(answer)
+                try:
+                    rows = self.ray.get(answer)
+                except self.failures as error:
+                    self._count(failed, taken, error)
+                    if taken is not None:
+                        owed.append(taken)
+                    worker = self._replace(worker)
+                    busy[worker.ready.remote()] = worker, None
+                    continue
+                free.append(worker)
+                if taken is not None:
+                    done += 1
+                    shown.update(1)
+                    yield taken, rows
+
+    def _count(self, failed: Counter[int], shard: Shard | None, error: Exception) -> None:
+        """Raises SamplerError for a shard, or for workers that do not even start, once there is no use in going on."""
+        number = -1 if shard is None else id(shard)
+        failed[number] += 1
+        if failed[number] < (TRIES if shard else TRIES * len(self.workers)):
+            return
+        reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__).strip()
+        if shard is None:
+            raise SamplerError(f"sampling workers cannot be started ({reason}). `python -m star.doctor` says what Ray sees.")
+        first, last = shard.problems[0].id, shard.problems[-1].id
+        raise SamplerError(
+            f"{shard.label} cost {TRIES} workers; the last one said: {reason}. Its problems are {first} to {last} of "
+            "problems.parquet: lower sampling.max_new_tokens or sampling.shard, or leave those out. What is finished is kept."
+        )
+
+    def sleep(self) -> None:
+        """See Pool.sleep. Before a training on several machines the actors end, as Ray keeps their GPUs as long as they live."""
+        try:
+            self.ray.get([worker.sleep.remote() for worker in self.workers])
+        except self.failures:
+            self._end()
+        if self.recipe.training.launcher is not None:
+            self._end()
+
+    def _end(self) -> None:
+        for worker in self.workers:
+            self.ray.kill(worker)
+        self.workers, self.model_dir = [], None
+
+    def close(self) -> None:
+        """See Pool.close. A local Ray ends with it."""
+        self._end()
+        self.ray.shutdown()
+
+
+def connect() -> Any:
+    """Ray: of the cluster that RAY_ADDRESS names, else started here, on loopback and without usage reports."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    local = "RAY_ADDRESS" not in os.environ
+    if local:  # read when ray is imported; without it the servers listen on every interface
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise SamplerError('sampling.workers needs Ray: pip install -e ".[ray]", or leave it at 0.') from error
+    for last in (False, True):  # on a busy machine the first start may take longer than Ray waits
+        try:
+            ray.init(logging_level="ERROR", log_to_driver=False, **({"include_dashboard": False} if local else {}))
+            break
+        except Exception as error:  # Ray raises bare ones
+            ray.shutdown()
+            if last:
+                where = "a local Ray cannot be started" if local else f"no Ray answers at {os.environ['RAY_ADDRESS']} (RAY_ADDRESS)"
+                raise SamplerError(f"{where}: {str(error).splitlines()[0]}") from error
+    return ray
+
+
+def actor_options(ray: Any, workers: int, gpus: int) -> dict[str, Any]:
+    """What each actor asks Ray for: GPUs where there are any, and a share of its machine's cores, which are its threads.
+
+    Raises SamplerError where there is too little: Ray would wait for more for ever.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = int(sum(node.get("GPU", 0) // gpus for node in nodes))
+    if any(node.get("GPU") for node in nodes) and room < workers:
+        raise SamplerError(
+            f"sampling.workers {workers} with sampling.gpus_per_worker {gpus}: Ray has room for {room}, as a worker's GPUs are on "
+            "one machine. Lower one of them."
+        )
+    share = max(1, int(min(node.get("CPU", 1) for node in nodes)) // -(-workers // len(nodes)))
+    return {"num_cpus": 0 if room else share, "num_gpus": gpus if room else 0, "scheduling_strategy": "SPREAD"}
