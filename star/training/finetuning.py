@@ -71,9 +71,9 @@ def command_of(job_file: Path, config: Path, launcher: str | None) -> list[str]:
     the others at the configuration's main_process_ip, or at this machine where it names none.
     """
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
-    script = ["-m", "star.training.finetuning", str(job_file)]
+    script = ["-m", "star.training.finetuning", str(job_file), str(os.getpid()), socket.gethostname()]
     if launcher is None:
-        return [*launch, *script, str(os.getpid())]
+        return [*launch, *script]
     if "main_process_ip" not in parse_yaml(config.read_bytes()):
         launch += ["--main_process_ip", socket.gethostname()]
     ranked = 'exec "$@" --machine_rank "${MACHINE_RANK:-${SLURM_PROCID:?not set, nor MACHINE_RANK}}" ' + shlex.join(script)
@@ -111,9 +111,9 @@ def _end_with(pid: int) -> None:
 
 
 def main() -> None:
-    """One process of an `accelerate launch`: JOB.json and the id of the process that waits for it."""
+    """One process of an `accelerate launch`: JOB.json, and the id and the machine of the process that waits for it."""
     path = Path(sys.argv[1])
-    if len(sys.argv) > 2:
+    if sys.argv[3:] == [socket.gethostname()]:  # the launcher of another machine ends what it started there
         threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     try:
         result: Any = train(job := read_job(path), TrainingSettings.model_validate(job.settings))
