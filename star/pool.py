@@ -28,9 +28,8 @@ TRIES = 3
 class Pool(Protocol):
     """Samples and grades shards with one model at a time."""
 
-    @property
-    def model_dir(self) -> Path | None:
-        """What is loaded; None after `sleep` where that forgets it, and after `close`."""
+    model_dir: Path | None
+    """What is loaded."""
 
     def load(self, model_dir: Path) -> None:
         """Swap to the weights in `model_dir`, proven as `Sampler.load` does."""
@@ -62,16 +61,12 @@ class Here:
     """The sampler of this process, one shard after the other."""
 
     def __init__(self, sampler: Sampler, builder: PromptBuilder) -> None:
-        self.sampler, self.builder = sampler, builder
-
-    @property
-    def model_dir(self) -> Path | None:
-        """See Pool."""
-        return self.sampler.model_dir
+        self.sampler, self.builder, self.model_dir = sampler, builder, sampler.model_dir
 
     def load(self, model_dir: Path) -> None:
         """See Pool.load."""
         self.sampler.load(model_dir)
+        self.model_dir = model_dir
 
     def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
         """See Pool.map."""
@@ -147,9 +142,10 @@ class OnRay:
                 try:
                     rows = self.ray.get(answer)
                 except self.failures as error:
-                    self._count(failed, taken, error)
-                    if taken is not None:
-                        owed.append(taken)
+                    failed[id(taken)] += 1
+                    if failed[id(taken)] == (TRIES if taken else TRIES * len(self.workers)):
+                        raise SamplerError(_no_use(taken, str(error).strip().rpartition("\n")[2].strip())) from error
+                    owed.extend([taken] if taken else [])
                     worker = self._replace(worker)
                     busy[worker.ready.remote()] = worker, None
                     continue
@@ -158,21 +154,6 @@ class OnRay:
                     done += 1
                     shown.update(1)
                     yield taken, rows
-
-    def _count(self, failed: Counter[int], shard: Shard | None, error: Exception) -> None:
-        """Raises SamplerError for a shard, or for workers that do not even start, once there is no use in going on."""
-        number = -1 if shard is None else id(shard)
-        failed[number] += 1
-        if failed[number] < (TRIES if shard else TRIES * len(self.workers)):
-            return
-        reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__).strip()
-        if shard is None:
-            raise SamplerError(f"sampling workers cannot be started ({reason}). `python -m star.doctor` says what Ray sees.")
-        first, last = shard.problems[0].id, shard.problems[-1].id
-        raise SamplerError(
-            f"{shard.label} cost {TRIES} workers; the last one said: {reason}. Its problems are {first} to {last} of "
-            "problems.parquet: lower sampling.max_new_tokens or sampling.shard, or leave those out. What is finished is kept."
-        )
 
     def sleep(self) -> None:
         """See Pool.sleep. Before a training on several machines the actors end, as Ray keeps their GPUs as long as they live."""
@@ -192,6 +173,17 @@ class OnRay:
         """See Pool.close. A local Ray ends with it."""
         self._end()
         self.ray.shutdown()
+
+
+def _no_use(shard: Shard | None, reason: str) -> str:
+    """Why a shard, or starting workers, is given up."""
+    if shard is None:
+        return f"sampling workers cannot be started ({reason}). `python -m star.doctor` says what Ray sees."
+    return (
+        f"{shard.label} cost {TRIES} workers; the last one said: {reason}. Its problems are {shard.problems[0].id} to "
+        f"{shard.problems[-1].id} of problems.parquet: lower sampling.max_new_tokens or sampling.shard, or leave those out. What "
+        "is finished is kept."
+    )
 
 
 def connect() -> Any:

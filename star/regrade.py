@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from star.command_line import run_command
 from star.curation import count_data
 from star.errors import UsageError
 from star.loop import Loop
+from star.pool import Pool
 from star.problem import Attempt, Problem
 from star.recipe import DEFAULT_RECIPE, load_recipe
 from star.run import Run, RunError
@@ -33,40 +35,32 @@ FREE = ("name", "curation.", "training.", "loop.rounds", "loop.patience", "loop.
 """Keys that say nothing about what is sampled in round 1."""
 
 
-class Kept:
-    """A pool that answers with a run's attempts, graded again."""
+class Kept(Pool):
+    """A run's attempts, graded again; nothing is loaded or open."""
+
+    model_dir = None
 
     def __init__(self, run: Run, setup: Setup) -> None:
-        self.run, self.setup, self.model_dir = run, setup, setup.base_dir
+        self.run, self.setup = run, setup
         rows: list[Any] = [*run.evaluation(0), *run.attempts(1)]
         self.rows = {(row["mode"], row["problem_id"], row["sample"]): row for row in rows}
 
-    def load(self, model_dir: Path) -> None:
-        """Only the base model was asked."""
-
     def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
-        """See star.pool.Pool. Raises RunError where an attempt is not there."""
+        """See Pool.map. Raises RunError where an attempt is not there."""
         for shard in shards:
-            yield shard, [
-                self.graded(shard, problem, sample) for problem in shard.problems for sample in range(shard.decoding.samples)
-            ]
+            asked = product(shard.problems, range(shard.decoding.samples))
+            yield shard, [self.graded(shard.mode, problem, sample) for problem, sample in asked]
 
-    def graded(self, shard: Shard, problem: Problem, sample: int) -> Attempt:
+    def graded(self, mode: str, problem: Problem, sample: int) -> Attempt:
         """One attempt."""
-        row = self.rows.get((shard.mode, problem.id, sample))
+        row = self.rows.get((mode, problem.id, sample))
         if row is None:
             raise RunError(
-                f"{self.run.path} has no {shard.mode} attempt {sample} of problem {problem.id}: it was stopped before, or graded "
+                f"{self.run.path} has no {mode} attempt {sample} of problem {problem.id}: it was stopped before, or graded "
                 f"otherwise then. `python -m star.train {self.setup.run_dir}/recipe.yaml` samples what is missing."
             )
         again = judge(self.setup.task, problem, Completion(row["completion"], (), row["finish_reason"], ()))
         return {**row, **again, "tokens": row["tokens"], "logprob": row["logprob"]}  # type: ignore[typeddict-item]
-
-    def sleep(self) -> None:
-        """Nothing is open."""
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def regrade(argv: Sequence[str]) -> None:
