@@ -170,25 +170,23 @@ def check_sampler(model: Path | None) -> tuple[str, list[Finding]]:
 
 
 def check_cluster(runs_dir: Path) -> tuple[list[str], list[Finding]]:
-    """A line on each machine of the cluster that RAY_ADDRESS names, and what keeps its workers from sampling."""
+    """A line on each machine of the cluster that RAY_ADDRESS names, and what keeps its workers from sampling.
+
+    Raises SamplerError where no Ray answers there.
+    """
     if "RAY_ADDRESS" not in os.environ:
         return [], []
     from star.pool import connect
-    from star.sampling import SamplerError
 
-    try:
-        ray = connect()
-    except SamplerError as error:
-        return [], [Finding("error", str(error))]
-    lines, found = [], []
+    ray, lines, found = connect(), [], []
     runs_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=runs_dir.resolve(), prefix=".doctor-") as proof:
         for node in (node for node in ray.nodes() if node["Alive"]):
-            resources, name = node["Resources"], node["NodeManagerAddress"]
-            lines.append(f"Ray machine {name}: {resources.get('CPU', 0):g} cores, {resources.get('GPU', 0):g} GPUs")
-            there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            there, name = node["Resources"], node["NodeManagerAddress"]
+            lines.append(f"Ray machine {name}: {there.get('CPU', 0):g} cores, {there.get('GPU', 0):g} GPUs")
+            on = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             try:
-                ray.get(ray.remote(look).options(num_cpus=0, scheduling_strategy=there).remote(proof.name), timeout=120)
+                ray.get(ray.remote(look).options(num_cpus=0, scheduling_strategy=on).remote(proof.name), timeout=120)
             except Exception as error:  # whatever a machine that is not set up raises
                 reason = str(error).strip().rpartition("\n")[2]
                 text = f"{name} cannot work on {runs_dir.resolve()}: {reason}. It needs this package and that directory."
@@ -211,16 +209,13 @@ def diagnose(arguments: Arguments) -> int:
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
     findings = check_versions(versions)
     lines, device_findings = check_devices(versions, arguments.dtype)
-    print("\n".join(lines))
-    findings += device_findings
+    cluster_lines, cluster_findings = check_cluster(arguments.runs_dir)
+    print("\n".join([*lines, *cluster_lines]))
+    findings += device_findings + cluster_findings
     if "torch" in versions and not any(finding.text.startswith("torch ") for finding in device_findings):
         line, sampler_findings = check_sampler(arguments.model)
         print(line)
         findings += sampler_findings
-    lines, cluster_findings = check_cluster(arguments.runs_dir)
-    for line in lines:
-        print(line)
-    findings += cluster_findings
     for finding in findings:
         print(f"{finding.level}: {finding.text}", file=sys.stderr if finding.level == "error" else sys.stdout)
     broken = any(finding.level == "error" for finding in findings)

@@ -5,6 +5,7 @@ Actors need this package installed, and the run directory and the base model at 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -189,23 +190,23 @@ def _no_use(shard: Shard | None, reason: str) -> str:
 def connect() -> Any:
     """Ray: of the cluster that RAY_ADDRESS names, else started here, on loopback and without usage reports."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    local = "RAY_ADDRESS" not in os.environ
-    if local:  # read when ray is imported; without it the servers listen on every interface
+    address = os.environ.get("RAY_ADDRESS")
+    if address is None:  # read when ray is imported; without it the servers listen on every interface
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
     except ImportError as error:
         raise SamplerError('sampling.workers needs Ray: pip install -e ".[ray]", or leave it at 0.') from error
-    for last in (False, True):  # on a busy machine the first start may take longer than Ray waits
+    failure: Exception | None = None
+    for _ in range(2):  # on a busy machine the first start may take longer than Ray waits
         try:
-            ray.init(logging_level="ERROR", log_to_driver=False, **({"include_dashboard": False} if local else {}))
-            break
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=None if address else False)
+            return ray
         except Exception as error:  # Ray raises bare ones
             ray.shutdown()
-            if last:
-                where = "a local Ray cannot be started" if local else f"no Ray answers at {os.environ['RAY_ADDRESS']} (RAY_ADDRESS)"
-                raise SamplerError(f"{where}: {str(error).splitlines()[0]}") from error
-    return ray
+            failure = error
+    where = f"no Ray answers at {address} (RAY_ADDRESS)" if address else "a local Ray cannot be started"
+    raise SamplerError(f"{where}: {str(failure).strip().partition(chr(10))[0]}") from failure
 
 
 def actor_options(ray: Any, workers: int, gpus: int) -> dict[str, Any]:

@@ -278,12 +278,7 @@ class EvaluationSettings(_Section):
     """Temperature of those samples."""
 
 
-PLACES: dict[str, Any] = {
-    "runs_dir": True,
-    "keep_models": True,
-    "sampling": {"workers", "gpus_per_worker"},
-    "training": {"launcher"},
-}
+PLACES: Any = {"runs_dir": True, "keep_models": True, "sampling": {"workers", "gpus_per_worker"}, "training": {"launcher"}}
 """Keys that say where a run is stored and who computes it, not what."""
 
 

@@ -19,10 +19,8 @@ from typing import Any
 
 from star.attempts import judge
 from star.command_line import run_command
-from star.curation import count_data
 from star.errors import UsageError
 from star.loop import Loop
-from star.pool import Pool
 from star.problem import Attempt, Problem
 from star.recipe import DEFAULT_RECIPE, load_recipe
 from star.run import Run, RunError
@@ -35,13 +33,12 @@ FREE = ("name", "curation.", "training.", "loop.rounds", "loop.patience", "loop.
 """Keys that say nothing about what is sampled in round 1."""
 
 
-class Kept(Pool):
-    """A run's attempts, graded again; nothing is loaded or open."""
-
-    model_dir = None
+class Kept:
+    """A pool of a run's attempts, graded again."""
 
     def __init__(self, run: Run, setup: Setup) -> None:
         self.run, self.setup = run, setup
+        self.model_dir: Path | None = setup.base_dir
         rows: list[Any] = [*run.evaluation(0), *run.attempts(1)]
         self.rows = {(row["mode"], row["problem_id"], row["sample"]): row for row in rows}
 
@@ -50,6 +47,14 @@ class Kept(Pool):
         for shard in shards:
             asked = product(shard.problems, range(shard.decoding.samples))
             yield shard, [self.graded(shard.mode, problem, sample) for problem, sample in asked]
+
+    def load(self, model_dir: Path) -> None:
+        """Nothing is loaded."""
+
+    def sleep(self) -> None:
+        """Nothing is held."""
+
+    close = sleep
 
     def graded(self, mode: str, problem: Problem, sample: int) -> Attempt:
         """One attempt."""
@@ -86,11 +91,9 @@ def regrade(argv: Sequence[str]) -> None:
         loop.finish_round(0)
         loop.ledger.open_round(1)
         attempts = loop.attempts(1)
-        data = count_data(attempts, loop.training(1, attempts), len(setup.train))
+        rows = loop.training(1, attempts)
     kept = sum(bool(row["kept"]) for row in run.attempts(1, ["kept"]))
-    now = data["generated"] + data["rationalized"]
-    print(f"{setup.run_dir}: round 1 keeps {now:,} of {len(attempts):,} attempts (was {kept:,})")
-    print(f"left out: {', '.join(f'{count:,} {reason}' for reason, count in data['dropped'].items()) or 'none'}")
+    print(f"{setup.run_dir}: round 1 keeps {len(rows):,} of {len(attempts):,} attempts (was {kept:,})")
     print(f"to go on: python -m star.train {setup.run_dir}/recipe.yaml")
 
 
