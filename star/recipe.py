@@ -162,6 +162,10 @@ class SamplingSettings(_Section):
     """vLLM on a GPU: share of its memory."""
     shard: int = Field(4_096, ge=1)
     """Completions sampled in one call with a seed of their own: what a worker takes, and at most what a kill loses."""
+    workers: int = Field(0, ge=0)
+    """Ray actors that sample; 0: this process. Not part of the digest."""
+    gpus_per_worker: int = Field(1, ge=1)
+    """GPUs of one sampler, all on one machine: vLLM's tensor parallelism. Not part of the digest."""
 
     def temperature_of(self, round_number: int) -> float:
         """That of round n, counted from 1."""
@@ -320,6 +324,9 @@ class TrainingSettings(_Section):
     """Adapter settings."""
     accelerate_config: str | None = None
     """Configuration file for `accelerate launch` (several GPUs, see seeds/accelerate); None trains in this process."""
+    launcher: str | None = None
+    """Command that runs what follows it once on each machine, such as "srun --ntasks-per-node=1": puts `accelerate launch` on
+    the num_machines of accelerate_config. Not part of the digest."""
     report_to: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
     """Where TRL's curves and each round's metrics go besides the run directory."""
 
@@ -337,8 +344,8 @@ class EvaluationSettings(_Section):
     """Temperature of those samples."""
 
 
-STORAGE = {"runs_dir", "keep_models"}
-"""Keys that say where a run is stored, not what it computes."""
+PLACES: Any = {"runs_dir": True, "keep_models": True, "sampling": {"workers", "gpus_per_worker"}, "training": {"launcher"}}
+"""Keys that say where a run is stored and who computes it, not what."""
 
 
 class Recipe(_Section):
@@ -397,6 +404,8 @@ class Recipe(_Section):
             raise ValueError(f"task.digits {self.task.digits}: every length must be 1 to 15")
         if self.task.grow.to is not None and self.task.grow.to <= max(self.task.digits):
             raise ValueError(f"task.grow.to {self.task.grow.to}: expected more than the longest of task.digits {self.task.digits}")
+        if self.training.launcher is not None and self.training.accelerate_config is None:
+            raise ValueError("training.launcher needs training.accelerate_config, whose num_machines are its machines")
         if not (self.loop.first_pass or self.loop.rationalize):
             raise ValueError("loop.first_pass and loop.rationalize are both false: nothing would be sampled")
         if self.verifier.kind != "off" and self.evaluation.samples < 2:
@@ -411,12 +420,13 @@ class Recipe(_Section):
 
     def differing_keys(self, other: Recipe) -> list[str]:
         """Dotted keys by which the two compute different runs: all keys but where they are stored."""
-        mine, others = (flat(one.model_dump(mode="json", exclude=STORAGE)) for one in (self, other))
+        mine, others = (flat(one.model_dump(mode="json", exclude=PLACES)) for one in (self, other))
         return [key for key in mine if mine[key] != others[key]]
 
     def digest(self) -> str:
         """Six hex digits of what the run computes. Keys at their default do not count, so that new keys rename no run."""
-        content = self.model_dump(mode="json", exclude=STORAGE, exclude_defaults=True)
+        content = self.model_dump(mode="json", exclude=PLACES, exclude_defaults=True)
+        content = {key: value for key, value in content.items() if value != {}}  # sections with nothing but places
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]
 
     @property

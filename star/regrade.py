@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from star.attempts import judge
 from star.command_line import run_command
-from star.curation import count_data
 from star.errors import UsageError
 from star.loop import Loop
 from star.problem import Attempt, Problem
@@ -34,39 +34,38 @@ FREE = ("name", "curation.", "training.", "loop.rounds", "loop.patience", "loop.
 
 
 class Kept:
-    """A pool that answers with a run's attempts, graded again."""
+    """A pool of a run's attempts, graded again."""
 
     def __init__(self, run: Run, setup: Setup) -> None:
-        self.run, self.setup, self.model_dir = run, setup, setup.base_dir
+        self.run, self.setup = run, setup
+        self.model_dir: Path | None = setup.base_dir
         rows: list[Any] = [*run.evaluation(0), *run.attempts(1)]
         self.rows = {(row["mode"], row["problem_id"], row["sample"]): row for row in rows}
 
-    def load(self, model_dir: Path) -> None:
-        """Only the base model was asked."""
-
     def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
-        """See star.pool.Pool. Raises RunError where an attempt is not there."""
+        """See Pool.map. Raises RunError where an attempt is not there."""
         for shard in shards:
-            yield shard, [
-                self.graded(shard, problem, sample) for problem in shard.problems for sample in range(shard.decoding.samples)
-            ]
+            asked = product(shard.problems, range(shard.decoding.samples))
+            yield shard, [self.graded(shard.mode, problem, sample) for problem, sample in asked]
 
-    def graded(self, shard: Shard, problem: Problem, sample: int) -> Attempt:
+    def load(self, model_dir: Path) -> None:
+        """Nothing is loaded."""
+
+    def sleep(self) -> None:
+        """Nothing is held."""
+
+    close = sleep
+
+    def graded(self, mode: str, problem: Problem, sample: int) -> Attempt:
         """One attempt."""
-        row = self.rows.get((shard.mode, problem.id, sample))
+        row = self.rows.get((mode, problem.id, sample))
         if row is None:
             raise RunError(
-                f"{self.run.path} has no {shard.mode} attempt {sample} of problem {problem.id}: it was stopped before, or graded "
+                f"{self.run.path} has no {mode} attempt {sample} of problem {problem.id}: it was stopped before, or graded "
                 f"otherwise then. `python -m star.train {self.setup.run_dir}/recipe.yaml` samples what is missing."
             )
         again = judge(self.setup.task, problem, Completion(row["completion"], (), row["finish_reason"], ()))
         return {**row, **again, "tokens": row["tokens"], "logprob": row["logprob"]}  # type: ignore[typeddict-item]
-
-    def sleep(self) -> None:
-        """Nothing is open."""
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def regrade(argv: Sequence[str]) -> None:
@@ -92,11 +91,9 @@ def regrade(argv: Sequence[str]) -> None:
         loop.finish_round(0)
         loop.ledger.open_round(1)
         attempts = loop.attempts(1)
-        data = count_data(attempts, loop.training(1, attempts), len(setup.train))
+        rows = loop.training(1, attempts)
     kept = sum(bool(row["kept"]) for row in run.attempts(1, ["kept"]))
-    now = data["generated"] + data["rationalized"]
-    print(f"{setup.run_dir}: round 1 keeps {now:,} of {len(attempts):,} attempts (was {kept:,})")
-    print(f"left out: {', '.join(f'{count:,} {reason}' for reason, count in data['dropped'].items()) or 'none'}")
+    print(f"{setup.run_dir}: round 1 keeps {len(rows):,} of {len(attempts):,} attempts (was {kept:,})")
     print(f"to go on: python -m star.train {setup.run_dir}/recipe.yaml")
 
 

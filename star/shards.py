@@ -37,10 +37,14 @@ class Shard:
     """Number of each problem's first sample."""
 
     @property
+    def stage(self) -> str:
+        """What it is part of, for progress and errors."""
+        return f"round {self.round_number}: {self.mode} ({self.split})"
+
+    @property
     def label(self) -> str:
-        """For progress and errors."""
-        number = f", shard {self.number}" if self.number else ""
-        return f"round {self.round_number}: {self.mode} ({self.split}){number}"
+        """The stage and its place in there."""
+        return f"{self.stage}, shard {self.number}" if self.number else self.stage
 
     def part(self, folder: Path) -> Path:
         """The file of its attempts."""

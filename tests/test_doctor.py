@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -55,6 +58,35 @@ def test_half_precision_on_a_cpu_is_a_warning(monkeypatch: pytest.MonkeyPatch) -
     assert "no driver" in found[0].text
     assert "slower" in found[1].text
     assert any("GPU: none" in line for line in lines)
+
+
+def test_every_machine_of_a_cluster_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def on(node: str) -> Callable[[str], None]:
+        return doctor.look if node == "good" else lambda path: Path("/elsewhere", path[1:]).read_bytes() and None
+
+    def remote(_: Any) -> Any:
+        return SimpleNamespace(
+            options=lambda num_cpus, scheduling_strategy: SimpleNamespace(remote=lambda path: (on(scheduling_strategy), path))
+        )
+
+    names = ("good", "bad")
+    strategies = SimpleNamespace(NodeAffinitySchedulingStrategy=lambda node, soft: node)
+    ray = SimpleNamespace(
+        nodes=lambda: [{"Alive": True, "NodeID": n, "NodeManagerAddress": n, "Resources": {"CPU": 4.0}} for n in names],
+        util=SimpleNamespace(scheduling_strategies=strategies),
+        remote=remote,
+        get=lambda call, timeout: call[0](call[1]),
+        shutdown=lambda: None,
+    )
+    monkeypatch.setattr("star.pool.connect", lambda: ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert doctor.check_cluster(tmp_path) == ([], [])
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    lines, found = doctor.check_cluster(tmp_path / "runs")
+    assert lines == ["Ray machine good: 4 cores, 0 GPUs", "Ray machine bad: 4 cores, 0 GPUs"]
+    (finding,) = found
+    assert finding.level == "error" and "bad cannot work on" in finding.text and "No such file" in finding.text
+    assert not list((tmp_path / "runs").iterdir())
 
 
 def test_command_on_a_good_and_a_broken_model(tmp_path: Path) -> None:

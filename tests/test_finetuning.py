@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from star.recipe import SEEDS, RecipeError, TrainingSettings
-from star.training.finetuning import finetune
+from star.training.finetuning import command_of, finetune
 from star.training.plan import FinetuningError, Job, count_sequences, prepare
 from star.training.sft import weights_dtype
 from star.training.trackers import check_tracker, send
@@ -163,12 +163,20 @@ def test_packing_and_loss_on_all_train(base_model: Path, tmp_path: Path) -> None
     assert result["loss"] > 0
 
 
+@pytest.mark.parametrize("machines", [1, 2])
 def test_two_processes_have_the_loss_curve_of_one(
-    base_model: Path, tmp_path: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch
+    machines: int, base_model: Path, tmp_path: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = finetune(make_job(base_model, tmp_path / "one" / "model", steps=10))
     monkeypatch.chdir(tmp_path)  # a path that starts with seeds/ is found from anywhere
-    two = finetune(make_job(base_model, tmp_path / "two" / "model", steps=10, accelerate_config=TWO))
+    launch = {"accelerate_config": TWO}
+    if machines == 2:  # two launchers on this machine; srun would start one on each of two
+        both = 'for rank in 0 1; do MACHINE_RANK=$rank "$@" & done; wait'
+        (tmp_path / "both.sh").write_text(both)
+        config = (SEEDS.parent / TWO).read_text().replace("num_machines: 1", "num_machines: 2").replace("29571", "29573")
+        (tmp_path / "two.yaml").write_text(config)
+        launch = {"accelerate_config": str(tmp_path / "two.yaml"), "launcher": f"bash '{tmp_path}/both.sh'"}
+    two = finetune(make_job(base_model, tmp_path / "two" / "model", steps=10, **launch))
     assert (one["num_processes"], two["num_processes"]) == (1, 2)
     assert len(one["loss_curve"]) == 10 and one["ended"] == two["ended"]
     assert two["loss_curve"] == pytest.approx(one["loss_curve"], rel=1e-3)
@@ -195,6 +203,18 @@ def test_a_failing_launch_says_why(tmp_path: Path, no_gpu: None) -> None:
         finetune(make_job(tmp_path / "nowhere", tmp_path / "out" / "model", accelerate_config=TWO))
     with pytest.raises(RecipeError, match=r"nowhere\.yaml is not a file"):
         finetune(make_job(tmp_path / "nowhere", tmp_path / "out" / "model", accelerate_config="nowhere.yaml"))
+
+
+def test_a_launcher_goes_in_front_and_gives_each_machine_its_rank(tmp_path: Path) -> None:
+    config = tmp_path / "nodes.yaml"
+    config.write_text("num_machines: 2\n")
+    command = command_of(tmp_path / "job file.json", config, "srun -N 2")
+    assert command[:5] == ["srun", "-N", "2", "sh", "-c"] and "--main_process_ip" in command
+    for names, rank in (({"SLURM_PROCID": "3"}, 3), ({"SLURM_PROCID": "3", "MACHINE_RANK": "1"}, 1)):
+        said = subprocess.check_output([*command[3:7], "echo", "launch"], env={"PATH": "/bin:/usr/bin", **names}, text=True)
+        assert said.startswith(f"launch --machine_rank {rank} -m star.training.finetuning {tmp_path}/job file.json")
+    with pytest.raises(subprocess.CalledProcessError):
+        subprocess.check_output([*command[3:7], "echo"], env={"PATH": "/bin:/usr/bin"}, stderr=subprocess.DEVNULL)
 
 
 LAUNCHING = """

@@ -402,7 +402,7 @@ def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:
 
 
 def test_a_real_kill_9_is_survived(base_model: Path, tmp_path: Path) -> None:
-    recipe = make_recipe(base_model, tmp_path / "killed", loop={"rounds": 2})
+    recipe = make_recipe(base_model, tmp_path / "killed", loop={"rounds": 2}, sampling={"shard": 10})
     expected = contents(run(recipe.model_copy(update={"runs_dir": str(tmp_path / "whole")}))[0])
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
     code = (
@@ -413,15 +413,19 @@ def test_a_real_kill_9_is_survived(base_model: Path, tmp_path: Path) -> None:
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "recipe.yaml")], cwd=Path(__file__).parent.parent)
     attempts = recipe.run_dir / "round_01" / "attempts.parquet"
+    parts = recipe.run_dir / "round_02" / "attempts.parts"
     deadline = time.monotonic() + 120
-    while not attempts.exists() and time.monotonic() < deadline and process.poll() is None:
+    while not (parts / "generated-0-00002.parquet").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert attempts.is_file() and not (recipe.run_dir / "result.json").exists()
-    before = attempts.stat().st_mtime_ns
-    setup, _, _ = run(recipe)
+    before, sampled = attempts.stat().st_mtime_ns, len(list(parts.glob("*.parquet")))
+    setup, sampler, _ = run(recipe)
     assert attempts.stat().st_mtime_ns == before, "a finished stage is not redone"
+    again = sum(label.startswith("round 2: ") and "(train)" in label for label, _ in sampler.calls)
+    files = {(row["mode"], row["seed"]) for row in attempts_of(setup, 2)}
+    assert sampled >= 3 and again == len(files) - sampled, "nor a finished shard"
     assert contents(setup) == expected
 
 

@@ -35,6 +35,7 @@ def open_sampler(
             trust_remote_code=trust_remote_code,
             max_context=max_context,
             gpu_memory=settings.gpu_memory,
+            gpus=settings.gpus_per_worker,
         )
     return TransformersSampler(
         model_dir,

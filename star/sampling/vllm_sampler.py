@@ -44,13 +44,14 @@ class VllmSampler:
         trust_remote_code: bool = False,
         max_context: int | None = None,
         gpu_memory: float = 0.6,
+        gpus: int = 1,
         cpu: bool | None = None,
     ) -> None:
         self.cpu = not _cuda() if cpu is None else cpu
         self.dtype = ("float32" if self.cpu else "bfloat16") if dtype == "auto" else dtype
         self.trust_remote_code = trust_remote_code
         self.max_context = max_context
-        self.gpu_memory = gpu_memory
+        self.gpu_memory, self.gpus = gpu_memory, gpus
         self.model_dir: Path | None = None
         self.worker: WorkerProcess | None = None
         self.asleep = False
@@ -116,7 +117,7 @@ class VllmSampler:
             options["enforce_eager"] = True
             options["max_num_seqs"] = min(MAX_SEQUENCES, MAX_LOGITS // self.vocabulary)
         else:
-            options.update(gpu_memory_utilization=self.gpu_memory, enable_sleep_mode=True)
+            options.update(gpu_memory_utilization=self.gpu_memory, enable_sleep_mode=True, tensor_parallel_size=self.gpus)
         self.worker = WorkerProcess(cpu=self.cpu)
         started = self.worker.ask("start", model_dir=str(model_dir.resolve()), options=options)
         self.context = int(started["context"])

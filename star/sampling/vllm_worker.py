@@ -75,11 +75,14 @@ class Engine:
 
     def reload(self, model_dir: str) -> None:
         """Put other weights of the same model in place. Whether that worked is for the parent to prove."""
+        from vllm.platforms import current_platform
+
         if self.llm.llm_engine.is_sleeping():
             self.llm.wake_up()
         # Without a path vLLM would restore the first weights.
         self.llm.collective_rpc("reload_weights", kwargs={"weights_path": model_dir})
-        self.llm.apply_model(_repack_embeddings)
+        if current_platform.is_cpu():
+            self.llm.apply_model(_repack_embeddings)
         self.llm.reset_prefix_cache()
 
     def sleep(self) -> None:
@@ -153,12 +156,10 @@ def _repack_embeddings(model: Any) -> None:
     """On a CPU the output head multiplies with a packed copy of its weights, and with tied embeddings vLLM 0.32's
     reload does not pack it again: the head keeps the old weights. Packing again is what loading does last."""
     from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
-    from vllm.platforms import current_platform
 
-    if current_platform.is_cpu():
-        for module in model.modules():
-            if isinstance(module, VocabParallelEmbedding):
-                module.quant_method.process_weights_after_loading(module)
+    for module in model.modules():
+        if isinstance(module, VocabParallelEmbedding):
+            module.quant_method.process_weights_after_loading(module)
 
 
 def _plain(output: Any) -> tuple[list[int], list[float], str]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from star.files import write_json
+from star.parsing import parse_yaml
 from star.recipe import SEEDS, RecipeError, TrainingSettings
 from star.rows import Training
 from star.sampling.model_files import load_model
@@ -32,7 +35,7 @@ def finetune(job: Job) -> Training:
     settings = TrainingSettings.model_validate(job.settings)
     if settings.accelerate_config is None or os.environ.get("ACCELERATE_MIXED_PRECISION"):
         return train(job, settings)
-    return _launch(job, accelerate_config(settings.accelerate_config))
+    return _launch(job, accelerate_config(settings.accelerate_config), settings.launcher)
 
 
 def accelerate_config(given: str) -> Path:
@@ -46,14 +49,13 @@ def accelerate_config(given: str) -> Path:
     )
 
 
-def _launch(job: Job, config: Path) -> Training:
+def _launch(job: Job, config: Path, launcher: str | None) -> Training:
     folder = Path(job.output).parent
     folder.mkdir(parents=True, exist_ok=True)
     job_file, result_file = folder / "finetuning_job.json", folder / "finetuning_result.json"
     job_file.write_text(json.dumps(asdict(job)), encoding="utf-8")
     result_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
-    done = subprocess.run([*command, "-m", "star.training.finetuning", str(job_file), str(os.getpid())], check=False)
+    done = subprocess.run(command_of(job_file.resolve(), config, launcher), check=False)
     # The result is written last: a process that breaks after that, while its libraries shut down, takes nothing along.
     if not result_file.is_file():
         raise FinetuningError(f"accelerate launch ended with status {done.returncode}; its messages are above.")
@@ -63,6 +65,20 @@ def _launch(job: Job, config: Path) -> Training:
     if "error" in result:
         raise FinetuningError(result["error"])
     return cast(Training, {**result, "ended": count_endings(_trained_model(job), job)})
+
+
+def command_of(job_file: Path, config: Path, launcher: str | None) -> list[str]:
+    """The command that trains. With a launcher each machine reads its rank from MACHINE_RANK or Slurm's SLURM_PROCID, and meets
+    the others at the configuration's main_process_ip, or at this machine where it names none.
+    """
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
+    script = ["-m", "star.training.finetuning", str(job_file), str(os.getpid()), socket.gethostname()]
+    if launcher is None:
+        return [*launch, *script]
+    if "main_process_ip" not in parse_yaml(config.read_bytes()):
+        launch += ["--main_process_ip", socket.gethostname()]
+    ranked = 'exec "$@" --machine_rank "${MACHINE_RANK:-${SLURM_PROCID:?not set, nor MACHINE_RANK}}" ' + shlex.join(script)
+    return [*shlex.split(launcher), "sh", "-c", ranked, "sh", *launch]
 
 
 def _trained_model(job: Job) -> Any:
@@ -97,9 +113,9 @@ def _end_with(pid: int) -> None:
 
 
 def main() -> None:
-    """One process of an `accelerate launch`: JOB.json and the id of the process that waits for it."""
+    """One process of an `accelerate launch`: JOB.json, and the id and the machine of the process that waits for it."""
     path = Path(sys.argv[1])
-    if len(sys.argv) > 2:
+    if sys.argv[3:] == [socket.gethostname()]:  # the launcher of another machine ends what it started there
         threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     try:
         result: Any = train(job := read_job(path), TrainingSettings.model_validate(job.settings))
