@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from star.grading import grade
-from star.problem import Attempt, Graded, Problem, Task, Verdict
+from star.problem import Attempt, Graded, Problem, Reading, Task, Verdict
 from star.prompting import PromptBuilder, prompt_hash
 from star.rows import Counts, Gate, SliceCounts
 from star.sampling.base import Completion, Decoding, Sampler
 from star.statistics import binomial_above, wilson
 
 Mode = Literal["generated", "rationalized", "evaluated"]
+MOST_TRUNCATED = 0.1
+"""Share of truncated attempts above which the length limit is in the way."""
 GATE_LEVEL = 0.05
 """p-value below which the first pass counts as better than chance."""
 
@@ -27,6 +29,7 @@ def sample_attempts(
     split: str,
     round_number: int,
     shots: bool,
+    accept: Reading = "strict",
     first_sample: int = 0,
 ) -> list[Attempt]:
     """Rows of `star.run.ATTEMPTS`, `decoding.samples` for each problem, in order; not yet curated."""
@@ -51,24 +54,25 @@ def sample_attempts(
                     "seed": decoding.seed,
                     "kept": None,
                     "drop_reason": None,
-                    **judge(builder.task, problem, completion),
+                    **judge(builder.task, problem, completion, accept),
                 }
             )
     return rows
 
 
-def judge(task: Task, problem: Problem, completion: Completion) -> Graded:
-    """Spans, verdicts and soundness of a completion."""
+def judge(task: Task, problem: Problem, completion: Completion, accept: Reading = "strict") -> Graded:
+    """Spans, verdicts and soundness of a completion; `answer` and `verdict` are those of the reading that counts."""
     extraction = task.extract(completion.text, problem)
     cut = completion.finish_reason == "length"
     strict, lenient = (_verdict(task, problem, span, cut) for span in (extraction.strict, extraction.lenient))
     return {
         "completion": completion.text,
         "rationale": extraction.rationale,
-        "answer": extraction.strict,
+        "answer": getattr(extraction, accept),
         "lenient_answer": extraction.lenient,
         "gold": problem.gold,
-        "verdict": str(strict),
+        "verdict": str(lenient if accept == "lenient" else strict),
+        "strict_verdict": str(strict),
         "lenient_verdict": str(lenient),
         "sound": None if task.check is None else task.check(problem, extraction.rationale),
         "finish_reason": completion.finish_reason,
@@ -104,9 +108,27 @@ def summarise(rows: Sequence[Attempt]) -> Counts:
         "no_answer": sum(row["verdict"] == Verdict.no_answer for row in greedy),
         "truncated": sum(row["verdict"] == Verdict.truncated for row in greedy),
         "ungradable": sum(row["verdict"] == Verdict.ungradable for row in greedy),
+        "strict": sum(right_in_form(row) for row in greedy),
+        "lenient": sum(row["lenient_verdict"] == Verdict.correct for row in greedy),
         "sound_of_correct": sum(bool(row["sound"]) for row in correct) / len(correct) if checked and correct else None,
         "slices": dict(sorted(slices.items())),
     }
+
+
+def right_in_form(row: Attempt) -> bool:
+    """Whether the answer is right in the form that was asked for."""
+    return (row.get("strict_verdict") or row["verdict"]) == Verdict.correct
+
+
+def truncation_note(rows: Sequence[Attempt]) -> str | None:
+    """What to do about attempts that hit the length limit, where more than a tenth of them do."""
+    cut = sum(row["verdict"] == Verdict.truncated for row in rows)
+    if cut <= MOST_TRUNCATED * len(rows):
+        return None
+    return (
+        f"{cut:,} of {len(rows):,} attempts of round {rows[0]['round']} ({rows[0]['mode']}) were cut off at "
+        "sampling.max_new_tokens, and count as truncated. Raise it, or show shorter examples, unless the model only repeats itself."
+    )
 
 
 def first_pass_against_chance(
@@ -122,4 +144,22 @@ def first_pass_against_chance(
     n, correct = len(first_pass), sum(row["verdict"] == Verdict.correct for row in first_pass)
     chance = sum(task.chance(problems[row["problem_id"]]) for row in first_pass) / n
     p_value = binomial_above(correct, n, chance)
-    return {"correct": correct, "n": n, "chance": chance, "p_value": p_value, "passed": p_value < GATE_LEVEL}
+    lenient = sum(row["lenient_verdict"] == Verdict.correct for row in first_pass)
+    passed = p_value < GATE_LEVEL
+    return {"correct": correct, "lenient": lenient, "n": n, "chance": chance, "p_value": p_value, "passed": passed}
+
+
+def gate_message(gate: Gate) -> str:
+    """Why a first pass that is not above chance will not do, and what to change: the form of the answers, or the ability."""
+    correct, lenient, n = gate["correct"], gate["lenient"], gate["n"]
+    if lenient > correct and binomial_above(lenient, n, gate["chance"]) < GATE_LEVEL:
+        return (
+            f"this run will not bootstrap: the first pass got {correct} of {n} problems right in the asked form, "
+            f"{lenient - correct} ({(lenient - correct) / n:.1%}) in another. The form is missing, not the ability: set curation.accept "
+            "to lenient, which keeps such rows and trains on them in the asked form, or show the form by prompting.shots."
+        )
+    return (
+        f"this run will not bootstrap: the first pass got {correct} of {n} problems right "
+        f"({correct / n:.1%}), not above chance ({gate['chance']:.1%}; p = {gate['p_value']:.2f}). What is "
+        "kept would be luck, not reasoning. Use a stronger model, more prompting.shots, or easier problems."
+    )

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from star.attempts import right_in_form
 from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings
@@ -48,8 +49,13 @@ def curate(
 def _plain_reason(attempt: Attempt, task: Task) -> str | None:
     if attempt["verdict"] != Verdict.correct or attempt["answer"] is None:
         return str(attempt["verdict"])
-    text = task.completion(attempt["rationale"], attempt["answer"])  # all that would be trained on
-    return "mentions_hint" if task.mentions_hint(text) else None
+    return "mentions_hint" if task.mentions_hint(_completion(attempt, task)) else None
+
+
+def _completion(attempt: Attempt, task: Task) -> str:
+    """What an attempt would be trained on: as it is, or in the form that was asked for where it gave its answer in another."""
+    answer = attempt["answer"] if right_in_form(attempt) else attempt["gold"]
+    return task.completion(attempt["rationale"], answer or "")
 
 
 def _key(attempt: Attempt, task: Task, settings: CurationSettings) -> object | None:
@@ -113,7 +119,7 @@ def training_rows(
                 "mode": attempt["mode"],
                 "hinted": hinted,
                 "prompt": builder.text(problem, shots=shots, hinted=hinted),
-                "completion": builder.task.completion(attempt["rationale"], attempt["answer"] or ""),
+                "completion": _completion(attempt, builder.task),
             }
         )
     return rows

@@ -23,7 +23,7 @@ from typing import Any, cast
 
 from star import run as runs
 from star import schemas, splits
-from star.attempts import Mode, first_pass_against_chance, sample_attempts, summarise
+from star.attempts import Mode, first_pass_against_chance, gate_message, sample_attempts, summarise, truncation_note
 from star.curation import assert_no_hints, count_data, curate, gold_rows, soundness_of, training_rows
 from star.ledger import Ledger
 from star.problem import Attempt, Problem, Verdict
@@ -48,6 +48,7 @@ class Loop:
         self.problems: dict[str, Problem] = {problem.id: problem for problem in setup.all_problems}
         self.builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
         self.ledger = Ledger(setup.run_dir, setup.parameters)
+        self.truncation_noted = False
 
     def run(self) -> Result:
         """All rounds, then the one evaluation on test; returns what result.json holds."""
@@ -122,22 +123,24 @@ class Loop:
 
         def work() -> list[Attempt]:
             self.load(model)
-            return sample_attempts(
-                self.sampler, self.builder, problems, decoding, mode=mode, split="train", round_number=number, shots=shots
-            )
+            call: dict[str, Any] = {"mode": mode, "split": "train", "round_number": number, "shots": shots}
+            return sample_attempts(self.sampler, self.builder, problems, decoding, accept=self.setup.accept, **call)
 
-        return self.ledger.timed(stage, work)
+        return self.noted(self.ledger.timed(stage, work))
+
+    def noted(self, rows: list[Attempt]) -> list[Attempt]:
+        """`rows`, with a note where the length limit cuts off too many of them; one such note a run is enough."""
+        if not self.truncation_noted and (note := truncation_note(rows)):
+            self.ledger.note(note)
+            self.truncation_noted = True
+        return rows
 
     def gate(self, attempts: Sequence[Attempt]) -> Gate | None:
         """The first pass against chance; warns, stops (RunError) or stays silent as `loop.gate` says."""
         gate = first_pass_against_chance(attempts, self.problems, self.setup.task)
         if gate is None or gate["passed"] or self.recipe.loop.gate == "off":
             return gate
-        message = (
-            f"this run will not bootstrap: the first pass got {gate['correct']} of {gate['n']} problems right "
-            f"({gate['correct'] / gate['n']:.1%}), not above chance ({gate['chance']:.1%}; p = {gate['p_value']:.2f}). What is "
-            "kept would be luck, not reasoning. Use a stronger model, more prompting.shots, or easier problems."
-        )
+        message = gate_message(gate)
         if self.recipe.loop.gate == "stop":
             raise runs.RunError(message + " (loop.gate is stop)")
         self.ledger.note(message)
@@ -219,6 +222,7 @@ class Loop:
         """Greedy answers of round n's model (sample 0), then `samples` sampled ones (1 to k)."""
         shots = number == 0 or self.recipe.prompting.keep_shots
         call: dict[str, Any] = {"mode": "evaluated", "split": split, "round_number": number, "shots": shots}
+        call["accept"] = self.setup.accept
 
         def work() -> list[Attempt]:
             self.load(self.model_dir(number))
@@ -226,7 +230,7 @@ class Loop:
             if samples:
                 drawn = self.decoding(f"pass-at-k-{number}", self.recipe.evaluation.temperature, 1.0, samples)
                 rows += sample_attempts(self.sampler, self.builder, problems, drawn, first_sample=1, **call)
-            return rows
+            return self.noted(rows)
 
         return self.ledger.stored(file, runs.ATTEMPTS, lambda: self.ledger.timed(stage, work))
 

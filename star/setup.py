@@ -15,7 +15,7 @@ from typing import Any
 from star import provenance, splits
 from star import run as runs
 from star.hub import download_model
-from star.problem import Problem, Task
+from star.problem import Problem, Reading, Task
 from star.prompting import PromptBuilder
 from star.recipe import SEEDS, ModelSettings, Recipe, RecipeError, load_recipe
 from star.sampling import choose_backend
@@ -43,6 +43,8 @@ class Setup:
     selection: tuple[Problem, ...]
     test: tuple[Problem, ...]
     skipped: dict[str, int]
+    accept: Reading
+    """`curation.accept`, resolved."""
 
     @property
     def all_problems(self) -> Iterator[Problem]:
@@ -132,9 +134,20 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
         tuple(selection),
         test,
         skipped,
+        _reading(recipe, builder),
     )
     _claim(setup, recipe, argv)
     return setup
+
+
+def _reading(recipe: Recipe, builder: PromptBuilder) -> Reading:
+    """The reading of answers that counts in this run; one that is gone on with keeps that which it was begun with."""
+    begun = runs.whole_json(recipe.run_dir / "run.json", Manifest)
+    if recipe.curation.accept != "auto":
+        return recipe.curation.accept
+    if begun is not None:
+        return begun.get("accept", "strict")
+    return "lenient" if builder.chat else "strict"
 
 
 def _tokens_around(problems: Sequence[Problem], builder: PromptBuilder) -> int:
@@ -196,6 +209,7 @@ def _claim(setup: Setup, recipe: Recipe, argv: Sequence[str]) -> None:
         "recipe": recipe.name,
         "model": {"path": recipe.model.path, "parameters": setup.parameters, "converted_from": origin_of(setup.base_dir)},
         "fingerprints": fingerprints,
+        "accept": setup.accept,
         "skipped_rows": setup.skipped,
     }
     runs.write_json(manifest, provenance.describe(argv=argv, seed=recipe.seed, extra=facts))
