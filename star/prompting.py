@@ -1,7 +1,8 @@
 """How a problem becomes token ids: one builder for sampling, training and evaluation.
 
 Base models get plain text with few-shot examples in front; chat models get their own template, the examples as earlier
-turns or at the end of the instruction. Prompt and completion are tokenised apart, so the boundary the model is trained at is the one it is sampled at.
+turns or at the end of the instruction. Prompt and completion are tokenised apart, so the boundary the model is trained at
+is the one it is sampled at.
 """
 
 from __future__ import annotations

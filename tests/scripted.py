@@ -19,8 +19,9 @@ def share(*parts: object) -> float:
 class ScriptedSampler:
     """Adds like a student: right and sound, right and unsound, wrong, without an answer or cut off, by the hash of the question.
 
-    Hinted prompts are mostly answered right. `before` stands in front of each answer and breaks its form. `skill` is the share of unhinted problems answered right. Results depend on
-    the prompt, the seed and the model directory's name, as a real model's would.
+    Hinted prompts are mostly answered right. `skill` is the share of unhinted problems answered right. `before` stands in
+    front of each answer and breaks its form. Results depend on the prompt, the seed and the model directory's name, as a
+    real model's would.
     """
 
     name = "scripted"

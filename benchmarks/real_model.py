@@ -1,0 +1,154 @@
+"""A real language model on word problems: SmolLM2-135M-Instruct on SVAMP, by the recipe of `make real`.
+
+    python benchmarks/real_model.py                       # every piece; goes on where it stopped
+    python benchmarks/real_model.py --pieces star         # one of them; the result holds those that are finished
+
+Asked: how should a small chat model be shown the form of an answer, and does STaR teach a model of this size anything? The
+pieces `form: ...` are greedy answers of the base model to selection problems under one prompting each; the others are the
+arms of the paper's tables. A piece is one run, under benchmarks/cache; the arms take half an hour each on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.soundness.labelled import data_dir
+from benchmarks.arms import arm_recipe, cost_of, finished_run, made, made_by
+from benchmarks.common import CommonArguments, parse, write_result
+from star.command_line import run_command
+from star.errors import UsageError
+from star.recipe import Recipe
+from star.run import TEST, Run, Where
+from star.statistics import mcnemar, paired_difference, wilson
+
+Changes = Mapping[str, Mapping[str, Any]]
+FORMS: dict[str, Changes] = {
+    "form: instruction": {"prompting": {"shots": 0}},
+    "form: instruction with an example": {"prompting": {"shots": 1, "shots_as": "instruction"}},
+    "form: instruction with 6 examples": {"prompting": {"shots": 6, "shots_as": "instruction"}},
+    "form: 3 turns": {"prompting": {"shots": 3}},
+    "form: 6 turns": {"prompting": {"shots": 6}},
+    "form: 6 examples as plain text": {"prompting": {"shots": 6, "mode": "few_shot"}, "curation": {"accept": "lenient"}},
+}
+ARMS: dict[str, Changes] = {
+    "few-shot": {"loop": {"method": "few_shot"}},
+    "direct": {"loop": {"method": "direct"}},
+    "star without rationalization": {"loop": {"rationalize": False}},
+    "star": {},
+    "star, sound": {"curation": {"require": "sound"}},
+}
+PIECES = (*FORMS, *ARMS)
+COLUMNS = ("problem_id", "mode", "sample", "verdict", "strict_verdict", "lenient_verdict", "tokens")
+QUICK: Changes = {
+    "task": {"limit": 24, "test_limit": 4},
+    "sampling": {"max_new_tokens": 24, "samples": 1},
+    "loop": {"rounds": 1, "problems": 8},
+    "training": {"steps": {"first": 1}},
+    "evaluation": {"selection_size": 8},
+}
+
+
+@dataclass(frozen=True)
+class Arguments(CommonArguments):
+    """Arguments of this benchmark."""
+
+    pieces: tuple[str, ...] = PIECES
+    """What to run now; the result has every finished piece."""
+    seed: int = 0
+    """Seed of the runs."""
+    problems: int = 200
+    """Problems that each form is tried on."""
+
+
+def recipe_of(piece: str, arguments: Arguments) -> Recipe:
+    """The run of a piece: the recipe of `make real` with the piece's changes."""
+    changes: dict[str, dict[str, Any]] = {"task": {"path": str(data_dir() / "svamp.jsonl.gz")}}
+    if piece in FORMS:
+        changes |= {"loop": {"method": "few_shot"}, "evaluation": {"selection_size": arguments.problems}}
+        changes["task"]["test_limit"] = 1
+    for more in ({**FORMS, **ARMS}[piece], QUICK if arguments.quick else {}):
+        for section, values in more.items():
+            changes[section] = {**changes.get(section, {}), **values}
+    if piece not in FORMS and arguments.quick and "method" not in changes["loop"]:
+        changes["loop"]["method"] = "star"
+    return arm_recipe("svamp-smollm2-135m.yaml", arguments.seed, changes, folder="real_model", device=arguments.device)
+
+
+def greedy(run: Run, where: Where) -> list[dict[str, Any]]:
+    """Greedy answers to the selection split of a round, or to test."""
+    return [row for row in run.evaluation(where, COLUMNS) if row["sample"] == 0]
+
+
+def counted(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Shares that are right in the asked form and in any, with their intervals; truncated ones; mean tokens."""
+    n = len(rows)
+    return {
+        "strict": wilson(sum(row["strict_verdict"] == "correct" for row in rows), n).as_dict(),
+        "lenient": wilson(sum(row["lenient_verdict"] == "correct" for row in rows), n).as_dict(),
+        "in_form": wilson(sum(row["strict_verdict"] in ("correct", "incorrect") for row in rows), n).as_dict(),
+        "truncated": sum(row["verdict"] == "truncated" for row in rows) / n if n else None,
+        "tokens": sum(row["tokens"] for row in rows) / n if n else None,
+    }
+
+
+def form_figures(run: Run) -> dict[str, Any]:
+    """Base model's greedy answers under one prompting."""
+    line = run.rounds[0]
+    return {**counted(greedy(run, 0)), "prompt_tokens": (line.get("prompt_tokens") or 0) / line["selection"]["n"],
+            "seconds": (line.get("seconds") or {}).get("evaluation")}  # fmt: skip
+
+
+def arm_figures(run: Run) -> dict[str, Any]:
+    """By round: selection accuracy, right ones among all samples, rows trained on, seconds; then the one test."""
+    rounds = []
+    for line in run.rounds:
+        samples = [row for row in run.attempts(line["round"], COLUMNS) if row["mode"] == "generated"]
+        rounds.append({
+            "round": line["round"],
+            **counted(greedy(run, line["round"])),
+            "samples": counted(samples) if samples else None,
+            "data": line.get("data"),
+            "seconds": line.get("seconds"),
+        })  # fmt: skip
+    chosen = run.chosen_round
+    return {"rounds": rounds, "chosen_round": chosen, "test": counted(greedy(run, TEST)), "cost": cost_of(run.path)}
+
+
+def compared(first: Run, second: Run) -> dict[str, Any]:
+    """second minus first on the same test problems: paired bootstrap interval, McNemar's exact test."""
+    a, b = ({row["problem_id"]: row["lenient_verdict"] == "correct" for row in greedy(run, TEST)} for run in (first, second))
+    shared = sorted(a.keys() & b.keys())
+    x, y = [a[key] for key in shared], [b[key] for key in shared]
+    return {"difference": paired_difference(x, y).as_dict(), "mcnemar_p": mcnemar(x, y).p}
+
+
+def main() -> None:
+    """Run the pieces that are asked for, write what is finished."""
+    arguments = parse(Arguments, __doc__, gpu=True)
+    if unknown := sorted(set(arguments.pieces) - set(PIECES)):
+        raise UsageError(f"--pieces: no piece called {', '.join(unknown)}; there are {', '.join(PIECES)}")
+    if arguments.quick:
+        arguments = Arguments(quick=True, device=arguments.device, pieces=("form: instruction", "star"), problems=8)
+    for piece in arguments.pieces:
+        finished_run(recipe_of(piece, arguments))
+    dirs = {piece: recipe_of(piece, arguments).run_dir for piece in PIECES}
+    done = {piece: Run(path) for piece, path in dirs.items() if (path / "result.json").is_file()}
+    figures = {
+        "forms": {piece.removeprefix("form: "): form_figures(done[piece]) for piece in FORMS if piece in done},
+        "arms": {piece: arm_figures(done[piece]) for piece in ARMS if piece in done},
+        "comparisons": {
+            f"{piece} minus few-shot": compared(done["few-shot"], done[piece])
+            for piece in ARMS
+            if piece != "few-shot" and {piece, "few-shot"} <= done.keys()
+        },
+        "not_run": [piece for piece in PIECES if piece not in done],
+        "made": made([made_by(run.path) for run in done.values()]),
+    }
+    write_result("real_model", figures, quick=arguments.quick, seeds=[arguments.seed], device=arguments.device)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
