@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.soundness.labelled import data_dir
-from benchmarks.arms import arm_recipe, cost_of, finished_run, made, made_by
+from benchmarks.arms import arm_recipe, cost_of, finished_run, made, made_by, runs_dir
 from benchmarks.common import CommonArguments, parse, write_result
 from star.command_line import run_command
 from star.errors import UsageError
 from star.recipe import Recipe
-from star.run import TEST, Run, Where
+from star.run import ATTEMPTS, TEST, Run, Where, read_rows, write_parquet
 from star.statistics import mcnemar, paired_difference, wilson
 
 Changes = Mapping[str, Mapping[str, Any]]
@@ -31,7 +31,7 @@ FORMS: dict[str, Changes] = {
     "form: instruction with 6 examples": {"prompting": {"shots": 6, "shots_as": "instruction"}},
     "form: 3 turns": {"prompting": {"shots": 3}},
     "form: 6 turns": {"prompting": {"shots": 6}},
-    "form: 6 examples as plain text": {"prompting": {"shots": 6, "mode": "few_shot"}, "curation": {"accept": "lenient"}},
+    "form: 6 examples as plain text": {"prompting": {"shots": 6, "mode": "few_shot"}},
 }
 ARMS: dict[str, Changes] = {
     "few-shot": {"loop": {"method": "few_shot"}},
@@ -41,7 +41,7 @@ ARMS: dict[str, Changes] = {
     "star, sound": {"curation": {"require": "sound"}},
 }
 PIECES = (*FORMS, *ARMS)
-COLUMNS = ("problem_id", "mode", "sample", "verdict", "strict_verdict", "lenient_verdict", "tokens")
+COLUMNS = ("problem_id", "mode", "sample", "verdict", "strict_verdict", "lenient_verdict", "tokens", "prompt_tokens")
 QUICK: Changes = {
     "task": {"limit": 24, "test_limit": 4},
     "sampling": {"max_new_tokens": 24, "samples": 1},
@@ -64,17 +64,39 @@ class Arguments(CommonArguments):
 
 
 def recipe_of(piece: str, arguments: Arguments) -> Recipe:
-    """The run of a piece: the recipe of `make real` with the piece's changes."""
+    """The recipe of `make real` with a piece's changes."""
     changes: dict[str, dict[str, Any]] = {"task": {"path": str(data_dir() / "svamp.jsonl.gz")}}
-    if piece in FORMS:
-        changes |= {"loop": {"method": "few_shot"}, "evaluation": {"selection_size": arguments.problems}}
-        changes["task"]["test_limit"] = 1
     for more in ({**FORMS, **ARMS}[piece], QUICK if arguments.quick else {}):
         for section, values in more.items():
             changes[section] = {**changes.get(section, {}), **values}
-    if piece not in FORMS and arguments.quick and "method" not in changes["loop"]:
-        changes["loop"]["method"] = "star"
     return arm_recipe("svamp-smollm2-135m.yaml", arguments.seed, changes, folder="real_model", device=arguments.device)
+
+
+def form_rows(pieces: Sequence[str], arguments: Arguments) -> dict[str, list[dict[str, Any]]]:
+    """Greedy answers of the base model to the first selection problems under each prompting; kept, a file for each.
+
+    One sampler serves all of them. Without `pieces`: what is there.
+    """
+    from star.attempts import sample_attempts
+    from star.prompting import PromptBuilder
+    from star.sampling import Decoding, open_sampler
+    from star.setup import prepare
+
+    folder = runs_dir("real_model", arguments.device) / ("forms-quick" if arguments.quick else "forms")
+    files = {piece: folder / f"{piece.removeprefix('form: ').replace(' ', '-')}-{arguments.problems}.parquet" for piece in FORMS}
+    owed = [piece for piece in FORMS if piece in pieces and not files[piece].is_file()]
+    if owed:
+        recipe = recipe_of("few-shot", arguments)
+        setup = prepare(recipe, ["benchmarks"])
+        sampler = open_sampler(recipe.sampling, setup.base_dir)
+        decoding = Decoding(max_new_tokens=recipe.sampling.max_new_tokens, stop=setup.task.stop)
+        for piece in owed:
+            builder = PromptBuilder(setup.task, setup.tokenizer, recipe_of(piece, arguments).prompting)
+            problems, call = setup.selection[: arguments.problems], {"mode": "evaluated", "split": "selection", "round_number": 0}
+            rows = sample_attempts(sampler, builder, problems, decoding, shots=True, **call)  # type: ignore[arg-type]
+            write_parquet(files[piece], rows, ATTEMPTS)
+        sampler.close()
+    return {piece: read_rows(file) for piece, file in files.items() if file.is_file()}
 
 
 def greedy(run: Run, where: Where) -> list[dict[str, Any]]:
@@ -91,14 +113,8 @@ def counted(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "in_form": wilson(sum(row["strict_verdict"] in ("correct", "incorrect") for row in rows), n).as_dict(),
         "truncated": sum(row["verdict"] == "truncated" for row in rows) / n if n else None,
         "tokens": sum(row["tokens"] for row in rows) / n if n else None,
+        "prompt_tokens": sum(row["prompt_tokens"] for row in rows) / n if n else None,
     }
-
-
-def form_figures(run: Run) -> dict[str, Any]:
-    """Base model's greedy answers under one prompting."""
-    line = run.rounds[0]
-    return {**counted(greedy(run, 0)), "prompt_tokens": (line.get("prompt_tokens") or 0) / line["selection"]["n"],
-            "seconds": (line.get("seconds") or {}).get("evaluation")}  # fmt: skip
 
 
 def arm_figures(run: Run) -> dict[str, Any]:
@@ -132,19 +148,21 @@ def main() -> None:
         raise UsageError(f"--pieces: no piece called {', '.join(unknown)}; there are {', '.join(PIECES)}")
     if arguments.quick:
         arguments = Arguments(quick=True, device=arguments.device, pieces=("form: instruction", "star"), problems=8)
-    for piece in arguments.pieces:
-        finished_run(recipe_of(piece, arguments))
-    dirs = {piece: recipe_of(piece, arguments).run_dir for piece in PIECES}
+    forms = form_rows(arguments.pieces, arguments)
+    for piece in ARMS:
+        if piece in arguments.pieces:
+            finished_run(recipe_of(piece, arguments))
+    dirs = {piece: recipe_of(piece, arguments).run_dir for piece in ARMS}
     done = {piece: Run(path) for piece, path in dirs.items() if (path / "result.json").is_file()}
     figures = {
-        "forms": {piece.removeprefix("form: "): form_figures(done[piece]) for piece in FORMS if piece in done},
+        "forms": {piece.removeprefix("form: "): counted(rows) for piece, rows in forms.items()},
         "arms": {piece: arm_figures(done[piece]) for piece in ARMS if piece in done},
         "comparisons": {
             f"{piece} minus few-shot": compared(done["few-shot"], done[piece])
             for piece in ARMS
             if piece != "few-shot" and {piece, "few-shot"} <= done.keys()
         },
-        "not_run": [piece for piece in PIECES if piece not in done],
+        "not_run": [piece for piece in PIECES if piece not in done and piece not in forms],
         "made": made([made_by(run.path) for run in done.values()]),
     }
     write_result("real_model", figures, quick=arguments.quick, seeds=[arguments.seed], device=arguments.device)

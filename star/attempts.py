@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from star.grading import grade
-from star.problem import Attempt, Graded, Problem, Reading, Task, Verdict
+from star.problem import Attempt, Graded, Problem, Task, Verdict
 from star.prompting import PromptBuilder, prompt_hash
 from star.rows import Counts, Gate, SliceCounts
 from star.sampling.base import Completion, Decoding, Sampler
@@ -29,7 +29,6 @@ def sample_attempts(
     split: str,
     round_number: int,
     shots: bool,
-    accept: Reading = "strict",
     first_sample: int = 0,
 ) -> list[Attempt]:
     """Rows of `star.run.ATTEMPTS`, `decoding.samples` for each problem, in order; not yet curated."""
@@ -54,13 +53,13 @@ def sample_attempts(
                     "seed": decoding.seed,
                     "kept": None,
                     "drop_reason": None,
-                    **judge(builder.task, problem, completion, accept),
+                    **judge(builder.task, problem, completion),
                 }
             )
     return rows
 
 
-def judge(task: Task, problem: Problem, completion: Completion, accept: Reading = "strict") -> Graded:
+def judge(task: Task, problem: Problem, completion: Completion) -> Graded:
     """Spans, verdicts and soundness of a completion; `answer` and `verdict` are those of the reading that counts."""
     extraction = task.extract(completion.text, problem)
     cut = completion.finish_reason == "length"
@@ -68,10 +67,10 @@ def judge(task: Task, problem: Problem, completion: Completion, accept: Reading 
     return {
         "completion": completion.text,
         "rationale": extraction.rationale,
-        "answer": getattr(extraction, accept),
+        "answer": extraction.lenient if task.accept == "lenient" else extraction.strict,
         "lenient_answer": extraction.lenient,
         "gold": problem.gold,
-        "verdict": str(lenient if accept == "lenient" else strict),
+        "verdict": str(lenient if task.accept == "lenient" else strict),
         "strict_verdict": str(strict),
         "lenient_verdict": str(lenient),
         "sound": None if task.check is None else task.check(problem, extraction.rationale),

@@ -44,7 +44,7 @@ class RoundTable:
         slices = sorted({p.slice for p in setup.selection})[:8]
         self.slices: list[str] = slices if len(slices) > 1 else []
         self.setup = setup
-        self.other: Reading = "strict" if setup.accept == "lenient" else "lenient"
+        self.other: Reading = "strict" if setup.task.accept == "lenient" else "lenient"
         self._print(f"[bold]{recipe.name}[/]: {setup.task.name}, {setup.parameters:,} parameters, sampler {sampler}")
         self._print(
             f"{len(setup.train):,} train, {len(setup.selection):,} selection, {len(setup.test):,} test problems"
@@ -69,7 +69,7 @@ class RoundTable:
         self.header_due = False
         slices = "".join(f"{name.replace(' digits', 'd').replace(' digit', 'd')[:6]:>7}" for name in self.slices)
         self._print(
-            f"\naccuracy % on the {self.split} split (95 % interval; ± half of it), answers read {self.setup.accept}; "
+            f"\naccuracy % on the {self.split} split (95 % interval; ± half of it), answers read {self.setup.task.accept}; "
             f"{self.other}: read so; sound: of the kept rationales, line by line; seconds: sample/train/evaluate"
         )
         head = f"{'round':>5}{'accuracy':>19}{self.other:>8}{slices}{'generated':>10}{'rationalized':>13}{'dropped':>8}"

@@ -123,8 +123,9 @@ class Loop:
 
         def work() -> list[Attempt]:
             self.load(model)
-            call: dict[str, Any] = {"mode": mode, "split": "train", "round_number": number, "shots": shots}
-            return sample_attempts(self.sampler, self.builder, problems, decoding, accept=self.setup.accept, **call)
+            return sample_attempts(
+                self.sampler, self.builder, problems, decoding, mode=mode, split="train", round_number=number, shots=shots
+            )
 
         return self.noted(self.ledger.timed(stage, work))
 
@@ -222,7 +223,6 @@ class Loop:
         """Greedy answers of round n's model (sample 0), then `samples` sampled ones (1 to k)."""
         shots = number == 0 or self.recipe.prompting.keep_shots
         call: dict[str, Any] = {"mode": "evaluated", "split": split, "round_number": number, "shots": shots}
-        call["accept"] = self.setup.accept
 
         def work() -> list[Attempt]:
             self.load(self.model_dir(number))

@@ -176,6 +176,8 @@ class Task:
     """System message for chat models: how to reason and how to state the answer."""
     direct_instructions: str = ""
     """The same for answers without a rationale (`prompting.answer_only`)."""
+    accept: Reading = "strict"
+    """Which reading of a completion counts; `curation.accept`, once the model is known (`star.setup`)."""
     stop: tuple[str, ...] = ()
     """Strings that end a completion, for models that were not trained to stop by themselves."""
     separator: str = "\n\n"

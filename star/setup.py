@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,6 @@ class Setup:
     selection: tuple[Problem, ...]
     test: tuple[Problem, ...]
     skipped: dict[str, int]
-    accept: Reading
-    """`curation.accept`, resolved."""
 
     @property
     def all_problems(self) -> Iterator[Problem]:
@@ -127,27 +125,26 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
     setup = Setup(
         recipe.run_dir,
         base_dir,
-        task,
+        replace(task, accept=_reading(recipe, builder.chat)),
         tokenizer,
         count_parameters(base_dir),
         tuple(pool),
         tuple(selection),
         test,
         skipped,
-        _reading(recipe, builder),
     )
     _claim(setup, recipe, argv)
     return setup
 
 
-def _reading(recipe: Recipe, builder: PromptBuilder) -> Reading:
+def _reading(recipe: Recipe, chat: bool) -> Reading:
     """The reading of answers that counts in this run; one that is gone on with keeps that which it was begun with."""
     begun = runs.whole_json(recipe.run_dir / "run.json", Manifest)
     if recipe.curation.accept != "auto":
         return recipe.curation.accept
     if begun is not None:
         return begun.get("accept", "strict")
-    return "lenient" if builder.chat else "strict"
+    return "lenient" if chat else "strict"
 
 
 def _tokens_around(problems: Sequence[Problem], builder: PromptBuilder) -> int:
@@ -209,7 +206,7 @@ def _claim(setup: Setup, recipe: Recipe, argv: Sequence[str]) -> None:
         "recipe": recipe.name,
         "model": {"path": recipe.model.path, "parameters": setup.parameters, "converted_from": origin_of(setup.base_dir)},
         "fingerprints": fingerprints,
-        "accept": setup.accept,
+        "accept": setup.task.accept,
         "skipped_rows": setup.skipped,
     }
     runs.write_json(manifest, provenance.describe(argv=argv, seed=recipe.seed, extra=facts))

@@ -20,13 +20,12 @@ def make_table(run_dir: Path) -> RoundTable:
     selection = [SimpleNamespace(slice=name) for name in SLICES * 19]
     setup: Any = SimpleNamespace(
         run_dir=run_dir,
-        task=SimpleNamespace(name="addition"),
+        task=SimpleNamespace(name="addition", accept="strict"),
         parameters=200_000,
         train=selection,
         selection=selection,
         test=selection,
         skipped={},
-        accept="strict",
     )
     return RoundTable(parse_recipe({"evaluation": {"selection_size": 200}}, "test"), setup, "scripted")
 

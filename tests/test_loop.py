@@ -285,7 +285,7 @@ def test_answers_in_another_form_are_kept_and_trained_on_in_the_asked_one(base_m
 
 def test_both_readings_agree_where_every_answer_is_in_form(base_model: Path, tmp_path: Path) -> None:
     both = [run(make_recipe(base_model, tmp_path, curation={"accept": name}))[0] for name in ("auto", "strict", "lenient")]
-    assert [setup.accept for setup in both] == ["strict", "strict", "lenient"]
+    assert [setup.task.accept for setup in both] == ["strict", "strict", "lenient"]
     kept = [[row["attempt_id"] for row in attempts_of(setup, 3) if row["kept"]] for setup in both]
     assert kept[0] == kept[1] == kept[2]
 
@@ -296,10 +296,10 @@ def test_a_run_goes_on_with_the_reading_that_it_was_begun_with(base_model: Path,
     content = json.loads(manifest.read_text())
     assert content["accept"] == "strict"
     manifest.write_text(json.dumps(content | {"accept": "lenient"}))
-    assert prepare(recipe, ["test"]).accept == "lenient"
+    assert prepare(recipe, ["test"]).task.accept == "lenient"
     del content["accept"]
     manifest.write_text(json.dumps(content))
-    assert prepare(recipe, ["test"]).accept == "strict"
+    assert prepare(recipe, ["test"]).task.accept == "strict"
 
 
 def test_much_truncation_names_the_setting_once(
