@@ -5,7 +5,8 @@
 
 Asked: how should a small chat model be shown the form of an answer, and does STaR teach a model of this size anything? The
 pieces `form: ...` are greedy answers of the base model to selection problems under one prompting each; the others are the
-arms of the paper's tables. A piece is one run, under benchmarks/cache; the arms take half an hour each on two cores.
+arms of the paper's tables, half an hour each on two quiet cores; `cost` sets our sampling beside bare calls. What a piece made is
+kept under benchmarks/cache.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from typing import Any
 from analysis.soundness.labelled import data_dir
 from benchmarks.arms import arm_recipe, cost_of, finished_run, made, made_by, runs_dir
 from benchmarks.common import CommonArguments, parse, write_result
+from benchmarks.sampling import BARE, SHARED, Case, ratios, run_case
 from star.command_line import run_command
 from star.errors import UsageError
 from star.recipe import Recipe
-from star.run import ATTEMPTS, TEST, Run, Where, read_rows, write_parquet
+from star.run import ATTEMPTS, TEST, Run, Where, read_rows, whole_json, write_json, write_parquet
+from star.setup import prepare, resolve_model
 from star.statistics import mcnemar, paired_difference, wilson
 
 Changes = Mapping[str, Mapping[str, Any]]
@@ -40,11 +43,11 @@ ARMS: dict[str, Changes] = {
     "star": {},
     "star, sound": {"curation": {"require": "sound"}},
 }
-PIECES = (*FORMS, *ARMS)
+PIECES = (*FORMS, *ARMS, "cost")
 COLUMNS = ("problem_id", "mode", "sample", "verdict", "strict_verdict", "lenient_verdict", "tokens", "prompt_tokens")
 QUICK: Changes = {
     "task": {"limit": 24, "test_limit": 4},
-    "sampling": {"max_new_tokens": 24, "samples": 1},
+    "sampling": {"backend": "transformers", "max_new_tokens": 24, "samples": 1},
     "loop": {"rounds": 1, "problems": 8},
     "training": {"steps": {"first": 1}},
     "evaluation": {"selection_size": 8},
@@ -80,7 +83,6 @@ def form_rows(pieces: Sequence[str], arguments: Arguments) -> dict[str, list[dic
     from star.attempts import sample_attempts
     from star.prompting import PromptBuilder
     from star.sampling import Decoding, open_sampler
-    from star.setup import prepare
 
     folder = runs_dir("real_model", arguments.device) / ("forms-quick" if arguments.quick else "forms")
     files = {piece: folder / f"{piece.removeprefix('form: ').replace(' ', '-')}-{arguments.problems}.parquet" for piece in FORMS}
@@ -117,20 +119,37 @@ def counted(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def arm_figures(run: Run) -> dict[str, Any]:
-    """By round: selection accuracy, right ones among all samples, rows trained on, seconds; then the one test."""
+def round_figures(arm: str, run: Run) -> list[dict[str, Any]]:
+    """By round: selection accuracy, right ones among all generated samples, kept rows, seconds by stage."""
     rounds = []
     for line in run.rounds:
         samples = [row for row in run.attempts(line["round"], COLUMNS) if row["mode"] == "generated"]
-        rounds.append({
-            "round": line["round"],
-            **counted(greedy(run, line["round"])),
-            "samples": counted(samples) if samples else None,
-            "data": line.get("data"),
-            "seconds": line.get("seconds"),
-        })  # fmt: skip
-    chosen = run.chosen_round
-    return {"rounds": rounds, "chosen_round": chosen, "test": counted(greedy(run, TEST)), "cost": cost_of(run.path)}
+        facts = {"data": line.get("data"), "seconds": line.get("seconds"), "samples": counted(samples) if samples else None}
+        rounds.append({"arm": arm, "round": line["round"], **counted(greedy(run, line["round"])), **facts})
+    return rounds
+
+
+def arm_figures(run: Run) -> dict[str, Any]:
+    """The one test of the chosen round's model, and the whole cost."""
+    return {"chosen_round": run.chosen_round, **counted(greedy(run, TEST)), "cost": cost_of(run.path)}
+
+
+def cost_rows(arguments: Arguments) -> list[dict[str, Any]]:
+    """Tokens per second of our vLLM sampler and of a bare `LLM.generate` on the same prompts; each way in its own process.
+
+    Kept in a file; without the piece `cost`: what is there.
+    """
+    file = runs_dir("real_model", arguments.device) / ("cost-quick.json" if arguments.quick else "cost.json")
+    if "cost" not in arguments.pieces or file.is_file():
+        return (whole_json(file) or {}).get("rows", [])
+    model = str(resolve_model(recipe_of("star", arguments).model))
+    amount, new_tokens = (8, 8) if arguments.quick else (128, 64)
+    rows = []
+    for way in ("vllm", *BARE["vllm"]):
+        case = Case(way, model, 0, SHARED, amount, new_tokens, arguments.device)
+        rows.append({"size": "135M", **{k: v for k, v in vars(case).items() if k not in ("model", "device")}, **run_case(case)})
+    write_json(file, {"rows": rows})
+    return rows
 
 
 def compared(first: Run, second: Run) -> dict[str, Any]:
@@ -152,17 +171,20 @@ def main() -> None:
     for piece in ARMS:
         if piece in arguments.pieces:
             finished_run(recipe_of(piece, arguments))
+    cost = cost_rows(arguments)
     dirs = {piece: recipe_of(piece, arguments).run_dir for piece in ARMS}
     done = {piece: Run(path) for piece, path in dirs.items() if (path / "result.json").is_file()}
     figures = {
         "forms": {piece.removeprefix("form: "): counted(rows) for piece, rows in forms.items()},
+        "rounds": [line for piece in ARMS if piece in done for line in round_figures(piece, done[piece])],
         "arms": {piece: arm_figures(done[piece]) for piece in ARMS if piece in done},
         "comparisons": {
             f"{piece} minus few-shot": compared(done["few-shot"], done[piece])
             for piece in ARMS
             if piece != "few-shot" and {piece, "few-shot"} <= done.keys()
         },
-        "not_run": [piece for piece in PIECES if piece not in done and piece not in forms],
+        "cost": {"rows": cost, "ratio_to_bare_call": ratios(cost)},
+        "not_run": [piece for piece in (*FORMS, *ARMS) if piece not in done and piece not in forms],
         "made": made([made_by(run.path) for run in done.values()]),
     }
     write_result("real_model", figures, quick=arguments.quick, seeds=[arguments.seed], device=arguments.device)
