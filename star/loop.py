@@ -32,6 +32,7 @@ from star.recipe import Recipe
 from star.rows import Gate, Result, RoundFacts, RoundLine, Training, TrainingRow
 from star.sampling.base import Decoding, Sampler
 from star.setup import Setup
+from star.tasks import addition
 from star.training.finetuning import finetune
 from star.training.plan import FinetuningError, Job, count_sequences, steps_of_round
 from star.training.trackers import send
@@ -112,7 +113,10 @@ class Loop:
 
     def drawn(self, number: int) -> list[Problem]:
         """The problems of a round."""
-        return splits.draw(self.setup.train, self.recipe.loop.problems, f"round-{self.recipe.seed}-{number}")
+        evaluated = [line["selection"]["slices"] for line in self.ledger.rounds() if line["round"] < number]
+        drawable = addition.drawable(self.recipe.task, evaluated)
+        pool = [problem for problem in self.setup.train if drawable is None or problem.slice in drawable]
+        return splits.draw(pool, self.recipe.loop.problems, f"round-{self.recipe.seed}-{number}")
 
     def sample(
         self, stage: str, model: Path, problems: Sequence[Problem], number: int, *, mode: Mode, shots: bool
