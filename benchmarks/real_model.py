@@ -83,6 +83,7 @@ def form_rows(pieces: Sequence[str], arguments: Arguments) -> dict[str, list[dic
     from star.attempts import sample_attempts
     from star.prompting import PromptBuilder
     from star.sampling import Decoding, open_sampler
+    from star.shards import Shard
 
     folder = runs_dir("real_model", arguments.device) / ("forms-quick" if arguments.quick else "forms")
     files = {piece: folder / f"{piece.removeprefix('form: ').replace(' ', '-')}-{arguments.problems}.parquet" for piece in FORMS}
@@ -94,9 +95,8 @@ def form_rows(pieces: Sequence[str], arguments: Arguments) -> dict[str, list[dic
         decoding = Decoding(max_new_tokens=recipe.sampling.max_new_tokens, stop=setup.task.stop)
         for piece in owed:
             builder = PromptBuilder(setup.task, setup.tokenizer, recipe_of(piece, arguments).prompting)
-            problems, call = setup.selection[: arguments.problems], {"mode": "evaluated", "split": "selection", "round_number": 0}
-            rows = sample_attempts(sampler, builder, problems, decoding, shots=True, **call)  # type: ignore[arg-type]
-            write_parquet(files[piece], rows, ATTEMPTS)
+            shard = Shard(0, setup.selection[: arguments.problems], decoding, "evaluated", "selection", 0, shots=True)
+            write_parquet(files[piece], sample_attempts(sampler, builder, shard, progress=piece), ATTEMPTS)
         sampler.close()
     return {piece: read_rows(file) for piece, file in files.items() if file.is_file()}
 

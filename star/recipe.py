@@ -144,6 +144,8 @@ class SamplingSettings(_Section):
     """transformers backend: prompts per batch."""
     gpu_memory: float = Field(0.6, gt=0, le=1)
     """vLLM on a GPU: share of its memory."""
+    shard: int = Field(4_096, ge=1)
+    """Completions sampled in one call with a seed of their own: what a worker takes, and at most what a kill loses."""
 
 
 class LoopSettings(_Section):

@@ -17,6 +17,8 @@ import pytest
 from star import files
 from star import loop as star_loop
 from star import run as runs
+from star.pool import Here
+from star.prompting import PromptBuilder
 from star.recipe import Recipe, TaskSettings
 from star.run_summary import summarise_run
 from star.setup import Setup, locked, prepare
@@ -60,7 +62,8 @@ def scripted_finetune(job: Any) -> dict[str, Any]:
 def run(recipe: Recipe, skill: float = 0.5, before: str = "") -> tuple[Setup, ScriptedSampler, dict[str, Any]]:
     setup = prepare(recipe, ["test"])
     sampler = ScriptedSampler(setup.tokenizer, setup.base_dir, skill=skill, before=before)
-    result = star_loop.Loop(recipe, setup, sampler, lambda line: None).run()
+    pool = Here(sampler, PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
+    result = star_loop.Loop(recipe, setup, pool, lambda line: None).run()
     return setup, sampler, result
 
 
