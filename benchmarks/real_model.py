@@ -43,6 +43,8 @@ ARMS: dict[str, Changes] = {
     "star": {},
     "star, sound": {"curation": {"require": "sound"}},
 }
+SIZE: Changes = {"loop": {"problems": 200}, "evaluation": {"selection_size": 300}}
+"""Larger than in `make real`, where half an hour has to be enough."""
 PIECES = (*FORMS, *ARMS, "cost")
 COLUMNS = ("problem_id", "mode", "sample", "verdict", "strict_verdict", "lenient_verdict", "tokens", "prompt_tokens")
 QUICK: Changes = {
@@ -69,7 +71,7 @@ class Arguments(CommonArguments):
 def recipe_of(piece: str, arguments: Arguments) -> Recipe:
     """The recipe of `make real` with a piece's changes."""
     changes: dict[str, dict[str, Any]] = {"task": {"path": str(data_dir() / "svamp.jsonl.gz")}}
-    for more in ({**FORMS, **ARMS}[piece], QUICK if arguments.quick else {}):
+    for more in (SIZE, {**FORMS, **ARMS}[piece], QUICK if arguments.quick else {}):
         for section, values in more.items():
             changes[section] = {**changes.get(section, {}), **values}
     return arm_recipe("svamp-smollm2-135m.yaml", arguments.seed, changes, folder="real_model", device=arguments.device)
