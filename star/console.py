@@ -89,8 +89,8 @@ class RoundTable:
         generated, rationalized, dropped = [f"{count:,}" for count in counts] or ("-", "-", "-")
         sound = percent(data.get("kept_sound") if data else None)
         tail = f"{generated:>10}{rationalized:>13}{dropped:>8}{sound:>8}{times:>13}"
-        count = chosen.get(self.other)
-        other = "-" if count is None else percent(count / max(1, chosen["n"]))
+        right = chosen.get(self.other)
+        other = percent(None if right is None else right / max(1, chosen["n"]))
         self._print(f"{line['round']:>5}{interval:>19}{other:>8}{slices}{tail}")
         if data and (count := data.get("kept_not_judged")):
             self._print(f"{count:,} of the kept rationales could not be judged (curation.require: sound)")
