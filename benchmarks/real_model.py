@@ -32,8 +32,8 @@ FORMS: dict[str, Changes] = {
     "form: instruction": {"prompting": {"shots": 0}},
     "form: instruction with an example": {"prompting": {"shots": 1, "shots_as": "instruction"}},
     "form: instruction with 6 examples": {"prompting": {"shots": 6, "shots_as": "instruction"}},
-    "form: 3 turns": {"prompting": {"shots": 3}},
-    "form: 6 turns": {"prompting": {"shots": 6}},
+    "form: 3 turns": {"prompting": {"shots": 3, "shots_as": "turns"}},
+    "form: 6 turns": {"prompting": {"shots": 6, "shots_as": "turns"}},
     "form: 6 examples as plain text": {"prompting": {"shots": 6, "mode": "few_shot"}},
 }
 ARMS: dict[str, Changes] = {
