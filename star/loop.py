@@ -284,7 +284,7 @@ class Loop:
     def decoding(self, label: str, temperature: float, top_p: float, samples: int) -> Decoding:
         """Settings of one call, seeded by the recipe's seed and what the call is for."""
         limit = self.recipe.sampling.max_new_tokens
-        plain = Decoding(temperature, top_p, samples, limit, self.setup.task.stop)
+        plain = Decoding(temperature, top_p, samples, limit, self.builder.stop)
         return replace(plain, seed=runs.derived_seed(self.recipe.seed, label))
 
 

@@ -263,6 +263,7 @@ def test_byte_order_mark_and_windows_line_ends_are_no_problem(tmp_path: Path) ->
     ("answer", "choices", "label"),
     [
         ("b", {"A": "river", "B": "bank"}, "B"),
+        ("(B)", {"A": "river", "B": "bank"}, "B"),
         (1, {"A": "river", "B": "bank"}, "B"),
         (1.0, {"A": "river", "B": "bank"}, "B"),
         ("1", {"A": "river", "B": "bank"}, "B"),
