@@ -100,7 +100,22 @@ def form_rows(pieces: Sequence[str], arguments: Arguments) -> dict[str, list[dic
             shard = Shard(0, setup.selection[: arguments.problems], decoding, "evaluated", "selection", 0, shots=True)
             write_parquet(files[piece], sample_attempts(sampler, builder, shard, progress=piece), ATTEMPTS)
         sampler.close()
-    return {piece: read_rows(file) for piece, file in files.items() if file.is_file()}
+    return {piece: graded(read_rows(file), arguments) for piece, file in files.items() if file.is_file()}
+
+
+def graded(rows: Sequence[Mapping[str, Any]], arguments: Arguments) -> list[dict[str, Any]]:
+    """Stored answers with the verdicts of today's grader."""
+    from star.attempts import judge
+    from star.sampling.base import Completion
+    from star.tasks import load_task
+
+    task = load_task(recipe_of("few-shot", arguments).task, arguments.seed)
+    problems = {problem.id: problem for problem in task.load().train}
+
+    def again(row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return judge(task, problems[row["problem_id"]], Completion(row["completion"], (), row["finish_reason"], ()))
+
+    return [{**row, **again(row), "tokens": row["tokens"]} for row in rows]
 
 
 def greedy(run: Run, where: Where) -> list[dict[str, Any]]:
