@@ -145,8 +145,8 @@ def gate_message(gate: Gate) -> str:
         return (
             f"this run will not bootstrap: the first pass got {correct} of {n} problems right in the asked form, "
             f"{lenient - correct} ({(lenient - correct) / n:.1%}) in another. The form is missing, not the ability: set "
-            "curation.accept to lenient, which keeps such rows and trains on them in the asked form, or show the form by "
-            "prompting.shots."
+            "curation.accept to lenient (star.regrade does it without new samples), which keeps such rows and trains on them in "
+            "the asked form, or show the form by prompting.shots."
         )
     return (
         f"this run will not bootstrap: the first pass got {correct} of {n} problems right "
