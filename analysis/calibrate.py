@@ -27,6 +27,7 @@ from star.errors import UsageError
 if TYPE_CHECKING:
     from analysis.rationales.records import Record
     from analysis.soundness.calibration import Calibration, Judged, Labelled
+    from analysis.soundness.scorer import StepScores
     from star.statistics import Interval
 
 Target = tuple[bool, int | None]
@@ -77,6 +78,7 @@ def calibrate(arguments: Arguments) -> Calibration:
     from analysis.rationales.records import read_records
     from analysis.soundness.calibration import fit
     from analysis.soundness.scorer import Item
+    from analysis.soundness.usage import Totals
 
     if arguments.benchmark is not None:
         records = benchmark_records(arguments.benchmark)
@@ -86,19 +88,23 @@ def calibrate(arguments: Arguments) -> Calibration:
         raise UsageError("nothing to calibrate on: give a run directory or a file of rationale records, or --benchmark.")
     if arguments.output is not None and not arguments.output.resolve().parent.is_dir():
         raise UsageError(f"--output {arguments.output}: its folder does not exist.")
-    targets = targets_of(records, arguments.labels)
-    items = [Item.of(record, place) for place, record in enumerate(records)]
+    placed = enumerate(targets_of(records, arguments.labels))
+    targets = {place: target for place, target in placed if target is not None}
+    items = [Item.of(records[place], place) for place in targets]
     with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
         scores = {scorer.name: scorer.score(items) for scorer in scorers}
-    rows = [
-        labelled(record, target, {name: column[place].step_ok for name, column in scores.items() if column[place].step_ok})
-        for place, (record, target) in enumerate(zip(records, targets, strict=True))
-        if target is not None
-    ]
+    rows = []
+    for number, item in enumerate(items):
+        step_ok = {name: column[number].step_ok for name, column in scores.items() if column[number].step_ok}
+        rows.append(labelled(records[item.place], targets[item.place], step_ok))
+    for name, column in scores.items():
+        totals = Totals()
+        totals.add(column)
+        totals.show(name)
+        if arguments.benchmark is not None:
+            show_published(arguments.benchmark, rows, name, column)
     model, unseen = fit(rows, list(scores))
     show(rows, unseen, baselines(rows), list(scores))
-    if arguments.benchmark is not None and scores:
-        show_published(arguments.benchmark, rows, next(iter(scores)))
     if arguments.output is not None:
         model.save(arguments.output)
         print(f"The model of {len(rows):,} labels is in {arguments.output}: analysis.score --calibration {arguments.output}")
@@ -227,22 +233,22 @@ def outcomes(rows: Sequence[Labelled], judged: Sequence[Judged | None]) -> list[
     ]
 
 
-def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str) -> None:
-    """The scorer as it is, first step below one half, beside what has been published for others under the same protocol."""
+def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str, scores: Sequence[StepScores]) -> None:
+    """The scorer as it is, by its verdict or its first step below one half, beside what has been published for others under the
+    same protocol: what it does not score counts as wrong."""
     from analysis.soundness.calibration import Judged
     from analysis.soundness.quality import measures
 
-    plain: list[Judged | None] = []
-    for row in rows:
-        said = row.evidence.step_ok.get(scorer)
-        if said is None:
-            plain.append(None)
-            continue
-        low = [place for place, value in enumerate(said) if value is not None and value < HALF]
-        least = min((value for value in said if value is not None), default=1.0)
-        plain.append(Judged(1 - least, low[0] if low else -1, low[0] if low else 0))
-    f1 = measures(outcomes(rows, plain))["f1"]
-    print(f"{benchmark}: F1 {f1.percent()} of {scorer} without any fit. Published: {PUBLISHED[benchmark]}.")
+    plain = []
+    for row, said in zip(rows, scores, strict=True):
+        low = [place for place, value in enumerate(said.step_ok) if value is not None and value < HALF]
+        step = said.verdict if said.verdict is not None else low[0] if low else -1
+        if said.p_unsound is None:
+            step = -1 if row.unsound else len(said.step_ok)
+        plain.append(Judged(said.p_unsound or 0.0, step, max(step, 0)))
+    found = measures(outcomes(rows, plain))
+    parts = f"{found['accuracy_unsound'].percent()} on wrong, {found['accuracy_sound'].percent()} on right ones"
+    print(f"{benchmark}: F1 {found['f1'].percent()} of {scorer} without any fit ({parts}). Published: {PUBLISHED[benchmark]}.")
 
 
 def benchmark_records(name: str) -> list[Record]:

@@ -94,9 +94,9 @@ def form_rows(pieces: Sequence[str], arguments: Arguments) -> dict[str, list[dic
         recipe = recipe_of("few-shot", arguments)
         setup = prepare(recipe, ["benchmarks"])
         sampler = open_sampler(recipe.sampling, setup.base_dir)
-        decoding = Decoding(max_new_tokens=recipe.sampling.max_new_tokens, stop=setup.task.stop)
         for piece in owed:
             builder = PromptBuilder(setup.task, setup.tokenizer, recipe_of(piece, arguments).prompting)
+            decoding = Decoding(max_new_tokens=recipe.sampling.max_new_tokens, stop=builder.stop)
             shard = Shard(0, setup.selection[: arguments.problems], decoding, "evaluated", "selection", 0, shots=True)
             write_parquet(files[piece], sample_attempts(sampler, builder, shard, progress=piece), ATTEMPTS)
         sampler.close()

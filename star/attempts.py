@@ -109,6 +109,12 @@ def right_in_form(row: Attempt) -> bool:
     return (row.get("strict_verdict") or row["verdict"]) == Verdict.correct
 
 
+def in_form(attempt: Attempt, task: Task) -> str:
+    """What a right attempt is trained on: the same, in the form that was asked for where it gave its answer in another."""
+    answer = attempt["answer"] if right_in_form(attempt) else attempt["gold"]
+    return task.completion(attempt["rationale"], answer or "")
+
+
 def truncation_note(rows: Sequence[Attempt]) -> str | None:
     """What to do about attempts that hit the length limit, where more than a tenth of them do."""
     cut = sum(row["verdict"] == Verdict.truncated for row in rows)

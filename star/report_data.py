@@ -55,6 +55,8 @@ def run_figures(summary: RunSummary, slices: Sequence[str] = ()) -> Figures:
         row |= _interval(f"pass@{k}", share)
     for k, share in summary.maj_at_k.items():
         row |= _interval(f"maj@{k}", share)
+    row |= {f"best_of_{k}": share for k, share in summary.best_of_k.items()}
+    row |= {f"weighted@{k}": share for k, share in summary.weighted_at_k.items()}
     for name in slices:
         row |= _interval(name, summary.slices[name]) if name in summary.slices else {}
     return row

@@ -20,6 +20,18 @@ class TrainingRow(TypedDict):
     completion: str
 
 
+class PairRow(TypedDict):
+    """A row of `star.schemas.PAIRS`."""
+
+    problem_id: str
+    from_round: int
+    chosen_id: str
+    rejected_id: str
+    prompt: str
+    chosen: str
+    rejected: str
+
+
 class SliceCounts(TypedDict):
     """Greedy answers to the problems of one slice."""
 
@@ -56,7 +68,14 @@ class SampledFigures(TypedDict, total=False):
     maj_at_k: dict[str, float]
 
 
-class TestCounts(Counts, SampledFigures):
+class RankedFigures(TypedDict, total=False):
+    """What a verifier makes of those samples; keys are k."""
+
+    best_of_k: dict[str, float]
+    weighted_at_k: dict[str, float]
+
+
+class TestCounts(Counts, SampledFigures, RankedFigures):
     """The evaluation on test."""
 
 
@@ -104,6 +123,11 @@ class Training(TypedDict):
     """Cut to training.max_length."""
     dropped_rows: int
     """Left out: the prompt alone has training.max_length tokens or more."""
+    chosen_logprob: NotRequired[list[float]]
+    """[first, last] mean of the winners' summed log-probabilities, where pairs are trained on; as the losers' below."""
+    rejected_logprob: NotRequired[list[float]]
+    pairs_right: NotRequired[list[float]]
+    """Share of pairs whose winner gained more than its loser."""
     num_processes: int
     ended: NotRequired[int]
     """How many of 4 greedy completions end by themselves; not in what a process of a launch returns."""
@@ -114,6 +138,8 @@ class RoundFacts(TypedDict, total=False):
     """What a round did besides its evaluation; round 0 did nothing."""
 
     gate: Gate | None
+    temperature: float
+    """Chosen on a probe, where the recipe tries several."""
     data: RoundData
     training: Training
 

@@ -13,17 +13,19 @@ from typing import Any
 import pytest
 
 from benchmarks.common import RESULTS, ROOT, CommonArguments, parse
+from benchmarks.judge import MODEL
 from benchmarks.render import TEMPLATES, page, sections
 from benchmarks.run_all import scripts, scripts_for
 from benchmarks.scaling import exponent, made_up, plan, sentence
 from star.errors import InputError, UsageError
-from star.recipe import find_recipe, load_recipe
+from star.recipe import ModelSettings
 from star.setup import resolve_model
 from tests.conftest import NO_DATA, absent, find_data_dir
 
 LIMIT = 1_200
 """Seconds that one script may take on a machine that is busy with other things; on two quiet cores each takes under 60."""
-NEEDS_DATA = {"grading", "human_labels", "proven", "real_model"}
+NEEDS_DATA = {"grading", "human_labels", "judge", "proven", "real_model"}
+NEEDS_MODEL = {"judge", "real_model"}
 NEEDS_BROWSER = {"app_speed"}
 ENVELOPE = {
     "schema_version",
@@ -44,15 +46,15 @@ def missing(name: str) -> str | None:
     """Why a script cannot run on this machine; None where it can."""
     if name in NEEDS_DATA and find_data_dir() is None:
         return NO_DATA
-    if name == "real_model":
-        try:
-            resolve_model(load_recipe(find_recipe("svamp-smollm2-135m")).model)
-        except InputError as error:
-            return str(error)
     if name in NEEDS_BROWSER:
         from benchmarks.app_browser import INSTALL, find_chromium
 
         return None if find_chromium() else INSTALL
+    if name in NEEDS_MODEL:
+        try:
+            resolve_model(ModelSettings(path=MODEL))
+        except InputError as error:
+            return str(error)
     return None
 
 

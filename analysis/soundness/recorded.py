@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.soundness.hazard import error_at
-from analysis.soundness.scorer import Estimate, Item, StepScores
+from analysis.soundness.scorer import Estimate, Item, StepScores, safe_name
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError
 
@@ -33,7 +33,7 @@ class RecordedScores:
 
     def __init__(self, path: str | Path, options: ScorerOptions | None = None, place: Place | None = None) -> None:
         self.path = path = Path(path)
-        self.name = path.name.removesuffix(".gz").removesuffix(".jsonl")
+        self.name = safe_name(path.name.removesuffix(".gz").removesuffix(".jsonl"))
         self.lines = list(_read(path))
         ids = [line.id for line in self.lines]
         self.by_id = {line.id: line for line in self.lines} if None not in ids and len(set(ids)) == len(ids) else None

@@ -78,7 +78,8 @@ def read_job(path: Path) -> Job:
     """A job as `finetune` writes it for `accelerate launch`."""
     content = json.loads(path.read_text(encoding="utf-8"))
     rows: Sequence[Any] = content.pop("rows")
-    return Job(rows=tuple((tuple(prompt), tuple(completion)) for prompt, completion in rows), **content)
+    rejected = tuple(map(tuple, content.pop("rejected")))
+    return Job(rows=tuple((tuple(prompt), tuple(completion)) for prompt, completion in rows), rejected=rejected, **content)
 
 
 def _end_with(pid: int) -> None:
