@@ -13,7 +13,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-back
 # Rows of SVAMP on this machine; without them the recipe takes those of the Hub.
 SVAMP := $(firstword $(wildcard $(addsuffix /svamp.jsonl.gz,$(STAR_DATA) ../shared/data)))
 
-.PHONY: help train real test lint app bench clean
+.PHONY: help train real test torture lint app bench clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,9 @@ real: $(VENV)/.installed ## Set up, then run STaR on word problems with SmolLM2-
 
 test: $(VENV)/.installed lint ## Set up, then lint, type check and test (a thread for each of two workers: more would wait for each other)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 12
+
+torture: $(VENV)/.installed ## Kills at every file operation, thousands of hostile records and answers (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m torture -rP -q
 
 lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .

@@ -11,7 +11,6 @@ labelled ones: it keeps the kinds of task they came from, and scoring others pri
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,9 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from analysis.rationales.formats import Columns
 from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
+from star.row_files import BadRowError, read_rows
 
 if TYPE_CHECKING:
     from analysis.rationales.records import Record
@@ -51,7 +52,8 @@ class Arguments:
     """Fit scorers' outputs to labels, and print how good they are."""
 
     input: Annotated[Path | None, tyro.conf.Positional] = None
-    """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
+    """A run directory, or a file of rationales, as of `analysis.score`."""
+    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
     labels: Path | None = None
     """A folder or file of labels from the app, or JSON lines with `id` and `first_error_step` (-1: sound) or `sound`. Default:
     the labels in the records themselves."""
@@ -75,15 +77,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def calibrate(arguments: Arguments) -> Calibration:
     """Read, fit, print and write. Raises InputError."""
-    from analysis.rationales.records import read_records
+    from analysis.rationales.records import read_whole
     from analysis.soundness.calibration import fit
-    from analysis.soundness.scorer import Item
+    from analysis.soundness.scorer import Item, per_step
     from analysis.soundness.usage import Totals
 
     if arguments.benchmark is not None:
         records = benchmark_records(arguments.benchmark)
     elif arguments.input is not None:
-        records = list(read_records(arguments.input))
+        records = read_whole(arguments.input, arguments.columns)
     else:
         raise UsageError("nothing to calibrate on: give a run directory or a file of rationale records, or --benchmark.")
     if arguments.output is not None and not arguments.output.resolve().parent.is_dir():
@@ -93,18 +95,16 @@ def calibrate(arguments: Arguments) -> Calibration:
     items = [Item.of(records[place], place) for place in targets]
     with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
         scores = {scorer.name: scorer.score(items) for scorer in scorers}
-    rows = []
-    for number, item in enumerate(items):
-        step_ok = {name: column[number].step_ok for name, column in scores.items() if column[number].step_ok}
-        rows.append(labelled(records[item.place], targets[item.place], step_ok))
+    rows = [labelled(records[item.place], targets[item.place], per_step(scores, number)) for number, item in enumerate(items)]
     for name, column in scores.items():
         totals = Totals()
         totals.add(column)
         totals.show(name)
         if arguments.benchmark is not None:
             show_published(arguments.benchmark, rows, name, column)
-    model, unseen = fit(rows, list(scores))
-    show(rows, unseen, baselines(rows), list(scores))
+    said = list(dict.fromkeys(name for row in rows for name in row.evidence.step_ok)) or list(scores)
+    model, unseen = fit(rows, said)
+    show(rows, unseen, baselines(rows), said)
     if arguments.output is not None:
         model.save(arguments.output)
         print(f"The model of {len(rows):,} labels is in {arguments.output}: analysis.score --calibration {arguments.output}")
@@ -170,20 +170,18 @@ def _label_lines(path: Path) -> dict[str, Target]:
     from analysis.rationales.records import RecordError
 
     targets: dict[str, Target] = {}
-    try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):  # noqa: B007
-            if not line.strip():
-                continue
-            row = json.loads(line)
+    for number, row in read_rows(path):
+        try:
+            if isinstance(row, BadRowError):
+                raise row
             target = _target(row.get("sound"), row.get("first_error_step"))
             if target is not None and targets.setdefault(str(row["id"]), target) != target:
                 raise ValueError(f"{row['id']} has another label before")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} cannot be read ({error}).") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RecordError(
-            f'{path}, line {number} is no label ({error}); expected {{"id": "...", "first_error_step": 2}} (-1: sound) or "sound".'
-        ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecordError(
+                f"{path}, line {number} is no label ({error}); "
+                'expected {"id": "...", "first_error_step": 2} (-1: sound) or "sound".'
+            ) from error
     return targets
 
 
@@ -253,7 +251,8 @@ def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str, scores
 
 def benchmark_records(name: str) -> list[Record]:
     """Public labelled rationales from the Hub. Raises RecordError when they cannot be had."""
-    from analysis.rationales.records import RecordError
+    from analysis.rationales.formats import format_of
+    from analysis.rationales.records import RecordError, records_from
 
     if name not in BENCHMARKS:
         raise UsageError(f"--benchmark {name}: expected one of {', '.join(BENCHMARKS)}.")
@@ -264,25 +263,8 @@ def benchmark_records(name: str) -> list[Record]:
     except Exception as error:  # the library raises whatever its network stack raises
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise RecordError(f"Qwen/ProcessBench cannot be had from the Hub ({first}).") from error
-    return [processbench_record(row) for row in rows]
-
-
-def processbench_record(row: dict[str, Any]) -> Record:
-    """A row of ProcessBench (id, generator, problem, steps, final_answer_correct, label) as a record."""
-    from analysis.rationales.records import Record
-
-    return Record(
-        id=str(row["id"]),
-        source="processbench",
-        task="math_word",
-        question=str(row["problem"]),
-        steps=tuple(map(str, row["steps"])),
-        answer_correct=bool(row["final_answer_correct"]),
-        first_error_step=int(row["label"]),
-        sound=int(row["label"]) < 0,
-        label_source="human",
-        generator=str(row["generator"]),
-    )
+    found = [record for row in rows for record in records_from(row, format_of(row), default_id="")]
+    return [replace(record, source="processbench", task="math_word") for record in found]
 
 
 if __name__ == "__main__":

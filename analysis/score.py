@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import tyro
 
+from analysis.rationales.formats import Columns
 from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
@@ -57,7 +58,7 @@ class Arguments:
     """Score rationales: p_unsound, the first wrong step, and what was found in each step."""
 
     input: Path
-    """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
+    """A run directory, or a file of rationales (.jsonl, .json, .csv, .parquet and others; formats of other projects are known)."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
     use_gold: bool = False
@@ -71,6 +72,7 @@ class Arguments:
     """A model of `analysis.calibrate`; needs the scorers that it was fitted with."""
     strict: bool = False
     """Stop at the first broken line instead of naming it at the end."""
+    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,7 +124,7 @@ def output_path(arguments: Arguments) -> Path:
 
 def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = ()) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
-    from analysis.rationales.records import read_records
+    from analysis.rationales.records import RecordError, read_records
     from analysis.soundness.score_table import Tally
     from analysis.soundness.scorer import Item
     from analysis.soundness.usage import Totals
@@ -130,9 +132,12 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
     calibration = _calibration(arguments, [scorer.name for scorer in scorers])
     unlike = 0
     broken: list[BrokenLine] = []
-    records = read_records(arguments.input, strict=arguments.strict, broken=broken)
+    notes: list[str] = []
+    records = read_records(arguments.input, strict=arguments.strict, broken=broken, columns=arguments.columns, notes=notes)
     first = next(records, None)
     is_run = arguments.input.is_dir()
+    if first is None and broken:  # before anything is written
+        raise RecordError(f"{arguments.input} holds no rationale that can be read: {broken[0]}.")
     tally = Tally()
     totals = {scorer.name: Totals() for scorer in scorers}
     stream = _chained(first, records)
@@ -153,6 +158,8 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
     tally.show(used_gold=arguments.use_gold)
     for name, total in totals.items():
         total.show(name)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     if calibration is not None and unlike:
         print(
             f"warning: {unlike:,} of {tally.records:,} rationales are of other kinds of task than the labels of "
@@ -169,7 +176,7 @@ def _calibration(arguments: Arguments, names: Sequence[str]) -> Calibration | No
     from analysis.soundness.calibration import Calibration
 
     model = Calibration.load(arguments.calibration)
-    if not set(model.scorers) <= set(names):
+    if not {name.partition(":")[0] for name in model.scorers} <= set(names):
         raise UsageError(f"{arguments.calibration} was fitted with the scorers {', '.join(model.scorers)}: give --scorer for each.")
     return model
 
@@ -198,13 +205,13 @@ def calibrated(
     from analysis.soundness.calibration import SOUND, evidence
     from analysis.soundness.grades import flagged
     from analysis.soundness.judging import inside
+    from analysis.soundness.scorer import per_step
 
     changed = []
     for place, (record, judgement) in enumerate(zip(records, judgements, strict=True)):
-        said = {name: column[place].step_ok for name, column in results.items() if column[place].step_ok}
         judged = None
         if judgement.grade in ("scored", "not_judged"):
-            judged = model.judge(evidence(len(record.steps), judgement.flags, said))
+            judged = model.judge(evidence(len(record.steps), judgement.flags, per_step(results, place)))
         if judged is not None:
             judgement = replace(
                 judgement,
@@ -366,6 +373,7 @@ def score_schema(identifier: str | None = None) -> Any:
         ("error_at", pa.list_(pa.float64())),  # P(the first wrong step is this one)
         ("status", pa.string()),  # see `analysis.soundness.scorer.STATUSES`
         ("why", pa.string()),  # for a person, where the status is not ok
+        ("features", pa.string()),  # JSON: name -> a number per step, for a calibration; null where there are none
         ("fingerprint", pa.string()),  # what decides the scores besides the rationale
         ("usage", pa.struct([(each.name, pa.float64() if each.type == "float" else pa.int64()) for each in fields(Usage)])),
     ]
@@ -381,6 +389,7 @@ def score_row(result: StepScores) -> dict[str, Any]:
         "error_at": None if result.error_at is None else list(result.error_at),
         "status": result.status,
         "why": result.why or None,
+        "features": json.dumps(dict(result.features)) if result.features else None,
         "fingerprint": result.fingerprint,
         "usage": asdict(result.usage),
     }

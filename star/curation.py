@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from star.attempts import in_form
 from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings
 from star.rows import RoundData, TrainingRow
+
+if TYPE_CHECKING:
+    from analysis.soundness.scorer import Item, Scorer, StepScores
 
 Soundness = Callable[[Sequence[Attempt]], list[bool | None]]
 """True: sound, False: unsound or flagged, None: not judged."""
@@ -74,33 +79,67 @@ def _key(attempt: Attempt, task: Task, settings: CurationSettings) -> object | N
 
 
 def soundness_of(task: Task, settings: CurationSettings, problems: Mapping[str, Problem]) -> Soundness | None:
-    """The check behind `require: sound`: the task's exact one, else what is proven or flagged by the analysis package."""
+    """What judges for `require: sound`: `curation.scorer`; where none is named the task's exact check, else what is proven or
+    flagged by the analysis package. Raises InputError for a scorer that cannot be opened, before anything is sampled.
+    """
     if settings.require == "answer":
         return None
-    if task.check is not None:
+    if settings.scorer is None and task.check is not None:
         return lambda attempts: [attempt["sound"] for attempt in attempts]
+    from analysis import score_records  # the one seam from the engine to the analysis
+    from analysis.rationales.records import Record
+    from analysis.rationales.steps import split_steps
+    from analysis.soundness.grades import THRESHOLD, flagged
+    from analysis.soundness.scorer import Item
+    from analysis.soundness.scorers import open_scorers
 
-    def scored(attempts: Sequence[Attempt]) -> list[bool | None]:
-        from analysis import score_records  # the one seam from the engine to the analysis
-        from analysis.rationales.records import Record
-        from analysis.rationales.steps import split_steps
-        from analysis.soundness.grades import THRESHOLD, flagged
-
-        records = [
-            Record(
-                id=attempt["attempt_id"],
-                question=problems[attempt["problem_id"]].question,
-                choices=problems[attempt["problem_id"]].choices,
-                steps=tuple(split_steps(attempt["rationale"])),
-                answer=attempt["answer"],
+    def p_unsound(records: Sequence[Record]) -> list[float | None]:
+        if settings.scorer is None:
+            return list(score_records(records)["p_unsound"])
+        with open_scorers([settings.scorer]) as (scorer,):
+            results = _scored(scorer, [Item.of(record, place) for place, record in enumerate(records)])
+        if failed := [result.why for result in results if result.status == "error"]:
+            warnings.warn(
+                f"curation.scorer {settings.scorer} failed on {len(failed):,} of {len(results):,} rationales, which count as not "
+                f"judged: {failed[0]}",
+                stacklevel=3,
             )
-            for attempt in attempts
-        ]
-        threshold = THRESHOLD if settings.max_unsound is None else settings.max_unsound
-        scores = score_records(records)["p_unsound"] if records else []
-        return [not flagged(score, threshold) if score == score else None for score in scores]  # NaN: not judged
+        return [result.p_unsound for result in results]
 
-    return scored
+    def judged(attempts: Sequence[Attempt]) -> list[bool | None]:
+        records = []
+        for attempt in attempts:
+            problem = problems[attempt["problem_id"]]
+            records.append(
+                Record(
+                    id=attempt["attempt_id"],
+                    question=problem.question,
+                    choices=problem.choices,
+                    steps=tuple(split_steps(attempt["rationale"])),
+                    answer=attempt["answer"],
+                    gold=problem.gold,
+                )
+            )
+        threshold = THRESHOLD if settings.max_unsound is None else settings.max_unsound
+        scores = p_unsound(records) if records else []
+        return [None if p is None or p != p else not flagged(p, threshold) for p in scores]  # NaN: not judged
+
+    if settings.scorer is not None:
+        with open_scorers([settings.scorer]):
+            pass
+    return judged
+
+
+def _scored(scorer: Scorer, items: Sequence[Item]) -> list[StepScores]:
+    """Scores of items; those that a scorer cannot take one by one have status `error`."""
+    from analysis.soundness.scorer import StepScores
+
+    try:
+        return scorer.score(items)
+    except Exception as error:  # whatever it is: the others are judged
+        if len(items) == 1:
+            return [StepScores("error", why=str(error))]
+        return [each for item in items for each in _scored(scorer, [item])]
 
 
 def training_rows(

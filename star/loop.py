@@ -56,6 +56,7 @@ class Loop:
         self.builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
         self.ledger = Ledger(setup.run_dir, setup.parameters)
         self.stages = SamplingStages(recipe, setup, pool, self.ledger, self.builder.stop)
+        self.soundness = soundness_of(setup.task, recipe.curation, self.problems)
 
     def run(self) -> Result:
         """All rounds, then the one evaluation on test; returns what result.json holds."""
@@ -104,9 +105,8 @@ class Loop:
 
         def compute() -> list[Attempt]:
             recipe, rows = self.recipe, cast(list[Attempt], [])
-            soundness = soundness_of(self.setup.task, recipe.curation, self.problems)
             for first, problems in self.batches(number):
-                rows += curate(self.stages.attempted(number, problems, first), self.setup.task, recipe.curation, soundness)
+                rows += curate(self.stages.attempted(number, problems, first), self.setup.task, recipe.curation, self.soundness)
                 if sum(bool(row["kept"]) for row in rows) >= self.rows_wanted(number):
                     break
             return rows

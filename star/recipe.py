@@ -23,6 +23,8 @@ _HERE = Path(__file__).resolve().parent
 SEEDS = next(place for place in (_HERE / "seeds", _HERE.parent / "seeds") if place.is_dir())
 """Recipes, few-shot examples, the embedded model: part of `star` once installed (see pyproject.toml), else beside it."""
 DEFAULT_RECIPE = SEEDS / "recipes" / "addition.yaml"
+TRUST = "--model.trust-remote-code"
+"""The flag of every command that may run Python code of a model: trust is given in the call, never by a file."""
 
 
 class RecipeError(InputError):
@@ -61,7 +63,7 @@ class TaskSettings(_Section):
     name: Literal["addition", "gsm8k", "commonsense_qa", "records"] = "addition"
     """addition | gsm8k | commonsense_qa | records (your own question/answer rows)."""
     path: str | None = None
-    """Local training file (.jsonl, .jsonl.gz, .parquet); None loads the task's data set from the Hub."""
+    """Local training file (.jsonl, .json, .csv, .tsv, .parquet; text also as .gz); None loads the task's data set from the Hub."""
     test_path: str | None = None
     """Local test file. None with `path` set: the task's usual neighbour file if there is one, else a fixed share of `path`."""
     dataset: str | None = None
@@ -77,7 +79,7 @@ class TaskSettings(_Section):
     answer: str = "answer"
     """records: column of the reference answer."""
     choices: str | None = None
-    """records: column of the options ({label: text}, or a list), for answer_type choice."""
+    """records: column of the options ({label: text}, or a list), or one column for each, A+B+C+D, for answer_type choice."""
     answer_type: Literal["number", "choice", "text", "math"] = "number"
     """records: how answers are compared."""
     examples: str | None = None
@@ -111,7 +113,8 @@ class ModelSettings(_Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 on a GPU, float32 on a CPU."""
     trust_remote_code: bool = False
-    """Run Python code that comes with the model. Only for models you trust."""
+    """Run Python code that comes with the model. Only for models you trust, and only on the command line: a recipe file that asks
+    for it is refused."""
 
 
 class PromptingSettings(_Section):
@@ -157,6 +160,11 @@ class SamplingSettings(_Section):
     shard: int = Field(4_096, ge=1)
     """Completions sampled in one call with a seed of their own: what a worker takes, and at most what a kill loses."""
 
+    def temperature_of(self, round_number: int) -> float:
+        """That of round n, counted from 1."""
+        given = self.temperature
+        return given[min(round_number, len(given)) - 1] if isinstance(given, tuple) else given
+
 
 class LoopSettings(_Section):
     """Algorithm 1."""
@@ -195,10 +203,12 @@ class CurationSettings(_Section):
     asked for. lenient: those in any form; what is kept is trained on in the form that was asked for. auto: lenient where prompts
     go through a chat template, else strict (run.json says which). Every table has both."""
     require: Literal["answer", "sound"] = "answer"
-    """answer: the paper. sound: no rationale either that the task's exact check calls unsound or, where there is none, that is
-    proven unsound or flagged by its score. What cannot be judged is kept and counted."""
+    """answer: the paper. sound: no rationale either that `scorer` calls unsound. What cannot be judged is kept and counted."""
+    scorer: str | None = None
+    """Who judges for require sound: a scorer of `python -m analysis.score --scorer`, such as prm:DIRECTORY. null: the task's exact
+    check or, where there is none, what is proven unsound or flagged by the shipped score."""
     max_unsound: float | None = Field(None, ge=0, le=1)
-    """p_unsound from which on a score is a flag, for tasks without an exact check; null: the threshold of the analysis."""
+    """p_unsound from which on a score is a flag; null: the threshold of the analysis. Exact checks have none."""
     problems: Literal["all", "mixed"] = "all"
     """mixed: only problems that the first pass got right in some attempts and wrong in others (Reinforce-Rej)."""
     gold: bool = False
@@ -382,6 +392,8 @@ class Recipe(_Section):
             raise ValueError(
                 f"training.batch_size {self.training.batch_size} is not a multiple of training.micro_batch_size {micro}"
             )
+        if self.curation.scorer is not None and self.curation.require == "answer":
+            raise ValueError("curation.scorer is asked for curation.require: sound alone: set that, or leave the scorer out")
         if self.task.name == "addition" and not all(1 <= d <= 15 for d in self.task.digits):
             raise ValueError(f"task.digits {self.task.digits}: every length must be 1 to 15")
         if self.task.grow.to is not None and self.task.grow.to <= max(self.task.digits):
@@ -435,9 +447,9 @@ def find_recipe(given: str) -> Path:
     return shipped
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file. Raises RecipeError for a missing or unreadable file, bad YAML, unknown keys (with a suggestion) and
-    bad values.
+def load_recipe(path: Path, *, trusted: bool = False) -> Recipe:
+    """Read a recipe file. Raises RecipeError for a missing or unreadable file, bad YAML, unknown keys (with a suggestion), bad
+    values, and for a file that asks for trust which the command line (`trusted`) does not give.
     """
     if not path.is_file():
         known = sorted(file.stem for file in (SEEDS / "recipes").glob("*.yaml"))
@@ -452,15 +464,21 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path} holds {type(content).__name__}, expected keys like name, task, model, loop")
-    return parse_recipe(content, str(path))
+    return parse_recipe(content, str(path), trusted=trusted)
 
 
-def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
-    """A recipe from plain data; RecipeError names the source and the key."""
+def parse_recipe(content: dict[str, Any], source: str, *, trusted: bool = False) -> Recipe:
+    """A recipe from plain data; RecipeError names the source and the key. `trusted`: the call itself has the flag TRUST."""
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
     except ValidationError as error:
         raise RecipeError(f"{source}: " + "; ".join(_message(entry) for entry in error.errors())) from error
+    if recipe.model.trust_remote_code and not trusted:
+        raise RecipeError(
+            f"{source} asks for model.trust_remote_code, which runs Python code that comes with the model. No file can give that "
+            f"trust: if you trust the model, add {TRUST} to the command line."
+        )
+    return recipe
 
 
 def _message(entry: Any) -> str:

@@ -23,9 +23,10 @@ from typing import Literal
 from star.charts import slice_order
 from star.command_line import parse, run_command
 from star.paired import Comparison, compare_runs, groups
-from star.report_data import all_figures, as_csv, as_json, comparison_figures, group_figures, label
+from star.report_data import all_figures, as_json, comparison_figures, group_figures, label
 from star.run import RunError
 from star.run_summary import RunSummary, accuracy_at, flops_to, summarise_run
+from star.spreadsheet import to_csv
 
 Cells = dict[str, str]
 RIGHT_ALIGNED = 4
@@ -251,7 +252,7 @@ def render(arguments: Arguments, summaries: Sequence[RunSummary]) -> None:
         for note in notes:
             print(note, file=sys.stderr)
         names = slice_names(summaries) if arguments.slices else []
-        print(as_csv([*map(comparison_figures, comparisons)] if arguments.compare else all_figures(summaries, names)))
+        print(to_csv([*map(comparison_figures, comparisons)] if arguments.compare else all_figures(summaries, names)), end="")
         return
     rows = table(summaries, slices=arguments.slices, reach=arguments.reach, tokens=arguments.tokens)
     shown = [(rows, "Runs"), ([comparison_cells(found) for found in comparisons], "Paired comparison, same problems")]

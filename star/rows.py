@@ -108,7 +108,17 @@ class RoundData(TypedDict):
     """Kept rationales that `curation.require: sound` asked about without an answer."""
 
 
-class Training(TypedDict):
+class PairFacts(TypedDict, total=False):
+    """[first, last] figures of training on pairs."""
+
+    chosen_logprob: list[float]
+    """Mean of the winners' summed log-probabilities."""
+    rejected_logprob: list[float]
+    pairs_right: list[float]
+    """Share of pairs whose winner gained more than its loser."""
+
+
+class Training(PairFacts):
     """What a fine-tuning did."""
 
     steps: int
@@ -123,11 +133,6 @@ class Training(TypedDict):
     """Cut to training.max_length."""
     dropped_rows: int
     """Left out: the prompt alone has training.max_length tokens or more."""
-    chosen_logprob: NotRequired[list[float]]
-    """[first, last] mean of the winners' summed log-probabilities, where pairs are trained on; as the losers' below."""
-    rejected_logprob: NotRequired[list[float]]
-    pairs_right: NotRequired[list[float]]
-    """Share of pairs whose winner gained more than its loser."""
     num_processes: int
     ended: NotRequired[int]
     """How many of 4 greedy completions end by themselves; not in what a process of a launch returns."""

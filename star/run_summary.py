@@ -98,7 +98,7 @@ def arm_name(recipe: Mapping[str, Any]) -> str:
         return ARMS[2]
     name = ARMS[4] if loop.get("rationalize", True) else ARMS[3]
     if curation.get("require") == "sound":
-        name += ", require sound"
+        name += f", require sound by {scorer}" if (scorer := curation.get("scorer")) else ", require sound"
     if loop.get("start") == "continue":
         name += ", continued"
     training, sampling, verifier = (recipe.get(section) or {} for section in ("training", "sampling", "verifier"))
@@ -146,7 +146,8 @@ def summarise_run(run_dir: Path) -> RunSummary:
         **_data_used(run, number),
         **_cost(rounds, facts, parameters),
         course=_course(rounds),
-        **{name: shown.get(name) or {} for name in ("best_of_k", "weighted_at_k")},
+        best_of_k=shown.get("best_of_k") or {},
+        weighted_at_k=shown.get("weighted_at_k") or {},
         **_sampled(rows, run),
     )
 

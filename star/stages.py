@@ -49,8 +49,7 @@ class SamplingStages:
         """What a round samples at: the recipe's, or the best of those that it tries on a few problems first."""
         recipe, settings = self.recipe, self.recipe.sampling
         if not settings.try_temperatures:
-            given = settings.temperature
-            return given[min(number, len(given)) - 1] if isinstance(given, tuple) else given
+            return settings.temperature_of(number)
         problems = splits.draw(self.setup.train, settings.probe, f"probe-{recipe.seed}-{number}")
         shots = number == 1 or recipe.prompting.keep_shots
         call: dict[str, Any] = {"mode": "probed", "split": "train", "round_number": number, "shots": shots}

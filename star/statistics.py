@@ -328,7 +328,7 @@ def maj_at_k(votes: Sequence[Hashable], correct: Sequence[bool], k: int, weights
 def _majority(votes: Sequence[Hashable], correct: Sequence[bool], weights: Sequence[float]) -> float:
     counts: Counter[Hashable] = Counter()
     for vote, weight in zip(votes, weights, strict=True):
-        counts.update({vote: weight} if vote is not None else {})  # type: ignore[dict-item]
+        counts.update({vote: weight} if vote is not None else {})
     right = {vote for vote, is_right in zip(votes, correct, strict=True) if is_right}
     winners = [vote for vote, count in counts.items() if count == max(counts.values())]
     return sum(vote in right for vote in winners) / len(winners) if winners else 0.0

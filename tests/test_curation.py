@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.soundness import scorers
 from star.curation import assert_no_hints, count_data, curate, soundness_of, training_rows
+from star.errors import InputError
 from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
-from star.recipe import CurationSettings, PromptingSettings, TaskSettings
+from star.recipe import CurationSettings, PromptingSettings, Recipe, TaskSettings
 from star.tasks import addition, load_task
 
 QUESTION = (
@@ -153,3 +157,73 @@ def test_an_unsound_rationale_takes_no_place_of_the_cap() -> None:
     assert reasons(rows, cap=1, require="sound")[:3] == ["unsound", None, "cap"]
     assert reasons(rows, cap=1) == [None, "cap", "cap", None]
     assert reasons(rows, cap=2) == [None, None, "cap", None]
+
+
+def recorded(folder: Path, *rows: object) -> str:
+    """The specification of a scorer that has said this of the rationales."""
+    (folder / "prm.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return f"file:{folder / 'prm.jsonl'}"
+
+
+def test_a_named_scorer_judges_in_place_of_the_check_and_the_score(tmp_path: Path) -> None:
+    scores = [{"id": "a", "step_ok": [0.9, 0.1]}, {"id": "b", "step_ok": [0.9, 0.9]}, {"id": "c", "step_ok": None}]
+    spec = recorded(tmp_path, *scores)
+    rows = [attempt(WRONG if name == "b" else SOUND, attempt_id=name) for name in "abcd"]
+    assert reasons(rows, require="sound", scorer=spec, deduplicate="off") == ["unsound", None, None, None]
+    pad = [attempt("<scratch>\n</scratch>", attempt_id=name, sound=name == "a") for name in "ab"]
+    assert reasons(pad, ADDITION, require="sound", scorer=spec, deduplicate="off") == ["unsound", None], "not the exact check"
+    settings = CurationSettings(require="sound", scorer=spec)
+    judged = curate(rows, GSM8K, settings, soundness_of(GSM8K, settings, PROBLEMS))
+    assert [row["not_judged"] for row in judged] == [False, False, True, True]
+    assert reasons(rows[:1], require="sound", scorer=spec, max_unsound=0.99) == [None]
+
+
+def test_a_row_that_a_scorer_fails_on_is_not_judged_and_the_others_are(tmp_path: Path) -> None:
+    spec = recorded(tmp_path, {"id": "a", "step_ok": [0.9]}, {"id": "b", "step_ok": [0.9, 0.1]})  # a has two steps
+    settings = CurationSettings(require="sound", scorer=spec, deduplicate="off")
+    soundness = soundness_of(GSM8K, settings, PROBLEMS)
+    with pytest.warns(UserWarning, match="failed on 1 of 2 rationales, which count as not judged: .*1 step scores"):
+        judged = curate([attempt(SOUND, attempt_id=name) for name in "ab"], GSM8K, settings, soundness)
+    assert [(row["kept"], row["not_judged"]) for row in judged] == [(True, True), (False, False)]
+    assert count_data(judged, [], pool=1)["kept_not_judged"] == 1
+
+
+def test_a_scorer_is_told_the_gold_answer_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    class Failing:
+        name = "failing"
+
+        def __init__(self, *_: object) -> None:
+            asked.append("opened")
+
+        def score(self, items: Any) -> Any:
+            asked.append([item.gold for item in items])
+            raise RuntimeError("no room")
+
+        def close(self) -> None:
+            asked.append("closed")
+
+    monkeypatch.setitem(scorers.SCORERS, "failing", (f"{__name__}:none", ""))
+    monkeypatch.setitem(globals(), "none", Failing)
+    settings = CurationSettings(require="sound", scorer="failing", deduplicate="off")
+    soundness = soundness_of(GSM8K, settings, PROBLEMS)
+    assert asked == ["opened", "closed"], "a scorer that cannot be opened stops the run before it has cost anything"
+    with pytest.warns(UserWarning, match="failed on 2 of 2"):
+        assert soundness is not None and soundness([attempt(SOUND), attempt(WRONG, problem_id="q")]) == [None, None]
+    assert asked[2:] == ["opened", ["72", "12"], ["72"], ["12"], "closed"]
+
+
+@pytest.mark.parametrize(("spec", "message"), [("oracle:x", "expected one of the form"), ("file:none.jsonl", "cannot be read")])
+def test_a_scorer_that_cannot_be_opened_is_refused_at_once(spec: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        soundness_of(ADDITION, CurationSettings(require="sound", scorer=spec), PROBLEMS)
+
+
+def test_the_scorer_is_part_of_what_a_recipe_computes() -> None:
+    plain, sound = Recipe(), Recipe(curation=CurationSettings(require="sound"))
+    by_scorer = Recipe(curation=CurationSettings(require="sound", scorer="file:prm.jsonl"))
+    assert len({plain.digest(), sound.digest(), by_scorer.digest()}) == 3
+    assert sound.digest() == Recipe(curation=CurationSettings(require="sound", scorer=None)).digest()
+    with pytest.raises(ValueError, match="require: sound alone"):
+        Recipe(curation=CurationSettings(scorer="file:prm.jsonl"))

@@ -62,6 +62,8 @@ class Scored:
     """Greedy decoding would have produced exactly these tokens."""
     next_token: int
     """The most likely token after them."""
+    least: float = 0.0
+    """Log-probability of the least likely of them; 0 where only the others were kept."""
 
 
 class Scorer(Protocol):
@@ -152,7 +154,7 @@ class PackedScorer:
         found: list[list[Scored]] = [[] for _ in parts]
         branches = sum(len(part.branches) for _, part in parts)
         with bar(progress, branches, "answer") as shown:
-            for batch in self._batches([_length(part) for _, part in parts]):
+            for batch in self.batches([_length(part) for _, part in parts]):
                 group = [parts[k][1] for k in batch]
                 for k, scored in zip(batch, self._plain(group) if self.why_plain else self._packed(group), strict=True):
                     found[k] = scored
@@ -162,7 +164,7 @@ class PackedScorer:
             results[index] += scored
         return results
 
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+    def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Indices grouped by similar length, at most `batch_tokens` padded tokens (or one item) a group."""
         batch: list[int] = []
         for index in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -200,26 +202,27 @@ class PackedScorer:
         """The naive way: every sequence whole, in batches padded on the right."""
         jobs = [(one.sequence(branch), branch) for one in trees for branch in one.branches]
         found: dict[int, Scored] = {}
-        for batch in self._batches([len(ids) for ids, _ in jobs]):
+        for batch in self.batches([len(ids) for ids, _ in jobs]):
             found.update(zip(batch, self._plain_batch([jobs[k] for k in batch]), strict=True))
         flat = iter(found[k] for k in range(len(jobs)))
         return [[next(flat) for _ in one.branches] for one in trees]
 
     def _plain_batch(self, jobs: Sequence[tuple[tuple[int, ...], Branch]]) -> list[Scored]:
+        needed = [range(len(whole) - branch.scored - 1, len(whole)) for whole, branch in jobs]
+        logits = self.padded_logits([whole for whole, _ in jobs], needed)
+        branches = [branch for _, branch in jobs]
+        return _read_off(logits, branches, [Tree((), tuple(branches))])[0]
+
+    def padded_logits(self, sequences: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> Any:
+        """Outputs [all positions, width of the head], float32, at positions of whole sequences: one pass, padded on the right."""
         import torch
 
         device = next(self.model.parameters()).device
-        width = max(len(ids) for ids, _ in jobs)
-        ids = torch.tensor([list(ids) + [0] * (width - len(ids)) for ids, _ in jobs], device=device)
-        mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _ in jobs], device=device)
-        needed = [
-            (row, at)
-            for row, (whole, branch) in enumerate(jobs)
-            for at in range(len(whole) - branch.scored - 1, len(whole))
-        ]
-        logits = self._logits(needed, input_ids=ids, attention_mask=mask)
-        branches = [branch for _, branch in jobs]
-        return _read_off(logits, branches, [Tree((), tuple(branches))])[0]
+        width = max(map(len, sequences))
+        ids = torch.tensor([[*whole, *[0] * (width - len(whole))] for whole in sequences], device=device)
+        mask = torch.tensor([[1] * len(whole) + [0] * (width - len(whole)) for whole in sequences], device=device)
+        needed = [(row, at) for row, places in enumerate(positions) for at in places]
+        return self._logits(needed, input_ids=ids, attention_mask=mask)
 
     def _logits(self, needed: Sequence[tuple[int, int]], **inputs: Any) -> Any:
         """Logits (len(needed), vocabulary), float32, at (row, position) pairs; the head runs on needed columns only."""
@@ -297,7 +300,7 @@ def _read_off(logits: Any, branches: Sequence[Branch], trees: Sequence[Tree]) ->
     at = 0
     for tokens in answer:
         end = at + len(tokens)
-        flat.append(Scored(sum(wanted[at:end]), best[at:end] == list(tokens), best[end]))
+        flat.append(Scored(sum(wanted[at:end]), best[at:end] == list(tokens), best[end], min(wanted[at:end])))
         at = end + 1
     results = iter(flat)
     return [[next(results) for _ in one.branches] for one in trees]

@@ -9,11 +9,12 @@ import pandas as pd
 import streamlit as st
 
 from analysis import agreement, charts
-from analysis.labels import Labels, export_rows, to_csv, to_jsonl
+from analysis.labels import Labels, export_rows, to_jsonl
 from analysis.pages.widgets import context, labelling, parts, ranking, state, text
 from analysis.rationales.filters import View, base_mask, select, shuffled
 from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD
+from star.spreadsheet import to_csv
 from star.statistics import wilson
 
 TABS = {"label": "Label", "rank": "Rank three", "agreement": "Agreement and export"}

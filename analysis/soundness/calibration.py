@@ -42,7 +42,8 @@ class Evidence:
 
     n_steps: int
     step_ok: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
-    """Scorer -> P(step right) per step; a scorer that says nothing of this rationale is left out."""
+    """Scorer -> P(step right) per step, "SCORER:FEATURE" -> a feature (see StepScores); one that says nothing of this rationale is
+    left out."""
     hints: Sequence[float] = ()
     """Summed severity of the soft flags on each step; empty: none."""
     proven: int | None = None
@@ -227,7 +228,8 @@ def _weights(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> d
     names = tables[0][0]
     x = np.concatenate([table for _, table in tables])
     starts = np.cumsum([0, *(len(table) for _, table in tables)])
-    prior = np.array([1.0 / len(scorers) if name.endswith(":wrong") else 0.0 for name in names])
+    trusted = [f"{name}:wrong" for name in scorers if ":" not in name]  # features say nothing by themselves
+    prior = np.array([1.0 / len(trusted) if name in trusted else 0.0 for name in names])
     scale = np.maximum(x.std(axis=0), 1e-3)
     at_risk, event, vague = _risk(rows, starts)
 

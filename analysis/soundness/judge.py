@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from analysis.soundness.local_model import LocalModel
+from analysis.soundness.local_judge import LocalModel
 from analysis.soundness.openai_server import CHARACTERS_A_TOKEN, OpenAIServer, price
 from analysis.soundness.replies import NAME, Failure, Replies, Reply
 from analysis.soundness.scorer import Estimate, Item, StepScores, Usage, safe_name

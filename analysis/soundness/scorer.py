@@ -77,6 +77,9 @@ class StepScores:
     """For a person, where the status is not ok."""
     verdict: int | None = None
     """The first wrong step, -1 for none, where the scorer itself names one."""
+    features: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    """Name -> a number from 0 to 1 per step, larger where more speaks for the step. No probability that it is right: only a
+    calibration, which weighs them by labels, can judge by them."""
 
     @property
     def first_error(self) -> int | None:
@@ -85,6 +88,15 @@ class StepScores:
         if self.verdict is not None:
             return self.verdict
         return max(range(len(chances)), key=chances.__getitem__) if chances else None
+
+
+def per_step(results: Mapping[str, Sequence[StepScores]], place: int) -> dict[str, tuple[float | None, ...]]:
+    """What scorers said of the steps of one item, for a calibration: NAME -> P(step right), "NAME:FEATURE" -> a feature."""
+    said: dict[str, tuple[float | None, ...]] = {}
+    for name, column in results.items():
+        said |= {name: column[place].step_ok} if column[place].step_ok else {}
+        said |= {f"{name}:{feature}": values for feature, values in column[place].features.items()}
+    return said
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,12 @@ from star.errors import UsageError
 SCORERS = {
     "file": ("analysis.soundness.recorded:RecordedScores", "scores.jsonl"),
     "judge": ("analysis.soundness.judge:Judge", "openai:MODEL"),
+    "likelihood": ("analysis.soundness.likelihood:Likelihood", "MODEL"),
+    "prm": ("analysis.soundness.prm:ProcessRewardModel", "HUB_ID_OR_DIR"),
+    "rollout": ("analysis.soundness.rollout:Rollouts", "[RUN]"),
 }
-"""Kind -> (module and class, what follows the colon or "" for nothing). The class is called with that rest and the options."""
+"""Kind -> (module and class, what follows the colon: "" for nothing, in brackets what may be left out). The class is called with
+that rest, the options and the place."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class ScorerOptions:
     cache: bool = True
     """Keep a judge's replies beside the output, so that no call is made twice."""
     rollouts: int = 8
-    """Continuations from the beginning and from each step, for rollout."""
+    """Continuations, for rollout: half as many from each step, twice as many from the question and around the largest drop."""
     show_gold: bool = False
     """Show a judge the gold answer; that it was shown is part of the fingerprint."""
 
@@ -77,7 +81,7 @@ def open_scorers(
 def _open(specification: str, options: ScorerOptions, place: Place) -> Scorer:
     kind, _, rest = specification.partition(":")
     target, wanted = SCORERS.get(kind, ("", ""))
-    if not target or bool(rest) != bool(wanted):
+    if not target or (bool(rest) != bool(wanted) and not wanted.startswith("[")):
         known = ", ".join(f"{name}:{example}" if example else name for name, (_, example) in SCORERS.items())
         raise UsageError(f"--scorer {specification}: expected one of the form {known}.")
     module, _, name = target.partition(":")

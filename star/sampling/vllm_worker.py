@@ -66,7 +66,10 @@ class Engine:
     def start(self, model_dir: str, options: dict[str, Any]) -> dict[str, Any]:
         """Build the engine. Returns vLLM's version and the context length in use."""
         import vllm
+        from vllm.config import PoolerConfig
 
+        if "pooler_config" in options:
+            options["pooler_config"] = PoolerConfig(**options["pooler_config"])
         self.llm = vllm.LLM(model=model_dir, tokenizer=model_dir, **options)
         return {"version": vllm.__version__, "context": int(self.llm.llm_engine.model_config.max_model_len)}
 
@@ -117,6 +120,18 @@ class Engine:
         for at in range(0, len(outputs), CHUNK):
             chunk = [[_plain(one) for one in output.outputs] for output in outputs[at : at + CHUNK]]
             self.reply({"outputs": chunk})
+
+    def classify(self, prompts: list[tuple[list[int], list[int]]]) -> list[list[float]]:
+        """For each (token ids, positions): the probability of class 1 of two at these positions; of a pooling engine."""
+        inputs = [{"prompt_token_ids": ids} for ids, _ in prompts]
+        outputs = self.llm.encode(inputs, pooling_task="token_classify", use_tqdm=False)
+        said = []
+        for (ids, positions), output in zip(prompts, outputs, strict=True):
+            table = output.outputs.data.float()
+            if tuple(table.shape) != (len(ids), 2):
+                raise ValueError(f"outputs of shape {tuple(table.shape)} for {len(ids)} tokens, expected two classes each")
+            said.append(table[positions, 1].tolist())
+        return said
 
     def _progress(self, iterable: Any = None, **settings: Any) -> Any:
         """A progress bar that draws nothing and tells the parent how many prompts are done."""

@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from star.recipe import TrainingSettings
+from star.rows import PairFacts
 from star.training.plan import FinetuningError, Job
-
-LOGGED = {"chosen_logprob": "logps/chosen", "rejected_logprob": "logps/rejected", "pairs_right": "rewards/accuracies"}
-"""Fact of a round -> TRL's name of it."""
 
 
 def prepare_pairs(job: Job, settings: TrainingSettings) -> tuple[list[dict[str, list[int]]], int]:
@@ -54,8 +52,14 @@ def preference_trainer(
     return OnIds(args=config, train_dataset=datasets.Dataset.from_list([*rows]), **common)
 
 
-def pair_facts(history: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
-    """[first, last] logged value of each of LOGGED: log-probabilities are sums over a completion."""
-    columns = {fact: [line[name] for line in history if name in line] for fact, name in LOGGED.items()}
-    return {fact: [values[0], values[-1]] for fact, values in columns.items() if values}
+def pair_facts(history: Sequence[Mapping[str, float]]) -> PairFacts:
+    """[first, last] logged value of each; log-probabilities are sums over a completion. Nothing where no pairs were trained on."""
 
+    def ends(name: str) -> list[float]:
+        values = [line[name] for line in history if name in line]
+        return [values[0], values[-1]]
+
+    if not any("rewards/accuracies" in line for line in history):
+        return {}
+    chosen, rejected, right = map(ends, ("logps/chosen", "logps/rejected", "rewards/accuracies"))
+    return {"chosen_logprob": chosen, "rejected_logprob": rejected, "pairs_right": right}

@@ -129,10 +129,10 @@ def train(job: Job, settings: TrainingSettings) -> Training:
         "loss_curve": losses,
         "truncated_rows": truncated,
         "dropped_rows": len(job.rows) - len(rows),
-        **pair_facts(trainer.state.log_history),
         "num_processes": trainer.accelerator.num_processes,
         "seconds": 0.0,
     }
+    facts.update(pair_facts(trainer.state.log_history))
     trained = trainer.accelerator.unwrap_model(trainer.model)
     trained.config.use_cache = use_cache  # the trainer turns it off; saved so, every later generation would be slow
     with without_file_bars():

@@ -1,0 +1,116 @@
+"""What a language model makes of each step: `likelihood:MODEL`. Inputs of a calibration; nothing is judged by them.
+
+Three features per step, from one packed pass over each rationale (`analysis.faithfulness.packed`):
+
+    mean   exp(mean log-probability of the step's tokens)
+    least  probability of its least likely token
+    gain   p1 / (p0 + p1), p0 and p1 the probability of the answer when it is asked for before and after the step (arXiv 2411.11984:
+           information gain; here as a number from 0 to 1, 1/2: the step changes nothing)
+
+The answer is the gold answer where there is one, else the rationale's own. Prompts are those of the run whose rationales are
+scored, or plain ones for a file, as `analysis.probe` asks them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from analysis.faithfulness.answers import model_digest
+from analysis.faithfulness.asking import Asking
+from analysis.faithfulness.packed import PackedScorer, Scored, Tree, shared_prefix, tree
+from analysis.faithfulness.sources import from_run, plain_task
+from analysis.rationales.records import read_records
+from analysis.soundness.local_model import each_scored, named_model
+from analysis.soundness.scorer import Estimate, Item, StepScores, Usage
+from analysis.soundness.scorers import Place, ScorerOptions
+from star.problem import Problem, problem_id
+from star.prompting import PromptBuilder
+from star.recipe import PromptingSettings, TaskSettings
+from star.sampling import model_files
+from star.tasks import addition
+
+
+class Likelihood:
+    """A `Scorer` that leaves step_ok empty and p_unsound None: see StepScores.features. Reads the gold answer."""
+
+    def __init__(self, specification: str, options: ScorerOptions, place: Place) -> None:
+        name, self.model_dir = named_model(specification)
+        self.name = f"likelihood-{name}"
+        model_files.check_model_dir(self.model_dir)
+        self.limit = model_files.context_length(self.model_dir) or 2**31
+        self.asking = _asking(self.model_dir, place.input)
+        content = f"{model_digest(self.model_dir)} {self.asking.task.name} 1"
+        self.fingerprint = hashlib.sha256(content.encode()).hexdigest()[:16]
+        self.model: PackedScorer | None = None
+
+    def plan(self, items: Sequence[Item]) -> Estimate:
+        """Rationales that fit, and their tokens: each stands once in its pass, and the answers beside it."""
+        trees = [one for one in map(self._tree, items) if isinstance(one, Tree)]
+        tokens = sum(sum(len(branch.tokens) for branch in one.branches) for one in trees)
+        return Estimate(calls=len(trees), prompt_tokens=tokens)
+
+    def score(self, items: Sequence[Item]) -> list[StepScores]:
+        """One result per item, in order."""
+        trees = [self._tree(item) for item in items]
+        fitting = [one for one in trees if isinstance(one, Tree)]
+        if fitting and self.model is None:
+            self.model = PackedScorer.load(self.model_dir)
+        scored = iter(each_scored(self.model.score, fitting) if self.model and fitting else [])
+        return [
+            self._result(one, next(scored), len(item.steps)) if isinstance(one, Tree) else one
+            for item, one in zip(items, trees, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Let the model go."""
+        self.model = None
+
+    def _tree(self, item: Item) -> Tree | StepScores:
+        """A branch for the tokens of each step, and one for the answer after the first 0 .. n steps."""
+        if not item.steps:
+            return StepScores("unparsed", fingerprint=self.fingerprint, why="no steps")
+        choices, answer = dict(item.choices or {}) or None, item.gold or item.answer
+        problem = Problem(problem_id(item.question, choices), item.question, answer or "", choices)
+        prompt = self.asking.prompt(problem)
+        lead = "\n" if self.asking.task.name == "addition" else ""
+        pieces = [("\n" if k else lead) + step.strip() for k, step in enumerate(item.steps)]
+        bodies = [self.asking.body(problem, pieces[:count]) for count in range(len(pieces) + 1)]
+        texts = [self.asking.ids(body) for body in bodies]
+        trunk = [*prompt, *texts[-1]]
+        # What a tokenizer merges across a cut belongs to the later step; one with no token of its own shares its neighbour's.
+        ends = [len(prompt) + shared_prefix(texts[-1], text) for text in texts]
+        sequences = [(trunk[:b], max(1, b - a)) for a, b in pairwise(ends)]
+        if answer:
+            sequences += [self.asking.sequence(prompt, problem, body, answer) for body in bodies]
+        if max(len(ids) for ids, _ in sequences) > self.limit:
+            return StepScores("too_long", fingerprint=self.fingerprint, why=f"more than the model's {self.limit:,} tokens")
+        return tree(trunk, sequences)
+
+    def _result(self, one: Tree, scored: list[Scored] | StepScores, n: int) -> StepScores:
+        if isinstance(scored, StepScores):
+            return StepScores("error", fingerprint=self.fingerprint, why=scored.why)
+        steps, answers = list(zip(one.branches, scored, strict=True))[:n], [branch.logprob for branch in scored[n:]]
+        features = {
+            "mean": tuple(math.exp(found.logprob / branch.scored) for branch, found in steps),
+            "least": tuple(math.exp(found.least) for _, found in steps),
+            "gain": tuple(1 / (1 + math.exp(min(before - after, 700))) for before, after in pairwise(answers)) or (None,) * n,
+        }
+        usage = Usage(prompt_tokens=sum(len(branch.tokens) for branch in one.branches), calls=1)
+        return StepScores(features=features, usage=usage, fingerprint=self.fingerprint)
+
+
+def _asking(model_dir: Path, scored: Path | None) -> Asking:
+    """Texts as the run of the rationales has them, or plain ones (addition: the task's own)."""
+    tokenizer: Any = model_files.load_tokenizer(model_dir)
+    if scored is not None and scored.is_dir():
+        source = from_run(scored, None, 1, 0, own_model=False)
+        builder = PromptBuilder(source.task, tokenizer, source.prompting)
+        return Asking(source.task, builder, shots=source.shows_examples(builder))
+    first = next(read_records(scored), None) if scored is not None else None
+    task = addition.build(TaskSettings(), 0) if first is not None and first.task == "addition" else plain_task()
+    return Asking(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=0)), shots=False)

@@ -1,0 +1,289 @@
+"""Monte-Carlo step values: how often the run's own model reaches the gold answer, from the question and from after each step.
+
+V_i is the share of continuations of the question and the first i steps that the task's grader finds right (Math-Shepherd,
+arXiv 2312.08935); V_0, the restart control, says how hard the question is. The first error is the first step after which the
+value is surely below LEFT times that before it (relative progress: GenPRM, arXiv 2504.00891). Few continuations are made from
+everywhere, many around the largest drop; where the answer is wrong, a drop is found by halving (OmegaPRM, arXiv 2406.06592).
+
+A drop is all that is judged. Values that stay high say nothing of the steps, for a model can recover from a wrong one, and nor
+do values of a question that the model hardly ever answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.soundness.judging import inside
+from analysis.soundness.scorer import Estimate, Item, StepScores, Usage
+from analysis.soundness.scorers import Place, ScorerOptions
+from star.errors import UsageError
+from star.grading import grade
+from star.problem import Problem, Verdict
+from star.prompting import PromptBuilder
+from star.provenance import model_fingerprint
+from star.recipe import parse_recipe
+from star.run import Run, RunError, derived_seed
+from star.sampling.base import Completion, Decoding, Sampler
+from star.statistics import wilson
+
+LEFT = 0.8
+"""Of the value before a step: what must be left of it after the step."""
+LEAST = 0.1
+"""Below this the value before a step is too small for a drop to show."""
+SURE = 0.975
+"""A drop counts where this probable: the upper end of a 95 % interval of what is left lies below LEFT."""
+TURNS = 2
+"""At most this often more continuations are made around the largest drop."""
+
+
+@dataclass
+class Value:
+    """Continuations of one prompt: how many were asked for, counted and right."""
+
+    asked: int = 0
+    n: int = 0
+    right: int = 0
+
+    @property
+    def share(self) -> float:
+        """Half a continuation of each outcome is added, so that no share is 0 or 1."""
+        return (self.right + 0.5) / (self.n + 1)
+
+
+def p_drop(before: Value, after: Value) -> float:
+    """P(value after < LEFT x value before), under Jeffreys' prior."""
+    rng = np.random.default_rng(0)
+    draws = [rng.beta(value.right + 0.5, value.n - value.right + 0.5, 10_000) for value in (before, after)]
+    return float(np.mean(draws[1] < LEFT * draws[0]))
+
+
+@dataclass
+class Rationale:
+    """A rationale as it is rolled out: prompts, what stands written in them and values, of the question and of each step's end."""
+
+    problem: Problem
+    prompts: list[tuple[int, ...]]
+    texts: list[str]
+    answer_right: bool
+    values: list[Value] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    """Of prompts that several rationales share, the first one bears it."""
+
+    def search(self, few: int, many: int) -> Iterator[Mapping[int, int]]:
+        """Asks for continuations, {place: how many in all}, until it is known where the value drops; `values` are filled in before
+        it goes on."""
+        values, last = self.values, len(self.values) - 1
+        yield {0: many}
+        if values[0].share < LEAST:
+            return
+        if self.answer_right:
+            yield dict.fromkeys(range(1, last + 1), few)
+            for _ in range(TURNS):
+                step = max(range(1, last + 1), key=lambda i: values[i - 1].share - values[i].share)
+                yield {step - 1: many, step: many}
+            return
+        yield {last: few}
+        if values[last].share >= values[0].share / 2:
+            return
+        high, low = 0, last
+        while low - high > 1:
+            middle = (high + low) // 2
+            yield {middle: few}
+            high, low = (high, middle) if values[middle].share < values[0].share / 2 else (middle, low)
+        yield {high: many, low: many}
+
+
+def progress(values: Sequence[Value], end: int | None = None) -> tuple[float | None, ...]:
+    """min(1, V_i / V_{i-1}) of each step up to `end`; steps between two values that were measured share theirs. None after `end`,
+    and where the value before is below LEAST."""
+    found: list[float | None] = [None] * (len(values) - 1)
+    known = [i for i, value in enumerate(values) if value.asked and (end is None or i <= end)]
+    for before, after in pairwise(known):
+        if values[before].share >= LEAST:
+            found[before:after] = [min(1.0, values[after].share / values[before].share)] * (after - before)
+    return tuple(found)
+
+
+def scores_of(values: Sequence[Value], few: int) -> StepScores:
+    """What the values say; a drop counts where more than `few` continuations were made on both sides."""
+    start, known = values[0], [(i, value) for i, value in enumerate(values) if value.asked]
+    if not all(value.n for _, value in known):
+        return StepScores("too_long", why="the model has no room to go on")
+    if start.share < LEAST:
+        return StepScores("outside", why=f"the model solves the question in {start.right} of {start.n} tries")
+    refined = [i for i, value in known[1:] if min(values[i - 1].n, value.n) > few]
+    error = next((i for i in refined if p_drop(values[i - 1], values[i]) >= SURE), None)
+    if error is not None:
+        p = inside(p_drop(values[error - 1], values[error]))
+        return StepScores("ok", p, progress(values, error), tuple(p * (i == error) for i in range(1, len(values))))
+    intervals = [wilson(value.right, value.n) for _, value in known]
+    if max(each.low for each in intervals) <= min(each.high for each in intervals):
+        return StepScores("outside", why="the model does as well from everywhere, which says nothing of the steps")
+    return StepScores("ok", step_ok=progress(values), why="no drop is sure")
+
+
+class Rollouts:
+    """A `Scorer` that lets a run's chosen model go on from every step, for rows with gold; hinted rows without their hint.
+
+    `rollout` scores a run by its own model; `rollout:RUN` scores other rationales of its task by that run's model. The
+    temperature is that of the run's samples, or of its pass@k where that is higher: greedy continuations are all the same.
+    """
+
+    name = "rollout"
+
+    def __init__(self, rest: str, options: ScorerOptions, place: Place) -> None:
+        from star.sampling.model_files import load_tokenizer
+        from star.setup import resolve_model
+        from star.tasks import load_task
+
+        path = Path(rest) if rest else place.input
+        if path is None or not path.is_dir():
+            raise UsageError(f"--scorer rollout goes on from the rationales of a run, found {path}. Name a run: rollout:RUN.")
+        run = Run(path)
+        recipe = parse_recipe(dict(run.recipe), str(path / "recipe.yaml"))
+        engine = recipe.sampling.backend if options.engine == "auto" else options.engine
+        self.recipe = recipe.model_copy(update={"sampling": recipe.sampling.model_copy(update={"backend": engine})})
+        self.task, number = load_task(recipe.task, recipe.seed), run.chosen_round
+        self.model_dir = run.model(number) if number else resolve_model(recipe.model)
+        tokenizer = load_tokenizer(self.model_dir)
+        self.builder = PromptBuilder(self.task, tokenizer, recipe.prompting)
+        self.shots = number == 0 or recipe.prompting.keep_shots
+        self.few = max(1, options.rollouts // 2)
+        temperature, sampling = max(recipe.sampling.temperature_of(max(1, number)), recipe.evaluation.temperature), recipe.sampling
+        self.decoding = Decoding(temperature, sampling.top_p, self.few, sampling.max_new_tokens, self.task.stop)
+        facts = (model_fingerprint(self.model_dir), self.decoding, self.shots)
+        self.fingerprint = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+        self.written = _completions(place.input)
+        self.sampler: Sampler | None = None
+        self.calls = 0
+
+    def plan(self, items: Sequence[Item]) -> Estimate:
+        """A few continuations from everywhere: those around drops come to it, those of hard questions are saved."""
+        prompts = [ids for item in items if isinstance(each := self._prepared(item), Rationale) for ids in each.prompts]
+        written = self.few * len(prompts) * self.decoding.max_new_tokens
+        return Estimate(len(prompts), self.few * sum(map(len, prompts)), written)
+
+    def score(self, items: Sequence[Item]) -> list[StepScores]:
+        """One result per item, in order."""
+        return [
+            replace(scores_of(each.values, self.few), usage=each.usage, fingerprint=self.fingerprint)
+            if isinstance(each, Rationale)
+            else replace(each, fingerprint=self.fingerprint)
+            for each in self.measured(items)
+        ]
+
+    def measured(self, items: Sequence[Item]) -> list[Rationale | StepScores]:
+        """Items with their values, or why they have none. All searches go on side by side: the sampler is called once for each of
+        their turns, for prompts in the order of question and step. One that several rationales share is rolled out once."""
+        prepared = [self._prepared(item) for item in items]
+        rationales = sorted((each for each in prepared if isinstance(each, Rationale)), key=lambda each: each.problem.question)
+        shared: dict[Any, Value] = {}
+        for each in rationales:
+            each.values = [shared.setdefault((each.problem.gold, ids), Value()) for ids in each.prompts]
+        searches = [(each, each.search(self.few, 4 * self.few)) for each in rationales]
+        while searches:
+            turns = [(each, search, next(search, None)) for each, search in searches]
+            searches = [(each, search) for each, search, wanted in turns if wanted is not None]
+            asked = []
+            for each, _, wanted in turns:
+                for place, total in sorted((wanted or {}).items()):
+                    while each.values[place].asked < total:
+                        each.values[place].asked += self.few
+                        asked.append((each, place))
+            self._roll_out(asked)
+        return prepared
+
+    def close(self) -> None:
+        """Free the model."""
+        if self.sampler is not None:
+            self.sampler.close()
+            self.sampler = None
+
+    def _prepared(self, item: Item) -> Rationale | StepScores:
+        """What is rolled out of an item, or why nothing can be."""
+        if not item.gold:
+            return StepScores("outside", why="there is no gold answer")
+        if not any(step.strip() for step in item.steps):
+            return StepScores("unparsed", why="there is no step")
+        try:
+            return self._rationale(item, Problem(item.id, item.question, item.gold, item.choices))
+        except Exception as error:  # whatever it is: one item never stops the others
+            return StepScores("error", why=f"{type(error).__name__}: {error}")
+
+    def _rationale(self, item: Item, problem: Problem) -> Rationale:
+        if not self._accepts(self.task.completion("", problem.gold), problem):
+            raise ValueError(f"the task's grader does not accept its gold answer {problem.gold:.40}")
+        right = grade(item.answer, problem, self.task.answer_type) == Verdict.correct
+        text = self.written.get(item.id) or self.task.completion("\n".join(item.steps), item.answer or problem.gold)
+        whole, prompt = self._ids(text), tuple(self.builder.ids(problem, shots=self.shots))
+        rationale = Rationale(problem, [prompt], [""], right)
+        end = 0
+        for step in item.steps:
+            end = text.index(step, end) + len(step)
+            following = len(text) - len(text[end:].lstrip())
+            # A cut is made where it splits no token, after the white space or before it.
+            cut = next((at for at in (following, end) if (ids := self._ids(text[:at])) == whole[: len(ids)]), end)
+            rationale.prompts.append((*prompt, *self._ids(text[:cut])))
+            rationale.texts.append(text[:cut])
+        return rationale
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.builder.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _roll_out(self, asked: Sequence[tuple[Rationale, int]]) -> None:
+        if not asked:
+            return
+        if self.sampler is None:
+            from star.sampling import open_sampler
+
+            model = self.recipe.model
+            self.sampler = open_sampler(self.recipe.sampling, self.model_dir, dtype=model.dtype)
+        self.calls += 1
+        decoding = replace(self.decoding, seed=derived_seed(self.recipe.seed, f"rollout-{self.calls}"))
+        began = time.monotonic()
+        sampled = self.sampler.sample([each.prompts[place] for each, place in asked], decoding, progress="rolling out")
+        seconds = (time.monotonic() - began) / len(asked)
+        for (each, place), completions in zip(asked, sampled, strict=True):
+            for completion in completions:
+                right = self._right(each, place, completion)
+                each.values[place].n += right is not None
+                each.values[place].right += bool(right)
+            read = self.few * len(each.prompts[place])
+            written = sum(len(completion.token_ids) for completion in completions)
+            past = each.usage
+            each.usage = Usage(
+                past.prompt_tokens + read, past.generated_tokens + written, past.calls + 1, past.seconds + seconds
+            )
+
+    def _right(self, rationale: Rationale, place: int, completion: Completion) -> bool | None:
+        """Whether a continuation ends right; None where the context ended before the length that the run allows."""
+        length = len(rationale.prompts[place]) - len(rationale.prompts[0]) + len(completion.token_ids)
+        if completion.finish_reason == "length" and length < self.decoding.max_new_tokens:
+            return None
+        return completion.finish_reason == "stop" and self._accepts(rationale.texts[place] + completion.text, rationale.problem)
+
+    def _accepts(self, text: str, problem: Problem) -> bool:
+        return grade(self.task.extract(text, problem).strict, problem, self.task.answer_type) == Verdict.correct
+
+
+def _completions(path: Path | None) -> dict[str, str]:
+    """attempt_id -> completion as it was sampled, of a run; empty for anything else."""
+    written: dict[str, str] = {}
+    if path is not None and path.is_dir():
+        run = Run(path)
+        for name in run.attempt_files():
+            try:
+                table = run.table(name, ("attempt_id", "completion"))
+            except RunError:  # its rationales are not scored, and whoever reads them names the file
+                continue
+            written |= zip(table["attempt_id"].to_pylist(), table["completion"].to_pylist(), strict=True)
+    return written
