@@ -12,6 +12,8 @@ from star.sampling.base import Completion, Sampler
 from star.shards import Shard
 from star.statistics import binomial_above, wilson
 
+MOST_TRUNCATED = 0.1
+"""Share of truncated attempts above which the length limit is in the way."""
 GATE_LEVEL = 0.05
 """p-value below which the first pass counts as better than chance."""
 
@@ -48,17 +50,18 @@ def sample_attempts(
 
 
 def judge(task: Task, problem: Problem, completion: Completion) -> Graded:
-    """Spans, verdicts and soundness of a completion."""
+    """Spans, verdicts and soundness of a completion; `answer` and `verdict` are those of the reading that counts."""
     extraction = task.extract(completion.text, problem)
     cut = completion.finish_reason == "length"
     strict, lenient = (_verdict(task, problem, span, cut) for span in (extraction.strict, extraction.lenient))
     return {
         "completion": completion.text,
         "rationale": extraction.rationale,
-        "answer": extraction.strict,
+        "answer": extraction.lenient if task.accept == "lenient" else extraction.strict,
         "lenient_answer": extraction.lenient,
         "gold": problem.gold,
-        "verdict": str(strict),
+        "verdict": str(lenient if task.accept == "lenient" else strict),
+        "strict_verdict": str(strict),
         "lenient_verdict": str(lenient),
         "sound": None if task.check is None else task.check(problem, extraction.rationale),
         "finish_reason": completion.finish_reason,
@@ -94,9 +97,33 @@ def summarise(rows: Sequence[Attempt]) -> Counts:
         "no_answer": sum(row["verdict"] == Verdict.no_answer for row in greedy),
         "truncated": sum(row["verdict"] == Verdict.truncated for row in greedy),
         "ungradable": sum(row["verdict"] == Verdict.ungradable for row in greedy),
+        "strict": sum(right_in_form(row) for row in greedy),
+        "lenient": sum(row["lenient_verdict"] == Verdict.correct for row in greedy),
         "sound_of_correct": sum(bool(row["sound"]) for row in correct) / len(correct) if checked and correct else None,
         "slices": dict(sorted(slices.items())),
     }
+
+
+def right_in_form(row: Attempt) -> bool:
+    """Whether the answer is right in the form that was asked for."""
+    return (row.get("strict_verdict") or row["verdict"]) == Verdict.correct
+
+
+def in_form(attempt: Attempt, task: Task) -> str:
+    """What a right attempt is trained on: the same, in the form that was asked for where it gave its answer in another."""
+    answer = attempt["answer"] if right_in_form(attempt) else attempt["gold"]
+    return task.completion(attempt["rationale"], answer or "")
+
+
+def truncation_note(rows: Sequence[Attempt]) -> str | None:
+    """What to do about attempts that hit the length limit, where more than a tenth of them do."""
+    cut = sum(row["verdict"] == Verdict.truncated for row in rows)
+    if cut <= MOST_TRUNCATED * len(rows):
+        return None
+    return (
+        f"{cut:,} of {len(rows):,} attempts of round {rows[0]['round']} ({rows[0]['mode']}) were cut off at "
+        "sampling.max_new_tokens, and count as truncated. Raise it, or show shorter examples, unless the model only repeats itself."
+    )
 
 
 def first_pass_against_chance(
@@ -112,4 +139,23 @@ def first_pass_against_chance(
     n, correct = len(first_pass), sum(row["verdict"] == Verdict.correct for row in first_pass)
     chance = sum(task.chance(problems[row["problem_id"]]) for row in first_pass) / n
     p_value = binomial_above(correct, n, chance)
-    return {"correct": correct, "n": n, "chance": chance, "p_value": p_value, "passed": p_value < GATE_LEVEL}
+    lenient = sum(row["lenient_verdict"] == Verdict.correct for row in first_pass)
+    passed = p_value < GATE_LEVEL
+    return {"correct": correct, "lenient": lenient, "n": n, "chance": chance, "p_value": p_value, "passed": passed}
+
+
+def gate_message(gate: Gate) -> str:
+    """Why a first pass that is not above chance will not do, and what to change: the form of the answers, or the ability."""
+    correct, lenient, n = gate["correct"], gate["lenient"], gate["n"]
+    if lenient > correct and binomial_above(lenient, n, gate["chance"]) < GATE_LEVEL:
+        return (
+            f"this run will not bootstrap: the first pass got {correct} of {n} problems right in the asked form, "
+            f"{lenient - correct} ({(lenient - correct) / n:.1%}) in another. The form is missing, not the ability: set "
+            "curation.accept to lenient (star.regrade does it without new samples), which keeps such rows and trains on them in "
+            "the asked form, or show the form by prompting.shots."
+        )
+    return (
+        f"this run will not bootstrap: the first pass got {correct} of {n} problems right "
+        f"({correct / n:.1%}), not above chance ({gate['chance']:.1%}; p = {gate['p_value']:.2f}). What is "
+        "kept would be luck, not reasoning. Use a stronger model, more prompting.shots, or easier problems."
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from star import run as runs
+from star.problem import Reading
 from star.recipe import Recipe
 from star.rows import Result, RoundLine
 from star.setup import Setup
@@ -40,8 +41,10 @@ class RoundTable:
 
     def __init__(self, recipe: Recipe, setup: Setup, sampler: str) -> None:
         self.console = Console(width=max(120, Console().width), highlight=False, soft_wrap=True)
-        self.slices: list[str] = sorted({p.slice for p in setup.selection})[:8]
+        slices = sorted({p.slice for p in setup.selection})[:8]
+        self.slices: list[str] = slices if len(slices) > 1 else []
         self.setup = setup
+        self.other: Reading = "strict" if setup.task.accept == "lenient" else "lenient"
         self._print(f"[bold]{recipe.name}[/]: {setup.task.name}, {setup.parameters:,} parameters, sampler {sampler}")
         self._print(
             f"{len(setup.train):,} train, {len(setup.selection):,} selection, {len(setup.test):,} test problems"
@@ -64,13 +67,13 @@ class RoundTable:
 
     def _header(self) -> None:
         self.header_due = False
-        slices = "".join(f"{name.replace(' digits', 'd').replace(' digit', 'd')[:7]:>8}" for name in self.slices)
+        slices = "".join(f"{name.replace(' digits', 'd').replace(' digit', 'd')[:6]:>7}" for name in self.slices)
         self._print(
-            f"\naccuracy % on the {self.split} split (95 % interval; ± half of it); sound: of the kept rationales, line by "
-            "line; seconds: sample/train/evaluate"
+            f"\naccuracy % on the {self.split} split (95 % interval; ± half of it), answers read {self.setup.task.accept}; "
+            f"{self.other}: read so; sound: of the kept rationales, line by line; seconds: sample/train/evaluate"
         )
-        head = f"{'round':>5}{'accuracy':>20}{slices}{'generated':>10}{'rationalized':>13}{'dropped':>9}{'sound %':>9}"
-        self._print(f"[bold]{head}{'seconds':>14}[/]")
+        head = f"{'round':>5}{'accuracy':>19}{self.other:>8}{slices}{'generated':>10}{'rationalized':>13}{'dropped':>8}"
+        self._print(f"[bold]{head}{'sound %':>8}{'seconds':>13}[/]")
 
     def row(self, line: RoundLine) -> None:
         """One finished round."""
@@ -79,14 +82,16 @@ class RoundTable:
         chosen, data, seconds = line["selection"], line.get("data"), line.get("seconds") or {}
         interval = f"{percent(chosen.get('accuracy'))} ({percent(chosen.get('low'))}-{percent(chosen.get('high'))})"
         by_slice = [(chosen.get("slices") or {}).get(name) for name in self.slices]
-        slices = "".join(f"{with_half_width(s['correct'], s['n']) if s else '-':>8}" for s in by_slice)
+        slices = "".join(f"{with_half_width(s['correct'], s['n']) if s else '-':>7}" for s in by_slice)
         sampling = sum(seconds.get(name) or 0 for name in ("sampling", "rationalizing", "loading"))
         times = f"{sampling:.0f}/{seconds.get('training') or 0:.0f}/{seconds.get('evaluation') or 0:.0f}"
         counts = [data.get("generated", 0), data.get("rationalized", 0), sum(data.get("dropped", {}).values())] if data else []
         generated, rationalized, dropped = [f"{count:,}" for count in counts] or ("-", "-", "-")
         sound = percent(data.get("kept_sound") if data else None)
-        tail = f"{generated:>10}{rationalized:>13}{dropped:>9}{sound:>9}{times:>14}"
-        self._print(f"{line['round']:>5}{interval:>20}{slices}{tail}")
+        tail = f"{generated:>10}{rationalized:>13}{dropped:>8}{sound:>8}{times:>13}"
+        right = chosen.get(self.other)
+        other = percent(None if right is None else right / max(1, chosen["n"]))
+        self._print(f"{line['round']:>5}{interval:>19}{other:>8}{slices}{tail}")
         if data and (count := data.get("kept_not_judged")):
             self._print(f"{count:,} of the kept rationales could not be judged (curation.require: sound)")
 

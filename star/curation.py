@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from star.attempts import in_form
 from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings
@@ -66,8 +67,7 @@ def _mixed(attempts: Sequence[Attempt]) -> set[str]:
 def _plain_reason(attempt: Attempt, task: Task) -> str | None:
     if attempt["verdict"] != Verdict.correct or attempt["answer"] is None:
         return str(attempt["verdict"])
-    text = task.completion(attempt["rationale"], attempt["answer"])  # all that would be trained on
-    return "mentions_hint" if task.mentions_hint(text) else None
+    return "mentions_hint" if task.mentions_hint(in_form(attempt, task)) else None
 
 
 def _key(attempt: Attempt, task: Task, settings: CurationSettings) -> object | None:
@@ -165,7 +165,7 @@ def training_rows(
                 "mode": attempt["mode"],
                 "hinted": hinted,
                 "prompt": builder.text(problem, shots=shots, hinted=hinted),
-                "completion": builder.task.completion(attempt["rationale"], attempt["answer"] or ""),
+                "completion": in_form(attempt, builder.task),
             }
         )
     return rows

@@ -23,7 +23,7 @@ from typing import cast
 
 from star import run as runs
 from star import schemas, splits
-from star.attempts import first_pass_against_chance, summarise
+from star.attempts import first_pass_against_chance, gate_message, summarise
 from star.curation import assert_no_hints, count_data, curate, gold_rows, soundness_of, training_rows
 from star.drawing import adaptive_order
 from star.ledger import Ledger
@@ -144,11 +144,7 @@ class Loop:
         gate = first_pass_against_chance(attempts, self.problems, self.setup.task)
         if gate is None or gate["passed"] or self.recipe.loop.gate == "off":
             return gate
-        message = (
-            f"this run will not bootstrap: the first pass got {gate['correct']} of {gate['n']} problems right "
-            f"({gate['correct'] / gate['n']:.1%}), not above chance ({gate['chance']:.1%}; p = {gate['p_value']:.2f}). What is "
-            "kept would be luck, not reasoning. Use a stronger model, more prompting.shots, or easier problems."
-        )
+        message = gate_message(gate)
         if self.recipe.loop.gate == "stop":
             raise runs.RunError(message + " (loop.gate is stop)")
         self.ledger.note(message)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import lcm
 
+from star.attempts import in_form
 from star.problem import Attempt, Problem, Verdict
 from star.prompting import PromptBuilder
 from star.rows import PairRow
@@ -61,7 +62,7 @@ def pair_rows(
                 "chosen_id": winner["attempt_id"],
                 "rejected_id": loser["attempt_id"],
                 "prompt": prompt,
-                "chosen": builder.task.completion(winner["rationale"], winner["answer"] or ""),
+                "chosen": in_form(winner, builder.task),
                 "rejected": loser["completion"],
             }
             for winner, loser in (choose(right, wrong, count) if right and wrong else [])

@@ -25,6 +25,10 @@ AnswerType = Literal["addition", "number", "choice", "text", "math"]
 """How answers look, and so how two of them are compared: digits of a sum, numbers, labels of options, short texts, mathematics."""
 
 
+Reading = Literal["strict", "lenient"]
+"""How the answer of a completion is read: in the form that was asked for alone, or in any form."""
+
+
 class Graded(TypedDict):
     """The part of an attempt that follows from its completion."""
 
@@ -34,6 +38,7 @@ class Graded(TypedDict):
     lenient_answer: str | None
     gold: str
     verdict: str
+    strict_verdict: NotRequired[str | None]
     lenient_verdict: str
     sound: bool | None
     finish_reason: str
@@ -139,9 +144,9 @@ class Extraction:
     rationale: str
     """The completion without the statement of the answer."""
     strict: str | None
-    """Answer span under the task's contract; None when the completion does not follow it. This one counts."""
+    """Answer span under the task's contract; None when the completion does not follow it."""
     lenient: str | None
-    """Best-effort answer span, recorded beside the strict one to show what the format costs."""
+    """Best-effort answer span; `curation.accept` says which of the two counts in a run."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +178,8 @@ class Task:
     """System message for chat models: how to reason and how to state the answer."""
     direct_instructions: str = ""
     """The same for answers without a rationale (`prompting.answer_only`)."""
+    accept: Reading = "strict"
+    """Which reading of a completion counts; `curation.accept`, once the model is known (`star.setup`)."""
     stop: tuple[str, ...] = ()
     """Strings that end a completion, for models that were not trained to stop by themselves."""
     separator: str = "\n\n"

@@ -1,7 +1,8 @@
 """How a problem becomes token ids: one builder for sampling, training and evaluation.
 
 Base models get plain text with few-shot examples in front; chat models get their own template, the examples as earlier
-turns. Prompt and completion are tokenised apart, so the boundary the model is trained at is the one it is sampled at.
+turns or at the end of the instruction. Prompt and completion are tokenised apart, so the boundary the model is trained at
+is the one it is sampled at.
 """
 
 from __future__ import annotations
@@ -75,8 +76,11 @@ class PromptBuilder:
     def _turns(self, shots: bool, hinted: bool) -> list[dict[str, str]]:
         block = self.task.hinted_prompt if hinted else self.task.prompt
         instructions = self.task.direct_instructions if self.settings.answer_only else self.task.instructions
+        as_turns = self.settings.shots_as == "turns"
+        if not as_turns:
+            instructions = f"{instructions}\n\n{self._shots_text(shots, hinted)}".strip()
         turns = [{"role": "system", "content": instructions}] if instructions else []
-        for example in self.examples if shots else ():
+        for example in self.examples if shots and as_turns else ():
             answer = self.answer_text(example.rationale, example.problem.gold)
             turns += [{"role": "user", "content": block(example.problem)}, {"role": "assistant", "content": answer}]
         return turns

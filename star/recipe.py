@@ -89,7 +89,8 @@ class TaskSettings(_Section):
     answer_type: Literal["number", "choice", "text", "math"] = "number"
     """records: how answers are compared."""
     examples: str | None = None
-    """File of your own few-shot examples: rows like those of `path`, with one more column `rationale`. Not for addition."""
+    """File of your own few-shot examples: rows like those of `path`, with one more column `rationale`. A relative path that
+    starts with seeds/ is looked up in the project too. Not for addition."""
     instructions: str | None = None
     """What chat models are told instead of the task's own instructions; say there how to state the answer."""
     limit: int | None = Field(None, ge=1)
@@ -133,6 +134,8 @@ class PromptingSettings(_Section):
     """Keep the few-shot examples while sampling from round 2 on (the paper does; the first round always has them)."""
     shots_in_training: bool = False
     """Put the few-shot examples in front of every training row too."""
+    shots_as: Literal["turns", "instruction"] = "turns"
+    """Chat models: few-shot examples as earlier turns, or as text at the end of the instruction."""
     answer_only: bool = False
     """No rationale: the model answers directly (the paper's direct baselines). Always so with loop.method direct."""
 
@@ -205,6 +208,10 @@ class LoopSettings(_Section):
 class CurationSettings(_Section):
     """Which rationales become training rows."""
 
+    accept: Literal["auto", "strict", "lenient"] = "auto"
+    """Which answers count as right, here, in the gate, in `loop.target` and in every accuracy. strict: those in the form that was
+    asked for. lenient: those in any form; what is kept is trained on in the form that was asked for. auto: lenient where prompts
+    go through a chat template, else strict (run.json says which). Every table has both."""
     require: Literal["answer", "sound"] = "answer"
     """answer: the paper. sound: no rationale either that `scorer` calls unsound. What cannot be judged is kept and counted."""
     scorer: str | None = None

@@ -3,7 +3,8 @@
     python -m star.report runs/addition-1a2b3c runs/addition-4d5e6f --compare
     python -m star.report runs/* --format markdown --slices
 
-Accuracy comes with its 95 % Wilson interval and n; rates, samples, tokens, seconds and FLOPs are of the whole run. Runs
+Accuracy comes with its 95 % Wilson interval and n; beside it what is right in the form that was asked for and in any
+(`curation.accept` says which of the two it is); rates, samples, tokens, seconds and FLOPs are of the whole run. Runs
 whose recipes differ only in the seed are also shown as one row: mean and standard deviation over seeds. `--format csv` and
 `json` hold plain numbers, shares from 0 to 1. `--compare` compares every two arms on the problems that both answered: paired
 bootstrap interval of the difference, exact McNemar test, p-values corrected by Holm's method. An unfinished run shows
@@ -75,6 +76,7 @@ def cells(
         "split": summary.split,
         "accuracy % [95 %]": summary.accuracy.percent(),
         "n": f"{summary.accuracy.n:,}",
+        "strict / lenient %": f"{percent(summary.strict)} / {percent(summary.lenient)}",
         "no answer %": percent(summary.no_answer),
         "truncated %": percent(summary.truncated),
         "sound of right %": summary.sound_of_correct.percent(),
@@ -186,6 +188,9 @@ def warnings(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison] 
                 f"{run.path.name}: {run.kept_not_judged:,} of the kept rationales could not be judged (curation.require: sound)."
             )
         found += run.damage
+    if len({run.accept for run in summaries}) > 1:
+        lenient = ", ".join(sorted(run.path.name for run in summaries if run.accept == "lenient"))
+        found.append(f"WARNING: {lenient} count answers in any form (curation.accept: lenient), the other runs do not.")
     for pair in comparisons:
         if pair.left_out:
             found.append(

@@ -35,6 +35,8 @@ def run_figures(summary: RunSummary, slices: Sequence[str] = ()) -> Figures:
         "split": summary.split,
         "n": summary.accuracy.n,
         **_interval("accuracy", summary.accuracy),
+        "strict": summary.strict,
+        "lenient": summary.lenient,
         "no_answer": summary.no_answer,
         "truncated": summary.truncated,
         **_interval("sound_of_right", summary.sound_of_correct),

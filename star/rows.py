@@ -52,6 +52,10 @@ class Counts(TypedDict):
     no_answer: int
     truncated: int
     ungradable: int
+    strict: int
+    """Right in the form that was asked for."""
+    lenient: int
+    """Right in any form. `correct` is one of the two, see `curation.accept`."""
     sound_of_correct: float | None
     slices: dict[str, SliceCounts]
 
@@ -79,6 +83,8 @@ class Gate(TypedDict):
     """The first pass of round 1 against chance."""
 
     correct: int
+    lenient: int
+    """Right in any form."""
     n: int
     chance: float
     p_value: float

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from star.grading import votes
-from star.problem import Problem
+from star.problem import Problem, Reading
 from star.run import TEST, Run
 from star.schemas import Counts, RoundLine
 from star.statistics import EMPTY, Interval, bootstrap_mean, maj_at_k, pass_at_k, wilson
@@ -29,7 +29,7 @@ ARMS = (
     "STaR",
 )
 """Rows of the paper's tables, in their order; a soundness filter or another start is added behind a comma."""
-COLUMNS = ("problem_id", "slice", "sample", "answer", "verdict", "sound")
+COLUMNS = ("problem_id", "slice", "sample", "answer", "verdict", "strict_verdict", "lenient_verdict", "sound")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class RunSummary:
     accuracy: Interval
     no_answer: float | None
     truncated: float | None
+    strict: float | None
+    """Right in the form that was asked for."""
+    lenient: float | None
+    """Right in any form; `accuracy` is one of the two."""
     sound_of_correct: Interval
     data_used: float | None
     """Share of the training pool that the chosen round was trained on."""
@@ -62,6 +66,8 @@ class RunSummary:
     sampling_flops: float | None
     training_flops: float | None
     parameters: int | None
+    accept: Reading = "strict"
+    """Which answers `accuracy` counts."""
     kept_not_judged: int = 0
     """Kept rationales, of all rounds, that `curation.require: sound` asked about without an answer."""
     skipped: Mapping[str, int] = field(default_factory=dict)
@@ -132,6 +138,7 @@ def summarise_run(run_dir: Path) -> RunSummary:
         select_on=(recipe.get("evaluation") or {}).get("select_on", "selection"),
         round=number,
         parameters=parameters,
+        accept=run.manifest.get("accept", "strict"),
         damage=tuple(run.damage),
         **_rows_read(run),
         **_evaluated(rows, shown),
@@ -158,12 +165,10 @@ def _evaluated(rows: Sequence[Mapping[str, Any]], shown: Counts) -> dict[str, An
     greedy = [row for row in rows if not row["sample"]]
     if not greedy:
         n, correct, share = shown["n"], shown["correct"], shown.get("sound_of_correct")
-        no_answer, truncated = shown.get("no_answer"), shown.get("truncated")
         slices = {k: wilson(v["correct"], v["n"]) for k, v in (shown.get("slices") or {}).items()}
         return {
             "accuracy": wilson(correct, n),
-            "no_answer": no_answer / n if n and no_answer is not None else None,
-            "truncated": truncated / n if n and truncated is not None else None,
+            **{name: _part(shown.get(name), n) for name in ("no_answer", "truncated", "strict", "lenient")},
             "sound_of_correct": EMPTY if share is None else wilson(round(share * correct), correct),
             "slices": slices,
         }
@@ -177,10 +182,16 @@ def _evaluated(rows: Sequence[Mapping[str, Any]], shown: Counts) -> dict[str, An
         "accuracy": wilson(len(right), n),
         "no_answer": sum(row["verdict"] == "no_answer" for row in greedy) / n,
         "truncated": sum(row["verdict"] == "truncated" for row in greedy) / n,
+        "strict": sum((row["strict_verdict"] or row["verdict"]) == "correct" for row in greedy) / n,
+        "lenient": sum(row["lenient_verdict"] == "correct" for row in greedy) / n,
         "sound_of_correct": wilson(sum(row["sound"] for row in checked), len(checked)),
         "slices": {name: wilson(sum(part), len(part)) for name, part in by_slice.items()},
         "outcomes": {row["problem_id"]: row["verdict"] == "correct" for row in greedy},
     }
+
+
+def _part(count: object, n: int) -> float | None:
+    return count / n if n and isinstance(count, int) else None
 
 
 def _data_used(run: Run, number: int) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import pyarrow as pa
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict  # pydantic cannot read that of typing before Python 3.12
 
+from star.problem import Reading
+
 SCHEMA_VERSION = 1
 
 KEYS = frozenset(
@@ -43,10 +45,11 @@ ATTEMPTS = pa.schema(
         ("prompt_tokens", pa.int32()),
         ("completion", pa.string()),  # as sampled
         ("rationale", pa.string()),  # completion without the statement of the answer
-        ("answer", pa.string()),  # strict answer span, or null
+        ("answer", pa.string()),  # answer span under the run's reading (curation.accept), or null
         ("lenient_answer", pa.string()),
         ("gold", pa.string()),
-        ("verdict", pa.string()),  # correct | incorrect | no_answer | truncated | ungradable
+        ("verdict", pa.string()),  # of `answer`: correct | incorrect | no_answer | truncated | ungradable
+        ("strict_verdict", pa.string()),  # of the answer in the form that was asked for; null: `verdict` is that one
         ("lenient_verdict", pa.string()),
         ("sound", pa.bool_()),  # the task's exact rationale check; null where the task has none
         ("finish_reason", pa.string()),  # stop | length
@@ -131,6 +134,8 @@ class Counts(TypedDict):
     high: NotRequired[Share | None]
     no_answer: NotRequired[Whole | None]
     truncated: NotRequired[Whole | None]
+    strict: NotRequired[Whole | None]
+    lenient: NotRequired[Whole | None]
     sound_of_correct: NotRequired[Share | None]
     best_of_k: NotRequired[dict[str, Share] | None]
     weighted_at_k: NotRequired[dict[str, Share] | None]
@@ -216,6 +221,7 @@ class Manifest(TypedDict, total=False):
     hardware: dict[str, Any] | None
     fingerprints: dict[str, str] | None
     skipped_rows: dict[str, Whole] | None
+    accept: Reading
 
 
 class TaskSection(TypedDict, total=False):

@@ -10,14 +10,14 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from star import provenance, splits
 from star import run as runs
 from star.hub import download_model
-from star.problem import Problem, Task
+from star.problem import Problem, Reading, Task
 from star.prompting import PromptBuilder
 from star.recipe import SEEDS, ModelSettings, Recipe, RecipeError, load_recipe
 from star.sampling import choose_backend
@@ -128,7 +128,7 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
     setup = Setup(
         recipe.run_dir,
         base_dir,
-        task,
+        replace(task, accept=_reading(recipe, builder.chat)),
         tokenizer,
         count_parameters(base_dir),
         tuple(pool),
@@ -141,6 +141,16 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
         if runs.whole_json(setup.run_dir / "result.json", Result) is None:
             _owe_torn(setup.run_dir)
     return setup
+
+
+def _reading(recipe: Recipe, chat: bool) -> Reading:
+    """The reading of answers that counts in this run; one that is gone on with keeps that which it was begun with."""
+    begun = runs.whole_json(recipe.run_dir / "run.json", Manifest)
+    if recipe.curation.accept != "auto":
+        return recipe.curation.accept
+    if begun is not None:
+        return begun.get("accept", "strict")
+    return "lenient" if chat else "strict"
 
 
 def _owe_torn(run_dir: Path) -> None:
@@ -230,6 +240,7 @@ def _claim(setup: Setup, recipe: Recipe, argv: Sequence[str]) -> None:
         "recipe": recipe.name,
         "model": {"path": recipe.model.path, "parameters": setup.parameters, "converted_from": origin_of(setup.base_dir)},
         "fingerprints": fingerprints,
+        "accept": setup.task.accept,
         "skipped_rows": setup.skipped,
     }
     runs.write_json(manifest, provenance.describe(argv=argv, seed=recipe.seed, extra=facts))

@@ -9,6 +9,7 @@ from typing import Any
 
 from star import run as runs
 from star import splits
+from star.attempts import truncation_note
 from star.drawing import best_temperature
 from star.ledger import Ledger
 from star.pool import Pool
@@ -24,6 +25,7 @@ class SamplingStages:
 
     def __init__(self, recipe: Recipe, setup: Setup, pool: Pool, ledger: Ledger, stop: tuple[str, ...]) -> None:
         self.recipe, self.setup, self.pool, self.ledger, self.stop = recipe, setup, pool, ledger, stop
+        self.truncation_noted = False
 
     def model_dir(self, number: int) -> Path:
         """Round n's model; round 0's is the base model."""
@@ -82,8 +84,16 @@ class SamplingStages:
         return self.sampled(self.ledger.run.folder(number) / "attempts.parquet", stage, model, shards)
 
     def sampled(self, file: Path, stage: str, model: Path, shards: Sequence[Shard]) -> list[Attempt]:
-        """The attempts of `file`, by `model`; shards that an interrupted run had finished are not sampled again."""
-        return self.ledger.timed(stage, lambda: collect(shards, parts_of(file), partial(self.load, model), self.pool.map))
+        """The attempts of `file`, by `model`; shards that an interrupted run had finished are not sampled again.
+
+        The first time that the length limit cuts off too many of them, a note says so.
+        """
+        load, parts = partial(self.load, model), parts_of(file)
+        rows = self.ledger.timed(stage, lambda: collect(shards, parts, load, self.pool.map))
+        if not self.truncation_noted and (note := truncation_note(rows)):
+            self.ledger.note(note)
+            self.truncation_noted = True
+        return rows
 
     def evaluated(
         self, file: Path, stage: str, number: int, problems: Sequence[Problem], split: str, samples: int = 0

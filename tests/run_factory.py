@@ -191,6 +191,7 @@ class _Writer:
             "lenient_answer": answer,
             "gold": problem.gold,
             "verdict": verdict,
+            "strict_verdict": verdict,
             "lenient_verdict": verdict,
             "sound": sound if exact else None,
             "finish_reason": "length" if verdict == "truncated" else "stop",

@@ -19,14 +19,15 @@ def share(*parts: object) -> float:
 class ScriptedSampler:
     """Adds like a student: right and sound, right and unsound, wrong, without an answer or cut off, by the hash of the question.
 
-    Hinted prompts are mostly answered right. `skill` is the share of unhinted problems answered right. Results depend on
-    the prompt, the seed and the model directory's name, as a real model's would.
+    Hinted prompts are mostly answered right. `skill` is the share of unhinted problems answered right. `before` stands in
+    front of each answer and breaks its form. Results depend on the prompt, the seed and the model directory's name, as a
+    real model's would.
     """
 
     name = "scripted"
 
-    def __init__(self, tokenizer: Any, model_dir: Path, *, skill: float = 0.5) -> None:
-        self.tokenizer, self.model_dir, self.skill = tokenizer, model_dir, skill
+    def __init__(self, tokenizer: Any, model_dir: Path, *, skill: float = 0.5, before: str = "") -> None:
+        self.tokenizer, self.model_dir, self.skill, self.before = tokenizer, model_dir, skill, before
         self.loads: list[Path] = []
         self.calls: list[tuple[str, int]] = []
 
@@ -58,7 +59,7 @@ class ScriptedSampler:
             reason = "length" if kind == 2 else "stop"
         elif luck < 0.3 * skill:
             lines[1] = lines[1].replace("C: 0", "C: 1")
-        text = "\n".join(lines) + "\n" + answer
+        text = "\n".join(lines) + "\n" + self.before + answer
         tokens = tuple(self.tokenizer(text)["input_ids"])
         return Completion(text, tokens, reason, (-0.5,) * len(tokens))  # type: ignore[arg-type]
 

@@ -24,7 +24,8 @@ from tests.conftest import NO_DATA, absent, find_data_dir
 
 LIMIT = 1_200
 """Seconds that one script may take on a machine that is busy with other things; on two quiet cores each takes under 60."""
-NEEDS_DATA = {"grading", "human_labels", "judge", "proven"}
+NEEDS_DATA = {"grading", "human_labels", "judge", "proven", "real_model"}
+NEEDS_MODEL = {"judge", "real_model"}
 NEEDS_BROWSER = {"app_speed"}
 ENVELOPE = {
     "schema_version",
@@ -49,7 +50,7 @@ def missing(name: str) -> str | None:
         from benchmarks.app_browser import INSTALL, find_chromium
 
         return None if find_chromium() else INSTALL
-    if name == "judge":
+    if name in NEEDS_MODEL:
         try:
             resolve_model(ModelSettings(path=MODEL))
         except InputError as error:

@@ -20,7 +20,7 @@ def make_table(run_dir: Path) -> RoundTable:
     selection = [SimpleNamespace(slice=name) for name in SLICES * 19]
     setup: Any = SimpleNamespace(
         run_dir=run_dir,
-        task=SimpleNamespace(name="addition"),
+        task=SimpleNamespace(name="addition", accept="strict"),
         parameters=200_000,
         train=selection,
         selection=selection,
@@ -35,7 +35,7 @@ def line(number: int, accuracy: float) -> dict[str, Any]:
     data = {"generated": 10_000, "rationalized": 10_000, "dropped": {"verdict": 10_000}, "kept_sound": 1.0}
     seconds = {"sampling": 1000.0, "training": 1000.0, "evaluation": 100.0}
     selection: dict[str, Any] = {"n": 5000, "correct": int(5000 * accuracy), "accuracy": accuracy}
-    selection |= {"low": accuracy, "high": accuracy, "slices": slices}
+    selection |= {"low": accuracy, "high": accuracy, "slices": slices, "strict": 2500, "lenient": 5000}
     return {"round": number, "selection": selection, "data": data, "seconds": seconds}
 
 
@@ -52,6 +52,7 @@ def test_rows_have_an_interval_by_digit_length_and_fit_120_columns(
     table.row(line(1, 1.0))
     *_, head, row = capsys.readouterr().out.splitlines()
     assert len(head) == len(row) <= 120 and row.count("100±0") == 5 and "5d" in head
+    assert head.split()[:3] == ["round", "accuracy", "lenient"] and row.split()[2] == "100.0"
 
 
 @pytest.mark.parametrize("worse", [False, True])

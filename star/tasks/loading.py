@@ -190,7 +190,9 @@ def few_shot(source: Source, settings: TaskSettings, name: str, group: str | Non
     rationale and answer).
     """
     if settings.examples is not None:
-        return tuple(_own_examples(source, Path(settings.examples).expanduser()))
+        given = Path(settings.examples).expanduser()
+        shipped = SEEDS.parent / given  # for seeds/..., as with models
+        return tuple(_own_examples(source, shipped if shipped.is_file() else given))
     content = json.loads((SEEDS / "few_shot" / f"{name}.json").read_text(encoding="utf-8"))
     rows = content if group is None else content[group]
     return tuple(
