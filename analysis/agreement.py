@@ -14,6 +14,8 @@ from analysis.soundness.grades import THRESHOLD, flagged
 
 KS = (5, 10, 20, 50)
 """Cut-offs of precision at k."""
+LEAST_FOR_KAPPA = 20
+"""Rationales that both sides must have judged before a kappa is shown; below that its interval spans nearly everything."""
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Edges of the reliability table."""
 

@@ -3,14 +3,16 @@
     runs/<name>/analysis/labels/ann.jsonl         one file per labeller, one JSON object a line
     records.labels/ann.jsonl                      beside a record file
 
-A line is a label or a ranking; nothing is ever rewritten. The last line about a rationale counts, so undoing is a line
-too. A line is on the disk before the app goes on, and a line torn by a crash costs that line only.
+A line is a label or a ranking; nothing is ever rewritten. The last line about a rationale counts. Taking a label back is a
+line too, after which the label before it counts again. A line is on the disk before the app goes on, and a line torn by a
+crash costs that line only.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import heapq
 import io
 import json
 import math
@@ -41,7 +43,7 @@ class Label:
     id: str
     labeller: str
     verdict: Verdict | None
-    """None takes an earlier label back."""
+    """None takes the last label back."""
     error_step: int | None = None
     """0-based first wrong step, where the verdict is unsound and the person named one."""
     note: str = ""
@@ -87,6 +89,11 @@ class Labels:
     def of(self, identifier: str) -> list[Label]:
         """Labels of one rationale, by all people."""
         return [label for (_, name), label in sorted(self.latest.items()) if name == identifier]
+
+    def recent(self, labeller: str, most: int) -> list[Label]:
+        """The labels of one person that count, the newest first."""
+        own = (label for (name, _), label in self.latest.items() if name == labeller)
+        return heapq.nlargest(most, own, key=lambda label: label.at)
 
     def verdicts(self, labeller: str | None = None) -> dict[str, str]:
         """Id -> verdict of one person, or of everybody: the majority, unsure where there is none."""
@@ -139,7 +146,7 @@ def append(folder: Path, entry: Label | Ranking) -> None:
 
 def read_labels(folder: Path) -> Labels:
     """Every label and ranking that counts; lines that cannot be read are counted and left out."""
-    latest: dict[tuple[str, str], Label] = {}
+    given: dict[tuple[str, str], list[Label]] = {}
     rankings: dict[tuple[str, str], Ranking] = {}
     torn = 0
     for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
@@ -149,11 +156,11 @@ def read_labels(folder: Path) -> Labels:
                 torn += bool(line.strip())
             elif isinstance(entry, Ranking):
                 rankings[entry.labeller, entry.problem] = entry
-            elif entry.verdict is None:
-                latest.pop((entry.labeller, entry.id), None)
+            elif entry.verdict is not None:
+                given.setdefault((entry.labeller, entry.id), []).append(entry)
             else:
-                latest[entry.labeller, entry.id] = entry
-    return Labels(latest, rankings, torn)
+                del given.get((entry.labeller, entry.id), [])[-1:]
+    return Labels({key: labels[-1] for key, labels in given.items() if labels}, rankings, torn)
 
 
 def _entry(line: str) -> Label | Ranking | None:

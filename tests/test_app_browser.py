@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from analysis.labels import label_folder, read_labels
+from analysis.labels import Label, label_file, label_folder, read_labels
+from analysis.rationales.records import read_records, write_records
+from analysis.rationales.table import load_table
 from analysis.sources import Source
 from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_chromium, settle, visit
 from tests.conftest import absent
@@ -34,6 +37,21 @@ def server(run: Path) -> Iterator[Server]:
     started = Server("--root", str(run.parent))
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
+    """Real rationales with LaTeX, options, code and human labels: every tenth of Mr-Ben."""
+    path = tmp_path_factory.mktemp("records") / "mr_ben.jsonl"
+    write_records(path, list(read_records(data_dir / "mr_ben.jsonl.gz"))[::10])
+    return path
+
+
+@pytest.fixture(scope="module")
+def real(records: Path) -> Iterator[Server]:
+    chromium()
+    with Server("--records", str(records)) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +112,11 @@ def test_from_the_run_to_a_label_and_back_by_its_link(server: Server, page: Any,
     assert "likeliest wrong step" in marked.inner_text() and "the carry must be" in marked.inner_text()
     question = page.locator(".r-question").first.inner_text()
 
+    page.locator(".st-key-labelling button").first.click()
+    page.get_by_text("says: nothing").wait_for()
+    settle(page)
     page.keyboard.press("3")
-    page.get_by_text("says: unsound from step 3").wait_for()
+    page.get_by_text("says: unsound from step 3").first.wait_for()
     labels = read_labels(label_folder(Source("run", run, run.name)))
     assert [(label.id, label.verdict, label.error_step) for label in labels.latest.values()] == [(chosen, "unsound", 2)]
 
@@ -103,7 +124,7 @@ def test_from_the_run_to_a_label_and_back_by_its_link(server: Server, page: Any,
     server.restart()
     visit(page, link)
     assert page.url == link and page.locator(".r-question").first.inner_text() == question
-    assert page.get_by_text("says: unsound from step 3").is_visible()
+    assert page.get_by_text("says: unsound from step 3").first.is_visible()
     assert page.get_by_text(re.compile(r"^4 of \d+$")).is_visible()
 
 
@@ -152,19 +173,85 @@ def test_a_link_opens_the_same_run_when_there_is_a_newer_one(page: Any, tmp_path
         assert "pens" in page.locator(".r-question").first.inner_text()  # without a run: the newest
 
 
-def test_labelling_by_keyboard_alone(server: Server, page: Any, run: Path) -> None:
-    visit(page, f"{server.url}/label?who=typist")
-    for before, key in enumerate("sun2"):
-        page.get_by_text(f"typist has labelled {before} of them").wait_for()
-        settle(page)
+WATCH = """() => { window.pressed = []; addEventListener('keydown', event => window.pressed.push(
+    document.querySelector('.r-question').innerText), true); }"""
+"""Notes, for every key, which question was on screen when it was pressed."""
+
+
+def questions_of(labels: list[Label], file: Path) -> list[str]:
+    """What a page shows of the questions of labels, in the order of the labels."""
+    table = load_table(Source("file", file, file.name))
+    rows = [table.row_of(label.id) for label in sorted(labels, key=lambda label: label.at)]
+    return [shown(table.rationale(row or 0).question) for row in rows]
+
+
+def labels_of(file: Path, who: str) -> list[Label]:
+    found = read_labels(label_folder(Source("file", file, file.name)))
+    return [label for (name, _), label in found.latest.items() if name == who]
+
+
+def shown(question: str) -> str:
+    """Letters and digits of a question."""
+    return re.sub(r"[\W_]+", "", question)[:80]
+
+
+def test_ten_presses_at_two_a_second_are_ten_labels_of_ten_items(real: Server, page: Any, records: Path) -> None:
+    visit(page, f"{real.url}/label?who=steady")
+    page.evaluate(WATCH)
+    for count in range(1, 11):
+        page.keyboard.press("s")
+        page.wait_for_timeout(500)
+        page.get_by_text(f"steady has labelled {count} of them").wait_for()  # at once, unless the machine is overloaded
+    page.get_by_text("steady has labelled 10 of them").wait_for()
+    seen = [shown(question) for question in page.evaluate("() => window.pressed")]
+    assert len(set(seen)) == 10 and questions_of(labels_of(records, "steady"), records) == seen
+
+
+def test_a_burst_of_presses_labels_nothing_that_was_not_on_screen(real: Server, page: Any, records: Path) -> None:
+    visit(page, f"{real.url}/label?who=hasty")
+    page.evaluate(WATCH)
+    for key in "sususususu":
         page.keyboard.press(key)
-    page.get_by_text("typist has labelled 4 of them").wait_for()
-    labels = read_labels(label_folder(Source("run", run, run.name)))
-    mine = sorted(
-        (label.at, label.verdict, label.error_step) for (who, _), label in labels.latest.items() if who == "typist"
-    )
-    assert [entry[1:] for entry in mine] == [("sound", None), ("unsound", None), ("unsure", None), ("unsound", 1)]
-    assert "suspected" not in page.locator("body").inner_text()
+    page.get_by_text("was pressed before this was on screen").wait_for()
+    settle(page)
+    file = label_file(label_folder(Source("file", records, records.name)), "hasty")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    labels = labels_of(records, "hasty")
+    assert 1 <= len(labels) == len(lines) < 10  # no rationale was labelled twice
+    seen = {shown(question) for question in page.evaluate("() => window.pressed")}
+    assert set(questions_of(labels, records)) <= seen
+
+
+def test_undo_takes_the_last_label_back_wherever_it_was(real: Server, page: Any, records: Path) -> None:
+    visit(page, f"{real.url}/label?who=unsure")
+    for count, key in enumerate("su2", start=1):
+        page.keyboard.press(key)
+        page.get_by_text(f"unsure has labelled {count} of them").wait_for()
+        settle(page)
+    before = labels_of(records, "unsure")
+    page.get_by_text("The last 3 labels").click()
+    page.locator(".st-key-recent-2 button").click()  # the first of the three
+    page.get_by_text("unsure says: sound").wait_for()
+    settle(page)
+    page.keyboard.press("z")
+    page.get_by_text("unsure has labelled 2 of them").wait_for()
+    settle(page)
+    last = max(before, key=lambda label: label.at)
+    assert parameter(page, "id") == quote(last.id, safe="") and last.error_step == 1
+    assert set(labels_of(records, "unsure")) == set(before) - {last}
+
+
+def test_keys_on_the_page_rationales_label_only_when_asked_to(real: Server, page: Any, records: Path) -> None:
+    visit(page, f"{real.url}/rationales?who=reader")
+    page.keyboard.press("s")
+    settle(page)
+    assert not labels_of(records, "reader")
+    page.locator(".st-key-labelling button").first.click()
+    page.get_by_text("reader says: nothing").wait_for()
+    settle(page)
+    page.keyboard.press("s")
+    page.get_by_text("reader says: sound").wait_for()
+    assert [label.verdict for label in labels_of(records, "reader")] == ["sound"]
 
 
 def test_hostile_text_never_runs(browser: Any, tmp_path: Path) -> None:

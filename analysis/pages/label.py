@@ -36,16 +36,19 @@ def page() -> None:
     if labels.torn:
         st.caption(f"{labels.torn} lines of the label files cannot be read and are left out.")
     if tab == "label":
-        _label(table, labels, blind=blind, auto=auto)
+        parts.facets(table, blind=blind)
+        _label(table, blind=blind, auto=auto)
     elif tab == "rank":
         ranking.tab(table, labels)
     else:
         _agreement(table, labels)
 
 
-def _label(table: Table, labels: Labels, *, blind: bool, auto: bool) -> None:
+@st.fragment
+def _label(table: Table, *, blind: bool, auto: bool) -> None:
+    """One rationale and its buttons. A fragment: a label draws these again and nothing around them."""
+    labels = context.labels()
     view = parts.read_view(table)
-    parts.facets(table, blind=blind)
     who = context.labeller()
     rows = _queue(table, view, labels, who, blind=blind)
     if not len(rows):
@@ -55,7 +58,8 @@ def _label(table: Table, labels: Labels, *, blind: bool, auto: bool) -> None:
     identifier = state.param("id")
     asked = table.row_of(identifier) if identifier else None
     names = table.frame["id"].to_numpy()
-    done = np.array([(who, name) in labels.latest for name in names[rows]])
+    mine = [table.row_of(name) for labeller, name in labels.latest if labeller == who]
+    done = np.isin(rows, [row for row in mine if row is not None])
     if asked is None:
         asked = int(rows[np.flatnonzero(~done)[0]]) if (~done).any() else int(rows[0])
     places = np.flatnonzero(rows == asked)
@@ -76,8 +80,8 @@ def _label(table: Table, labels: Labels, *, blind: bool, auto: bool) -> None:
             text.facts([("answer", f"{one.answer or 'none'}: {right_word}"), ("gold", one.gold)])
         else:
             parts.judgement(one, view)
-        mine = labels.latest.get((who, one.id))
-        parts.steps(one, blind=blind, error_step=mine.error_step if mine else None)
+        own = labels.latest.get((who, one.id))
+        parts.steps(one, blind=blind, error_step=own.error_step if own else None)
     with right:
         labelling.bar(one, labels, blind=blind, after=upcoming if auto else None)
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -95,9 +99,14 @@ def _label(table: Table, labels: Labels, *, blind: bool, auto: bool) -> None:
         st.caption(f"{where}, {order}. {text.plain(who)} has labelled {int(done.sum()):,} of them.")
         if blind and any(state.param(name) for name in ("cell", "check")):
             st.caption("Filters by the reasoning or by a check are off while the score is hidden.")
+        labelling.recent(table, labels, who)
         if not blind:
             with st.expander("Where it comes from", icon=":material/history:"):
                 parts.provenance(one)
+            carried = state.link(*context.KEPT, *parts.VIEW, id=one.id)
+            st.page_link(
+                "analysis/pages/rationales.py", label="All about it", icon=":material/search:", query_params=carried
+            )
 
 
 def _queue(table: Table, view: View, labels: Labels, who: str, *, blind: bool) -> np.ndarray:
@@ -156,21 +165,16 @@ def _automatic(table: Table, labels: Labels) -> tuple[dict[str, float], dict[str
 
 
 def _numbers(found: agreement.Agreement) -> None:
-    kappa, low, high = found.kappa
     agreed = found.both_sound + found.both_unsound
     with st.container(key="stack-agreement"):
         left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Labels against the automatic score", anchor=False)
-        known = "cannot be computed: one side says the same of all" if math.isnan(kappa) else f"{kappa:.2f}"
         same, placed = found.steps
         text.facts(
             [
                 ("agreement", f"{parts.share(agreed, found.n)}, n = {found.n:,}"),
-                (
-                    "Cohen's kappa",
-                    known if math.isnan(kappa) else f"{known} ({low:.2f} to {high:.2f}), n = {found.n:,}",
-                ),
+                ("Cohen's kappa", f"{_kappa(found.n, found.kappa)}, n = {found.n:,}"),
                 ("same first wrong step", f"{parts.share(same, placed)}, n = {placed:,}" if placed else None),
                 ("left out", f"{found.unsure:,} unsure or not scored" if found.unsure else None),
             ]
@@ -197,6 +201,14 @@ def _numbers(found: agreement.Agreement) -> None:
         _reliability(found)
 
 
+def _kappa(n: int, kappa: tuple[float, float, float]) -> str:
+    """ "0.61 (0.42 to 0.80)", or why there is none."""
+    if n < agreement.LEAST_FOR_KAPPA:
+        return f"needs {agreement.LEAST_FOR_KAPPA} rationales that both have judged"
+    value, low, high = kappa
+    return "cannot be computed: one side says the same of all" if math.isnan(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
 def _reliability(found: agreement.Agreement) -> None:
     rows = []
     for _, _, n, mean, unsound in found.reliability:
@@ -217,9 +229,9 @@ def _people(labels: Labels) -> None:
             "second": text.shorten(second, 40),
             "both labelled": n,
             "agree": parts.share(same, n),
-            "kappa": "" if math.isnan(kappa) else f"{kappa:.2f} ({low:.2f} to {high:.2f})",
+            "kappa": _kappa(n, kappa),
         }
-        for first, second, n, same, (kappa, low, high) in pairs
+        for first, second, n, same, kappa in pairs
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
 

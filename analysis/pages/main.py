@@ -26,7 +26,8 @@ PAGES = (
     ("label", "Label", "Is the automatic score to be trusted?", ":material/rate_review:"),
 )
 READING = ("rationales", "faithfulness", "label")
-"""Pages about single rationales: filters, order and the selected one go along between them."""
+"""Pages about single rationales: filters, order and the selected one go along between them (not from Label, where another
+one is on show after every key, and the links above it are not drawn again)."""
 LOOK_AGAIN = 5
 """Seconds after which an empty folder is looked at again."""
 
@@ -49,8 +50,9 @@ def frame() -> None:
             shown = context.labels_of(found)
             pick_run(shown)
     with left.container(horizontal=True, vertical_alignment="center", gap="small", key="navigation"):
+        one = () if current.title == "Label" else ("id",)
         for name, _, _, icon in PAGES:
-            carried = (*context.KEPT, *(("id", *parts.VIEW) if name in READING else ()))
+            carried = (*context.KEPT, *((*one, *parts.VIEW) if name in READING else ()))
             st.page_link(pages[name], icon=icon, query_params=state.link(*carried))
     if not found:
         nothing_here(context.arguments().root)

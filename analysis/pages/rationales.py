@@ -126,9 +126,19 @@ def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
     if one.hint:
         st.caption("The hint that the model was shown:")
         text.box(one.hint)
-    labelling.bar(one, labels)
+    on = state.param("labelling") is not None
+    st.button(
+        "Stop labelling" if on else "Label here",
+        key="labelling",  # no switch: while one has the focus, the browser sends keys to it alone
+        icon=":material/keyboard:",
+        help="Turns the keys S, U, N, 1 to 9 and Z on or off.",
+        on_click=state.go,
+        args=({"labelling": None if on else "on", "id": one.id},),
+    )
+    if on:
+        labelling.bar(one, labels)
     given = [
-        (label.labeller, f"{label.verdict}{_step(label.error_step)}{': ' * bool(label.note)}{label.note}")
+        (label.labeller, f"{labelling.label_words(label)}{': ' * bool(label.note)}{label.note}")
         for label in labels.of(one.id)
     ]
     if given:
@@ -145,10 +155,6 @@ def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
             icon=":material/psychology:",
             query_params=carried,
         )
-
-
-def _step(step: int | None) -> str:
-    return "" if step is None else f" at step {step + 1}"
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
-"""The bar of buttons that labels a rationale, each with a key, shared by the pages Rationales and Label."""
+"""The bar of buttons that labels a rationale, each with a key, shared by the pages Rationales and Label.
+
+A key press belongs to the rationale that was on screen when it was pressed. The browser may still show one rationale while the
+server has gone on to the next, so buttons are made anew for every turn, and a press on a button of an earlier turn counts for
+nothing; the page says so.
+"""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from analysis.labels import Label, LabelError, Labels, Verdict, append, label_folder
+from analysis.labels import Label, LabelError, Labels, Ranking, Verdict, append, label_folder
 from analysis.pages.widgets import context, state, text
-from analysis.rationales.table import Rationale
+from analysis.rationales.table import Rationale, Table
 
 KEYS: dict[str, tuple[Verdict, str, str]] = {
     "S": ("sound", "Sound", ":material/check_circle:"),
@@ -14,41 +19,65 @@ KEYS: dict[str, tuple[Verdict, str, str]] = {
     "N": ("unsure", "Not sure", ":material/help:"),
 }
 DIGITS = 9
+RECENT = 10
+"""Labels in the list of the last ones."""
+
+
+def turn(shown: str) -> int:
+    """Number of the turn of what is drawn now; another rationale, or the same one after a label, has another number."""
+    number, before = st.session_state.get("turn", (0, ""))
+    st.session_state["turn"] = (number + (before not in ("", shown)), shown)
+    return int(st.session_state["turn"][0])
+
+
+def too_early(number: int) -> bool:
+    """Whether a press comes from a turn that is over; if it does not, its turn is over now."""
+    current, _ = st.session_state["turn"]
+    if number != current:
+        st.session_state["ignored in"] = current
+        return True
+    st.session_state["turn"] = (current + 1, "")
+    return False
+
+
+def sign(number: int) -> None:
+    """Say so where a press was ignored."""
+    if st.session_state.get("ignored in") == number:
+        st.warning("A key was pressed before this was on screen. It was ignored.", icon=":material/bolt:")
 
 
 def bar(one: Rationale, labels: Labels, *, blind: bool = False, after: str | None = None) -> None:
-    """Buttons S, U, N and 1 to 9 (unsound, wrong from that step on), a note, and Z to take a label back.
+    """Buttons S, U, N and 1 to 9 (unsound, wrong from that step on), a note, and Z to undo the last label.
 
     `after`: the rationale to go on to once this one is labelled; None stays.
     """
     who = context.labeller()
     mine = labels.latest.get((who, one.id))
-    note = f"note-{one.id}"
+    number = turn(one.id)
+    sign(number)
     with st.container(horizontal=True, vertical_alignment="center", key="verdicts"):
         for key, (verdict, words, icon) in KEYS.items():
             st.button(
                 words,
-                key=f"verdict-{verdict}",
+                key=f"verdict-{verdict}-{number}",
                 shortcut=key,
                 icon=icon,
                 type="primary" if mine and mine.verdict == verdict else "secondary",
-                on_click=_store,
-                args=(one, who, verdict, None, blind, after),
+                on_click=_press,
+                args=(number, one.id, who, verdict, None, blind, after),
             )
-        if mine:
-            back = (one, who, None, None, blind, None)
-            st.button("Take back", key="take-back", shortcut="Z", type="tertiary", on_click=_store, args=back)
+        _undo_button(number, labels, who)
     if one.steps:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="error-steps"):
             st.caption("or unsound, wrong from step")
             for step in range(min(DIGITS, len(one.steps))):
                 st.button(
                     str(step + 1),
-                    key=f"step-{step}",
+                    key=f"step-{step}-{number}",
                     shortcut=str(step + 1),
                     type="primary" if mine and mine.error_step == step else "secondary",
-                    on_click=_store,
-                    args=(one, who, "unsound", step, blind, after),
+                    on_click=_press,
+                    args=(number, one.id, who, "unsound", step, blind, after),
                 )
             if len(one.steps) > DIGITS:
                 later = [str(step + 1) for step in range(DIGITS, len(one.steps))]
@@ -61,52 +90,104 @@ def bar(one: Rationale, labels: Labels, *, blind: bool = False, after: str | Non
                     label_visibility="collapsed",
                     width=110,
                     on_change=_later,
-                    args=(one, who, blind, after),
+                    args=(number, one.id, who, blind, after),
                 )
-    st.session_state.setdefault(note, mine.note if mine else "")
+    st.session_state.setdefault(_note_key(one.id), mine.note if mine else "")
     st.text_input(
         "Note",
-        key=note,
+        key=_note_key(one.id),
         max_chars=500,
         placeholder="a note, kept with the label",
         label_visibility="collapsed",
         on_change=_note,
-        args=(one, who, mine, blind),
+        args=(one.id, who, mine, blind),
     )
-    said = (
-        f"{mine.verdict}{'' if mine.error_step is None else f' from step {mine.error_step + 1}'}" if mine else "nothing"
-    )
+    said = label_words(mine) if mine else "nothing"
     others = sorted({label.labeller for label in labels.of(one.id)} - {who})
     more = f" Also labelled by {len(others)} other{'s' * (len(others) > 1)}." if others else ""
     st.caption(f"{text.plain(who)} says: {said}.{more}")
 
 
-def _store(one: Rationale, who: str, verdict: Verdict | None, step: int | None, blind: bool, after: str | None) -> None:
-    note = str(st.session_state.get(f"note-{one.id}") or "")
-    label = Label(one.id, who, verdict, step, note if verdict else "", blind)
-    if _append(label):
-        state.go({"id": after or one.id})
+def label_words(label: Label) -> str:
+    """ "unsound from step 3"."""
+    return f"{label.verdict}{'' if label.error_step is None else f' from step {label.error_step + 1}'}"
 
 
-def _later(one: Rationale, who: str, blind: bool, after: str | None) -> None:
-    picked = st.session_state.get(f"later-{one.id}")
+def _note_key(identifier: str) -> str:
+    return f"note-{identifier}"
+
+
+def _press(
+    number: int, identifier: str, who: str, verdict: Verdict, step: int | None, blind: bool, after: str | None
+) -> None:
+    if not too_early(number):
+        note = str(st.session_state.get(_note_key(identifier)) or "")
+        if store(Label(identifier, who, verdict, step, note, blind)):
+            state.go({"id": after or identifier})
+
+
+def _later(number: int, identifier: str, who: str, blind: bool, after: str | None) -> None:
+    picked = st.session_state.get(f"later-{identifier}")
     if picked is not None:
-        _store(one, who, "unsound", int(picked) - 1, blind, after)
+        _press(number, identifier, who, "unsound", int(picked) - 1, blind, after)
 
 
-def _note(one: Rationale, who: str, mine: Label | None, blind: bool) -> None:
+def _note(identifier: str, who: str, mine: Label | None, blind: bool) -> None:
     """A note alone is no label; it is kept once there is a verdict."""
-    if mine is not None and mine.verdict is not None:
-        _store(one, who, mine.verdict, mine.error_step, blind, None)
+    if mine is not None:
+        note = str(st.session_state.get(_note_key(identifier)) or "")
+        store(Label(identifier, who, mine.verdict, mine.error_step, note, blind))
 
 
-def _append(label: Label) -> bool:
+def store(entry: Label | Ranking) -> bool:
+    """Put a label on the disk; False where that failed, once the page has said so."""
     try:
-        append(label_folder(context.source()), label)
+        append(label_folder(context.source()), entry)
     except LabelError as error:
         st.toast(text.plain(error), icon=":material/error:")
         return False
     return True
+
+
+def _undo_button(number: int, labels: Labels, who: str) -> None:
+    last = labels.recent(who, 1)
+    st.button(
+        "Undo",
+        key=f"undo-{number}",
+        shortcut="Z",
+        type="tertiary",
+        icon=":material/undo:",
+        disabled=not last,
+        help="Takes the last label back, wherever it was, and goes there.",
+        on_click=_undo,
+        args=(number, last[0] if last else None),
+    )
+
+
+def _undo(number: int, last: Label | None) -> None:
+    if last is None or too_early(number):
+        return
+    if store(Label(last.id, last.labeller, None)):
+        st.session_state.pop(_note_key(last.id), None)
+        state.go({"id": last.id})
+        st.toast(f"Taken back: {label_words(last)}.", icon=":material/undo:")
+
+
+def recent(table: Table, labels: Labels, who: str) -> None:
+    """The last labels of one person, each with a jump to its rationale."""
+    last = [(label, row) for label in labels.recent(who, RECENT) if (row := table.row_of(label.id)) is not None]
+    if not last:
+        return
+    with st.expander(f"The last {len(last)} labels" if len(last) > 1 else "The last label", icon=":material/history:"):
+        for place, (label, row) in enumerate(last):
+            asked = text.shorten(table.texts.get("question", row) or label.id, 60)
+            st.button(
+                f"{label_words(label)} · {text.plain(asked)}",
+                key=f"recent-{place}",
+                type="tertiary",
+                on_click=state.go,
+                args=({"id": label.id},),
+            )
 
 
 def who_am_i() -> None:

@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from analysis import agreement
-from analysis.labels import LabelError, Labels, Ranking, append, label_folder, ranking_rows, to_csv
-from analysis.pages.widgets import context, parts, state, text
+from analysis.labels import Labels, Ranking, ranking_rows, to_csv
+from analysis.pages.widgets import context, labelling, parts, state, text
 from analysis.rationales.filters import shuffled
 from analysis.rationales.table import Table
 
@@ -94,16 +94,19 @@ def _ranking(table: Table, triple: tuple[int, int, int], who: str) -> None:
     problem = str(table.frame["problem"].iat[shown[0]])
     ids = [str(name) for name in table.frame["id"].to_numpy()[shown]]
     named = origins(table, np.array(shown))
+    first = str(table.frame["id"].iat[triple[0]])
+    number = labelling.turn(f"{first} {picked}")
+    labelling.sign(number)
     for i, column in enumerate(st.columns(3, gap="medium", border=True)):
         with column:
             st.button(
                 f"{LETTERS[i]}" + (f": number {picked.index(i + 1) + 1}" if i + 1 in picked else ""),
-                key=f"rank-{i}",
+                key=f"rank-{i}-{number}",
                 shortcut=str(i + 1),
                 disabled=i + 1 in picked,
                 type="primary" if i + 1 in picked else "secondary",
                 on_click=_pick,
-                args=(i + 1, picked, problem, ids, named, who, str(table.frame["id"].iat[triple[0]])),
+                args=(number, i + 1, picked, problem, ids, named, who, first),
             )
             parts.steps(table.rationale(shown[i]), blind=True)
     if picked:
@@ -111,20 +114,18 @@ def _ranking(table: Table, triple: tuple[int, int, int], who: str) -> None:
 
 
 def _pick(
-    place: int, picked: Sequence[int], problem: str, ids: list[str], named: list[str], who: str, first: str
+    number: int, place: int, picked: Sequence[int], problem: str, ids: list[str], named: list[str], who: str, first: str
 ) -> None:
+    if labelling.too_early(number):
+        return
     order = [*picked, place]
     if len(order) < 2:
         state.go({"picked": "".join(map(str, order)), "ask": first})
         return
     order += [rest for rest in (1, 2, 3) if rest not in order]
     ranking = Ranking(problem, who, tuple(ids[i - 1] for i in order), tuple(named[i - 1] for i in order))
-    try:
-        append(label_folder(context.source()), ranking)
-    except LabelError as error:
-        st.toast(text.plain(error), icon=":material/error:")
-        return
-    state.go({"picked": None, "ask": None})
+    if labelling.store(ranking):
+        state.go({"picked": None, "ask": None})
 
 
 def _ranking_results(labels: Labels) -> None:
