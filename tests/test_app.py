@@ -169,14 +169,16 @@ def test_a_file_that_is_none_gives_a_sentence(open_app: Any, tmp_path: Path, pag
 
 def test_one_click_leads_to_a_cell_and_a_second_one_back(open_app: Any, whole: Path) -> None:
     app = healthy(open_app("rationales", "--root", str(whole.parent)))
+    frame = app.dataframe[0].value  # it opens on them
+    assert set(frame["answer right?"]) == {"right"} and {word for words in frame["reasoning"] for word in words} == {"unsound"}
+    healthy(app.button(key="cell-right-sound").click().run())
+    assert {word for words in app.dataframe[0].value["reasoning"] for word in words} == {"sound"}
     healthy(app.button(key="cell-right-unsound").click().run())
-    assert link(app)["cell"] == "right-unsound"
-    frame = app.dataframe[0].value
-    assert set(frame["is"]) == {"right"} and set(frame["reasoning"]) == {"unsound"}
+    assert link(app)["cell"] == "right-unsound" and app.dataframe[0].value.equals(frame)
     assert f"of {len(frame)}" in words(app)
     assert "▲ likeliest wrong step" in words(app) and "the carry must be 0, not 7" in words(app)
     healthy(app.button(key="cell-right-unsound").click().run())
-    assert "cell" not in link(app)
+    assert link(app)["cell"] == "all" and len(app.dataframe[0].value) > len(frame)
 
 
 def test_a_step_that_only_the_fitted_score_doubts_says_so(open_app: Any, tmp_path: Path) -> None:
@@ -191,6 +193,7 @@ def test_a_step_that_only_the_fitted_score_doubts_says_so(open_app: Any, tmp_pat
 
 def test_every_move_carries_the_run(open_app: Any, whole: Path, tmp_path: Path) -> None:
     app = healthy(open_app("rationales", "--root", str(whole.parent)))
+    healthy(app.button(key="cell-right-unsound").click().run())
     healthy(app.button(key="cell-right-unsound").click().run())
     assert link(app)["run"] == whole.name
     links = [element.proto.query_string for element in app.get("page_link")]
@@ -208,9 +211,10 @@ def test_a_link_to_what_is_not_there_says_so(open_app: Any, whole: Path) -> None
 
 
 def test_filters_live_in_the_link(open_app: Any, whole: Path) -> None:
-    app = healthy(open_app("rationales", "--root", str(whole.parent)))
+    app = healthy(open_app("rationales", "--root", str(whole.parent), cell="all", id="gone"))
     healthy(app.selectbox(key="w-mode").select("rationalized").run())
-    healthy(app.text_input(key="w-words").set_value("C: 1").run())
+    healthy(app.text_input(key="w-words-").set_value("C: 1").run())
+    assert "id" not in link(app)  # what is found is shown
     assert {"mode": "rationalized", "words": "C: 1"}.items() <= link(app).items()
     again = healthy(open_app("rationales", "--root", str(whole.parent), **link(app)))
     assert again.dataframe[0].value.equals(app.dataframe[0].value)

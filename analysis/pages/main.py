@@ -37,10 +37,10 @@ def frame() -> None:
     from analysis.pages.widgets import context, parts, state, text
 
     pages = {
-        name: st.Page(HERE / f"{name}.py", title=label, url_path=name, default=not i)
-        for i, (name, label, _, _) in enumerate(PAGES)
+        name: st.Page(HERE / f"{name}.py", title=label, url_path=name) for name, label, _, _ in PAGES
     }
-    current = st.navigation(list(pages.values()), position="hidden")
+    home = st.Page(HERE / "runs.py", title="Runs", url_path="home", default=True)  # its address is that of the server
+    current = st.navigation([home, *pages.values()], position="hidden")
     st.set_page_config(page_title=f"{current.title} · rationales", layout="wide")
     st.html(text.CSS)
     found = context.sources()

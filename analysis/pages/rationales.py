@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
 
 from analysis.labels import Labels
 from analysis.pages.widgets import context, labelling, parts, state, text
-from analysis.rationales.filters import View, base_mask, count_cells, judges, select
+from analysis.rationales.filters import Counts, View, base_mask, count_cells, judges, select
 from analysis.rationales.table import Table
 
 
@@ -24,16 +25,17 @@ def page() -> None:
     view = parts.read_view(table)
     parts.facets(table)
     mask = base_mask(table, view, verdicts)
+    counts = count_cells(table, view, mask)
+    view = opening(table, view, mask, counts)
     with st.container(key="stack-head"):
         left, right = st.columns([3, 2], gap="large")
     with left:
         if judges(table):
-            parts.four_way(count_cells(table, view, mask), view)
+            parts.four_way(counts, view)
     with right:
         parts.ordering(table, view)
-        active = [name for name in parts.FILTERS if state.param(name)]
-        if active:
-            cleared = dict.fromkeys([*parts.FILTERS, "id"])
+        if view.cell or any(state.param(name) for name in parts.FILTERS if name != "cell"):
+            cleared = dict.fromkeys([*parts.FILTERS, "id"]) | {"cell": parts.ALL}
             st.button("Clear all filters", icon=":material/filter_alt_off:", on_click=state.go, args=(cleared,))
         context.notes(table)
     rows = select(table, view, mask)
@@ -41,6 +43,15 @@ def page() -> None:
         st.info("No rationale matches these filters.", icon=":material/filter_alt_off:")
         return
     browse(table, view, rows, labels)
+
+
+def opening(table: Table, view: View, mask: np.ndarray, counts: Counts) -> View:
+    """Where the link names no cell: right answers of unsound reasoning, if there are any and the link's rationale is one."""
+    narrowed = replace(view, cell="right-unsound")
+    if state.param("cell") is not None or not counts.cells["right-unsound"]:
+        return view
+    asked = table.row_of(state.param("id") or "")
+    return narrowed if asked is None or asked in select(table, narrowed, mask) else view
 
 
 def browse(table: Table, view: View, rows: np.ndarray, labels: Labels) -> None:
@@ -72,7 +83,8 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
     shown = rows[start : start + parts.WINDOW]
     ids = [str(name) for name in table.frame["id"].to_numpy()[shown]]
     frame = parts.window_frame(table, view, shown, labels.verdicts())
-    empty = [name for name in ("suspicion", "first error", "label", "made in") if _empty(frame[name])]
+    optional = ("suspicion", "reasoning", "evidence", "first error", "label", "made in")
+    empty = [name for name in optional if _empty(frame[name])]
     key = f"table-{start}"
     st.session_state[key] = {"selection": {"rows": [place - start] if place >= 0 else [], "columns": [], "cells": []}}
     st.dataframe(
@@ -80,27 +92,28 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
         key=key,
         hide_index=True,
         height=min(560, 38 + 35 * len(frame)),
-        on_select=lambda: _clicked(key, ids),
-        selection_mode=["single-row", "single-cell"],
+        on_select=lambda: _clicked(key, ids, view.sort),
+        selection_mode=["single-row", "single-cell", "single-column"],
         column_config={
             "suspicion": st.column_config.ProgressColumn(
-                "suspicion", help="how likely it is unsound", format="%d %%", min_value=0, max_value=100, width=95
+                "suspicion", help="how likely it is unsound; 100 %: proven", format="%.0f %%", min_value=0, max_value=100, width=95
             ),
             "question": st.column_config.TextColumn(width="medium"),
             "steps": st.column_config.NumberColumn(width=60),
-            "is": st.column_config.TextColumn("is", help="whether the answer is right", width=65),
+            "reasoning": st.column_config.MultiselectColumn(options=list(parts.PILLS), color=list(parts.PILLS.values())),
+            "evidence": st.column_config.MultiselectColumn(options=list(parts.PILLS), color=list(parts.PILLS.values())),
         },
     )
     if len(rows) > parts.WINDOW:
         with st.container(horizontal=True, vertical_alignment="center"):
-            _page_button("Back", table, rows, start - parts.WINDOW)
-            _page_button("Further", table, rows, start + parts.WINDOW)
+            _page_button(f"previous {parts.WINDOW}", table, rows, start - parts.WINDOW)
+            _page_button(f"next {parts.WINDOW}", table, rows, start + parts.WINDOW)
             st.caption(f"rows {start + 1:,} to {start + len(shown):,} of {len(rows):,}")
 
 
 def _empty(column: object) -> bool:
     values = list(column)  # type: ignore[call-overload]
-    return all(value == "" or value != value for value in values)
+    return all(value in ("", []) or value != value for value in values)
 
 
 def _page_button(label: str, table: Table, rows: np.ndarray, start: int) -> None:
@@ -109,8 +122,13 @@ def _page_button(label: str, table: Table, rows: np.ndarray, start: int) -> None
     st.button(label, key=f"page-{label}", disabled=not there, on_click=state.go, args=({"id": target},))
 
 
-def _clicked(key: str, ids: list[str]) -> None:
+def _clicked(key: str, ids: list[str], sort: str) -> None:
+    """A click on a row selects it; one on a head sorts all rows, and a second one the other way round."""
     chosen = st.session_state[key]["selection"]
+    for column in chosen.get("columns", []):
+        first, second = parts.HEADERS.get(column, (sort, sort))
+        state.go({"sort": second if sort == first else first, "id": None})
+        return
     places = [row for row, _ in chosen.get("cells", [])] + list(chosen.get("rows", []))
     if places and places[0] < len(ids):
         state.go({"id": ids[places[0]]})
@@ -147,7 +165,7 @@ def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
     with st.expander("Where it comes from", icon=":material/history:", expanded=True):
         parts.provenance(one)
     with st.container(horizontal=True):
-        carried = state.link(*context.KEPT, *parts.VIEW, id=one.id)
+        carried = state.link(*context.KEPT, *parts.VIEW, id=one.id, cell=view.cell)
         st.page_link("analysis/pages/label.py", label="Label it", icon=":material/rate_review:", query_params=carried)
         st.page_link(
             "analysis/pages/faithfulness.py",

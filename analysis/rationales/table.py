@@ -6,6 +6,7 @@ searched. Scores come from `analysis/soundness.parquet` of a run, or from a file
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -93,6 +94,8 @@ class Table:
     notes: tuple[str, ...] = ()
     """Sentences for a person: what is missing, what could not be read, what to type."""
     _rows: dict[str, int] | None = None
+    _searched: tuple[str, np.ndarray] = ("", np.array([], dtype=bool))
+    """The last words that were searched, and the rows that have them."""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -129,12 +132,24 @@ class Table:
         )
 
     def search(self, words: str) -> np.ndarray:
-        """Boolean mask of the rows whose rationale or question contains the text, case ignored."""
-        mask = np.zeros(len(self), dtype=bool)
-        for name in ("rationale", "question"):
-            found = pc.match_substring(self.texts.column(name), words, ignore_case=True)
-            mask |= found.fill_null(False).to_numpy(zero_copy_only=False)
-        return mask
+        """Boolean mask of the rows that contain every one of the `search_terms`, case ignored, in rationale, question or id."""
+        if words != self._searched[0]:
+            mask = np.ones(len(self), dtype=bool)
+            columns = [self.texts.column("rationale"), self.texts.column("question")]
+            columns.append(pa.array(self.frame["id"], pa.large_string()))
+            for term in search_terms(words):
+                hits = np.zeros(len(self), dtype=bool)
+                for column in columns:
+                    found = pc.match_substring(column, term, ignore_case=True)
+                    hits |= found.fill_null(False).to_numpy(zero_copy_only=False)
+                mask &= hits
+            self._searched = words, mask
+        return self._searched[1]
+
+
+def search_terms(words: str) -> list[str]:
+    """The words of a search; what stands in quotation marks is one term."""
+    return [quoted or word for quoted, word in re.findall(r'"([^"]+)"|(\S+)', words)]
 
 
 def _plain(value: Any) -> Any:

@@ -12,31 +12,51 @@ import streamlit as st
 from analysis import charts
 from analysis.pages.widgets import state, text
 from analysis.pages.widgets.run_words import DROPPED, KINDS, MODES, NO_REASON, VERDICTS
-from analysis.rationales.filters import CELLS, FACETS, JUDGES, SORTS, Counts, Judge, View, judges, soundness
+from analysis.rationales.filters import (
+    CELLS,
+    EVIDENCE,
+    FACETS,
+    JUDGES,
+    SORTS,
+    Counts,
+    Judge,
+    View,
+    evidence,
+    judges,
+    soundness,
+)
 from analysis.rationales.table import Rationale, Table
 from analysis.soundness.grades import THRESHOLD, score_words
 from star.charts import COLOURS
 from star.statistics import wilson
 
-CELL_WORDS = {
-    "right-sound": "right answer, sound",
-    "right-unsound": "right answer, UNSOUND",
-    "wrong-sound": "wrong answer, sound",
-    "wrong-unsound": "wrong answer, unsound",
-}
 STATUSES = {
-    "unlabelled": "not labelled",
+    "unlabelled": "not labelled yet",
     "labelled": "labelled",
     "sound": "labelled sound",
     "unsound": "labelled unsound",
     "unsure": "labelled unsure",
     "disputed": "label and judge differ",
 }
-FILTERS = ("cell", *FACETS, "check", "fewest", "most", "words", "status")
+FILTERS = ("cell", *FACETS, "evidence", "check", "fewest", "most", "words", "status")
 VIEW = (*FILTERS, "sort", "judge", "cut")
 JUDGED = ({1: "sound", 0: "unsound"}, {1: "not flagged", 0: "proven unsound or flagged"})
 """What a judgement is called: of people and exact checks, of a score."""
+HEADERS = {
+    "suspicion": ("suspicious", "trusted"),
+    "question": ("asked", "asked-back"),
+    "answer": ("answer", "answer-back"),
+    "answer right?": ("wrong", "right"),
+    "evidence": ("suspicious", "trusted"),
+    "first error": ("early", "late"),
+    "steps": ("long", "short"),
+}
+"""Column of the table -> the two orders that a click on its head goes through."""
+PILLS = {"sound": "green", "unsound": "red", **dict(zip(EVIDENCE.values(), ("red", "orange", "gray", "green", "gray"), strict=True))}
+"""Judgement in words -> its colour in the table."""
 """Parameters of a link that say which rationales are on show, and in what order."""
+ALL = "all"
+"""The parameter `cell` where all four are asked for; without it the page Rationales opens on right answers of unsound reasoning."""
 WINDOW = 100
 """Rows of the table that the browser gets at a time."""
 
@@ -97,6 +117,7 @@ def read_view(table: Table) -> View:
         most=state.number("most"),
         words=(state.param("words") or "")[:200],
         status=state.choice("status", list(STATUSES)),
+        evidence=state.choice("evidence", list(EVIDENCE)) if table.scored else None,
         sort=str(state.choice("sort", list(SORTS), "suspicious" if table.scored else "stored")),
         judge=judge,
         cut=THRESHOLD if cut is None else min(max(cut, 1), 99) / 100,
@@ -129,12 +150,21 @@ def facets(table: Table, *, blind: bool = False) -> None:
                 forget=forget,
                 width=180,
             )
+        if table.scored and not blind:
+            state.select("Evidence", "evidence", list(EVIDENCE), show=EVIDENCE.__getitem__, forget=forget, width=150)
         most = int(table.frame["n_steps"].max()) if len(table) else 0
         state.whole("Steps from", "fewest", 0, max(most, 1), width=95, placeholder="any")
         state.whole("to", "most", 0, max(most, 1), width=95, placeholder="any")
         statuses = [status for status in STATUSES if not (blind and status == "disputed")]
         state.select("Label", "status", statuses, show=STATUSES.__getitem__, forget=forget, width=140)
-        state.words("Search the text", "words", width="stretch", icon=":material/search:")
+        state.words(
+            "Search texts and ids",
+            "words",
+            forget,
+            width="stretch",
+            icon=":material/search:",
+            help='All words must occur. "Several words" in quotation marks are searched as they are.',
+        )
 
 
 def _wide(options: list[str]) -> int:
@@ -149,7 +179,7 @@ def ordering(table: Table, view: View) -> None:
             state.select("Sound according to", "judge", there, default=there[0], show=_judge_words, width=230)
         if view.judge == "score" and table.scored:
             state.whole("flagged from %", "cut", 1, 99, width=130, placeholder=f"{100 * THRESHOLD:.0f}")
-        sorts = [name for name in SORTS if table.scored or name not in ("suspicious", "trusted")]
+        sorts = [name for name, (_, column, _) in SORTS.items() if table.scored or column not in ("p_unsound", "first_error")]
         default = "suspicious" if table.scored else "stored"
         state.select("Order", "sort", sorts, default=default, show=lambda name: SORTS[name][0], width=220)
 
@@ -161,24 +191,20 @@ def _judge_words(judge: str) -> str:
 def four_way(counts: Counts, view: View) -> None:
     """Answer right or wrong against reasoning sound or unsound; a click on a cell shows its rationales."""
     judged = counts.total - counts.unjudged
-    with st.container(key="four-way"):
-        head = st.columns([1, 3, 3])
-        words = JUDGED[view.judge == "score"]
-        head[1].caption(f"reasoning **{words[1]}**")
-        head[2].caption(f"reasoning **{words[0]}**")
+    words = JUDGED[view.judge == "score"]
+    with st.container(key="four-way", gap="xsmall"):
         for answer in ("right", "wrong"):
-            row = st.columns([1, 3, 3], vertical_alignment="center")
-            row[0].caption(f"answer **{answer}**")
-            for column, reasoning in zip(row[1:], ("sound", "unsound"), strict=True):
-                name = f"{answer}-{reasoning}"
+            for column, sound in zip(st.columns(2, gap="small"), (1, 0), strict=True):
+                name = f"{answer}-{'sound' if sound else 'unsound'}"
+                proven = f" · {counts.proven[name]:,} proven" if view.judge == "score" and counts.proven[name] else ""
                 column.button(
-                    f"**{counts.cells[name]:,}** \u2003 {share(counts.cells[name], judged)}",
+                    f"{answer} answer, {words[sound]}  \n**{counts.cells[name]:,}**  {share(counts.cells[name], judged)}{proven}",
                     key=f"cell-{name}",
                     type="primary" if view.cell == name else "secondary",
                     width="stretch",
-                    help=f"{CELL_WORDS[name].capitalize()}: show only these. A second click shows all again.",
+                    help="Show only these. A second click shows all again.",
                     on_click=state.go,
-                    args=({"cell": None if view.cell == name else name, "id": None},),
+                    args=({"cell": ALL if view.cell == name else name, "id": None},),
                 )
     right = counts.cells["right-sound"] + counts.cells["right-unsound"]
     doubted = f"{share(counts.cells['right-unsound'], right)} are {JUDGED[view.judge == 'score'][0]}"
@@ -193,15 +219,17 @@ def window_frame(table: Table, view: View, rows: np.ndarray, labels: Mapping[str
     """The columns of the rows on show, in words."""
     part = table.frame.iloc[rows]
     asked = [text.shorten(table.texts.get("question", int(row)) or "", 120) for row in rows]
-    sound = soundness(table, view.judge, view.cut)[rows]
+    known = [EVIDENCE[name] for name in evidence(table, view.cut)[rows]]
+    sound = [JUDGED[0].get(int(value), "?") for value in soundness(table, view.judge, view.cut)[rows]]
     first = part["first_error"].to_numpy()
     return pd.DataFrame(
         {
-            "suspicion": 100 * part["p_unsound"].to_numpy(),
+            "suspicion": np.round(100 * part["p_unsound"].to_numpy()),
             "question": asked,
             "answer": [text.shorten(value, 40) if isinstance(value, str) else "none" for value in part["answer"]],
-            "is": [{1: "right", 0: "wrong"}.get(value, "?") for value in part["right"]],
-            "reasoning": [JUDGED[view.judge == "score"].get(int(value), "?") for value in sound],
+            "answer right?": [{1: "right", 0: "wrong"}.get(value, "?") for value in part["right"]],
+            "reasoning": [[] if view.judge == "score" or word == "?" else [word] for word in sound],
+            "evidence": [[word] if table.scored else [] for word in known],
             "first error": [f"step {step + 1}" if step >= 0 else "" for step in first],
             "steps": part["n_steps"].to_numpy(),
             "label": [labels.get(name, "") for name in part["id"]],

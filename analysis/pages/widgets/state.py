@@ -110,11 +110,12 @@ def segments(label: str, name: str, options: Sequence[str], default: str, show: 
     return str(st.session_state[key])
 
 
-def words(label: str, name: str, **more: Any) -> str:
+def words(label: str, name: str, forget: Sequence[str] = (), **more: Any) -> str:
     """A line of text bound to a parameter."""
-    key = f"w-{name}"
-    st.session_state[key] = (param(name) or "")[:200]
-    st.text_input(label, key=key, on_change=_push, args=(key, name, "", ()), max_chars=200, **more)
+    value = (param(name) or "")[:200]
+    key = f"w-{name}-{value}"  # a new box for every text: it has lost the focus, so that keys work again
+    st.session_state[key] = value
+    st.text_input(label, key=key, on_change=_push, args=(key, name, "", forget), max_chars=200, **more)
     return str(st.session_state[key])
 
 

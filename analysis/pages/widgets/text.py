@@ -61,6 +61,8 @@ dl.r-facts {{ margin: 0 !important; padding: 0 !important; display: grid;
 .r-new {{ background: {COLOURS["rationalized"]}4d; border-radius: 3px; font-weight: 600; }}
 .r-injected {{ background: {COLOURS["unsound"]}59; border-radius: 3px; font-weight: 700; }}
 button[data-variant="segmented_control"][data-selected="true"] {{ color: inherit !important; }}
+.st-key-stack-browse [data-testid="stElementToolbar"] {{ display: none; }} /* it knows the loaded rows alone */
+[class*="st-key-cell-"] button {{ text-align: left; justify-content: flex-start; }}
 [class*="st-key-cell-"] button p {{ white-space: normal; overflow: visible; }}
 .st-key-cell-right-sound button {{ border-left: 6px solid {COLOURS["sound"]}; }}
 .st-key-cell-right-unsound button {{ border-left: 6px solid {COLOURS["unsound"]}; }}
