@@ -132,7 +132,7 @@ def drawn(page: Any, before: str | None = None) -> None:
           const place = [...document.querySelectorAll('[data-testid="stCaptionContainer"]')]
             .map(node => node.innerText).find(text => /^[\\d,]+ of [\\d,]+$/.test(text));
           return place && place !== before && document.querySelector('[data-testid="stDataFrame"] canvas')
-            && document.querySelector('.r-question');
+            && document.querySelector('.st-key-question');
         }""",
         arg=before,
     )

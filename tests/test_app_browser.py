@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from analysis.labels import Label, label_file, label_folder, read_labels
-from analysis.rationales.records import read_records, write_records
+from analysis.rationales.records import Record, read_records, write_records
 from analysis.rationales.table import load_table
 from analysis.sources import Source
 from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_chromium, settle, visit
@@ -39,11 +39,24 @@ def server(run: Path) -> Iterator[Server]:
     started.stop()
 
 
+LINKS = "[go](http://away.example/a) ![i](http://away.example/b.png) <http://away.example/c> www.away.example :material/home:"
+MADE = [
+    Record("made-links", question=f"# {LINKS}", steps=(LINKS, f"**{LINKS}** $\\href{{http://away.example}}{{x}}$"), answer="1"),
+    Record("made-prices", question="Ann has $5 and Bo has $10.", steps=("$5 + $10 is **15**.", "So $x = 15$."), answer="15"),
+    Record("made-hebrew", question="כמה תפוחים יש לדני?", steps=("לדני היו 3 תפוחים.", "התשובה היא **7**."), answer="7"),
+    Record("made-chinese", question="小明有几个苹果？", steps=("小明有 3 个苹果。", "所以答案是 $3$。"), answer="3"),
+    Record("made-code", question="Write it.\ndef half(x):\n    return x / 2\nprint(half(4))", steps=("def half(x):", "    return x // 2")),
+]
+"""What the real files lack: links and images, prices, text from right to left, code, Chinese."""
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
     """Real rationales with LaTeX, options, code and human labels: every tenth of Mr-Ben."""
     path = tmp_path_factory.mktemp("records") / "mr_ben.jsonl"
-    write_records(path, list(read_records(data_dir / "mr_ben.jsonl.gz"))[::10])
+    real = list(read_records(data_dir / "mr_ben.jsonl.gz"))[::20]
+    tables = [*read_records(data_dir / "processbench_math_dev.jsonl.gz")][:40]
+    write_records(path, [*MADE, *real, *tables])
     return path
 
 
@@ -110,9 +123,9 @@ def test_from_the_run_to_a_label_and_back_by_its_link(server: Server, page: Any,
     assert not page.locator("li.r-first").count()  # that is for what is proven or labelled
     marked = page.locator("li.r-flagged").first
     assert "likeliest wrong step" in marked.inner_text() and "the carry must be" in marked.inner_text()
-    question = page.locator(".r-question").first.inner_text()
+    question = page.locator(".st-key-question").first.inner_text()
 
-    page.locator(".st-key-labelling button").first.click()
+    page.locator(".st-key-flip-labelling button").first.click()
     page.get_by_text("says: nothing").wait_for()
     settle(page)
     page.keyboard.press("3")
@@ -123,7 +136,7 @@ def test_from_the_run_to_a_label_and_back_by_its_link(server: Server, page: Any,
     link = page.url
     server.restart()
     visit(page, link)
-    assert page.url == link and page.locator(".r-question").first.inner_text() == question
+    assert page.url == link and page.locator(".st-key-question").first.inner_text() == question
     assert page.get_by_text("says: unsound from step 3").first.is_visible()
     assert page.get_by_text(re.compile(r"^4 of \d+$")).is_visible()
 
@@ -138,7 +151,7 @@ def test_back_forward_and_the_keys(server: Server, page: Any) -> None:
         wait_for_change(page, "id", before)
     page.get_by_text(re.compile(r"^3 of \d+$")).wait_for()
     settle(page)
-    third = page.locator(".r-question").first.inner_text()
+    third = page.locator(".st-key-question").first.inner_text()
     before = parameter(page, "id")
     page.keyboard.press("k")
     wait_for_change(page, "id", before)
@@ -146,7 +159,7 @@ def test_back_forward_and_the_keys(server: Server, page: Any) -> None:
     page.go_back()
     page.get_by_text(re.compile(r"^3 of \d+$")).wait_for()
     settle(page)
-    assert page.locator(".r-question").first.inner_text() == third
+    assert page.locator(".st-key-question").first.inner_text() == third
     for _ in range(3):
         page.go_back()
         settle(page)
@@ -164,17 +177,17 @@ def test_a_link_opens_the_same_run_when_there_is_a_newer_one(page: Any, tmp_path
         visit(page, f"{started.url}/rationales")
         page.locator(".st-key-cell-right-sound button").first.click()
         wait_for_parameter(page, "cell", "right-sound")
-        link, question = page.url, page.locator(".r-question").first.inner_text()
+        link, question = page.url, page.locator(".st-key-question").first.inner_text()
         assert parameter(page, "run") == first.name
         make_run(tmp_path, name="second", rounds=1, problems=12, task="gsm8k")
         visit(page, link)
-        assert page.locator(".r-question").first.inner_text() == question and page.url == link
+        assert page.locator(".st-key-question").first.inner_text() == question and page.url == link
         visit(page, f"{started.url}/rationales")
-        assert "pens" in page.locator(".r-question").first.inner_text()  # without a run: the newest
+        assert "pens" in page.locator(".st-key-question").first.inner_text()  # without a run: the newest
 
 
 WATCH = """() => { window.pressed = []; addEventListener('keydown', event => window.pressed.push(
-    document.querySelector('.r-question').innerText), true); }"""
+    document.querySelector('.st-key-question').innerText), true); }"""
 """Notes, for every key, which question was on screen when it was pressed."""
 
 
@@ -246,7 +259,7 @@ def test_keys_on_the_page_rationales_label_only_when_asked_to(real: Server, page
     page.keyboard.press("s")
     settle(page)
     assert not labels_of(records, "reader")
-    page.locator(".st-key-labelling button").first.click()
+    page.locator(".st-key-flip-labelling button").first.click()
     page.get_by_text("reader says: nothing").wait_for()
     settle(page)
     page.keyboard.press("s")
@@ -275,6 +288,49 @@ def test_hostile_text_never_runs(browser: Any, tmp_path: Path) -> None:
         context.close()
     assert not dialogs
     assert [url for url in foreign if not url.startswith(("data:", "blob:"))] == []
+
+
+def test_formulas_and_code_are_drawn_and_nothing_leads_away(real: Server, page: Any) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    main = '[data-testid="stMain"]'
+    for name in ("rationales", "label"):
+        visit(page, f"{real.url}/{name}?cell=all&id=made-links")
+        links = page.locator(f"{main} a").evaluate_all("links => links.map(link => link.href)")
+        assert links and all(link.startswith(real.url) for link in links) and not page.locator(f"{main} img").count()
+        assert "[go](http://away.example/a)" in page.locator(".st-key-question").inner_text()
+    visit(page, f"{real.url}/rationales?cell=all&id=made-prices")
+    assert "Ann has $5 and Bo has $10." in page.locator(".st-key-question").inner_text()
+    steps = page.locator('[class*="st-key-steps-"]')
+    assert "$5 + $10 is 15." in steps.inner_text() and steps.locator(".katex").count() == 1
+    page.keyboard.press("t")
+    page.get_by_text("So $x = 15$.").wait_for()
+    visit(page, f"{real.url}/rationales?cell=all&id=made-hebrew")
+    box, column = (page.locator(f".st-key-question{inner}").bounding_box() for inner in (" p", ""))
+    assert abs(box["x"] + box["width"] - column["x"] - column["width"]) < 2
+    align = "node => { const r = document.createRange(); r.selectNodeContents(node); return r.getBoundingClientRect().right; }"
+    assert column["x"] + column["width"] - page.locator(".st-key-question p").evaluate(align) < 5
+    visit(page, f"{real.url}/rationales?cell=all&id=made-code")
+    assert page.locator(".st-key-question code").count()
+    assert not [url for url in asked if "away.example" in url]
+
+
+def test_search_and_sort_of_all_rows(real: Server, page: Any, records: Path) -> None:
+    visit(page, f"{real.url}/rationales?cell=all&id=made-hebrew")
+    page.locator('[class*="st-key-w-words"] input').fill('apples "each person"')
+    page.keyboard.press("Enter")
+    wait_for_parameter(page, "id", None)
+    found = [r for r in read_records(records) if all(w in f"{r.question} {' '.join(r.steps)}".lower() for w in ("apples", "each person"))]
+    page.get_by_text(re.compile(rf"^1 of {len(found)}$")).wait_for()
+    assert page.locator(".st-key-browse mark, .st-key-browse .stMarkdownColoredBackground").count()
+    page.keyboard.press("j")  # the box has let go of the keys
+    page.get_by_text(re.compile(rf"^2 of {len(found)}$")).wait_for()
+    visit(page, f"{real.url}/rationales?cell=all&sort=asked")
+    first = page.locator(".st-key-question").inner_text()
+    page.keyboard.press("j")
+    page.get_by_text(re.compile(r"^2 of \d+$")).wait_for()
+    settle(page)
+    assert shown(first).lower() <= shown(page.locator(".st-key-question").inner_text()).lower()
 
 
 @pytest.mark.parametrize("width", [900, 1440])

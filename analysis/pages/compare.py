@@ -167,7 +167,10 @@ def _measures(arms: Sequence[comparison.Arm], who: str) -> None:
         st.info("There is no question that all of them answer right." if fair else "They share no question.")
         return
     figures = comparison.figures(arms, questions)
-    rows = [{"label": f.arm.label, "measure": _words(f.measure), "unit": f.measure.unit, **asdict(f.interval)} for f in figures]
+    rows = [
+        {"label": f.arm.label, "measure": _words(f.measure), "unit": f.measure.unit, **asdict(f.interval)}
+        for f in figures
+    ]
     frame = pd.DataFrame(rows).dropna(subset=["value"])
     several = frame[frame.groupby("measure")["label"].transform("nunique") > 1]
     note = f"{len(questions):,} questions that {said}." if said else "Each on the questions of its kind."
@@ -203,7 +206,9 @@ def _figures_table(figures: Sequence[comparison.Figure]) -> None:
         words, found = _words(figure.measure), figure.interval
         shown = f"{interval_words(vars(found), _unit(figure.measure, '%'))}, n = {found.n:,}"
         rows.setdefault(words, {"measure": words})[figure.arm.label] = shown if found.n else ""
-    st.dataframe(pd.DataFrame(list(rows.values())), hide_index=True, placeholder="", height=min(560, 38 + 35 * len(rows)))
+    st.dataframe(
+        pd.DataFrame(list(rows.values())), hide_index=True, placeholder="", height=min(560, 38 + 35 * len(rows))
+    )
     st.caption(
         "Brackets: 95 % intervals. Sound: by the task's exact check, or by the automatic score where there is none."
     )

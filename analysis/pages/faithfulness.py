@@ -14,7 +14,7 @@ import streamlit as st
 
 from analysis import charts
 from analysis.faithfulness.base import row_schema
-from analysis.pages.widgets import context, parts, state, text
+from analysis.pages.widgets import context, parts, rationale, state, text
 from analysis.pages.widgets.probe_words import (
     NATS,
     interval_words,
@@ -131,7 +131,7 @@ def _one(table: Table, rows: pd.DataFrame, file: Path) -> None:
         st.warning("This rationale is no longer in the run's files.")
         return
     mine = _of_one(file, str(identifier))
-    text.question(table.rationale(row).question)
+    rationale.question(table.rationale(row))
     early = mine[(mine["probe"] == "early_answering") & mine["applicable"]].sort_values("position")
     commit = int(commits.loc[commits["id"] == identifier, "commit"].iloc[0])
     with st.container(key="wide-one"):

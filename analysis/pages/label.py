@@ -10,7 +10,7 @@ import streamlit as st
 
 from analysis import agreement, charts
 from analysis.labels import Labels, export_rows, to_csv, to_jsonl
-from analysis.pages.widgets import context, labelling, parts, ranking, state, text
+from analysis.pages.widgets import context, labelling, parts, ranking, rationale, state, text
 from analysis.rationales.filters import View, base_mask, select, shuffled
 from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD
@@ -72,18 +72,17 @@ def _label(table: Table, *, blind: bool, auto: bool) -> None:
     with st.container(key="stack-label"):
         left, right = st.columns([3, 2], gap="large")
     with left:
-        text.question(one.question)
-        if one.choices:
-            text.facts(list(one.choices.items()))
+        rationale.question(one)
         if blind:
             right_word = {1: "right", 0: "wrong"}.get(one.row["right"], "not graded")
             text.facts([("answer", f"{one.answer or 'none'}: {right_word}"), ("gold", one.gold)])
         else:
-            parts.judgement(one, view)
+            rationale.judgement(one, view)
         own = labels.latest.get((who, one.id))
-        parts.steps(one, blind=blind, error_step=own.error_step if own else None)
+        rationale.steps(one, blind=blind, error_step=own.error_step if own else None)
     with right:
-        labelling.bar(one, labels, blind=blind, after=upcoming if auto else None)
+        with st.container(key="labelling"):
+            labelling.bar(one, labels, blind=blind, after=upcoming if auto else None)
         with st.container(horizontal=True, vertical_alignment="center"):
             state.jump(
                 "Previous", str(names[rows[place - 1]]) if place > 0 else None, "K", icon=":material/arrow_upward:"
@@ -92,6 +91,7 @@ def _label(table: Table, *, blind: bool, auto: bool) -> None:
             state.jump("Next", following_id, "J", icon=":material/arrow_downward:")
             chance = str(names[rows[int(np.random.default_rng().integers(len(rows)))]])
             state.jump("Random", chance, "X", icon=":material/casino:")
+            rationale.raw_button()
         where = f"{place + 1:,} of {len(rows):,}" if place >= 0 else f"not among the {len(rows):,} filtered ones"
         order = (
             "in mixed order, so that nothing gives the score away" if blind else "in the order of the page Rationales"
@@ -102,8 +102,8 @@ def _label(table: Table, *, blind: bool, auto: bool) -> None:
         labelling.recent(table, labels, who)
         if not blind:
             with st.expander("Where it comes from", icon=":material/history:"):
-                parts.provenance(one)
-            carried = state.link(*context.KEPT, *parts.VIEW, id=one.id)
+                rationale.provenance(one)
+            carried = state.link(*context.KEPT, *parts.carried(), id=one.id)
             st.page_link(
                 "analysis/pages/rationales.py", label="All about it", icon=":material/search:", query_params=carried
             )
@@ -206,7 +206,11 @@ def _kappa(n: int, kappa: tuple[float, float, float]) -> str:
     if n < agreement.LEAST_FOR_KAPPA:
         return f"needs {agreement.LEAST_FOR_KAPPA} rationales that both have judged"
     value, low, high = kappa
-    return "cannot be computed: one side says the same of all" if math.isnan(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
+    return (
+        "cannot be computed: one side says the same of all"
+        if math.isnan(value)
+        else f"{value:.2f} ({low:.2f} to {high:.2f})"
+    )
 
 
 def _reliability(found: agreement.Agreement) -> None:

@@ -36,9 +36,7 @@ def frame() -> None:
     """One view: navigation, run picker, and the page that the link names."""
     from analysis.pages.widgets import context, parts, state, text
 
-    pages = {
-        name: st.Page(HERE / f"{name}.py", title=label, url_path=name) for name, label, _, _ in PAGES
-    }
+    pages = {name: st.Page(HERE / f"{name}.py", title=label, url_path=name) for name, label, _, _ in PAGES}
     home = st.Page(HERE / "runs.py", title="Runs", url_path="home", default=True)  # its address is that of the server
     current = st.navigation([home, *pages.values()], position="hidden")
     st.set_page_config(page_title=f"{current.title} · rationales", layout="wide")
@@ -52,7 +50,7 @@ def frame() -> None:
     with left.container(horizontal=True, vertical_alignment="center", gap="small", key="navigation"):
         one = () if current.title == "Label" else ("id",)
         for name, _, _, icon in PAGES:
-            carried = (*context.KEPT, *((*one, *parts.VIEW) if name in READING else ()))
+            carried = (*context.KEPT, *((*one, *parts.carried()) if name in READING else ()))
             st.page_link(pages[name], icon=icon, query_params=state.link(*carried))
     if not found:
         nothing_here(context.arguments().root)

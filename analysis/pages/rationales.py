@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.labels import Labels
-from analysis.pages.widgets import context, labelling, parts, state, text
+from analysis.pages.widgets import context, labelling, parts, rationale, state, text
 from analysis.rationales.filters import Counts, View, base_mask, count_cells, judges, select
 from analysis.rationales.table import Table
 
@@ -27,16 +27,21 @@ def page() -> None:
     mask = base_mask(table, view, verdicts)
     counts = count_cells(table, view, mask)
     view = opening(table, view, mask, counts)
-    with st.container(key="stack-head"):
+    with st.container(key="head"):
         left, right = st.columns([3, 2], gap="large")
     with left:
         if judges(table):
             parts.four_way(counts, view)
     with right:
         parts.ordering(table, view)
-        if view.cell or any(state.param(name) for name in parts.FILTERS if name != "cell"):
-            cleared = dict.fromkeys([*parts.FILTERS, "id"]) | {"cell": parts.ALL}
-            st.button("Clear all filters", icon=":material/filter_alt_off:", on_click=state.go, args=(cleared,))
+        if cleared := parts.filtered(view):
+            st.button(
+                "Clear all filters",
+                icon=":material/filter_alt_off:",
+                type="tertiary",
+                on_click=state.go,
+                args=(cleared,),
+            )
         context.notes(table)
     rows = select(table, view, mask)
     if not len(rows):
@@ -62,7 +67,7 @@ def browse(table: Table, view: View, rows: np.ndarray, labels: Labels) -> None:
     place, before, after = parts.neighbours(rows, table, identifier)
     if place < 0 and not outside:
         place, before, after = parts.neighbours(rows, table, str(table.frame["id"].iat[int(rows[0])]))
-    with st.container(key="stack-browse"):
+    with st.container(key="browse"):
         left, right = st.columns([3, 2], gap="large")
     with left:
         _table(table, view, rows, place, labels)
@@ -96,11 +101,18 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
         selection_mode=["single-row", "single-cell", "single-column"],
         column_config={
             "suspicion": st.column_config.ProgressColumn(
-                "suspicion", help="how likely it is unsound; 100 %: proven", format="%.0f %%", min_value=0, max_value=100, width=95
+                "suspicion",
+                help="how likely it is unsound; 100 %: proven",
+                format="%.0f %%",
+                min_value=0,
+                max_value=100,
+                width=95,
             ),
             "question": st.column_config.TextColumn(width="medium"),
             "steps": st.column_config.NumberColumn(width=60),
-            "reasoning": st.column_config.MultiselectColumn(options=list(parts.PILLS), color=list(parts.PILLS.values())),
+            "reasoning": st.column_config.MultiselectColumn(
+                options=list(parts.PILLS), color=list(parts.PILLS.values())
+            ),
             "evidence": st.column_config.MultiselectColumn(options=list(parts.PILLS), color=list(parts.PILLS.values())),
         },
     )
@@ -136,25 +148,20 @@ def _clicked(key: str, ids: list[str], sort: str) -> None:
 
 def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
     one = table.rationale(row)
-    text.question(one.question)
-    if one.choices:
-        text.facts([(label, option) for label, option in one.choices.items()])
-    parts.judgement(one, view)
-    parts.steps(one)
+    with st.container(horizontal=True, key="doing"):
+        rationale.raw_button()
+        keys = "Turns the keys S, U, N, 1 to 9 and Z on or off."
+        on = state.flip("labelling", "Stop labelling", "Label here", icon=":material/keyboard:", help=keys)
+    verdicts = st.container(key="labelling")
+    rationale.question(one)
+    rationale.judgement(one, view)
+    rationale.steps(one)
     if one.hint:
         st.caption("The hint that the model was shown:")
         text.box(one.hint)
-    on = state.param("labelling") is not None
-    st.button(
-        "Stop labelling" if on else "Label here",
-        key="labelling",  # no switch: while one has the focus, the browser sends keys to it alone
-        icon=":material/keyboard:",
-        help="Turns the keys S, U, N, 1 to 9 and Z on or off.",
-        on_click=state.go,
-        args=({"labelling": None if on else "on", "id": one.id},),
-    )
     if on:
-        labelling.bar(one, labels)
+        with verdicts:  # above the text, and drawn after it: no button is there before what it labels
+            labelling.bar(one, labels)
     given = [
         (label.labeller, f"{labelling.label_words(label)}{': ' * bool(label.note)}{label.note}")
         for label in labels.of(one.id)
@@ -162,16 +169,17 @@ def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
     if given:
         st.caption("Labels")
         text.facts(list(given))
-    with st.expander("Where it comes from", icon=":material/history:", expanded=True):
-        parts.provenance(one)
+    rationale.provenance(one)
+    rationale.others(table, row)
+    rationale.everything(table, row, one)
     with st.container(horizontal=True):
-        carried = state.link(*context.KEPT, *parts.VIEW, id=one.id, cell=view.cell)
-        st.page_link("analysis/pages/label.py", label="Label it", icon=":material/rate_review:", query_params=carried)
+        link = state.link(*context.KEPT, *parts.carried(), id=one.id, cell=view.cell)
+        st.page_link("analysis/pages/label.py", label="Label it", icon=":material/rate_review:", query_params=link)
         st.page_link(
             "analysis/pages/faithfulness.py",
             label="Does the model use it?",
             icon=":material/psychology:",
-            query_params=carried,
+            query_params=link,
         )
 
 

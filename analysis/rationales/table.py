@@ -51,6 +51,8 @@ class Rationale:
     flags: tuple[Flag, ...]
     first_error: int
     """0-based step of the first suspected error; -1: none suspected; UNKNOWN."""
+    human_step: int
+    """The same by a label in the file."""
     p_unsound: float
     """NaN where it is not scored."""
     row: Mapping[str, Any]
@@ -65,7 +67,7 @@ class Texts:
     _read: dict[str, pa.Array] = field(default_factory=dict)
 
     def column(self, name: str) -> pa.Array:
-        """question, choices, hint, rationale, steps (a list column; record files) or flags, one value a row.
+        """question, choices, hint, rationale, flags, and of record files steps (a list column) and record (JSON), one value a row.
 
         Raises KeyError for a column that this source cannot have.
         """
@@ -84,9 +86,10 @@ class Table:
 
     source: Source
     frame: pd.DataFrame
-    """id, problem, answer, gold, tokens, n_steps, p_unsound (NaN: not scored), first_error, the categories round, mode,
-    split, slice, verdict, drop_reason and generator, and three judgements that are 1, 0 or -1 for unknown: right (the
-    answer), exact (the task's own check of the reasoning), human (a label that the file came with)."""
+    """id, problem, answer, gold, tokens, n_steps, p_unsound (NaN: not scored), first_error, human_step, the categories round,
+    mode, split, slice, verdict, drop_reason and generator, and of record files meta.NAME for what has few values,
+    and three judgements that are 1, 0 or -1 for unknown: right (the answer), exact (the task's own check of the reasoning),
+    human (a label that the file came with)."""
     checks: Mapping[str, np.ndarray]
     """Name of a check -> rows it fired on, ascending."""
     texts: Texts
@@ -127,6 +130,7 @@ class Table:
             hint=self.texts.get("hint", row) if short.get("mode") == "rationalized" else None,
             flags=parse_flags(self.texts.get("flags", row)),
             first_error=int(short["first_error"]),
+            human_step=int(short["human_step"]),
             p_unsound=float("nan") if short["p_unsound"] is None else short["p_unsound"],
             row=short,
         )

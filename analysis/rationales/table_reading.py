@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.rationales.joining import rows_of_scores, unjoined
-from analysis.rationales.records import SUFFIXES, BrokenLine, Record, RecordError, read_records, unique_ids
+from analysis.rationales.records import SUFFIXES, BrokenLine, Record, RecordError, read_records, record_to, unique_ids
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
@@ -23,6 +23,8 @@ from star.schemas import Score
 
 SMALL_FILE = 2_000
 """A record file of at most this many rationales is scored when it is opened; that takes a few seconds."""
+MANY, LONG = 40, 40
+"""Most values of a name in `meta` that becomes a filter, and most characters of each."""
 CATEGORIES = ("round", "mode", "split", "slice", "verdict", "drop_reason", "generator")
 SHORT: tuple[str, ...] = (
     "attempt_id",
@@ -54,7 +56,7 @@ def read_run(source: Source) -> Table:
     table = pa.concat_tables(parts) if parts else pa.schema([ATTEMPTS.field(name) for name in SHORT]).empty_table()
     frame = _frame(table.rename_columns({"attempt_id": "id", "problem_id": "problem", "sound": "exact"}))
     frame["right"] = frame["verdict"].map(RIGHT).astype("float").fillna(-1).astype("int8")
-    frame["human"] = np.int8(-1)
+    frame["human"], frame["human_step"] = np.int8(-1), np.int32(UNKNOWN)
 
     def rationales() -> pa.Array:
         return _join([_texts_of(run, name) for name in files])
@@ -260,6 +262,7 @@ def read_file(source: Source) -> Table:
     texts: dict[str, Callable[[], pa.Array]] = {
         "rationale": lambda: joined,
         "steps": lambda: steps,
+        "record": lambda: pa.array([json.dumps(record_to(r), ensure_ascii=False) for r in records], pa.large_string()),
         "question": _lazy([record.question for record in records]),
         "choices": _lazy([json.dumps(dict(r.choices), ensure_ascii=False) if r.choices else None for r in records]),
     }
@@ -286,7 +289,8 @@ def _record_frame(records: list[Record]) -> pd.DataFrame:
         return -1 if value is None else int(value)
 
     def category(values: list[Any]) -> pd.Categorical:
-        return pd.Categorical([None if value in (None, "") else str(value) for value in values])
+        plain = (value if isinstance(value, str | int | float) else None for value in values)
+        return pd.Categorical([None if value in (None, "") else str(value) for value in plain])
 
     return pd.DataFrame(
         {
@@ -297,6 +301,7 @@ def _record_frame(records: list[Record]) -> pd.DataFrame:
             "right": np.array([trit(record.answer_correct) for record in records], dtype="int8"),
             "human": np.array([trit(record.sound) for record in records], dtype="int8"),
             "exact": np.full(len(records), -1, dtype="int8"),
+            "human_step": np.array([UNKNOWN if r.first_error_step is None else r.first_error_step for r in records], dtype="int32"),
             "round": category([record.meta.get("round") for record in records]),
             "mode": category([record.meta.get("mode") for record in records]),
             "split": category([record.meta.get("split") for record in records]),
@@ -305,7 +310,20 @@ def _record_frame(records: list[Record]) -> pd.DataFrame:
             "verdict": category([None for _ in records]),
             "drop_reason": category([None for _ in records]),
         }
+        | {f"meta.{name}": category([record.meta.get(name) for record in records]) for name in _few_valued(records)}
     )
+
+
+def _few_valued(records: list[Record]) -> list[str]:
+    """Names of `meta` whose values are short and of which there are 2 to MANY: worth a filter."""
+    values: dict[str, set[Any]] = {}
+    for record in records:
+        for name, value in record.meta.items():
+            known = values.setdefault(name, set())
+            if len(known) <= MANY and isinstance(value, str | int | bool) and value != "":
+                known.add(str(value)[:LONG + 1])
+    used = ("round", "mode", "split", "slice")
+    return [n for n, found in values.items() if n not in used and 2 <= len(found) <= MANY and max(map(len, found)) <= LONG]
 
 
 def _score_now(

@@ -149,7 +149,8 @@ def _explain(text: str, due: str, pad: _Pad) -> tuple[str, str]:
         return "wrong_line", f'this line should be "{cut_middle(due)}"'
     column = pad.place - 2
     # the digit and the carry of a line belong to the pair that the line before it names
-    terms = f"the digits of the line before, {pad.top[-column - 1]} + {pad.bottom[-column - 1]}" + (f" + carry {pad.carry}" if pad.carry else "")
+    carried = f" + carry {pad.carry}" if pad.carry else ""
+    terms = f"the digits of the line before, {pad.top[-column - 1]} + {pad.bottom[-column - 1]}{carried}"
     total = pad.total(column)
     digits, wanted = said["digits"], right["digits"]
     if digits[1:] != wanted[1:]:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from analysis import agreement
 from analysis.labels import Labels, Ranking, ranking_rows, to_csv
-from analysis.pages.widgets import context, labelling, parts, state, text
+from analysis.pages.widgets import context, labelling, parts, rationale, state, text
 from analysis.rationales.filters import shuffled
 from analysis.rationales.table import Table
 
@@ -88,7 +88,7 @@ def _ranking(table: Table, triple: tuple[int, int, int], who: str) -> None:
     shown = [int(row) for row in shuffled(np.array(triple), f"{who} {table.frame['problem'].iat[triple[0]]}")]
     given = [int(digit) for digit in (state.param("picked") or "") if digit in "123"][:2]
     picked = list(dict.fromkeys(given))
-    text.question(table.rationale(shown[0]).question)
+    rationale.question(table.rationale(shown[0]))
     asks = ("best", "second best")
     st.write(f"Which one is the **{asks[len(picked)]}** piece of reasoning? Where they come from is hidden.")
     problem = str(table.frame["problem"].iat[shown[0]])
@@ -108,7 +108,7 @@ def _ranking(table: Table, triple: tuple[int, int, int], who: str) -> None:
                 on_click=_pick,
                 args=(number, i + 1, picked, problem, ids, named, who, first),
             )
-            parts.steps(table.rationale(shown[i]), blind=True)
+            rationale.steps(table.rationale(shown[i]), blind=True, place=str(i))
     if picked:
         st.button("Start again", shortcut="Z", type="tertiary", on_click=state.go, args=({"picked": None},))
 

@@ -136,6 +136,15 @@ def switch(label: str, name: str, default: bool = False, **more: Any) -> bool:
     return bool(st.session_state[key])
 
 
+def flip(name: str, on: str, off: str, **more: Any) -> bool:
+    """A button that turns a parameter on and off; `on` and `off` are its words then. While a switch has the focus, the browser
+    sends keys to it alone; a button leaves them to the page."""
+    is_on = param(name) is not None
+    change = {name: None if is_on else "on"}
+    st.button(on if is_on else off, key=f"flip-{name}", on_click=go, args=(change,), **more)
+    return is_on
+
+
 Shortcut = Literal["J", "K", "X"]
 
 
