@@ -125,6 +125,6 @@ def ranking_results(rankings: Iterable[Ranking]) -> list[tuple[str, int, int, fl
     places: dict[str, list[int]] = {}
     for ranking in rankings:
         for place, origin in enumerate(ranking.origins, start=1):
-            places.setdefault(origin, []).append(place)
+            places.setdefault(origin, []).append(2 if ranking.tie else place)
     rows = [(origin, len(found), found.count(1), sum(found) / len(found)) for origin, found in places.items()]
     return sorted(rows, key=lambda row: (row[3], row[0]))

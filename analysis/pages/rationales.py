@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
-from analysis.labels import Labels
+from analysis import export, loading
+from analysis.labels import Labels, to_csv, to_jsonl
 from analysis.pages.widgets import context, labelling, parts, rationale, state, text
 from analysis.rationales.filters import Counts, View, base_mask, count_cells, judges, select
 from analysis.rationales.table import Table
+
+ON_PAGE = 200
+"""Rationales on an exported page."""
 
 
 def page() -> None:
@@ -44,10 +50,35 @@ def page() -> None:
             )
         context.notes(table)
     rows = select(table, view, mask)
+    with right:
+        _download(table, view, rows, labels)
     if not len(rows):
         st.info("No rationale matches these filters.", icon=":material/filter_alt_off:")
         return
     browse(table, view, rows, labels)
+
+
+def _download(table: Table, view: View, rows: np.ndarray, labels: Labels) -> None:
+    """What is on show, all rows and all columns, in four shapes; each is made when it is asked for."""
+
+    def frame() -> pd.DataFrame:
+        return loading.frame_of(table, labels, rows, view.cut)
+
+    def page_of_it() -> str:
+        about = f"{len(rows):,} rationales; the first {min(len(rows), ON_PAGE):,} are below."
+        return export.table_page(table, rows[:ON_PAGE].tolist(), "Rationales", about)
+
+    with st.popover(f"Export {len(rows):,}", icon=":material/download:", disabled=not len(rows)):
+        shapes: list[tuple[str, Callable[[], str | bytes]]] = [
+            ("jsonl", lambda: to_jsonl(loading.plain_rows(frame()))),
+            ("parquet", lambda: frame().to_parquet()),
+            ("csv", lambda: to_csv(loading.flat_rows(frame()))),
+            ("html", page_of_it),
+        ]
+        for ending, made in shapes:
+            st.download_button(
+                ending.upper(), made, f"rationales.{ending}", key=f"download-{ending}", on_click="ignore"
+            )
 
 
 def opening(table: Table, view: View, mask: np.ndarray, counts: Counts) -> View:

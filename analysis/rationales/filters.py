@@ -193,6 +193,41 @@ def select(table: Table, view: View, mask: np.ndarray) -> np.ndarray:
     return rows[np.argsort(key, kind="stable")]
 
 
+QUEUES = {
+    "mixed": "mixed",
+    "uncertain": "where the score is least certain",
+    "disagree": "where score and check or label differ most",
+    "strata": "each cell of the four-way count in turn",
+}
+"""Order in which people label: name in a link -> what a person reads."""
+OVERLAP = 5
+"""One in this many rationales of a shared queue goes to everybody."""
+
+
+def queue(table: Table, rows: np.ndarray, how: str, seed: str, cut: float) -> np.ndarray:
+    """The rows in the order of QUEUES; what that leaves open is mixed by the seed's text."""
+    rows = shuffled(rows, seed)
+    p = table.frame["p_unsound"].to_numpy()[rows]
+    if how == "uncertain":
+        return rows[np.argsort(np.where(np.isnan(p), np.inf, np.abs(p - cut)), kind="stable")]
+    if how == "disagree":
+        judged = [table.frame[name].to_numpy()[rows] for name in ("exact", "human")]
+        apart = [np.where((sound < 0) | np.isnan(p), -1.0, np.abs(p - (1 - sound))) for sound in judged]
+        return rows[np.argsort(-np.maximum(*apart), kind="stable")]
+    if how == "strata":
+        cell = pd.Series(table.frame["right"].to_numpy()[rows] * 3.0 + soundness(table, "score", cut)[rows])
+        return rows[np.argsort(cell.groupby(cell).cumcount().to_numpy(), kind="stable")]
+    return rows
+
+
+def dealt(rows: np.ndarray, raters: list[str], who: str) -> np.ndarray:
+    """The part of a queue that falls to one of several raters: one in OVERLAP to all of them, the others in turn."""
+    if who not in raters:
+        return rows
+    place = np.arange(len(rows))
+    return rows[(place % OVERLAP == 0) | ((place - place // OVERLAP) % len(raters) == sorted(raters).index(who))]
+
+
 def shuffled(rows: np.ndarray, seed: str) -> np.ndarray:
     """The rows in an order that depends on the seed's text alone."""
     digits = np.frombuffer(seed.encode() or b"\0", dtype="uint8")

@@ -7,9 +7,11 @@ nothing; the page says so.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
-from analysis.labels import Label, LabelError, Labels, Ranking, Verdict, append, label_folder
+from analysis.labels import SETTLED, Label, LabelError, Labels, Ranking, Verdict, append, label_folder
 from analysis.pages.widgets import context, state, text
 from analysis.rationales.table import Rationale, Table
 
@@ -46,15 +48,95 @@ def sign(number: int) -> None:
         st.warning("A key was pressed before this was on screen. It was ignored.", icon=":material/bolt:")
 
 
-def bar(one: Rationale, labels: Labels, *, blind: bool = False, after: str | None = None) -> None:
+RATINGS: dict[str, tuple[int, str, str]] = {
+    "S": (1, "Right", ":material/check_circle:"),
+    "U": (-1, "Wrong", ":material/cancel:"),
+    "N": (0, "Neutral", ":material/remove_circle:"),
+}
+"""Key -> (rating of one step, words, icon)."""
+
+
+def rated(identifier: str) -> list[int]:
+    """Ratings of the first steps of a rationale that is being rated step by step."""
+    found: list[int] = st.session_state.setdefault(f"rated-{identifier}", [])
+    return found
+
+
+def step_notes(one: Rationale, own: Label | None) -> dict[int, str]:
+    """What stands below each step while steps are rated: the rating, and which one is next."""
+    names = {rating: words.lower() for rating, words, _ in RATINGS.values()}
+    given = rated(one.id) or (own.ratings if own else ())
+    notes = {step: names[rating] for step, rating in enumerate(given)}
+    return notes if own and not rated(one.id) else notes | {len(given): "is this step right?"}
+
+
+def _rating_bar(one: Rationale, who: str, number: int, blind: bool, after: str | None) -> None:
+    """One step at a time; as in PRM800K, a wrong step is the last one."""
+    with st.container(horizontal=True, vertical_alignment="center", key="ratings"):
+        st.caption(f"step {min(len(rated(one.id)) + 1, len(one.steps))} of {len(one.steps)}")
+        for key, (rating, words, icon) in RATINGS.items():
+            args = (number, one.id, len(one.steps), who, rating, blind, after)
+            st.button(words, key=f"rate-{rating}-{number}", shortcut=key, icon=icon, on_click=_rate, args=args)
+
+
+def _rate(number: int, identifier: str, n_steps: int, who: str, rating: int, blind: bool, after: str | None) -> None:
+    if too_early(number):
+        return
+    given = [*rated(identifier), rating]
+    if rating >= 0 and len(given) < n_steps:
+        st.session_state[f"rated-{identifier}"] = given
+        state.go({"id": identifier})
+        return
+    wrong = given.index(-1) if -1 in given else None
+    note = str(st.session_state.get(_note_key(identifier)) or "")
+    verdict: Verdict = "sound" if wrong is None else "unsound"
+    if store(Label(identifier, who, verdict, wrong, note, blind, ratings=tuple(given))):
+        del st.session_state[f"rated-{identifier}"]
+        state.go({"id": after or identifier})
+
+
+def bar(
+    one: Rationale,
+    labels: Labels,
+    *,
+    blind: bool = False,
+    after: str | None = None,
+    who: str | None = None,
+    by_step: bool = False,
+) -> None:
     """Buttons S, U, N and 1 to 9 (unsound, wrong from that step on), a note, and Z to undo the last label.
 
-    `after`: the rationale to go on to once this one is labelled; None stays.
+    `after`: the rationale to go on to once this one is labelled; None stays. `who`: whose label it is, by default the person's in
+    the link. `by_step`: S, U and N rate one step after the other.
     """
-    who = context.labeller()
+    who = who or context.labeller()
     mine = labels.latest.get((who, one.id))
-    number = turn(one.id)
+    number = turn(f"{one.id} {len(rated(one.id))}" if by_step else one.id)
     sign(number)
+    if by_step and one.steps:
+        _rating_bar(one, who, number, blind, after)
+        _undo_button(number, labels, who, one.id if rated(one.id) else None)
+    else:
+        _verdict_bar(one, labels, mine, who, number, blind, after)
+    st.session_state.setdefault(_note_key(one.id), mine.note if mine else "")
+    st.text_input(
+        "Note",
+        key=_note_key(one.id),
+        max_chars=500,
+        placeholder="a note, kept with the label",
+        label_visibility="collapsed",
+        on_change=_note,
+        args=(one.id, mine),
+    )
+    said = label_words(mine) if mine else "nothing"
+    others = sorted({label.labeller for label in labels.of(one.id)} - {who, SETTLED})
+    more = f" Also labelled by {len(others)} other{'s' * (len(others) > 1)}." if others and who != SETTLED else ""
+    st.caption(f"{text.plain(who)} says: {said}.{more}")
+
+
+def _verdict_bar(
+    one: Rationale, labels: Labels, mine: Label | None, who: str, number: int, blind: bool, after: str | None
+) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="verdicts"):
         for key, (verdict, words, icon) in KEYS.items():
             st.button(
@@ -92,20 +174,6 @@ def bar(one: Rationale, labels: Labels, *, blind: bool = False, after: str | Non
                     on_change=_later,
                     args=(number, one.id, who, blind, after),
                 )
-    st.session_state.setdefault(_note_key(one.id), mine.note if mine else "")
-    st.text_input(
-        "Note",
-        key=_note_key(one.id),
-        max_chars=500,
-        placeholder="a note, kept with the label",
-        label_visibility="collapsed",
-        on_change=_note,
-        args=(one.id, who, mine, blind),
-    )
-    said = label_words(mine) if mine else "nothing"
-    others = sorted({label.labeller for label in labels.of(one.id)} - {who})
-    more = f" Also labelled by {len(others)} other{'s' * (len(others) > 1)}." if others else ""
-    st.caption(f"{text.plain(who)} says: {said}.{more}")
 
 
 def label_words(label: Label) -> str:
@@ -132,11 +200,11 @@ def _later(number: int, identifier: str, who: str, blind: bool, after: str | Non
         _press(number, identifier, who, "unsound", int(picked) - 1, blind, after)
 
 
-def _note(identifier: str, who: str, mine: Label | None, blind: bool) -> None:
+def _note(identifier: str, mine: Label | None) -> None:
     """A note alone is no label; it is kept once there is a verdict."""
     if mine is not None:
         note = str(st.session_state.get(_note_key(identifier)) or "")
-        store(Label(identifier, who, mine.verdict, mine.error_step, note, blind))
+        store(replace(mine, note=note, at=""))
 
 
 def store(entry: Label | Ranking) -> bool:
@@ -149,7 +217,8 @@ def store(entry: Label | Ranking) -> bool:
     return True
 
 
-def _undo_button(number: int, labels: Labels, who: str) -> None:
+def _undo_button(number: int, labels: Labels, who: str, rating: str | None = None) -> None:
+    """`rating`: id of the rationale whose last rated step is taken back, where its rating has begun."""
     last = labels.recent(who, 1)
     st.button(
         "Undo",
@@ -157,15 +226,20 @@ def _undo_button(number: int, labels: Labels, who: str) -> None:
         shortcut="Z",
         type="tertiary",
         icon=":material/undo:",
-        disabled=not last,
+        disabled=not (last or rating),
         help="Takes the last label back, wherever it was, and goes there.",
         on_click=_undo,
-        args=(number, last[0] if last else None),
+        args=(number, last[0] if last else None, rating),
     )
 
 
-def _undo(number: int, last: Label | None) -> None:
-    if last is None or too_early(number):
+def _undo(number: int, last: Label | None, rating: str | None) -> None:
+    if too_early(number):
+        return
+    if rating is not None:
+        rated(rating).pop()
+        state.go({"id": rating})
+    if rating is not None or last is None:
         return
     if store(Label(last.id, last.labeller, None)):
         st.session_state.pop(_note_key(last.id), None)

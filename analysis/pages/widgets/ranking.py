@@ -67,7 +67,7 @@ def _next_triple(table: Table, who: str, ranked: set[str]) -> tuple[tuple[int, i
 def tab(table: Table, labels: Labels) -> None:
     """Three rationales of one question, their origin hidden; the keys 1, 2, 3 pick the best, then the next best."""
     who = context.labeller()
-    ranked = {problem for name, problem in labels.rankings if name == who}
+    ranked = {problem for name, problem in labels.rankings if name == who} | st.session_state.get("skipped", set())
     found = _next_triple(table, who, ranked)
     if found is not None:
         triple, right = found
@@ -109,8 +109,26 @@ def _ranking(table: Table, triple: tuple[int, int, int], who: str) -> None:
                 args=(number, i + 1, picked, problem, ids, named, who, first),
             )
             rationale.steps(table.rationale(shown[i]), blind=True, place=str(i))
-    if picked:
-        st.button("Start again", shortcut="Z", type="tertiary", on_click=state.go, args=({"picked": None},))
+    with st.container(horizontal=True):
+        tied = (number, problem, ids, named, who)
+        st.button(
+            "Tie", key=f"tie-{number}", shortcut="T", help="None is better than another.", on_click=_tie, args=tied
+        )
+        st.button("Skip", key=f"skip-{number}", shortcut="J", on_click=_skip, args=(number, problem))
+        if picked:
+            st.button("Start again", shortcut="Z", type="tertiary", on_click=state.go, args=({"picked": None},))
+
+
+def _tie(number: int, problem: str, ids: list[str], named: list[str], who: str) -> None:
+    if not labelling.too_early(number) and labelling.store(Ranking(problem, who, tuple(ids), tuple(named), tie=True)):
+        state.go({"picked": None, "ask": None})
+
+
+def _skip(number: int, problem: str) -> None:
+    """Until the browser's page is loaded anew."""
+    if not labelling.too_early(number):
+        st.session_state.setdefault("skipped", set()).add(problem)
+        state.go({"picked": None, "ask": None})
 
 
 def _pick(

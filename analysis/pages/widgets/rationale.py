@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import streamlit as st
@@ -54,16 +55,25 @@ def question(one: Rationale) -> None:
         st.markdown("\n".join(shown))
 
 
-def steps(one: Rationale, *, blind: bool = False, error_step: int | None = None, place: str = "") -> None:
+def steps(
+    one: Rationale,
+    *,
+    blind: bool = False,
+    error_step: int | None = None,
+    place: str = "",
+    notes: Mapping[int, str] | None = None,
+) -> None:
     """The steps, with the first wrong or likeliest wrong one marked and the reason under every flagged step.
 
     `error_step`: a person's label instead of the automatic one. `blind`: neither marks nor reasons. Only what is proven or
-    labelled has the colour of an error. `place` tells several rationales on a page apart.
+    labelled has the colour of an error. `place` tells several rationales on a page apart. `notes`: step -> more words below it.
     """
     if not one.steps:
         st.caption("This rationale is empty.")
         return
     marks, reasons, certain = _marks(one, blind, error_step)
+    for step, words in (notes or {}).items():
+        marks.setdefault(step, []).append(words)
     hits = search_terms(state.param("words") or "")
     prose = any(markup.is_prose(step) for step in one.steps) and not markup.is_code("\n".join(one.steps))
     html: list[str] = []
@@ -99,7 +109,7 @@ def steps(one: Rationale, *, blind: bool = False, error_step: int | None = None,
     for message in reasons.get(-1, []):
         st.html(f'<div class="r-why">\u21b3 the whole: {text.escaped(message)}</div>')
     names = {words: "unsound" if i in certain else "rationalized" for i, said in marks.items() for words in said}
-    entries = [(COLOURS[colour], words) for words, colour in names.items()]
+    entries = [(COLOURS[colour], words) for words, colour in names.items() if words not in (notes or {}).values()]
     if any(step >= 0 and step not in marks for step in reasons):
         entries.append((COLOURS["rationalized"], "another doubt"))
     if entries:
