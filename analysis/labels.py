@@ -241,7 +241,7 @@ def export_rows(labels: Labels, scores: Mapping[str, float]) -> list[dict[str, A
     """The labels that count, with the automatic score beside each."""
     rows = []
     for label in sorted(labels.latest.values(), key=lambda one: one.at):
-        row = asdict(label)
+        row = asdict(label) | {"ratings": list(label.ratings)}
         del row["kind"]
         score = scores.get(label.id, math.nan)
         rows.append(row | {"p_unsound": None if math.isnan(score) else score})

@@ -55,8 +55,8 @@ def records(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
     """Real rationales with LaTeX, options, code and human labels: every tenth of Mr-Ben."""
     path = tmp_path_factory.mktemp("records") / "mr_ben.jsonl"
     real = list(read_records(data_dir / "mr_ben.jsonl.gz"))[::20]
-    tables = [*read_records(data_dir / "processbench_math_dev.jsonl.gz")][:40]
-    write_records(path, [*MADE, *real, *tables])
+    formulas = [*read_records(data_dir / "processbench_math_dev.jsonl.gz")][:40]
+    write_records(path, [*MADE, *real, *formulas])
     return path
 
 
@@ -209,7 +209,7 @@ def shown(question: str) -> str:
 
 
 def test_ten_presses_at_two_a_second_are_ten_labels_of_ten_items(real: Server, page: Any, records: Path) -> None:
-    visit(page, f"{real.url}/label?who=steady")
+    visit(page, f"{real.url}/label?raw=on&who=steady")
     page.evaluate(WATCH)
     for count in range(1, 11):
         page.keyboard.press("s")
@@ -221,7 +221,7 @@ def test_ten_presses_at_two_a_second_are_ten_labels_of_ten_items(real: Server, p
 
 
 def test_a_burst_of_presses_labels_nothing_that_was_not_on_screen(real: Server, page: Any, records: Path) -> None:
-    visit(page, f"{real.url}/label?who=hasty")
+    visit(page, f"{real.url}/label?raw=on&who=hasty")
     page.evaluate(WATCH)
     for key in "sususususu":
         page.keyboard.press(key)
@@ -236,7 +236,7 @@ def test_a_burst_of_presses_labels_nothing_that_was_not_on_screen(real: Server, 
 
 
 def test_undo_takes_the_last_label_back_wherever_it_was(real: Server, page: Any, records: Path) -> None:
-    visit(page, f"{real.url}/label?who=unsure")
+    visit(page, f"{real.url}/label?raw=on&who=unsure")
     for count, key in enumerate("su2", start=1):
         page.keyboard.press(key)
         page.get_by_text(f"unsure has labelled {count} of them").wait_for()
@@ -304,7 +304,7 @@ def test_formulas_and_code_are_drawn_and_nothing_leads_away(real: Server, page: 
     steps = page.locator('[class*="st-key-steps-"]')
     assert "$5 + $10 is 15." in steps.inner_text() and steps.locator(".katex").count() == 1
     page.keyboard.press("t")
-    page.get_by_text("So $x = 15$.").wait_for()
+    page.get_by_text("So $x = 15$.", exact=True).wait_for()
     visit(page, f"{real.url}/rationales?cell=all&id=made-hebrew")
     box, column = (page.locator(f".st-key-question{inner}").bounding_box() for inner in (" p", ""))
     assert abs(box["x"] + box["width"] - column["x"] - column["width"]) < 2
@@ -325,7 +325,7 @@ def test_search_and_sort_of_all_rows(real: Server, page: Any, records: Path) -> 
     assert page.locator(".st-key-browse mark, .st-key-browse .stMarkdownColoredBackground").count()
     page.keyboard.press("j")  # the box has let go of the keys
     page.get_by_text(re.compile(rf"^2 of {len(found)}$")).wait_for()
-    visit(page, f"{real.url}/rationales?cell=all&sort=asked")
+    visit(page, f"{real.url}/rationales?cell=all&sort=asked&raw=on")
     page.keyboard.press("j")
     page.get_by_text(re.compile(r"^2 of \d+$")).wait_for()
     settle(page)

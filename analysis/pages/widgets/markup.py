@@ -119,7 +119,8 @@ def markdown(text: str, hits: Sequence[str] = ()) -> str:
 
 
 def _escape(line: str) -> str:
-    return _SPECIAL.sub(r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;"))
+    escaped = _SPECIAL.sub(r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;"))
+    return re.sub(r"^=+$", r"\\\g<0>", escaped)  # no underline of a heading
 
 
 def _inline_code(text: str) -> str:
