@@ -537,6 +537,7 @@ def test_the_app_never_imports_torch(whole: Path) -> None:
         "async def start():\n"
         "    async with app.loaded(app.app): pass\n"
         "asyncio.run(start())\n"
+        "from analysis.pages.main import preparing; preparing.join()\n"
         "at_start = set(sys.modules)\n"
         "from streamlit.testing.v1 import AppTest\n"
         "at = AppTest.from_file('app.py', default_timeout=120).run()\n"

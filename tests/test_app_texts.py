@@ -16,7 +16,9 @@ from analysis.agreement import ranking_results
 from analysis.export import main as export
 from analysis.labels import SETTLED, Label, Ranking, append, imported, label_folder, read_labels, to_csv, to_jsonl
 from analysis.pages.widgets.markup import has_markup, is_code, markdown
+from analysis.rationales import table_reading
 from analysis.rationales.filters import EVIDENCE, OVERLAP, QUEUES, View, base_mask, dealt, queue, select
+from analysis.rationales.index import TEXTS
 from analysis.rationales.records import Record, write_records
 from analysis.rationales.table import Table, load_table, search_terms
 from analysis.sources import Source, source_of
@@ -54,7 +56,8 @@ def test_markdown_of_models(text: str, shown: str) -> None:
     [
         "[x](http://a.example)", "![x](http://a.example/i.png)", "<img src=http://a.example>", "<http://a.example>",
         "http://a.example", "WWW.a.example/x", "ann@a.example", "[x]: http://a.example\n[x]", ":red[x] :material/home: :tada:",
-        r"$\href{http://a.example}{x}$", r"$$\includegraphics{http://a.example}$$", r"\(\def\x{\x\x}\x\)", r"$\rule{9999em}{9999em}$",
+        r"$\href{http://a.example}{x}$", r"$$\includegraphics{http://a.example}$$", r"\(\def\x{\x\x}\x\)",
+        r"$\rule{9999em}{9999em}$",
         "&lt;b&gt; &#60;script&#62;", "<script>alert(1)</script>", "[^1]\n\n[^1]: note", HOSTILE, "\ue000\ue001", "a\n===\nb\n---",
         "**[x](javascript:alert(1))**", "# [x](http://a.example)", "`` ` [x](http://a.example) ``", "~~~\n```\n[x](y)\n~~~",
     ],
@@ -81,10 +84,11 @@ def test_what_is_code_and_what_has_markup() -> None:
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
     steps = ("1 + 1 = 2", "2 + 2 = 5", "so 5")
+    whole = {"answer": "5", "gold": "5", "generator": "m"}
     records = [
-        Record(f"r{i}", question=f"What is {i}?", steps=steps, answer="5", gold="5", sound=i % 2 == 0, generator="m", meta={"area": "ab"[i % 2]})
+        Record(f"r{i}", question=f"What is {i}?", steps=steps, sound=i % 2 == 0, meta={"area": "ab"[i % 2]}, **whole)
         for i in range(20)
-    ]  # fmt: skip
+    ]
     write_records(tmp_path / "some.jsonl", records)
     return load_table(Source("file", tmp_path / "some.jsonl", "some.jsonl"))
 
@@ -106,7 +110,8 @@ def test_labels_come_back_in_and_a_settled_one_counts_for_everybody(table: Table
     folder = label_folder(table.source)
     lines = '{"id": "r1", "first_error_step": 1}\n{"id": "r2", "sound": true}\nnothing\n{"id": "r3", "verdict": "unsure"}\n'
     found, unread = imported(lines, "bo")
-    assert [(one.id, one.verdict, one.error_step) for one in found] == [("r1", "unsound", 1), ("r2", "sound", None), ("r3", "unsure", None)]
+    said = [(one.id, one.verdict, one.error_step) for one in found]
+    assert said == [("r1", "unsound", 1), ("r2", "sound", None), ("r3", "unsure", None)]
     assert unread == 1
     for label in [*found, Label("r1", "ann", "sound"), Label("r2", "ann", "sound")]:
         append(folder, label)
@@ -164,6 +169,28 @@ def test_evidence_filters_and_orders(table: Table) -> None:
     assert questions == sorted(questions)
     some = base_mask(table, View(facets=(("meta.area", "b"),)))
     assert np.flatnonzero(some).tolist() == list(range(1, 20, 2))
+
+
+def test_a_large_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "large.jsonl"
+    write_records(path, [Record(f"r{i}", question=f"{i}?", steps=(f"step {i}", "x"), meta={"area": "ab"[i % 2]}) for i in range(9)])
+    with path.open("a") as handle:
+        handle.write("nothing\n")
+    monkeypatch.setattr(table_reading, "SMALL_FILE", 5)
+    first = table_reading.read_file(source_of(path))
+    assert all(len(first.texts.column(name)) == 9 for name in TEXTS)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the records were read again")
+
+    monkeypatch.setattr(table_reading, "read_records", never)
+    again = table_reading.read_file(source_of(path))
+    pd.testing.assert_frame_equal(again.frame, first.frame)
+    assert again.notes == first.notes and any("line 10" in note for note in again.notes)
+    assert all(again.texts.column(name).to_pylist() == first.texts.column(name).to_pylist() for name in TEXTS)
+    path.write_text('{"id": "new", "steps": ["s"]}\n' * 2, encoding="utf-8")
+    with pytest.raises(AssertionError, match="again"):
+        table_reading.read_file(source_of(path))
 
 
 def test_a_page_of_a_record_file(table: Table, tmp_path: Path) -> None:

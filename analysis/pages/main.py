@@ -7,6 +7,7 @@ then as a script for every view. `python -m analysis.app` starts it. Nothing her
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -98,13 +99,13 @@ def look_again() -> None:
 
 @asynccontextmanager
 async def loaded(app: st.App) -> AsyncIterator[None]:
-    """Import what pages need, and go through one view of the newest table, before the server answers.
+    """Answer at once; the newest table, and what pages need beside it, are read meanwhile, and views wait for the same reading."""
+    preparing.start()
+    yield
 
-    Whatever is left for the first view, or for a thread beside it, makes that one slow: Python runs one of them at a time.
-    """
-    import statsmodels.stats.contingency_tables  # the tests of the page Compare: seconds
-    import statsmodels.stats.multitest  # noqa: F401
 
+def prepare() -> None:
+    """Go through one view of the newest table, then import what pages need: whatever is left for the first view makes it slow."""
     from analysis.pages.widgets import context
     from analysis.rationales.records import RecordError
     from analysis.rationales.table import load_table
@@ -116,7 +117,11 @@ async def loaded(app: st.App) -> AsyncIterator[None]:
             warm(load_table(found[0]))
         except (RecordError, RunError) as error:
             print(error, file=sys.stderr)
-    yield
+    import statsmodels.stats.contingency_tables  # the tests of the page Compare: seconds
+    import statsmodels.stats.multitest  # noqa: F401
+
+
+preparing = threading.Thread(target=prepare, daemon=True)
 
 
 def warm(table: Table) -> None:

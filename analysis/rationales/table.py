@@ -7,6 +7,7 @@ searched. Scores come from `analysis/soundness.parquet` of a run, or from a file
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,6 +24,7 @@ from analysis.sources import Source
 from star.parsing import ParseError, parse_json
 from star.run import Run, Stamp, choices_of, stamp
 
+_LOADING = threading.Lock()
 UNKNOWN = -2
 """first_error where nothing is known: not scored, or the score abstains."""
 
@@ -200,7 +202,8 @@ def table_files(source: Source) -> list[Path]:
 
 def load_table(source: Source) -> Table:
     """The source's table, cached until one of its files changes. Raises RecordError for a file that is none."""
-    return _load(source, stamp(table_files(source)))
+    with _LOADING:  # two views that open at once wait for one reading
+        return _load(source, stamp(table_files(source)))
 
 
 @lru_cache(maxsize=6)

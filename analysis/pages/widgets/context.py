@@ -87,7 +87,8 @@ def source() -> Source:
 def table() -> Table:
     """The source's table of rationales; stops the page with a sentence when it cannot be read."""
     try:
-        return load_table(source())
+        with st.spinner(f"Reading {text.plain(source().name)}; a large file takes a minute the first time."):
+            return load_table(source())
     except (RecordError, RunError) as error:
         st.error(text.plain(error))
         st.stop()
