@@ -82,6 +82,7 @@ def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, .
     from star.sampling import Decoding, open_sampler
     from star.sampling.model_files import load_tokenizer
     from star.setup import resolve_model
+    from star.shards import Shard
     from star.tasks import load_task
 
     file = run_dir / "benchmark" / "long.parquet"
@@ -96,9 +97,8 @@ def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, .
     decoding = Decoding(temperature=0.0, max_new_tokens=24 * max(digits), stop=task.stop)
     shots = chosen == 0 or recipe.prompting.keep_shots
     try:
-        rows = sample_attempts(
-            sampler, builder, task.load().test, decoding, mode="evaluated", split="test", round_number=chosen, shots=shots
-        )
+        shard = Shard(0, task.load().test, decoding, "evaluated", "test", chosen, shots)
+        rows = sample_attempts(sampler, builder, shard, progress=shard.label)
     finally:
         sampler.close()
     runs.write_parquet(file, rows, runs.ATTEMPTS)

@@ -63,18 +63,18 @@ def recipe_of(arguments: Arguments, seed: int = 0) -> Recipe:
 def ours(recipe: Recipe) -> dict[str, Any]:
     """Seconds of round 1, by stage, and what it reached. Opening the sampler and the base evaluation are not part of a round."""
     from star.loop import Loop
-    from star.sampling import open_sampler
+    from star.pool import open_pool
     from star.setup import prepare
 
     shutil.rmtree(recipe.run_dir, ignore_errors=True)
     setup = prepare(recipe, ["benchmark"])
-    sampler = open_sampler(recipe.sampling, setup.base_dir)
-    loop = Loop(recipe, setup, sampler, lambda line: None)
+    pool = open_pool(recipe, setup)
+    loop = Loop(recipe, setup, pool, lambda line: None)
     loop.finish_round(0)
     started = time.monotonic()
     loop.finish_round(1)
     seconds = time.monotonic() - started
-    sampler.close()
+    pool.close()
     line: dict[str, Any] = dict(runs.Run(setup.run_dir).rounds[1])
     return {
         "seconds": seconds,

@@ -112,6 +112,8 @@ def measure_round(problems: int, samples: int, folder: Path) -> dict[str, Any]:
     """Seconds of a round's stages, peak memory, and what it made. Starting Python and the sampler is not counted."""
     from benchmarks.arms import arm_recipe
     from star.loop import Loop
+    from star.pool import Here
+    from star.prompting import PromptBuilder
     from star.sampling import open_sampler
     from star.setup import prepare, resolve_model
 
@@ -134,7 +136,8 @@ def measure_round(problems: int, samples: int, folder: Path) -> dict[str, Any]:
     started = time.monotonic()
     setup = prepare(recipe, ["benchmark"])
     prepared = time.monotonic()
-    loop = Loop(recipe, setup, sampler, lambda line: None)
+    pool = Here(sampler, PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
+    loop = Loop(recipe, setup, pool, lambda line: None)
     loop.ledger.open_round(1)
     attempts = loop.attempts(1)
     attempted = time.monotonic()

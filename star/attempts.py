@@ -3,52 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from star.grading import grade
 from star.problem import Attempt, Graded, Problem, Task, Verdict
 from star.prompting import PromptBuilder, prompt_hash
 from star.rows import Counts, Gate, SliceCounts
-from star.sampling.base import Completion, Decoding, Sampler
+from star.sampling.base import Completion, Sampler
+from star.shards import Shard
 from star.statistics import binomial_above, wilson
 
-Mode = Literal["generated", "rationalized", "evaluated"]
 GATE_LEVEL = 0.05
 """p-value below which the first pass counts as better than chance."""
 
 
 def sample_attempts(
-    sampler: Sampler,
-    builder: PromptBuilder,
-    problems: Sequence[Problem],
-    decoding: Decoding,
-    *,
-    mode: Mode,
-    split: str,
-    round_number: int,
-    shots: bool,
-    first_sample: int = 0,
+    sampler: Sampler, builder: PromptBuilder, shard: Shard, *, progress: str | None = None
 ) -> list[Attempt]:
-    """Rows of `star.run.ATTEMPTS`, `decoding.samples` for each problem, in order; not yet curated."""
-    hinted = mode == "rationalized"
-    prompts = [builder.ids(problem, shots=shots, hinted=hinted) for problem in problems]
-    sampled = sampler.sample(prompts, decoding, progress=f"round {round_number}: {mode} ({split})")
+    """Rows of `star.run.ATTEMPTS`, `shard.decoding.samples` for each problem, in order; not yet curated."""
+    hinted = shard.mode == "rationalized"
+    prompts = [builder.ids(problem, shots=shard.shots, hinted=hinted) for problem in shard.problems]
+    sampled = sampler.sample(prompts, shard.decoding, progress=progress)
     rows: list[Attempt] = []
-    for problem, prompt, completions in zip(problems, prompts, sampled, strict=True):
+    for problem, prompt, completions in zip(shard.problems, prompts, sampled, strict=True):
         hashed = prompt_hash(prompt)
-        for index, completion in enumerate(completions, start=first_sample):
+        for index, completion in enumerate(completions, start=shard.first_sample):
             rows.append(
                 {
-                    "attempt_id": f"{round_number:02d}-{mode[0]}-{problem.id}-{index}",
+                    "attempt_id": f"{shard.round_number:02d}-{shard.mode[0]}-{problem.id}-{index}",
                     "problem_id": problem.id,
-                    "round": round_number,
-                    "mode": mode,
-                    "split": split,
+                    "round": shard.round_number,
+                    "mode": shard.mode,
+                    "split": shard.split,
                     "slice": problem.slice,
                     "sample": index,
                     "prompt_hash": hashed,
                     "prompt_tokens": len(prompt),
-                    "seed": decoding.seed,
+                    "seed": shard.decoding.seed,
                     "kept": None,
                     "drop_reason": None,
                     **judge(builder.task, problem, completion),

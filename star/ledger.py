@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from star.grading import votes
 from star.problem import Attempt, Problem, Verdict
 from star.rows import Cost, Counts, Result, RoundFacts, RoundLine, SampledFigures, Training, UnfinishedRound
 from star.schemas import Amount
+from star.shards import parts_of
 from star.statistics import maj_at_k, pass_at_k
 
 T = TypeVar("T")
@@ -65,14 +67,17 @@ class Ledger:
         return done
 
     def stored(self, path: Path, schema: pa.Schema, compute: Callable[[], list[Row]]) -> list[Row]:
-        """Rows of `path` if it is there and whole, else computed and written whole."""
+        """Rows of `path` if it is there and whole, else computed and written whole; its parts are removed then."""
+        rows: list[Row] | None = None
         if path.is_file():
             try:
-                return cast(list[Row], runs.read_table(path, schema).to_pylist())
+                rows = cast(list[Row], runs.read_table(path, schema).to_pylist())
             except runs.RunError:
                 self.note(f"{path.name} of {path.parent.name} was torn and is computed again")
-        rows = compute()
-        runs.write_parquet(path, rows, schema)
+        if rows is None:
+            rows = compute()
+            runs.write_parquet(path, rows, schema)
+        shutil.rmtree(parts_of(path), ignore_errors=True)
         return rows
 
     def note(self, message: str) -> None:

@@ -9,8 +9,8 @@ Algorithm 1 of the paper (Zelikman et al. 2022, section 3), line by line:
     7  keep r'  where y^ != y and y' = y
     8  M_n <- train(M, kept)         from M         Loop.model
 
-Each stage of a round reads its file if a run before this one finished it, and else computes and writes it whole. So an
-interrupted run goes on where it stopped, and what it ends with is what it would have ended with.
+Each stage of a round reads its file if a run before this one finished it, and else computes and writes it whole, sampling
+shard by shard (star/shards.py). So an interrupted run goes on where it stopped, and ends as it would have ended.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from star import run as runs
 from star import schemas, splits
-from star.attempts import Mode, first_pass_against_chance, sample_attempts, summarise
+from star.attempts import first_pass_against_chance, summarise
 from star.curation import assert_no_hints, count_data, curate, gold_rows, soundness_of, training_rows
 from star.ledger import Ledger
+from star.pool import Pool
 from star.problem import Attempt, Problem, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
 from star.rows import Gate, Result, RoundFacts, RoundLine, Training, TrainingRow
-from star.sampling.base import Decoding, Sampler
+from star.sampling.base import Decoding
 from star.setup import Setup
+from star.shards import Mode, Shard, collect, cut, parts_of
+from star.tasks import addition
 from star.training.finetuning import finetune
 from star.training.plan import FinetuningError, Job, count_sequences, steps_of_round
 from star.training.trackers import send
@@ -43,8 +47,8 @@ ROUNDS = {"few_shot": 0, "direct": 1}
 class Loop:
     """One run. `setup` holds what was loaded: task, problems, tokenizer, base model directory, run directory."""
 
-    def __init__(self, recipe: Recipe, setup: Setup, sampler: Sampler, show: Callable[[RoundLine], None]) -> None:
-        self.recipe, self.setup, self.sampler, self.show = recipe, setup, sampler, show
+    def __init__(self, recipe: Recipe, setup: Setup, pool: Pool, show: Callable[[RoundLine], None]) -> None:
+        self.recipe, self.setup, self.pool, self.show = recipe, setup, pool, show
         self.problems: dict[str, Problem] = {problem.id: problem for problem in setup.all_problems}
         self.builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
         self.ledger = Ledger(setup.run_dir, setup.parameters)
@@ -111,7 +115,10 @@ class Loop:
 
     def drawn(self, number: int) -> list[Problem]:
         """The problems of a round."""
-        return splits.draw(self.setup.train, self.recipe.loop.problems, f"round-{self.recipe.seed}-{number}")
+        evaluated = [line["selection"]["slices"] for line in self.ledger.rounds() if line["round"] < number]
+        drawable = addition.drawable(self.recipe.task, evaluated)
+        pool = [problem for problem in self.setup.train if drawable is None or problem.slice in drawable]
+        return splits.draw(pool, self.recipe.loop.problems, f"round-{self.recipe.seed}-{number}")
 
     def sample(
         self, stage: str, model: Path, problems: Sequence[Problem], number: int, *, mode: Mode, shots: bool
@@ -119,14 +126,12 @@ class Loop:
         """Attempts of `model` under the recipe's decoding; their seconds count for `stage`."""
         settings = self.recipe.sampling
         decoding = self.decoding(f"{mode}-{number}", settings.temperature, settings.top_p, settings.samples)
+        shards = cut(problems, decoding, settings.shard, mode=mode, split="train", round_number=number, shots=shots)
+        return self.sampled(self.round_dir(number) / "attempts.parquet", stage, model, shards)
 
-        def work() -> list[Attempt]:
-            self.load(model)
-            return sample_attempts(
-                self.sampler, self.builder, problems, decoding, mode=mode, split="train", round_number=number, shots=shots
-            )
-
-        return self.ledger.timed(stage, work)
+    def sampled(self, file: Path, stage: str, model: Path, shards: Sequence[Shard]) -> list[Attempt]:
+        """The attempts of `file`, by `model`; shards that an interrupted run had finished are not sampled again."""
+        return self.ledger.timed(stage, lambda: collect(shards, parts_of(file), partial(self.load, model), self.pool.map))
 
     def gate(self, attempts: Sequence[Attempt]) -> Gate | None:
         """The first pass against chance; warns, stops (RunError) or stays silent as `loop.gate` says."""
@@ -168,7 +173,7 @@ class Loop:
         facts = cast(Training | None, runs.whole_json(facts_file, schemas.Training))
         if facts is None:
             job = self.job(number, rows)
-            self.sampler.sleep()
+            self.pool.sleep()
             facts = self.ledger.timed("training", lambda: finetune(job))
             if dropped := facts.get("dropped_rows"):
                 self.ledger.note(
@@ -217,18 +222,13 @@ class Loop:
         self, file: Path, stage: str, number: int, problems: Sequence[Problem], split: str, samples: int = 0
     ) -> list[Attempt]:
         """Greedy answers of round n's model (sample 0), then `samples` sampled ones (1 to k)."""
-        shots = number == 0 or self.recipe.prompting.keep_shots
+        shots, size = number == 0 or self.recipe.prompting.keep_shots, self.recipe.sampling.shard
         call: dict[str, Any] = {"mode": "evaluated", "split": split, "round_number": number, "shots": shots}
-
-        def work() -> list[Attempt]:
-            self.load(self.model_dir(number))
-            rows = sample_attempts(self.sampler, self.builder, problems, self.decoding("greedy", 0.0, 1.0, 1), **call)
-            if samples:
-                drawn = self.decoding(f"pass-at-k-{number}", self.recipe.evaluation.temperature, 1.0, samples)
-                rows += sample_attempts(self.sampler, self.builder, problems, drawn, first_sample=1, **call)
-            return rows
-
-        return self.ledger.stored(file, runs.ATTEMPTS, lambda: self.ledger.timed(stage, work))
+        shards = cut(problems, self.decoding("greedy", 0.0, 1.0, 1), size, **call)
+        if samples:
+            drawn = self.decoding(f"pass-at-k-{number}", self.recipe.evaluation.temperature, 1.0, samples)
+            shards += cut(problems, drawn, size, first_sample=1, **call)
+        return self.ledger.stored(file, runs.ATTEMPTS, lambda: self.sampled(file, stage, self.model_dir(number), shards))
 
     def finish(self, chosen: int) -> Result:
         """Evaluate test once with the chosen round's model and write result.json."""
@@ -253,7 +253,7 @@ class Loop:
         best = accuracies.index(max(accuracies)) if accuracies else 0
         return loop.patience is not None and len(accuracies) - 1 - best >= loop.patience
 
-    # ------------------------------------------------------------------ model directories, the sampler's state
+    # ------------------------------------------------------------------ model directories, the samplers' state
 
     def round_dir(self, number: int) -> Path:
         """Where a round's files are."""
@@ -272,9 +272,9 @@ class Loop:
             shutil.rmtree(self.model_dir(number), ignore_errors=True)
 
     def load(self, model: Path) -> None:
-        """Swap the sampler's weights unless they are there already."""
-        if self.sampler.model_dir != model:
-            self.ledger.timed("loading", lambda: self.sampler.load(model))
+        """Swap the samplers' weights unless they are there already."""
+        if self.pool.model_dir != model:
+            self.ledger.timed("loading", lambda: self.pool.load(model))
 
     def decoding(self, label: str, temperature: float, top_p: float, samples: int) -> Decoding:
         """Settings of one call, seeded by the recipe's seed and what the call is for."""

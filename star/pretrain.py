@@ -38,6 +38,8 @@ class Arguments:
     """Pretraining tokens, prompts included."""
     seed: int = 0
     """Seeds the weights and the corpus."""
+    copied: float = 0.0
+    """Share of documents that copy along strings of up to 12 digits, beside 1.0 of the others; sums then have 5 digits at most."""
     batch_tokens: int = 4096
     """Tokens per optimizer step, padding included."""
     learning_rate: float = 3e-3
@@ -72,7 +74,8 @@ def batches(tokenizer: PreTrainedTokenizerFast, arguments: Arguments) -> Any:
 
     import torch
 
-    stream = documents(arguments.seed + 1, Mixture())
+    mixture = Mixture(copied=arguments.copied, longest=5) if arguments.copied else Mixture()
+    stream = documents(arguments.seed + 1, mixture)
     rng = random.Random(arguments.seed)
     while True:
         rows = sorted(encode(tokenizer, list(islice(stream, 4096))), key=lambda row: len(row[0]))

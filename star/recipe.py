@@ -42,6 +42,15 @@ class _Section(BaseModel):
         return {key: "off" if value is False and key in words else value for key, value in content.items()}
 
 
+class GrowSettings(_Section):
+    """addition: longer sums join the pool as the last length is solved."""
+
+    to: int | None = Field(None, ge=2, le=15)
+    """The longest sums; null: the pool stays as `task.digits` says."""
+    threshold: float = Field(0.9, gt=0, le=1)
+    """Selection accuracy on the longest sums of the pool from which on the next length joins."""
+
+
 class TaskSettings(_Section):
     """Which problems."""
 
@@ -79,6 +88,8 @@ class TaskSettings(_Section):
     """Share of the rows that becomes the test split when there is no test file."""
     digits: tuple[int, ...] = Field((1, 2, 3, 4, 5), min_length=1)
     """addition: digit lengths in the pool."""
+    grow: GrowSettings = GrowSettings()
+    """addition: a pool that grows."""
     pool: int = Field(50_000, ge=1)
     """addition: training problems in the pool (the paper: 50,000)."""
     test_size: int = Field(1_000, ge=1)
@@ -130,6 +141,8 @@ class SamplingSettings(_Section):
     """transformers backend: prompts per batch."""
     gpu_memory: float = Field(0.6, gt=0, le=1)
     """vLLM on a GPU: share of its memory."""
+    shard: int = Field(4_096, ge=1)
+    """Completions sampled in one call with a seed of their own: what a worker takes, and at most what a kill loses."""
 
 
 class LoopSettings(_Section):
@@ -216,7 +229,9 @@ class TrainingSettings(_Section):
     steps: StepSchedule = StepSchedule()
     """Steps per round."""
     learning_rate: float = Field(1e-6, gt=0)
-    """Constant after warm-up (the paper's GPT-J 6B: 1e-6)."""
+    """Its highest value (the paper's GPT-J 6B: 1e-6)."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After the warm-up of each round: constant (the paper), or down to 0 at its end."""
     warmup_steps: int = Field(100, ge=0)
     """Linear warm-up; at most a third of a round's steps."""
     batch_size: int = Field(8, ge=1)
@@ -310,6 +325,8 @@ class Recipe(_Section):
             )
         if self.task.name == "addition" and not all(1 <= d <= 15 for d in self.task.digits):
             raise ValueError(f"task.digits {self.task.digits}: every length must be 1 to 15")
+        if self.task.grow.to is not None and self.task.grow.to <= max(self.task.digits):
+            raise ValueError(f"task.grow.to {self.task.grow.to}: expected more than the longest of task.digits {self.task.digits}")
         steps, rounds = self.training.steps, self.loop.rounds
         if steps.epochs is None and steps.cap is None and not math.isfinite(steps.uncapped(rounds)):
             raise ValueError(

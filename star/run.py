@@ -6,7 +6,8 @@
       problems.parquet       every problem of the run with its split (train, selection, test)
       metrics.jsonl          one line per finished round; line 0 is the base model
       result.json            chosen round and test accuracy; its presence says that the run is finished
-      round_NN/attempts.parquet     every sampled rationale of the round, failures included (none in round_00)
+      round_NN/attempts.parquet     every sampled rationale of the round, failures included (none in round_00); while it is
+                                    made, its finished shards lie in round_NN/attempts.parts, as those of evaluations do
       round_NN/training.parquet     the rows that were trained on
       round_NN/evaluation.parquet   the selection split, answered by this round's model
       round_NN/model/               a from_pretrained directory with a model card (none in round_00: the base model)

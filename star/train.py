@@ -45,12 +45,17 @@ def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
         at = rest.index("--seeds")
         seeds_text = rest[at + 1] if at + 1 < len(rest) else ""
         del rest[at : at + 2]
-    given = command_line.parse(Recipe, DESCRIPTION, rest, default=load_recipe(path), registry=_unchecked_sections())
+    recipe = with_flags(load_recipe(path), rest, DESCRIPTION)
+    return recipe, _seeds(seeds_text, recipe.seed), dry_run
+
+
+def with_flags(recipe: Recipe, flags: Sequence[str], description: str | None) -> Recipe:
+    """The recipe with `--section.key value` on top. Raises UsageError."""
+    given = command_line.parse(Recipe, description, flags, default=recipe, registry=_unchecked_sections())
     try:
-        recipe = parse_recipe(given.model_dump(warnings=False), "command line")
+        return parse_recipe(given.model_dump(warnings=False), "command line")
     except RecipeError as error:
         raise UsageError(str(error)) from error
-    return recipe, _seeds(seeds_text, recipe.seed), dry_run
 
 
 def _unchecked_sections() -> Any:
@@ -188,24 +193,19 @@ def train(recipe: Recipe, argv: Sequence[str]) -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from star.console import RoundTable
     from star.loop import Loop
-    from star.sampling import choose_backend, open_sampler
+    from star.pool import open_pool
+    from star.sampling import choose_backend
     from star.setup import locked, prepare
 
     setup = prepare(recipe, argv)
     with locked(setup.run_dir):
         backend, why = choose_backend(recipe.sampling, setup.base_dir)
         table = RoundTable(recipe, setup, f"{backend} ({why})")
-        sampler = open_sampler(
-            recipe.sampling,
-            setup.base_dir,
-            dtype=recipe.model.dtype,
-            trust_remote_code=recipe.model.trust_remote_code,
-        )
+        pool = open_pool(recipe, setup)
         try:
-            loop = Loop(recipe, setup, sampler, table.row)
-            result = loop.run()
+            result = Loop(recipe, setup, pool, table.row).run()
         finally:
-            sampler.close()
+            pool.close()
         table.finish(result, _charts(setup))
 
 

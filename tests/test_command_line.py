@@ -23,6 +23,7 @@ ROOT = SEEDS.parent
 
 COMMANDS = {
     "star.train": ["nowhere.yaml"],
+    "star.regrade": ["nowhere"],
     "star.report": ["nowhere"],
     "star.validate": ["records", "--task.path", "nowhere.jsonl"],
     "star.doctor": ["--model", "nowhere"],

@@ -17,9 +17,12 @@ import pytest
 from star import files
 from star import loop as star_loop
 from star import run as runs
-from star.recipe import Recipe
+from star.pool import Here
+from star.prompting import PromptBuilder
+from star.recipe import Recipe, TaskSettings
 from star.run_summary import summarise_run
 from star.setup import Setup, locked, prepare
+from star.tasks import addition
 from star.training.plan import FinetuningError, Job
 from tests.scripted import ScriptedSampler
 from tests.tiny_models import tiny_model
@@ -59,7 +62,8 @@ def scripted_finetune(job: Any) -> dict[str, Any]:
 def run(recipe: Recipe, skill: float = 0.5) -> tuple[Setup, ScriptedSampler, dict[str, Any]]:
     setup = prepare(recipe, ["test"])
     sampler = ScriptedSampler(setup.tokenizer, setup.base_dir, skill=skill)
-    result = star_loop.Loop(recipe, setup, sampler, lambda line: None).run()
+    pool = Here(sampler, PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
+    result = star_loop.Loop(recipe, setup, pool, lambda line: None).run()
     return setup, sampler, result
 
 
@@ -427,3 +431,33 @@ def test_metrics_lines_are_json_with_the_promised_keys(base_model: Path, tmp_pat
     assert [line["round"] for line in lines] == [0, 1, 2, 3]
     assert set(lines[1]) >= {"selection", "data", "training", "seconds", "samples", "sampled_tokens", "flops", "gate"}
     assert set(lines[1]["selection"]["slices"]) == {"1 digit", "2 digits", "3 digits"}
+
+
+def test_the_pool_grows_when_the_longest_sums_are_solved(base_model: Path, tmp_path: Path) -> None:
+    task = {"digits": [1, 2], "grow": {"to": 4, "threshold": 0.9}}
+    setup, _, _ = run(make_recipe(base_model, tmp_path, task=task, loop={"rounds": 4}), skill=0.97)
+    drawn = [{row["slice"] for row in attempts_of(setup, number)} for number in (1, 2, 3, 4)]
+    solved = [
+        {name for name, counts in line["selection"]["slices"].items() if counts["correct"] >= 0.9 * counts["n"]}
+        for line in runs.Run(setup.run_dir).rounds
+    ]
+    longest = 2
+    for slices, before in zip(drawn, solved, strict=False):
+        while longest < 4 and f"{longest} digits" in before:
+            longest += 1
+        assert slices == {"1 digit", *(f"{digits} digits" for digits in range(2, longest + 1))}
+    assert longest > 2
+
+
+def test_the_pool_does_not_grow_before() -> None:
+    settings = TaskSettings.model_validate({"digits": [1, 2], "grow": {"to": 4, "threshold": 0.5}})
+
+    def names(*counts: tuple[int, int]) -> set[str] | None:
+        evaluated = [{"2 digits": {"n": 10, "correct": two, "sound": 0}, "3 digits": {"n": 10, "correct": three, "sound": 0}}
+                     for two, three in counts]  # fmt: skip
+        return addition.drawable(settings, evaluated)
+
+    assert names() == names((4, 10)) == {"1 digit", "2 digits"}
+    assert names((5, 0)) == names((5, 0), (0, 0)) == {"1 digit", "2 digits", "3 digits"}
+    assert names((5, 5)) == names((5, 0), (0, 5)) == {"1 digit", "2 digits", "3 digits", "4 digits"}
+    assert addition.drawable(TaskSettings(), []) is None

@@ -38,6 +38,15 @@ def test_the_corpus_is_seeded_and_never_shows_a_long_sum_without_its_hint() -> N
     assert 0.3 < hinted / len(docs) < 0.7
 
 
+def test_a_copying_base_sees_long_strings_but_no_long_sum() -> None:
+    docs = list(islice(documents(7, Mixture(copied=0.5, longest=5)), 3000))
+    walks = [doc for doc in docs if "<scratch>" not in doc.parts[0][1]]
+    assert 0.25 < len(walks) / len(docs) < 0.42 and not any("+" in text for doc in walks for part in doc.parts for text in part)
+    assert max(len(doc.parts[0][0].splitlines()[1].split(" , ")[0]) for doc in walks) == 2 * 12 - 1
+    sums = [prompt for doc in docs if doc not in walks for prompt, _ in doc.parts]
+    assert max(len(prompt.partition("Input:\n")[2].split(" + ")[0]) for prompt in sums) == 2 * 5 - 1
+
+
 def test_only_completions_carry_loss_and_documents_end() -> None:
     tokenizer = build_tokenizer()
     doc = document(random.Random(1), Mixture(0, 0, 1, 0))

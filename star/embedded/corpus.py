@@ -9,7 +9,9 @@ Four kinds of document make such a model, in the format of `star/tasks/addition.
     .50    hinted      1- to 6-digit sums with the carry-prefixed sum after `Target:`, then the scratchpad
     .15    few-shot    two to five documents of 1 digit (unhinted) in one, as a few-shot prompt looks
 
-Sums of three and more digits never occur unhinted. Every document ends with the end-of-text token; the loss is on what
+Sums of three and more digits never occur unhinted. For a base that is to go beyond the lengths of its sums, `copied` adds a
+fifth kind, in which nothing is added: a walk along two strings of up to `longest_copy` digits, from right to left, that copies
+what it has passed of the first one. Every document ends with the end-of-text token; the loss is on what
 comes after each `Target:` block. All of it follows from (seed, document index): nothing is stored.
 """
 
@@ -27,13 +29,15 @@ PAD = "<|pad|>"
 
 @dataclass(frozen=True)
 class Mixture:
-    """Shares of the four kinds of document, and the longest hinted sum."""
+    """Shares of the kinds of document, and the longest hinted sum and copied string."""
 
     short: float = 0.25
     partial: float = 0.10
     hinted: float = 0.50
     few_shot: float = 0.15
     longest: int = 6
+    copied: float = 0.0
+    longest_copy: int = 12
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,26 @@ def worked(rng: random.Random, digits: int, *, hinted: bool) -> tuple[str, str]:
     return prompt, addition.completion("\n".join(addition.scratchpad(a, b, digits)), problem.gold)
 
 
+def walk(rng: random.Random, longest: int) -> tuple[str, str]:
+    """(prompt, completion) of a walk from right to left along two random strings of digits; nothing is added.
+
+    6 2 4 , 2 5 9         both strings
+    2 , 5 , 4             the next pair, and what has been passed of the first string
+    6 , 2 , 2 4
+    , 6 2 4
+    """
+    width = rng.randint(1, longest)
+    top, bottom = ([str(rng.randint(0, 9)) for _ in range(width)] for _ in range(2))
+    strings = f"{' '.join(top)} , {' '.join(bottom)}"
+    lines = [f"{top[at - 1]} , {bottom[at - 1]} , {' '.join(top[at:])}" for at in range(width - 1, 0, -1)]
+    return f"Input:\n{strings}\nTarget:\n", "\n".join([strings, *lines, f", {' '.join(top)}"])
+
+
 def document(rng: random.Random, mixture: Mixture) -> Document:
     """One random document. Hinted lengths are drawn in proportion to length + 1: long ones are harder to copy."""
-    draw = rng.random() * (mixture.short + mixture.partial + mixture.hinted + mixture.few_shot)
+    draw = rng.random() * (mixture.short + mixture.partial + mixture.hinted + mixture.few_shot + mixture.copied)
+    if (draw := draw - mixture.copied) < 0:
+        return Document((walk(rng, mixture.longest_copy),))
     if (draw := draw - mixture.short) < 0:
         return Document((worked(rng, 1, hinted=False),))
     if (draw := draw - mixture.partial) < 0:

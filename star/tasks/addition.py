@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from star.problem import Example, Extraction, Problem, Splits, Task, problem_id
 from star.recipe import TaskSettings
+from star.rows import SliceCounts
 from star.tasks.loading import limited
 
 OPEN, CLOSE = "<scratch>", "</scratch>"
@@ -120,6 +121,27 @@ def slice_name(digits: int) -> str:
     return f"{digits} digit{'s' if digits > 1 else ''}"
 
 
+def lengths(settings: TaskSettings) -> list[int]:
+    """All digit lengths of a run, those that join its pool later included."""
+    first = set(settings.digits)
+    return sorted(first | set(range(max(first) + 1, (settings.grow.to or 0) + 1)))
+
+
+def drawable(settings: TaskSettings, evaluated: Sequence[Mapping[str, SliceCounts]]) -> frozenset[str] | None:
+    """Names of the lengths that a round may draw; None: all. `evaluated`: the slices of each selection evaluation before it."""
+    if settings.grow.to is None:
+        return None
+    longest = max(settings.digits)
+    for slices in evaluated:
+        while longest < settings.grow.to and _solved(slices.get(slice_name(longest)), settings.grow.threshold):
+            longest += 1
+    return frozenset(slice_name(digits) for digits in lengths(settings) if digits <= longest)
+
+
+def _solved(counts: SliceCounts | None, threshold: float) -> bool:
+    return counts is not None and counts["correct"] >= threshold * counts["n"] > 0
+
+
 def _sums(digits: int, rng: random.Random) -> Iterator[tuple[int, int]]:
     """Distinct random sums of a length, endlessly for long ones; the first number of digits is never 0 from 2 digits on."""
     low, high = (0, 9) if digits == 1 else (10 ** (digits - 1), 10**digits - 1)
@@ -143,9 +165,9 @@ def _total(digits: int) -> int:
 
 def test_split(settings: TaskSettings) -> tuple[Problem, ...]:
     """Sums spread evenly over the digit lengths as far as there are enough; the same for every seed, so that runs compare."""
-    per_length = -(-settings.test_size // len(settings.digits))
+    per_length = -(-settings.test_size // len(lengths(settings)))
     found = []
-    for digits in sorted(set(settings.digits)):
+    for digits in lengths(settings):
         wanted = min(per_length, int(_total(digits) * TEST_SHARE))
         sums = islice(_sums(digits, random.Random(f"addition-test-{digits}")), wanted)
         found += [make_problem(a, b, digits) for a, b in sums]
@@ -159,8 +181,8 @@ def _load(settings: TaskSettings, seed: int, shown: tuple[Example, ...], test: t
     examples, tested = {example.problem.id for example in shown}, {problem.id for problem in test}
     train: list[Problem] = []
     skipped = 0
-    per_length = -(-settings.pool // len(settings.digits))
-    for digits in sorted(set(settings.digits)):
+    per_length = -(-settings.pool // len(lengths(settings)))
+    for digits in lengths(settings):
         name = slice_name(digits)
         wanted = min(per_length, _total(digits) - sum(problem.slice == name for problem in test))
         problems = (make_problem(a, b, digits) for a, b in _sums(digits, random.Random(f"addition-{seed}-{digits}")))

@@ -61,7 +61,7 @@ def _config(job: Job, settings: TrainingSettings, folder: Path) -> Any:
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=share // micro,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
+        lr_scheduler_type="constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
         warmup_steps=min(settings.warmup_steps, job.steps // 3),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,

@@ -1,0 +1,109 @@
+"""Grade and curate a run's attempts again, into a new run directory, without sampling.
+
+    python -m star.regrade runs/addition-1a2b3c --curation.cap 1
+    python -m star.train runs/addition-4d5e6f/recipe.yaml
+
+Flags are those of star.train, for what comes after sampling: --curation, --training, --loop.rounds, --loop.patience,
+--loop.target; and --name, where only the grader has changed. The new directory has the base model's evaluation and round 1,
+graded and curated; star.train goes on from there. Attempts of later rounds are not taken over: the models that they were
+sampled from were trained on what the old run had kept.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from star.attempts import judge
+from star.command_line import run_command
+from star.curation import count_data
+from star.errors import UsageError
+from star.loop import Loop
+from star.problem import Attempt, Problem
+from star.recipe import DEFAULT_RECIPE, load_recipe
+from star.run import Run, RunError
+from star.sampling.base import Completion
+from star.setup import Setup, locked, prepare
+from star.shards import Shard
+from star.train import with_flags
+
+FREE = ("name", "curation.", "training.", "loop.rounds", "loop.patience", "loop.target")
+"""Keys that say nothing about what is sampled in round 1."""
+
+
+class Kept:
+    """A pool that answers with a run's attempts, graded again."""
+
+    def __init__(self, run: Run, setup: Setup) -> None:
+        self.run, self.setup, self.model_dir = run, setup, setup.base_dir
+        rows: list[Any] = [*run.evaluation(0), *run.attempts(1)]
+        self.rows = {(row["mode"], row["problem_id"], row["sample"]): row for row in rows}
+
+    def load(self, model_dir: Path) -> None:
+        """Only the base model was asked."""
+
+    def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
+        """See star.pool.Pool. Raises RunError where an attempt is not there."""
+        for shard in shards:
+            yield shard, [
+                self.graded(shard, problem, sample) for problem in shard.problems for sample in range(shard.decoding.samples)
+            ]
+
+    def graded(self, shard: Shard, problem: Problem, sample: int) -> Attempt:
+        """One attempt."""
+        row = self.rows.get((shard.mode, problem.id, sample))
+        if row is None:
+            raise RunError(
+                f"{self.run.path} has no {shard.mode} attempt {sample} of problem {problem.id}: it was stopped before, or graded "
+                f"otherwise then. `python -m star.train {self.setup.run_dir}/recipe.yaml` samples what is missing."
+            )
+        again = judge(self.setup.task, problem, Completion(row["completion"], (), row["finish_reason"], ()))
+        return {**row, **again, "tokens": row["tokens"], "logprob": row["logprob"]}  # type: ignore[typeddict-item]
+
+    def sleep(self) -> None:
+        """Nothing is open."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def regrade(argv: Sequence[str]) -> None:
+    """Make the new run directory and print what it keeps. Raises InputError."""
+    if {"-h", "--help"} & set(argv):
+        with_flags(load_recipe(DEFAULT_RECIPE), ["--help"], __doc__)
+    if not argv or argv[0].startswith("-"):
+        raise UsageError("the run directory must come first. For all arguments: python -m star.regrade --help")
+    run = Run(Path(argv[0]))
+    _ = run.recipe  # says in better words what is no run directory
+    before = load_recipe(run.path / "recipe.yaml")
+    recipe = with_flags(before.model_copy(update={"runs_dir": str(run.path.parent)}), argv[1:], __doc__)
+    changed = [key for key in recipe.differing_keys(before) if not key.startswith(FREE)]
+    if changed or recipe.loop.method != "star":
+        raise UsageError(f"{', '.join(changed) or 'loop.method'}: needs other samples than {run.path} has: use star.train")
+    if recipe.run_dir.resolve() == run.path.resolve():
+        raise UsageError(f"that is the recipe of {run.path}: give a flag such as --curation.cap 1, or another --name")
+    setup = prepare(recipe, ["star.regrade", *argv])
+    with locked(setup.run_dir):
+        if Run(setup.run_dir).manifest.get("fingerprints") != run.manifest.get("fingerprints"):
+            raise RunError(f"{run.path} was made from other data or another model than its recipe finds now: use star.train")
+        loop = Loop(recipe, setup, Kept(run, setup), lambda line: None)
+        loop.finish_round(0)
+        loop.ledger.open_round(1)
+        attempts = loop.attempts(1)
+        data = count_data(attempts, loop.training(1, attempts), len(setup.train))
+    kept = sum(bool(row["kept"]) for row in run.attempts(1, ["kept"]))
+    now = data["generated"] + data["rationalized"]
+    print(f"{setup.run_dir}: round 1 keeps {now:,} of {len(attempts):,} attempts (was {kept:,})")
+    print(f"left out: {', '.join(f'{count:,} {reason}' for reason, count in data['dropped'].items()) or 'none'}")
+    print(f"to go on: python -m star.train {setup.run_dir}/recipe.yaml")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+    return run_command(lambda: regrade(sys.argv[1:] if argv is None else argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

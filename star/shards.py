@@ -1,0 +1,94 @@
+"""A stage's sampling, cut into shards: each is sampled and graded in one call, and lands as a file that is whole or absent.
+
+A shard is the unit of randomness, of a retry and of a resume. The same recipe cuts the same shards, each with a seed of its
+own, so a run computes the same whatever worker takes which shard, in what order, and wherever it was killed in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from star.files import RunError, read_rows, write_parquet
+from star.problem import Attempt, Problem
+from star.run import derived_seed
+from star.sampling.base import Decoding
+from star.schemas import ATTEMPTS
+
+Mode = Literal["generated", "rationalized", "evaluated"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Problems that are sampled in one call, and how."""
+
+    number: int
+    """Place in its stage, from 0."""
+    problems: tuple[Problem, ...]
+    decoding: Decoding
+    mode: Mode
+    split: str
+    round_number: int
+    shots: bool
+    """Whether the prompts show the few-shot examples."""
+    first_sample: int = 0
+    """Number of each problem's first sample."""
+
+    @property
+    def label(self) -> str:
+        """For progress and errors."""
+        number = f", shard {self.number}" if self.number else ""
+        return f"round {self.round_number}: {self.mode} ({self.split}){number}"
+
+    def part(self, folder: Path) -> Path:
+        """The file of its attempts."""
+        return folder / f"{self.mode}-{self.first_sample}-{self.number:05d}.parquet"
+
+
+def cut(problems: Sequence[Problem], decoding: Decoding, size: int, **call: Any) -> list[Shard]:
+    """Shards of at most `size` completions, but of one problem at least; `call`: the other fields of `Shard`.
+
+    The first one has the stage's own seed: a stage of one shard is what it was before there were shards.
+    """
+    each = max(1, size // decoding.samples)
+    chunks = [tuple(problems[at : at + each]) for at in range(0, len(problems), each)]
+    seeds = [derived_seed(decoding.seed, f"shard-{number}") if number else decoding.seed for number in range(len(chunks))]
+    return [
+        Shard(number, chunk, replace(decoding, seed=seed), **call)
+        for number, (chunk, seed) in enumerate(zip(chunks, seeds, strict=True))
+    ]
+
+
+def parts_of(file: Path) -> Path:
+    """The folder that holds the parts of a file of attempts until it is there."""
+    return file.with_suffix(".parts")
+
+
+def collect(
+    shards: Sequence[Shard],
+    folder: Path,
+    load: Callable[[], None],
+    sample: Callable[[Sequence[Shard]], Iterable[tuple[Shard, list[Attempt]]]],
+) -> list[Attempt]:
+    """Attempts of all shards, in order. `sample` is asked, after `load`, for those without a part; it may answer in any order."""
+    parts = {shard.part(folder): shard for shard in shards}
+    done = {part: rows for part, shard in parts.items() if (rows := _finished(part, shard)) is not None}
+    owed = [shard for part, shard in parts.items() if part not in done]
+    if owed:
+        load()
+        for shard, rows in sample(owed):
+            write_parquet(part := shard.part(folder), rows, ATTEMPTS)
+            done[part] = rows
+    return [row for part in parts for row in done[part]]
+
+
+def _finished(part: Path, shard: Shard) -> list[Attempt] | None:
+    """The rows of a part; None where it is absent, torn, or holds other problems."""
+    try:
+        rows = read_rows(part, ATTEMPTS.names)
+    except RunError:
+        return None
+    wanted = [problem.id for problem in shard.problems for _ in range(shard.decoding.samples)]
+    return cast(list[Attempt], rows) if [row["problem_id"] for row in rows] == wanted else None

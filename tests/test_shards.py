@@ -1,0 +1,149 @@
+"""Shards: the same rows whoever samples them, in whatever order, and wherever a run was killed; grading again without sampling."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star import attempts as star_attempts
+from star import loop as star_loop
+from star import run as runs
+from star.pool import Here
+from star.problem import Attempt, Problem
+from star.prompting import PromptBuilder
+from star.recipe import Recipe
+from star.regrade import main as regrade
+from star.sampling.base import Decoding
+from star.setup import Setup, prepare
+from star.shards import Shard, cut
+from tests.scripted import ScriptedSampler
+from tests.test_loop import Killed, attempts_of, contents, make_recipe, run, scripted_finetune
+from tests.tiny_models import tiny_model
+
+SMALL: dict[str, Any] = {"loop": {"rounds": 2}, "sampling": {"shard": 8, "samples": 2}, "evaluation": {"samples": 3}}
+
+
+@pytest.fixture(scope="module")
+def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("base") / "model")
+
+
+@pytest.fixture(autouse=True)
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(star_loop, "finetune", scripted_finetune)
+
+
+class Shuffled(Here):
+    """Another order at every call."""
+
+    def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
+        yield from super().map(random.Random(len(shards)).sample(shards, len(shards)))
+
+
+def run_with(recipe: Recipe, kind: type[Here]) -> Setup:
+    setup = prepare(recipe, ["test"])
+    sampler = ScriptedSampler(setup.tokenizer, setup.base_dir)
+    pool = kind(sampler, PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
+    star_loop.Loop(recipe, setup, pool, lambda line: None).run()
+    return setup
+
+
+def test_shards_are_cut_at_problems_and_the_first_has_the_stages_seed() -> None:
+    problems = [Problem(str(number), "?", "1") for number in range(10)]
+    call: dict[str, Any] = {"mode": "generated", "split": "train", "round_number": 1, "shots": False}
+    shards = cut(problems, Decoding(samples=3, seed=5), 10, **call)
+    assert [len(shard.problems) for shard in shards] == [3, 3, 3, 1]
+    assert [problem for shard in shards for problem in shard.problems] == problems
+    assert shards[0].decoding.seed == 5 and len({shard.decoding.seed for shard in shards}) == 4
+    assert [len(shard.problems) for shard in cut(problems, Decoding(samples=30), 10, **call)] == [1] * 10
+    assert cut([], Decoding(), 10, **call) == []
+
+
+def test_the_order_of_shards_changes_nothing(base_model: Path, tmp_path: Path) -> None:
+    plain = contents(run(make_recipe(base_model, tmp_path / "plain", **SMALL))[0])
+    setup = run_with(make_recipe(base_model, tmp_path / "shuffled", **SMALL), Shuffled)
+    assert contents(setup) == plain
+    assert len({row["seed"] for row in attempts_of(setup, 1) if row["mode"] == "generated"}) == 15
+    assert not list(setup.run_dir.rglob("*.parts"))
+
+
+def test_the_size_of_shards_is_part_of_what_a_recipe_computes(base_model: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(base_model, tmp_path)
+    assert recipe.digest() == make_recipe(base_model, tmp_path, sampling={"shard": 4096}).digest()
+    other = make_recipe(base_model, tmp_path, sampling={"shard": 8})
+    assert other.digest() != recipe.digest() and recipe.differing_keys(other) == ["sampling.shard"]
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_kill_while_rationalizing_keeps_what_was_generated(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bool
+) -> None:
+    expected = contents(run(make_recipe(base_model, tmp_path / "whole", **SMALL))[0])
+    recipe = make_recipe(base_model, tmp_path / "killed", **SMALL)
+    real = ScriptedSampler.sample
+
+    def killed(self: Any, prompts: Any, decoding: Any, *, progress: str | None = None) -> Any:
+        if progress == "round 1: rationalized (train), shard 2":
+            raise Killed
+        return real(self, prompts, decoding, progress=progress)
+
+    monkeypatch.setattr(ScriptedSampler, "sample", killed)
+    with pytest.raises(Killed):
+        run(recipe)
+    monkeypatch.setattr(ScriptedSampler, "sample", real)
+    parts = sorted((recipe.run_dir / "round_01" / "attempts.parts").iterdir())
+    assert [part.name[:13] for part in parts] == ["generated-0-0"] * 15 + ["rationalized-"] * 2
+    if torn:
+        parts[3].write_bytes(parts[3].read_bytes()[:-9])
+    setup, sampler, _ = run(recipe)
+    again = [label for label, _ in sampler.calls if label.startswith("round 1: generated")]
+    assert again == (["round 1: generated (train), shard 3"] if torn else [])
+    assert contents(setup) == expected
+
+
+# ---------------------------------------------------------------------- grading again
+
+
+def test_regrading_gives_round_1_of_a_new_run_without_sampling(base_model: Path, tmp_path: Path, capsys: Any) -> None:
+    old, _, _ = run(make_recipe(base_model, tmp_path, **SMALL))
+    recipe = make_recipe(base_model, tmp_path, **SMALL, curation={"cap": 1, "require": "sound"})
+    assert regrade([str(old.run_dir), "--curation.cap", "1", "--curation.require", "sound"]) == 0
+    assert f"python -m star.train {recipe.run_dir}/recipe.yaml" in capsys.readouterr().out
+    assert runs.Run(recipe.run_dir).manifest["argv"][0] == "star.regrade"
+    setup, sampler, _ = run(recipe)
+    sampled = [label for label, _ in sampler.calls]
+    assert sampled and not [one for one in sampled if one.startswith("round 0") or ("round 1" in one and "(train)" in one)]
+    fresh = make_recipe(base_model, tmp_path / "fresh", **SMALL, curation={"cap": 1, "require": "sound"})
+    assert contents(setup) == contents(run(fresh)[0]) != contents(old)
+
+
+def test_a_changed_grader_regrades_and_says_what_is_missing(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, _, _ = run(make_recipe(base_model, tmp_path, loop={"rounds": 1}))
+    monkeypatch.setattr(star_attempts, "grade", lambda *_: "incorrect")
+    assert regrade([str(old.run_dir), "--name", "stricter"]) == 1
+    said = capsys.readouterr().err
+    assert "has no rationalized attempt 0 of problem" in said and "samples what is missing" in said
+    setup, sampler, _ = run(make_recipe(base_model, tmp_path, name="stricter", loop={"rounds": 1}))
+    assert sampler.calls[0][0] == "round 1: rationalized (train)"
+    assert {row["verdict"] for row in attempts_of(setup, 1)} == {"incorrect", "truncated"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--sampling.temperature", "1"], "sampling.temperature: needs other samples"),
+        ([], "give a flag such as --curation.cap 1"),
+        (["--curation.cap", "0"], "curation.cap: Input should be greater"),
+    ],
+)
+def test_what_cannot_be_regraded_is_said(
+    flags: list[str], said: str, base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup = prepare(make_recipe(base_model, tmp_path), [])
+    assert regrade([str(setup.run_dir), *flags]) == 2 and said in capsys.readouterr().err
