@@ -210,6 +210,8 @@ def shown(question: str) -> str:
 
 def test_ten_presses_at_two_a_second_are_ten_labels_of_ten_items(real: Server, page: Any, records: Path) -> None:
     visit(page, f"{real.url}/label?raw=on&who=steady")
+    page.get_by_text("steady has labelled 0 of them").wait_for()
+    settle(page)
     page.evaluate(WATCH)
     for count in range(1, 11):
         page.keyboard.press("s")
@@ -222,6 +224,8 @@ def test_ten_presses_at_two_a_second_are_ten_labels_of_ten_items(real: Server, p
 
 def test_a_burst_of_presses_labels_nothing_that_was_not_on_screen(real: Server, page: Any, records: Path) -> None:
     visit(page, f"{real.url}/label?raw=on&who=hasty")
+    page.get_by_text("hasty has labelled 0 of them").wait_for()
+    settle(page)
     page.evaluate(WATCH)
     for key in "sususususu":
         page.keyboard.press(key)
@@ -237,6 +241,8 @@ def test_a_burst_of_presses_labels_nothing_that_was_not_on_screen(real: Server, 
 
 def test_undo_takes_the_last_label_back_wherever_it_was(real: Server, page: Any, records: Path) -> None:
     visit(page, f"{real.url}/label?raw=on&who=unsure")
+    page.get_by_text("unsure has labelled 0 of them").wait_for()
+    settle(page)
     for count, key in enumerate("su2", start=1):
         page.keyboard.press(key)
         page.get_by_text(f"unsure has labelled {count} of them").wait_for()

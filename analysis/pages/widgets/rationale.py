@@ -72,8 +72,8 @@ def steps(
         st.caption("This rationale is empty.")
         return
     marks, reasons, certain = _marks(one, blind, error_step)
-    for step, words in (notes or {}).items():
-        marks.setdefault(step, []).append(words)
+    for place_of, words in (notes or {}).items():
+        marks.setdefault(place_of, []).append(words)
     hits = search_terms(state.param("words") or "")
     prose = any(markup.is_prose(step) for step in one.steps) and not markup.is_code("\n".join(one.steps))
     html: list[str] = []
