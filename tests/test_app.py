@@ -19,8 +19,9 @@ from streamlit.testing.v1 import AppTest
 from analysis import comparing as comparison
 from analysis.faithfulness.base import row_schema
 from analysis.labels import Label, append, label_folder, read_labels
-from analysis.pages.faithfulness import _curve_frame, commit_steps, probed_steps
+from analysis.pages.faithfulness import commit_steps, probed_steps
 from analysis.pages.widgets import text
+from analysis.pages.widgets.averages import curve_frame
 from analysis.pages.widgets.probe_words import interval_words, outcome_words
 from analysis.pages.widgets.run_words import DROPPED, NO_REASON, VERDICTS
 from analysis.rationales import table_reading
@@ -435,7 +436,7 @@ def test_a_probed_file_whose_answers_are_not_graded(open_app: Any, tmp_path: Pat
 def test_the_averaged_curve_counts_every_rationale_once_at_a_place() -> None:
     points = [{"position": i, "n_steps": 40, "same": float(i > 20), "n": 9} for i in range(41)]
     points += [{"position": i, "n_steps": 2, "same": i / 2, "n": 5} for i in range(3)]
-    frame = _curve_frame(points).set_index("place")
+    frame = curve_frame(points).set_index("place")
     assert frame["n"].tolist() == [14, 9, 9, 9, 9, 14, 9, 9, 9, 9, 14]
     half = frame.loc[0.5]
     share = wilson(2, 14)  # 20 of 40 steps and 1 of 2: the point nearest to the tenth

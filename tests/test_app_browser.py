@@ -340,6 +340,70 @@ def test_search_and_sort_of_all_rows(real: Server, page: Any, records: Path) -> 
     assert shown(page.locator(".st-key-question").inner_text())[:20] == shown(second)[:20]
 
 
+def test_two_raters_share_a_fifth_and_settle_what_they_differ_on(real: Server, browser: Any, records: Path) -> None:
+    contexts = [browser.new_context(viewport={"width": 1440, "height": 1000}) for _ in range(2)]
+    for context, who, key in zip(contexts, ("eva", "max"), "su", strict=True):
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        visit(page, f"{real.url}/label?raw=on&raters=eva,max&who={who}")
+        for count in range(2):
+            page.get_by_text(f"{who} has labelled {count} of them").wait_for()
+            settle(page)
+            page.keyboard.press(key)
+        page.get_by_text(f"{who} has labelled 2 of them").wait_for()
+    eva, max_ = ({label.id for label in labels_of(records, who)} for who in ("eva", "max"))
+    assert len(eva) == len(max_) == 2 and len(eva & max_) == 1  # the first one falls to both
+    visit(page, f"{real.url}/label?tab=settle&raw=on")
+    page.get_by_text("0 of 1 settled").wait_for()
+    settle(page)
+    page.keyboard.press("u")
+    page.get_by_text("1 of 1 settled").wait_for()
+    found = read_labels(label_folder(Source("file", records, records.name)))
+    assert [found.verdicts()[identifier] for identifier in eva & max_] == ["unsound"]
+    for context in contexts:
+        context.close()
+
+
+def test_what_is_on_show_can_be_had_as_a_file(real: Server, page: Any) -> None:
+    visit(page, f"{real.url}/rationales?cell=right-unsound")
+    count = int(page.get_by_text(re.compile(r"^1 of \d+$")).inner_text().split()[-1])
+    page.get_by_role("button", name=f"Export {count}").click()
+    for ending in ("jsonl", "html"):
+        with page.expect_download() as waiting:
+            page.locator(f".st-key-download-{ending} button").first.click()
+        content = Path(waiting.value.path()).read_text(encoding="utf-8")
+        assert content.count("\n") == count if ending == "jsonl" else content.count("<ol class=steps>") == count
+
+
+def test_a_rationale_and_its_buttons_are_in_sight_at_900_pixels(real: Server, browser: Any) -> None:
+    context = browser.new_context(viewport={"width": 900, "height": 900}, color_scheme="dark")
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    visit(page, f"{real.url}/rationales?labelling=on")
+    assert page.locator(".st-key-question").bounding_box()["y"] < 800
+    for address in ("rationales?labelling=on", "label"):
+        visit(page, f"{real.url}/{address}")
+        page.locator('[data-testid="stMain"]').evaluate("main => main.scrollTo(0, 100000)")
+        box = page.locator(".st-key-verdicts button").first.bounding_box()
+        assert 0 < box["y"] and box["y"] + box["height"] < 900
+    context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(real: Server, browser: Any, theme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme=theme)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    for address in ("rationales?labelling=on", "label", "label?tab=agreement"):
+        visit(page, f"{real.url}/{address}")
+        page.wait_for_timeout(700)
+        found = axe.run(page).response["violations"]
+        serious = [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found if one["impact"] in ("serious", "critical")]
+        assert not serious, (address, serious)
+    context.close()
+
+
 @pytest.mark.parametrize("width", [900, 1440])
 def test_nothing_sticks_out_of_the_page(server: Server, browser: Any, width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900})

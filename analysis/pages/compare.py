@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -16,7 +15,7 @@ from analysis import charts
 from analysis import comparing as comparison
 from analysis.pages.widgets import changes, context, parts, state, text
 from analysis.pages.widgets.changes import Side
-from analysis.pages.widgets.probe_words import interval_words, measure_words
+from analysis.pages.widgets.probe_words import explanations, interval_words, measure_words
 from analysis.rationales.records import RecordError
 from analysis.rationales.table import load_table
 from analysis.sources import Source
@@ -209,6 +208,8 @@ def _figures_table(figures: Sequence[comparison.Figure]) -> None:
     st.dataframe(
         pd.DataFrame(list(rows.values())), hide_index=True, placeholder="", height=min(560, 38 + 35 * len(rows))
     )
+    for sentence in explanations(" ".join(rows) + " ".join(cell for row in rows.values() for cell in row.values())):
+        st.caption(sentence)
     st.caption(
         "Brackets: 95 % intervals. Sound: by the task's exact check, or by the automatic score where there is none."
     )
@@ -225,8 +226,8 @@ def _differences(arms: Sequence[comparison.Arm], questions: set[str]) -> None:
                 "to": one.b,
                 "change": interval_words(vars(one.difference), _unit(measure, "points")),
                 "questions": one.n,
-                "p": "" if math.isnan(one.p) else f"{one.p:.2g}",
-                "p, corrected": "" if math.isnan(one.p_holm) else f"{one.p_holm:.2g}",
+                "p": parts.p_words(one.p),
+                "p, corrected": parts.p_words(one.p_holm),
                 "test": one.test,
             }
         )

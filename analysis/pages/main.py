@@ -29,6 +29,16 @@ PAGES = (
 READING = ("rationales", "faithfulness", "label")
 """Pages about single rationales: filters, order and the selected one go along between them (not from Label, where another
 one is on show after every key, and the links above it are not drawn again)."""
+_MOVES = "J next · K previous · X random"
+KEYS = {
+    "Rationales": f"{_MOVES} · T raw text or rendered; after Label here: S sound · U unsound · N not sure · 1 to 9 wrong from "
+    "that step on · Z undo · H these keys",
+    "Faithfulness": f"{_MOVES} · H these keys",
+    "Compare": f"{_MOVES} · T raw text or rendered · H these keys",
+    "Label": "S sound · U unsound · N not sure · 1 to 9 wrong from that step on · Z undo · J skip · K previous · X random · T raw "
+    "text or rendered; step by step: S right · U wrong · N neutral; Rank three: 1, 2, 3 best first · T tie · J skip · H these keys",
+}
+"""Title of a page -> its keys."""
 LOOK_AGAIN = 5
 """Seconds after which an empty folder is looked at again."""
 
@@ -53,6 +63,9 @@ def frame() -> None:
         for name, _, _, icon in PAGES:
             carried = (*context.KEPT, *((*one, *parts.carried()) if name in READING else ()))
             st.page_link(pages[name], icon=icon, query_params=state.link(*carried))
+        state.flip("keys", "Hide the keys", "?", shortcut="H", type="tertiary", help="The keys of this page")
+    if state.param("keys"):
+        st.caption(KEYS.get(current.title, "H: these keys"))
     if not found:
         nothing_here(context.arguments().root)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,6 +73,12 @@ def draw(chart: Any, *, width: Any = "stretch") -> None:
     st.altair_chart(charts.style(chart, "dark" if dark else "light"), width=width, theme=None)
 
 
+def two(name: str) -> list[Any]:
+    """Two columns that stand below each other on a narrow screen."""
+    with st.container(key=f"wide-{name}"):
+        return list(st.columns(2, gap="large"))
+
+
 def command(*lines: str) -> None:
     """What to type, all of it in view."""
     st.code("\n".join(lines), language=None, wrap_lines=True)
@@ -82,6 +89,11 @@ def note_missing(table: Table) -> None:
     identifier = state.param("id")
     if identifier is not None and table.row_of(identifier) is None:
         st.info("The rationale that this link names is not here; this is another one.", icon=":material/link_off:")
+
+
+def p_words(p: float) -> str:
+    """A p-value; below 1e-10 its size says nothing."""
+    return "" if math.isnan(p) else "below 1e-10" if p < 1e-10 else f"{p:.2g}"
 
 
 def share(k: int, n: int) -> str:
