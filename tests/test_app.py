@@ -81,7 +81,7 @@ def words(app: AppTest) -> str:
     """All text of a page."""
     kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success", "code")
     found = [str(element.value) for kind in kinds for element in app.get(kind)]
-    found += [button.label for button in app.button]
+    found += [button.label for button in app.button] + [bar.proto.text for bar in app.get("progress")]
     return "\n".join([*found, *(element.proto.body for element in app.get("html"))])
 
 
@@ -330,7 +330,7 @@ def test_agreement_page_counts_the_labels(open_app: Any, tmp_path: Path) -> None
     shown = words(app)
     assert "100.0 % (91.2 to 100.0), n = 40" in shown and "1.00 (1.00 to 1.00), n = 40" in shown
     assert "People against each other" in shown
-    assert len(app.get("download_button")) == 2
+    assert len(app.get("download_button")) == 4
 
 
 def test_fixed_and_broken_questions(open_app: Any, whole: Path) -> None:

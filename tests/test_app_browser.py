@@ -113,8 +113,9 @@ def test_from_the_run_to_a_label_and_back_by_its_link(server: Server, page: Any,
     page.get_by_role("link", name="Rationales").click()
     page.wait_for_url("**/rationales**")
     settle(page)
-    page.locator(".st-key-cell-right-unsound button").first.click()
-    wait_for_parameter(page, "cell", "right-unsound")
+    for cell in ("right-sound", "right-unsound"):  # it opens on the second, which a click would turn off
+        page.locator(f".st-key-cell-{cell} button").first.click()
+        wait_for_parameter(page, "cell", cell)
     box = page.locator('[data-testid="stDataFrame"]').first.bounding_box()
     page.mouse.click(box["x"] + 200, box["y"] + 38 + 35 * 3 + 15)  # the fourth row of the table, a canvas
     wait_for_change(page, "id", None)
@@ -142,7 +143,7 @@ def test_from_the_run_to_a_label_and_back_by_its_link(server: Server, page: Any,
 
 
 def test_back_forward_and_the_keys(server: Server, page: Any) -> None:
-    visit(page, f"{server.url}/rationales")
+    visit(page, f"{server.url}/rationales?cell=all")
     page.locator(".st-key-cell-right-unsound button").first.click()
     wait_for_parameter(page, "cell", "right-unsound")
     for _ in range(2):
@@ -163,7 +164,7 @@ def test_back_forward_and_the_keys(server: Server, page: Any) -> None:
     for _ in range(3):
         page.go_back()
         settle(page)
-    page.wait_for_function("() => !location.search.includes('cell=')")
+    page.wait_for_function("() => location.search.includes('cell=all')")
     page.go_forward()
     wait_for_parameter(page, "cell", "right-unsound")
 
