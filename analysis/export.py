@@ -318,12 +318,12 @@ def rationale_view(one: Rationale) -> CaseView:
     return CaseView(about, one.question, reasons.get(-1, []), steps)
 
 
-def file_page(source: Source, most: int) -> str:
+def file_page(path: Path, most: int) -> str:
     """The page of a record file: its right answers of unsound reasoning, the strongest evidence first. Raises RecordError."""
     from analysis.rationales.filters import View, base_mask, judges, select
     from analysis.rationales.table import load_table
 
-    table = load_table(source)
+    table = load_table(source_of(path))
     view = View(cell="right-unsound", judge=(judges(table) or ["score"])[0])
     rows = select(table, view, base_mask(table, view))
     about = f"{len(rows):,} right answers rest on reasoning that is {JUDGED[view.judge]}."
@@ -339,8 +339,8 @@ def export(arguments: Arguments) -> None:
     """Write the page. Raises UsageError, RunError."""
     if arguments.cases < 0:
         raise UsageError(f"--cases {arguments.cases}: expected how many rationales to show, 0 or more")
-    source = source_of(arguments.run)
-    content = file_page(source, arguments.cases) if source.kind == "file" else page(arguments.run, arguments.cases)
+    made = file_page if arguments.run.is_file() else page
+    content = made(arguments.run, arguments.cases)
     write_text(arguments.output, content)
     print(f"wrote {arguments.output} ({len(content) / 1024:,.0f} KB)")
 
