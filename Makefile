@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CONSTRAINT := $(if $(filter cpu,$(EXTRA)),--constraint constraints.txt)
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend=auto)
 
-.PHONY: help train test lint app bench clean
+.PHONY: help train test torture lint app bench clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,6 +20,9 @@ train: $(VENV)/.installed ## Set up, then run STaR on addition with the embedded
 
 test: $(VENV)/.installed lint ## Set up, then lint, type check and test (a thread for each of two workers: more would wait for each other)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 12
+
+torture: $(VENV)/.installed ## Kills at every file operation, thousands of hostile records and answers (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m torture -rP -q
 
 lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .

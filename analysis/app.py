@@ -5,7 +5,8 @@
     rationale-app --records FILE      a rationale file from somewhere else
     rationale-app --server.port 8600  flags with a dot in their name are Streamlit's
 
-It listens on this machine alone and reports nothing: the settings are those of .streamlit/config.toml.
+It listens on this machine alone and reports nothing: the settings are those of .streamlit/config.toml. To serve others, give
+--server.address 0.0.0.0 --server.allowedHosts NAME, the name by which they open it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def flags(settings: Mapping[str, Any], prefix: str = "--") -> Iterator[str]:
         if isinstance(value, Mapping):
             yield from flags(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}={str(value).lower() if isinstance(value, bool) else value}"
+            values = value if isinstance(value, list) else [value]
+            yield from (f"{prefix}{name}={str(each).lower() if isinstance(each, bool) else each}" for each in values)
 
 
 def command_line(argv: Sequence[str]) -> list[str]:

@@ -11,7 +11,6 @@ labelled ones: it keeps the kinds of task they came from, and scoring others pri
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,13 +19,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from analysis.rationales.formats import Columns
 from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
+from star.row_files import BadRowError, read_rows
 
 if TYPE_CHECKING:
     from analysis.rationales.records import Record
     from analysis.soundness.calibration import Calibration, Judged, Labelled
+    from analysis.soundness.scorer import StepScores
     from star.statistics import Interval
 
 Target = tuple[bool, int | None]
@@ -50,7 +52,8 @@ class Arguments:
     """Fit scorers' outputs to labels, and print how good they are."""
 
     input: Annotated[Path | None, tyro.conf.Positional] = None
-    """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
+    """A run directory, or a file of rationales, as of `analysis.score`."""
+    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
     labels: Path | None = None
     """A folder or file of labels from the app, or JSON lines with `id` and `first_error_step` (-1: sound) or `sound`. Default:
     the labels in the records themselves."""
@@ -74,31 +77,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def calibrate(arguments: Arguments) -> Calibration:
     """Read, fit, print and write. Raises InputError."""
-    from analysis.rationales.records import read_records
+    from analysis.rationales.records import read_whole
     from analysis.soundness.calibration import fit
     from analysis.soundness.scorer import Item
+    from analysis.soundness.usage import Totals
 
     if arguments.benchmark is not None:
         records = benchmark_records(arguments.benchmark)
     elif arguments.input is not None:
-        records = list(read_records(arguments.input))
+        records = read_whole(arguments.input, arguments.columns)
     else:
         raise UsageError("nothing to calibrate on: give a run directory or a file of rationale records, or --benchmark.")
     if arguments.output is not None and not arguments.output.resolve().parent.is_dir():
         raise UsageError(f"--output {arguments.output}: its folder does not exist.")
-    targets = targets_of(records, arguments.labels)
-    items = [Item.of(record, place) for place, record in enumerate(records)]
+    placed = enumerate(targets_of(records, arguments.labels))
+    targets = {place: target for place, target in placed if target is not None}
+    items = [Item.of(records[place], place) for place in targets]
     with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
         scores = {scorer.name: scorer.score(items) for scorer in scorers}
-    rows = [
-        labelled(record, target, {name: column[place].step_ok for name, column in scores.items() if column[place].step_ok})
-        for place, (record, target) in enumerate(zip(records, targets, strict=True))
-        if target is not None
-    ]
+    rows = []
+    for number, item in enumerate(items):
+        step_ok = {name: column[number].step_ok for name, column in scores.items() if column[number].step_ok}
+        rows.append(labelled(records[item.place], targets[item.place], step_ok))
+    for name, column in scores.items():
+        totals = Totals()
+        totals.add(column)
+        totals.show(name)
+        if arguments.benchmark is not None:
+            show_published(arguments.benchmark, rows, name, column)
     model, unseen = fit(rows, list(scores))
     show(rows, unseen, baselines(rows), list(scores))
-    if arguments.benchmark is not None and scores:
-        show_published(arguments.benchmark, rows, next(iter(scores)))
     if arguments.output is not None:
         model.save(arguments.output)
         print(f"The model of {len(rows):,} labels is in {arguments.output}: analysis.score --calibration {arguments.output}")
@@ -164,20 +172,18 @@ def _label_lines(path: Path) -> dict[str, Target]:
     from analysis.rationales.records import RecordError
 
     targets: dict[str, Target] = {}
-    try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):  # noqa: B007
-            if not line.strip():
-                continue
-            row = json.loads(line)
+    for number, row in read_rows(path):
+        try:
+            if isinstance(row, BadRowError):
+                raise row
             target = _target(row.get("sound"), row.get("first_error_step"))
             if target is not None and targets.setdefault(str(row["id"]), target) != target:
                 raise ValueError(f"{row['id']} has another label before")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} cannot be read ({error}).") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RecordError(
-            f'{path}, line {number} is no label ({error}); expected {{"id": "...", "first_error_step": 2}} (-1: sound) or "sound".'
-        ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecordError(
+                f"{path}, line {number} is no label ({error}); "
+                'expected {"id": "...", "first_error_step": 2} (-1: sound) or "sound".'
+            ) from error
     return targets
 
 
@@ -227,27 +233,28 @@ def outcomes(rows: Sequence[Labelled], judged: Sequence[Judged | None]) -> list[
     ]
 
 
-def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str) -> None:
-    """The scorer as it is, first step below one half, beside what has been published for others under the same protocol."""
+def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str, scores: Sequence[StepScores]) -> None:
+    """The scorer as it is, by its verdict or its first step below one half, beside what has been published for others under the
+    same protocol: what it does not score counts as wrong."""
     from analysis.soundness.calibration import Judged
     from analysis.soundness.quality import measures
 
-    plain: list[Judged | None] = []
-    for row in rows:
-        said = row.evidence.step_ok.get(scorer)
-        if said is None:
-            plain.append(None)
-            continue
-        low = [place for place, value in enumerate(said) if value is not None and value < HALF]
-        least = min((value for value in said if value is not None), default=1.0)
-        plain.append(Judged(1 - least, low[0] if low else -1, low[0] if low else 0))
-    f1 = measures(outcomes(rows, plain))["f1"]
-    print(f"{benchmark}: F1 {f1.percent()} of {scorer} without any fit. Published: {PUBLISHED[benchmark]}.")
+    plain = []
+    for row, said in zip(rows, scores, strict=True):
+        low = [place for place, value in enumerate(said.step_ok) if value is not None and value < HALF]
+        step = said.verdict if said.verdict is not None else low[0] if low else -1
+        if said.p_unsound is None:
+            step = -1 if row.unsound else len(said.step_ok)
+        plain.append(Judged(said.p_unsound or 0.0, step, max(step, 0)))
+    found = measures(outcomes(rows, plain))
+    parts = f"{found['accuracy_unsound'].percent()} on wrong, {found['accuracy_sound'].percent()} on right ones"
+    print(f"{benchmark}: F1 {found['f1'].percent()} of {scorer} without any fit ({parts}). Published: {PUBLISHED[benchmark]}.")
 
 
 def benchmark_records(name: str) -> list[Record]:
     """Public labelled rationales from the Hub. Raises RecordError when they cannot be had."""
-    from analysis.rationales.records import RecordError
+    from analysis.rationales.formats import format_of
+    from analysis.rationales.records import RecordError, records_from
 
     if name not in BENCHMARKS:
         raise UsageError(f"--benchmark {name}: expected one of {', '.join(BENCHMARKS)}.")
@@ -258,25 +265,8 @@ def benchmark_records(name: str) -> list[Record]:
     except Exception as error:  # the library raises whatever its network stack raises
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise RecordError(f"Qwen/ProcessBench cannot be had from the Hub ({first}).") from error
-    return [processbench_record(row) for row in rows]
-
-
-def processbench_record(row: dict[str, Any]) -> Record:
-    """A row of ProcessBench (id, generator, problem, steps, final_answer_correct, label) as a record."""
-    from analysis.rationales.records import Record
-
-    return Record(
-        id=str(row["id"]),
-        source="processbench",
-        task="math_word",
-        question=str(row["problem"]),
-        steps=tuple(map(str, row["steps"])),
-        answer_correct=bool(row["final_answer_correct"]),
-        first_error_step=int(row["label"]),
-        sound=int(row["label"]) < 0,
-        label_source="human",
-        generator=str(row["generator"]),
-    )
+    found = [record for row in rows for record in records_from(row, format_of(row), default_id="")]
+    return [replace(record, source="processbench", task="math_word") for record in found]
 
 
 if __name__ == "__main__":

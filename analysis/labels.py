@@ -10,10 +10,8 @@ crash costs that line only.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import heapq
-import io
 import json
 import math
 import os
@@ -26,6 +24,7 @@ from typing import Any, Literal
 
 from analysis.sources import Source
 from star.errors import InputError
+from star.row_files import stem
 from star.run import Run
 
 Verdict = Literal["sound", "unsound", "unsure"]
@@ -138,8 +137,7 @@ def label_folder(source: Source) -> Path:
     """Where the labels of a source are kept."""
     if source.kind == "run":
         return Run(source.path).file("analysis/labels")
-    stem = re.sub(r"(\.jsonl(\.gz)?|\.parquet)$", "", source.path.name)
-    return source.path.with_name(stem + ".labels")
+    return source.path.with_name(stem(source.path) + ".labels")
 
 
 def label_file(folder: Path, labeller: str) -> Path:
@@ -161,7 +159,9 @@ def append(folder: Path, entry: Label | Ranking) -> None:
         try:
             size = os.fstat(handle).st_size
             torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-            os.write(handle, (("\n" if torn else "") + line).encode())
+            left = (("\n" if torn else "") + line).encode()
+            while left:  # on a full disk a part is written, and only what follows is an error
+                left = left[os.write(handle, left) :]
             os.fsync(handle)
         finally:
             os.close(handle)
@@ -262,19 +262,3 @@ def ranking_rows(labels: Labels) -> list[dict[str, Any]]:
 def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
     """One JSON object a line."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table for a spreadsheet. A text that a spreadsheet would take for a formula gets an apostrophe in front."""
-    if not rows:
-        return ""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _cell(value) for name, value in row.items()})
-    return buffer.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

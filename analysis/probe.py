@@ -37,7 +37,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,8 +51,10 @@ if TYPE_CHECKING:
     from analysis.faithfulness.sources import Source
 
 from analysis.faithfulness.probes import PROBES
+from analysis.rationales.formats import Columns
 from star.command_line import parse, run_command
 from star.errors import UsageError
+from star.recipe import TRUST
 
 PROBES_HELP = "Names of probes, all by default; controls are always added. " + "; ".join(
     f"{name}: {probe.words}" for name, probe in PROBES.items() if not probe.control
@@ -64,11 +66,14 @@ class Arguments:
     """Does the model use its rationale? Perturb it, ask again, compare."""
 
     source: Path
-    """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
+    """A run directory, or a file of rationales, as of `analysis.score`."""
+    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
     round: int | None = None
     """Round of the run; by default the chosen one, else the last finished one."""
     model: str | None = None
     """Model directory or Hub id; needed for a record file, by default the round's own for a run."""
+    trust_remote_code: Annotated[bool, tyro.conf.arg(name=TRUST.strip("-"))] = False
+    """Run Python code that comes with the model; no recipe of a run can ask for that."""
     probes: Annotated[tuple[str, ...], tyro.conf.arg(help=PROBES_HELP)] = ()
     n: int = 200
     """Rationales, drawn with the seed."""
@@ -147,12 +152,16 @@ def read_source(arguments: Arguments) -> Source:
     from analysis.faithfulness.sources import SourceError, from_records, from_run
 
     if arguments.source.is_dir():
-        source = from_run(arguments.source, arguments.round, arguments.n, arguments.seed, own_model=arguments.model is None)
-        given = source.model.model_copy(update={"path": arguments.model}) if arguments.model else source.model
-        return replace(source, model=given)
-    if arguments.model is None:
+        own, trusted = arguments.model is None, arguments.trust_remote_code
+        source = from_run(arguments.source, arguments.round, arguments.n, arguments.seed, own_model=own, trusted=trusted)
+    elif arguments.model is None:
         raise SourceError(f"{arguments.source}: rationales from a file need a model to ask; give one with --model.")
-    return from_records(arguments.source, arguments.model, arguments.n, arguments.seed, arguments.out)
+    else:
+        source = from_records(
+            arguments.source, arguments.model, arguments.n, arguments.seed, arguments.out, columns=arguments.columns
+        )
+    given = {"trust_remote_code": arguments.trust_remote_code} | ({"path": arguments.model} if arguments.model else {})
+    return replace(source, model=source.model.model_copy(update=given))
 
 
 def _asking(source: Source, model_dir: Path) -> Asking:

@@ -10,9 +10,16 @@ read, but the table at the end shows those of the file first. A proof gives p_un
 nothing is judged, and `status` says why. `--use-gold` lets scores depend on the gold answer and says so in the output; proofs
 and the checks of whole tasks do not.
 
-`--scorer file:SCORES.jsonl` reads another scorer's P(step right) (`id`, `step_ok`): a run gets analysis/scores/<name>.parquet, a
-file's scores the columns <name>_p_unsound, <name>_first_error_step, <name>_step_ok and <name>_status. `--calibration` takes a
-model of `analysis.calibrate` that judges in place of the score without a model.
+`--scorer SPEC` adds what another scorer says: a run gets analysis/scores/<name>.parquet, a file's scores the columns
+<name>_p_unsound, <name>_first_error_step, ... (see `score_schema`). SPEC is one of
+
+    file:SCORES.jsonl                  P(step right) of anybody: `id` and `step_ok`
+    judge:openai:MODEL                 a language model that names the first wrong step: any OpenAI-compatible server (--base-url,
+                                       key from OPENAI_API_KEY; --dry-run says what it would take, --max-cost bounds it)
+    judge:vllm:MODEL, judge:transformers:MODEL     the same with a chat model on this machine
+
+Replies of judges are kept in judge_replies.sqlite beside the output. `--calibration` takes a model of `analysis.calibrate` that
+judges in place of the score without a model.
 """
 
 from __future__ import annotations
@@ -20,13 +27,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import tyro
 
+from analysis.rationales.formats import Columns
 from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
@@ -50,35 +58,52 @@ class Arguments:
     """Score rationales: p_unsound, the first wrong step, and what was found in each step."""
 
     input: Path
-    """A run directory, or a file of rationale records (.jsonl, .jsonl.gz, .parquet)."""
+    """A run directory, or a file of rationales (.jsonl, .json, .csv, .parquet and others; formats of other projects are known)."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
     use_gold: bool = False
     """Let scores depend on whether the answer is the gold answer; what is proven or checked does not. The output says so."""
     scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
     """Scorers whose scores are added, for example file:scores.jsonl."""
+    dry_run: bool = False
+    """Print what the scorers would take, in calls, tokens and money, and write nothing."""
     scoring: tyro.conf.OmitArgPrefixes[ScorerOptions] = field(default_factory=ScorerOptions)
     calibration: Path | None = None
     """A model of `analysis.calibrate`; needs the scorers that it was fitted with."""
     strict: bool = False
     """Stop at the first broken line instead of naming it at the end."""
+    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
-    return run_command(lambda: score(parse(Arguments, __doc__, argv)), stopped="Nothing was written.")
+    return run_command(lambda: score(parse(Arguments, __doc__, argv)), stopped="No scores were written; judges' replies are kept.")
 
 
 def score(arguments: Arguments) -> int:
     """Score, write, and name the lines that could not be scored; 1 where there are any."""
     output = output_path(arguments)
     with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, output)) as scorers:
+        if arguments.dry_run:
+            return plan(arguments, scorers)
         broken = score_file(arguments, output, scorers)
     for line in broken[:20]:
         print(f"Not scored: {line}", file=sys.stderr)
     if broken:
         print(f"{len(broken):,} broken line{'s are' if len(broken) > 1 else ' is'} not scored.", file=sys.stderr)
     return 1 if broken else 0
+
+
+def plan(arguments: Arguments, scorers: Sequence[Scorer]) -> int:
+    """Print what the scorers would take; broken lines are left out."""
+    from analysis.rationales.records import read_records
+    from analysis.soundness.scorer import Item
+    from analysis.soundness.usage import show_plan
+
+    records = enumerate(read_records(arguments.input, broken=[]))
+    chunks = iter(lambda: [Item.of(record, place) for place, record in islice(records, CHUNK)], [])
+    show_plan(scorers, chunks)
+    return 0
 
 
 def output_path(arguments: Arguments) -> Path:
@@ -97,25 +122,32 @@ def output_path(arguments: Arguments) -> Path:
     return output
 
 
-def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer]) -> list[BrokenLine]:
+def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = ()) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
-    from analysis.rationales.records import read_records
+    from analysis.rationales.records import RecordError, read_records
     from analysis.soundness.score_table import Tally
     from analysis.soundness.scorer import Item
+    from analysis.soundness.usage import Totals
 
     calibration = _calibration(arguments, [scorer.name for scorer in scorers])
     unlike = 0
     broken: list[BrokenLine] = []
-    records = read_records(arguments.input, strict=arguments.strict, broken=broken)
+    notes: list[str] = []
+    records = read_records(arguments.input, strict=arguments.strict, broken=broken, columns=arguments.columns, notes=notes)
     first = next(records, None)
     is_run = arguments.input.is_dir()
+    if first is None and broken:  # before anything is written
+        raise RecordError(f"{arguments.input} holds no rationale that can be read: {broken[0]}.")
     tally = Tally()
+    totals = {scorer.name: Totals() for scorer in scorers}
     stream = _chained(first, records)
     progress = bar("scoring", count_rows(arguments.input), "record")
     with Outputs(output, scorers, is_run=is_run, used_gold=arguments.use_gold) as outputs, progress:
         for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
             items = [Item.of(record, tally.records + place) for place, record in enumerate(chunk)]
             results = {scorer.name: scorer.score(items) for scorer in scorers}
+            for name, scored in results.items():
+                totals[name].add(scored)
             judgements = _judged(chunk, arguments.use_gold)
             if calibration is not None:
                 judgements = calibrated(calibration, chunk, judgements, results)
@@ -124,6 +156,10 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer]) ->
             tally.add(chunk, judgements)
             progress.update(len(chunk))
     tally.show(used_gold=arguments.use_gold)
+    for name, total in totals.items():
+        total.show(name)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     if calibration is not None and unlike:
         print(
             f"warning: {unlike:,} of {tally.records:,} rationales are of other kinds of task than the labels of "
@@ -328,12 +364,17 @@ def score_schema(identifier: str | None = None) -> Any:
     """Columns of one scorer's scores; in a file of their own they begin with the id and the place of the rationale."""
     import pyarrow as pa
 
+    from analysis.soundness.scorer import Usage
+
     columns = [
         ("p_unsound", pa.float64()),  # P(some step is wrong); null: not judged
-        ("first_error_step", pa.int32()),  # the likeliest one; null: not judged
+        ("first_error_step", pa.int32()),  # what the scorer names (-1: none), else the likeliest one; null: not judged
         ("step_ok", pa.list_(pa.float64())),  # P(step right | those before it are)
+        ("error_at", pa.list_(pa.float64())),  # P(the first wrong step is this one)
         ("status", pa.string()),  # see `analysis.soundness.scorer.STATUSES`
+        ("why", pa.string()),  # for a person, where the status is not ok
         ("fingerprint", pa.string()),  # what decides the scores besides the rationale
+        ("usage", pa.struct([(each.name, pa.float64() if each.type == "float" else pa.int64()) for each in fields(Usage)])),
     ]
     return pa.schema([*([(identifier, pa.string()), ("place", pa.int64())] if identifier else []), *columns])
 
@@ -344,8 +385,11 @@ def score_row(result: StepScores) -> dict[str, Any]:
         "p_unsound": result.p_unsound,
         "first_error_step": result.first_error,
         "step_ok": list(result.step_ok) or None,
+        "error_at": None if result.error_at is None else list(result.error_at),
         "status": result.status,
+        "why": result.why or None,
         "fingerprint": result.fingerprint,
+        "usage": asdict(result.usage),
     }
 
 

@@ -8,7 +8,8 @@ corrections, hedges, run-on text, wrong answers. hand_written: the number cases 
 meant to fool graders; ours was made to pass them, so its figure there is no estimate. Texts outside the contract of
 the last line (`#### N`), which the other graders do not know of, are left out. A grader errs by accepting a wrong
 answer or by refusing a right one. Ours gives the strict verdict, which counts in a run, and the lenient one. CPU
-seconds, one core.
+seconds, one core. Precision and recall of the hint audit are those on the sentences of tests/hint_cases.json; those that are
+held out were not looked at while its rules were made.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from analysis.soundness.labelled import data_dir
 from benchmarks.common import ROOT, CommonArguments, parse, write_result
 from star.command_line import run_command
 from star.grading import grade
+from star.grading.hints import mentions_answer_hint, mentions_choice_hint
 from star.problem import Problem, Verdict
 from star.recipe import TaskSettings
 from star.statistics import wilson
@@ -198,6 +200,21 @@ def choice_speed(count: int) -> float:
     return (time.process_time() - started) / len(problems) * 10_000
 
 
+def hint_figures(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Precision and recall of the hint audit on labelled sentences (`text`, `leak`, `form` of the hint), and the wrong ones."""
+    audits = {"answer": mentions_answer_hint, "choice": mentions_choice_hint}
+    said = [audits[case["form"]](case["text"]) for case in cases]
+    hits = sum(flagged and case["leak"] for flagged, case in zip(said, cases, strict=True))
+    leaks = sum(case["leak"] for case in cases)
+    return {
+        "n": len(cases),
+        "leaks": leaks,
+        "precision": hits / max(1, sum(said)),
+        "recall": hits / max(1, leaks),
+        "wrong": [case["text"] for flagged, case in zip(said, cases, strict=True) if flagged != case["leak"]],
+    }
+
+
 def main() -> None:
     """Measure, print, write benchmarks/results/grading.json."""
     arguments = parse(Arguments, __doc__)
@@ -216,6 +233,11 @@ def main() -> None:
                 f"  {found['cpu_seconds_per_10000']:.2f} s per 10,000",
                 file=sys.stderr,
             )
+    sentences = json.loads((ROOT / "tests" / "hint_cases.json").read_text(encoding="utf-8"))
+    for name, held_out in (("hints", False), ("hints_held_out", True)):
+        figures[name] = audit = hint_figures([case for case in sentences if case["held_out"] == held_out])
+        shown = f"precision {audit['precision']:.3f}  recall {audit['recall']:.3f}  of {audit['n']} sentences"
+        print(f"{name:16} {shown}", file=sys.stderr)
     figures["choice_cpu_seconds_per_10000"] = choice_speed(500 if arguments.quick else 9_000)
     write_result("grading", figures, quick=arguments.quick, seeds=[SEED], device="cpu")
 

@@ -165,11 +165,11 @@ def measure_score(records: int, folder: Path) -> dict[str, Any]:
 
     arguments = score.Arguments(folder / "rationales.jsonl", folder / "scores.jsonl")
     write_records(arguments.input, made_up(10))
-    score.score_file(arguments, folder / "scores.jsonl")  # imports everything, loads the detector
+    score.score_file(arguments, folder / "scores.jsonl", ())  # imports everything, loads the detector
     write_records(arguments.input, made_up(records))
     before = peak_mb()
     started = time.monotonic()
-    broken = score.score_file(arguments, folder / "scores.jsonl")
+    broken = score.score_file(arguments, folder / "scores.jsonl", ())
     seconds = time.monotonic() - started
     if broken:
         raise InputError(f"a made-up record could not be read: {broken[0]}")

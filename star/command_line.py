@@ -111,8 +111,10 @@ def fail(message: str, status: int = 1) -> int:
 def system_error(error: OSError) -> str:
     """What the system refused, and what to do."""
     place = error.filename or "a file"
-    if error.errno == errno.ENOSPC:
-        return f"the disk is full ({place}). Free some space and run the same command again."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({place}). Free some space and run the same command again: what is finished is kept."
+    if error.errno == errno.EFBIG:
+        return f"{place} would be larger than files may be here. Raise the limit (ulimit -f) and run the same command again."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission for {place}. Change its permissions, or name another one."
     return f"{place} cannot be read or written: {error.strerror or error}"

@@ -24,7 +24,11 @@ def curate(
     attempts and is called once, for those that are left by then; None when `require` is `answer`. What is not judged is
     kept, and marked as `not_judged`.
     """
+    mixed = _mixed(attempts) if settings.problems == "mixed" else None
     judged: list[Attempt] = [{**attempt, "kept": False, "drop_reason": _plain_reason(attempt, task)} for attempt in attempts]
+    for attempt in judged:
+        if mixed is not None and attempt["problem_id"] not in mixed:
+            attempt["drop_reason"] = attempt["drop_reason"] or "not_mixed"
     open_ones = [attempt for attempt in judged if attempt["drop_reason"] is None]
     if soundness is not None:
         for attempt, sound in zip(open_ones, soundness(open_ones), strict=True):
@@ -43,6 +47,15 @@ def curate(
             seen.add((problem_id, key))
             count[problem_id] = count.get(problem_id, 0) + 1
     return judged
+
+
+def _mixed(attempts: Sequence[Attempt]) -> set[str]:
+    """Problems that the first pass got right in some attempts and not in others."""
+    outcomes: dict[str, set[bool]] = {}
+    for attempt in attempts:
+        if attempt["mode"] == "generated":
+            outcomes.setdefault(attempt["problem_id"], set()).add(attempt["verdict"] == Verdict.correct)
+    return {problem_id for problem_id, own in outcomes.items() if len(own) == 2}
 
 
 def _plain_reason(attempt: Attempt, task: Task) -> str | None:
@@ -119,8 +132,12 @@ def training_rows(
     return rows
 
 
-def gold_rows(problems: Sequence[Problem], builder: PromptBuilder, round_number: int, *, shots: bool) -> list[TrainingRow]:
-    """Direct fine-tuning, the paper's baseline: question -> gold answer, no rationale."""
+def gold_rows(
+    problems: Sequence[Problem], builder: PromptBuilder, round_number: int, *, shots: bool, solutions: bool = False
+) -> list[TrainingRow]:
+    """Direct fine-tuning, the paper's baseline: question -> gold answer, no rationale; or, for problems that came with one, the
+    worked solution before it.
+    """
     return [
         {
             "attempt_id": f"{round_number:02d}-d-{problem.id}-0",
@@ -129,9 +146,10 @@ def gold_rows(problems: Sequence[Problem], builder: PromptBuilder, round_number:
             "mode": "gold",
             "hinted": False,
             "prompt": builder.text(problem, shots=shots),
-            "completion": builder.task.completion("", problem.gold),
+            "completion": builder.task.completion(problem.solution if solutions and problem.solution else "", problem.gold),
         }
         for problem in problems
+        if problem.solution or not solutions
     ]
 
 

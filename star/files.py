@@ -59,9 +59,18 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
+    sync(temporary)
     temporary.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Force a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 # ------------------------------------------------------------------ reading

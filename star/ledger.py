@@ -17,10 +17,20 @@ from star import run as runs
 from star.attempts import summarise
 from star.grading import votes
 from star.problem import Attempt, Problem, Verdict
-from star.rows import Cost, Counts, Result, RoundFacts, RoundLine, SampledFigures, Training, UnfinishedRound
+from star.rows import (
+    Cost,
+    Counts,
+    RankedFigures,
+    Result,
+    RoundFacts,
+    RoundLine,
+    SampledFigures,
+    Training,
+    UnfinishedRound,
+)
 from star.schemas import Amount
 from star.shards import parts_of
-from star.statistics import maj_at_k, pass_at_k
+from star.statistics import maj_at_k, pass_at_k, powers_up_to
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=Mapping[str, Any])
@@ -94,7 +104,7 @@ class Ledger:
             "selection": selection,
             **facts,
             "seconds": {name: round(seconds, 2) for name, seconds in self._seconds.items()},
-            **self._cost([folder / "attempts.parquet", folder / "evaluation.parquet"], facts.get("training")),
+            **self._cost([folder / f"{name}.parquet" for name in ("probe", "attempts", "evaluation")], facts.get("training")),
         }
         lines = [*(entry for entry in self.rounds() if entry["round"] != number), line]
         text = "".join(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n" for entry in lines)
@@ -107,19 +117,23 @@ class Ledger:
         self._unfinished = {"round": number, **facts, "seconds": seconds}
 
     def _cost(self, files: Sequence[Path], training: Training | None) -> Cost:
-        """Samples, tokens and FLOPs: 2N per sampled or read token, 6N per trained one (Kaplan et al. 2020, section 2.1)."""
+        """Samples, tokens and FLOPs: 2N per sampled or read token, 6N per trained one (Kaplan et al. 2020, section 2.1), and 2N
+        more where a reference model reads it too.
+        """
         columns = ["tokens", "prompt_tokens"]
         rows = [row for file in files if file.is_file() for row in runs.read_table(file, runs.ATTEMPTS, columns).to_pylist()]
         sampled, prompts = sum(row["tokens"] or 0 for row in rows), sum(row["prompt_tokens"] or 0 for row in rows)
-        trained = training["tokens"] if training else 0
+        trained, per_token = (training["tokens"], 8 if "pairs_right" in training else 6) if training else (0, 6)
         return {
             "samples": len(rows),
             "sampled_tokens": sampled,
             "prompt_tokens": prompts,
-            "flops": {"sampling": 2 * self.parameters * (sampled + prompts), "training": 6 * self.parameters * trained},
+            "flops": {"sampling": 2 * self.parameters * (sampled + prompts), "training": per_token * self.parameters * trained},
         }
 
-    def finish(self, chosen: int, select_on: str, rows: Sequence[Attempt], problems: Mapping[str, Problem]) -> Result:
+    def finish(
+        self, chosen: int, select_on: str, rows: Sequence[Attempt], problems: Mapping[str, Problem], ranked: RankedFigures
+    ) -> Result:
         """Write result.json: the chosen round, its test accuracy, pass@k and maj@k where samples were drawn. The open clock
         is the test's.
         """
@@ -133,7 +147,7 @@ class Ledger:
             "chosen_round": chosen,
             "rounds": max((line["round"] for line in rounds), default=0),
             "select_on": select_on,
-            "test": {**summarise(rows), **sampled_figures(rows, problems)},
+            "test": {**summarise(rows), **sampled_figures(rows, problems), **ranked},
             "gate": next((line["gate"] for line in lines if line.get("gate")), None),
             "round_without_model": unfinished,
             "parameters": self.parameters,
@@ -153,7 +167,7 @@ def sampled_figures(rows: Sequence[Attempt], problems: Mapping[str, Problem]) ->
     if not sampled:
         return {}
     most = min(len(samples) for samples in sampled.values())
-    counts = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < most] + [most]
+    counts = powers_up_to(most)
     right = {key: [row["verdict"] == Verdict.correct for row in samples] for key, samples in sampled.items()}
     voted = {
         key: votes([(row["answer"], row["verdict"]) for row in samples], problems[key]) for key, samples in sampled.items()

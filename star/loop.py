@@ -4,7 +4,7 @@ Algorithm 1 of the paper (Zelikman et al. 2022, section 3), line by line:
 
     2  M_0 <- M                                     Loop.run
     4  (r, y^)  <- M_{n-1}(x)        generate       Loop.attempts
-    5  (r', y') <- M_{n-1}(x + hint) rationalize    Loop.attempts
+    5  (r', y') <- M_{n-1}(x + hint) rationalize    SamplingStages.attempted, star/stages.py
     6  keep r   where y^ = y         filter         star/curation.py
     7  keep r'  where y^ != y and y' = y
     8  M_n <- train(M, kept)         from M         Loop.model
@@ -15,30 +15,33 @@ shard by shard (star/shards.py). So an interrupted run goes on where it stopped,
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from star import run as runs
 from star import schemas, splits
 from star.attempts import first_pass_against_chance, summarise
 from star.curation import assert_no_hints, count_data, curate, gold_rows, soundness_of, training_rows
+from star.drawing import adaptive_order
 from star.ledger import Ledger
+from star.pairs import drawn as drawn_pairs
+from star.pairs import pair_rows, walked
 from star.pool import Pool
-from star.problem import Attempt, Problem, Verdict
+from star.problem import Attempt, Problem
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
-from star.rows import Gate, Result, RoundFacts, RoundLine, Training, TrainingRow
-from star.sampling.base import Decoding
+from star.rows import Gate, PairRow, RankedFigures, Result, RoundFacts, RoundLine, Training, TrainingRow
 from star.setup import Setup
-from star.shards import Mode, Shard, collect, cut, parts_of
+from star.stages import SamplingStages
 from star.tasks import addition
 from star.training.finetuning import finetune
-from star.training.plan import FinetuningError, Job, count_sequences, steps_of_round
+from star.training.jobs import pair_job, row_job, verifier_job
+from star.training.plan import FinetuningError, steps_of_round
 from star.training.trackers import send
+from star.verifier import completion_scores, ranked_figures
 
 ROUNDS = {"few_shot": 0, "direct": 1}
 """Rounds of the methods that are not `star`."""
@@ -52,6 +55,7 @@ class Loop:
         self.problems: dict[str, Problem] = {problem.id: problem for problem in setup.all_problems}
         self.builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
         self.ledger = Ledger(setup.run_dir, setup.parameters)
+        self.stages = SamplingStages(recipe, setup, pool, self.ledger, self.builder.stop)
 
     def run(self) -> Result:
         """All rounds, then the one evaluation on test; returns what result.json holds."""
@@ -84,6 +88,8 @@ class Loop:
         attempts = self.attempts(number)
         if number == 1:
             facts["gate"] = self.gate(attempts)
+        if self.recipe.sampling.try_temperatures:
+            facts["temperature"] = self.stages.temperature(number)
         rows = self.training(number, attempts)
         facts["data"] = count_data(attempts, rows, pool=len(self.setup.train))
         if not rows:
@@ -97,41 +103,41 @@ class Loop:
         """Every attempt of a round, curated: generated ones, then rationalized ones for problems without a right answer."""
 
         def compute() -> list[Attempt]:
-            pool, loop = self.drawn(number), self.recipe.loop
-            if loop.method == "direct":
-                return []
-            current, shots = self.model_dir(number - 1), number == 1 or self.recipe.prompting.keep_shots
-            attempts = self.sample("sampling", current, pool, number, mode="generated", shots=shots)
-            solved = {row["problem_id"] for row in attempts if row["verdict"] == Verdict.correct}
-            failed = [problem for problem in pool if problem.id not in solved]
-            if loop.rationalize and failed:
-                base = loop.rationalizer == "base"
-                model = self.setup.base_dir if base else current
-                attempts += self.sample("rationalizing", model, failed, number, mode="rationalized", shots=shots or base)
-            soundness = soundness_of(self.setup.task, self.recipe.curation, self.problems)
-            return curate(attempts, self.setup.task, self.recipe.curation, soundness)
+            recipe, rows = self.recipe, cast(list[Attempt], [])
+            soundness = soundness_of(self.setup.task, recipe.curation, self.problems)
+            for first, problems in self.batches(number):
+                rows += curate(self.stages.attempted(number, problems, first), self.setup.task, recipe.curation, soundness)
+                if sum(bool(row["kept"]) for row in rows) >= self.rows_wanted(number):
+                    break
+            return rows
 
         return self.ledger.stored(self.round_dir(number) / "attempts.parquet", runs.ATTEMPTS, compute)
 
+    def batches(self, number: int) -> list[tuple[int, Sequence[Problem]]]:
+        """(number of its first shard, problems) of what is sampled before it is asked whether that is enough."""
+        problems, recipe = self.drawn(number), self.recipe
+        if recipe.loop.method == "direct":
+            return []
+        if not recipe.loop.enough:
+            return [(0, problems)]
+        size = max(1, recipe.sampling.shard // recipe.sampling.samples)
+        return [(at // size, problems[at : at + size]) for at in range(0, len(problems), size)]
+
+    def rows_wanted(self, number: int) -> float:
+        """Kept rows with which a round stops sampling."""
+        training = self.recipe.training
+        return steps_of_round(training.steps, number, 0, 1) * training.batch_size if self.recipe.loop.enough else math.inf
+
     def drawn(self, number: int) -> list[Problem]:
-        """The problems of a round."""
+        """The problems of a round, in the order in which they are sampled."""
+        recipe, earlier = self.recipe, range(1, number)
         evaluated = [line["selection"]["slices"] for line in self.ledger.rounds() if line["round"] < number]
-        drawable = addition.drawable(self.recipe.task, evaluated)
+        drawable = addition.drawable(recipe.task, evaluated)
         pool = [problem for problem in self.setup.train if drawable is None or problem.slice in drawable]
-        return splits.draw(pool, self.recipe.loop.problems, f"round-{self.recipe.seed}-{number}")
-
-    def sample(
-        self, stage: str, model: Path, problems: Sequence[Problem], number: int, *, mode: Mode, shots: bool
-    ) -> list[Attempt]:
-        """Attempts of `model` under the recipe's decoding; their seconds count for `stage`."""
-        settings = self.recipe.sampling
-        decoding = self.decoding(f"{mode}-{number}", settings.temperature, settings.top_p, settings.samples)
-        shards = cut(problems, decoding, settings.shard, mode=mode, split="train", round_number=number, shots=shots)
-        return self.sampled(self.round_dir(number) / "attempts.parquet", stage, model, shards)
-
-    def sampled(self, file: Path, stage: str, model: Path, shards: Sequence[Shard]) -> list[Attempt]:
-        """The attempts of `file`, by `model`; shards that an interrupted run had finished are not sampled again."""
-        return self.ledger.timed(stage, lambda: collect(shards, parts_of(file), partial(self.load, model), self.pool.map))
+        if recipe.loop.draw == "uniform":
+            return splits.draw(pool, recipe.loop.problems, f"round-{recipe.seed}-{number}")
+        order = adaptive_order(pool, [self.attempts(past) for past in earlier], recipe.loop.draw, recipe.seed)
+        return order[: recipe.loop.problems]
 
     def gate(self, attempts: Sequence[Attempt]) -> Gate | None:
         """The first pass against chance; warns, stops (RunError) or stays silent as `loop.gate` says."""
@@ -162,6 +168,8 @@ class Loop:
             kept += [row for row in attempts if row["kept"]]
             seed = self.recipe.seed + number
             rows = training_rows(kept, self.problems, self.builder, self.recipe.curation, shots=shots, seed=seed)
+            if self.recipe.curation.gold:
+                rows += gold_rows(self.drawn(number), self.builder, number, shots=shots, solutions=True)
             assert_no_hints(rows, self.problems, self.builder, shots=shots)
             return rows
 
@@ -172,7 +180,11 @@ class Loop:
         facts_file = self.model_dir(number) / "finetuning.json"
         facts = cast(Training | None, runs.whole_json(facts_file, schemas.Training))
         if facts is None:
-            job = self.job(number, rows)
+            base = self.model_dir(number - 1) if self.recipe.loop.start == "continue" else self.setup.base_dir
+            call = self.recipe, self.builder, self.problems, number
+            pairs = self.pairs(number) if self.recipe.training.objective == "rpo" else None
+            output = self.model_dir(number)
+            job = row_job(*call, rows, base, output) if pairs is None else pair_job(*call, pairs, base, output)
             self.pool.sleep()
             facts = self.ledger.timed("training", lambda: finetune(job))
             if dropped := facts.get("dropped_rows"):
@@ -186,28 +198,14 @@ class Loop:
         facts.pop("loss_curve", None)
         return facts
 
-    def job(self, number: int, rows: Sequence[TrainingRow]) -> Job:
-        """The fine-tuning of a round."""
-        recipe, settings, shots = self.recipe, self.recipe.training, self.recipe.prompting.shots_in_training
-        encoded = tuple(
-            (
-                tuple(self.builder.ids(self.problems[row["problem_id"]], shots=shots, hinted=row["hinted"])),
-                tuple(self.builder.completion_ids(row["completion"])),
-            )
-            for row in rows
-        )
-        return Job(
-            base=str(self.model_dir(number - 1) if recipe.loop.start == "continue" else self.setup.base_dir),
-            output=str(self.model_dir(number)),
-            rows=encoded,
-            steps=steps_of_round(settings.steps, number, count_sequences(encoded, settings), settings.batch_size),
-            seed=recipe.seed + number,
-            settings=settings.model_dump(mode="json"),
-            dtype=recipe.model.dtype,
-            trust_remote_code=recipe.model.trust_remote_code,
-            run_name=f"{recipe.name}-round-{number:02d}",
-            trained_on="gold answers" if recipe.loop.method == "direct" else Job.trained_on,
-        )
+    def pairs(self, number: int) -> list[PairRow]:
+        """Right and wrong attempts of a round, walked together; `training.objective: rpo` trains on them."""
+        shots, count = self.recipe.prompting.shots_in_training, self.recipe.training.preference.pairs
+
+        def compute() -> list[PairRow]:
+            return pair_rows(self.attempts(number), self.problems, self.builder, walked, count, shots=shots)
+
+        return self.ledger.stored(self.round_dir(number) / "pairs.parquet", schemas.PAIRS, compute)
 
     # ------------------------------------------------------------------ evaluation
 
@@ -216,19 +214,7 @@ class Loop:
         split = self.recipe.evaluation.select_on
         problems = self.setup.selection if split == "selection" else self.setup.test
         file = self.round_dir(number) / "evaluation.parquet"
-        return self.evaluated(file, "evaluation", number, problems, split)
-
-    def evaluated(
-        self, file: Path, stage: str, number: int, problems: Sequence[Problem], split: str, samples: int = 0
-    ) -> list[Attempt]:
-        """Greedy answers of round n's model (sample 0), then `samples` sampled ones (1 to k)."""
-        shots, size = number == 0 or self.recipe.prompting.keep_shots, self.recipe.sampling.shard
-        call: dict[str, Any] = {"mode": "evaluated", "split": split, "round_number": number, "shots": shots}
-        shards = cut(problems, self.decoding("greedy", 0.0, 1.0, 1), size, **call)
-        if samples:
-            drawn = self.decoding(f"pass-at-k-{number}", self.recipe.evaluation.temperature, 1.0, samples)
-            shards += cut(problems, drawn, size, first_sample=1, **call)
-        return self.ledger.stored(file, runs.ATTEMPTS, lambda: self.sampled(file, stage, self.model_dir(number), shards))
+        return self.stages.evaluated(file, "evaluation", number, problems, split)
 
     def finish(self, chosen: int) -> Result:
         """Evaluate test once with the chosen round's model and write result.json."""
@@ -236,8 +222,37 @@ class Loop:
             return cast(Result, result)
         self.ledger.open_test()
         file, settings = self.setup.run_dir / "test" / "evaluation.parquet", self.recipe.evaluation
-        rows = self.evaluated(file, "test", chosen, self.setup.test, "test", settings.samples)
-        return self.ledger.finish(chosen, settings.select_on, rows, self.problems)
+        rows = self.stages.evaluated(file, "test", chosen, self.setup.test, "test", settings.samples)
+        return self.ledger.finish(chosen, settings.select_on, rows, self.problems, self.ranked(chosen, rows))
+
+    def ranked(self, chosen: int, rows: Sequence[Attempt]) -> RankedFigures:
+        """Train the verifier on pairs of all rounds, if the recipe has one, and rank the sampled test answers with it."""
+        recipe, folder = self.recipe, self.setup.run_dir / "verifier"
+        if recipe.verifier.kind == "off" or chosen == 0:
+            return {}
+        shots = recipe.prompting.shots_in_training
+        attempts = [row for line in self.ledger.rounds() if line["round"] for row in self.attempts(line["round"])]
+        choose, count = drawn_pairs(recipe.seed), recipe.verifier.pairs
+
+        def compute() -> list[PairRow]:
+            return pair_rows(attempts, self.problems, self.builder, choose, count, shots=shots)
+
+        pairs = self.ledger.stored(folder / "pairs.parquet", schemas.PAIRS, compute)
+        if not runs.whole_json(folder / "finetuning.json", schemas.Training):
+            job = verifier_job(recipe, self.builder, self.problems, pairs, self.model_dir(1), folder / "model")
+            self.pool.sleep()
+            runs.write_json(folder / "finetuning.json", self.ledger.timed("verifier", lambda: finetune(job)))
+        sampled = [row for row in rows if row["sample"] > 0]
+        encoded = [
+            (
+                tuple(self.builder.ids(self.problems[row["problem_id"]], shots=shots)),
+                tuple(self.builder.completion_ids(row["completion"])),
+            )
+            for row in sampled
+        ]
+        trust = recipe.model.trust_remote_code
+        scores = self.ledger.timed("ranking", lambda: completion_scores(folder / "model", encoded, trust_remote_code=trust))
+        return ranked_figures(sampled, scores, self.problems)
 
     def chosen_round(self) -> int:
         """The round with the best selection accuracy; the earliest of equals. The base model is not a candidate."""
@@ -261,26 +276,17 @@ class Loop:
 
     def model_dir(self, number: int) -> Path:
         """Round n's model; round 0's is the base model."""
-        return self.round_dir(number) / "model" if number else self.setup.base_dir
+        return self.stages.model_dir(number)
 
     def prune_models(self) -> None:
         """Under `keep_models: last_and_best`, remove the other rounds' model directories."""
         if self.recipe.keep_models == "all":
             return
         finished = [line["round"] for line in self.ledger.rounds()]
-        for number in set(finished[1:]) - {finished[-1], self.chosen_round()}:
+        needed = {1} if self.recipe.verifier.kind != "off" else set()
+        for number in set(finished[1:]) - {finished[-1], self.chosen_round()} - needed:
             shutil.rmtree(self.model_dir(number), ignore_errors=True)
 
-    def load(self, model: Path) -> None:
-        """Swap the samplers' weights unless they are there already."""
-        if self.pool.model_dir != model:
-            self.ledger.timed("loading", lambda: self.pool.load(model))
-
-    def decoding(self, label: str, temperature: float, top_p: float, samples: int) -> Decoding:
-        """Settings of one call, seeded by the recipe's seed and what the call is for."""
-        limit = self.recipe.sampling.max_new_tokens
-        plain = Decoding(temperature, top_p, samples, limit, self.setup.task.stop)
-        return replace(plain, seed=runs.derived_seed(self.recipe.seed, label))
 
 
 def share_right(line: RoundLine) -> float:

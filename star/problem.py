@@ -110,6 +110,8 @@ class Problem:
     """Label -> text of each option, in order; None where the answer is free."""
     slice: str = "all"
     """The group a result is broken down by, for example "3 digits"."""
+    solution: str | None = None
+    """A worked solution that came with the question, without the statement of the answer."""
 
 
 @dataclass(frozen=True)

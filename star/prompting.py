@@ -31,6 +31,7 @@ class PromptBuilder:
             )
         self.chat = has_template and settings.mode != "few_shot"
         self.examples: tuple[Example, ...] = tuple(task.examples[: settings.shots])
+        self.stop: tuple[str, ...] = () if self.chat else task.stop  # a chat model ends its turn itself
         self._prefix: dict[tuple[bool, bool], str] = {}
 
     def answer_text(self, rationale: str, answer: str) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,10 +23,16 @@ _HERE = Path(__file__).resolve().parent
 SEEDS = next(place for place in (_HERE / "seeds", _HERE.parent / "seeds") if place.is_dir())
 """Recipes, few-shot examples, the embedded model: part of `star` once installed (see pyproject.toml), else beside it."""
 DEFAULT_RECIPE = SEEDS / "recipes" / "addition.yaml"
+TRUST = "--model.trust-remote-code"
+"""The flag of every command that may run Python code of a model: trust is given in the call, never by a file."""
 
 
 class RecipeError(InputError):
     """A recipe that cannot be used; the message says what was found, what was expected and what to do."""
+
+
+NonNegative = Annotated[float, Field(ge=0)]
+Draw = Literal["uniform", "adaptive", "adaptive_no_curriculum", "adaptive_no_win_rate", "adaptive_reversed"]
 
 
 class _Section(BaseModel):
@@ -57,7 +63,7 @@ class TaskSettings(_Section):
     name: Literal["addition", "gsm8k", "commonsense_qa", "records"] = "addition"
     """addition | gsm8k | commonsense_qa | records (your own question/answer rows)."""
     path: str | None = None
-    """Local training file (.jsonl, .jsonl.gz, .parquet); None loads the task's data set from the Hub."""
+    """Local training file (.jsonl, .json, .csv, .tsv, .parquet; text also as .gz); None loads the task's data set from the Hub."""
     test_path: str | None = None
     """Local test file. None with `path` set: the task's usual neighbour file if there is one, else a fixed share of `path`."""
     dataset: str | None = None
@@ -73,7 +79,7 @@ class TaskSettings(_Section):
     answer: str = "answer"
     """records: column of the reference answer."""
     choices: str | None = None
-    """records: column of the options ({label: text}, or a list), for answer_type choice."""
+    """records: column of the options ({label: text}, or a list), or one column for each, A+B+C+D, for answer_type choice."""
     answer_type: Literal["number", "choice", "text", "math"] = "number"
     """records: how answers are compared."""
     examples: str | None = None
@@ -106,7 +112,8 @@ class ModelSettings(_Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 on a GPU, float32 on a CPU."""
     trust_remote_code: bool = False
-    """Run Python code that comes with the model. Only for models you trust."""
+    """Run Python code that comes with the model. Only for models you trust, and only on the command line: a recipe file that asks
+    for it is refused."""
 
 
 class PromptingSettings(_Section):
@@ -129,8 +136,14 @@ class SamplingSettings(_Section):
 
     backend: Literal["auto", "vllm", "transformers"] = "auto"
     """auto: vLLM on a GPU; on a CPU whichever is faster for the model's size (see star/sampling)."""
-    temperature: float = Field(0.01, ge=0)
-    """The paper's near-greedy 0.01; 0 is greedy."""
+    temperature: NonNegative | Annotated[tuple[NonNegative, ...], Field(min_length=1)] = 0.01
+    """The paper's near-greedy 0.01; 0 is greedy. A list gives one to each round, the last one to all that follow."""
+    try_temperatures: tuple[NonNegative, ...] = ()
+    """Temperatures that are tried on `probe` problems each round; the one with the best balance score is taken (B-STaR)."""
+    probe: int = Field(200, ge=1)
+    """Problems on which they are tried."""
+    top_k: int | None = Field(None, ge=1)
+    """Sample from this many likeliest tokens only."""
     top_p: float = Field(0.9, gt=0, le=1)
     """Nucleus of the paper."""
     samples: int = Field(1, ge=1)
@@ -156,6 +169,12 @@ class LoopSettings(_Section):
     """Problems drawn per round; None uses all."""
     start: Literal["restart", "continue"] = "restart"
     """Fine-tune the base model each round (the paper), or continue from the round before."""
+    draw: Draw = "uniform"
+    """uniform; adaptive: longest ago drawn first, then the least often solved (AdaSTaR); the others leave out a part of that."""
+    enough: bool = False
+    """Stop sampling, shard by shard, as soon as the kept rows fill the round's optimizer steps."""
+    first_pass: bool = True
+    """Ask without a hint first; false: rationalize every problem (PPS)."""
     rationalize: bool = True
     """Retry failed problems with the answer as a hint."""
     rationalizer: Literal["current", "base"] = "current"
@@ -176,6 +195,10 @@ class CurationSettings(_Section):
     proven unsound or flagged by its score. What cannot be judged is kept and counted."""
     max_unsound: float | None = Field(None, ge=0, le=1)
     """p_unsound from which on a score is a flag, for tasks without an exact check; null: the threshold of the analysis."""
+    problems: Literal["all", "mixed"] = "all"
+    """mixed: only problems that the first pass got right in some attempts and wrong in others (Reinforce-Rej)."""
+    gold: bool = False
+    """Also train on the solutions that come with the problems, where the task has some (gsm8k)."""
     cap: int | None = Field(None, ge=1)
     """Rationales kept per problem and round."""
     deduplicate: Literal["off", "exact", "equations"] = "exact"
@@ -221,11 +244,41 @@ class LoraSettings(_Section):
     """Module names, or all-linear."""
 
 
+class PreferenceSettings(_Section):
+    """Training on pairs of a right and a wrong attempt, see star/training/dpo.py."""
+
+    beta: float = Field(0.1, gt=0)
+    """How far the model may move from the one that it starts from: less lets it move further."""
+    nll: float = Field(1.0, ge=0)
+    """Weight of the winner's negative log-likelihood; 0 is plain DPO."""
+    pairs: int = Field(10, ge=1)
+    """Pairs of a problem and round at most."""
+
+
+class VerifierSettings(_Section):
+    """A model that ranks answers (V-STaR), trained once after the last round on pairs of all rounds."""
+
+    kind: Literal["off", "dpo"] = "off"
+    """dpo: the likelihood under a model trained on pairs, from the first round's model on."""
+    beta: float = Field(0.1, gt=0)
+    """As `training.preference.beta`."""
+    pairs: int = Field(32, ge=1)
+    """Pairs of a problem at most, all rounds together."""
+    steps: int = Field(200, ge=1)
+    """Optimizer steps."""
+    learning_rate: float = Field(1e-6, gt=0)
+    """Its highest value."""
+
+
 class TrainingSettings(_Section):
     """How a model is fine-tuned on the kept rationales (TRL SFTTrainer)."""
 
     method: Literal["full", "lora"] = "full"
     """All weights, or LoRA."""
+    objective: Literal["sft", "rpo"] = "sft"
+    """sft: the kept rationales; rpo: pairs of a kept and a wrong attempt (iterative RPO)."""
+    preference: PreferenceSettings = PreferenceSettings()
+    """How pairs are trained on."""
     steps: StepSchedule = StepSchedule()
     """Steps per round."""
     learning_rate: float = Field(1e-6, gt=0)
@@ -302,6 +355,8 @@ class Recipe(_Section):
     """How the model is fine-tuned."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """How rounds are chosen and reported."""
+    verifier: VerifierSettings = VerifierSettings()
+    """What ranks the sampled test answers."""
 
     @model_validator(mode="before")
     @classmethod
@@ -327,6 +382,10 @@ class Recipe(_Section):
             raise ValueError(f"task.digits {self.task.digits}: every length must be 1 to 15")
         if self.task.grow.to is not None and self.task.grow.to <= max(self.task.digits):
             raise ValueError(f"task.grow.to {self.task.grow.to}: expected more than the longest of task.digits {self.task.digits}")
+        if not (self.loop.first_pass or self.loop.rationalize):
+            raise ValueError("loop.first_pass and loop.rationalize are both false: nothing would be sampled")
+        if self.verifier.kind != "off" and self.evaluation.samples < 2:
+            raise ValueError("verifier.kind ranks the sampled test answers: set evaluation.samples to 2 or more")
         steps, rounds = self.training.steps, self.loop.rounds
         if steps.epochs is None and steps.cap is None and not math.isfinite(steps.uncapped(rounds)):
             raise ValueError(
@@ -372,9 +431,9 @@ def find_recipe(given: str) -> Path:
     return shipped
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file. Raises RecipeError for a missing or unreadable file, bad YAML, unknown keys (with a suggestion) and
-    bad values.
+def load_recipe(path: Path, *, trusted: bool = False) -> Recipe:
+    """Read a recipe file. Raises RecipeError for a missing or unreadable file, bad YAML, unknown keys (with a suggestion), bad
+    values, and for a file that asks for trust which the command line (`trusted`) does not give.
     """
     if not path.is_file():
         known = sorted(file.stem for file in (SEEDS / "recipes").glob("*.yaml"))
@@ -389,15 +448,21 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path} holds {type(content).__name__}, expected keys like name, task, model, loop")
-    return parse_recipe(content, str(path))
+    return parse_recipe(content, str(path), trusted=trusted)
 
 
-def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
-    """A recipe from plain data; RecipeError names the source and the key."""
+def parse_recipe(content: dict[str, Any], source: str, *, trusted: bool = False) -> Recipe:
+    """A recipe from plain data; RecipeError names the source and the key. `trusted`: the call itself has the flag TRUST."""
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
     except ValidationError as error:
         raise RecipeError(f"{source}: " + "; ".join(_message(entry) for entry in error.errors())) from error
+    if recipe.model.trust_remote_code and not trusted:
+        raise RecipeError(
+            f"{source} asks for model.trust_remote_code, which runs Python code that comes with the model. No file can give that "
+            f"trust: if you trust the model, add {TRUST} to the command line."
+        )
+    return recipe
 
 
 def _message(entry: Any) -> str:

@@ -22,7 +22,7 @@ from star.curation import count_data
 from star.errors import UsageError
 from star.loop import Loop
 from star.problem import Attempt, Problem
-from star.recipe import DEFAULT_RECIPE, load_recipe
+from star.recipe import DEFAULT_RECIPE, TRUST, load_recipe
 from star.run import Run, RunError
 from star.sampling.base import Completion
 from star.setup import Setup, locked, prepare
@@ -77,7 +77,7 @@ def regrade(argv: Sequence[str]) -> None:
         raise UsageError("the run directory must come first. For all arguments: python -m star.regrade --help")
     run = Run(Path(argv[0]))
     _ = run.recipe  # says in better words what is no run directory
-    before = load_recipe(run.path / "recipe.yaml")
+    before = load_recipe(run.path / "recipe.yaml", trusted=TRUST in argv)
     recipe = with_flags(before.model_copy(update={"runs_dir": str(run.path.parent)}), argv[1:], __doc__)
     changed = [key for key in recipe.differing_keys(before) if not key.startswith(FREE)]
     if changed or recipe.loop.method != "star":

@@ -22,9 +22,10 @@ from typing import Literal
 from star.charts import slice_order
 from star.command_line import parse, run_command
 from star.paired import Comparison, compare_runs, groups
-from star.report_data import all_figures, as_csv, as_json, comparison_figures, group_figures, label
+from star.report_data import all_figures, as_json, comparison_figures, group_figures, label
 from star.run import RunError
-from star.run_summary import RunSummary, summarise_run
+from star.run_summary import RunSummary, accuracy_at, flops_to, summarise_run
+from star.spreadsheet import to_csv
 
 Cells = dict[str, str]
 RIGHT_ALIGNED = 4
@@ -45,6 +46,10 @@ class Arguments:
     """Compare every two arms on the same problems (csv prints this table instead of the other)."""
     slices: bool = False
     """Accuracy by slice too (digits, steps, ...)."""
+    reach: float | None = None
+    """A selection accuracy, such as 0.95: shows the FLOPs that each run took to it."""
+    tokens: int | None = None
+    """A number of sampled tokens: shows the selection accuracy that each run reached with them."""
 
 
 def percent(share: float | None) -> str:
@@ -59,7 +64,9 @@ def amount(value: float | None) -> str:
     return f"{value:,.0f}" if value < 1e12 else f"{value:.1e}"
 
 
-def cells(summary: RunSummary, *, slices: Sequence[str] = ()) -> Cells:
+def cells(
+    summary: RunSummary, *, slices: Sequence[str] = (), reach: float | None = None, tokens: int | None = None
+) -> Cells:
     """One run's row."""
     row = {
         "method": label(summary),
@@ -82,6 +89,10 @@ def cells(summary: RunSummary, *, slices: Sequence[str] = ()) -> Cells:
     }
     row |= {f"pass@{k} %": share.percent() for k, share in summary.pass_at_k.items()}
     row |= {f"maj@{k} %": share.percent() for k, share in summary.maj_at_k.items() if k > 1}
+    row |= {f"best of {k} %": percent(share) for k, share in summary.best_of_k.items() if k != "1"}
+    row |= {f"weighted@{k} %": percent(share) for k, share in summary.weighted_at_k.items() if k != "1"}
+    row |= {} if reach is None else {f"FLOPs to {100 * reach:g} %": _flops(flops_to(summary, reach))}
+    row |= {} if tokens is None else {f"selection % at {tokens:,} tokens": percent(accuracy_at(summary, tokens))}
     row |= {f"{name} %": summary.slices[name].percent() if name in summary.slices else "-" for name in slices}
     return row
 
@@ -111,12 +122,14 @@ def spread(runs: Sequence[RunSummary]) -> Cells | None:
     }
 
 
-def table(summaries: Sequence[RunSummary], *, slices: bool = False) -> list[Cells]:
+def table(
+    summaries: Sequence[RunSummary], *, slices: bool = False, reach: float | None = None, tokens: int | None = None
+) -> list[Cells]:
     """Rows in the paper's order, seeds of one recipe together with a row of their mean below."""
     names = slice_names(summaries) if slices else []
     rows = []
     for runs in groups(summaries):
-        rows += [cells(run, slices=names) for run in runs]
+        rows += [cells(run, slices=names, reach=reach, tokens=tokens) for run in runs]
         below = spread(runs)
         if below is not None:
             rows.append(below)
@@ -234,9 +247,9 @@ def render(arguments: Arguments, summaries: Sequence[RunSummary]) -> None:
         for note in notes:
             print(note, file=sys.stderr)
         names = slice_names(summaries) if arguments.slices else []
-        print(as_csv([*map(comparison_figures, comparisons)] if arguments.compare else all_figures(summaries, names)))
+        print(to_csv([*map(comparison_figures, comparisons)] if arguments.compare else all_figures(summaries, names)), end="")
         return
-    rows = table(summaries, slices=arguments.slices)
+    rows = table(summaries, slices=arguments.slices, reach=arguments.reach, tokens=arguments.tokens)
     shown = [(rows, "Runs"), ([comparison_cells(found) for found in comparisons], "Paired comparison, same problems")]
     for note in notes:
         print(f"{note}\n")

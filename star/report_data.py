@@ -1,9 +1,7 @@
-"""The report as data: plain numbers, shares from 0 to 1, nothing rounded; csv and json."""
+"""The report as data: plain numbers, shares from 0 to 1, nothing rounded."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import statistics as plain
@@ -53,6 +51,8 @@ def run_figures(summary: RunSummary, slices: Sequence[str] = ()) -> Figures:
         row |= _interval(f"pass@{k}", share)
     for k, share in summary.maj_at_k.items():
         row |= _interval(f"maj@{k}", share)
+    row |= {f"best_of_{k}": share for k, share in summary.best_of_k.items()}
+    row |= {f"weighted@{k}": share for k, share in summary.weighted_at_k.items()}
     for name in slices:
         row |= _interval(name, summary.slices[name]) if name in summary.slices else {}
     return row
@@ -115,18 +115,6 @@ def all_figures(summaries: Sequence[RunSummary], slices: Sequence[str] = ()) -> 
         below = group_figures(runs)
         rows += [] if below is None else [below]
     return rows
-
-
-def as_csv(rows: Sequence[Figures]) -> str:
-    """Comma-separated, with a header; what is not known is empty, the entries of a list are separated by blanks."""
-    out = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(out, fieldnames=names, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        cells = {name: _plain(value) for name, value in row.items()}
-        writer.writerow({name: " ".join(map(str, v)) if isinstance(v, list) else v for name, v in cells.items()})
-    return out.getvalue().rstrip("\n")
 
 
 def as_json(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison], notes: Sequence[str]) -> str:

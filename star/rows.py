@@ -20,6 +20,18 @@ class TrainingRow(TypedDict):
     completion: str
 
 
+class PairRow(TypedDict):
+    """A row of `star.schemas.PAIRS`."""
+
+    problem_id: str
+    from_round: int
+    chosen_id: str
+    rejected_id: str
+    prompt: str
+    chosen: str
+    rejected: str
+
+
 class SliceCounts(TypedDict):
     """Greedy answers to the problems of one slice."""
 
@@ -52,7 +64,14 @@ class SampledFigures(TypedDict, total=False):
     maj_at_k: dict[str, float]
 
 
-class TestCounts(Counts, SampledFigures):
+class RankedFigures(TypedDict, total=False):
+    """What a verifier makes of those samples; keys are k."""
+
+    best_of_k: dict[str, float]
+    weighted_at_k: dict[str, float]
+
+
+class TestCounts(Counts, SampledFigures, RankedFigures):
     """The evaluation on test."""
 
 
@@ -83,7 +102,17 @@ class RoundData(TypedDict):
     """Kept rationales that `curation.require: sound` asked about without an answer."""
 
 
-class Training(TypedDict):
+class PairFacts(TypedDict, total=False):
+    """[first, last] figures of training on pairs."""
+
+    chosen_logprob: list[float]
+    """Mean of the winners' summed log-probabilities."""
+    rejected_logprob: list[float]
+    pairs_right: list[float]
+    """Share of pairs whose winner gained more than its loser."""
+
+
+class Training(PairFacts):
     """What a fine-tuning did."""
 
     steps: int
@@ -108,6 +137,8 @@ class RoundFacts(TypedDict, total=False):
     """What a round did besides its evaluation; round 0 did nothing."""
 
     gate: Gate | None
+    temperature: float
+    """Chosen on a probe, where the recipe tries several."""
     data: RoundData
     training: Training
 

@@ -71,6 +71,11 @@ class RunSummary:
     slices: Mapping[str, Interval] = field(default_factory=dict)
     pass_at_k: Mapping[int, Interval] = field(default_factory=dict)
     maj_at_k: Mapping[int, Interval] = field(default_factory=dict)
+    best_of_k: Mapping[str, float] = field(default_factory=dict)
+    """Of a verifier; as the run noted it."""
+    weighted_at_k: Mapping[str, float] = field(default_factory=dict)
+    course: Sequence[tuple[float, int, float]] = ()
+    """(selection accuracy, tokens sampled so far, FLOPs so far) of each round from the base model's on."""
     outcomes: Mapping[str, bool] = field(default_factory=dict)
     """problem_id -> right, of the greedy answers on `split`."""
     damage: Sequence[str] = ()
@@ -90,7 +95,16 @@ def arm_name(recipe: Mapping[str, Any]) -> str:
         name += ", require sound"
     if loop.get("start") == "continue":
         name += ", continued"
-    return name
+    training, sampling, verifier = (recipe.get(section) or {} for section in ("training", "sampling", "verifier"))
+    marks = {
+        "hint first": loop.get("first_pass") is False,
+        str(loop.get("draw")).replace("_", " "): loop.get("draw") not in (None, "uniform"),
+        "temperature tried": bool(sampling.get("try_temperatures")),
+        "mixed problems": curation.get("problems") == "mixed",
+        "pairs": training.get("objective") == "rpo",
+        "verifier": verifier.get("kind") not in (None, "off"),
+    }
+    return ", ".join([name, *(mark for mark, holds in marks.items() if holds)])
 
 
 def recipe_group(recipe: Mapping[str, Any]) -> str:
@@ -124,6 +138,9 @@ def summarise_run(run_dir: Path) -> RunSummary:
         kept_not_judged=sum((line.get("data") or {}).get("kept_not_judged") or 0 for line in rounds),
         **_data_used(run, number),
         **_cost(rounds, facts, parameters),
+        course=_course(rounds),
+        best_of_k=shown.get("best_of_k") or {},
+        weighted_at_k=shown.get("weighted_at_k") or {},
         **_sampled(rows, run),
     )
 
@@ -204,6 +221,25 @@ def _cost(metrics: Sequence[RoundLine], result: Mapping[str, Any], parameters: i
         "sampling_flops": sampling,
         "training_flops": training,
     }
+
+
+def _course(rounds: Sequence[RoundLine]) -> list[tuple[float, int, float]]:
+    course, tokens, flops = [], 0, 0.0
+    for line in rounds:
+        tokens += line.get("sampled_tokens") or 0
+        flops += sum(value or 0 for value in (line.get("flops") or {}).values())
+        course.append((line["selection"]["correct"] / max(1, line["selection"]["n"]), tokens, flops))
+    return course
+
+
+def flops_to(summary: RunSummary, accuracy: float) -> float | None:
+    """FLOPs until a round reached this selection accuracy; None where none did."""
+    return next((flops for reached, _, flops in summary.course if reached >= accuracy), None)
+
+
+def accuracy_at(summary: RunSummary, tokens: int) -> float | None:
+    """The best selection accuracy of the rounds that were reached with at most this many sampled tokens."""
+    return max((reached for reached, used, _ in summary.course if used <= tokens), default=None)
 
 
 def _total(lines: Sequence[Mapping[str, Any]], name: str) -> float | None:

@@ -71,6 +71,18 @@ TRAINING = pa.schema(
     ]
 )
 
+PAIRS = pa.schema(
+    [
+        ("problem_id", pa.string()),
+        ("from_round", pa.int32()),  # of the winner
+        ("chosen_id", pa.string()),  # attempt_id of the winner
+        ("rejected_id", pa.string()),  # of the loser
+        ("prompt", pa.string()),
+        ("chosen", pa.string()),
+        ("rejected", pa.string()),
+    ]
+)
+
 SCORES = pa.schema(
     [
         ("place", pa.int64()),  # row of the rationale in the order of its file, or of the run's files of attempts
@@ -120,6 +132,8 @@ class Counts(TypedDict):
     no_answer: NotRequired[Whole | None]
     truncated: NotRequired[Whole | None]
     sound_of_correct: NotRequired[Share | None]
+    best_of_k: NotRequired[dict[str, Share] | None]
+    weighted_at_k: NotRequired[dict[str, Share] | None]
     slices: NotRequired[dict[str, Annotated[SliceCounts, AfterValidator(_consistent)]] | None]
 
 

@@ -6,6 +6,8 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +21,11 @@ from star.problem import Problem, Task
 from star.prompting import PromptBuilder
 from star.recipe import SEEDS, ModelSettings, Recipe, RecipeError, load_recipe
 from star.sampling import choose_backend
+from star.sampling.base import SamplerError
 from star.sampling.gguf import converted, gguf_file, origin_of
 from star.sampling.model_files import check_model_dir, context_length, count_parameters, load_tokenizer
 from star.sampling.packaged import packaged_model
-from star.schemas import Manifest
+from star.schemas import Manifest, Result
 from star.tasks import load_task
 from star.training.finetuning import accelerate_config
 from star.training.trackers import check_tracker
@@ -98,7 +101,7 @@ def check_files(recipe: Recipe) -> None:
 
 
 def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
-    """Load and check everything; nothing is written before all of it is known to work."""
+    """Load and check everything; nothing is written before all of it is known to work. Raises InputError."""
     check_tracker(recipe.training.report_to)
     check_files(recipe)
     task = load_task(recipe.task, recipe.seed)
@@ -133,8 +136,39 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
         test,
         skipped,
     )
-    _claim(setup, recipe, argv)
+    with locked(setup.run_dir):  # two starts at once would write each other's files
+        _claim(setup, recipe, argv)
+        if runs.whole_json(setup.run_dir / "result.json", Result) is None:
+            _owe_torn(setup.run_dir)
     return setup
+
+
+def _owe_torn(run_dir: Path) -> None:
+    """Take back the line in metrics.jsonl of rounds that have a torn file, so that the loop makes again what is torn.
+
+    A crash of the machine may leave such files behind, also of rounds that were finished.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    torn: dict[int, str] = {}
+    for folder in sorted(run_dir.glob("round_*")):
+        for path in (*folder.glob("*.parquet"), folder / "model"):
+            try:
+                if path.suffix == ".parquet":
+                    pq.read_table(path)
+                elif (path / "config.json").exists():
+                    check_model_dir(path)
+            except (pa.ArrowException, OSError, SamplerError):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                torn[int(folder.name.removeprefix("round_"))] = path.name
+    lines = runs.Run(run_dir).rounds
+    for number, name in torn.items():
+        print(f"note: {name} of round {number} is torn and is made again", file=sys.stderr)
+    if any(line["round"] in torn for line in lines):
+        kept = [json.dumps(line, ensure_ascii=False) + "\n" for line in lines if line["round"] not in torn]
+        runs.write_text(run_dir / "metrics.jsonl", "".join(kept))
 
 
 def _tokens_around(problems: Sequence[Problem], builder: PromptBuilder) -> int:
@@ -235,7 +269,7 @@ def _other_run(run_dir: Path, what: str) -> runs.RunError:
 def _same_recipe(run_dir: Path, recipe: Recipe) -> None:
     """Raise RunError when the directory's recipe computes something else: a renamed directory, or an edited recipe.yaml."""
     try:
-        stored = load_recipe(run_dir / "recipe.yaml")
+        stored = load_recipe(run_dir / "recipe.yaml", trusted=recipe.model.trust_remote_code)
     except RecipeError as error:
         raise _other_run(run_dir, f"holds a run, but not its recipe ({error})") from error
     if changed := recipe.differing_keys(stored):

@@ -17,7 +17,7 @@ from star.run import derived_seed
 from star.sampling.base import Decoding
 from star.schemas import ATTEMPTS
 
-Mode = Literal["generated", "rationalized", "evaluated"]
+Mode = Literal["generated", "rationalized", "evaluated", "probed"]
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ class Shard:
         return folder / f"{self.mode}-{self.first_sample}-{self.number:05d}.parquet"
 
 
-def cut(problems: Sequence[Problem], decoding: Decoding, size: int, **call: Any) -> list[Shard]:
-    """Shards of at most `size` completions, but of one problem at least; `call`: the other fields of `Shard`.
+def cut(problems: Sequence[Problem], decoding: Decoding, size: int, first: int = 0, **call: Any) -> list[Shard]:
+    """Shards of at most `size` completions, but of one problem at least; `first`: number of the first of them; `call`: the other
+    fields of `Shard`.
 
-    The first one has the stage's own seed: a stage of one shard is what it was before there were shards.
+    Number 0 has the stage's own seed: a stage of one shard is what it was before there were shards.
     """
     each = max(1, size // decoding.samples)
     chunks = [tuple(problems[at : at + each]) for at in range(0, len(problems), each)]
-    seeds = [derived_seed(decoding.seed, f"shard-{number}") if number else decoding.seed for number in range(len(chunks))]
     return [
-        Shard(number, chunk, replace(decoding, seed=seed), **call)
-        for number, (chunk, seed) in enumerate(zip(chunks, seeds, strict=True))
+        Shard(number, chunk, replace(decoding, seed=derived_seed(decoding.seed, f"shard-{number}")) if number else decoding, **call)
+        for number, chunk in enumerate(chunks, start=first)
     ]
 
 

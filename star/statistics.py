@@ -284,21 +284,51 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
-def maj_at_k(votes: Sequence[Hashable], correct: Sequence[bool], k: int) -> float:
+def powers_up_to(most: int) -> list[int]:
+    """The k for which figures of k samples are shown: 1, 2, 4, ... and `most`."""
+    return [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < most] + [most]
+
+
+def best_of_k(scores: Sequence[float], correct: Sequence[bool], k: int) -> float:
+    """Unbiased probability that of k of N samples the one with the highest score is right; samples of one score count alike.
+
+    sum_i correct_i C(N-i-1, k-1) / C(N, k) over samples by falling score, i from 0 (V-STaR, arXiv 2402.06457, Eq. 3). Raises
+    ValueError unless 1 <= k <= samples.
+    """
+    n = len(scores)
+    if not 1 <= k <= n:
+        raise ValueError(f"best-of-{k} of {n} samples: expected 1 <= k <= samples")
+    by_score: dict[float, list[bool]] = {}
+    for score, is_right in zip(scores, correct, strict=True):
+        by_score.setdefault(score, []).append(is_right)
+    total, above = 0.0, 0
+    for score in sorted(by_score, reverse=True):
+        tied = by_score[score]
+        chosen = math.comb(n - above, k) - math.comb(n - above - len(tied), k)
+        total += sum(tied) / len(tied) * chosen
+        above += len(tied)
+    return total / math.comb(n, k)
+
+
+def maj_at_k(votes: Sequence[Hashable], correct: Sequence[bool], k: int, weights: Sequence[float] | None = None) -> float:
     """Probability that the majority vote of k samples is right; a tie is broken at random, so counts as a share.
 
     Wang et al. 2022 (arXiv 2203.11171). `votes` are equal for answers that are the same (`star.grading.votes`), `correct[i]` tells
     whether `votes[i]` is right; None does not vote, and nobody voting is wrong. The mean over as many blocks of k samples
-    as there are, so that maj@1 is pass@1. Raises ValueError unless 1 <= k <= samples.
+    as there are, so that maj@1 is pass@1. `weights`: what each vote counts, 1 by default. Raises ValueError unless
+    1 <= k <= samples.
     """
     if not 1 <= k <= len(votes):
         raise ValueError(f"maj@{k} of {len(votes)} samples: expected 1 <= k <= samples")
     starts = range(0, len(votes) - k + 1, k)
-    return sum(_majority(votes[at : at + k], correct[at : at + k]) for at in starts) / len(starts)
+    counted = [1.0] * len(votes) if weights is None else weights
+    return sum(_majority(votes[at : at + k], correct[at : at + k], counted[at : at + k]) for at in starts) / len(starts)
 
 
-def _majority(votes: Sequence[Hashable], correct: Sequence[bool]) -> float:
-    counts = Counter(vote for vote in votes if vote is not None)
+def _majority(votes: Sequence[Hashable], correct: Sequence[bool], weights: Sequence[float]) -> float:
+    counts: Counter[Hashable] = Counter()
+    for vote, weight in zip(votes, weights, strict=True):
+        counts.update({vote: weight} if vote is not None else {})
     right = {vote for vote, is_right in zip(votes, correct, strict=True) if is_right}
     winners = [vote for vote, count in counts.items() if count == max(counts.values())]
     return sum(vote in right for vote in winners) / len(winners) if winners else 0.0

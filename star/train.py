@@ -12,6 +12,7 @@ if __name__ == "__main__":  # above the imports, which take a second: Ctrl-C dur
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from star import command_line
 from star.errors import InputError, UsageError
-from star.recipe import DEFAULT_RECIPE, Recipe, RecipeError, find_recipe, load_recipe, parse_recipe
+from star.recipe import (
+    DEFAULT_RECIPE,
+    TRUST,
+    CurationSettings,
+    Recipe,
+    RecipeError,
+    find_recipe,
+    load_recipe,
+    parse_recipe,
+)
 
 if TYPE_CHECKING:
     from star.setup import Setup
@@ -37,7 +47,8 @@ once for each seed. The same command goes on with an interrupted run."""
 def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
     """(recipe, seeds, dry run) of a command line. Raises RecipeError for the file, UsageError for the flags."""
     rest = [part for item in argv for part in (item.split("=", 1) if item.startswith("--seeds=") else [item])]
-    path = find_recipe(rest.pop(0)) if rest and not rest[0].startswith("-") else DEFAULT_RECIPE
+    unnamed = not rest or rest[0].startswith("-")
+    path = DEFAULT_RECIPE if unnamed else find_recipe(rest.pop(0))
     dry_run = "--dry-run" in rest
     rest = [item for item in rest if item != "--dry-run"]
     seeds_text = None
@@ -45,7 +56,11 @@ def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
         at = rest.index("--seeds")
         seeds_text = rest[at + 1] if at + 1 < len(rest) else ""
         del rest[at : at + 2]
-    recipe = with_flags(load_recipe(path), rest, DESCRIPTION)
+    default = load_recipe(path, trusted=TRUST in rest)
+    recipe = with_flags(default, rest, DESCRIPTION)
+    if unnamed and recipe.task.name != default.task.name:  # name and filter of the default recipe are addition's own
+        plain = default.model_copy(update={"name": recipe.task.name, "curation": CurationSettings()})
+        recipe = with_flags(plain, rest, DESCRIPTION)
     return recipe, _seeds(seeds_text, recipe.seed), dry_run
 
 
@@ -53,7 +68,7 @@ def with_flags(recipe: Recipe, flags: Sequence[str], description: str | None) ->
     """The recipe with `--section.key value` on top. Raises UsageError."""
     given = command_line.parse(Recipe, description, flags, default=recipe, registry=_unchecked_sections())
     try:
-        return parse_recipe(given.model_dump(warnings=False), "command line")
+        return parse_recipe(given.model_dump(warnings=False), "command line", trusted=True)
     except RecipeError as error:
         raise UsageError(str(error)) from error
 
@@ -117,23 +132,21 @@ def run(argv: Sequence[str]) -> None:
     except OSError as error:
         raise InputError(_os_sentence(error, run_dir)) from error
     except Exception as error:
-        if "No space left on device" in str(error):  # safetensors wraps the system's error in its own
-            raise InputError(_os_sentence(OSError(errno.ENOSPC, str(error)), run_dir)) from error
+        if wrapped := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors wraps the system's error in its own
+            raise InputError(_os_sentence(OSError(int(wrapped[1]), str(error)), run_dir)) from error
         raise
 
 
 def _os_sentence(error: OSError, run_dir: Path | None) -> str:
     """`run_dir`: where the run writes; None while the recipe is still being read."""
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return f"the disk is full{where}. Free some space and run the same command again: finished stages are kept."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         if error.filename is None or _written(Path(str(error.filename)), run_dir):
             return f"no permission to write{where}. Choose another --runs-dir or change the directory's permissions."
         return f"no permission to read{where}. Change its permissions, or name another file."
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return f"{error.filename} cannot be made: there is a file where a folder is needed. Choose another --runs-dir."
-    return f"{error.strerror or error}{where}"
+    return command_line.system_error(error)
 
 
 def _written(path: Path, run_dir: Path | None) -> bool:
@@ -151,7 +164,6 @@ def explain(recipe: Recipe) -> None:
     check_files(recipe)
     loop, task = recipe.loop, recipe.task
     print(recipe.to_yaml())
-    drawn = f"{loop.problems:,} problems" if loop.problems else "every problem"
     hinted = (
         f"failed ones again with the answer shown, by the {loop.rationalizer} model" if loop.rationalize else "no retry"
     )
@@ -161,8 +173,8 @@ def explain(recipe: Recipe) -> None:
     )
     print(f"run directory   {recipe.run_dir}")
     print(f"problems        {task.name}" + (f" from {task.path}" if task.path else ""))
-    if task.path:
-        _show_problems(recipe)
+    train, selection = _show_problems(recipe) if task.path or task.name == "addition" else (None, None)
+    drawn = "every problem" if loop.problems is None else f"{min(loop.problems, train or loop.problems):,} problems"
     if loop.method == "star":
         print(f"each round      {drawn} of train, {recipe.sampling.samples} sample(s) each; {hinted}")
         print(f"kept            right answers{' with sound rationales' if recipe.curation.require == 'sound' else ''}")
@@ -171,12 +183,14 @@ def explain(recipe: Recipe) -> None:
             f"fine-tuning     {recipe.training.method}, {schedule}, {recipe.training.batch_size} rows a step, {loop.start}"
         )
         print(
-            f"evaluation      {recipe.evaluation.selection_size} problems of {recipe.evaluation.select_on} after each round"
+            f"evaluation      {recipe.evaluation.selection_size if selection is None else selection} problems of "
+            f"{recipe.evaluation.select_on} after each round"
         )
     print("at the end      the test split, once, with the chosen round's model")
 
 
-def _show_problems(recipe: Recipe) -> None:
+def _show_problems(recipe: Recipe) -> tuple[int, int]:
+    """Print how many problems there are; returns how many to train on and how many to choose the round with."""
     from star.splits import cut_selection
     from star.tasks import load_task
 
@@ -185,6 +199,7 @@ def _show_problems(recipe: Recipe) -> None:
     print(f"                {len(pool):,} train, {len(selection):,} selection, {len(loaded.test):,} test problems")
     for reason, count in loaded.skipped.items():
         print(f"left out: {count:,} problems ({reason})")
+    return len(pool), len(selection if recipe.evaluation.select_on == "selection" else loaded.test)
 
 
 def train(recipe: Recipe, argv: Sequence[str]) -> None:

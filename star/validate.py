@@ -3,13 +3,15 @@
     python -m star.validate gsm8k --task.path data/gsm8k_train.jsonl.gz
     python -m star.validate records --task.path rows.parquet --task.question Body+Question --task.answer Answer
 
-Every gold answer is written as a perfect model would write it (with a rationale and without; a choice also as its full text),
-extracted, graded. Prints the counts, the rows that were left out and why, and the rows that fail. Exit status: 0 all
-accepted, 1 some fail or there is no data, 2 the command line is wrong.
+Every gold answer is written as a perfect model would write it (with a rationale and without; a choice also as its full text)
+and in three forms that models like (bold, boxed, ...), extracted, graded; and so is a wrong answer, which must not be
+accepted. Prints the counts, the rows that were left out and why, the rows that fail, and a warning where the gold answers look
+like another answer type. Exit status: 0 all accepted, 1 some fail or there is no data, 2 the command line is wrong.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -21,6 +23,8 @@ from pydantic import BaseModel, ConfigDict
 from star.command_line import parse, run_command
 from star.errors import UsageError
 from star.grading import grade
+from star.grading.numbers import parse_number, show_number
+from star.grading.verdicts import fold
 from star.problem import Problem, Task, Verdict
 from star.recipe import TaskSettings
 
@@ -53,6 +57,57 @@ def failures(task: Task, problems: Sequence[Problem]) -> Iterator[tuple[Problem,
             if rationale and task.mentions_hint(text):
                 yield problem, f"gold {answer!r}: the hint audit objects to the answer itself"
                 break
+        else:
+            wrong = wrong_answer(task, problem)
+            for answer in (*natural_forms(task, problem), *((wrong,) if wrong else ())):
+                text = task.completion("", answer)
+                verdict = grade(task.extract(text, problem).strict, problem, task.answer_type)
+                if (verdict == Verdict.correct) == (answer is wrong):
+                    kind = "wrong answer" if answer is wrong else "form"
+                    yield problem, f"gold {problem.gold!r}, {kind} {answer!r}: {verdict}"
+                    break
+
+
+def natural_forms(task: Task, problem: Problem) -> tuple[str, ...]:
+    """The gold answer in three forms that models write."""
+    gold = problem.gold
+    if task.answer_type == "addition":
+        return (gold, " ".join(gold), f"0{gold}")
+    if problem.choices:
+        return (f"({gold})", f"**({gold})**", f"({gold}) {problem.choices[gold]}")
+    return (f"**{gold}**", f"{gold}.", f"\\boxed{{{gold}}}")
+
+
+def wrong_answer(task: Task, problem: Problem) -> str | None:
+    """An answer that is not the gold answer; None where every option has the same text."""
+    if task.answer_type in ("addition", "number"):
+        number = parse_number(problem.gold)
+        return None if number is None else show_number(number.values[-1] + 1) + ("%" if number.percent else "")
+    if problem.choices:
+        text = fold(problem.choices[problem.gold])
+        return next((f"({label})" for label, other in problem.choices.items() if fold(other) != text), None)
+    return f"{problem.gold}+1" if task.answer_type == "math" else f"{problem.gold} x"
+
+
+_LOOKS: dict[str, tuple[re.Pattern[str], tuple[str, ...], str]] = {
+    "true or false": (re.compile("true|false|yes|no", re.I), ("text", "math"), "choice, with two options"),
+    "labels of options": (re.compile(r"[(\[]?[A-Ha-h][)\]]?\.?"), ("text", "math"), "choice, with task.choices"),
+    "numbers": (re.compile(r"[-$]?\d[\d,.]*%?"), ("text",), "number"),
+    "LaTeX": (re.compile(r".*\\[a-zA-Z]+.*"), ("text",), "math"),
+}
+"""What gold answers look like -> pattern, answer types that it is strange for, the type to use."""
+
+
+def warnings(task: Task, problems: Sequence[Problem]) -> Iterator[str]:
+    """A sentence for each other type that half of the gold answers look like, and for options with labels of their own."""
+    for looks, (pattern, types, better) in _LOOKS.items():
+        count = sum(pattern.fullmatch(problem.gold) is not None for problem in problems)
+        if task.answer_type in types and 2 * count >= len(problems):
+            yield f"{count:,} of {len(problems):,} gold answers look like {looks}; task.answer_type could be {better}"
+    own = re.compile(r"[(\[]?[A-Ha-h1-9][)\].:]\s?\D.*")
+    labelled = sum(all(map(own.fullmatch, problem.choices.values())) for problem in problems if problem.choices)
+    if labelled:
+        yield f"the options of {labelled:,} problems begin with labels of their own; leave them out of task.choices"
 
 
 def written(problem: Problem) -> list[str]:
@@ -82,6 +137,8 @@ def validate(arguments: Arguments) -> int:
         print(f"left out: {count:,} x {reason}")
     for place, reason in left_out[: arguments.show]:
         print(f"  {place}: {reason}")
+    for warning in warnings(task, problems):
+        print(f"warning: {warning}")
     for problem, what in failed[: arguments.show]:
         print(f"FAILS {places.get(problem.id, problem.id)}: {what} ({problem.question[:80]!r})")
     accepted = len(problems) - sum(problem.id in {p.id for p in problems} for problem, _ in failed)

@@ -28,6 +28,12 @@ def absent(what: str) -> NoReturn:
     pytest.skip(what)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave `torture` out unless it is asked for."""
+    if "torture" not in config.option.markexpr:
+        items[:] = [item for item in items if item.get_closest_marker("torture") is None]
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Real data that the project does not commit; absent on most machines."""

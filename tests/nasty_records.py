@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from random import Random
+
 from analysis.rationales.records import Record
 
 BOMB = "(" * 5_000 + "1" + ")" * 5_000
@@ -82,3 +85,35 @@ def nasty_records() -> list[Record]:
         ),
     ]
     return records + extra
+
+
+PIECES = (
+    *("3 + 4 = 8", "12 * 7 = 84", "= = =", "(((", ")))", "[ { (", "] } )", "$", "\\frac{", "\\boxed{", "}", "#### 5", "<<1+1=3>>"),
+    *("%", "1/0", "9" * 400, "0." + "3" * 200, "1e999", "9^9^9^9", "2**1000000", "-" * 300, "+" * 300, "1 = " * 60),
+    *("1," * 100, "x" * 500, "\x00", "\u202e", "\ufeff", "\ud83d", "٤٨ ÷ ٢", "７ + ５", "½", "−5", "²", "🍎", "\n", "\r\n", "\t"),
+    *("\u2028", " " * 300, "é́" * 100, "The answer is (B).", "Step 1:", "So 5 pens are left.", "Input:", "Target:"),
+    *("Alice and Bob swap balls.", "Sort the words: zz a", "True and False or not", "https://x.y/?z=1", "<script>", "{{7*7}}"),
+    *("'; DROP TABLE", "```python", "</think>", "<think>"),
+)
+"""What hostile texts are made of."""
+
+
+def hostile_records(count: int, seed: int) -> Iterator[Record]:
+    """Records of random pieces, alone, repeated or between random characters; the nasty ones come first."""
+    nasty = nasty_records()
+    yield from nasty[:count]
+    random = Random(seed)
+
+    def text() -> str:
+        parts = []
+        for _ in range(random.randint(0, 8)):
+            piece = random.choice(PIECES) if random.random() < 0.8 else "".join(chr(random.randrange(0x2FFF)) for _ in range(30))
+            parts.append(piece * random.choice((1, 1, 1, 2, 30)))
+        return random.choice((" ", "", "\n", " = ")).join(parts)
+
+    for number in range(count - len(nasty)):
+        steps = tuple(text() for _ in range(random.choice((0, 1, 3, 5, 40))))
+        choices = {random.choice((letter, text()[:9])): text() for letter in "ABCD"} if random.random() < 0.3 else None
+        meta = {"cot_prefix": text(), "injected_value": random.choice((None, "4", text()))} if random.random() < 0.2 else {}
+        answer, gold = random.choice((None, text())), random.choice((None, text()))
+        yield Record(f"hostile-{number}", "", "", text(), choices, steps, answer, gold, meta=meta)

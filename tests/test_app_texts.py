@@ -14,7 +14,7 @@ import analysis
 from analysis import loading
 from analysis.agreement import ranking_results
 from analysis.export import main as export
-from analysis.labels import SETTLED, Label, Ranking, append, imported, label_folder, read_labels, to_csv, to_jsonl
+from analysis.labels import SETTLED, Label, Ranking, append, imported, label_folder, read_labels, to_jsonl
 from analysis.pages.widgets.markup import has_markup, is_code, markdown
 from analysis.rationales import table_reading
 from analysis.rationales.filters import EVIDENCE, OVERLAP, QUEUES, View, base_mask, dealt, queue, select
@@ -25,6 +25,7 @@ from analysis.sources import Source, source_of
 from analysis.step_labels import prm800k_rows, trl_rows
 from star.errors import InputError
 from star.run import RunError
+from star.spreadsheet import to_csv
 from tests.run_factory import HOSTILE, make_run
 
 

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from star import run as runs
 from star import sampling
 from star.recipe import SEEDS, Recipe, load_recipe
 from star.sampling.model_files import load_tokenizer
+from star.setup import prepare
 from star.tasks import load_task
 from star.train import main
 from tests.scripted import ScriptedSampler
@@ -108,8 +110,34 @@ def broken_tokenizer(model: Path) -> None:
     (model / "tokenizer.json").write_text('{"model": ')
 
 
-def broken_config(model: Path) -> None:
-    (model / "config.json").write_text("[]")
+def writes(name: str, text: str) -> Callable[[Path], None]:
+    return lambda model: (model / name).write_text(text) and None
+
+
+def with_key(file: str, key: str, value: Any) -> Callable[[Path], None]:
+    def damage(model: Path) -> None:
+        content = json.loads((model / file).read_text())
+        (model / file).write_text(json.dumps({**content, key: value}))
+
+    return damage
+
+
+def header(text: str) -> Callable[[Path], None]:
+    return lambda model: (model / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text.encode()) and None
+
+
+def with_weight(value: float) -> Callable[[Path], None]:
+    def damage(model: Path) -> None:
+        from safetensors.torch import load_file, save_file
+
+        weights = load_file(model / "model.safetensors")
+        weights["model.layers.1.mlp.up_proj.weight"][3, 5] = value
+        save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+
+    return damage
+
+
+INDEX = "model.safetensors.index.json"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +147,25 @@ def broken_config(model: Path) -> None:
         (cut_off, "model.safetensors is not a whole safetensors file"),
         (no_safetensors, "model.safetensors is not a whole safetensors file"),
         (broken_tokenizer, "tokenizer"),
-        (broken_config, "config.json holds list"),
+        (writes("config.json", "[]"), "config.json holds list"),
+        (writes("tokenizer_config.json", "[]"), "tokenizer_config.json holds list"),
+        (writes("tokenizer_config.json", '{"a":' * 20_000), "tokenizer_config.json cannot be read"),
+        (with_key("config.json", "vocab_size", "many"), "vocab_size is 'many', expected a whole number"),
+        (with_key("config.json", "eos_token_id", "x"), "eos_token_id is 'x'"),
+        (with_key("config.json", "eos_token_id", [1, "x"]), "eos_token_id is [1, 'x']"),
+        (with_key("generation_config.json", "eos_token_id", {"a": 1}), "eos_token_id is {'a': 1}"),
+        (with_key("config.json", "hidden_size", "wide"), "cannot be loaded"),
+        (with_key("config.json", "num_attention_heads", 0), "cannot be loaded"),
+        (with_key("config.json", "model_type", "nobody-knows"), "cannot be loaded"),
+        (with_key("tokenizer_config.json", "tokenizer_class", 5), "cannot be loaded"),
+        (writes(INDEX, '{"weight_map": {"x": "../outside.safetensors"}}'), "../outside.safetensors"),
+        (writes(INDEX, '{"weight_map": [1]}'), INDEX),
+        (writes(INDEX, "[" * 20_000), INDEX),
+        (header('{"a":' * 20_000), "is not a whole safetensors file"),
+        (header('{"a": {"data_offsets": [0, 0], "shape": "wide"}}'), "is not a whole safetensors file"),
+        (header('{"a": {"data_offsets": [], "shape": []}}'), "is not a whole safetensors file"),
+        (with_weight(float("nan")), "model.layers.1.mlp.up_proj.weight"),
+        (with_weight(float("-inf")), "model.layers.1.mlp.up_proj.weight"),
     ],
 )
 def test_a_broken_model_directory(
@@ -128,7 +174,7 @@ def test_a_broken_model_directory(
     damage(own_model)
     sentence = fails(write_recipe(tmp_path, own_model))
     assert words in sentence and str(own_model) in sentence
-    assert not (tmp_path / "runs").exists()
+    assert not list((tmp_path / "runs").glob("*/round_*"))
 
 
 def test_weights_and_configuration_that_do_not_belong_together(own_model: Path, tmp_path: Path, fails: Command) -> None:
@@ -153,7 +199,8 @@ def test_a_tokenizer_without_pad_or_end_token_runs_to_the_end(
 
 
 def snapshot(folder: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+    """Finished files; the parts of an unfinished one are removed once it is whole."""
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*.parquet") if path.parent.suffix != ".parts"}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here: Linux's device whose disk is always full")
@@ -200,6 +247,42 @@ def test_a_full_disk_while_a_model_is_saved(
     finished = snapshot(run_dir)
     assert main([str(path)]) == 0
     assert finished.items() <= snapshot(run_dir).items() and (run_dir / "round_01" / "model").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blocks", [4, 40, 200])
+def test_a_limit_on_the_size_of_files(blocks: int, base_model: Path, tmp_path: Path) -> None:
+    """`ulimit -f`: the base model's weights are 75 kB, the tables a few."""
+    path = write_recipe(tmp_path, base_model, loop={"method": "direct", "problems": 20})
+    command = f"ulimit -f {blocks}; exec {sys.executable} -m star.train {path}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert "Traceback" not in done.stderr
+    if done.returncode:
+        assert done.stderr.count("error: ") == 1 and "ulimit -f" in done.stderr
+    assert (done.returncode == 0) == (load_recipe(path).run_dir / "result.json").is_file() == (blocks == 200)
+
+
+def test_a_second_start_is_told_of_the_first(base_model: Path, tmp_path: Path) -> None:
+    """Every loser of ten at once, at whatever point they meet."""
+    path = write_recipe(tmp_path, base_model)
+    barrier, outcomes = threading.Barrier(10), []
+
+    def start() -> None:
+        recipe = load_recipe(path)
+        barrier.wait()
+        try:
+            prepare(recipe, [])
+            outcomes.append("prepared")
+        except runs.RunError as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=start) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == 10 and "prepared" in outcomes
+    assert all("another process is working on" in each for each in outcomes if each != "prepared")
 
 
 def test_a_runs_directory_below_a_file(base_model: Path, tmp_path: Path, fails: Command) -> None:
@@ -263,7 +346,10 @@ def test_ctrl_c_while_python_still_imports(module: str) -> None:
     assert process.returncode == 130 and "Traceback" not in shown
 
 
-def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(base_model: Path, tmp_path: Path, scripted: None) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_stopped_run_says_so_and_the_same_command_goes_on(
+    number: signal.Signals, status: int, base_model: Path, tmp_path: Path, scripted: None
+) -> None:
     path = write_recipe(tmp_path, base_model)
     run_dir = load_recipe(path).run_dir
     command = [sys.executable, "-c", INTERRUPTED, str(path)]
@@ -272,9 +358,9 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(base_model: Path, tmp
     while not (run_dir / "round_01" / "attempts.parquet").exists() and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, shown = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status
     assert "the same command goes on from there" in shown and "Traceback" not in shown
     assert not (run_dir / "result.json").exists()
     finished = snapshot(run_dir)

@@ -13,15 +13,18 @@ from typing import Any
 import pytest
 
 from benchmarks.common import RESULTS, ROOT, CommonArguments, parse
+from benchmarks.judge import MODEL
 from benchmarks.render import TEMPLATES, page, sections
 from benchmarks.run_all import scripts, scripts_for
 from benchmarks.scaling import exponent, made_up, plan, sentence
-from star.errors import UsageError
+from star.errors import InputError, UsageError
+from star.recipe import ModelSettings
+from star.setup import resolve_model
 from tests.conftest import NO_DATA, absent, find_data_dir
 
 LIMIT = 1_200
 """Seconds that one script may take on a machine that is busy with other things; on two quiet cores each takes under 60."""
-NEEDS_DATA = {"grading", "human_labels", "proven"}
+NEEDS_DATA = {"grading", "human_labels", "judge", "proven"}
 NEEDS_BROWSER = {"app_speed"}
 ENVELOPE = {
     "schema_version",
@@ -46,6 +49,11 @@ def missing(name: str) -> str | None:
         from benchmarks.app_browser import INSTALL, find_chromium
 
         return None if find_chromium() else INSTALL
+    if name == "judge":
+        try:
+            resolve_model(ModelSettings(path=MODEL))
+        except InputError as error:
+            return str(error)
     return None
 
 

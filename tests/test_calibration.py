@@ -92,7 +92,7 @@ def test_rows_of_one_question_are_on_one_side() -> None:
 
 @pytest.mark.parametrize("n", [0, 29])
 def test_too_few_labels_are_refused(n: int) -> None:
-    with pytest.raises(CalibrationError, match=f"{n} labelled rationales"):
+    with pytest.raises(CalibrationError, match=f"{n} labelled rationales.*at least 30"):
         fit(scored(n, 1), ["prm"])
 
 

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from star.grading import grade
+from star.grading import grade, same_answer
 from star.grading.extraction import equations, extract_marked, extract_stated
 from star.grading.hints import mentions_answer_hint, mentions_choice_hint
-from star.grading.mathematics import MathWorker
+from star.grading.math_process import MathWorker
+from star.grading.mathematics import grade_math
 from star.grading.numbers import canonical_number, parse_number, show_number
-from star.grading.verdicts import choice_of, grade_choice, grade_math, grade_number, grade_text
+from star.grading.verdicts import choice_of, grade_choice, grade_number, grade_text
 from star.problem import Problem, Task, Verdict
 from star.recipe import TaskSettings
 from star.tasks import load_task
@@ -150,6 +151,37 @@ def test_extraction_of_any_text(text: str) -> None:
     ):
         assert found.strict is None or (found.strict and found.lenient == found.strict)
         assert len(found.rationale) <= len(text)
+
+
+FRAGMENTS = [
+    *("18", "-5", "0.3", "1,000", "1 000", "½", "10^{-20}", "\\frac{1}{2}", "\\sqrt2", "\\pm", "x=", "f(2)=", "five", "million"),
+    *("bn", "万", "%", "$", "R$", "#### ", "\n", "Question:", "The answer is ", "<think>", "</think>", "```", "(A)", "(B) enforce"),
+    *("**", "\\boxed{", "}", "{", "(", ")", "[", ",", " or ", " and ", "\\cup", "<", "\\le", "\\infty", "^", "9^{9^{9^9}}", "!"),
+    *("…", "\u202e", "\x00", "✅", " ", "|"),
+]
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.torture)])
+def test_random_answers_neither_crash_nor_hang(count: int) -> None:
+    """Every extractor and grader on strings of fragments and of any characters; printed with `-rP`: the slowest."""
+    rng = random.Random(count)
+    slowest, slow_text = 0.0, ""
+    grade_math("x", "y")  # starts the process that compares
+    for number in range(count):
+        parts = [rng.choice(FRAGMENTS) if number % 4 else chr(rng.randrange(1, 0xD800)) for _ in range(rng.randint(1, 12))]
+        text = "".join(parts)
+        started = time.perf_counter()
+        spans = [extract_marked(text, numbers=True).strict, extract_stated(text, "(CORRECT)").lenient]
+        mentions_answer_hint(text), mentions_choice_hint(text)
+        for span in (*spans, text):
+            assert {grade_number(span, "18"), grade_choice(span, CHOICES, "B"), grade_text(span, "x")} <= set(Verdict)
+        assert same_answer(text, spans[1], "text") == same_answer(spans[1], text, "text")
+        for span in {text, *spans}:
+            slowest, slow_text = max((slowest, slow_text), (time.perf_counter() - started, text))
+            started = time.perf_counter()
+            assert grade_math(span, "x+1") in set(Verdict)
+        slowest, slow_text = max((slowest, slow_text), (time.perf_counter() - started, text))
+    print(f"{count:,} strings, slowest {slowest:.2f} s: {slow_text!r}")
 
 
 def test_gold_must_be_a_number() -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import resource
 import threading
 from pathlib import Path
 
@@ -25,11 +26,11 @@ from analysis.labels import (
     label_folder,
     ranking_rows,
     read_labels,
-    to_csv,
     to_jsonl,
 )
 from analysis.sources import Source
 from star import statistics
+from star.spreadsheet import to_csv
 
 
 def test_the_last_label_counts_and_nothing_is_rewritten(tmp_path: Path) -> None:
@@ -133,6 +134,30 @@ def test_export_round_trips_and_disarms_formulas(tmp_path: Path) -> None:
     back = list(csv.DictReader(io.StringIO(to_csv(rows))))
     assert [row["note"] for row in back] == ['\'=cmd|"/C calc"!A0', "a, b\nc"]
     assert [row["p_unsound"] for row in rows] == [0.5, None] and to_csv([]) == ""
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", "\r=", "\r\n=", "\n=", "\t\t@", "\r\r-"])
+@pytest.mark.parametrize("before", ["", "x"])
+def test_no_line_of_a_table_begins_with_a_formula(before: str, start: str) -> None:
+    text = to_csv([{"id": f"{before}{start}cmd|' /C calc'!A0", f"{start}name": ["a", f"{start}1"]}])
+    cells = [cell.strip('"') for line in text.splitlines() for part in line.split("\t") for cell in part.split(",")]
+    assert not [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r") and cell]
+    assert len(list(csv.reader(io.StringIO(text)))) == 2
+
+
+def test_a_label_that_does_not_fit_on_the_disk_is_reported(tmp_path: Path) -> None:
+    """A limit on the size of files does what a full disk does: a part of the line is written, the rest refused."""
+    append(tmp_path, Label("x", "ann", "sound"))
+    whole = label_file(tmp_path, "ann").stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole + 20, limits[1]))
+    try:
+        with pytest.raises(LabelError, match="was not stored"):
+            append(tmp_path, Label("y", "ann", "sound"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    append(tmp_path, Label("z", "ann", "unsound"))
+    assert read_labels(tmp_path).verdicts() == {"x": "sound", "z": "unsound"}
 
 
 def test_rankings(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def test_chat_models_get_their_template_once() -> None:
     assert made.chat and text.count(TASK.instructions) == 1 and text.count("assistant") >= 2
     assert tokenizer.decode(made.ids(PROBLEM, shots=True)) == text
     assert not builder(tokenizer, shots=1, mode="few_shot").chat
+    assert made.stop == () and builder(tokenizer, shots=1, mode="few_shot").stop == TASK.stop != ()
     direct = builder(tokenizer, shots=1, answer_only=True).text(PROBLEM, shots=True)
     assert TASK.direct_instructions in direct and "scratch" not in direct
 

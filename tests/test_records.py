@@ -6,6 +6,8 @@ import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.rationales.records import BrokenLine, Record, RecordError, read_records, write_records
@@ -30,12 +32,21 @@ FULL = Record(
 BARE = Record(id="b", steps=("x",))
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".parquet"])
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
 def test_what_is_written_is_read_back(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"records{ending}"
     write_records(path, [FULL, BARE])
     assert list(read_records(path)) == [FULL, BARE]
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_parquet_file_is_read_like_lines(tmp_path: Path) -> None:
+    write_records(tmp_path / "r.jsonl", [FULL, BARE])
+    rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    texts = [row | {"choices": json.dumps(row["choices"]), "meta": json.dumps(row["meta"])} for row in rows]
+    for name, content in (("texts", texts), ("nested", rows[:1])):
+        pq.write_table(pa.Table.from_pylist(content), tmp_path / f"{name}.parquet")
+        assert list(read_records(tmp_path / f"{name}.parquet")) == [FULL, BARE][: len(content)]
 
 
 def test_a_rationale_in_one_text_is_split(tmp_path: Path) -> None:
@@ -83,14 +94,6 @@ def test_strict_stops_at_a_broken_line_and_says_what_it_found(tmp_path: Path, te
         list(read_records(path, strict=True))
 
 
-def test_an_array_is_one_broken_line(tmp_path: Path) -> None:
-    path = tmp_path / "r.jsonl"
-    path.write_text('[\n  {"steps": ["a"]},\n  {"steps": ["b"]}\n]\n')
-    broken: list[BrokenLine] = []
-    assert list(read_records(path, broken=broken)) == []
-    assert [(line.line, line.reason) for line in broken] == [(1, "this is one JSON array; write one object a line")]
-
-
 def test_choices_as_two_lists(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text('{"steps": ["a"], "choices": {"text": ["ice", "fire"], "label": ["A", "B"]}}\n')
@@ -118,9 +121,9 @@ def test_a_torn_gzip_file_reads_as_far_as_it_goes(tmp_path: Path) -> None:
     assert len(broken) == 1
 
 
-@pytest.mark.parametrize("name", ["nothing.jsonl", "table.csv"])
+@pytest.mark.parametrize("name", ["nothing.jsonl", "table.xlsx"])
 def test_unusable_input_says_what_to_do(tmp_path: Path, name: str) -> None:
-    if name.endswith(".csv"):
+    if name.endswith(".xlsx"):
         (tmp_path / name).write_text("a,b\n")
     with pytest.raises(RecordError, match=r"\.jsonl"):
         list(read_records(tmp_path / name))

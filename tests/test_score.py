@@ -298,14 +298,6 @@ def test_where_the_mistake_is_followed_there_is_no_recovery() -> None:
     assert "no recovery" in follows.flags[0].message
 
 
-def test_nothing_is_said_to_be_scored_where_every_line_is_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "in.jsonl").write_text("{\n{\n")
-    assert main([str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.jsonl")]) == 1
-    captured = capsys.readouterr()
-    assert "2 broken lines are not scored." in captured.err
-    assert "Scores of 0 records" in captured.out
-
-
 def test_the_table_keeps_its_lines_when_piped_and_shows_labels_first(
     source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

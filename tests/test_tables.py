@@ -221,7 +221,7 @@ def test_the_scores_of_the_score_command_are_read_too(tmp_path: Path) -> None:
     assert "newer than the scores" in table.notes[-1]
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".parquet"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
 def test_record_files(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table_reading, "SMALL_FILE", 0)
     path = tmp_path / f"mine{suffix}"

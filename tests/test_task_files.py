@@ -102,10 +102,10 @@ GOOD = b'{"question": "1 + 1?", "answer": "2"}\n{"question": "1 + 2?", "answer":
             r"bad\.jsonl, row 1: no column 'question'; the row has answer, q",
         ),
         (b'{"question": "1?", "a": "2"}\n', "bad.jsonl", r"bad\.jsonl, row 1: no column 'answer'"),
-        (gzip.compress(GOOD * 50, mtime=0)[:-20], "bad.jsonl.gz", r"bad\.jsonl\.gz is not a whole gzip file"),
-        (GOOD, "bad.jsonl.gz", r"bad\.jsonl\.gz is not a whole gzip file"),
+        (gzip.compress(GOOD * 50, mtime=0)[:-20], "bad.jsonl.gz", r"bad\.jsonl\.gz, row \d+: not a whole gzip file"),
+        (GOOD, "bad.jsonl.gz", r"bad\.jsonl\.gz, row \d+: not a whole gzip file"),
         (GOOD, "bad.parquet", r"bad\.parquet cannot be read as parquet"),
-        (GOOD, "bad.csv", r"bad\.csv has an unknown file type; expected \.jsonl"),
+        (GOOD, "bad.xlsx", r"bad\.xlsx has an unknown ending; rows are read from \.jsonl"),
         (
             b'{"question": "1?", "answer": "many"}\n' * 2,
             "bad.jsonl",
@@ -263,6 +263,7 @@ def test_byte_order_mark_and_windows_line_ends_are_no_problem(tmp_path: Path) ->
     ("answer", "choices", "label"),
     [
         ("b", {"A": "river", "B": "bank"}, "B"),
+        ("(B)", {"A": "river", "B": "bank"}, "B"),
         (1, {"A": "river", "B": "bank"}, "B"),
         (1.0, {"A": "river", "B": "bank"}, "B"),
         ("1", {"A": "river", "B": "bank"}, "B"),

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from star.problem import Extraction, Problem
 from star.recipe import TaskSettings
 from star.tasks import load_task
-from star.validate import failures, main
+from star.tasks.commonsense_qa import read_choices
+from star.validate import failures, main, warnings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -84,12 +86,57 @@ def test_the_full_text_of_a_gold_option_is_proved_too() -> None:
     assert [problem.id for problem, _ in failures(task, [good, swapped, marked])] == ["marked"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "golds"), [("math", ["2", "x^2", "(1,2)"]), ("number", ["2", "1/3", "-5"]), ("text", ["2", "no", "a b"])]
+)
+def test_a_worked_solution_counts_by_its_last_box(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, golds: list[str]
+) -> None:
+    rows = [{"question": f"{n}?", "answer": f"First \\boxed{{9}}.\nSo it is\n$\\boxed{{{gold}}}$."} for n, gold in enumerate(golds)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    arguments = ["--task.path", str(path), "--task.answer-type", kind]
+    assert main(["records", *arguments]) == 0
+    assert "accepted 3 of 3" in capsys.readouterr().out
+    task = load_task(TaskSettings(name="records", path=str(path), answer_type=kind), 0)  # type: ignore[arg-type]
+    loaded = task.load()
+    assert sorted(problem.gold for problem in (*loaded.train, *loaded.test)) == sorted(golds)
+
+
+def test_options_lose_labels_of_their_own() -> None:
+    assert read_choices(["A)21", "B)22"]) == {"A": "21", "B": "22"}
+    assert read_choices(["(A) sea", "(B) air"]) == {"A": "sea", "B": "air"}
+    assert read_choices(["A", "B)22"]) == {"A": "A", "B": "B)22"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "golds", "warning"),
+    [
+        ("text", ["True", "False", "true"], "look like true or false"),
+        ("text", ["(A)", "(B)", "(C)"], "look like labels of options"),
+        ("text", ["12", "$3", "4.5"], "look like numbers"),
+        ("text", ["\\frac12", "\\pi", "x"], "look like LaTeX"),
+        ("math", ["2", "x", "1/2"], None),
+        ("text", ["Ottawa", "Paris", "Rome"], None),
+    ],
+)
+def test_gold_answers_of_another_type_are_a_warning(kind: str, golds: list[str], warning: str | None) -> None:
+    task = load_task(TaskSettings(name="records", path="x.jsonl", answer_type=kind), 0)  # type: ignore[arg-type]
+    told = list(warnings(task, [Problem(gold, gold, gold) for gold in golds]))
+    assert len(told) == (warning is not None) and (warning or "") in "".join(told)
+
+
+def test_a_wrong_answer_that_is_accepted_fails() -> None:
+    task = load_task(TaskSettings(name="gsm8k"), 0)
+    lenient = replace(task, extract=lambda text, problem: Extraction(text, problem.gold, problem.gold))
+    (failed,) = failures(lenient, [Problem("id", "1 + 1?", "2")])
+    assert failed[1] == "gold '2', wrong answer '3': correct"
+
+
 def test_failures_of_a_task_that_is_broken() -> None:
     task = load_task(TaskSettings(name="gsm8k"), 0)
     problem = Problem("id", "1 + 1?", "2")
     assert list(failures(task, [problem])) == []
-    from dataclasses import replace
-
     broken = replace(task, extract=lambda text, problem: Extraction(text, "3", "3"))
     assert [(p.id, what) for p, what in failures(broken, [problem])] == [("id", "gold '2' read back as '3': incorrect")]
 

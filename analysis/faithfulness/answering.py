@@ -63,7 +63,7 @@ def continue_all(asks: Sequence[Continue], batch: Batch) -> list[str | Refusal]:
             temperature=0.0 if greedy else settings.temperature,
             top_p=settings.top_p,
             max_new_tokens=settings.max_new_tokens,
-            stop=batch.asking.task.stop,
+            stop=batch.asking.prompts.stop,
             seed=settings.seed,
         )
         mine = [k for k, ask in enumerate(asks) if ask.greedy == greedy]
@@ -134,7 +134,7 @@ def _judge(p: Probed, ask: Ask, scores: dict[str, Scored], asking: Asking) -> tu
 def _write_out(asks: Sequence[Ask], batch: Batch) -> list[str | None]:
     """Greedy answers after prompt, body and cue; None where the model writes none."""
     asking = batch.asking
-    decoding = Decoding(max_new_tokens=batch.settings.answer_tokens, stop=("\n", *asking.task.stop))
+    decoding = Decoding(max_new_tokens=batch.settings.answer_tokens, stop=("\n", *asking.prompts.stop))
     prompts = [
         (*ask.prompt, *asking.filled(ask.problem, ask.filler), *asking.ids(asking.shape(ask.problem).cue.rstrip(" ")))
         if ask.filler

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.faithfulness.base import Subject
-from analysis.rationales.records import Record, read_records
+from analysis.rationales.formats import Columns
+from analysis.rationales.records import Record, read_whole
 from star.errors import InputError
 from star.grading.hints import mentions_answer_hint
 from star.problem import Extraction, Problem, Splits, Task, Verdict, problem_id
@@ -71,12 +72,17 @@ class Source:
         return self.shots
 
 
-def from_run(run: Path, round_number: int | None, n: int, seed: int, *, own_model: bool = True) -> Source:
-    """The selection rationales of a round, by default of the chosen one or else the last finished one."""
+def from_run(
+    run: Path, round_number: int | None, n: int, seed: int, *, own_model: bool = True, trusted: bool = False
+) -> Source:
+    """The selection rationales of a round, by default of the chosen one or else the last finished one.
+
+    `trusted`: the call says so; the run's own recipe cannot.
+    """
     from star.tasks import load_task
 
     directory = Run(run)
-    recipe = parse_recipe(dict(directory.recipe), str(run / "recipe.yaml"))
+    recipe = parse_recipe(dict(directory.recipe), str(run / "recipe.yaml"), trusted=trusted)
     number = _round_of(directory, round_number)
     rows = [row for row in directory.evaluation(number) if row["sample"] == 0 and row["mode"] == "evaluated"]
     problems = {row["problem_id"]: row for row in directory.problems()}
@@ -126,13 +132,9 @@ def _draw(subjects: Sequence[Subject], n: int, seed: int) -> tuple[Subject, ...]
     return tuple(subjects[k] for k in chosen)
 
 
-def from_records(path: Path, model: str, n: int, seed: int, out: Path | None) -> Source:
+def from_records(path: Path, model: str, n: int, seed: int, out: Path | None, *, columns: Columns | None = None) -> Source:
     """The rationales of a record file, asked in the format of `plain_task` (addition: the task's own)."""
-    broken: list[Any] = []
-    records = list(read_records(path, broken=broken))
-    if not records:
-        why = f": {broken[0]}" if broken else ""
-        raise SourceError(f"{path} holds no rationale record{why}.")
+    records = read_whole(path, columns)
     seen: Counter[str] = Counter()
     subjects = []
     for record in records:

@@ -11,10 +11,11 @@ import pandas as pd
 import streamlit as st
 
 from analysis import export, loading
-from analysis.labels import Labels, to_csv, to_jsonl
+from analysis.labels import Labels, to_jsonl
 from analysis.pages.widgets import context, labelling, parts, rationale, state, text
 from analysis.rationales.filters import Counts, View, base_mask, count_cells, judges, select
 from analysis.rationales.table import Table
+from star.spreadsheet import to_csv
 
 ON_PAGE = 200
 """Rationales on an exported page."""

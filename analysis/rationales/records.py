@@ -2,9 +2,9 @@
 
     {"id": "a1", "question": "Ann has 3 boxes of 4 pens. How many pens?", "steps": ["3 * 4 = 12"], "answer": "12"}
 
-One JSON object a line (`.jsonl`, `.jsonl.gz`) or one row (`.parquet`). Only the rationale is needed: `steps`, or
-`rationale` as one text, which is then split by `analysis.rationales.steps.split_steps`. Labels are optional and never used for
-scores.
+One row of a file that `star.row_files` reads. Only the rationale is needed: `steps`, or `rationale` as one text, which is then
+split by `analysis.rationales.steps.split_steps`. Labels are optional and never used for scores. Rows of other projects are known by
+their keys (`analysis.rationales.formats`), or `Columns` names what a record's fields are called.
 """
 
 from __future__ import annotations
@@ -12,41 +12,21 @@ from __future__ import annotations
 import gzip
 import json
 import math
-import re
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from analysis.rationales.formats import Columns, Format, format_of
 from analysis.rationales.steps import split_steps
 from star.errors import InputError
 from star.grading import is_right
+from star.row_files import BadRowError, Row, RowFileError, read_rows
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
-_ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:\{|$)")
-
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("source", pa.string()),
-        ("task", pa.string()),
-        ("question", pa.string()),
-        ("choices", pa.string()),  # JSON object, or null
-        ("steps", pa.list_(pa.string())),
-        ("answer", pa.string()),
-        ("gold", pa.string()),
-        ("answer_correct", pa.bool_()),
-        ("first_error_step", pa.int32()),
-        ("sound", pa.bool_()),
-        ("label_source", pa.string()),
-        ("generator", pa.string()),
-        ("generator_params_b", pa.float64()),
-        ("meta", pa.string()),  # JSON object
-    ]
-)
+WRITTEN = (".jsonl", ".jsonl.gz")
 
 
 class RecordError(InputError):
@@ -82,6 +62,11 @@ class Record:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
+_OWN = {item.name for item in fields(Record)} | {"rationale"}
+_SHARED = ("id", "answer", "gold", "generator")
+"""Fields of a record that other formats call the same."""
+
+
 def unique_ids(ids: Sequence[str]) -> list[str]:
     """Ids by which links and labels tell rationales apart: a repeated one gets "#2", "#3" ... behind it."""
     given, used, counts = set(ids), set[str](), dict[str, int]()
@@ -110,29 +95,43 @@ class BrokenLine:
         return f"{self.path}, line {self.line}: {self.reason}"
 
 
-def read_records(path: Path | str, *, strict: bool = False, broken: list[BrokenLine] | None = None) -> Iterator[Record]:
+def read_records(
+    path: Path | str,
+    *,
+    strict: bool = False,
+    broken: list[BrokenLine] | None = None,
+    columns: Columns | None = None,
+    notes: list[str] | None = None,
+) -> Iterator[Record]:
     """Stream the records of a file, or of a run directory (see `star.run`), in order.
 
-    A line that cannot be read is appended to `broken` and the rest goes on; with `strict` it raises RecordError.
+    A line that cannot be read is appended to `broken` and the rest goes on; with `strict` it raises RecordError. At the end
+    `notes` gets sentences about formats that were recognized and columns that were not read.
     Raises RecordError when there is no such file or its ending is unknown.
     """
     path = Path(path)
     broken = [] if broken is None else broken
+    notes = [] if notes is None else notes
     if path.is_dir():
         from analysis.rationales.run_records import read_run
 
         rows = read_run(path, broken)
-    elif not path.is_file():
-        raise RecordError(f"{path} does not exist. Give a run directory or a file ending in {', '.join(SUFFIXES)}.")
-    elif path.name.endswith(".parquet"):
-        rows = _read_parquet(path, broken)
-    elif path.name.endswith((".jsonl", ".jsonl.gz")):
-        rows = _read_lines(path, broken)
     else:
-        raise RecordError(
-            f"{path} has an unknown ending. Records are read from {', '.join(SUFFIXES)} or a run directory."
-        )
+        rows = _read_rows(path, columns or Columns(), broken, notes)
     return _stop_at_broken(rows, broken) if strict else rows
+
+
+def read_whole(path: Path, columns: Columns | None = None) -> list[Record]:
+    """All records of a file or a run. What is not read is said on standard error; raises RecordError where nothing is."""
+    broken: list[BrokenLine] = []
+    notes: list[str] = []
+    records = list(read_records(path, broken=broken, columns=columns, notes=notes))
+    if not records:
+        raise RecordError(f"{path} holds no rationale" + (f" that can be read: {broken[0]}" if broken else "") + ".")
+    more = [f"{len(broken) - 20:,} more lines are not read"] if len(broken) > 20 else []
+    for note in (*notes, *(f"not read: {line}" for line in broken[:20]), *more):
+        print(f"note: {note}", file=sys.stderr)
+    return records
 
 
 def _stop_at_broken(rows: Iterator[Record], broken: list[BrokenLine]) -> Iterator[Record]:
@@ -145,50 +144,43 @@ def _stop_at_broken(rows: Iterator[Record], broken: list[BrokenLine]) -> Iterato
         raise RecordError(str(broken[before]))
 
 
-def _read_lines(path: Path, broken: list[BrokenLine]) -> Iterator[Record]:
-    number = 0
-    with cast(BinaryIO, gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")) as handle:
-        try:
-            for number, line in enumerate(handle, start=1):
-                if not line.strip():
-                    continue
-                if number == 1 and _ARRAY.match(line):
-                    broken.append(BrokenLine(path, 1, "this is one JSON array; write one object a line"))
-                    return
-                record = _parse_line(line, path, number, broken)
-                if record is not None:
-                    yield record
-        except (EOFError, OSError) as error:  # a torn gzip stream: what follows cannot be decoded
-            broken.append(BrokenLine(path, number + 1, f"the file cannot be read any further ({error})"))
-
-
-def _parse_line(line: bytes, path: Path, number: int, broken: list[BrokenLine]) -> Record | None:
+def _read_rows(path: Path, columns: Columns, broken: list[BrokenLine], notes: list[str]) -> Iterator[Record]:
+    formats, unread = Counter[str](), Counter[str]()
     try:
-        return record_from(json.loads(line.decode("utf-8-sig")), default_id=f"{path.name}:{number}")
-    except RecordError as error:
-        reason = str(error)
-    except UnicodeDecodeError as error:
-        reason = f"not UTF-8 ({error.reason} at byte {error.start})"
-    except (ValueError, RecursionError) as error:
-        reason = f"not a JSON object ({error})"
-    broken.append(BrokenLine(path, number, reason))
-    return None
+        for number, row in read_rows(path):
+            try:
+                if isinstance(row, BadRowError):
+                    raise row
+                layout = None if columns.given else format_of(row)
+                row = columns.renamed(row)
+                records = records_from(row, layout, default_id=f"{path.name}:{number}")
+            except (RecordError, ValueError) as error:
+                broken.append(BrokenLine(path, number, str(error)))
+                continue
+            formats.update([layout.name] if layout is not None else [])
+            unread.update(row.keys() - (_OWN if layout is None else {*layout.known_by, *layout.more, *_SHARED}))
+            yield from records
+    except RowFileError as error:
+        raise RecordError(str(error)) from error
+    notes += [f"{path.name}: {count:,} rows are read as {name}." for name, count in formats.items()]
+    if unread:
+        named = ", ".join(sorted(map(str, unread))[:12]) + (" and more" if len(unread) > 12 else "")
+        notes.append(f"{path.name}: not read are the columns {named}.")
 
 
-def _read_parquet(path: Path, broken: list[BrokenLine]) -> Iterator[Record]:
+def records_from(row: Row, layout: Format | None, *, default_id: str) -> list[Record]:
+    """The records of one row of a format, or of the record's own. Raises RecordError."""
+    if layout is None:
+        return [record_from(row, default_id=default_id)]
+    shared = {name: row[name] for name in _SHARED if name in row}
     try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise RecordError(f"{path} is not a readable parquet file ({error}).") from error
-    number = 0
-    with file:
-        for batch in file.iter_batches(batch_size=2_000):
-            for row in batch.to_pylist():
-                number += 1
-                try:
-                    yield record_from(row, default_id=f"{path.name}:{number}")
-                except RecordError as error:
-                    broken.append(BrokenLine(path, number, str(error)))
+        found = layout.read(row)
+    except ValueError as error:
+        raise RecordError(str(error)) from error
+    except (LookupError, TypeError, AttributeError) as error:
+        raise RecordError(f"it is not as {layout.name} writes it: it lacks {error}, or has it in another form") from error
+    given = [shared | {name: value for name, value in each.items() if value is not None} for each in found]
+    return [record_from(each, default_id=default_id) for each in given]
 
 
 def record_from(row: Any, *, default_id: str) -> Record:
@@ -236,7 +228,7 @@ def _text(row: Mapping[str, Any], name: str) -> str | None:
 
 
 def _flag(row: Mapping[str, Any], name: str) -> bool | None:
-    value = row.get(name)
+    value = {"true": True, "false": False}.get(str(row.get(name)).lower(), row.get(name))  # as tables write it
     if value is None or isinstance(value, bool):
         return value
     raise RecordError(f"{name}: expected true, false or null, found {type(value).__name__}")
@@ -251,6 +243,9 @@ def _whole(row: Mapping[str, Any], name: str) -> int | None:
 
 def _real(row: Mapping[str, Any], name: str) -> float | None:
     value = row.get(name)
+    if isinstance(value, str):
+        with suppress(ValueError):  # as tables write it
+            value = float(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
@@ -296,28 +291,15 @@ def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:
 def record_to(record: Record) -> dict[str, Any]:
     """A record as a plain object, ready for JSON."""
     row = {item.name: getattr(record, item.name) for item in fields(record)}
-    return row | {
-        "steps": list(record.steps),
-        "choices": dict(record.choices) if record.choices else None,
-        "meta": dict(record.meta),
-    }
+    return row | {"choices": dict(record.choices) if record.choices else None, "meta": dict(record.meta)}
 
 
 def write_records(path: Path | str, records: Iterable[Record]) -> None:
-    """Write records to `.jsonl`, `.jsonl.gz` or `.parquet`, under a temporary name that is then renamed."""
+    """Write records to `.jsonl` or `.jsonl.gz`, under a temporary name that is then renamed."""
     path = Path(path)
-    if not path.name.endswith(SUFFIXES):
-        raise RecordError(f"{path} has an unknown ending. Records are written to {', '.join(SUFFIXES)}.")
+    if not path.name.endswith(WRITTEN):
+        raise RecordError(f"{path} has an unknown ending. Records are written to {', '.join(WRITTEN)}.")
     temporary = path.with_name(path.name + ".tmp")
-    if path.name.endswith(".parquet"):
-        rows = [record_to(record) for record in records]
-        for row in rows:
-            for name in ("choices", "meta"):
-                row[name] = None if row[name] is None else json.dumps(row[name], ensure_ascii=False)
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd")
-    else:
-        opener = gzip.open if path.name.endswith(".gz") else open
-        with opener(temporary, "wt", encoding="utf-8") as handle:
-            for record in records:
-                handle.write(json.dumps(record_to(record), ensure_ascii=False) + "\n")
+    with gzip.open(temporary, "wt", encoding="utf-8") if path.suffix == ".gz" else temporary.open("w", encoding="utf-8") as handle:
+        handle.writelines(json.dumps(record_to(record), ensure_ascii=False) + "\n" for record in records)
     temporary.replace(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import pyarrow.compute as pc
 
 from analysis.rationales.index import Columns, read_index, write_index
 from analysis.rationales.joining import rows_of_scores, unjoined
-from analysis.rationales.records import SUFFIXES, BrokenLine, Record, RecordError, read_records, record_to, unique_ids
+from analysis.rationales.records import BrokenLine, Record, RecordError, read_records, record_to, unique_ids
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
-from star.parsing import ParseError, checked, parse_json
+from star.parsing import ParseError, checked
+from star.row_files import read_rows, stem
 from star.run import ATTEMPTS, PROBLEMS, SCORES, Run, RunError, read_table
 from star.schemas import Score
 
@@ -191,16 +193,10 @@ def _read_scores(files: list[Path], notes: list[str]) -> pa.Table | None:
 
 def _score_lines(file: Path, schema: pa.Schema) -> pa.Table:
     """Scores from JSON lines; a line that is no object, or has no id, belongs to no rationale and is left out."""
-    import gzip
-
     rows: list[Score] = []
-    opener = gzip.open if file.name.endswith(".gz") else open
-    with opener(file, "rb") as handle:
-        for line in handle:
-            try:
-                row = checked(parse_json(line), Score)
-            except ParseError:
-                continue
+    for _, found in read_rows(file):
+        with suppress(ParseError):
+            row = checked(found, Score)
             rows.append(row | {"id": str(row["id"]), "flags": json.dumps(row.get("flags") or [])})
     return pa.Table.from_pylist(rows, schema=schema)
 
@@ -243,11 +239,8 @@ def _first_line(error: Exception) -> str:
 
 def score_files(path: Path) -> list[Path]:
     """Files beside a record file that may hold its scores: its name with "scores" or "soundness" put behind."""
-    stem = path.name
-    for suffix in SUFFIXES:
-        stem = stem.removesuffix(suffix)
     marks = [mark + word for word in ("scores", "soundness", "scored") for mark in ".-_"]
-    candidates = [path.with_name(stem + mark + suffix) for mark in marks for suffix in SUFFIXES]
+    candidates = [path.with_name(stem(path) + mark + suffix) for mark in marks for suffix in (".jsonl", ".jsonl.gz", ".parquet")]
     return [candidate for candidate in candidates if candidate.is_file()]
 
 
@@ -274,8 +267,9 @@ def read_file(source: Source) -> Table:
 def _read_columns(path: Path, records: list[Record]) -> Columns:
     """The columns of a file, whose records are put into the list."""
     broken: list[BrokenLine] = []
-    records += read_records(path, broken=broken)
-    notes = [f"{path.name}, line {line.line} is left out: {line.reason}" for line in broken[:3]]
+    notes: list[str] = []
+    records += read_records(path, broken=broken, notes=notes)
+    notes += [f"{path.name}, line {line.line} is left out: {line.reason}" for line in broken[:3]]
     if len(broken) > 3:
         notes.append(f"{len(broken) - 3:,} more lines of {path.name} are left out.")
     if not records and broken:

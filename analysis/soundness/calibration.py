@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from analysis.checks.base import Flag
+from analysis.soundness.hazard import error_at, sigmoid
 from star.errors import InputError
 
 VERSION = 1
@@ -105,9 +106,9 @@ class Calibration:
             return None
         names, rows = features(evidence, self.scorers)
         weights = np.array([self.weights.get(name, 0.0) for name in names])
-        hazard = _sigmoid(rows @ weights + self.weights.get("intercept", 0.0))
+        hazard = sigmoid(rows @ weights + self.weights.get("intercept", 0.0))
         raw, likeliest = _survived(hazard)
-        p = float(_sigmoid(np.array(self.offset + self.slope * _logit(raw))))
+        p = float(sigmoid(np.array(self.offset + self.slope * _logit(raw))))
         return Judged(p, likeliest if p >= self.threshold else SOUND, likeliest)
 
     def save(self, path: Path) -> None:
@@ -177,7 +178,7 @@ def fit(rows: Sequence[Labelled], scorers: Sequence[str], *, seed: int = 0) -> t
         unsound, proven = sum(row.unsound for row in usable), sum(row.evidence.proven is not None for row in rows)
         raise CalibrationError(
             f"{len(usable)} labelled rationales of {len(rows)} can be used ({unsound} unsound; {proven} are left out because a "
-            "check proves a step false); expected at least {LEAST_LABELS}, sound and "
+            f"check proves a step false); expected at least {LEAST_LABELS}, sound and "
             "unsound ones among them. Label more, or give a scorer that judges more of them."
         )
     questions = len({row.question for row in usable})
@@ -206,7 +207,7 @@ def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str], pull: float, seed
             raw[i], likeliest[i] = _survived(_hazard(usable[i], scorers, weights))
     unsound = np.array([row.unsound for row in usable])
     slope, offset = _platt(_logit(raw), unsound)
-    scaled = _sigmoid(offset + slope * _logit(raw))
+    scaled = sigmoid(offset + slope * _logit(raw))
     return Calibration(
         scorers=tuple(scorers),
         weights=_weights(usable, scorers, pull),
@@ -268,13 +269,13 @@ def _risk(rows: Sequence[Labelled], starts: np.ndarray) -> tuple[np.ndarray, np.
 
 def _hazard(row: Labelled, scorers: Sequence[str], weights: Mapping[str, float]) -> np.ndarray:
     names, table = features(row.evidence, scorers)
-    return _sigmoid(table @ np.array([weights[name] for name in names]) + weights["intercept"])
+    return sigmoid(table @ np.array([weights[name] for name in names]) + weights["intercept"])
 
 
 def _survived(hazard: np.ndarray) -> tuple[float, int]:
     """(P(some step is wrong), the most probable first error)."""
-    before = np.concatenate([[1.0], np.cumprod(1 - hazard)])
-    return float(1 - before[-1]), int(np.argmax(hazard * before[:-1]))
+    errors = error_at(hazard)
+    return float(errors.sum()), int(np.argmax(errors))
 
 
 def _held_out_likelihood(rows: Sequence[Labelled], scorers: Sequence[str], pull: float, seed: int) -> float:
@@ -338,7 +339,3 @@ def _best_threshold(p: np.ndarray, likeliest: np.ndarray, rows: Sequence[Labelle
 def _logit(p: Any) -> Any:
     clipped = np.clip(p, EXTREME, 1 - EXTREME)
     return np.log(clipped / (1 - clipped))
-
-
-def _sigmoid(z: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(z, -60, 60)))

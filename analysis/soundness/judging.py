@@ -17,7 +17,7 @@ from analysis.rationales.records import Record, matches_gold
 from analysis.soundness.features import describe, domain_of
 from analysis.soundness.grades import Grade, flagged
 from analysis.soundness.hazard import Hazard, error_at, load
-from analysis.soundness.scorer import Item, Status, StepScores
+from analysis.soundness.scorer import Status, StepScores
 
 RECOVERY = "error_recovery"
 """The task_kind of a record of a recovery from an injected error."""
@@ -46,19 +46,10 @@ class Judgement:
 
 @dataclass
 class NoModelScorer:
-    """The score without a model as a `Scorer`: hazards of the steps from named features, for the domains it speaks for."""
+    """The score without a model: hazards of the steps from named features, for the domains it speaks for."""
 
     hazard: Hazard = field(default_factory=load)
     name: str = NO_MODEL
-
-    def score(self, items: Sequence[Item]) -> list[StepScores]:
-        """Scores of items; what is proven is not looked at."""
-        results = []
-        for item in items:
-            kind = detect_kind(item.question, item.steps, item.choices)
-            reading = read(item.question, item.steps, item.answer, item.choices)
-            results.append(self.score_reading(item.question, reading, kind, generic_flags(reading)))
-        return results
 
     def score_reading(
         self, question: str, reading: Reading, kind: str, flags: Sequence[Flag], answer_right: bool | None = None

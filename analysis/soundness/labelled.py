@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from analysis.rationales.records import Record, read_records
 from star.errors import InputError
+from star.row_files import BadRowError, read_rows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HIDDEN_SHARE = 0.2
@@ -40,12 +40,15 @@ def load(name: str, limit: int | None = None) -> list[Record]:
     return [record for record in records if digest(record.question) % 1000 < 1000 / step]
 
 
+def question_rows(name: str) -> list[dict[str, Any]]:
+    """The rows of a question file of the labelled data."""
+    return [dict(row) for _, row in read_rows(data_dir() / f"{name}.jsonl.gz") if not isinstance(row, BadRowError)]
+
+
 def short_solutions() -> list[dict[str, str]]:
     """The problems of SVAMP, each with its equation worked out in steps."""
-    with gzip.open(data_dir() / "svamp.jsonl.gz", "rt", encoding="utf-8") as handle:
-        rows = [json.loads(line) for line in handle]
     found = []
-    for row in rows:
+    for row in question_rows("svamp"):
         body = row["Body"].strip()
         question = f"{body}{'' if body[-1:] in '.!?' else ','} {row['Question']}"
         noun = _ASKED.search(row["Question"].lower())
@@ -78,8 +81,7 @@ def worked(name: str) -> list[Record]:
     """The worked solutions of a question file, "gsm8k_train", "gsm8k_test" or "svamp": sound ones, of nobody's model."""
     if name == "svamp":
         return [written(row) for row in short_solutions()]
-    with gzip.open(data_dir() / f"{name}.jsonl.gz", "rt", encoding="utf-8") as handle:
-        return [written({"source": "GSM8K"} | json.loads(line)) for line in handle]
+    return [written({"source": "GSM8K"} | row) for row in question_rows(name)]
 
 
 def normalised(question: str) -> str:

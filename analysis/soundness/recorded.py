@@ -1,10 +1,8 @@
-"""Anybody's step scores, recorded in a file: one JSON object a line with `id` and `step_ok`, P(step right) per step or null."""
+"""Anybody's step scores, recorded in a file: rows with `id` and `step_ok`, P(step right) per step or null."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.soundness.hazard import error_at
-from analysis.soundness.scorer import Estimate, Item, StepScores
+from analysis.soundness.scorer import Estimate, Item, StepScores, safe_name
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError
+from star.row_files import BadRowError, Row, read_rows, stem
 
 
 class _Line(NamedTuple):
@@ -33,8 +32,8 @@ class RecordedScores:
 
     def __init__(self, path: str | Path, options: ScorerOptions | None = None, place: Place | None = None) -> None:
         self.path = path = Path(path)
-        self.name = path.name.removesuffix(".gz").removesuffix(".jsonl")
-        self.lines = list(_read(path))
+        self.name = safe_name(stem(path))
+        self.lines = [_parsed(path, number, row) for number, row in read_rows(path)]
         ids = [line.id for line in self.lines]
         self.by_id = {line.id: line for line in self.lines} if None not in ids and len(set(ids)) == len(ids) else None
         self.asked: dict[str, int] = {}
@@ -83,25 +82,14 @@ class RecordedScores:
         return line
 
 
-def _read(path: Path) -> list[_Line]:
-    rows = []
+def _parsed(path: Path, number: int, row: Row | BadRowError) -> _Line:
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.name.endswith(".gz") else path.open(encoding="utf-8") as handle:
-            for number, text in enumerate(handle, start=1):
-                if text.strip():
-                    rows.append(_parsed(path, number, text))
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise InputError(f"{path} cannot be read ({error}).") from error
-    return rows
-
-
-def _parsed(path: Path, number: int, text: str) -> _Line:
-    try:
-        row = json.loads(text)
+        if isinstance(row, BadRowError):
+            raise row
         said = row["step_ok"]
         if said is not None and not (isinstance(said, list) and all(map(_is_probability, said))):
             raise ValueError("step_ok holds something else than numbers from 0 to 1 and nulls")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError) as error:
         raise InputError(
             f"{path}, line {number} is no step score ({error}); expected "
             '{"id": "...", "step_ok": [0.98, 0.41]}: P(step right) per step, null where there is none.'

@@ -1,24 +1,26 @@
 """The seam between rationales and whatever scores them: an item in, a result of one shape out.
 
 A scorer takes any number of items and gives one `StepScores` for each, in order. It never raises for one item: what went wrong
-is the status of that item. The score without a model (`analysis.soundness.judging`) is the first one.
+is the status of that item.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from analysis.rationales.records import Record
 
-Status = Literal["ok", "outside", "too_long", "unparsed", "refused", "error"]
+Status = Literal["ok", "outside", "too_long", "unparsed", "refused", "not_asked", "error"]
 STATUSES: dict[Status, str] = {
     "ok": "scored",
     "outside": "outside of what the scorer was validated on",
     "too_long": "longer than the scorer reads",
     "unparsed": "nothing to read, in the rationale or in the scorer's reply",
     "refused": "the scorer would not say",
+    "not_asked": "not asked, for the money is spent",
     "error": "the scorer failed",
 }
 """Status -> what a person reads."""
@@ -73,11 +75,15 @@ class StepScores:
     """What decides the result besides the item: weights, template, version."""
     why: str = ""
     """For a person, where the status is not ok."""
+    verdict: int | None = None
+    """The first wrong step, -1 for none, where the scorer itself names one."""
 
     @property
     def first_error(self) -> int | None:
-        """The likeliest first wrong step; None where no step is scored."""
+        """The verdict, else the likeliest first wrong step; None where no step is scored."""
         chances = self.error_at
+        if self.verdict is not None:
+            return self.verdict
         return max(range(len(chances)), key=chances.__getitem__) if chances else None
 
 
@@ -91,6 +97,11 @@ class Estimate:
     """At most."""
     cost: float | None = None
     """None: no prices are known."""
+
+
+def safe_name(text: str) -> str:
+    """A name of a scorer that can name a file and a column: letters, digits, `.`, `_` and `-`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-") or "scorer"
 
 
 class Scorer(Protocol):

@@ -14,6 +14,7 @@ from star.errors import UsageError
 
 SCORERS = {
     "file": ("analysis.soundness.recorded:RecordedScores", "scores.jsonl"),
+    "judge": ("analysis.soundness.judge:Judge", "openai:MODEL"),
 }
 """Kind -> (module and class, what follows the colon or "" for nothing). The class is called with that rest and the options."""
 
@@ -35,7 +36,7 @@ class ScorerOptions:
     concurrency: int = 8
     """Calls to a server at the same time."""
     max_cost: float | None = None
-    """Stop asking a paid judge once this much has been spent; needs --prices."""
+    """Stop asking a paid judge once this command has spent this much; what is under way is still paid. Needs --prices."""
     prices: tuple[float, float] | None = None
     """Price of a million prompt tokens and of a million generated ones."""
     cache: bool = True
@@ -69,7 +70,7 @@ def open_scorers(
             stack.callback(opened[-1].close)
         names = [scorer.name for scorer in opened]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise UsageError(f"two scorers are called {twice!r}: rename one of the files.")
+            raise UsageError(f"two scorers are called {twice!r}: score with one after the other.")
         yield opened
 
 

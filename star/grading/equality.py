@@ -14,15 +14,14 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from star.grading.mathematics import MAX_MATH, grade_math
 from star.grading.numbers import MAX_NUMBER, Number, parse_number
 from star.grading.verdicts import (
-    MAX_MATH,
     as_digits,
     choice_of,
     fold,
     grade_choice,
     grade_digits,
-    grade_math,
     grade_number,
     grade_text,
     same_numbers,

@@ -3,8 +3,9 @@ r"""Completion -> answer span, under two contracts, and what else a task reads o
     marked   the last line is `#### SPAN`                    numbers, texts, mathematics (the form of GSM8K's own answers)
     stated   the last sentence is `The answer is SPAN.`      choices
 
-The strict span is what stands in that last line or sentence; text after it breaks the contract. Two statements that differ
-are a correction if a sentence between them opens with "Wait", "Actually", "That is wrong" or the like: then the last one
+The strict span is what stands in that last line or sentence; text after it breaks the contract, unless it says the same
+answer again. What stands in <think>...</think> is rationale, never an answer; `#### Step 1` is a heading. Two statements that
+differ are a correction if a sentence between them opens with "Wait", "Actually", "That is wrong" or the like: then the last one
 counts. Without one, or where a question or a line `Answer:` stands between them, nobody can say which was meant, so the
 strict span is everything from the first to the last one, which no grader accepts. A new question after the answer
 ("Question: ...", "Q: ...") is run-on text of a model that did not stop: it is cut off first.
@@ -17,15 +18,28 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from star.grading.numbers import parse_number, show_number
+from star.grading.numbers import TOKENS, parse_number, show_number
+from star.grading.verdicts import same_text
 from star.problem import Extraction
 
 MARK = "####"
 STOP = ("\nQuestion:",)
-"""Ends a completion of a model that goes on with the next question of its own accord."""
+"""Ends a completion of a base model, which goes on with the next question of its own accord."""
 MAX_LINE = 2_000
 """Characters of an answer line that are looked at: more is no answer."""
 
+_THOUGHT = re.compile(r"<(?P<end>/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+_HEADING = re.compile(
+    r"(?:\d{1,2}[.):] ?)?(?:step|part|case|solution|answer|final|explanation|calculat|conclusion|understand|summary|method"
+    r"|verif|check|problem|analysis|set ?up|find|determin|comput|identif|result|total|reason|given)\w*\b.*|.*\w:",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r"\d{1,2}[.)] [^\W\d]")
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)\w*[ \t]*$", re.MULTILINE)
+_SAID_AGAIN = re.compile(
+    r"(?:(?:so|thus|therefore|hence),? )?(?:(?:the )?(?:(?:final|correct) )?answer(?: is)?:? ?)?(?P<span>\S.*)", re.IGNORECASE
+)
+_BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 _NEXT_QUESTION = re.compile(r"\n[ \t]*(?:\*\*|#+ ?)?Question(?: ?\d{1,4})?(?:\*\*)?:")
 _NEXT_SPEAKER = re.compile(
     r"\n[ \t]*(?:\*\*|#{1,3} )?(?:Q|Problem|Exercise|Input|Human|User|Example|Instruction|Task)(?: ?\d{1,4})?(?:\*\*)?[:.][ \t\n]"
@@ -55,17 +69,58 @@ _NUMBER = re.compile(r"[-−]?[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?(?:\s?
 _LABEL = re.compile(r"[(\[]([A-Za-z0-9]{1,2})[)\]]")
 
 
+def split_thought(completion: str) -> tuple[str, str]:
+    """What a reasoning model thought, with its tags, and what it said; nothing was said behind a thought that does not end."""
+    text = completion.strip().replace("\r\n", "\n")
+    if "<" not in text:
+        return "", text
+    text = TOKENS.sub("", text).rstrip()
+    said_from, said_to = 0, len(text)
+    for tag in _THOUGHT.finditer(text):
+        if tag["end"]:
+            said_from, said_to = tag.end(), len(text)
+        elif said_to == len(text):
+            said_to = tag.start()
+    if said_to < len(text):
+        return (text, "") if not text[said_from:said_to].strip() else (text[:said_from], text[said_from:said_to].strip())
+    return text[:said_from], text[said_from:].strip()
+
+
 def cut_run_on(text: str, answered_at: int | None) -> str:
-    """`text` up to a next question; headers other than `Question:` end it only after position `answered_at`."""
-    found = _NEXT_QUESTION.search(text)
-    text = text[: found.start()] if found else text
+    """`text` up to the next question that follows an answer at position `answered_at`, and without rules or fences at its end."""
     if answered_at is not None and answered_at < len(text):
-        found = _NEXT_SPEAKER.search(text, answered_at)
-        text = text[: found.start()] if found else text
+        for header in (_NEXT_QUESTION, _NEXT_SPEAKER):
+            found = header.search(text, answered_at)
+            text = text[: found.start()] if found else text
     lines = text.rstrip().split("\n")
-    while len(lines) > 1 and set(lines[-1].strip()) <= set("-*_="):
+    while len(lines) > 1 and set(lines[-1].strip()) <= set("-*_=`~"):
         lines.pop()  # the rule between the answer and the next question
     return "\n".join(lines)
+
+
+def _without_repeats(text: str, span: str | None, end: int) -> str:
+    """`text` up to position `end`, where all that follows says the answer `span` again; else `text` as it is."""
+    rest = [line.strip() for line in text[end:].split("\n") if line.strip()]
+    if span is None or not rest or len(rest) > 3:
+        return text
+    said = [found["span"] for line in rest if (found := _SAID_AGAIN.fullmatch(line.strip("*_ ")))]
+    return text[:end] if len(said) == len(rest) and all(_says(each, span) for each in said) else text
+
+
+def _says(one: str, other: str) -> bool:
+    """Whether two spans are the same number, or the same text."""
+    a, b = parse_number(one), parse_number(other)
+    if a and b:
+        return a.values == b.values
+    return same_text(*(_BOXED.sub(r"\1", span).strip("()[]$. ") for span in (one, other)))
+
+
+def _joined(thought: str, rationale: str) -> str:
+    """A rationale of thought and words, without a fence that was left open around the answer."""
+    fences = list(_FENCE.finditer(rationale))
+    if len(fences) % 2:
+        rationale = rationale[: fences[-1].start()] + rationale[fences[-1].end() :].lstrip("\n")
+    return "\n".join(part for part in (thought.strip(), rationale.strip()) if part)
 
 
 def _corrects(between: str) -> bool:
@@ -73,13 +128,30 @@ def _corrects(between: str) -> bool:
     return bool(_CORRECTION.search(between.replace("’", "'"))) and not _RUN_ON.search(between)
 
 
+def last_boxed(text: str) -> str | None:
+    r"""What stands in the last \boxed{} of a worked solution, braces inside it matched; None where there is none."""
+    found = text.rfind("\\boxed{")
+    depth = 0
+    for place in range(found + len("\\boxed"), len(text) if found >= 0 else 0):
+        depth += (text[place] == "{") - (text[place] == "}")
+        if depth == 0:
+            return text[found + len("\\boxed{") : place].strip() or None
+    return None
+
+
 def extract_marked(completion: str, *, numbers: bool) -> Extraction:
     """Spans after `####`; with `numbers` the lenient span is the last number rather than the last line."""
-    text = completion.strip("\n").replace("\r\n", "\n")
-    first = text.find(MARK)
-    text = cut_run_on(text, first if first >= 0 else None)
-    lines = text.split("\n")
-    marked = [index for index, line in enumerate(lines) if _marked_span(line) is not None]
+    thought, text = split_thought(completion)
+    lines = (text := cut_run_on(text, None)).split("\n")
+    last = len(lines) - 1
+    marked = [n for n, line in enumerate(lines) if MARK in line and _is_answer_line(line, is_last=n == last)]
+    if marked:
+        text = cut_run_on(text, sum(len(line) + 1 for line in lines[: marked[0]]))
+        last = max(index for index in marked if index < text.count("\n") + 1)
+        end = sum(len(line) + 1 for line in lines[: last + 1]) - 1
+        text = _without_repeats(text, _marked_span(lines[last]), end)
+        lines = text.split("\n")
+        marked = [index for index in marked if index < len(lines)]
     strict, rationale = None, text
     if marked and marked[-1] == len(lines) - 1:
         start = _first_of_equals(lines, marked)
@@ -88,7 +160,15 @@ def extract_marked(completion: str, *, numbers: bool) -> Extraction:
         doubtful = next((a for a, b in pairwise(marked) if not _agree(lines, a, b)), None)
         if doubtful is not None:
             strict = "\n".join(lines[doubtful:])[:MAX_LINE]
-    return Extraction(rationale.strip(), strict, strict or _lenient_marked(text, numbers))
+    return Extraction(_joined(thought, rationale), strict, strict or _lenient_marked(text, numbers))
+
+
+def _is_answer_line(line: str, *, is_last: bool) -> bool:
+    """Whether a line opens with the mark and is no heading of what follows: not `#### Step 1`, but `#### Total: 7`."""
+    span = _marked_span(line)
+    if span is None or is_last or _NUMBERED.match(span):
+        return span is not None and is_last
+    return not _HEADING.fullmatch(span.strip("# *")) or parse_number(span) is not None
 
 
 def _marked_span(line: str) -> str | None:
@@ -132,9 +212,11 @@ def _agree(lines: list[str], one: int, other: int) -> bool:
 def _lenient_marked(text: str, numbers: bool) -> str | None:
     text = text[-20_000:]
     after = text.rpartition(MARK)[2].strip().split("\n")[0] if MARK in text else ""
+    after = after if _is_answer_line(f"{MARK} {after}", is_last=False) else ""
     boxes = _BOXED.findall(text)
     stated = [found["span"] for found in _ANSWER_WORD.finditer(text)]
-    for span in (after, *boxes[-1:], *stated[-1:]):
+    bold = [span for span in _BOLD.findall(text.rstrip().rpartition("\n")[2]) if not numbers or parse_number(span)]
+    for span in (after, *boxes[-1:], *stated[-1:], *bold[-1:]):
         if not numbers and span.strip():
             return span.strip().rstrip(".")
         if candidates := _NUMBER.findall(span):
@@ -148,11 +230,14 @@ def _lenient_marked(text: str, numbers: bool) -> str | None:
 
 def extract_stated(completion: str, marker: str | None = None) -> Extraction:
     """Span of the closing `The answer is SPAN.`; a span that shows `marker` was copied from the hint and is none."""
-    text = completion.strip().replace("\r\n", "\n")
+    thought, text = split_thought(completion)
     first = _STATEMENT.search(text)
     text = cut_run_on(text, first.start() if first else None)
     heads = [match for match in _STATEMENT.finditer(text) if _opens_sentence(text, match.start())]
     strict, start = None, len(text)
+    if heads and (line_end := text.find("\n", heads[-1].end())) >= 0:
+        text = _without_repeats(text, _closed(text[heads[-1].end() : line_end][:MAX_LINE]), line_end)
+        start = len(text)
     if heads and "\n" not in text[heads[-1].end() :]:
         start = heads[-1].start()
         strict = _closed(text[heads[-1].end() :][:MAX_LINE])
@@ -165,7 +250,7 @@ def extract_stated(completion: str, marker: str | None = None) -> Extraction:
             strict = text[heads[doubtful].end() :][:MAX_LINE]
     if not strict or (marker is not None and marker in strict):
         strict = None
-    rationale = _without_opening(text[:start].strip())
+    rationale = _joined(thought, _without_opening(text[:start].strip()))
     return Extraction(rationale, strict, strict or _lenient_stated(text, marker))
 
 

@@ -1,6 +1,6 @@
 """The process that runs math-verify: pairs of short answers in, one word out, one JSON text a line.
 
-It imports nothing of this project, so that it starts fast; its parent (star/grading/mathematics.py) kills it when a
+It imports nothing of this project, so that it starts fast; its parent (star/grading/math_process.py) kills it when a
 pair takes too long.
 """
 
@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import re
+import signal
 import sys
 from typing import Any
 
+CPU_LIMIT = 0.5
+"""Seconds of computing for one pair; the parent's limit is for what does not stop by itself."""
 MEMORY_LIMIT = 4 * 2**30  # bytes: a tower of powers must not take the machine with it
 _FUNCTION = re.compile(r"(?<![\\a-zA-Z])(sqrt|pi|infty|infinity|theta|sin|cos|tan|log|ln|alpha|beta)(?![a-zA-Z])")
 _ROOT = re.compile(r"(?<!\\)sqrt\s*\(([^()]{1,200})\)")
@@ -42,7 +45,28 @@ def equal(gold: str, answer: str) -> str:
     reference, candidate = read(gold), read(answer)
     if not reference or not candidate:
         return "ungradable"
-    return "correct" if verify(reference, candidate, timeout_seconds=None) else "incorrect"
+    same = verify(reference, candidate, timeout_seconds=None) and exactly(reference[0], candidate[0])
+    return "correct" if same else "incorrect"
+
+
+def exactly(one: Any, other: Any) -> bool:
+    """Whether two numbers that math-verify rounds to six decimals are the same ones; True for all else."""
+    import sympy
+
+    if not all(isinstance(value, sympy.Expr) and value.is_number for value in (one, other)):
+        return True
+    one, other = (
+        sympy.N(value.replace(lambda part: part.is_Float, lambda part: sympy.Rational(str(part))), 60) for value in (one, other)
+    )
+    return bool(abs(one - other) <= sympy.Float("1e-40") * max(abs(one), abs(other)))
+
+
+class OutOfTimeError(BaseException):
+    """No Exception, so that no parser takes it for one of its own."""
+
+
+def _out_of_time(*_: object) -> None:
+    raise OutOfTimeError
 
 
 def main() -> None:
@@ -58,12 +82,20 @@ def main() -> None:
 
     replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not look like a reply
     print(json.dumps("ready"), file=replies, flush=True)
+    timed = hasattr(signal, "setitimer")  # not on every system
+    if timed:
+        signal.signal(signal.SIGPROF, _out_of_time)
     for line in sys.stdin:
         gold, answer = json.loads(line)
         try:
+            if timed:
+                signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT)
             reply = equal(gold, answer)
-        except Exception:  # hostile text: whatever the parser raises, the pair could not be graded
+        except (Exception, OutOfTimeError):  # hostile text: whatever the parser raises, the pair could not be graded
             reply = "ungradable"
+        finally:
+            if timed:
+                signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(reply), file=replies, flush=True)
 
 

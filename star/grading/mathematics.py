@@ -1,119 +1,272 @@
-"""math-verify at arm's length: one child process, started when first needed, killed when a pair takes too long, started again.
+r"""Answer span -> verdict, for mathematics: math-verify compares values, what surrounds them is decided here.
 
-sympy has no time limit of its own that works off the main thread, and "9^{9^{9^9}}" takes for ever; a process can be killed.
+    gold answer           same answer                          another answer
+    12                    x = 12, AB = 12, 12.0, 12\text{ cm}   3, 12; 12a; "12 or 13" (ungradable)
+    x = 5                 5                                    y = 5
+    f(2) = 5              5                                    f(3) = 5
+    1, 2                  2, 1; 1 and 2; x = 1 or x = 2;       (1, 2); 1, 2, 2
+                          \{1, 2\}; for -2, 2 also \pm 2
+    (1, 2)                x = 1, y = 2; for an interval        (2, 1); [1, 2]; \{1, 2\}; 1, 2
+                          1 < x < 2
+    (-\infty, 3)          x < 3                                x \le 3, y > 3
+    50\%                  50; 0.5, by the rule of numbers      0.05
+    1/3                   2/6                                  0.333: values are compared exactly, small ones too
+    ABC                   \text{ABC}                           CBA, abc
+    \text{True}           true, yes                            false
+
+A list is compared without regard to order, each answer as often as it stands there; a name that only one side gives ("x =")
+does not count. math-verify works in a process that can be killed, see star/grading/math_worker.py.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import json
-import os
 import re
-import subprocess
-import sys
-import threading
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
-from star.grading.numbers import unwrap
+from star.grading.math_process import DOUBTFUL, compare
+from star.grading.numbers import parse_number, unwrap
+from star.grading.verdicts import grade_number, same_text
 from star.problem import Verdict
 
-TIME_LIMIT = 5.0
-"""Seconds for one pair."""
-START_LIMIT = 120.0
-"""Seconds for the child to import math-verify."""
-_WORKER = Path(__file__).with_name("math_worker.py")
-_ASSIGNED = re.compile(r"^\s*[a-zA-Z](?:\([a-zA-Z]\))?\s*=(?!=)")
-_RELATION = re.compile(r"=|≈|\\(?:approx|to|implies|Rightarrow|rightarrow)(?![a-zA-Z])")
-_DOUBTFUL = re.compile(
-    r"\b(?:or|and|wait|not|no|but|maybe|either|actually|instead)\b|\\text\s*\{\s*(?:or|and)\s*\}", re.IGNORECASE
+MAX_MATH = 400
+"""Characters of a span that are looked at; beyond this math-verify's parser takes seconds."""
+MAX_ITEMS = 20
+"""Answers of a list that are compared by value."""
+
+_SIZED = re.compile(r"\\(?:left|right)(?![a-zA-Z])")
+_PRIME = re.compile(r"\^\s?(?:\{\s?)?\\prime(?![a-zA-Z])(?:\s?\})?|[’′]")
+_COMMAND = re.compile(r"\\(?:text|textrm|mathrm|mbox)\s?\{[^{}]*\}|\\[a-zA-Z]+")
+_VARIABLE = re.compile(r"(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])")
+_SURE_UNIT = re.compile(
+    r"(?:\^\s?\{?\s?\\circ\s?\}?|°|\\degree(?![a-zA-Z]))(?:\s?[CF](?![a-zA-Z]))?"
+    r"|\\(?:text|textrm|mathrm|mbox)\s?\{[^{}]*\}"
+    r"|(?<=\s)(?!(?:alpha|beta|gamma|delta|epsilon|theta|kappa|lambda|sigma|omega|sqrt|root|infinity|infty)\b)"
+    r"[a-zA-Z]{4,}(?![a-zA-Z])"
 )
+"""What behind a number can be nothing but a unit: a word, LaTeX text, degrees. Shorter ones may be a product of variables."""
 
 
-class MathWorker:
-    """The child process. `compare` may be called from any thread; one pair is compared at a time."""
-
-    def __init__(self, time_limit: float = TIME_LIMIT) -> None:
-        self.time_limit = time_limit
-        self.process: subprocess.Popen[str] | None = None
-        self._owner = 0
-        self._lock = threading.Lock()
-
-    def compare(self, gold: str, answer: str) -> Verdict:
-        """correct, incorrect, or ungradable: unreadable, or not decided within the time limit."""
-        with self._lock:
-            process = self._running()
-            reply = self._ask(process, json.dumps([gold, answer]), self.time_limit)
-        return Verdict.ungradable if reply is None else Verdict(reply)
-
-    def close(self) -> None:
-        """End the child. Safe to call twice; the next comparison starts another."""
-        process, self.process = self.process, None
-        if process is not None and self._owner == os.getpid():
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(BrokenPipeError):  # text that the killed child never read is flushed here
-                        pipe.close()
-
-    def _running(self) -> subprocess.Popen[str]:
-        if self.process is not None and self._owner == os.getpid() and self.process.poll() is None:
-            return self.process
-        self.close()
-        self._owner = os.getpid()
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER)],  # -P: star/ must not come first on the child's import path
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
-        )
-        if self._ask(self.process, None, START_LIMIT) != "ready":
-            self.close()
-            raise RuntimeError(
-                "the process that compares mathematical answers did not start; try `python -c 'import math_verify'`"
-            )
-        return self.process
-
-    def _ask(self, process: subprocess.Popen[str], line: str | None, limit: float) -> str | None:
-        """Write a line, read a line; None when the child died or was killed at the limit."""
-        assert process.stdin is not None and process.stdout is not None
-        watchdog = threading.Timer(limit, process.kill)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            if line is not None:
-                process.stdin.write(line + "\n")
-                process.stdin.flush()
-            reply = process.stdout.readline()
-        except OSError:
-            reply = ""
-        finally:
-            watchdog.cancel()
-        if reply.endswith("\n"):
-            return str(json.loads(reply))
-        process.kill()  # it may have closed its pipes without having ended yet
-        process.wait()
-        return None
+_SIGNS = str.maketrans(
+    {"⁰": "^0", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "⁶": "^6", "≤": "<=", "≥": ">=", "−": "-"}
+    | {"∞": "\\infty ", "∪": "\\cup ", "∈": "\\in ", "±": "\\pm ", "·": "\\cdot ", "×": "\\times "}
+)
+_RELATIONS = (
+    (re.compile(r"\\(?:leq?|leqslant)(?![a-zA-Z])"), "<="),
+    (re.compile(r"\\(?:geq?|geqslant)(?![a-zA-Z])"), ">="),
+    (re.compile(r"\\lt(?![a-zA-Z])"), "<"),
+    (re.compile(r"\\gt(?![a-zA-Z])"), ">"),
+)
+_NAME = (
+    r"[a-zA-Z]{1,3}'{0,2}(?:_\s?\{?\w{1,3}\}?)?(?:\([^()=]{1,20}\))?"
+    r"|\\(?:angle|overline|text|mathrm)\s?\{?[a-zA-Z ]{1,20}\}?|\\[a-z]{2,7}"
+)
+_ASSIGNED = re.compile(rf"(?P<name>{_NAME})\s*(?:=|\\in(?![a-z]))\s*(?P<value>[^=].*)", re.DOTALL)
+_INTERVAL = re.compile(
+    r"(?:(?P<low>[^<>=]+)(?P<left>[<>]=?))?\s*(?P<name>[a-zA-Z])\s*(?:(?P<right>[<>]=?)(?P<high>[^<>=]+))?", re.DOTALL
+)
+_JOINED = re.compile(
+    r"\s*(?:,?\s*(?:\\text\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b)|[,;]|\\(?:cup|quad|qquad)(?![a-zA-Z]))\s*"
+)
+_CLOSING = {"(": ")]", "[": ")]", "{": "}"}
 
 
-_worker = MathWorker()
-atexit.register(_worker.close)
+@dataclass(frozen=True)
+class Item:
+    """One answer of a list: its value, the name that it is given to, and the brackets around what is more than one value."""
+
+    name: str
+    brackets: str
+    values: tuple[str, ...]
+    """One, or those of a pair or an interval in their order."""
+
+
+def grade_math(span: str | None, gold: str) -> Verdict:
+    """Equality of two short mathematical answers, by the table above."""
+    if span is None or not span.strip():
+        return Verdict.no_answer
+    if len(span) > MAX_MATH:
+        return Verdict.ungradable
+    answer, reference = (_plain(text) for text in (span, gold))
+    if _as_written(answer) == _as_written(reference) != "":
+        return Verdict.correct
+    one, other = _items(answer), _items(reference)
+    if one is None or other is None or (_is_single(one) and _is_single(other) and "\\pm" not in answer + reference):
+        return _same_value(answer, reference)
+    if _is_single(other) and DOUBTFUL.search(answer):
+        return Verdict.ungradable  # "3 or 4"
+    return _same_items(one, other)
+
+
+def _is_single(items: list[Item]) -> bool:
+    return len(items) == 1 and not items[0].brackets
+
+
+def _plain(text: str) -> str:
+    """One spelling of signs and relations, nothing around the answer."""
+    text = unwrap(text if text.isascii() else text.translate(_SIGNS), brackets=False)
+    text = _SIZED.sub("", _PRIME.sub("'", text.replace("\\!", "")))
+    for pattern, sign in _RELATIONS:
+        text = pattern.sub(sign, text)
+    return text.strip()
+
+
+def _same_value(answer: str, reference: str) -> Verdict:
+    """Equality of two answers that are one value each, perhaps with a name."""
+    one, other = _ASSIGNED.fullmatch(answer), _ASSIGNED.fullmatch(reference)
+    if one and other and _as_written(one["name"]) != _as_written(other["name"]):
+        return Verdict.incorrect
+    answer, reference = one["value"] if one else answer, other["value"] if other else reference
+    if _as_written(answer) == _as_written(reference) != "":
+        return Verdict.correct
+    words = [_WORDS.fullmatch(text) for text in (answer, reference)]
+    if words[0] and words[1]:
+        word, wanted = (found[1] or found[2] for found in words if found)
+        return Verdict.correct if _same_words(word, wanted) else Verdict.incorrect
+    if _is_plain_number(answer) and _is_plain_number(reference):
+        return grade_number(answer, reference)
+    verdict = compare(answer, reference)
+    return Verdict.incorrect if verdict == Verdict.correct and _overlooked(answer, reference) else verdict
+
+
+_WORDS = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s?\{\s*([A-Za-z][A-Za-z .'-]*)\}|([A-Z]{2,10}|[A-Za-z]{4,20})")
+
+
+def _same_words(one: str, other: str) -> bool:
+    """True and true are the same, the points ABC and the product abc are not."""
+    return same_text(one, other) and {one.isupper(), other.isupper()} != {one.islower(), other.islower()}
 
 
 @lru_cache(maxsize=20_000)
-def compare(span: str, gold: str) -> Verdict:
-    """Equality of two short mathematical answers. A span that is not one answer is ungradable without asking."""
-    answer, reference = unwrap(span, brackets=False), unwrap(gold, brackets=False)
-    if _DOUBTFUL.search(answer) and not _DOUBTFUL.search(reference):
-        return Verdict.ungradable
-    value, wanted = _ASSIGNED.sub("", answer), _ASSIGNED.sub("", reference)
-    if "\\boxed" in answer + reference or bool(_RELATION.search(value)) != bool(_RELATION.search(wanted)):
-        return Verdict.ungradable  # several boxes, or "41=42" and "41 \approx 42", which math-verify accepts for 42
-    encodable = all(text.isprintable() or "\n" in text for text in (answer, reference))
-    if not encodable:
-        return Verdict.ungradable
-    return _worker.compare(wanted, value)
+def _items(text: str) -> list[Item] | None:
+    """The answers of a list, or the one answer; None where its brackets do not match."""
+    parts = _split(text)
+    if parts is None or not all(parts) or len(parts) > MAX_ITEMS:
+        return None
+    items: list[Item] = []
+    name = ""
+    for part in parts:
+        inner = _items(part[2:-2]) if part.startswith("\\{") and part.endswith("\\}") else None
+        if inner is not None:
+            items += inner
+            continue
+        items += [_item(side, name) for side in _both_signs(part)]
+        name = items[-1].name
+    names = [item.name for item in items]
+    if len(items) > 1 and all(names) and len(set(names)) == len(names) and all(map(_is_single, ([item] for item in items))):
+        items.sort(key=lambda item: item.name)
+        return [Item("", "()", tuple(item.values[0] for item in items))]
+    return items
+
+
+def _both_signs(part: str) -> list[str]:
+    r"""`\pm 2` as 2 and -2, `1 \pm 2` as 1 + 2 and 1 - 2."""
+    if part.count("\\pm") != 1:
+        return [part]
+    plus = "" if re.match(r"(?:[^=]*=)?\s*\\pm", part) else "+"
+    return [part.replace("\\pm", plus), part.replace("\\pm", "-")]
+
+
+def _item(part: str, name: str) -> Item:
+    """One part of a list; `name` is that of the part before it: "x = 1, 2"."""
+    found = _INTERVAL.fullmatch(part)
+    if found and (interval := _interval(found)):
+        return interval
+    if found := _ASSIGNED.fullmatch(part):
+        name, part = _as_written(found["name"]), found["value"].strip()
+    inner = _split(part[1:-1]) if len(part) > 2 and part[0] in "([" and part[-1] in ")]" else None
+    if inner and len(inner) > 1 and all(inner):
+        return Item(name, part[0] + part[-1], tuple(inner))
+    return Item(name, "", (part,))
+
+
+def _interval(found: re.Match[str]) -> Item | None:
+    r"""`x < 3`, `1 < x <= 2`, `2 >= x > 1` as the interval that they state."""
+    left, right = found["left"] or "", found["right"] or ""
+    if not (left or right) or (left and right and left[0] != right[0]):
+        return None
+    low, high = ((found[side] or "").strip() for side in ("low", "high"))
+    if (left or right)[0] == ">":
+        low, left, right, high = high, right, left, low
+    brackets = ("[" if left.endswith("=") else "(") + ("]" if right.endswith("=") else ")")
+    return Item(found["name"], brackets, (low or "-\\infty", high or "\\infty"))
+
+
+def _split(text: str) -> list[str] | None:
+    """The parts between separators outside of brackets; None where the brackets do not match."""
+    parts, start, open_brackets, place = [], 0, [], 0
+    while place < len(text):
+        character = text[place]
+        if character in _CLOSING:
+            open_brackets.append(character)
+        elif character in ")]}":
+            if not open_brackets or character not in _CLOSING[open_brackets.pop()]:
+                return None
+        elif not open_brackets and (found := _JOINED.match(text, place)) and not _within_number(text, found):
+            parts.append(text[start:place].strip())
+            start = place = found.end()
+            continue
+        place += 1
+    return None if open_brackets else [*parts, text[start:].strip()]
+
+
+def _within_number(text: str, found: re.Match[str]) -> bool:
+    """The comma of 1,000, but not those of 1, 000 and (1,2)."""
+    before, after = text[max(0, found.start() - 4) : found.start()], text[found.end() : found.end() + 4]
+    return found[0] == "," and bool(re.match(r"\d{3}(?!\d)", after) and re.search(r"(?:^|\D)\d{1,3}$", before))
+
+
+def _same_items(one: list[Item], other: list[Item]) -> Verdict:
+    """Equality of two lists without regard to order."""
+    if len(one) != len(other):
+        return Verdict.incorrect
+    left = list(other)
+    for item in one:
+        for candidate in left:
+            verdict = _same_item(item, candidate)
+            if verdict == Verdict.ungradable:
+                return verdict
+            if verdict == Verdict.correct:
+                left.remove(candidate)
+                break
+        else:
+            return Verdict.incorrect
+    return Verdict.correct
+
+
+def _same_item(one: Item, other: Item) -> Verdict:
+    named_apart = one.name and other.name and one.name != other.name
+    if named_apart or one.brackets != other.brackets or len(one.values) != len(other.values):
+        return Verdict.incorrect
+    for value, wanted in zip(one.values, other.values, strict=True):
+        verdict = _same_value(value, wanted)
+        if verdict != Verdict.correct:
+            return verdict
+    return Verdict.correct
+
+
+def _as_written(text: str) -> str:
+    r"""Without blanks, except between digits: "1 1/2" is no 11/2. Without \left and \right, which size brackets."""
+    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", _SIZED.sub("", text))
+
+
+def _overlooked(span: str, gold: str) -> bool:
+    """True where the two differ in what math-verify does not see: primes, bases, the case of variables, the m of 2m."""
+    one, other = (_COMMAND.sub(" ", text) for text in (span, gold))
+    primes, more = (len(re.findall(r"(?<=[a-zA-Z)\]}'])'|(?<=\d)'(?!\d)", text)) for text in (one, other))
+    base, another = (set(re.findall(r"(?<=\d)_\s?\{?\s?(\d+)", text)) for text in (one, other))
+    if primes != more or (base and another and base != another):
+        return True
+    names, others = (set(_VARIABLE.findall(text)) for text in (one, other))
+    if names != others and {name.lower() for name in names} == {name.lower() for name in others}:
+        return min(len(one), len(other)) > 1  # a letter alone may be the label of a choice
+    glued = any(re.search(r"\d[a-zA-Z](?![a-zA-Z])", text) for text in (one, other))
+    return glued and not all(re.search("[a-zA-Z]", text) for text in (one, other))
+
+
+def _is_plain_number(text: str) -> bool:
+    """True for a number, with a unit that cannot be algebra or without one."""
+    if "!" in text or text.endswith("'") or parse_number(text) is None:
+        return False
+    bare = parse_number(_SURE_UNIT.sub(" ", text))
+    return bare is not None and not bare.unit

@@ -13,7 +13,7 @@ import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from math import prod
 from typing import Any
 
@@ -21,20 +21,41 @@ MAX_NUMBER = 200
 """Characters of a number's span. Ten thousand digits are no answer, and Python refuses to read that many."""
 
 SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
-SCALES |= {"k": 10**3}
-_COUNTS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+SCALES |= {"k": 10**3, "lakh": 10**5, "crore": 10**7}
+SCALES |= {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
+_COUNTS = re.findall(
+    r"\w+",
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
+    " nineteen",
+)
+_WORDS = {word: value for value, word in enumerate(_COUNTS)}
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_WORDS |= {word: 10 * n for n, word in enumerate(_TENS, 2)}
+_WORD = rf"(?:{'|'.join([*_WORDS, 'hundred', 'thousand', 'million', 'billion', 'trillion', 'dozen'])})"
+_SPELLED = re.compile(
+    rf"(?:{_WORD}|an?(?= (?:hundred|thousand|million|billion|trillion|dozen)\b))(?:[ -](?:and )?{_WORD})*(?![\w-])"
+)
+_AFTER_LEAD = re.compile(rf"(?:^|(?<=[:=] )|(?<=[^=]=)|(?<=is )|(?<=minus )|(?<=about )|(?<=negative )){_SPELLED.pattern}")
 _NO_UNIT = frozenset(
     re.findall(
         r"\w+",
         "or and wait not no but maybe perhaps possibly probably presumably likely unlikely either neither nor actually instead"
         " alternatively otherwise rather unless if minus plus than to between then so hmm sorry versus vs as given hint correct"
         " wrong incorrect false mistaken isn aren wasn doesn don cannot unclear unknown undefined undetermined indeterminate"
-        " determined doubt doubtful uncertain unsure guess half"
-        " twenty thirty forty fifty sixty seventy eighty ninety halves",
+        " determined doubt doubtful uncertain unsure guess half halves"
+        " sin cos tan cot log ln exp sqrt root mod modulo choose remainder recurring repeating divided multiplied",
     )
-) | {*_COUNTS}
+).union(_WORDS)
 """Words that make a second answer, a doubt or another number of what follows a number."""
-_NO_FIRST_UNIT = frozenset(re.findall(r"\w+", "squared cubed x y z n i e pi π factorial point times"))
+_NO_FIRST_UNIT = frozenset(["squared", "cubed", "pi", "π", "factorial", "point", "times", "alpha", "beta", "theta", "n"])
+_SHORT_UNITS = frozenset(
+    re.findall(
+        r"\w+",
+        "m g l h s c f k j w v d t lb kg mg cm mm km dm nm ml cl dl kl hr ft in mi yd oz pt qt hz kb mb gb tb kw mw kj mj ev pa ha"
+        " db ma mv kv ms sq st nd rd th rs kr us tv pm am cd ox a an of on at by he we it my is up",
+    )
+)
+"""What one or two letters behind a number can be: a unit, or a little word of a longer one. Others may be algebra."""
 _PART = re.compile(
     r"(?:thir(?=ds?$)|(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf|\w{3,6}teen|(?:twen|thir|for|fif|six|seven|eigh|nine)tie"
     r"|hundred|thousand|million|billion|trillion)(?=ths?$))(?:d|th)(?P<plural>s?)"
@@ -42,11 +63,13 @@ _PART = re.compile(
 """5 hundredths are no 5: the word divides. "months" and "lengths" are units."""
 
 SPELLINGS = str.maketrans(
-    dict.fromkeys("−–—‐‑‒﹣－", "-") | {"×": "x", "⋅": "x", "·": "x"} | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", "")
+    dict.fromkeys("−–—‐‑‒﹣－", "-") | {"×": "x", "⋅": "x", "·": "x", "º": "°"}
+    | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", "")
 )
 """Dashes and products in one spelling each, and no characters without a width."""
 _SUPERSCRIPTS = str.maketrans({"⁰": "^0", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "⁶": "^6"})
 _GROUPED_BY_SPACE = re.compile(r"(?<=\d)(?:[\u00a0\u2009\u202f]|\\[,!;]|\{,\}|['’])(?=\d{3}(?!\d))")
+_GROUPED_BY_BLANK = re.compile(r"(?<![\d.,/] )(?<![\d.,/])[1-9]\d{0,2}(?: \d{3})+(?![\d,/]| ?/| \d)")
 _VULGAR = re.compile("([\u00bc-\u00be\u2150-\u215e])")
 _LATEX = (
     (re.compile(r"\\[dt]?frac\s*\{\s*(-?\d{1,90})\s*\}\s*\{\s*(\d{1,90})\s*\}"), r" \1/\2 "),
@@ -59,19 +82,38 @@ _LATEX = (
     (re.compile(r"(?<=\d)~"), " "),
     (re.compile(r"\\[,;:!]|\\quad(?![a-zA-Z])|\\ "), " "),
 )
-_MILLIONS = re.compile(r"(?<=\d) ?M(?![^\W_])")
-_CURRENCY = re.compile(r"[$€£¥₹¢]")
-_MONEY = re.compile(r"[$€£¥₹¢]|\b(?:usd?|eur|gbp|rs)\b", re.IGNORECASE)
+_ABBREVIATED = (
+    (re.compile(r"(?<=\d) ?(?:M|mn|mln)(?![^\W_])"), " million"),
+    (re.compile(r"(?<=\d)B(?![^\W_])|(?<=\d) ?[bB][nN](?![^\W_])"), " billion"),
+    (re.compile(r"(?<=\d)T(?![^\W_])|(?<=\d) ?tn(?![^\W_])"), " trillion"),
+    (re.compile(r"(?<=\d) ?lacs?(?![^\W_])"), " lakh"),
+    (re.compile(r"(?<=[\d百千万萬]) ?([百千万萬亿億])"), r" \1 "),
+)
+_MAY_ABBREVIATE = re.compile("[0-9百千万萬] ?[MmBbTtl百千万萬亿億]")
+_SMALL_MONEY = re.compile(r"(?<=\d) ?([mbtk])(?=\W{0,9}$)")
+"""$5m is five million, 5m five metres."""
+_MONEY_SCALES = {"m": "million", "b": "billion", "t": "trillion", "k": "thousand"}
+_SIGNS = "[$€£¥₹¢₩₽₪฿₫₴₦₱]"
+_CURRENCY = re.compile(rf"(?:\b(?:us|r|a|au|c|ca|nz|hk|s|mx))?{_SIGNS}", re.IGNORECASE)
+_CODES = "usd?|eur|gbp|chf|cad|aud|nzd|jpy|cny|rmb|inr|brl|sek|nok|dkk|pln|czk|huf|zar|krw|mxn|sgd|hkd|try|kr|rs"
+_MONEY = re.compile(rf"{_SIGNS}|\b(?:{_CODES})\b", re.IGNORECASE)
+_LOSS = re.compile(r"\(\s?[$€£]\s?([\d.,]+)\s?\)|[$€£]\s?\(\s?([\d.,]+)\s?\)")
+"""Accountants write -5 dollars as ($5)."""
+_CUT_OFF = re.compile(r"\d\s?(?:\.{2,}|…|\\[lc]?dots)")
 _KELVIN = re.compile(r"(?<=\d) {1,3}K(?=\W{0,9}$)")
 """300 K is a temperature; 300K, 300 k, 300 K people and $300 K are thousands."""
 _BOLD = re.compile(r"(?<!\d)\*\*|\*\*(?! ?[\d({])")
 """Emphasis, but not the power of 10**6."""
+TOKENS = re.compile(r"^(?:<s>|<bos>)|(?:</?s>|<\|[^|<>]{1,30}\|>|<(?:eos|pad|end_of_turn|br) ?/?>|\[/?INST\])$")
+"""Special tokens that a decoder wrote out."""
+_PICTURES = "\u2705\u2713\u2714\u2b50\u2728\ufe0f" + "".join(map(chr, range(0x1F300, 0x1FB00)))
+"""Emoji around an answer; not the cross that takes it back."""
 _QUOTES = "*_`\"“”'‘’ "
 _QUOTED = re.compile(r"(?P<open>\*{1,3}|`{1,3}|\"|'|“|‘)(?P<inside>[^\s*`\"'“”‘’][^*`\"“”‘’]*)(?:(?P=open)|”|’)")
-_WRAPPERS = (("\\(", "\\)"), ("\\[", "\\]"), ("(", ")"), ("[", "]"), ("{", "}"), ("<<", ">>"))
+_WRAPPERS = (("\\(", "\\)"), ("\\[", "\\]"), ("(", ")"), ("[", "]"), ("{", "}"), ("<<", ">>"), ("<", ">"))
 _NUMBER = re.compile(
-    r"(?:(?:the )?(?:final )?answer(?: is)? ?:? ?)?"
-    r"(?:[a-z] ?= ?)?(?:(?:≈|~|=|about|approximately|around|exactly) ?)?(?:us|usd|eur|gbp|rs\.?)? ?"
+    r"(?:(?:the )?(?:final )?answer(?: is)? ?:? ?)?(?:(?P<label>(?:[a-z]+ ){0,5}[a-z]+) ?(?::|=|(?<= )is:?) ?)?"
+    rf"(?:(?:≈|~|=|about|approximately|around|exactly) ?)?(?:(?:{_CODES})\.?)? ?"
     r"(?:(?P<sign>[-+]|minus|negative) ?)?"
     r"(?:(?P<whole>\d{1,90}) (?:and )?(?P<top>\d{1,90}) ?/ ?(?P<bottom>\d{1,90})"
     r"|(?P<num>\d{1,90}) ?/ ?(?P<den>\d{1,90})"
@@ -98,19 +140,22 @@ def parse_number(text: str) -> Number | None:
     """The one number that `text` states, with or without sign, separators, currency, percent and unit; else None."""
     if len(text) > MAX_NUMBER:
         return None
-    found = _NUMBER.fullmatch(_plain_number(text))
-    if found is None:
+    if text.isascii() and text.isdigit():
+        return Number((Fraction(int(text)),), percent=False)
+    found = None if _CUT_OFF.search(text) else _NUMBER.fullmatch(_plain_number(text))
+    if found is None or not _is_label(found["label"]):
         return None
     value = _magnitude(found)
-    unit = found["unit"].strip(" -").lower()
     if value is None:
         return None
-    if value in range(len(_COUNTS)):
-        unit = unit.replace(f"({_COUNTS[int(value)]})", "")  # "3 (three)"
+    unit = found["unit"].strip(" -").lower()
+    words = _SPELLED.fullmatch(unit.rpartition("(")[2][:-1]) if unit.endswith(")") else None
+    if words and _spelled(words) == str(value):
+        unit = unit.rpartition("(")[0].strip()  # "3 (three)"
     if not _is_unit(unit):
         return None
     value = -value if found["sign"] in ("-", "minus", "negative") else value
-    scales = list(takewhile(lambda word: word in SCALES, (word.rstrip("s") for word in re.split(r"[^a-z]+", unit))))
+    scales = list(takewhile(lambda word: word in SCALES, (word.rstrip("s") for word in re.split(r"\W+", unit))))
     values = (value, value * prod(SCALES[word] for word in scales)) if scales else (value,)
     return Number(values, found["percent"] is not None, " ".join(scales), unit)
 
@@ -129,7 +174,11 @@ def written_value(text: str) -> float | None:
 
 def _plain_number(text: str) -> str:
     """Unicode and LaTeX spellings as ASCII, wrappers and closing punctuation stripped, currency signs as blanks, lower case."""
-    text = _MILLIONS.sub(" million", _BOLD.sub("", _GROUPED_BY_SPACE.sub(",", text)))
+    if "(" in text and (loss := _LOSS.fullmatch(text.strip(" .*"))):
+        text = f"-{loss[1] or loss[2]}"
+    text = _BOLD.sub("", _GROUPED_BY_SPACE.sub(",", text))
+    if " " in text:
+        text = _GROUPED_BY_BLANK.sub(lambda found: found[0].replace(" ", ","), text)
     if not text.isascii():
         text = text.translate(SPELLINGS).translate(_SUPERSCRIPTS)
         text = unicodedata.normalize("NFKC", _VULGAR.sub(r" \1", text)).replace("⁄", "/")
@@ -138,8 +187,42 @@ def _plain_number(text: str) -> str:
         for pattern, replacement in _LATEX:
             text = pattern.sub(replacement, text)
     text = unwrap(text)
-    text = text if _MONEY.search(text) else _KELVIN.sub(" kelvin", text)
-    return unwrap(" ".join(_CURRENCY.sub(" ", text).lower().split()))
+    if _MAY_ABBREVIATE.search(text):
+        for pattern, word in _ABBREVIATED:
+            text = pattern.sub(word, text)
+    if _MONEY.search(text):
+        text = _SMALL_MONEY.sub(lambda found: " " + _MONEY_SCALES[found[1]], _CURRENCY.sub(" ", text))
+    else:
+        text = _KELVIN.sub(" kelvin", text)
+    text = unwrap(" ".join(text.lower().split()))
+    return text if text[:1].isdigit() else re.sub(r"^(\d+) \(\1\)$", r"\1", _AFTER_LEAD.sub(_spelled, text))
+
+
+def _spelled(found: re.Match[str]) -> str:
+    """ "two hundred and five" -> "205"; a factor at the end stays in words, "three million" -> "3 million"."""
+    words = found[0].replace("-", " ").replace(" and ", " ").split()
+    head = list(takewhile(lambda word: word not in SCALES, words))
+    scales = words[len(head) :]
+    values = [_WORDS.get(word, 1) for word in head]
+    if not head or len(head) > 2 or any(later >= 10 or first < 20 for first, later in pairwise(values)):
+        return found[0]  # "one two" is no number
+    if all(word in SCALES for word in scales):
+        return " ".join([str(sum(values)), *scales])
+    total = part = 0
+    for word in words:
+        scale = SCALES.get(word, 1)
+        if scale < 1000:
+            part = max(part, 1) * scale if scale > 1 else part + _WORDS.get(word, 1)
+        else:
+            total, part = total + max(part, 1) * scale, 0
+    return str(total + part)
+
+
+def _is_label(label: str | None) -> bool:
+    """Whether words before `:`, `=` or `is` name the number ("Total: 7", "x = 7") rather than make another one of it."""
+    words = (label or "").split()
+    known = _NO_UNIT.isdisjoint(words) and not {"squared", "cubed", "factorial", "negative", "twice", "double"} & set(words)
+    return known and (len(words) < 2 or all(len(word) > 1 or word == "a" for word in words))
 
 
 def unwrap(text: str, *, brackets: bool = True, prose: bool = False) -> str:
@@ -149,6 +232,10 @@ def unwrap(text: str, *, brackets: bool = True, prose: bool = False) -> str:
     """
     for _ in range(8):
         before = text
+        if "<" in text or "]" in text:
+            text = TOKENS.sub("", text.strip())
+        if not text.isascii():
+            text = text.strip().strip(_PICTURES)
         if brackets or prose:
             text = text.strip().strip(_QUOTES).rstrip(".!;:,").rstrip(_QUOTES)
         else:
@@ -183,6 +270,8 @@ def _magnitude(found: re.Match[str]) -> Fraction | None:
         if found["num"]:
             return Fraction(int(found["num"]), int(found["den"]))
         if found["whole"]:
+            if int(found["top"]) > int(found["bottom"]):
+                return None
             return int(found["whole"]) + Fraction(int(found["top"]), int(found["bottom"]))
     except ZeroDivisionError:
         return None
@@ -196,8 +285,11 @@ def _is_unit(unit: str) -> bool:
     words = re.findall(r"[^\W\d_]+", unit)
     if not words:
         return True
+    if words[0] in _NO_FIRST_UNIT or words == ["a"] or not _NO_UNIT.isdisjoint(words):
+        return False
+    short = {word for word in re.findall(r"[^\W\d_]+", re.sub("[.']", "", unit)) if len(word) < 3 and word.isascii()}
     parts = [word for word in words if (part := _PART.fullmatch(word)) and (part["plural"] or word == words[-1])]
-    return words[0] not in _NO_FIRST_UNIT and not parts and _NO_UNIT.isdisjoint(words)
+    return not parts and short <= _SHORT_UNITS
 
 
 def canonical_number(value: Any) -> str | None:

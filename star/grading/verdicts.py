@@ -1,4 +1,4 @@
-"""Answer span -> verdict, for numbers, choices, texts, mathematics and sums. Only the span is judged, never the text around it.
+"""Answer span -> verdict, for numbers, choices, texts and sums. Only the span is judged, never the text around it.
 
     >>> grade_number("$1,234.00 dollars", "1234")
     <Verdict.correct: 'correct'>
@@ -12,8 +12,7 @@ The rules where a span leaves room:
 - A choice is its label, its full text, or both if they agree. Anything else that names no option is incorrect; several
   options, a negated one, or a label beside another option's text are ungradable. Where the texts of two options differ
   in case, punctuation or an article alone ("March", "march"), only the exact text tells them apart.
-- Mathematics is compared as written, then as numbers if both are numbers whose letters can only be a unit ("5 apples", but
-  not 5a, 5k, 5! or 9r^2), else by math-verify in a process that can be killed.
+- Mathematics: star/grading/mathematics.py.
 
 Every function takes any text, never raises on a span, and is linear in its length.
 """
@@ -29,8 +28,6 @@ from star.problem import Verdict, fold_forms
 
 MAX_CHOICE = 1_000
 MAX_TEXT = 10_000
-MAX_MATH = 400
-"""Characters of a span given to math-verify; beyond this its parser takes seconds."""
 
 
 def grade_number(span: str | None, gold: str, question: str = "") -> Verdict:
@@ -69,10 +66,12 @@ def _asks_for(scale: str, question: str) -> bool:
 
 
 def plain_text(text: str) -> str:
-    """Case, blanks, Unicode form, quotes, closing punctuation and a leading article do not tell two texts apart."""
+    """Case, blanks (also around commas and before a unit), Unicode form, quotes, closing punctuation and a leading article do
+    not tell two texts apart.
+    """
     if not text.isascii():
         text = fold_forms(text).translate(SPELLINGS).replace("’", "'").replace("‘", "'")
-    text = fold(text).casefold()
+    text = _GLUED.sub(" ", _COMMA.sub(", ", fold(text).casefold()))
     bare = text.strip('*_`"“” ').rstrip(" .!,;:").strip('*_`"“” ')
     if bare.count("'") == 2 and bare.startswith("'") and bare.endswith("'"):
         bare = bare[1:-1].strip().rstrip(".!,;:")
@@ -80,6 +79,10 @@ def plain_text(text: str) -> str:
         if bare.startswith(article):
             return bare.removeprefix(article)
     return bare or text  # punctuation alone is told apart as it stands
+
+
+_COMMA = re.compile(r"(?<=[^\W\d]) ?, ?(?=[^\W\d])")
+_GLUED = re.compile(r"(?<=\d)(?=[a-z]{1,3}(?![^\W_]))")
 
 
 def fold(text: str) -> str:
@@ -97,9 +100,16 @@ _BRACKETED = re.compile(r"[(\[]\s*([^\W_]{1,4})\s*[)\]]\.?")
 
 
 def same_text(one: str, other: str) -> bool:
-    """Equality of two short texts, see `plain_text`; a label alone may stand in brackets."""
+    """Equality of two short texts, see `plain_text`; a label alone may stand in brackets, true is yes and false is no."""
+    if max(len(one), len(other)) > MAX_TEXT:
+        return False
+    one, other = (text if text.isalnum() else unwrap(text, brackets=False) or text for text in (one, other))
     one, other = (_BRACKETED.sub(r"\1", text) if _BRACKETED.fullmatch(text.strip()) else text for text in (one, other))
-    return max(len(one), len(other)) <= MAX_TEXT and plain_text(one) == plain_text(other)
+    one, other = plain_text(one), plain_text(other)
+    return _TRUTH.get(one, one) == _TRUTH.get(other, other)
+
+
+_TRUTH = {"true": "yes", "false": "no"}
 
 
 def grade_text(span: str | None, gold: str) -> Verdict:
@@ -112,12 +122,16 @@ def grade_text(span: str | None, gold: str) -> Verdict:
 
 
 _OPTION_WORD = re.compile(
-    r"(?:\bthe\s+)?\b(?:answer\s+)?\b(?:option|choice|letter|answer)\s+(?=[(\[]?[^\W_]{1,4}(?:[)\].:,]|\s+[-–—]|$))", re.I
+    r"(?:\bthe\s+)?\b(?:answer\s+)?\b(?:option|choice|letter|answer)(?:\s+is)?:?\s+"
+    r"(?=[(\[]?[^\W_]{1,4}(?:[)\].:,]|\s+[-–—]|$))",
+    re.IGNORECASE,
 )
 _LABEL_FORMS = (
-    re.compile(r"[(\[](?P<label>[^\W_]{1,4})[)\]](?:[.:,]|\s*[-–—])?(?:\s+(?P<text>\S.*))?", re.DOTALL | re.I),
-    re.compile(r"(?P<label>[^\W_]{1,4})(?:(?:[).:,]|\s+[-–—])(?:\s+(?P<text>\S.*))?)?", re.DOTALL | re.I),
-    re.compile(r"(?P<text>\S.*?)\s*[(\[](?P<label>[^\W_]{1,4})[)\]]", re.DOTALL),
+    re.compile(r"[(\[{]\s?(?P<label>[^\W_]{1,4})\s?[)\]}](?:[.:,]|\s*[-–—])?\s*(?P<text>\S.*)?", re.DOTALL),
+    re.compile(r"(?P<label>[^\W_]{1,4})(?:(?:[).:,]|\s+[-–—])(?:(?:\s+|(?<=[).:])(?=[^\W\d]))(?P<text>\S.*))?)?", re.DOTALL),
+    re.compile(r"(?P<label>[^\W_]{1,4})\s?[(\[](?P<text>[^()\[\]]+)[)\]]"),
+    re.compile(r"(?P<text>\S.*?)(?:\s*[(\[{]\s?(?P<label>[^\W_]{1,4})\s?[)\]}])", re.DOTALL),
+    re.compile(r"(?P<text>[^\s:][^:]*):\s*(?P<label>[^\W_]{1,4})"),
 )
 
 
@@ -138,6 +152,9 @@ def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
     """The label of the one option that `span` names; "" when it names none of them; None when that cannot be told."""
     if len(span) > MAX_CHOICE:
         return None
+    alone = span[1:-1] if span.startswith("(") and span.endswith(")") else ""
+    if len(alone) == 1 and alone in choices and not any(option.startswith("(") for option in choices.values()):
+        return alone  # what most answers look like
     text = unwrap(fold_forms(span.translate(SPELLINGS)), brackets=False, prose=True)
     by_text = _labels_of_text(choices, text, span)
     if by_text and len(text) > 4:
@@ -156,7 +173,11 @@ def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
                 inside = _labels_of_text(choices, found["label"])
                 readings |= inside
                 foreign = foreign or not inside
-        elif beside is None or _option(unwrap(beside)) == _option(choices[label]):
+        elif (
+            beside is None
+            or _option(unwrap(beside)) == _option(choices[label])
+            or _same_number(beside, choices[label])
+        ):
             readings.add(label)
         else:
             return None  # a label beside another text: which of the two was meant?
@@ -168,7 +189,20 @@ def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
 def _labels_of_text(choices: Mapping[str, str], text: str, written: str = "") -> set[str]:
     """Labels of the options with exactly this text (or as `written`); else of those that differ in what `plain_text` leaves out."""
     exact = {label for label, option in choices.items() if fold(option) in (fold(text), fold(written))}
-    return exact or {label for label, option in choices.items() if _option(option) == _option(text)}
+    exact = exact or {label for label, option in choices.items() if _option(option) == _option(text)}
+    return exact or {label for label, option in choices.items() if _same_number(written or text, option)}
+
+
+def _same_number(text: str, option: str) -> bool:
+    """Whether a text is the number that an option is: "$21", "21 days" for 21."""
+    if (number := _number(option)) is None or (other := _number(text)) is None:
+        return False
+    return number.values[-1] == other.values[-1] and number.percent == other.percent
+
+
+@lru_cache(maxsize=20_000)
+def _number(text: str) -> Number | None:
+    return parse_number(text) if any(map(str.isdigit, text)) else None
 
 
 def _only(labels: set[str], choices: Mapping[str, str]) -> str | None:
@@ -201,60 +235,3 @@ def grade_digits(span: str | None, gold: str) -> Verdict:
     if value is None:
         return Verdict.ungradable
     return Verdict.correct if value == as_digits(gold) else Verdict.incorrect
-
-
-def grade_math(span: str | None, gold: str) -> Verdict:
-    """Equality of two short mathematical answers: as numbers or as written where that decides, else by math-verify."""
-    if span is None or not span.strip():
-        return Verdict.no_answer
-    if len(span) > MAX_MATH:
-        return Verdict.ungradable
-    span, gold = (_PRIME.sub("'", unwrap(text, brackets=False).replace("\\!", "")) for text in (span, gold))
-    if _as_written(span) == _as_written(gold) != "":
-        return Verdict.correct
-    if _is_plain_number(span) and _is_plain_number(gold):
-        return grade_number(span, gold)
-    from star.grading.mathematics import compare
-
-    verdict = compare(span, gold)
-    return Verdict.incorrect if verdict == Verdict.correct and _overlooked(span, gold) else verdict
-
-
-_SIZED = re.compile(r"\\(?:left|right)(?![a-zA-Z])")
-_PRIME = re.compile(r"\^\s?(?:\{\s?)?\\prime(?![a-zA-Z])(?:\s?\})?|[’′]")
-_COMMAND = re.compile(r"\\(?:text|textrm|mathrm|mbox)\s?\{[^{}]*\}|\\[a-zA-Z]+")
-_VARIABLE = re.compile(r"(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])")
-_SURE_UNIT = re.compile(
-    r"(?:\^\s?\{?\s?\\circ\s?\}?|°|\\degree(?![a-zA-Z]))(?:\s?[CF](?![a-zA-Z]))?"
-    r"|\\(?:text|textrm|mathrm|mbox)\s?\{[^{}]*\}"
-    r"|(?<=\s)(?!(?:alpha|beta|gamma|delta|epsilon|theta|kappa|lambda|sigma|omega|sqrt|root|infinity|infty)\b)"
-    r"[a-zA-Z]{4,}(?![a-zA-Z])"
-)
-"""What behind a number can be nothing but a unit: a word, LaTeX text, degrees. Shorter ones may be a product of variables."""
-
-
-def _as_written(text: str) -> str:
-    r"""Without blanks, except between digits: "1 1/2" is no 11/2. Without \left and \right, which size brackets."""
-    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", _SIZED.sub("", text))
-
-
-def _overlooked(span: str, gold: str) -> bool:
-    """True where the two differ in what math-verify does not see: primes, bases, the case of variables, the m of 2m."""
-    one, other = (_COMMAND.sub(" ", text) for text in (span, gold))
-    primes, more = (len(re.findall(r"(?<=[a-zA-Z)\]}'])'|(?<=\d)'(?!\d)", text)) for text in (one, other))
-    base, another = (set(re.findall(r"(?<=\d)_\s?\{?\s?(\d+)", text)) for text in (one, other))
-    if primes != more or (base and another and base != another):
-        return True
-    names, others = (set(_VARIABLE.findall(text)) for text in (one, other))
-    if names != others and {name.lower() for name in names} == {name.lower() for name in others}:
-        return min(len(one), len(other)) > 1  # a letter alone may be the label of a choice
-    glued = any(re.search(r"\d[a-zA-Z](?![a-zA-Z])", text) for text in (one, other))
-    return glued and not all(re.search("[a-zA-Z]", text) for text in (one, other))
-
-
-def _is_plain_number(text: str) -> bool:
-    """True for a number, with a unit that cannot be algebra or without one."""
-    if "!" in text or text.endswith("'") or parse_number(text) is None:
-        return False
-    bare = parse_number(_SURE_UNIT.sub(" ", text))
-    return bare is not None and not bare.unit

@@ -27,6 +27,8 @@ class Decoding:
     stop: tuple[str, ...] = ()
     """Strings that end a completion; they are cut off from its text."""
     seed: int = 0
+    top_k: int | None = None
+    """Sample from this many likeliest tokens only."""
 
 
 @dataclass(frozen=True)

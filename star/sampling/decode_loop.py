@@ -137,6 +137,9 @@ def choose(logits: Any, decoding: Decoding, uniforms: Any) -> tuple[Any, Any]:
         open_rows = (probabilities.max(-1).values < decoding.top_p).nonzero()[:, 0]
         if len(open_rows):
             sorted_p, order = probabilities[open_rows].sort(dim=-1, descending=True, stable=True)
+            if decoding.top_k is not None:
+                sorted_p[:, decoding.top_k :] = 0.0
+                sorted_p /= sorted_p.sum(-1, keepdim=True)
             cumulative = sorted_p.cumsum(-1)
             sorted_p = sorted_p.masked_fill(cumulative - sorted_p >= decoding.top_p, 0.0)
             cumulative = sorted_p.cumsum(-1)

@@ -105,12 +105,11 @@ def _convert(file: Path, folder: Path) -> None:
 
     from star.sampling.model_files import load_model, load_tokenizer, without_file_bars
 
+    options: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
     try:
         with without_file_bars():
-            tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
-            model = AutoModelForCausalLM.from_pretrained(
-                file.parent, gguf_file=file.name, dtype=torch.float32, local_files_only=True
-            ).eval()
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
+            model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **options).eval()
             before = _logprobs(model, tokenizer)
             model.hf_quantizer = None  # or save_pretrained refuses: what is saved is no longer quantised
             if hasattr(model.config, "quantization_config"):

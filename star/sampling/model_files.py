@@ -17,6 +17,8 @@ from typing import Any
 from star.sampling.base import SamplerError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
+INDEX = "model.safetensors.index.json"
+NUMBERS = ("vocab_size", "eos_token_id", "bos_token_id", "pad_token_id")
 CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 
 
@@ -24,7 +26,10 @@ def check_model_dir(model_dir: Path) -> None:
     """Raise SamplerError unless `model_dir` holds a configuration, a tokenizer and readable weights."""
     if not model_dir.is_dir():
         raise SamplerError(f"{model_dir} is not a directory; expected a model saved with save_pretrained.")
-    read_config(model_dir)
+    for name in ("config.json", "generation_config.json"):
+        _check_numbers(model_dir / name)
+    for name in ("tokenizer_config.json", "tokenizer.json"):
+        _read_json(model_dir / name)
     if not any((model_dir / name).is_file() for name in TOKENIZER_FILES):
         raise SamplerError(
             f"{model_dir} has no tokenizer (looked for {', '.join(TOKENIZER_FILES)}); "
@@ -37,6 +42,19 @@ def check_model_dir(model_dir: Path) -> None:
         )
     for shard in shards:
         _read_header(shard)
+    files, known = (_read_json(model_dir / INDEX) or {"weight_map": {}}).get("weight_map"), {shard.name for shard in shards}
+    wrong = [name for name in files.values() if str(name) not in known] if isinstance(files, dict) else [files]
+    if wrong:
+        raise SamplerError(f"{model_dir / INDEX} names {wrong[0]!r:.100}, which is no weight file beside it; copy the model again.")
+
+
+def _check_numbers(path: Path) -> None:
+    """Raise SamplerError for token ids and sizes that are no whole numbers, which any library would stumble over."""
+    content = _read_json(path) or {}
+    for name, value in [*content.items(), *(content.get("text_config") or {}).items()]:
+        several = value if isinstance(value, list) and name.endswith("_token_id") else [value]
+        if name in NUMBERS and value is not None and not all(isinstance(each, int) and abs(each) < 2**31 for each in several):
+            raise SamplerError(f"{path}: {name} is {value!r:.100}, expected a whole number; save the model again.")
 
 
 def read_config(model_dir: Path) -> dict[str, Any]:
@@ -69,10 +87,11 @@ def _read_header(path: Path) -> dict[str, Any]:
             if length > path.stat().st_size:
                 raise ValueError(f"header of {length} bytes in a file of {path.stat().st_size}")
             header = json.loads(handle.read(length))
-        end = max((t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"), default=0)
+        tensors = [t for name, t in header.items() if name != "__metadata__"]
+        end = max((t["data_offsets"][1] for t in tensors if math.prod(map(int, t["shape"])) >= 0), default=0)
         if 8 + length + end != path.stat().st_size:
             raise ValueError(f"{path.stat().st_size} bytes, its header announces {8 + length + end}")
-    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, struct.error, LookupError, TypeError, AttributeError, RecursionError, MemoryError) as error:
         raise SamplerError(
             f"{path} is not a whole safetensors file ({error}); copy or save the model again."
         ) from error
@@ -118,7 +137,7 @@ def load_tokenizer(model_dir: Path, *, trust_remote_code: bool = False) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(model_dir, trust_remote_code=trust_remote_code, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+    except Exception as error:  # the libraries raise whatever a broken file makes them stumble over
         raise SamplerError(f"The tokenizer in {model_dir} cannot be loaded ({_first_line(error)}).") from error
 
 
@@ -139,9 +158,10 @@ def without_file_bars() -> Iterator[None]:
 def load_model(model_dir: Path, *, dtype: Any, trust_remote_code: bool = False) -> Any:
     """The directory's causal language model on the CPU, in evaluation mode.
 
-    transformers fills weights it does not find with random numbers and only warns; here that is a SamplerError.
+    transformers fills weights it does not find with random numbers and only warns; here that is a SamplerError, and so are
+    weights that are no finite numbers: a model that holds them answers nothing, which would look like a weak one.
     """
-    from safetensors import SafetensorError
+    import torch
     from transformers import AutoModelForCausalLM
 
     check_model_dir(model_dir)
@@ -152,9 +172,10 @@ def load_model(model_dir: Path, *, dtype: Any, trust_remote_code: bool = False) 
                 dtype=dtype,
                 trust_remote_code=trust_remote_code,
                 local_files_only=True,
+                use_safetensors=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+    except Exception as error:  # as above
         raise SamplerError(f"The model in {model_dir} cannot be loaded ({_first_line(error)}).") from error
     absent = sorted(report["missing_keys"])
     if absent:
@@ -162,6 +183,9 @@ def load_model(model_dir: Path, *, dtype: Any, trust_remote_code: bool = False) 
             f"The weights in {model_dir} lack {len(absent)} tensors of the configured model (first: {absent[0]}); "
             "config.json and the safetensors files do not belong together."
         )
+    broken = next((name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())), None)
+    if broken is not None:
+        raise SamplerError(f"The weights in {model_dir} hold NaN or infinity (first: {broken}); copy or train the model again.")
     return model.eval()
 
 

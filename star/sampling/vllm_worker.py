@@ -98,6 +98,7 @@ class Engine:
                 n=decoding["samples"],
                 temperature=decoding["temperature"],
                 top_p=decoding["top_p"] if decoding["temperature"] > 0 else 1.0,
+                top_k=decoding["top_k"] or 0,
                 max_tokens=budget,
                 stop=list(decoding["stop"]) or None,
                 stop_token_ids=ends or None,

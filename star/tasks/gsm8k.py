@@ -9,10 +9,13 @@ One row of the data set as it is (Hub `openai/gsm8k`, config `main`, or the auth
 
 Contract: a rationale, then a last line `#### N` with one number, the data set's own form. Base models learn it from the
 few-shot examples, chat models from the instructions. The hint is the final answer alone, in parentheses after the
-question: `How many ...? (72)`. The gold solutions are never shown to a model.
+question: `How many ...? (72)`. The gold solutions are trained on only where `curation.gold` asks for it.
 """
 
 from __future__ import annotations
+
+import re
+from dataclasses import replace
 
 from star.grading.extraction import MARK, STOP, equations, extract_marked
 from star.grading.hints import mentions_answer_hint
@@ -25,6 +28,7 @@ INSTRUCTIONS = (
     "Solve the problem step by step, one calculation a line. End with a last line of the form `#### N`, where N is the final "
     "answer as a plain number, and write nothing after it."
 )
+_CALCULATOR_MARK = re.compile(r"<<[^<>\n]*>>")
 DIRECT_INSTRUCTIONS = "Answer with one line of the form `#### N`, where N is the final answer as a plain number, and nothing else."
 
 
@@ -58,7 +62,8 @@ def convert(row: Row) -> Problem:
     gold = canonical_number(str(answer).rpartition(MARK)[2] if isinstance(answer, str) else answer)
     if gold is None:
         raise UnusableRowError("answer is not a number")
-    return make_problem(question, gold)
+    worked = _CALCULATOR_MARK.sub("", str(answer).rpartition(MARK)[0]).strip()
+    return replace(make_problem(question, gold), solution=worked or None)
 
 
 def build(settings: TaskSettings, seed: int) -> Task:

@@ -1,15 +1,16 @@
-r"""Anyone's questions and answers: a .jsonl, .jsonl.gz or .parquet file, or a Hub data set; columns named in the recipe.
+r"""Anyone's questions and answers: a file that `star.row_files` reads, or a Hub data set; columns named in the recipe.
 
     {"Body": "Each pack of dvds costs 76 dollars. If there is a discount of 25 dollars on each pack",
      "Question": "How much do you have to pay to buy each pack?", "Answer": 51.0}
 
     python -m star.train --task.name records --task.path svamp.jsonl --task.question Body+Question --task.answer Answer
 
-`question` and `answer` name columns: `a`, nested `a.b`, or several texts joined, `a+b`. An answer that holds a solution in GSM8K's
-form counts from its `####` on. Answer types: number, text and math follow the contract of GSM8K (a last line `#### SPAN`, the
-hint in parentheses after the question), choice that of CommonsenseQA (`Therefore, the answer is (B).`, hint ` (CORRECT)`); a choice
-is given by its label, its text, or its place counted from 0. Without a test file a share of the rows, the same for every
-seed, is the test split.
+`question` and `answer` name columns: `a`, nested `a.b`, or several texts joined, `a+b`; rows that have neither are read as a chat,
+prompt and response and the like (`star.layouts`). An answer that holds a solution counts from its `####` on (GSM8K), or by its
+last `\boxed{}` (MATH). Answer types: number, text and math follow the contract of GSM8K (a last line `#### SPAN`, the hint in
+parentheses after the question), choice that of CommonsenseQA (`Therefore, the answer is (B).`, hint ` (CORRECT)`); a choice is
+given by its label, its text, or its place counted from 0. Without a test file a share of the rows, the same for every seed, is
+the test split.
 
 `task.examples` names a file of your own few-shot examples, with the same columns and one more, `rationale`:
 
@@ -23,10 +24,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from star.grading.extraction import MARK, STOP, equations, extract_marked
+from star.grading.extraction import MARK, STOP, equations, extract_marked, last_boxed
 from star.grading.hints import mentions_answer_hint, mentions_choice_hint
+from star.grading.mathematics import MAX_MATH
 from star.grading.numbers import canonical_number
-from star.grading.verdicts import MAX_MATH, MAX_TEXT, plain_text
+from star.grading.verdicts import MAX_TEXT, plain_text
 from star.problem import Problem, Task
 from star.recipe import TaskSettings
 from star.tasks import commonsense_qa, gsm8k
@@ -100,11 +102,16 @@ def convert(row: Row, settings: TaskSettings) -> Problem:
     if answer is None or not str(answer).strip():
         raise UnusableRowError("no answer")
     if settings.answer_type == "choice":
-        choices = commonsense_qa.read_choices(cell(row, settings.choices or ""), question)
+        name = settings.choices or ""
+        columns = [part.strip() for part in name.split("+")] if "+" in name else []
+        options = {part: cell(row, part) for part in columns} if columns else cell(row, name)
+        choices = commonsense_qa.read_choices(options, question)
         return make_problem(question, _label(answer, choices), choices)
     if isinstance(answer, list | Mapping):
         raise UnusableRowError("answer is a list or an object, not a text or a number")
     gold = str(answer).rpartition(MARK)[2].strip()
+    if MARK not in str(answer):
+        gold = last_boxed(gold) or gold
     if settings.answer_type == "number":
         number = canonical_number(gold if isinstance(answer, str) else answer)
         if number is None:
@@ -126,7 +133,7 @@ def _label(answer: Any, choices: Mapping[str, str]) -> str:
     for label in (written, str(place)) if isinstance(answer, float) else (written,):
         if label in choices:
             return label
-    labels = [label for label in choices if label.casefold() == written.casefold()]
+    labels = [label for label in choices if label.casefold() == written.strip("()[].: ").casefold()]
     places = [list(choices)[place]] if place is not None and place < len(choices) else []
     texts = [label for label, text in choices.items() if plain_text(text) == plain_text(written)]
     if not isinstance(answer, str) and places and texts and places[0] not in texts:

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from star.files import write_json
 from star.recipe import SEEDS, RecipeError, TrainingSettings
 from star.rows import Training
 from star.sampling.model_files import load_model
@@ -78,7 +79,8 @@ def read_job(path: Path) -> Job:
     """A job as `finetune` writes it for `accelerate launch`."""
     content = json.loads(path.read_text(encoding="utf-8"))
     rows: Sequence[Any] = content.pop("rows")
-    return Job(rows=tuple((tuple(prompt), tuple(completion)) for prompt, completion in rows), **content)
+    rejected = tuple(map(tuple, content.pop("rejected")))
+    return Job(rows=tuple((tuple(prompt), tuple(completion)) for prompt, completion in rows), rejected=rejected, **content)
 
 
 def _end_with(pid: int) -> None:
@@ -104,9 +106,7 @@ def main() -> None:
     except FinetuningError as error:  # the same in every process; the run that waits for them says it
         result = {"error": str(error)}
     if os.environ.get("RANK", "0") == "0":
-        written = path.parent / "finetuning_result.json.tmp"
-        written.write_text(json.dumps(result), encoding="utf-8")
-        written.rename(path.parent / "finetuning_result.json")
+        write_json(path.parent / "finetuning_result.json", result)
     _leave_together()
 
 

@@ -38,6 +38,10 @@ class Job:
     run_name: str = "star"
     trained_on: str = "self-generated rationales"
     """What the completions are, for the model card."""
+    rejected: tuple[tuple[int, ...], ...] = ()
+    """The losing completion beside each row, where there are pairs."""
+    preference: dict[str, float] | None = None
+    """`beta` and `nll` of training on pairs, see star/training/dpo.py; None: on rows alone."""
 
 
 def steps_of_round(schedule: StepSchedule, round_number: int, sequences: int, batch_size: int) -> int:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from star.files import sync
 from star.sampling.gguf import ORIGIN
 from star.sampling.model_files import TOKENIZER_FILES
 
@@ -54,7 +55,10 @@ def _copy_tokenizer(base: Path, folder: Path, tokenizer: Any) -> None:
 
 
 def publish(scratch: Path, output: Path) -> None:
-    """Rename the finished directory into place."""
+    """Rename the finished directory into place, once all of it is on the disk."""
+    for path in (*scratch.rglob("*"), scratch):
+        sync(path)
     if output.exists():
         shutil.rmtree(output)
     scratch.rename(output)
+    sync(output.parent)

@@ -1,4 +1,4 @@
-"""One fine-tuning with TRL's SFTTrainer, in one process or in each process of a launch."""
+"""One fine-tuning with TRL, in one process or in each process of a launch: on rows (SFTTrainer), or on pairs (see dpo.py)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from star.recipe import TrainingSettings
 from star.rows import Training
 from star.sampling.gguf import origin_of
 from star.sampling.model_files import without_file_bars
+from star.training.dpo import pair_facts, preference_trainer, prepare_pairs
 from star.training.plan import FinetuningError, Job, has_target, prepare
 from star.training.saving import publish, save_model
 from star.training.trackers import guard_tracker
@@ -45,42 +46,51 @@ def _load(job: Job, settings: TrainingSettings) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _config(job: Job, settings: TrainingSettings, folder: Path) -> Any:
+def _shared_arguments(job: Job, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
+    """What every trainer is told."""
     import torch
-    from trl import SFTConfig
 
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     if settings.batch_size % devices:
         raise FinetuningError(f"training.batch_size {settings.batch_size} is not a multiple of {devices} processes")
     share = settings.batch_size // devices
     micro = min(settings.micro_batch_size or share, share)
-    return SFTConfig(
-        output_dir=str(folder),
-        run_name=job.run_name,
-        max_steps=job.steps,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=share // micro,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
-        warmup_steps=min(settings.warmup_steps, job.steps // 3),
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        max_length=settings.max_length,
-        completion_only_loss=True,
-        packing=settings.packing,
-        train_sampling_strategy="random",  # by length, whole stretches of steps see one length and the others are forgotten
-        bf16=torch.cuda.is_available() and job.dtype in ("auto", "bfloat16"),
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=settings.gradient_checkpointing,
-        seed=job.seed,
-        data_seed=job.seed,
-        logging_steps=max(1, min(50, job.steps // 10)),
-        logging_nan_inf_filter=False,  # it would show a loss of nan as the one before it, or 0
-        save_strategy="no",
-        report_to=[] if settings.report_to == "none" else [settings.report_to],
-        dataloader_pin_memory=torch.cuda.is_available(),
-        disable_tqdm=None,
-    )
+    return {
+        "output_dir": str(folder),
+        "run_name": job.run_name,
+        "max_steps": job.steps,
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": share // micro,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
+        "warmup_steps": min(settings.warmup_steps, job.steps // 3),
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_grad_norm,
+        "max_length": settings.max_length,
+        "train_sampling_strategy": "random",  # by length, whole stretches of steps see one length and the others are forgotten
+        "bf16": torch.cuda.is_available() and job.dtype in ("auto", "bfloat16"),
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "seed": job.seed,
+        "data_seed": job.seed,
+        "logging_steps": max(1, min(50, job.steps // 10)),
+        "logging_nan_inf_filter": False,  # it would show a loss of nan as the one before it, or 0
+        "save_strategy": "no",
+        "report_to": [] if settings.report_to == "none" else [settings.report_to],
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "disable_tqdm": None,
+    }
+
+
+def _trainer(job: Job, settings: TrainingSettings, rows: list[dict[str, list[int]]], **common: Any) -> Any:
+    import datasets
+    from trl import SFTConfig, SFTTrainer
+
+    arguments = _shared_arguments(job, settings, Path(job.output + ".tmp"))
+    if job.preference is not None:
+        return preference_trainer(rows, job.preference, arguments, **common)
+    config = SFTConfig(**arguments, completion_only_loss=True, packing=settings.packing)
+    return SFTTrainer(args=config, train_dataset=datasets.Dataset.from_list(rows), **common)
 
 
 def _lora(settings: TrainingSettings) -> Any:
@@ -96,22 +106,16 @@ def _lora(settings: TrainingSettings) -> Any:
 def train(job: Job, settings: TrainingSettings) -> Training:
     """Train and save the model to `job.output`. Raises FinetuningError when training diverged."""
     started = time.monotonic()
-    rows, truncated = prepare(job.rows, settings)
+    rows, truncated = prepare(job.rows, settings) if job.preference is None else prepare_pairs(job, settings)
     import datasets
-    from trl import SFTTrainer
 
     datasets.disable_progress_bars()
     with without_file_bars():
         model, tokenizer = _load(job, settings)
     use_cache = getattr(model.config, "use_cache", True)
     scratch = Path(job.output + ".tmp")
-    trainer = SFTTrainer(
-        model=model,
-        args=_config(job, settings, scratch),
-        train_dataset=datasets.Dataset.from_list(rows),
-        processing_class=tokenizer,
-        peft_config=_lora(settings) if settings.method == "lora" else None,
-    )
+    peft_config = _lora(settings) if settings.method == "lora" else None
+    trainer = _trainer(job, settings, rows, model=model, processing_class=tokenizer, peft_config=peft_config)
     _show_progress(trainer, job.run_name)
     guard_tracker(trainer, settings.report_to, Path(job.output).parent)
     outcome = trainer.train()
@@ -120,7 +124,7 @@ def train(job: Job, settings: TrainingSettings) -> Training:
     facts: Training = {
         "steps": job.steps,
         "rows": len(rows),
-        "tokens": sum(int(entry["num_tokens"]) for entry in trainer.state.log_history[-2:-1] if "num_tokens" in entry),
+        "tokens": next((int(entry["num_tokens"]) for entry in reversed(trainer.state.log_history) if "num_tokens" in entry), 0),
         "loss": float(losses[-1] if losses else outcome.training_loss),
         "loss_curve": losses,
         "truncated_rows": truncated,
@@ -128,6 +132,7 @@ def train(job: Job, settings: TrainingSettings) -> Training:
         "num_processes": trainer.accelerator.num_processes,
         "seconds": 0.0,
     }
+    facts.update(pair_facts(trainer.state.log_history))
     trained = trainer.accelerator.unwrap_model(trainer.model)
     trained.config.use_cache = use_cache  # the trainer turns it off; saved so, every later generation would be slow
     with without_file_bars():

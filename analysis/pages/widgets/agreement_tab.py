@@ -8,12 +8,13 @@ import pandas as pd
 import streamlit as st
 
 from analysis import agreement, charts
-from analysis.labels import Labels, export_rows, imported, label_folder, to_csv, to_jsonl
+from analysis.labels import Labels, export_rows, imported, label_folder, to_jsonl
 from analysis.pages.widgets import context, labelling, parts, ranking, state, text
 from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD
 from analysis.sources import typed
 from analysis.step_labels import prm800k_rows, trl_rows
+from star.spreadsheet import to_csv
 from star.statistics import wilson
 
 LEAST_TO_CALIBRATE = 30

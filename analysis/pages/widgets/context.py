@@ -13,11 +13,12 @@ import streamlit as st
 
 from analysis.labels import Labels, label_folder, read_labels
 from analysis.pages.widgets import state, text
-from analysis.rationales.records import SUFFIXES, RecordError
+from analysis.rationales.records import RecordError
 from analysis.rationales.table import Table, load_table
 from analysis.sources import Source, list_runs, run_labels
 from star import command_line
 from star.errors import UsageError
+from star.row_files import SUFFIXES
 from star.run import RunError, stamp
 
 KEPT = ("run", "who")

@@ -9,10 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from analysis import agreement
-from analysis.labels import Labels, Ranking, ranking_rows, to_csv
+from analysis.labels import Labels, Ranking, ranking_rows
 from analysis.pages.widgets import context, labelling, parts, rationale, state, text
 from analysis.rationales.filters import shuffled
 from analysis.rationales.table import Table
+from star.spreadsheet import to_csv
 
 LETTERS = "ABC"
 TRIED = 300

@@ -1,0 +1,190 @@
+"""An OpenAI-compatible server as judge: one POST a call, in threads, with the patience that servers need.
+
+The key is read from OPENAI_API_KEY, sent to the server and written nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from analysis.soundness.replies import Failure, Keep, Reply
+from analysis.soundness.scorers import ScorerOptions
+from star.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    import httpx
+
+OPENAI = "https://api.openai.com/v1"
+RETRIES = 6
+BACK_OFF, LONGEST, PATIENCE = 1.0, 60.0, 300.0
+"""Seconds before the first retry, doubled for each further one up to LONGEST; a server may ask for PATIENCE by Retry-After."""
+TIMEOUT = 600.0
+"""Seconds that a reply may take: it comes as a whole."""
+CHARACTERS_A_TOKEN = 3.3
+"""Of English with formulas; for estimates and for servers that do not count."""
+OPTIONAL = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "n")
+TOO_LONG = re.compile(r"context_length|context length|too many tokens|prompt is too long", re.IGNORECASE)
+
+
+class RowError(Exception):
+    """A `Failure`: one rationale that the server does not judge."""
+
+
+class OpenAIServer:
+    """Asks POST /chat/completions. `sampling`: temperature and top_p of a request."""
+
+    reserved: Sequence[str] = ()
+
+    def __init__(self, model: str, options: ScorerOptions, sampling: Mapping[str, float]) -> None:
+        import httpx
+
+        self.key = os.environ.get("OPENAI_API_KEY", "").strip()
+        base = httpx.URL((options.base_url or OPENAI).rstrip("/"))
+        if base.scheme not in ("http", "https") or not base.host:
+            raise UsageError(f"--base-url {options.base_url}: expected an address such as http://localhost:8000/v1.")
+        if options.base_url is None and not self.key:
+            raise UsageError("set OPENAI_API_KEY to the key of your account, or name another server with --base-url.")
+        self.options, self.url, self.host = options, f"{base}/chat/completions", base.netloc.decode()
+        self.identity = [self.host, model]
+        self.body = {"model": model, "max_tokens": options.max_tokens, **sampling}
+        self.dropped: set[str] = set()
+        """Parameters that the server has refused."""
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        self.client = httpx.Client(timeout=httpx.Timeout(TIMEOUT, connect=min(TIMEOUT, 30)), headers=headers)
+        self.spent = 0.0
+        self.lock = threading.Lock()
+        self.stopped = threading.Event()
+
+    def close(self) -> None:
+        """End the connections."""
+        self.client.close()
+
+    def ask(self, missing: Mapping[str, Sequence[int]], keep: Keep) -> dict[str, Failure]:
+        """Ask each prompt for the votes that are missing; returns what failed. Raises InputError where the server is away, or
+        refuses the key, the model or the account. Whatever ends this, calls under way are waited for: they are paid."""
+        pool = ThreadPoolExecutor(self.options.concurrency)
+        try:
+            waiting = {prompt: pool.submit(self._ask, prompt, votes, keep) for prompt, votes in missing.items()}
+            ended = {prompt: each.result() for prompt, each in waiting.items()}
+        finally:
+            self.stopped.set()  # nothing waits for a retry any more
+            pool.shutdown(cancel_futures=True)
+            self.stopped.clear()
+        return {prompt: failure for prompt, failure in ended.items() if failure is not None}
+
+    def _ask(self, prompt: str, votes: Sequence[int], keep: Keep) -> Failure | None:
+        limit = self.options.max_cost
+        try:
+            while votes:
+                if limit is not None and self.spent >= limit:
+                    return "not_asked", f"--max-cost {limit:g} was reached"
+                replies = self._call(prompt, len(votes))
+                keep(prompt, votes[: len(replies)], replies)
+                with self.lock:
+                    self.spent += sum(price(reply, self.options.prices) for reply in replies)
+                votes = votes[len(replies) :]
+        except RowError as error:
+            status, why = error.args
+            return status, why
+        except InputError:
+            self.stopped.set()
+            raise
+        return None
+
+    def _call(self, prompt: str, n: int) -> list[Reply]:
+        """At least one reply and at most n. Raises RowError, InputError."""
+        import httpx
+
+        attempt, why = 0, "the command ends"
+        while not self.stopped.is_set():
+            body = self._body(prompt, n)
+            started, response = time.monotonic(), None
+            try:
+                response = self.client.post(self.url, json=body)
+            except httpx.RequestError as error:
+                why = f"{self.host}: {self._plain(str(error) or type(error).__name__)}"
+                if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) and attempt >= RETRIES:
+                    raise InputError(f"{why}. Start the server and run this again.") from error
+            if response is not None:
+                if replies := _replies(response, prompt, n, time.monotonic() - started):
+                    return replies
+                why = f"{self.host} answers {response.status_code}: {self._plain(response.text)}"
+                if self._repaired(response, body):
+                    continue
+                _give_up(response, why)
+            if attempt >= RETRIES:
+                break
+            self.stopped.wait(_delay(response, attempt))
+            attempt += 1
+        raise RowError("error", why)
+
+    def _body(self, prompt: str, n: int) -> dict[str, Any]:
+        body = {**self.body, "messages": [{"role": "user", "content": prompt}], **({"n": n} if n > 1 else {})}
+        if "max_tokens" in self.dropped:
+            body["max_completion_tokens"] = body["max_tokens"]
+        return {name: value for name, value in body.items() if name not in self.dropped}
+
+    def _repaired(self, response: httpx.Response, body: Mapping[str, Any]) -> bool:
+        """Whether a request is refused for a parameter that can be left out; it is from now on."""
+        if response.status_code not in (400, 422):
+            return False
+        named = [name for name in OPTIONAL if name in body and re.search(rf"(?<![\w\\]){name}\b", response.text)]
+        self.dropped.update(named[:1])
+        return bool(named)
+
+    def _plain(self, text: str) -> str:
+        """The beginning of a message, without the key."""
+        text = text.replace(self.key, "...") if self.key else text
+        return " ".join(text.split())[:200]
+
+
+def price(reply: Reply, prices: tuple[float, float] | None) -> float:
+    """What a reply cost; 0 without a price list."""
+    return (reply["prompt_tokens"] * prices[0] + reply["generated_tokens"] * prices[1]) / 1e6 if prices else 0.0
+
+
+def _give_up(response: httpx.Response, why: str) -> None:
+    """Raise for an answer that will not change: InputError where that holds for every rationale, else RowError."""
+    code, text = response.status_code, response.text
+    if code in (401, 402, 404) or (code == 429 and "insufficient_quota" in text):
+        raise InputError(f"{why}. Check OPENAI_API_KEY, the model's name, --base-url and the account, then run this again.")
+    if TOO_LONG.search(text) and code < 500:
+        raise RowError("too_long", why)
+    if code == 403 or "content_filter" in text:
+        raise RowError("refused", why)
+    if 300 <= code < 500 and code not in (408, 409, 425, 429):
+        raise RowError("error", why)
+
+
+def _replies(response: httpx.Response, prompt: str, n: int, seconds: float) -> list[Reply]:
+    """The replies of a response; none where it is garbage. What a server does not count is estimated."""
+    try:
+        content: Any = response.json() if response.status_code == 200 else {}
+        choices = [each for each in content["choices"] if isinstance(each["message"], dict)][:n]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+    usage: Any = content.get("usage") if isinstance(content.get("usage"), dict) else {}
+    lengths = {"prompt_tokens": len(prompt), "completion_tokens": sum(len(str(each["message"])) for each in choices)}
+    read, written = (
+        usage[name] if isinstance(usage.get(name), int) else round(length / CHARACTERS_A_TOKEN) for name, length in lengths.items()
+    )
+    took = [(read, written, 1, round(seconds, 3))] + [(0, 0, 0, 0.0)] * (len(choices) - 1)
+    return [
+        Reply(choice=choice, prompt_tokens=p, generated_tokens=g, calls=c, seconds=s)
+        for choice, (p, g, c, s) in zip(choices, took, strict=False)
+    ]
+
+
+def _delay(response: httpx.Response | None, attempt: int) -> float:
+    """Seconds to wait: what the server asks for, else ever longer."""
+    try:
+        return min(PATIENCE, max(0.0, float(response.headers["retry-after"])))  # type: ignore[union-attr]
+    except (AttributeError, KeyError, ValueError):  # a date is as rare as a clock that is right
+        return min(LONGEST, BACK_OFF * 2**attempt) * random.uniform(0.5, 1)

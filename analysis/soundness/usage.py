@@ -1,0 +1,60 @@
+"""What scorers take: beforehand for `--dry-run`, and at the end beside what became of the rationales."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, field
+
+from analysis.soundness.scorer import STATUSES, Estimate, Item, Scorer, Status, StepScores, Usage
+
+
+@dataclass
+class Totals:
+    """Of one scorer's results."""
+
+    statuses: Counter[Status] = field(default_factory=Counter)
+    usage: Usage = field(default_factory=Usage)
+    why: dict[Status, str] = field(default_factory=dict)
+    """What was said of the first rationale with a status."""
+
+    def add(self, results: Sequence[StepScores]) -> None:
+        """Count some results."""
+        for result in results:
+            self.statuses[result.status] += 1
+            self.why.setdefault(result.status, result.why)
+            self.usage = Usage(*(a + b for a, b in zip(astuple(self.usage), astuple(result.usage), strict=True)))
+
+    def show(self, name: str) -> None:
+        """Print them."""
+        left_out = [
+            f"{count:,} {STATUSES[status]}{f' (the first: {self.why[status]})' if self.why[status] else ''}"
+            for status, count in self.statuses.most_common()
+            if status != "ok"
+        ]
+        print(f"{name}: {self.statuses['ok']:,} of {self.statuses.total():,} scored", *left_out, sep="; ")
+        used = self.usage
+        if used.calls:
+            cost = f", cost {used.cost:.2f}" if used.cost else ""
+            print(
+                f"  {used.calls:,} calls, {used.prompt_tokens:,} prompt and {used.generated_tokens:,} generated tokens{cost}, "
+                "remembered replies included"
+            )
+        if waiting := self.statuses["not_asked"]:
+            print(f"{name}: {waiting:,} rationales wait; the same command goes on with them.", file=sys.stderr)
+
+
+def show_plan(scorers: Sequence[Scorer], chunks: Iterable[Sequence[Item]]) -> None:
+    """Print what scoring all chunks would take, a line for each scorer."""
+    estimates: dict[str, list[Estimate]] = {scorer.name: [] for scorer in scorers}
+    for items in chunks:
+        for scorer in scorers:
+            estimates[scorer.name].append(scorer.plan(items))
+    for name, parts in estimates.items():
+        calls, read, written = (
+            sum(getattr(part, what) for part in parts) for what in ("calls", "prompt_tokens", "generated_tokens")
+        )
+        costs = [part.cost for part in parts if part.cost is not None]
+        cost = f"cost at most {sum(costs):.2f}" if len(costs) == len(parts) else "cost unknown: give --prices"
+        print(f"{name}: {calls:,} calls, about {read:,} prompt tokens, at most {written:,} generated tokens, {cost}")

@@ -1,0 +1,113 @@
+"""The self-training methods on one engine: one grader, one selection split, one ledger of samples, tokens and FLOPs.
+
+    python benchmarks/methods.py [--quick] [--methods star rpo ...] [--seeds 0 1 2]
+
+Sums of 1 to 5 digits with the embedded base. Asked of every method's final model: how accurate at equal sampled tokens, at how many
+FLOPs to 95 % on selection, how many of its right answers are unsound, how much does it use its rationales? Does a method buy
+accuracy with worse reasoning? Runs are kept, so pieces of the work can be done one after the other.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.arms import arm_recipe, cost_of, finished_run, made, made_by, quality, runs_dir, test_rows
+from benchmarks.common import CommonArguments, parse, write_result
+from star.command_line import run_command
+from star.recipe import Recipe
+from star.run import Run
+from star.run_summary import RunSummary, accuracy_at, flops_to, summarise_run
+from star.statistics import mean_of_runs
+
+METHODS = ("star", "rft", "tpt", "rest-em", "pps", "adastar", "b-star", "v-star", "rpo", "reinforce-rej")
+REACH = 0.95
+PROBES = ("early_answering", "added_mistake", "filler")
+MEASURES = ("aoc_normalised", "added_mistake_flip", "filler_flip")
+QUICK: dict[str, Any] = {
+    "task": {"digits": [1, 2], "pool": 200, "test_size": 40},
+    "loop": {"rounds": 1, "problems": 40},
+    "training": {"steps": {"first": 5}},
+    "evaluation": {"selection_size": 20},
+}
+
+
+@dataclass(frozen=True)
+class Arguments(CommonArguments):
+    """Arguments of this benchmark."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of each method."""
+    methods: tuple[str, ...] = METHODS
+    """Recipes addition-NAME."""
+    probed: int = 100
+    """Rationales of each final model that are probed; 0: none."""
+
+
+def recipe_of(method: str, seed: int, arguments: Arguments) -> Recipe:
+    """The recipe of a method and seed; with `quick` only what makes it that method is left of its size."""
+    changes = QUICK if arguments.quick else None
+    if arguments.quick and method == "b-star":
+        changes = {**QUICK, "sampling": {"probe": 10, "samples": 2}}
+    if arguments.quick and method == "v-star":
+        changes = {**QUICK, "evaluation": {"selection_size": 20, "samples": 2}, "verifier": {"steps": 2}}
+    return arm_recipe(f"addition-{method}.yaml", seed, changes, folder="methods", device=arguments.device)
+
+
+def faithfulness(run_dir: Path, count: int) -> dict[str, float | None]:
+    """What the probes say of a run's chosen model; None where nothing could be measured."""
+    from analysis.probe import Arguments as ProbeArguments
+    from analysis.probe import probe
+
+    if count == 0:
+        return {}
+    number = str(Run(run_dir).chosen_round)
+    if number not in Run(run_dir).probed_rounds():
+        probe(ProbeArguments(run_dir, probes=PROBES, n=count, max_positions=2, device="cpu"))
+    measures: Mapping[str, Any] = Run(run_dir).probed_rounds()[number]["measures"]
+    return {name: (measures.get(name) or {}).get("value") for name in MEASURES}
+
+
+def method_figures(summaries: list[RunSummary], arguments: Arguments, tokens: int) -> dict[str, Any]:
+    """Figures of a method over its seeds; `tokens`: what every method sampled at least."""
+    rows = [row for summary in summaries for row in test_rows(summary.path)]
+    at_equal = [accuracy_at(summary, tokens) for summary in summaries]
+    return {
+        **quality(rows),
+        "over_seeds": mean_of_runs([summary.accuracy.value for summary in summaries], shares=True).as_dict(),
+        "by_seed": [summary.accuracy.value for summary in summaries],
+        "selection_at_equal_tokens": at_equal,
+        "flops_to_reach": [flops_to(summary, REACH) for summary in summaries],
+        "flops": [(summary.sampling_flops or 0) + (summary.training_flops or 0) for summary in summaries],
+        "best_of_k": summaries[0].best_of_k or None,
+        "pass_at_k": {str(k): share.value for k, share in summaries[0].pass_at_k.items()} or None,
+        "faithfulness": [faithfulness(summary.path, arguments.probed) for summary in summaries],
+        "cost": [cost_of(summary.path) for summary in summaries],
+        "made": made([made_by(summary.path) for summary in summaries]),
+    }
+
+
+def main() -> None:
+    """Run the methods, write the result."""
+    arguments = parse(Arguments, __doc__, gpu=True)
+    if arguments.quick:
+        arguments = Arguments(quick=True, device=arguments.device, seeds=(0,), methods=("star", "b-star", "v-star"), probed=4)
+    runs_dir("methods", arguments.device).mkdir(parents=True, exist_ok=True)
+    found = {
+        method: [summarise_run(finished_run(recipe_of(method, seed, arguments))) for seed in arguments.seeds]
+        for method in arguments.methods
+    }
+    tokens = min(summary.course[-1][1] for summaries in found.values() for summary in summaries)
+    figures = {
+        "reach": REACH,
+        "equal_tokens": tokens,
+        "methods": {method: method_figures(summaries, arguments, tokens) for method, summaries in found.items()},
+    }
+    write_result("methods", figures, quick=arguments.quick, seeds=arguments.seeds, device=arguments.device)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

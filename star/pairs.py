@@ -1,0 +1,69 @@
+"""Attempts -> pairs of a right and a wrong completion of the same problem, for preference training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import lcm
+
+from star.problem import Attempt, Problem, Verdict
+from star.prompting import PromptBuilder
+from star.rows import PairRow
+
+Choose = Callable[[Sequence[Attempt], Sequence[Attempt], int], list[tuple[Attempt, Attempt]]]
+
+
+def walked(right: Sequence[Attempt], wrong: Sequence[Attempt], count: int) -> list[tuple[Attempt, Attempt]]:
+    """Both lists walked at once, each starting over at its end (arXiv 2404.19733, section 2); no pair comes twice."""
+    different = min(count, lcm(len(right), len(wrong)))
+    return [(right[k % len(right)], wrong[k % len(wrong)]) for k in range(different)]
+
+
+def drawn(seed: int) -> Choose:
+    """A seeded sample of all pairs of the two lists (V-STaR, arXiv 2402.06457, section 3, takes all of them)."""
+
+    def choose(right: Sequence[Attempt], wrong: Sequence[Attempt], count: int) -> list[tuple[Attempt, Attempt]]:
+        rng = random.Random(f"pairs-{seed}-{right[0]['problem_id']}")
+        total = len(right) * len(wrong)
+        numbers = sorted(rng.sample(range(total), min(count, total)))
+        return [(right[number // len(wrong)], wrong[number % len(wrong)]) for number in numbers]
+
+    return choose
+
+
+def pair_rows(
+    attempts: Iterable[Attempt],
+    problems: Mapping[str, Problem],
+    builder: PromptBuilder,
+    choose: Choose,
+    count: int,
+    *,
+    shots: bool,
+) -> list[PairRow]:
+    """At most `count` pairs a problem. Winners are the attempts that were kept, losers other attempts with a wrong answer or none;
+    of completions that say the same the first is taken. The completions are as they were sampled, the prompts without a hint.
+    """
+    sides: dict[str, tuple[list[Attempt], list[Attempt]]] = {}
+    seen: set[tuple[str, str]] = set()
+    for attempt in attempts:
+        lost = attempt["verdict"] in (Verdict.incorrect, Verdict.no_answer, Verdict.truncated)
+        key = attempt["problem_id"], attempt["completion"].strip()
+        if (attempt["kept"] or lost) and key not in seen:
+            seen.add(key)
+            sides.setdefault(attempt["problem_id"], ([], []))[lost].append(attempt)
+    rows: list[PairRow] = []
+    for problem_id, (right, wrong) in sides.items():
+        prompt = builder.text(problems[problem_id], shots=shots) if right and wrong else ""
+        rows += [
+            {
+                "problem_id": problem_id,
+                "from_round": winner["round"],
+                "chosen_id": winner["attempt_id"],
+                "rejected_id": loser["attempt_id"],
+                "prompt": prompt,
+                "chosen": builder.task.completion(winner["rationale"], winner["answer"] or ""),
+                "rejected": loser["completion"],
+            }
+            for winner, loser in (choose(right, wrong, count) if right and wrong else [])
+        ]
+    return rows

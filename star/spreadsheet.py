@@ -1,0 +1,35 @@
+"""Rows as comma-separated text that a spreadsheet opens without running anything."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_FORMULA = re.compile(r"(^|[\t\n])(?=[=+\-@\t＝＋－＠])")
+"""Where a spreadsheet may see the beginning of a cell: one that does not mind the quotes splits rows and columns inside them."""
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """With a header; what is not known (None, NaN) is empty, the entries of a list are separated by blanks.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front, in each of its lines.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if not names:
+        return ""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(map(_cell, names))
+    writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
+    return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    text = " ".join("" if _cell(each) is None else str(each) for each in value) if isinstance(value, list) else value
+    return _FORMULA.sub(r"\1'", re.sub("\r\n?", "\n", text)) if isinstance(text, str) else text

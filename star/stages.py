@@ -1,0 +1,111 @@
+"""The stages of a run that ask a model: attempts of a round, a probe of temperatures, evaluations; shard by shard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from star import run as runs
+from star import splits
+from star.drawing import best_temperature
+from star.ledger import Ledger
+from star.pool import Pool
+from star.problem import Attempt, Problem, Verdict
+from star.recipe import Recipe
+from star.sampling.base import Decoding
+from star.setup import Setup
+from star.shards import Mode, Shard, collect, cut, parts_of
+
+
+class SamplingStages:
+    """What `star.loop.Loop` asks the models of a run."""
+
+    def __init__(self, recipe: Recipe, setup: Setup, pool: Pool, ledger: Ledger, stop: tuple[str, ...]) -> None:
+        self.recipe, self.setup, self.pool, self.ledger, self.stop = recipe, setup, pool, ledger, stop
+
+    def model_dir(self, number: int) -> Path:
+        """Round n's model; round 0's is the base model."""
+        return self.ledger.run.folder(number) / "model" if number else self.setup.base_dir
+
+    def attempted(self, number: int, problems: Sequence[Problem], first: int) -> list[Attempt]:
+        """Generated and rationalized attempts, not curated."""
+        loop, current = self.recipe.loop, self.model_dir(number - 1)
+        call: dict[str, Any] = {"number": number, "first": first}
+        shots = number == 1 or self.recipe.prompting.keep_shots
+        attempts = self.sample("sampling", current, problems, mode="generated", shots=shots, **call) if loop.first_pass else []
+        solved = {row["problem_id"] for row in attempts if row["verdict"] == Verdict.correct}
+        failed = [problem for problem in problems if problem.id not in solved]
+        if loop.rationalize and failed:
+            base = loop.rationalizer == "base"
+            model = self.setup.base_dir if base else current
+            attempts += self.sample("rationalizing", model, failed, mode="rationalized", shots=shots or base, **call)
+        return attempts
+
+    def temperature(self, number: int) -> float:
+        """What a round samples at: the recipe's, or the best of those that it tries on a few problems first."""
+        recipe, settings = self.recipe, self.recipe.sampling
+        if not settings.try_temperatures:
+            given = settings.temperature
+            return given[min(number, len(given)) - 1] if isinstance(given, tuple) else given
+        problems = splits.draw(self.setup.train, settings.probe, f"probe-{recipe.seed}-{number}")
+        shots = number == 1 or recipe.prompting.keep_shots
+        call: dict[str, Any] = {"mode": "probed", "split": "train", "round_number": number, "shots": shots}
+        shards = [
+            shard
+            for place, temperature in enumerate(settings.try_temperatures)
+            for shard in cut(
+                problems,
+                self.decoding(f"probe-{number}-{place}", temperature, settings.top_p, settings.samples, settings.top_k),
+                settings.shard,
+                first_sample=place * settings.samples,
+                **call,
+            )
+        ]
+        file = self.ledger.run.folder(number) / "probe.parquet"
+        rows = self.ledger.stored(
+            file, runs.ATTEMPTS, lambda: self.sampled(file, "probing", self.model_dir(number - 1), shards)
+        )
+        tried: dict[float, list[Attempt]] = {temperature: [] for temperature in settings.try_temperatures}
+        for row in rows:
+            tried[settings.try_temperatures[row["sample"] // settings.samples]].append(row)
+        return best_temperature(tried, min(8, settings.samples))
+
+    def sample(
+        self, stage: str, model: Path, problems: Sequence[Problem], *, number: int, first: int, mode: Mode, shots: bool
+    ) -> list[Attempt]:
+        """Attempts of `model` under the recipe's decoding; their seconds count for `stage`."""
+        settings = self.recipe.sampling
+        decoding = self.decoding(f"{mode}-{number}", self.temperature(number), settings.top_p, settings.samples, settings.top_k)
+        call: dict[str, Any] = {"mode": mode, "split": "train", "round_number": number, "shots": shots}
+        shards = cut(problems, decoding, settings.shard, first, **call)
+        return self.sampled(self.ledger.run.folder(number) / "attempts.parquet", stage, model, shards)
+
+    def sampled(self, file: Path, stage: str, model: Path, shards: Sequence[Shard]) -> list[Attempt]:
+        """The attempts of `file`, by `model`; shards that an interrupted run had finished are not sampled again."""
+        return self.ledger.timed(stage, lambda: collect(shards, parts_of(file), partial(self.load, model), self.pool.map))
+
+    def evaluated(
+        self, file: Path, stage: str, number: int, problems: Sequence[Problem], split: str, samples: int = 0
+    ) -> list[Attempt]:
+        """Greedy answers of round n's model (sample 0), then `samples` sampled ones (1 to k)."""
+        shots, size = number == 0 or self.recipe.prompting.keep_shots, self.recipe.sampling.shard
+        call: dict[str, Any] = {"mode": "evaluated", "split": split, "round_number": number, "shots": shots}
+        shards = cut(problems, self.decoding("greedy", 0.0, 1.0, 1), size, **call)
+        if samples:
+            drawn = self.decoding(f"pass-at-k-{number}", self.recipe.evaluation.temperature, 1.0, samples)
+            shards += cut(problems, drawn, size, first_sample=1, **call)
+        return self.ledger.stored(file, runs.ATTEMPTS, lambda: self.sampled(file, stage, self.model_dir(number), shards))
+
+    def load(self, model: Path) -> None:
+        """Swap the samplers' weights unless they are there already."""
+        if self.pool.model_dir != model:
+            self.ledger.timed("loading", lambda: self.pool.load(model))
+
+    def decoding(
+        self, label: str, temperature: float, top_p: float, samples: int, top_k: int | None = None
+    ) -> Decoding:
+        """Settings of one call, seeded by the recipe's seed and what the call is for."""
+        seed = runs.derived_seed(self.recipe.seed, label)
+        return Decoding(temperature, top_p, samples, self.recipe.sampling.max_new_tokens, self.stop, seed, top_k)

@@ -1,0 +1,66 @@
+"""Training on pairs with TRL's DPOTrainer: direct preference optimization, with the winner's likelihood beside it.
+
+loss = -log sigmoid(beta [log p(w)/p0(w) - log p(l)/p0(l)]) + nll * (-log p(w) / tokens), the reference p0 being the model that
+training starts from (Rafailov et al. 2023; iterative RPO: arXiv 2404.19733, Eq. 2). TRL takes the second mean over the winners'
+tokens of a micro batch, the paper over each winner's own: the same for a micro batch of one pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from star.recipe import TrainingSettings
+from star.rows import PairFacts
+from star.training.plan import FinetuningError, Job
+
+
+
+def prepare_pairs(job: Job, settings: TrainingSettings) -> tuple[list[dict[str, list[int]]], int]:
+    """(rows for TRL, number of pairs cut to max_length); pairs that differ only beyond max_length are left out.
+
+    Raises FinetuningError when no pair is left.
+    """
+    rows, cut = [], 0
+    for (prompt, chosen), rejected in zip(job.rows, job.rejected, strict=True):
+        room = settings.max_length - len(prompt)
+        if room < 1 or chosen[:room] == rejected[:room]:
+            continue
+        cut += max(len(chosen), len(rejected)) > room
+        rows.append({"prompt_ids": [*prompt], "chosen_ids": [*chosen[:room]], "rejected_ids": [*rejected[:room]]})
+    if not rows:
+        raise FinetuningError(
+            f"no pair to learn from: {len(job.rows):,} pairs were given, and none differs within training.max_length "
+            f"({settings.max_length:,} tokens)."
+        )
+    return rows, cut
+
+
+def preference_trainer(
+    rows: Sequence[Mapping[str, Any]], preference: Mapping[str, float], arguments: dict[str, Any], **common: Any
+) -> Any:
+    """A DPOTrainer on token ids as they are: its own would tokenise text again and could move where a completion begins."""
+    import datasets
+    from trl import DPOConfig, DPOTrainer
+
+    class OnIds(DPOTrainer):
+        def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+            return dataset
+
+    nll = preference["nll"]
+    losses = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, nll]} if nll else {"loss_type": ["sigmoid"]}
+    config = DPOConfig(**arguments, **losses, beta=preference["beta"], precompute_ref_log_probs=True)
+    return OnIds(args=config, train_dataset=datasets.Dataset.from_list([*rows]), **common)
+
+
+def pair_facts(history: Sequence[Mapping[str, float]]) -> PairFacts:
+    """[first, last] logged value of each; log-probabilities are sums over a completion. Nothing where no pairs were trained on."""
+
+    def ends(name: str) -> list[float]:
+        values = [line[name] for line in history if name in line]
+        return [values[0], values[-1]]
+
+    if not any("rewards/accuracies" in line for line in history):
+        return {}
+    chosen, rejected, right = map(ends, ("logps/chosen", "logps/rejected", "rewards/accuracies"))
+    return {"chosen_logprob": chosen, "rejected_logprob": rejected, "pairs_right": right}

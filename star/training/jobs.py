@@ -1,0 +1,78 @@
+"""Training rows or pairs of a run -> the `Job` of a fine-tuning, in token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from star.problem import Problem
+from star.prompting import PromptBuilder
+from star.recipe import Recipe
+from star.rows import PairRow, TrainingRow
+from star.training.plan import Encoded, Job, count_sequences, steps_of_round
+
+Problems = Mapping[str, Problem]
+
+
+def row_job(
+    recipe: Recipe, builder: PromptBuilder, problems: Problems, number: int, rows: Sequence[TrainingRow], base: Path, output: Path
+) -> Job:
+    """The fine-tuning of round n on rows."""
+    settings, shots = recipe.training, recipe.prompting.shots_in_training
+    encoded = tuple(
+        (
+            tuple(builder.ids(problems[row["problem_id"]], shots=shots, hinted=row["hinted"])),
+            tuple(builder.completion_ids(row["completion"])),
+        )
+        for row in rows
+    )
+    return Job(
+        base=str(base),
+        output=str(output),
+        rows=encoded,
+        steps=steps_of_round(settings.steps, number, count_sequences(encoded, settings), settings.batch_size),
+        seed=recipe.seed + number,
+        settings=settings.model_dump(mode="json"),
+        dtype=recipe.model.dtype,
+        trust_remote_code=recipe.model.trust_remote_code,
+        run_name=f"{recipe.name}-round-{number:02d}",
+        trained_on="gold answers" if recipe.loop.method == "direct" else Job.trained_on,
+    )
+
+
+def pair_job(
+    recipe: Recipe, builder: PromptBuilder, problems: Problems, number: int, pairs: Sequence[PairRow], base: Path, output: Path
+) -> Job:
+    """The same on pairs, as `training.preference` says."""
+    settings, shots = recipe.training, recipe.prompting.shots_in_training
+    winners: list[Encoded] = []
+    losers: list[tuple[int, ...]] = []
+    for pair in pairs:
+        prompt = tuple(builder.ids(problems[pair["problem_id"]], shots=shots))
+        winners.append((prompt, tuple(builder.completion_ids(pair["chosen"]))))
+        losers.append(tuple(builder.completion_ids(pair["rejected"])))
+    chosen = settings.preference
+    return replace(
+        row_job(recipe, builder, problems, number, [], base, output),
+        rows=tuple(winners),
+        rejected=tuple(losers),
+        steps=steps_of_round(settings.steps, number, len(pairs), settings.batch_size),
+        preference={"beta": chosen.beta, "nll": chosen.nll},
+        trained_on="pairs of self-generated rationales",
+    )
+
+
+def verifier_job(
+    recipe: Recipe, builder: PromptBuilder, problems: Problems, pairs: Sequence[PairRow], base: Path, output: Path
+) -> Job:
+    """The training of the verifier on pairs of all rounds."""
+    wanted = recipe.verifier
+    job = pair_job(recipe, builder, problems, 0, pairs, base, output)
+    return replace(
+        job,
+        steps=wanted.steps,
+        settings={**job.settings, "learning_rate": wanted.learning_rate},
+        preference={"beta": wanted.beta, "nll": 0.0},
+        run_name=f"{recipe.name}-verifier",
+    )

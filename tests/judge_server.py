@@ -1,0 +1,86 @@
+"""A scripted OpenAI-compatible server on loopback: answers /chat/completions by a function, and keeps what it was asked."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Answer = tuple[int, Any, dict[str, str]]
+"""Status, content (JSON, or bytes as they are) and headers."""
+PARAGRAPH = re.compile(r"<paragraph_(\d+)-([0-9a-f]{8})>\n(.*?)\n</paragraph_\1-\2>", re.DOTALL)
+
+
+class JudgeServer:
+    """`answer(number, body)`: to the request with this number, from 0."""
+
+    def __init__(self, answer: Callable[[int, dict[str, Any]], Answer]) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        lock = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with lock:
+                    number = len(outer.bodies)
+                    outer.bodies.append(body)
+                    outer.keys.append(self.headers["Authorization"])
+                status, content, headers = answer(number, body)
+                data = content if isinstance(content, bytes) else json.dumps(content).encode()
+                try:
+                    self.send_response(status)
+                    for name, value in {**headers, "Content-Length": str(len(data))}.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(data)
+                except OSError:  # the client went away
+                    pass
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    @property
+    def prompts(self) -> list[str]:
+        return [body["messages"][0]["content"] for body in self.bodies]
+
+
+@contextmanager
+def serving(answer: Callable[[int, dict[str, Any]], Answer]) -> Iterator[JudgeServer]:
+    one = JudgeServer(answer)
+    thread = threading.Thread(target=one.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield one
+    finally:
+        one.server.shutdown()
+        one.server.server_close()
+
+
+def said(*texts: str | None, finish: str = "stop", tokens: tuple[int, int] | None = (100, 50), **message: Any) -> Answer:
+    """A reply with one choice for each text."""
+    choices = [{"message": {"role": "assistant", "content": text, **message}, "finish_reason": finish} for text in texts]
+    usage = {"usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}} if tokens else {}
+    return 200, {"choices": choices, **usage}, {}
+
+
+def paragraphs(body: dict[str, Any]) -> list[str]:
+    """The steps that a prompt shows."""
+    return [text for _, _, text in PARAGRAPH.findall(body["messages"][0]["content"])]
+
+
+def honest(body: dict[str, Any]) -> str:
+    """A judge that reads: it thinks aloud, quotes every paragraph, and names the first one that holds "apples are pears"."""
+    shown = paragraphs(body)
+    wrong = next((place for place, text in enumerate(shown) if "apples are pears" in text), -1)
+    quoted = "\n".join(f"Paragraph {place} says: {text}" for place, text in enumerate(shown))
+    return f"<think>Let me see. {quoted}</think>\n{quoted}\nVerdict: \\boxed{{{wrong}}}"

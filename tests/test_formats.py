@@ -1,0 +1,369 @@
+"""Files as other projects write them: endings, encodings, layouts of questions, formats of rationales with labels."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analysis import calibrate, score
+from analysis.rationales.formats import Columns
+from analysis.rationales.records import BrokenLine, Record, RecordError, read_records
+from star import train
+from star.row_files import BadRowError, RowFileError, read_rows
+from star.tasks.loading import TaskError
+from tests.task_rows import records, write
+
+ROWS = [{"question": f"What is {n} plus {n}?", "answer": str(2 * n), "note": 'a, b\nc; "d"'} for n in range(1, 13)]
+LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
+FRAME = pd.DataFrame(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.jsonl", LINES.encode()),
+        ("r.JSONL", LINES.encode("utf-8-sig")),
+        ("r.ndjson", LINES.encode("utf-16")),
+        ("r.jsonl", LINES.encode("utf-32")),
+        ("r.JSON.gz", gzip.compress(json.dumps(ROWS).encode())),
+        ("r.json", json.dumps(ROWS, indent=2).encode("utf-16")),
+        ("r.json", LINES.encode()),
+        ("r.json", json.dumps({"version": 1, "data": ROWS}).encode()),
+        ("r.json", FRAME.to_json().encode()),
+        ("r.jsonl", json.dumps(ROWS).encode()),
+        ("r.jsonl", json.dumps(ROWS, indent=1).encode()),
+        ("r.csv", FRAME.to_csv(index=False).encode()),
+        ("r.CSV", FRAME.to_csv(index=False).encode("utf-16")),
+        ("r.csv.gz", gzip.compress(FRAME.to_csv(index=False).encode("utf-8-sig"))),
+        ("r.csv", FRAME.to_csv(index=False, sep=";").encode()),
+        ("r.tsv", FRAME.to_csv(index=False, sep="\t").encode()),
+    ],
+)
+def test_the_same_rows_from_any_usual_file(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert [row for _, row in read_rows(tmp_path / name)] == ROWS
+    loaded = records(str(tmp_path / name))
+    assert sorted(int(problem.gold) for problem in (*loaded.train, *loaded.test)) == [2 * n for n in range(1, 13)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "number", "message"),
+    [
+        ("r.csv", b"q,a\n1,2\n1,2,3\n4,5\n", 3, "more cells than the header"),
+        ("r.csv", b'q,a\n1,2\n1,"2\n4,5\n', 3, "cannot be read any further"),
+        ("r.csv", b"q,a\n1,\xff\n", 1, "cannot be read any further"),
+        ("r.json", b'[{"q": 1}, [2]]', 2, "found a JSON list"),
+        ("r.json", b'[{"q": 1}, {"q"', 1, "not JSON"),
+        ("r.json", b'{"a":' * 100_000, 1, "not JSON"),
+        ("r.jsonl", b'{"q": 1}\nnull\n', 2, "found null"),
+        ("r.jsonl", LINES.encode("utf-16")[:-1], 12, "cannot be read any further"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_named(
+    name: str, content: bytes, number: int, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    bad = [(place, str(row)) for place, row in read_rows(tmp_path / name) if isinstance(row, BadRowError)]
+    assert len(bad) == 1 and bad[0][0] >= min(number, 2) - 1 and message in bad[0][1]
+    with pytest.raises(TaskError, match="row"):
+        records(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["r.xlsx", "r.txt", "r"])
+def test_an_unknown_ending_is_refused_with_those_that_are_known(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("x")
+    with pytest.raises(RowFileError, match=r"unknown ending; rows are read from \.jsonl, .*\.csv"):
+        read_rows(tmp_path / name)
+
+
+def chat(question: str, answer: str) -> list[dict[str, Any]]:
+    return [
+        {"role": "system", "content": "Add."},
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": answer},
+    ]
+
+
+SHAREGPT = [{"from": "human", "value": "What is 3 plus 3?"}, {"from": "gpt", "value": "#### 6"}]
+PARTS = [
+    {"role": "user", "content": [{"type": "text", "text": "What is 4 plus 4?"}]},
+    {"role": "assistant", "content": "#### 8"},
+]
+LAYOUTS: list[tuple[str, list[dict[str, Any]]]] = [
+    ("a chat (messages)", [{"messages": chat("What is 1 plus 1?", "1 + 1 = 2\n#### 2")}, {"messages": PARTS}]),
+    ("a chat (conversations)", [{"conversations": SHAREGPT}, {"conversations": chat("Two?", "#### 2")}]),
+    ("prompt and response", [{"prompt": f"{n}?", "response": f"So #### {n}"} for n in range(2)]),
+    (
+        "prompt and completion",
+        [{"prompt": chat(f"{n}?", "")[:2], "completion": chat("", f"#### {n}")[2:]} for n in range(2)],
+    ),
+    ("instruction and output", [{"instruction": "Add.", "input": f"{n} + 1", "output": f"{n + 1}"} for n in range(2)]),
+    ("problem and answer", [{"problem": f"{n}?", "solution": "...", "answer": n} for n in range(2)]),
+    ("query and response", [{"query": f"{n}?", "response": f"{n}"} for n in range(2)]),
+]
+
+
+@pytest.mark.parametrize(("layout", "rows"), LAYOUTS, ids=[name for name, _ in LAYOUTS])
+def test_questions_in_other_layouts(
+    layout: str, rows: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = records(write(tmp_path / "r.jsonl", rows))
+    assert len(loaded.train) == len(loaded.test) == 1 and not loaded.skipped
+    assert f"read from {layout}" in capsys.readouterr().err
+    assert layout != "instruction and output" or loaded.train[0].question.startswith("Add.\n")
+
+
+def test_chats_of_several_questions_are_counted_not_lost(tmp_path: Path) -> None:
+    rows = [{"messages": chat(f"{n}?", f"#### {n}")} for n in range(2)] + [
+        {"messages": chat("5?", "5") + chat("6?", "6")}
+    ]
+    assert records(write(tmp_path / "r.jsonl", rows)).skipped == {"no question": 1}
+
+
+def test_choices_in_columns_of_their_own(tmp_path: Path) -> None:
+    rows = "question,A,B,C,answer\n" + "".join(f"Which is {n}?,sea,air,fire,{'ABC'[n % 3]}\n" for n in range(6))
+    (tmp_path / "r.csv").write_text(rows)
+    loaded = records(str(tmp_path / "r.csv"), choices="A+B+C", answer_type="choice")
+    assert loaded.train[0].choices == {"A": "sea", "B": "air", "C": "fire"} and len(loaded.train) == 5
+
+
+# ---------------------------------------------------------------------- rationales
+
+STEPS = ["2 + 2 = 4", "4 + 1 = 6", "So 6."]
+RATED = [
+    {"completions": [{"text": text, "rating": rating}], "human_completion": None, "chosen_completion": 0}
+    for text, rating in zip(STEPS, (1, -1, 0), strict=True)
+]
+RATED[1] |= {"chosen_completion": None}
+HARNESS = {
+    "doc_id": 7,
+    "doc": {"question": "Q?"},
+    "target": "2 + 2\n#### 5",
+    "arguments": [["Q", {}]],
+    "filter": "strict",
+    "exact_match": 0.0,
+}
+SAMPLE = {
+    "id": 3,
+    "epoch": 1,
+    "input": [{"role": "user", "content": "Q?"}],
+    "target": "5",
+    "scores": {"match": {"value": "I", "answer": "6"}},
+    "output": {
+        "model": "m",
+        "choices": [
+            {
+                "message": {
+                    "content": [{"type": "reasoning", "reasoning": "2 + 2 = 4"}, {"type": "text", "text": "So 6."}]
+                }
+            }
+        ],
+    },
+}
+GRADED = {
+    "uuid": "u",
+    "question": "Q?",
+    "ground_truth_answer": "5",
+    "model_output_steps": STEPS,
+    "question_type": "original",
+    "model_output_answer_correctness": "wrong",
+    "model_output_solution_correctness": "wrong",
+    "model_output_solution_first_error_step": 2,
+}
+SHEPHERD = (
+    "".join(f"Step {n}: {text} ки\n" for n, text in enumerate(STEPS, 1)),
+    "".join(f"Step {n}: {text} {sign}\n" for n, text, sign in zip((1, 2, 3), STEPS, "+--", strict=True)),
+)
+FOREIGN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "ProcessBench": (
+        {"id": "gsm8k-0", "generator": "m", "problem": "Q?", "steps": STEPS, "final_answer_correct": False, "label": 1},
+        {
+            "id": "gsm8k-0",
+            "generator": "m",
+            "steps": tuple(STEPS),
+            "first_error_step": 1,
+            "sound": False,
+            "answer_correct": False,
+            "label_source": "human",
+        },
+    ),
+    "PRM800K": (
+        {
+            "labeler": "x",
+            "question": {"problem": "Q?", "ground_truth_answer": "5"},
+            "label": {"steps": RATED, "finish_reason": "found_error"},
+        },
+        {"steps": tuple(STEPS), "first_error_step": 1, "sound": False, "gold": "5"},
+    ),
+    "MR-GSM8K": (
+        GRADED,
+        {"id": "u", "steps": tuple(STEPS), "first_error_step": 1, "sound": False, "answer_correct": False, "gold": "5"},
+    ),
+    "TRL stepwise supervision": (
+        {"prompt": "Q?", "completions": STEPS, "labels": [True, False, False]},
+        {"steps": tuple(STEPS), "first_error_step": 1, "sound": False, "label_source": "auto"},
+    ),
+    "Math-Shepherd": (
+        {"input": f"Q? {SHEPHERD[0]}", "label": f"Q? {SHEPHERD[1]}", "task": "GSM8K"},
+        {"steps": tuple(f"Step {n}: {text}" for n, text in enumerate(STEPS, 1)), "first_error_step": 1, "sound": False},
+    ),
+    "lm-eval samples": (
+        {**HARNESS, "resps": [["2 + 2 = 4\nSo 6."]], "filtered_resps": ["6"]},
+        {"id": "7", "steps": ("2 + 2 = 4", "So 6."), "answer": "6", "gold": "5", "answer_correct": False},
+    ),
+    "an inspect log": (
+        SAMPLE,
+        {
+            "id": "3",
+            "steps": ("2 + 2 = 4", "So 6."),
+            "answer": "6",
+            "gold": "5",
+            "answer_correct": False,
+            "generator": "m",
+        },
+    ),
+    "a chat (messages)": ({"messages": chat("Q?", "2 + 2 = 4\nSo 6.")}, {"steps": ("2 + 2 = 4", "So 6.")}),
+    "prompt and response": ({"prompt": "Q?", "response": "2 + 2 = 4\nSo 6."}, {"steps": ("2 + 2 = 4", "So 6.")}),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_known_format_is_detected_and_named(name: str, tmp_path: Path) -> None:
+    row, expected = FOREIGN[name]
+    path = Path(write(tmp_path / "r.jsonl", [row]))
+    broken: list[BrokenLine] = []
+    notes: list[str] = []
+    (record,) = read_records(path, broken=broken, notes=notes)
+    assert not broken and notes[0] == f"r.jsonl: 1 rows are read as {name}."
+    assert record.question == "Q?" and {key: getattr(record, key) for key in expected} == expected
+
+
+def test_what_is_not_read_is_listed(tmp_path: Path) -> None:
+    notes: list[str] = []
+    path = write(tmp_path / "r.jsonl", [{"question": "Q?", "rationale": "a", "first_mistake": 2}, GRADED])
+    assert len(list(read_records(path, notes=notes))) == 2
+    assert notes[-1] == "r.jsonl: not read are the columns first_mistake, question_type."
+
+
+BAD_LABELS = [
+    ("ProcessBench", {"label": 3}, "names step 3"),
+    ("ProcessBench", {"label": "1"}, "expected the first wrong step"),
+    ("TRL stepwise supervision", {"labels": [True]}, "expected true or false for each of 3 steps"),
+    ("TRL stepwise supervision", {"labels": [1, 0, 0]}, "expected true or false"),
+    ("MR-GSM8K", {"model_output_solution_first_error_step": "two"}, "two"),
+    ("MR-GSM8K", {"model_output_solution_correctness": "perhaps"}, "perhaps"),
+    ("Math-Shepherd", {"label": "Q? Step 1: x +"}, "each of 3 steps"),
+    ("lm-eval samples", {"resps": [[[-1.5, False]]]}, "log-likelihoods"),
+    ("PRM800K", {"label": {"steps": [{"completions": []}]}}, "lacks"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "message"), BAD_LABELS)
+def test_a_label_that_is_not_understood_is_listed(
+    name: str, change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    row, _ = FOREIGN[name]
+    broken: list[BrokenLine] = []
+    read = list(read_records(write(tmp_path / "r.jsonl", [{**row, **change}, row]), broken=broken))
+    assert len(read) == 1 and [line.line for line in broken] == [1] and message in broken[0].reason
+
+
+def test_several_samples_of_one_question_are_several_rationales(tmp_path: Path) -> None:
+    path = write(tmp_path / "samples_gsm8k.jsonl", [{**HARNESS, "resps": [["one", "two"]], "filtered_resps": ["1"]}])
+    assert [(record.steps, record.meta["sample"]) for record in read_records(path)] == [(("one",), 0), (("two",), 1)]
+
+
+@pytest.mark.parametrize("kind", ["json", "eval"])
+def test_an_inspect_log_as_it_is_written(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"log.{kind}"
+    if kind == "json":
+        path.write_text(
+            json.dumps(
+                {"version": 2, "status": "success", "eval": {"model": "m"}, "samples": [SAMPLE, SAMPLE]}, indent=2
+            )
+        )
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("header.json", "{}")
+            for epoch in (1, 2):
+                archive.writestr(f"samples/3_epoch_{epoch}.json", json.dumps({**SAMPLE, "epoch": epoch}))
+    assert [record.steps for record in read_records(path)] == [("2 + 2 = 4", "So 6.")] * 2
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(RecordError, match=f"log.{kind}"):
+        list(read_records(path, strict=True))
+
+
+COLUMNS = ["--question", "prompt", "--rationale", "meta.text", "--answer", "final"]
+
+
+def test_columns_named_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"prompt": f"2 + {n}?", "meta": {"text": f"2 + {n} = {n + 2}"}, "final": n + 2, "other": 1} for n in range(3)
+    ]
+    path = write(tmp_path / "r.jsonl", [*rows, {"prompt": "x"}])
+    assert score.main([path, *COLUMNS, "-o", str(tmp_path / "s.jsonl")]) == 1
+    said = capsys.readouterr().err
+    assert "line 4: no column 'meta.text'; the row has prompt" in said and "not read are the columns other" in said
+    named = Columns("prompt", "meta.text", "final")
+    assert [(r.question, r.steps, r.answer) for r in read_records(path, columns=named)] == [
+        (f"2 + {n}?", (f"2 + {n} = {n + 2}",), str(n + 2)) for n in range(3)
+    ]
+
+
+def test_a_table_of_records_with_labels(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text(
+        'question,steps,sound,first_error_step\nQ?,"[""a"", ""b""]",False,1\nQ?,"c\nd",TRUE,-1\n'
+    )
+    first, second = read_records(tmp_path / "r.csv")
+    assert (first.steps, first.sound, first.first_error_step) == (("a", "b"), False, 1)
+    assert (second.steps, second.sound, second.first_error_step) == (("c", "d"), True, -1)
+
+
+@pytest.mark.parametrize("content", ["{torn", "[1]\n[2]\n", '{"id": 1}\n'])
+def test_an_unreadable_input_leaves_no_output(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "r.jsonl").write_text(content)
+    assert score.main([str(tmp_path / "r.jsonl"), "-o", str(tmp_path / "s.jsonl")]) == 1
+    assert "holds no rationale" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["r.jsonl"]
+
+
+def test_calibrate_says_what_it_could_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row, _ = FOREIGN["ProcessBench"]
+    path = write(
+        tmp_path / "r.jsonl",
+        [{**row, "problem": f"{n}?", "label": n % 3 - 1} for n in range(40)] + [{**row, "label": 9}],
+    )
+    calibrate.main([path])
+    said = capsys.readouterr().err
+    assert "40 rows are read as ProcessBench" in said and "not read: " in said and "line 41" in said
+
+
+def test_records_are_unchanged_by_an_own_format(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", [{"question": "Q?", "steps": ["a"], "problem": "other"}])
+    assert list(read_records(path)) == [Record("r.jsonl:1", question="Q?", steps=("a",))]
+
+
+# ---------------------------------------------------------------------- what a dry run says
+
+
+def test_a_dry_run_says_the_numbers_that_will_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "r.jsonl", ROWS[:4])
+    assert train.main(["--task.name", "records", "--task.path", path, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "2 train, 1 selection, 1 test problems" in said and "2,000" not in said
+    assert "each round      2 problems of train" in said and "evaluation      1 problems of selection" in said
+
+
+def test_another_task_does_not_inherit_the_name_and_the_filter_of_addition(tmp_path: Path) -> None:
+    recipe, _, _ = train.parse(["--task.name", "records", "--task.path", "r.jsonl"])
+    assert (recipe.name, recipe.curation.require) == ("records", "answer")
+    recipe, _, _ = train.parse(["--task.name=gsm8k", "--name", "mine", "--curation.require", "sound"])
+    assert (recipe.name, recipe.curation.require) == ("mine", "sound")
+    for plain in ([], ["addition"], ["addition", "--task.name", "addition"]):
+        assert train.parse(plain)[0].curation.require == "sound"

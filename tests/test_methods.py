@@ -1,0 +1,334 @@
+"""The successors of STaR: what defines each of them, against examples worked by hand; and the loop with their keys."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star import loop as star_loop
+from star import run as runs
+from star.curation import curate
+from star.drawing import adaptive_order, balance, best_temperature
+from star.loop import Loop
+from star.pairs import drawn, pair_rows, walked
+from star.pool import Here
+from star.problem import Problem, Verdict
+from star.prompting import PromptBuilder
+from star.recipe import CurationSettings, Recipe, TrainingSettings
+from star.report import table
+from star.run_summary import accuracy_at, flops_to, summarise_run
+from star.sampling.base import Decoding
+from star.sampling.decode_loop import choose
+from star.setup import prepare
+from star.statistics import best_of_k, maj_at_k, pass_at_k
+from star.training.dpo import prepare_pairs
+from star.training.finetuning import finetune
+from star.training.plan import FinetuningError, Job
+from star.verifier import completion_scores
+from tests.scripted import ScriptedSampler
+from tests.test_loop import make_recipe, scripted_finetune
+from tests.tiny_models import tiny_model
+
+
+@pytest.fixture(scope="module")
+def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("base") / "model")
+
+
+def attempt(problem: str, right: bool, **more: Any) -> Any:
+    verdict = Verdict.correct if right else Verdict.incorrect
+    row = {"problem_id": problem, "verdict": str(verdict), "rationale": "r", "sound": None, "mode": "generated", "answer": "1"}
+    return row | {"attempt_id": f"{problem}-{more.get('sample', 0)}", "round": 1, "completion": f"c{more}", "kept": right} | more
+
+
+def problems(*names: str) -> list[Problem]:
+    return [Problem(name, f"{name}?", "1") for name in names]
+
+
+def names(order: list[Problem]) -> list[str]:
+    return [problem.id for problem in order]
+
+
+# ------------------------------------------------------------------ AdaSTaR
+
+
+def test_adaptive_order_over_three_rounds() -> None:
+    """Round 1 draws a b c d (three solved: floor(4 (3/4)^2) = 2 move), round 2 what comes next, and so on."""
+    pool = problems("a", "b", "c", "d", "e")
+    first = [attempt("a", True), attempt("b", False), attempt("b", True), attempt("c", True), attempt("d", False)]
+    order = adaptive_order(pool, [first], "adaptive", seed=0)
+    assert set(names(order)[:3]) == {"c", "d", "e"}  # not moved, or never drawn
+    assert names(order)[3:] == ["b", "a"]  # both of round 1: b was right in one of two attempts, a in all
+    # Round 2 draws c d e, all solved: all three move.
+    second = [attempt(name, True) for name in "cde"]
+    assert names(adaptive_order(pool, [first, second], "adaptive", seed=0))[:2] == ["b", "a"]
+    # Round 3 draws b and a, none solved: nothing moves, so they come again.
+    third = [attempt("b", False), attempt("a", False)]
+    assert names(adaptive_order(pool, [first, second, third], "adaptive", seed=0))[:2] == ["b", "a"]
+    without = names(adaptive_order(pool, [first, second, third], "adaptive_no_curriculum", seed=0))
+    assert set(without[:3]) == {"c", "d", "e"} and set(without[3:]) == {"a", "b"}
+
+
+def test_ties_are_broken_by_the_seed_and_ablations_differ() -> None:
+    pool = problems(*"abcdefgh")
+    orders = {tuple(names(adaptive_order(pool, [], "adaptive", seed=seed))) for seed in range(5)}
+    assert len(orders) == 5 and all(set(order) == set("abcdefgh") for order in orders)
+    history = [[attempt(name, True) for name in "ab"] + [attempt("b", False)]]
+    assert names(adaptive_order(pool, history, "adaptive", 0))[-2:] == ["b", "a"]
+    assert names(adaptive_order(pool, history, "adaptive_reversed", 0))[:2] == ["a", "b"]
+
+
+# ------------------------------------------------------------------ B-STaR
+
+
+def test_balance_score_on_five_problems() -> None:
+    """wanted 2: two different sound ones 1; one of two sound 1/2 * 1/2; one twice the same 1/2; none 0; one unsound 0."""
+    rows = [
+        *(attempt("a", True, rationale=text, sound=True) for text in ("x", "y")),
+        *(attempt("b", True, rationale=text, sound=sound) for text, sound in (("x", True), ("y", False))),
+        *(attempt("c", True, rationale="x", sound=True) for _ in range(2)),
+        attempt("d", False),
+        attempt("e", True, sound=False),
+    ]
+    assert balance(rows, 2) == pytest.approx((1 + 0.25 + 0.5 + 0 + 0) / 5)
+    assert best_temperature({0.5: rows[-2:], 1.0: rows[:2], 0.7: rows[:2]}, 2) == 0.7
+
+
+# ------------------------------------------------------------------ pairs, RPO, V-STaR
+
+
+def test_pairs_are_walked_together_and_never_come_twice() -> None:
+    right, wrong = [attempt("a", True, sample=k) for k in range(2)], [attempt("a", False, sample=k) for k in range(3)]
+    pairs = [(w["sample"], x["sample"]) for w, x in walked(right, wrong, 4)]
+    assert pairs == [(0, 0), (1, 1), (0, 2), (1, 0)]
+    assert len(walked(right, wrong, 10)) == 6 == len(set(map(str, walked(right, wrong, 10))))
+    some = drawn(0)(right, wrong, 4)
+    assert len(some) == 4 == len({(w["sample"], x["sample"]) for w, x in some}) and some == drawn(0)(right, wrong, 4)
+
+
+def test_best_of_k_is_the_mean_over_all_choices_ties_included() -> None:
+    scores, right = [3.0, 1.0, 2.0, 2.0, 0.0, 2.0], [False, True, True, False, True, True]
+    for k in range(1, 7):
+        each = []
+        for chosen in itertools.combinations(range(6), k):
+            top = max(scores[i] for i in chosen)
+            tied = [right[i] for i in chosen if scores[i] == top]
+            each.append(sum(tied) / len(tied))
+        assert best_of_k(scores, right, k) == pytest.approx(sum(each) / len(each))
+    assert best_of_k(scores, right, 1) == pytest.approx(pass_at_k(6, 4, 1))
+    with pytest.raises(ValueError, match="best-of-7"):
+        best_of_k(scores, right, 7)
+
+
+def test_votes_count_by_their_weights() -> None:
+    voted, right = ["a", "a", "b"], [False, False, True]
+    assert maj_at_k(voted, right, 3) == 0.0 and maj_at_k(voted, right, 3, [0.1, 0.1, 1.0]) == 1.0
+
+
+def test_mixed_keeps_only_problems_that_went_both_ways(base_model: Path, tmp_path: Path) -> None:
+    setup = prepare(make_recipe(base_model, tmp_path), ["test"])
+    text = "<scratch>\n1 + 1\n</scratch>"
+    rows = [attempt(name, right, rationale=text) for name, right in (("a", True), ("a", False), ("b", True), ("c", False))]
+    judged = curate(rows, setup.task, CurationSettings(problems="mixed"), None)
+    assert [row["drop_reason"] for row in judged] == [None, "incorrect", "not_mixed", "incorrect"]
+
+
+def preference_job(base: Path, folder: Path, **changes: Any) -> Job:
+    """Pairs whose winner ends in token 6 and whose loser ends in token 7."""
+    pairs = [((3, 4, k), (5, 6, 1), (5, 7, 1)) for k in range(2, 10)]
+    settings = TrainingSettings.model_validate(
+        {"learning_rate": 0.003, "batch_size": 8, "warmup_steps": 0, "max_length": 16, **changes.pop("training", {})}
+    )
+    content: dict[str, Any] = {
+        "base": str(base), "output": str(folder / "model"), "rows": tuple(pair[:2] for pair in pairs),
+        "rejected": tuple(pair[2] for pair in pairs), "steps": 12, "seed": 0, "settings": settings.model_dump(mode="json"),
+        "preference": {"beta": 0.1, "nll": 1.0},
+    }  # fmt: skip
+    return Job(**(content | changes))
+
+
+def test_preference_training_moves_the_right_way_and_the_likelihood_keeps_winners_up(base_model: Path, tmp_path: Path) -> None:
+    both = finetune(preference_job(base_model, tmp_path / "rpo"))
+    plain = finetune(preference_job(base_model, tmp_path / "dpo", preference={"beta": 0.1, "nll": 0.0}))
+    assert both["pairs_right"][-1] == plain["pairs_right"][-1] == 1.0
+    assert both["chosen_logprob"][-1] > both["rejected_logprob"][-1]
+    assert both["chosen_logprob"][-1] > plain["chosen_logprob"][-1]
+    rows = [((3, 4, 2), (5, 6, 1)), ((3, 4, 2), (5, 7, 1))]
+    winner, loser = completion_scores(tmp_path / "rpo" / "model", rows)
+    before = completion_scores(base_model, rows)
+    assert winner > loser and winner - loser > before[0] - before[1]
+
+
+def test_pairs_that_cannot_teach_are_left_out(base_model: Path, tmp_path: Path) -> None:
+    """Of 6 + 3 tokens, pairs differ at the eighth: they are cut at 8, and teach nothing at 7 (prompts one token longer)."""
+    settings = TrainingSettings(max_length=8, batch_size=8)
+    rows, rejected = tuple((tuple(range(6)), (5, k, 6, 1)) for k in (2, 3)), ((5, 9, 7, 1), (5, 3, 8, 1))
+    prepared, cut = prepare_pairs(preference_job(base_model, tmp_path, rows=rows, rejected=rejected), settings)
+    assert [row["chosen_ids"] for row in prepared] == [[5, 2]] and cut == 1
+    longer = tuple(((0, *prompt), completion) for prompt, completion in rows)
+    with pytest.raises(FinetuningError, match="2 pairs were given, and none differs"):
+        prepare_pairs(preference_job(base_model, tmp_path, rows=longer, rejected=rejected), settings)
+
+
+# ------------------------------------------------------------------ the loop with their keys
+
+
+def run(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, skill: float = 0.5) -> tuple[Any, Any, list[Job]]:
+    jobs: list[Job] = []
+
+    def kept_job(job: Job) -> Any:
+        jobs.append(job)
+        return scripted_finetune(job) | ({"pairs_right": [0.5, 1.0]} if job.preference else {})
+
+    monkeypatch.setattr(star_loop, "finetune", kept_job)
+    monkeypatch.setattr(star_loop, "completion_scores", lambda model, rows, **_: [float(len(row[1])) for row in rows])
+    setup = prepare(recipe, ["test"])
+    sampler = ScriptedSampler(setup.tokenizer, setup.base_dir, skill=skill)
+    pool = Here(sampler, PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
+    result = Loop(recipe, setup, pool, lambda line: None).run()
+    return setup, result, jobs
+
+
+def attempts(setup: Any, number: int, file: str = "attempts") -> list[dict[str, Any]]:
+    return runs.read_rows(setup.run_dir / f"round_{number:02d}" / f"{file}.parquet")
+
+
+def test_without_a_first_pass_every_problem_is_rationalized(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, _, _ = run(make_recipe(base_model, tmp_path, loop={"first_pass": False, "rounds": 1}), monkeypatch)
+    rows = attempts(setup, 1)
+    assert {row["mode"] for row in rows} == {"rationalized"} and len({row["problem_id"] for row in rows}) == 60
+
+
+def test_adaptive_drawing_stops_when_it_has_enough(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = {"draw": "adaptive", "enough": True, "problems": None, "rounds": 3, "rationalize": False}
+    training = {"steps": {"first": 2, "growth": 1.0}, "batch_size": 4}
+    recipe = make_recipe(base_model, tmp_path, loop=loop, training=training, sampling={"shard": 8})
+    setup, _, _ = run(recipe, monkeypatch, skill=0.9)
+    drawn_by = [list(dict.fromkeys(row["problem_id"] for row in attempts(setup, n))) for n in (1, 2, 3)]
+    kept = [sum(bool(row["kept"]) for row in attempts(setup, n)) for n in (1, 2, 3)]
+    assert all(count >= 8 for count in kept) and all(len(ids) <= 24 for ids in drawn_by)
+    history: list[Any] = [attempts(setup, n) for n in (1, 2)]
+    wanted = names(adaptive_order(list(setup.train), history, "adaptive", recipe.seed))
+    assert drawn_by[2] == wanted[: len(drawn_by[2])]
+    assert set(drawn_by[0]) != set(drawn_by[1])
+
+
+def test_temperatures_are_tried_counted_and_the_best_one_is_taken(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampling = {"try_temperatures": [0.5, 1.0], "probe": 10, "samples": 2}
+    setup, _, _ = run(make_recipe(base_model, tmp_path, sampling=sampling, loop={"rounds": 1}), monkeypatch)
+    probed = attempts(setup, 1, "probe")
+    assert len(probed) == 10 * 2 * 2 and {row["sample"] for row in probed} == {0, 1, 2, 3}
+    line = runs.Run(setup.run_dir).rounds[1]
+    tried = {0.5: [row for row in probed if row["sample"] < 2], 1.0: [row for row in probed if row["sample"] >= 2]}
+    assert line["temperature"] == best_temperature(tried, 2)  # type: ignore[arg-type]
+    assert line["samples"] == len(probed) + len(attempts(setup, 1)) + 30
+
+
+def test_temperatures_by_round(base_model: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(base_model, tmp_path, sampling={"temperature": [0.8, 1.3]})
+    setup = prepare(recipe, ["test"])
+    loop = Loop(recipe, setup, Here(ScriptedSampler(setup.tokenizer, setup.base_dir), None), lambda line: None)  # type: ignore[arg-type]
+    assert [loop.stages.temperature(number) for number in (1, 2, 3)] == [0.8, 1.3, 1.3]
+
+
+def test_rpo_trains_on_pairs_and_counts_the_reference(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sections = {"sampling": {"samples": 4, "temperature": 1.0}, "loop": {"rounds": 1}, "training": {"objective": "rpo"}}
+    setup, _, jobs = run(make_recipe(base_model, tmp_path, **sections), monkeypatch)
+    pairs, rows = attempts(setup, 1, "pairs"), {row["attempt_id"]: row for row in attempts(setup, 1)}
+    assert pairs and len(jobs[0].rows) == len(jobs[0].rejected) == len(pairs)
+    for pair in pairs:
+        winner, loser = rows[pair["chosen_id"]], rows[pair["rejected_id"]]
+        assert winner["kept"] and loser["verdict"] != "correct"
+        assert winner["problem_id"] == loser["problem_id"] == pair["problem_id"]
+    line = runs.Run(setup.run_dir).rounds[1]
+    assert line["flops"]["training"] == 8 * setup.parameters * 10
+
+
+def test_the_verifier_is_trained_once_on_all_rounds_and_ranks_the_test_answers(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sections: dict[str, Any] = {
+        "sampling": {"samples": 4, "temperature": 1.0}, "loop": {"rounds": 2, "rationalize": False},
+        "evaluation": {"samples": 4}, "verifier": {"kind": "dpo", "pairs": 3, "steps": 7},
+    }  # fmt: skip
+    setup, result, jobs = run(make_recipe(base_model, tmp_path, **sections), monkeypatch)
+    (verifier,) = [job for job in jobs if job.preference]
+    assert verifier.steps == 7 and verifier.preference == {"beta": 0.1, "nll": 0.0} and verifier.base.endswith("round_01/model")
+    pairs = runs.read_rows(setup.run_dir / "verifier" / "pairs.parquet")
+    assert {pair["from_round"] for pair in pairs} == {1, 2}
+    assert max(sum(p["problem_id"] == pair["problem_id"] for p in pairs) for pair in pairs) <= 3
+    test = result["test"]
+    assert test["best_of_k"].keys() == test["weighted_at_k"].keys() == test["pass_at_k"].keys()
+    assert test["best_of_k"]["1"] == pytest.approx(test["pass_at_k"]["1"])
+
+
+def test_pair_rows_take_each_completion_once(base_model: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(base_model, tmp_path)
+    setup = prepare(recipe, ["test"])
+    problem = setup.train[0]
+    rows = [
+        attempt(problem.id, True, sample=0, completion="same"), attempt(problem.id, True, sample=1, completion="same "),
+        attempt(problem.id, False, sample=2, completion="x"), attempt(problem.id, False, sample=3, completion="x"),
+        attempt(problem.id, False, sample=4, completion="y", verdict="ungradable"),
+    ]  # fmt: skip
+    builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
+    (row,) = pair_rows(rows, {problem.id: problem}, builder, walked, 10, shots=False)
+    assert (row["chosen_id"], row["rejected_id"]) == (f"{problem.id}-0", f"{problem.id}-2")
+
+
+def test_the_report_shows_the_verifier_and_equal_costs(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sections: dict[str, Any] = {
+        "sampling": {"samples": 2, "temperature": 1.0}, "loop": {"rounds": 2},
+        "evaluation": {"samples": 2}, "verifier": {"kind": "dpo", "steps": 1},
+    }  # fmt: skip
+    setup, _, _ = run(make_recipe(base_model, tmp_path, **sections), monkeypatch)
+    summary = summarise_run(setup.run_dir)
+    assert len(summary.course) == 3 and [flops for _, _, flops in summary.course] == sorted(f for _, _, f in summary.course)
+    (row,) = table([summary], reach=summary.course[1][0], tokens=summary.course[1][1])
+    assert row["method"] == "STaR, verifier" and row["best of 2 %"] != "-" and row["weighted@2 %"] != "-"
+    first = next(flops for accuracy, _, flops in summary.course if accuracy >= summary.course[1][0])
+    assert flops_to(summary, summary.course[1][0]) == first and flops_to(summary, 1.01) is None
+    assert accuracy_at(summary, summary.course[1][1]) == max(accuracy for accuracy, _, _ in summary.course[:2])
+    assert accuracy_at(summary, 0) is None
+
+
+def test_top_k_leaves_only_the_likeliest_tokens() -> None:
+    import torch
+
+    logits = torch.tensor([[0.0, 2.0, 1.0, -1.0]]).repeat(200, 1)
+    uniforms = torch.linspace(0.001, 0.999, 200)
+    for k, allowed in ((1, {1}), (2, {1, 2}), (None, {0, 1, 2, 3})):
+        tokens, _ = choose(logits, Decoding(temperature=1.0, top_k=k), uniforms)
+        assert set(tokens.tolist()) == allowed
+    tokens, _ = choose(logits, Decoding(temperature=1.0, top_k=2), uniforms)
+    share = (tokens == 1).float().mean().item()
+    assert share == pytest.approx(1 / (1 + torch.exp(torch.tensor(-1.0)).item()), abs=0.02)
+
+
+def test_recipes_reach_the_sampler(base_model: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(base_model, tmp_path, sampling={"top_k": 40, "temperature": 0.7}, loop={"rounds": 1})
+    setup = prepare(recipe, ["test"])
+    asked: list[Decoding] = []
+
+    class Noting(ScriptedSampler):
+        def sample(self, prompts: Any, decoding: Decoding, *, progress: str | None = None) -> Any:
+            asked.append(decoding)
+            return super().sample(prompts, decoding, progress=progress)
+
+    pool = Here(Noting(setup.tokenizer, setup.base_dir), PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
+    Loop(recipe, setup, pool, lambda line: None).finish_round(0)
+    Loop(recipe, setup, pool, lambda line: None).attempts(1)
+    assert [decoding.top_k for decoding in asked] == [None, 40, 40]
