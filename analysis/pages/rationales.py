@@ -39,20 +39,15 @@ def page() -> None:
     with left:
         if judges(table):
             parts.four_way(counts, view)
-    with right:
-        parts.ordering(table, view)
-        if cleared := parts.filtered(view):
-            st.button(
-                "Clear all filters",
-                icon=":material/filter_alt_off:",
-                type="tertiary",
-                on_click=state.go,
-                args=(cleared,),
-            )
         context.notes(table)
     rows = select(table, view, mask)
     with right:
-        _download(table, view, rows, labels)
+        parts.ordering(table, view)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            _download(table, view, rows, labels)
+            if cleared := parts.filtered(view):
+                icon = ":material/filter_alt_off:"
+                st.button("Clear all filters", icon=icon, type="tertiary", on_click=state.go, args=(cleared,))
     if not len(rows):
         st.info("No rationale matches these filters.", icon=":material/filter_alt_off:")
         return
