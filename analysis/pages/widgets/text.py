@@ -40,7 +40,8 @@ CSS = f"""
     flex: 0 1 40%; }}
   .block-container:has(.st-key-labelling button) {{ padding-bottom: 14rem; }}
 }}
-[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] * {{ opacity: 1; color: light-dark(#575757, #b4b4b4) !important; }}
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] * {{ opacity: 1;
+  color: light-dark(#575757, #b4b4b4) !important; }}
 h2, h3 {{ font-size: 1.25rem !important; }}
 [data-testid="stHeader"] {{ background: transparent; height: 2rem; }}
 [data-testid="stHeader"], [data-testid="stToolbar"] {{ pointer-events: none; }}
