@@ -14,6 +14,8 @@ from analysis.soundness.grades import THRESHOLD, flagged
 
 KS = (5, 10, 20, 50)
 """Cut-offs of precision at k."""
+LEAST_FOR_KAPPA = 20
+"""Rationales that both sides must have judged before a kappa is shown; below that its interval spans nearly everything."""
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Edges of the reliability table."""
 
@@ -123,6 +125,6 @@ def ranking_results(rankings: Iterable[Ranking]) -> list[tuple[str, int, int, fl
     places: dict[str, list[int]] = {}
     for ranking in rankings:
         for place, origin in enumerate(ranking.origins, start=1):
-            places.setdefault(origin, []).append(place)
+            places.setdefault(origin, []).append(2 if ranking.tie else place)
     rows = [(origin, len(found), found.count(1), sum(found) / len(found)) for origin, found in places.items()]
     return sorted(rows, key=lambda row: (row[3], row[0]))

@@ -1,6 +1,7 @@
-"""One self-contained page of a run, to send to a colleague: charts, tables, and the rationales to look at first.
+"""One self-contained page of a run or a record file, to send to a colleague: charts, tables, the rationales to look at first.
 
     python -m analysis.export runs/addition-1a2b3c -o report.html
+    python -m analysis.export theirs.jsonl --cases 50 -o report.html
 
 Nothing on the page is loaded from anywhere: charts are inlined as SVG images, there is no script at all, and every text
 that came from a model or a file is escaped. It reads on light and dark screens and prints. Works on an unfinished run and
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 import yaml
@@ -24,16 +25,25 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from analysis.pages.widgets.probe_words import interval_words, measure_unit, measure_words, probe_words
 from analysis.pages.widgets.run_words import MODES, NO_REASON
 from analysis.soundness.grades import flag_words, flagged, score_words
-from analysis.sources import Source, run_labels
+from analysis.sources import Source, run_labels, source_of
 from star.command_line import parse, run_command
 from star.errors import UsageError
 from star.report import cells, label, percent, warnings
 from star.run import TEST, Run, write_text
 from star.run_summary import RunSummary, summarise_run
+from star.statistics import wilson
+
+if TYPE_CHECKING:
+    from analysis.rationales.table import Rationale, Table
 
 MAX_TEXT = 4_000
 """Characters of one step or question that are shown."""
 MAX_STEPS = 60
+JUDGED = {
+    "human": "unsound by the labels in the file",
+    "exact": "unsound by the task's exact check",
+    "score": "proven unsound or flagged by the score",
+}
 CASE_COLUMNS = ("attempt_id", "problem_id", "round", "mode", "split", "slice", "sample", "rationale", "answer", "gold",
                 "verdict", "sound")  # fmt: skip
 """Columns of attempts that a case shows."""
@@ -45,7 +55,7 @@ class Arguments:
     """What `python -m analysis.export` was asked for."""
 
     run: Path
-    """Run directory."""
+    """Run directory or record file."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("report.html")
     """The page to write."""
     cases: int = 20
@@ -243,10 +253,8 @@ def page(run: Path, most: int) -> str:
     size = f", {summary.parameters:,} parameters" if summary.parameters else ""
     commit = str(manifest.get("commit") or "unknown")[:12] + (" with local changes" if manifest.get("dirty") else "")
     round_ = f"round {summary.round}" + ("" if summary.finished else " so far")
-    # autoescape: no text of a model or a file ever becomes markup
-    html = Environment(loader=PackageLoader("analysis", ""), autoescape=True, undefined=StrictUndefined)
-    html.filters["readable"] = readable
-    return html.get_template("export.html.j2").render(
+    return render(
+        heading="Right answer, wrong reasoning",
         name=run_labels([Source("run", run, run.name)])[run.name],
         about=f"{label(summary)}, {round_}, from {model}{size}; commit {commit}",
         warnings=warnings([summary]),
@@ -265,6 +273,63 @@ def page(run: Path, most: int) -> str:
     )
 
 
+def render(**parts: Any) -> str:
+    """The template with what it shows; autoescape: no text of a model or a file ever becomes markup."""
+    html = Environment(loader=PackageLoader("analysis", ""), autoescape=True, undefined=StrictUndefined)
+    html.filters["readable"] = readable
+    return html.get_template("export.html.j2").render(**parts)
+
+
+def table_page(table: Table, rows: Sequence[int], heading: str, about: str) -> str:
+    """A page of some rationales of a table, in their order, with counts of the whole table."""
+    right, p = table.frame["right"], table.frame["p_unsound"]
+    human = table.frame["human"]
+    counts = [
+        ("answers right", wilson(int((right == 1).sum()), int((right >= 0).sum()))),
+        ("sound by the labels in the file", wilson(int((human == 1).sum()), int((human >= 0).sum()))),
+        ("proven unsound", wilson(int((p == 1).sum()), int(p.notna().sum()))),
+    ]
+    return render(
+        name=table.source.name,
+        about=f"{len(table):,} rationales",
+        warnings=[note for note in table.notes if "left out" in note],
+        cards=[(title, percent(s.value), f"{percent(s.low)} to {percent(s.high)} · n = {s.n:,}") for title, s in counts if s.n],
+        images=[],
+        slices=[],
+        heading=heading,
+        about_cases=about,
+        cases=[rationale_view(table.rationale(row)) for row in rows],
+        recipe="",
+    )
+
+
+def rationale_view(one: Rationale) -> CaseView:
+    """What the page shows of a rationale of a table."""
+    reasons: dict[int, list[str]] = {}
+    for flag in one.flags:
+        reasons.setdefault(flag.step, []).append(flag.message)
+    if one.human_step >= 0:
+        reasons.setdefault(one.human_step, []).append("first wrong step by the label in the file")
+    if one.first_error >= 0:
+        reasons.setdefault(one.first_error, [NO_REASON])
+    known = [f"answer {one.answer}", f"gold {one.gold}" if one.gold else "", score_words(one.p_unsound)]
+    about = " · ".join(filter(None, [one.id, one.row.get("generator"), *known]))
+    steps = [(step, reasons.get(k, [])) for k, step in enumerate(one.steps[:MAX_STEPS])]
+    return CaseView(about, one.question, reasons.get(-1, []), steps)
+
+
+def file_page(path: Path, most: int) -> str:
+    """The page of a record file: its right answers of unsound reasoning, the strongest evidence first. Raises RecordError."""
+    from analysis.rationales.filters import View, base_mask, judges, select
+    from analysis.rationales.table import load_table
+
+    table = load_table(source_of(path))
+    view = View(cell="right-unsound", judge=(judges(table) or ["score"])[0])
+    rows = select(table, view, base_mask(table, view))
+    about = f"{len(rows):,} right answers rest on reasoning that is {JUDGED[view.judge]}."
+    return table_page(table, rows[:most].tolist(), "Right answer, wrong reasoning", about)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
     return run_command(lambda: export(parse(Arguments, __doc__, argv)))
@@ -274,7 +339,8 @@ def export(arguments: Arguments) -> None:
     """Write the page. Raises UsageError, RunError."""
     if arguments.cases < 0:
         raise UsageError(f"--cases {arguments.cases}: expected how many rationales to show, 0 or more")
-    content = page(arguments.run, arguments.cases)
+    made = file_page if arguments.run.is_file() else page
+    content = made(arguments.run, arguments.cases)
     write_text(arguments.output, content)
     print(f"wrote {arguments.output} ({len(content) / 1024:,.0f} KB)")
 

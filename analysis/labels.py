@@ -3,13 +3,15 @@
     runs/<name>/analysis/labels/ann.jsonl         one file per labeller, one JSON object a line
     records.labels/ann.jsonl                      beside a record file
 
-A line is a label or a ranking; nothing is ever rewritten. The last line about a rationale counts, so undoing is a line
-too. A line is on the disk before the app goes on, and a line torn by a crash costs that line only.
+A line is a label or a ranking; nothing is ever rewritten. The last line about a rationale counts. Taking a label back is a
+line too, after which the label before it counts again. A line is on the disk before the app goes on, and a line torn by a
+crash costs that line only.
 """
 
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import math
 import os
@@ -29,6 +31,10 @@ Verdict = Literal["sound", "unsound", "unsure"]
 VERDICTS: tuple[Verdict, ...] = ("sound", "unsound", "unsure")
 
 
+SETTLED = "settled"
+"""The labeller of what people agreed on after they had differed; it counts for everybody."""
+
+
 class LabelError(InputError):
     """A label that cannot be stored; the message says why and what to do."""
 
@@ -40,7 +46,7 @@ class Label:
     id: str
     labeller: str
     verdict: Verdict | None
-    """None takes an earlier label back."""
+    """None takes the last label back."""
     error_step: int | None = None
     """0-based first wrong step, where the verdict is unsound and the person named one."""
     note: str = ""
@@ -48,6 +54,8 @@ class Label:
     """The automatic score was hidden."""
     at: str = ""
     """UTC, ISO 8601."""
+    ratings: tuple[int, ...] = ()
+    """Of each step as far as the person went: 1 right, 0 neutral, -1 wrong."""
     kind: str = "label"
 
 
@@ -64,6 +72,8 @@ class Ranking:
     """Where each of `order` came from, hidden while ranking."""
     note: str = ""
     at: str = ""
+    tie: bool = False
+    """None of them is better than another."""
     kind: str = "ranking"
 
 
@@ -81,17 +91,39 @@ class Labels:
     @property
     def labellers(self) -> list[str]:
         """Everybody who has a label that counts."""
-        return sorted({name for name, _ in self.latest})
+        return sorted({name for name, _ in self.latest} - {SETTLED})
+
+    def disputed(self) -> list[str]:
+        """Ids on which people differ, sound against unsound or about the first wrong step, whether settled or not."""
+        said: dict[str, set[tuple[str | None, int | None]]] = {}
+        for (name, identifier), label in self.latest.items():
+            if name != SETTLED and label.verdict != "unsure":
+                said.setdefault(identifier, set()).add((label.verdict, label.error_step))
+        return sorted(identifier for identifier, found in said.items() if len(found) > 1)
+
+    def error_steps(self) -> dict[str, int]:
+        """Id -> first wrong step, 0-based, where everybody who named one named the same, or where it is settled."""
+        named: dict[str, set[int]] = {}
+        for (name, identifier), label in self.latest.items():
+            if label.error_step is not None and ((SETTLED, identifier) not in self.latest or name == SETTLED):
+                named.setdefault(identifier, set()).add(label.error_step)
+        return {identifier: found.pop() for identifier, found in named.items() if len(found) == 1}
 
     def of(self, identifier: str) -> list[Label]:
         """Labels of one rationale, by all people."""
         return [label for (_, name), label in sorted(self.latest.items()) if name == identifier]
 
+    def recent(self, labeller: str, most: int) -> list[Label]:
+        """The labels of one person that count, the newest first."""
+        own = (label for (name, _), label in self.latest.items() if name == labeller)
+        return heapq.nlargest(most, own, key=lambda label: label.at)
+
     def verdicts(self, labeller: str | None = None) -> dict[str, str]:
-        """Id -> verdict of one person, or of everybody: the majority, unsure where there is none."""
+        """Id -> verdict of one person, or of everybody: what is settled, else the majority, unsure where there is none."""
         votes: dict[str, list[str]] = {}
         for (name, identifier), label in self.latest.items():
-            if label.verdict and labeller in (None, name):
+            settled = labeller is None and name != SETTLED and (SETTLED, identifier) in self.latest
+            if label.verdict and labeller in (None, name) and not settled:
                 votes.setdefault(identifier, []).append(label.verdict)
         return {identifier: _majority(given) for identifier, given in votes.items()}
 
@@ -139,7 +171,7 @@ def append(folder: Path, entry: Label | Ranking) -> None:
 
 def read_labels(folder: Path) -> Labels:
     """Every label and ranking that counts; lines that cannot be read are counted and left out."""
-    latest: dict[tuple[str, str], Label] = {}
+    given: dict[tuple[str, str], list[Label]] = {}
     rankings: dict[tuple[str, str], Ranking] = {}
     torn = 0
     for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
@@ -149,11 +181,11 @@ def read_labels(folder: Path) -> Labels:
                 torn += bool(line.strip())
             elif isinstance(entry, Ranking):
                 rankings[entry.labeller, entry.problem] = entry
-            elif entry.verdict is None:
-                latest.pop((entry.labeller, entry.id), None)
+            elif entry.verdict is not None:
+                given.setdefault((entry.labeller, entry.id), []).append(entry)
             else:
-                latest[entry.labeller, entry.id] = entry
-    return Labels(latest, rankings, torn)
+                del given.get((entry.labeller, entry.id), [])[-1:]
+    return Labels({key: labels[-1] for key, labels in given.items() if labels}, rankings, torn)
 
 
 def _entry(line: str) -> Label | Ranking | None:
@@ -161,14 +193,47 @@ def _entry(line: str) -> Label | Ranking | None:
         row = json.loads(line)
         if row["kind"] == "ranking":
             order, origins = tuple(map(str, row["order"])), tuple(map(str, row["origins"]))
-            ranking = Ranking(str(row["problem"]), str(row["labeller"]), order, origins, str(row["note"]), row["at"])
+            fields = (str(row["problem"]), str(row["labeller"]), order, origins, str(row["note"]), row["at"])
+            ranking = Ranking(*fields, tie=row.get("tie") is True)
             return ranking if len(order) == len(origins) >= 2 else None
         step, verdict = row["error_step"], row["verdict"]
         if verdict not in (*VERDICTS, None) or not (step is None or isinstance(step, int)):
             return None
-        fields = (str(row["id"]), str(row["labeller"]), verdict, step, str(row["note"]), bool(row["blind"]), row["at"])
-        return Label(*fields)
+        ratings = tuple(rating for rating in row.get("ratings") or () if rating in (1, 0, -1))
+        return Label(
+            str(row["id"]), str(row["labeller"]), verdict, step, str(row["note"]), bool(row["blind"]), row["at"], ratings
+        )
     except (ValueError, KeyError, TypeError):
+        return None
+
+
+def imported(content: str, labeller: str) -> tuple[list[Label], int]:
+    """Labels from JSON lines, and how many lines are none.
+
+    Read are lines of this module, and `id` with `first_error_step` (0-based; -1: sound) or `sound`: labels of `labeller`.
+    """
+    found, unread = [], 0
+    for line in filter(str.strip, content.splitlines()):
+        entry = _entry(line) or _foreign(line, labeller)
+        if isinstance(entry, Label):
+            found.append(entry)
+        unread += entry is None
+    return found, unread
+
+
+def _foreign(line: str, labeller: str) -> Label | None:
+    try:
+        row = json.loads(line)
+        step, sound = row.get("first_error_step"), row.get("sound")
+        if "verdict" in row:
+            known = {"kind": "label", "labeller": labeller, "error_step": None, "note": "", "blind": False, "at": ""}
+            entry = _entry(json.dumps(known | row))
+            return entry if isinstance(entry, Label) else None
+        if not isinstance(step, int) and not isinstance(sound, bool):
+            return None
+        unsound = step >= 0 if isinstance(step, int) else not sound
+        return Label(str(row["id"]), labeller, "unsound" if unsound else "sound", step if unsound else None)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -176,7 +241,7 @@ def export_rows(labels: Labels, scores: Mapping[str, float]) -> list[dict[str, A
     """The labels that count, with the automatic score beside each."""
     rows = []
     for label in sorted(labels.latest.values(), key=lambda one: one.at):
-        row = asdict(label)
+        row = asdict(label) | {"ratings": list(label.ratings)}
         del row["kind"]
         score = scores.get(label.id, math.nan)
         rows.append(row | {"p_unsound": None if math.isnan(score) else score})
@@ -189,8 +254,8 @@ def ranking_rows(labels: Labels) -> list[dict[str, Any]]:
     for ranking in sorted(labels.rankings.values(), key=lambda one: one.at):
         shared = {"problem": ranking.problem, "labeller": ranking.labeller}
         for place, (identifier, origin) in enumerate(zip(ranking.order, ranking.origins, strict=True), start=1):
-            found = {"place": place, "id": identifier, "origin": origin, "note": ranking.note, "at": ranking.at}
-            rows.append(shared | found)
+            found = {"place": 2 if ranking.tie else place, "id": identifier, "origin": origin}
+            rows.append(shared | found | {"note": ranking.note, "at": ranking.at})
     return rows
 
 

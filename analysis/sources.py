@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from star.errors import InputError
 from star.run import Overview, Run, stamp
 from star.schemas import Manifest
 
@@ -24,6 +25,16 @@ class Source:
     path: Path
     name: str
     """What a link says: the path below the root, or the name of the record file."""
+
+
+def source_of(path: Path | str) -> Source:
+    """A run directory or a record file. Raises InputError where it is neither."""
+    found = Path(path).resolve()
+    if found.is_file():
+        return Source("file", found, found.name)
+    if Run(found).exists:
+        return Source("run", found, found.name)
+    raise InputError(f"{path} is neither a run directory nor a file. Give one such as runs/addition-1a2b3c or theirs.jsonl.")
 
 
 def list_runs(root: Path) -> list[Source]:

@@ -132,7 +132,7 @@ def drawn(page: Any, before: str | None = None) -> None:
           const place = [...document.querySelectorAll('[data-testid="stCaptionContainer"]')]
             .map(node => node.innerText).find(text => /^[\\d,]+ of [\\d,]+$/.test(text));
           return place && place !== before && document.querySelector('[data-testid="stDataFrame"] canvas')
-            && document.querySelector('.r-question');
+            && document.querySelector('.st-key-question');
         }""",
         arg=before,
     )
@@ -183,9 +183,10 @@ def measure(page: Any) -> dict[str, float]:
     found["mode on top of it"] = timed(page, pick(page, "mode", "rationalized (saw the answer)"))
     clear = page.get_by_role("button", name="Clear all filters")
     found["all filters off"] = timed(page, clear.click)
+    page.get_by_role("button", name="More filters").click()
     found["check that fired"] = timed(page, pick(page, "check", "carry"))
     timed(page, clear.click)
-    box = page.locator(".st-key-w-words input")
+    box = page.locator('[class*="st-key-w-words"] input')
     box.fill("777")
     found["text search"] = timed(page, lambda: box.press("Enter"))
     timed(page, clear.click)
@@ -207,7 +208,7 @@ def benchmark(arguments: Arguments, executable: str) -> dict[str, Any]:
         size = sum(file.stat().st_size for file in run.rglob("*.parquet"))
         with Server("--root", folder) as server, sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS, headless=True)
-            url = f"{server.url}/rationales"
+            url = f"{server.url}/rationales?cell=all"
             first, page = open_page(browser, url)
             changes: dict[str, list[float]] = {}
             first_changes = measure(page)

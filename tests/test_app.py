@@ -19,8 +19,9 @@ from streamlit.testing.v1 import AppTest
 from analysis import comparing as comparison
 from analysis.faithfulness.base import row_schema
 from analysis.labels import Label, append, label_folder, read_labels
-from analysis.pages.faithfulness import _curve_frame, commit_steps, probed_steps
+from analysis.pages.faithfulness import commit_steps, probed_steps
 from analysis.pages.widgets import text
+from analysis.pages.widgets.averages import curve_frame
 from analysis.pages.widgets.probe_words import interval_words, outcome_words
 from analysis.pages.widgets.run_words import DROPPED, NO_REASON, VERDICTS
 from analysis.rationales import table_reading
@@ -80,8 +81,13 @@ def words(app: AppTest) -> str:
     """All text of a page."""
     kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success", "code")
     found = [str(element.value) for kind in kinds for element in app.get(kind)]
-    found += [button.label for button in app.button]
+    found += [button.label for button in app.button] + [bar.proto.text for bar in app.get("progress")]
     return "\n".join([*found, *(element.proto.body for element in app.get("html"))])
+
+
+def button(app: AppTest, name: str) -> Any:
+    """A button of the labelling bar, whose key ends in the number of the turn."""
+    return next(each for each in app.button if (each.key or "").rpartition("-")[0] == name)
 
 
 def link(app: AppTest) -> dict[str, str]:
@@ -164,14 +170,16 @@ def test_a_file_that_is_none_gives_a_sentence(open_app: Any, tmp_path: Path, pag
 
 def test_one_click_leads_to_a_cell_and_a_second_one_back(open_app: Any, whole: Path) -> None:
     app = healthy(open_app("rationales", "--root", str(whole.parent)))
+    frame = app.dataframe[0].value  # it opens on them
+    assert set(frame["answer right?"]) == {"right"} and {word for words in frame["reasoning"] for word in words} == {"unsound"}
+    healthy(app.button(key="cell-right-sound").click().run())
+    assert {word for words in app.dataframe[0].value["reasoning"] for word in words} == {"sound"}
     healthy(app.button(key="cell-right-unsound").click().run())
-    assert link(app)["cell"] == "right-unsound"
-    frame = app.dataframe[0].value
-    assert set(frame["is"]) == {"right"} and set(frame["reasoning"]) == {"unsound"}
+    assert link(app)["cell"] == "right-unsound" and app.dataframe[0].value.equals(frame)
     assert f"of {len(frame)}" in words(app)
     assert "▲ likeliest wrong step" in words(app) and "the carry must be 0, not 7" in words(app)
     healthy(app.button(key="cell-right-unsound").click().run())
-    assert "cell" not in link(app)
+    assert link(app)["cell"] == "all" and len(app.dataframe[0].value) > len(frame)
 
 
 def test_a_step_that_only_the_fitted_score_doubts_says_so(open_app: Any, tmp_path: Path) -> None:
@@ -186,6 +194,7 @@ def test_a_step_that_only_the_fitted_score_doubts_says_so(open_app: Any, tmp_pat
 
 def test_every_move_carries_the_run(open_app: Any, whole: Path, tmp_path: Path) -> None:
     app = healthy(open_app("rationales", "--root", str(whole.parent)))
+    healthy(app.button(key="cell-right-unsound").click().run())
     healthy(app.button(key="cell-right-unsound").click().run())
     assert link(app)["run"] == whole.name
     links = [element.proto.query_string for element in app.get("page_link")]
@@ -203,9 +212,10 @@ def test_a_link_to_what_is_not_there_says_so(open_app: Any, whole: Path) -> None
 
 
 def test_filters_live_in_the_link(open_app: Any, whole: Path) -> None:
-    app = healthy(open_app("rationales", "--root", str(whole.parent)))
+    app = healthy(open_app("rationales", "--root", str(whole.parent), cell="all", id="gone"))
     healthy(app.selectbox(key="w-mode").select("rationalized").run())
-    healthy(app.text_input(key="w-words").set_value("C: 1").run())
+    healthy(app.text_input(key="w-words-").set_value("C: 1").run())
+    assert "id" not in link(app)  # what is found is shown
     assert {"mode": "rationalized", "words": "C: 1"}.items() <= link(app).items()
     again = healthy(open_app("rationales", "--root", str(whole.parent), **link(app)))
     assert again.dataframe[0].value.equals(app.dataframe[0].value)
@@ -252,19 +262,19 @@ def test_labels_are_stored_at_once_and_shown_after_a_restart(open_app: Any, whol
     app = healthy(open_app("label", "--root", str(whole.parent), **at))
     assert "suspected" not in words(app) and "likely" not in words(app)
     app.text_input(key=f"note-{identifier}").set_value("looks odd").run()
-    healthy(app.button(key="step-1").click().run())
+    healthy(button(app, "step-1").click().run())
     found = read_labels(label_folder(source)).latest["ann", identifier]
     assert (found.verdict, found.error_step, found.note, found.blind) == ("unsound", 1, "looks odd", True)
     again = healthy(open_app("label", "--root", str(whole.parent), **at))
     assert "ann says: unsound from step 2" in words(again)
-    healthy(again.button(key="take-back").click().run())
+    healthy(button(again, "undo").click().run())
     assert ("ann", identifier) not in read_labels(label_folder(source)).latest
 
 
 def test_labelling_goes_on_by_itself(open_app: Any, whole: Path) -> None:
     app = healthy(open_app("label", "--root", str(whole.parent), who="quick"))
     for key in ("verdict-sound", "verdict-unsure", "verdict-unsound"):
-        healthy(app.button(key=key).click().run())
+        healthy(button(app, key).click().run())
     labels = read_labels(label_folder(Source("run", whole, whole.name)))
     assert len([name for name, _ in labels.latest if name == "quick"]) == 3
     assert "has labelled 3 of them" in words(app)
@@ -280,8 +290,8 @@ def test_ranking_hides_the_origin_and_stores_the_order(open_app: Any, tmp_path: 
     )
     app = healthy(open_app("label", "--records", str(path), tab="rank", who="ann"))
     assert not {"tiny", "mid", "huge"} & set(words(app).split())
-    healthy(app.button(key="rank-1").click().run())
-    healthy(app.button(key="rank-0").click().run())
+    healthy(button(app, "rank-1").click().run())
+    healthy(button(app, "rank-0").click().run())
     ranking = read_labels(tmp_path / "three.labels").rankings["ann", "1 + 1?"]
     assert sorted(ranking.order) == ["huge", "mid", "tiny"] and len(set(ranking.origins)) == 3
     assert "ann has ranked every question" in words(app)
@@ -320,7 +330,7 @@ def test_agreement_page_counts_the_labels(open_app: Any, tmp_path: Path) -> None
     shown = words(app)
     assert "100.0 % (91.2 to 100.0), n = 40" in shown and "1.00 (1.00 to 1.00), n = 40" in shown
     assert "People against each other" in shown
-    assert len(app.get("download_button")) == 2
+    assert len(app.get("download_button")) == 4
 
 
 def test_fixed_and_broken_questions(open_app: Any, whole: Path) -> None:
@@ -426,7 +436,7 @@ def test_a_probed_file_whose_answers_are_not_graded(open_app: Any, tmp_path: Pat
 def test_the_averaged_curve_counts_every_rationale_once_at_a_place() -> None:
     points = [{"position": i, "n_steps": 40, "same": float(i > 20), "n": 9} for i in range(41)]
     points += [{"position": i, "n_steps": 2, "same": i / 2, "n": 5} for i in range(3)]
-    frame = _curve_frame(points).set_index("place")
+    frame = curve_frame(points).set_index("place")
     assert frame["n"].tolist() == [14, 9, 9, 9, 9, 14, 9, 9, 9, 9, 14]
     half = frame.loc[0.5]
     share = wilson(2, 14)  # 20 of 40 steps and 1 of 2: the point nearest to the tenth
@@ -528,6 +538,7 @@ def test_the_app_never_imports_torch(whole: Path) -> None:
         "async def start():\n"
         "    async with app.loaded(app.app): pass\n"
         "asyncio.run(start())\n"
+        "from analysis.pages.main import preparing; preparing.join()\n"
         "at_start = set(sys.modules)\n"
         "from streamlit.testing.v1 import AppTest\n"
         "at = AppTest.from_file('app.py', default_timeout=120).run()\n"

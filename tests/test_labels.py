@@ -44,6 +44,9 @@ def test_the_last_label_counts_and_nothing_is_rewritten(tmp_path: Path) -> None:
     assert (found.verdict, found.error_step, found.note, found.blind) == ("unsound", 2, "the carry", True)
     assert found.at and labels.verdicts() == {"x": "unsound", "y": "unsure"}
     append(tmp_path, Label("x", "ann", None))
+    assert read_labels(tmp_path).latest["ann", "x"].verdict == "sound"  # the label before it counts again
+    append(tmp_path, Label("x", "ann", None))
+    append(tmp_path, Label("x", "ann", None))
     assert read_labels(tmp_path).verdicts() == {"y": "unsure"}
 
 

@@ -135,7 +135,7 @@ def test_the_four_way_count_is_that_of_the_rows(run: Path) -> None:
 
 def test_facets_narrow_and_sorting_orders(run: Path) -> None:
     table = load_table(source_of(run))
-    view = View(facets=(("round", "2"), ("mode", "rationalized")), fewest=6, words="C: 1")
+    view = View(facets=(("round", "2"), ("mode", "rationalized")), fewest=6, words='"C: 1"')
     rows = browsing.select(table, view, browsing.base_mask(table, view))
     assert 0 < len(rows) < len(table)
     for row in rows:

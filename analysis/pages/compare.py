@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -16,7 +15,7 @@ from analysis import charts
 from analysis import comparing as comparison
 from analysis.pages.widgets import changes, context, parts, state, text
 from analysis.pages.widgets.changes import Side
-from analysis.pages.widgets.probe_words import interval_words, measure_words
+from analysis.pages.widgets.probe_words import explanations, interval_words, measure_words
 from analysis.rationales.records import RecordError
 from analysis.rationales.table import load_table
 from analysis.sources import Source
@@ -167,7 +166,10 @@ def _measures(arms: Sequence[comparison.Arm], who: str) -> None:
         st.info("There is no question that all of them answer right." if fair else "They share no question.")
         return
     figures = comparison.figures(arms, questions)
-    rows = [{"label": f.arm.label, "measure": _words(f.measure), "unit": f.measure.unit, **asdict(f.interval)} for f in figures]
+    rows = [
+        {"label": f.arm.label, "measure": _words(f.measure), "unit": f.measure.unit, **asdict(f.interval)}
+        for f in figures
+    ]
     frame = pd.DataFrame(rows).dropna(subset=["value"])
     several = frame[frame.groupby("measure")["label"].transform("nunique") > 1]
     note = f"{len(questions):,} questions that {said}." if said else "Each on the questions of its kind."
@@ -203,7 +205,11 @@ def _figures_table(figures: Sequence[comparison.Figure]) -> None:
         words, found = _words(figure.measure), figure.interval
         shown = f"{interval_words(vars(found), _unit(figure.measure, '%'))}, n = {found.n:,}"
         rows.setdefault(words, {"measure": words})[figure.arm.label] = shown if found.n else ""
-    st.dataframe(pd.DataFrame(list(rows.values())), hide_index=True, placeholder="", height=min(560, 38 + 35 * len(rows)))
+    st.dataframe(
+        pd.DataFrame(list(rows.values())), hide_index=True, placeholder="", height=min(560, 38 + 35 * len(rows))
+    )
+    for sentence in explanations(" ".join(rows) + " ".join(cell for row in rows.values() for cell in row.values())):
+        st.caption(sentence)
     st.caption(
         "Brackets: 95 % intervals. Sound: by the task's exact check, or by the automatic score where there is none."
     )
@@ -220,8 +226,8 @@ def _differences(arms: Sequence[comparison.Arm], questions: set[str]) -> None:
                 "to": one.b,
                 "change": interval_words(vars(one.difference), _unit(measure, "points")),
                 "questions": one.n,
-                "p": "" if math.isnan(one.p) else f"{one.p:.2g}",
-                "p, corrected": "" if math.isnan(one.p_holm) else f"{one.p_holm:.2g}",
+                "p": parts.p_words(one.p),
+                "p, corrected": parts.p_words(one.p_holm),
                 "test": one.test,
             }
         )

@@ -12,23 +12,14 @@ import pandas as pd
 import pyarrow.compute as pc
 import streamlit as st
 
-from analysis import charts
 from analysis.faithfulness.base import row_schema
-from analysis.pages.widgets import context, parts, state, text
-from analysis.pages.widgets.probe_words import (
-    NATS,
-    interval_words,
-    measure_unit,
-    measure_words,
-    outcome_words,
-    probe_words,
-)
+from analysis.pages.widgets import averages, context, parts, rationale, state, text
+from analysis.pages.widgets.probe_words import outcome_words, probe_words
 from analysis.rationales.table import Table
 from analysis.sources import Source, typed
 from star.charts import COLOURS
 from star.run import Run, RunError, read_json, read_table
 from star.schemas import ProbesFile
-from star.statistics import wilson
 
 COLUMNS = ("attempt_id", "round", "probe", "position", "n_steps", "changed", "applicable")
 PICKED = 2_000
@@ -59,7 +50,7 @@ def page() -> None:
     shown = rows if number in (None, "-") else rows[rows["round"] == int(str(number))]
     _one(context.table(), shown, file)
     if number is not None:
-        _averages(rounds[number])
+        averages.show(rounds[number])
     else:
         st.info("The averages (analysis/probes.json) are missing; run analysis.probe again.")
 
@@ -131,7 +122,7 @@ def _one(table: Table, rows: pd.DataFrame, file: Path) -> None:
         st.warning("This rationale is no longer in the run's files.")
         return
     mine = _of_one(file, str(identifier))
-    text.question(table.rationale(row).question)
+    rationale.question(table.rationale(row))
     early = mine[(mine["probe"] == "early_answering") & mine["applicable"]].sort_values("position")
     commit = int(commits.loc[commits["id"] == identifier, "commit"].iloc[0])
     with st.container(key="wide-one"):
@@ -252,87 +243,6 @@ def _others(mine: pd.DataFrame) -> None:
     if rows:
         with st.expander(f"Everything else that was tried on this rationale ({len(rows)})", icon=":material/science:"):
             st.dataframe(pd.DataFrame(rows), hide_index=True, placeholder="")
-
-
-def _averages(content: dict[str, Any]) -> None:
-    """Measures with their controls and intervals, and the truncation curve of all rationales."""
-    st.header("All probed rationales", anchor=False, divider="gray")
-    right = content.get("n_correct")  # None: the answers are not graded
-    accuracy = interval_words(content.get("accuracy") or {})
-    graded = "" if right is None else f", {right:,} with a right answer (accuracy {accuracy})"
-    st.caption(
-        f"n = {content.get('n_rationales') or 0:,} rationales{graded}. Brackets: 95 % intervals, questions resampled."
-    )
-    scopes = {"all": "all", "right": "right answers only"}
-    scope = "all" if right is None else state.segments("Counted", "scope", list(scopes), "all", scopes)
-    measures = content.get("measures" if scope == "all" else "measures_correct") or {}
-    curve = _curve_frame((content.get("curves") or {}).get("early_answering") or [])
-    if len(curve):
-        parts.draw(charts.truncation_curve(curve))
-    bars = _bars(measures)
-    if len(bars):
-        parts.draw(charts.measure_bars(bars))
-    rows = [_measure_row(name, found) for name, found in measures.items() if isinstance(found, dict)]
-    if rows:
-        frame = pd.DataFrame(rows).replace("", None).dropna(axis=1, how="all")
-        widths = {"n": 60, "control n": 90, "measure": 400, "value": 180, "control": 170, "corrected": 180}
-        columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
-        height = min(700, 38 + 35 * len(frame))
-        st.dataframe(frame, hide_index=True, placeholder="", height=height, column_config=columns)
-        st.caption("Corrected: what is left of an effect without its control, (effect - control) / (1 - control).")
-
-
-def _curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:
-    """Points of all lengths, averaged at tenths of the rationale by their n.
-
-    Of the points of one length only the one nearest to the tenth counts: several cuts of the same rationales are no
-    independent answers.
-    """
-    nearest: dict[tuple[float, int], tuple[float, dict[str, Any]]] = {}
-    for point in points:
-        if point.get("n_steps") and point.get("n") and point.get("same") is not None:
-            part = point["position"] / point["n_steps"]
-            place = round(part * 10) / 10
-            away = round(abs(part - place), 9)
-            other = nearest.get((place, point["n_steps"]))
-            if other is None or away < other[0]:
-                nearest[place, point["n_steps"]] = away, point
-    bins: dict[float, list[dict[str, Any]]] = {}
-    for (place, _), (_, point) in nearest.items():
-        bins.setdefault(place, []).append(point)
-    found = []
-    for place, inside in sorted(bins.items()):
-        n = sum(point["n"] for point in inside)
-        same = sum(point["n"] * point["same"] for point in inside) / n
-        interval = wilson(round(same * n), n)
-        found.append({"place": place, "same": same, "low": interval.low, "high": interval.high, "n": n})
-    return pd.DataFrame(found)
-
-
-def _bars(measures: dict[str, Any]) -> pd.DataFrame:
-    rows = []
-    for name, found in measures.items():
-        control = found.get("control") if isinstance(found, dict) else None
-        if measure_unit(name) == NATS or not control or found.get("value") is None or control.get("value") is None:
-            continue
-        label = measure_words(name)
-        for kind, value in (("effect", found), ("control", control)):
-            rows.append({"label": label, "kind": kind} | {key: value.get(key) for key in ("value", "low", "high", "n")})
-    return pd.DataFrame(rows)
-
-
-def _measure_row(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    control, unit = found.get("control") or {}, measure_unit(name)
-    return {
-        "measure": measure_words(name),
-        "value": interval_words(found, unit),
-        "n": found.get("n"),
-        "control": interval_words(control, unit),
-        "control n": control.get("n"),
-        "control is": probe_words(control["name"]) if control else "",
-        "corrected": interval_words(found.get("corrected") or {}, unit),
-        "remark": found.get("note") or "",
-    }
 
 
 if __name__ == "__main__":

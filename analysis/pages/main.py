@@ -7,6 +7,7 @@ then as a script for every view. `python -m analysis.app` starts it. Nothing her
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,7 +27,18 @@ PAGES = (
     ("label", "Label", "Is the automatic score to be trusted?", ":material/rate_review:"),
 )
 READING = ("rationales", "faithfulness", "label")
-"""Pages about single rationales: filters, order and the selected one go along between them."""
+"""Pages about single rationales: filters, order and the selected one go along between them (not from Label, where another
+one is on show after every key, and the links above it are not drawn again)."""
+_MOVES = "J next · K previous · X random"
+KEYS = {
+    "Rationales": f"{_MOVES} · T raw text or rendered; after Label here: S sound · U unsound · N not sure · 1 to 9 wrong from "
+    "that step on · Z undo · H these keys",
+    "Faithfulness": f"{_MOVES} · H these keys",
+    "Compare": f"{_MOVES} · T raw text or rendered · H these keys",
+    "Label": "S sound · U unsound · N not sure · 1 to 9 wrong from that step on · Z undo · J skip · K previous · X random · T raw "
+    "text or rendered; step by step: S right · U wrong · N neutral; Rank three: 1, 2, 3 best first · T tie · J skip · H these keys",
+}
+"""Title of a page -> its keys."""
 LOOK_AGAIN = 5
 """Seconds after which an empty folder is looked at again."""
 
@@ -35,11 +47,9 @@ def frame() -> None:
     """One view: navigation, run picker, and the page that the link names."""
     from analysis.pages.widgets import context, parts, state, text
 
-    pages = {
-        name: st.Page(HERE / f"{name}.py", title=label, url_path=name, default=not i)
-        for i, (name, label, _, _) in enumerate(PAGES)
-    }
-    current = st.navigation(list(pages.values()), position="hidden")
+    pages = {name: st.Page(HERE / f"{name}.py", title=label, url_path=name) for name, label, _, _ in PAGES}
+    home = st.Page(HERE / "runs.py", title="Runs", url_path="home", default=True)  # its address is that of the server
+    current = st.navigation([home, *pages.values()], position="hidden")
     st.set_page_config(page_title=f"{current.title} · rationales", layout="wide")
     st.html(text.CSS)
     found = context.sources()
@@ -49,9 +59,13 @@ def frame() -> None:
             shown = context.labels_of(found)
             pick_run(shown)
     with left.container(horizontal=True, vertical_alignment="center", gap="small", key="navigation"):
+        one = () if current.title == "Label" else ("id",)
         for name, _, _, icon in PAGES:
-            carried = (*context.KEPT, *(("id", *parts.VIEW) if name in READING else ()))
+            carried = (*context.KEPT, *((*one, *parts.carried()) if name in READING else ()))
             st.page_link(pages[name], icon=icon, query_params=state.link(*carried))
+        state.flip("keys", "Hide the keys", "?", shortcut="H", type="tertiary", help="The keys of this page")
+    if state.param("keys"):
+        st.caption(KEYS.get(current.title, "H: these keys"))
     if not found:
         nothing_here(context.arguments().root)
         return
@@ -98,13 +112,13 @@ def look_again() -> None:
 
 @asynccontextmanager
 async def loaded(app: st.App) -> AsyncIterator[None]:
-    """Import what pages need, and go through one view of the newest table, before the server answers.
+    """Answer at once; the newest table, and what pages need beside it, are read meanwhile, and views wait for the same reading."""
+    preparing.start()
+    yield
 
-    Whatever is left for the first view, or for a thread beside it, makes that one slow: Python runs one of them at a time.
-    """
-    import statsmodels.stats.contingency_tables  # the tests of the page Compare: seconds
-    import statsmodels.stats.multitest  # noqa: F401
 
+def prepare() -> None:
+    """Go through one view of the newest table, then import what pages need: whatever is left for the first view makes it slow."""
     from analysis.pages.widgets import context
     from analysis.rationales.records import RecordError
     from analysis.rationales.table import load_table
@@ -116,7 +130,11 @@ async def loaded(app: st.App) -> AsyncIterator[None]:
             warm(load_table(found[0]))
         except (RecordError, RunError) as error:
             print(error, file=sys.stderr)
-    yield
+    import statsmodels.stats.contingency_tables  # the tests of the page Compare: seconds
+    import statsmodels.stats.multitest  # noqa: F401
+
+
+preparing = threading.Thread(target=prepare, daemon=True)
 
 
 def warm(table: Table) -> None:

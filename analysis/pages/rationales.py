@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
-from analysis.labels import Labels
-from analysis.pages.widgets import context, labelling, parts, state, text
-from analysis.rationales.filters import View, base_mask, count_cells, judges, select
+from analysis import export, loading
+from analysis.labels import Labels, to_jsonl
+from analysis.pages.widgets import context, labelling, parts, rationale, state, text
+from analysis.rationales.filters import Counts, View, base_mask, count_cells, judges, select
 from analysis.rationales.table import Table
+from star.spreadsheet import to_csv
+
+ON_PAGE = 200
+"""Rationales on an exported page."""
 
 
 def page() -> None:
@@ -24,23 +32,58 @@ def page() -> None:
     view = parts.read_view(table)
     parts.facets(table)
     mask = base_mask(table, view, verdicts)
-    with st.container(key="stack-head"):
+    counts = count_cells(table, view, mask)
+    view = opening(table, view, mask, counts)
+    with st.container(key="head"):
         left, right = st.columns([3, 2], gap="large")
     with left:
         if judges(table):
-            parts.four_way(count_cells(table, view, mask), view)
-    with right:
-        parts.ordering(table, view)
-        active = [name for name in parts.FILTERS if state.param(name)]
-        if active:
-            cleared = dict.fromkeys([*parts.FILTERS, "id"])
-            st.button("Clear all filters", icon=":material/filter_alt_off:", on_click=state.go, args=(cleared,))
+            parts.four_way(counts, view)
         context.notes(table)
     rows = select(table, view, mask)
+    with right:
+        parts.ordering(table, view)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            _download(table, view, rows, labels)
+            if cleared := parts.filtered(view):
+                icon = ":material/filter_alt_off:"
+                st.button("Clear all filters", icon=icon, type="tertiary", on_click=state.go, args=(cleared,))
     if not len(rows):
         st.info("No rationale matches these filters.", icon=":material/filter_alt_off:")
         return
     browse(table, view, rows, labels)
+
+
+def _download(table: Table, view: View, rows: np.ndarray, labels: Labels) -> None:
+    """What is on show, all rows and all columns, in four shapes; each is made when it is asked for."""
+
+    def frame() -> pd.DataFrame:
+        return loading.frame_of(table, labels, rows, view.cut)
+
+    def page_of_it() -> str:
+        about = f"{len(rows):,} rationales; the first {min(len(rows), ON_PAGE):,} are below."
+        return export.table_page(table, rows[:ON_PAGE].tolist(), "Rationales", about)
+
+    with st.popover(f"Export {len(rows):,}", icon=":material/download:", disabled=not len(rows)):
+        shapes: list[tuple[str, Callable[[], str | bytes]]] = [
+            ("jsonl", lambda: to_jsonl(loading.plain_rows(frame()))),
+            ("parquet", lambda: frame().to_parquet()),
+            ("csv", lambda: to_csv(loading.flat_rows(frame()))),
+            ("html", page_of_it),
+        ]
+        for ending, made in shapes:
+            st.download_button(
+                ending.upper(), made, f"rationales.{ending}", key=f"download-{ending}", on_click="ignore"
+            )
+
+
+def opening(table: Table, view: View, mask: np.ndarray, counts: Counts) -> View:
+    """Where the link names no cell: right answers of unsound reasoning, if there are any and the link's rationale is one."""
+    narrowed = replace(view, cell="right-unsound")
+    if state.param("cell") is not None or not counts.cells["right-unsound"]:
+        return view
+    asked = table.row_of(state.param("id") or "")
+    return narrowed if asked is None or asked in select(table, narrowed, mask) else view
 
 
 def browse(table: Table, view: View, rows: np.ndarray, labels: Labels) -> None:
@@ -51,7 +94,7 @@ def browse(table: Table, view: View, rows: np.ndarray, labels: Labels) -> None:
     place, before, after = parts.neighbours(rows, table, identifier)
     if place < 0 and not outside:
         place, before, after = parts.neighbours(rows, table, str(table.frame["id"].iat[int(rows[0])]))
-    with st.container(key="stack-browse"):
+    with st.container(key="browse"):
         left, right = st.columns([3, 2], gap="large")
     with left:
         _table(table, view, rows, place, labels)
@@ -72,7 +115,8 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
     shown = rows[start : start + parts.WINDOW]
     ids = [str(name) for name in table.frame["id"].to_numpy()[shown]]
     frame = parts.window_frame(table, view, shown, labels.verdicts())
-    empty = [name for name in ("suspicion", "first error", "label", "made in") if _empty(frame[name])]
+    optional = ("suspicion", "reasoning", "evidence", "first error", "label", "made in")
+    empty = [name for name in optional if _empty(frame[name])]
     key = f"table-{start}"
     st.session_state[key] = {"selection": {"rows": [place - start] if place >= 0 else [], "columns": [], "cells": []}}
     st.dataframe(
@@ -80,27 +124,35 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
         key=key,
         hide_index=True,
         height=min(560, 38 + 35 * len(frame)),
-        on_select=lambda: _clicked(key, ids),
-        selection_mode=["single-row", "single-cell"],
+        on_select=lambda: _clicked(key, ids, view.sort),
+        selection_mode=["single-row", "single-cell", "single-column"],
         column_config={
             "suspicion": st.column_config.ProgressColumn(
-                "suspicion", help="how likely it is unsound", format="%d %%", min_value=0, max_value=100, width=95
+                "suspicion",
+                help="how likely it is unsound; 100 %: proven",
+                format="%.0f %%",
+                min_value=0,
+                max_value=100,
+                width=95,
             ),
             "question": st.column_config.TextColumn(width="medium"),
             "steps": st.column_config.NumberColumn(width=60),
-            "is": st.column_config.TextColumn("is", help="whether the answer is right", width=65),
+            "reasoning": st.column_config.MultiselectColumn(
+                options=list(parts.PILLS), color=list(parts.PILLS.values())
+            ),
+            "evidence": st.column_config.MultiselectColumn(options=list(parts.PILLS), color=list(parts.PILLS.values())),
         },
     )
     if len(rows) > parts.WINDOW:
         with st.container(horizontal=True, vertical_alignment="center"):
-            _page_button("Back", table, rows, start - parts.WINDOW)
-            _page_button("Further", table, rows, start + parts.WINDOW)
+            _page_button(f"previous {parts.WINDOW}", table, rows, start - parts.WINDOW)
+            _page_button(f"next {parts.WINDOW}", table, rows, start + parts.WINDOW)
             st.caption(f"rows {start + 1:,} to {start + len(shown):,} of {len(rows):,}")
 
 
 def _empty(column: object) -> bool:
     values = list(column)  # type: ignore[call-overload]
-    return all(value == "" or value != value for value in values)
+    return all(value in ("", []) or value != value for value in values)
 
 
 def _page_button(label: str, table: Table, rows: np.ndarray, start: int) -> None:
@@ -109,8 +161,13 @@ def _page_button(label: str, table: Table, rows: np.ndarray, start: int) -> None
     st.button(label, key=f"page-{label}", disabled=not there, on_click=state.go, args=({"id": target},))
 
 
-def _clicked(key: str, ids: list[str]) -> None:
+def _clicked(key: str, ids: list[str], sort: str) -> None:
+    """A click on a row selects it; one on a head sorts all rows, and a second one the other way round."""
     chosen = st.session_state[key]["selection"]
+    for column in chosen.get("columns", []):
+        first, second = parts.HEADERS.get(column, (sort, sort))
+        state.go({"sort": second if sort == first else first, "id": None})
+        return
     places = [row for row, _ in chosen.get("cells", [])] + list(chosen.get("rows", []))
     if places and places[0] < len(ids):
         state.go({"id": ids[places[0]]})
@@ -118,37 +175,39 @@ def _clicked(key: str, ids: list[str]) -> None:
 
 def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
     one = table.rationale(row)
-    text.question(one.question)
-    if one.choices:
-        text.facts([(label, option) for label, option in one.choices.items()])
-    parts.judgement(one, view)
-    parts.steps(one)
+    with st.container(horizontal=True, key="doing"):
+        rationale.raw_button()
+        keys = "Turns the keys S, U, N, 1 to 9 and Z on or off."
+        on = state.flip("labelling", "Stop labelling", "Label here", icon=":material/keyboard:", help=keys)
+    verdicts = st.container(key="labelling")
+    rationale.question(one)
+    rationale.judgement(one, view)
+    rationale.steps(one)
     if one.hint:
         st.caption("The hint that the model was shown:")
         text.box(one.hint)
-    labelling.bar(one, labels)
+    if on:
+        with verdicts:  # above the text, and drawn after it: no button is there before what it labels
+            labelling.bar(one, labels)
     given = [
-        (label.labeller, f"{label.verdict}{_step(label.error_step)}{': ' * bool(label.note)}{label.note}")
+        (label.labeller, f"{labelling.label_words(label)}{': ' * bool(label.note)}{label.note}")
         for label in labels.of(one.id)
     ]
     if given:
         st.caption("Labels")
         text.facts(list(given))
-    with st.expander("Where it comes from", icon=":material/history:", expanded=True):
-        parts.provenance(one)
+    rationale.provenance(one)
+    rationale.others(table, row)
+    rationale.everything(table, row, one)
     with st.container(horizontal=True):
-        carried = state.link(*context.KEPT, *parts.VIEW, id=one.id)
-        st.page_link("analysis/pages/label.py", label="Label it", icon=":material/rate_review:", query_params=carried)
+        link = state.link(*context.KEPT, *parts.carried(), id=one.id, cell=view.cell)
+        st.page_link("analysis/pages/label.py", label="Label it", icon=":material/rate_review:", query_params=link)
         st.page_link(
             "analysis/pages/faithfulness.py",
             label="Does the model use it?",
             icon=":material/psychology:",
-            query_params=carried,
+            query_params=link,
         )
-
-
-def _step(step: int | None) -> str:
-    return "" if step is None else f" at step {step + 1}"
 
 
 if __name__ == "__main__":

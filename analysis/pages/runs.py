@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 import streamlit as st
-import yaml
 
 from analysis import charts
-from analysis.pages.widgets import context, parts, state, text
+from analysis.pages.widgets import context, parts, recipe, state, text
 from analysis.pages.widgets.run_words import DROPPED
 from analysis.soundness.grades import flagged
-from analysis.sources import Source, started, typed
+from analysis.sources import Source, typed
 from star.charts import slice_order
 from star.run import Overview, Run, stamp
 from star.schemas import Counts
@@ -47,7 +44,7 @@ def _run(source: Source) -> None:
     _status(source, run)
     if not run.rounds:
         st.info("No round is finished yet. This page fills by itself.", icon=":material/hourglass_top:")
-        _recipe(run)
+        recipe.show(run)
         return
     _headline(run)
     frame = charts.rounds_frame(run.rounds, source.name)
@@ -56,7 +53,7 @@ def _run(source: Source) -> None:
     if len(slices) > 1:
         picked = state.select("Part of the problems", "slice", slices, show=_short, anything="all", width=240)
     shown = frame if picked is None else frame[frame["slice"] == picked].assign(slice="all")
-    left, right = _two("accuracy")
+    left, right = parts.two("accuracy")
     with left:
         parts.draw(charts.accuracy_by_round(shown, "Right answers by round"))
     with right:
@@ -67,13 +64,7 @@ def _run(source: Source) -> None:
             parts.draw(soundness)
     _data(run)
     _table(run)
-    _recipe(run)
-
-
-def _two(name: str) -> list[Any]:
-    """Two columns that stand below each other on a narrow screen."""
-    with st.container(key=f"wide-{name}"):
-        return list(st.columns(2, gap="large"))
+    recipe.show(run)
 
 
 def _short(value: str) -> str:
@@ -123,7 +114,7 @@ def _data(run: Overview) -> None:
     if not len(frame):
         return
     frame["label"] = [DROPPED.get(reason, reason) for reason in frame["label"]]
-    left, right = _two("data")
+    left, right = parts.two("data")
     with left:
         parts.draw(charts.data_by_round(frame))
     with right:
@@ -170,71 +161,6 @@ def _table(run: Overview) -> None:
     table = pd.DataFrame(rows).dropna(axis=1, how="all")
     st.dataframe(table, hide_index=True, height=_height(table), placeholder="")
     st.caption("Right and sound with 95 % intervals in brackets; seconds: sampling, training, evaluation and loading.")
-
-
-def _recipe(run: Overview) -> None:
-    """What was run, from which commit, on what, and what it cost."""
-    manifest = run.manifest
-    left, right = _two("recipe")
-    with left:
-        st.subheader("What it was", anchor=False)
-        model = manifest.get("model")
-        seconds = run.result.get("seconds_total") if run.result else None
-        flops = sum(float(v) for line in run.rounds for v in (line.get("flops") or {}).values() if v is not None)
-        text.facts(
-            [
-                ("started", started(manifest)),
-                ("base model", _model(model) or (run.recipe.get("model") or {}).get("path")),
-                ("commit", _commit(manifest)),
-                ("command", _command(manifest.get("argv"))),
-                ("hardware", _hardware(manifest.get("hardware") or {})),
-                ("versions", _flat(manifest.get("versions"))),
-                ("time", f"{seconds / 60:.1f} minutes" if isinstance(seconds, int | float) else None),
-                ("computation", f"{flops:.2e} floating-point operations" if flops else None),
-            ]
-        )
-    with right:
-        st.subheader("Recipe", anchor=False)
-        if run.recipe:
-            content = yaml.safe_dump(dict(run.recipe), sort_keys=False, allow_unicode=True)
-            with st.expander("All settings", icon=":material/tune:"):
-                st.code(text.clean(content), language=None, height=420)
-        else:
-            st.caption("The recipe of this run is missing.")
-
-
-def _model(model: Any) -> str:
-    if not isinstance(model, dict):
-        return ""
-    size = model.get("parameters")
-    return f"{model.get('path')}" + (f", {size:,} parameters" if isinstance(size, int) else "")
-
-
-def _commit(manifest: Mapping[str, Any]) -> str:
-    commit = str(manifest.get("commit") or "")[:12]
-    return commit + (", with changes that are not committed" if commit and manifest.get("dirty") else "")
-
-
-def _command(argv: Any) -> str:
-    return " ".join(map(str, argv)) if isinstance(argv, list) else ""
-
-
-def _hardware(found: Mapping[str, Any]) -> str:
-    """ "AMD EPYC, 2 cores, 23.5 GiB of memory, no GPU", of what is recorded."""
-    memory, gpus = found.get("memory_gib"), found.get("gpus")
-    entries = [
-        found.get("processor"),
-        f"{found['cores']} cores" if found.get("cores") else None,
-        f"{memory:g} GiB of memory" if isinstance(memory, int | float) else None,
-        (", ".join(map(str, gpus)) or "no GPU") if isinstance(gpus, list) else None,
-    ]
-    return ", ".join(str(entry) for entry in entries if entry)
-
-
-def _flat(content: Any) -> str:
-    if not isinstance(content, dict):
-        return ""
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in content.items() if value is not None)
 
 
 def _file(source: Source) -> None:

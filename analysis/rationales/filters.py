@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD, flagged
@@ -37,13 +39,29 @@ FACETS: dict[str, str] = {
     "generator": "Written by",
 }
 SORTS: dict[str, tuple[str, str, bool]] = {
-    "suspicious": ("most suspicious first", "p_unsound", False),
-    "trusted": ("least suspicious first", "p_unsound", True),
+    "suspicious": ("strongest evidence first", "p_unsound", False),
+    "trusted": ("weakest evidence first", "p_unsound", True),
     "long": ("most steps first", "n_steps", False),
     "short": ("fewest steps first", "n_steps", True),
+    "asked": ("questions, A to Z", "question", True),
+    "asked-back": ("questions, Z to A", "question", False),
+    "answer": ("answers, A to Z", "answer", True),
+    "answer-back": ("answers, Z to A", "answer", False),
+    "right": ("right answers first", "right", False),
+    "wrong": ("wrong answers first", "right", True),
+    "early": ("earliest error first", "first_error", True),
+    "late": ("latest error first", "first_error", False),
     "stored": ("as stored", "", True),
 }
-"""Name in a link -> (what a person reads, column, ascending)."""
+"""Name in a link -> (what a person reads, column, ascending). Of the evidence, what is proven comes first."""
+EVIDENCE: dict[str, str] = {
+    "proven": "proven unsound",
+    "flagged": "flagged by the score",
+    "clear": "not flagged",
+    "checked": "every step checked",
+    "none": "not judged",
+}
+"""Name in a link -> what a person reads: the grades of `analysis.soundness.grades`, scores on both sides of the threshold."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,8 @@ class View:
     most: int | None = None
     words: str = ""
     status: str | None = None
+    evidence: str | None = None
+    """A key of EVIDENCE."""
     sort: str = "suspicious"
     judge: Judge = "score"
     cut: float = THRESHOLD
@@ -80,11 +100,19 @@ def soundness(table: Table, judge: Judge, cut: float) -> np.ndarray:
     return np.where(np.isnan(p), -1, 1 - flagged(p, cut))
 
 
+def evidence(table: Table, cut: float) -> np.ndarray:
+    """A key of EVIDENCE for each row."""
+    p = table.frame["p_unsound"].to_numpy()
+    return np.select([p == 1, p == 0, flagged(p, cut), p >= 0], ["proven", "checked", "flagged", "clear"], "none")
+
+
 @dataclass(frozen=True)
 class Counts:
     """The four-way count, and what it leaves out."""
 
     cells: Mapping[str, int]
+    proven: Mapping[str, int]
+    """How many of each cell are proven unsound."""
     unjudged: int
     """Rationales whose soundness or answer nobody knows."""
     total: int
@@ -100,6 +128,8 @@ def base_mask(table: Table, view: View, labels: Mapping[str, str] | None = None)
         fired = np.zeros(len(frame), dtype=bool)
         fired[table.checks.get(view.check, np.array([], dtype=int))] = True
         mask &= fired
+    if view.evidence is not None:
+        mask &= evidence(table, view.cut) == view.evidence
     steps = frame["n_steps"].to_numpy()
     if view.fewest is not None:
         mask &= steps >= view.fewest
@@ -136,8 +166,11 @@ def count_cells(table: Table, view: View, mask: np.ndarray) -> Counts:
     """The four-way count of the rows in the mask."""
     right = table.frame["right"].to_numpy()[mask]
     sound = soundness(table, view.judge, view.cut)[mask]
-    cells = {name: int(((right == r) & (sound == s)).sum()) for name, (r, s) in CELLS.items()}
-    return Counts(cells, len(right) - sum(cells.values()), len(right))
+    proven = table.frame["p_unsound"].to_numpy()[mask] == 1
+    inside = {name: (right == r) & (sound == s) for name, (r, s) in CELLS.items()}
+    cells = {name: int(rows.sum()) for name, rows in inside.items()}
+    both = {name: int((rows & proven).sum()) for name, rows in inside.items()}
+    return Counts(cells, both, len(right) - sum(cells.values()), len(right))
 
 
 def select(table: Table, view: View, mask: np.ndarray) -> np.ndarray:
@@ -150,9 +183,49 @@ def select(table: Table, view: View, mask: np.ndarray) -> np.ndarray:
     _, column, ascending = SORTS.get(view.sort, SORTS["suspicious"])
     if not column or (column == "p_unsound" and not table.scored):
         return rows
+    if column in ("question", "answer"):
+        texts = table.texts.column(column) if column == "question" else pa.array(table.frame[column], pa.large_string())
+        order = pc.array_sort_indices(texts.take(pa.array(rows)), order="ascending" if ascending else "descending")
+        return rows[order.to_numpy()]
     values = table.frame[column].to_numpy(dtype=float)[rows]
-    key = np.where(np.isnan(values), np.inf, values if ascending else -values)
+    unknown = np.isnan(values) | ((values < 0) & (column != "n_steps"))
+    key = np.where(unknown, np.inf, values if ascending else -values)
     return rows[np.argsort(key, kind="stable")]
+
+
+QUEUES = {
+    "mixed": "mixed",
+    "uncertain": "where the score is least certain",
+    "disagree": "where score and check or label differ most",
+    "strata": "each cell of the four-way count in turn",
+}
+"""Order in which people label: name in a link -> what a person reads."""
+OVERLAP = 5
+"""One in this many rationales of a shared queue goes to everybody."""
+
+
+def queue(table: Table, rows: np.ndarray, how: str, seed: str, cut: float) -> np.ndarray:
+    """The rows in the order of QUEUES; what that leaves open is mixed by the seed's text."""
+    rows = shuffled(rows, seed)
+    p = table.frame["p_unsound"].to_numpy()[rows]
+    if how == "uncertain":
+        return rows[np.argsort(np.where(np.isnan(p), np.inf, np.abs(p - cut)), kind="stable")]
+    if how == "disagree":
+        judged = [table.frame[name].to_numpy()[rows] for name in ("exact", "human")]
+        apart = [np.where((sound < 0) | np.isnan(p), -1.0, np.abs(p - (1 - sound))) for sound in judged]
+        return rows[np.argsort(-np.maximum(*apart), kind="stable")]
+    if how == "strata":
+        cell = pd.Series(table.frame["right"].to_numpy()[rows] * 3.0 + soundness(table, "score", cut)[rows])
+        return rows[np.argsort(cell.groupby(cell).cumcount().to_numpy(), kind="stable")]
+    return rows
+
+
+def dealt(rows: np.ndarray, raters: list[str], who: str) -> np.ndarray:
+    """The part of a queue that falls to one of several raters: one in OVERLAP to all of them, the others in turn."""
+    if who not in raters:
+        return rows
+    place = np.arange(len(rows))
+    return rows[(place % OVERLAP == 0) | ((place - place // OVERLAP) % len(raters) == sorted(raters).index(who))]
 
 
 def shuffled(rows: np.ndarray, seed: str) -> np.ndarray:

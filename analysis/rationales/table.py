@@ -6,6 +6,8 @@ searched. Scores come from `analysis/soundness.parquet` of a run, or from a file
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +24,7 @@ from analysis.sources import Source
 from star.parsing import ParseError, parse_json
 from star.run import Run, Stamp, choices_of, stamp
 
+_LOADING = threading.Lock()
 UNKNOWN = -2
 """first_error where nothing is known: not scored, or the score abstains."""
 
@@ -50,6 +53,8 @@ class Rationale:
     flags: tuple[Flag, ...]
     first_error: int
     """0-based step of the first suspected error; -1: none suspected; UNKNOWN."""
+    human_step: int
+    """The same by a label in the file."""
     p_unsound: float
     """NaN where it is not scored."""
     row: Mapping[str, Any]
@@ -64,7 +69,7 @@ class Texts:
     _read: dict[str, pa.Array] = field(default_factory=dict)
 
     def column(self, name: str) -> pa.Array:
-        """question, choices, hint, rationale, steps (a list column; record files) or flags, one value a row.
+        """question, choices, hint, rationale, flags, and of record files steps (a list column) and record (JSON), one value a row.
 
         Raises KeyError for a column that this source cannot have.
         """
@@ -83,9 +88,10 @@ class Table:
 
     source: Source
     frame: pd.DataFrame
-    """id, problem, answer, gold, tokens, n_steps, p_unsound (NaN: not scored), first_error, the categories round, mode,
-    split, slice, verdict, drop_reason and generator, and three judgements that are 1, 0 or -1 for unknown: right (the
-    answer), exact (the task's own check of the reasoning), human (a label that the file came with)."""
+    """id, problem, answer, gold, tokens, n_steps, p_unsound (NaN: not scored), first_error, human_step, the categories round,
+    mode, split, slice, verdict, drop_reason and generator, and of record files meta.NAME for what has few values,
+    and three judgements that are 1, 0 or -1 for unknown: right (the answer), exact (the task's own check of the reasoning),
+    human (a label that the file came with)."""
     checks: Mapping[str, np.ndarray]
     """Name of a check -> rows it fired on, ascending."""
     texts: Texts
@@ -93,6 +99,8 @@ class Table:
     notes: tuple[str, ...] = ()
     """Sentences for a person: what is missing, what could not be read, what to type."""
     _rows: dict[str, int] | None = None
+    _searched: tuple[str, np.ndarray] = ("", np.array([], dtype=bool))
+    """The last words that were searched, and the rows that have them."""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -124,17 +132,30 @@ class Table:
             hint=self.texts.get("hint", row) if short.get("mode") == "rationalized" else None,
             flags=parse_flags(self.texts.get("flags", row)),
             first_error=int(short["first_error"]),
+            human_step=int(short["human_step"]),
             p_unsound=float("nan") if short["p_unsound"] is None else short["p_unsound"],
             row=short,
         )
 
     def search(self, words: str) -> np.ndarray:
-        """Boolean mask of the rows whose rationale or question contains the text, case ignored."""
-        mask = np.zeros(len(self), dtype=bool)
-        for name in ("rationale", "question"):
-            found = pc.match_substring(self.texts.column(name), words, ignore_case=True)
-            mask |= found.fill_null(False).to_numpy(zero_copy_only=False)
-        return mask
+        """Boolean mask of the rows that contain every one of the `search_terms`, case ignored, in rationale, question or id."""
+        if words != self._searched[0]:
+            mask = np.ones(len(self), dtype=bool)
+            columns = [self.texts.column("rationale"), self.texts.column("question")]
+            columns.append(pa.array(self.frame["id"], pa.large_string()))
+            for term in search_terms(words):
+                hits = np.zeros(len(self), dtype=bool)
+                for column in columns:
+                    found = pc.match_substring(column, term, ignore_case=True)
+                    hits |= found.fill_null(False).to_numpy(zero_copy_only=False)
+                mask &= hits
+            self._searched = words, mask
+        return self._searched[1]
+
+
+def search_terms(words: str) -> list[str]:
+    """The words of a search; what stands in quotation marks is one term."""
+    return [quoted or word for quoted, word in re.findall(r'"([^"]+)"|(\S+)', words)]
 
 
 def _plain(value: Any) -> Any:
@@ -181,7 +202,8 @@ def table_files(source: Source) -> list[Path]:
 
 def load_table(source: Source) -> Table:
     """The source's table, cached until one of its files changes. Raises RecordError for a file that is none."""
-    return _load(source, stamp(table_files(source)))
+    with _LOADING:  # two views that open at once wait for one reading
+        return _load(source, stamp(table_files(source)))
 
 
 @lru_cache(maxsize=6)

@@ -13,8 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.rationales.index import Columns, read_index, write_index
 from analysis.rationales.joining import rows_of_scores, unjoined
-from analysis.rationales.records import BrokenLine, Record, RecordError, read_records, unique_ids
+from analysis.rationales.records import BrokenLine, Record, RecordError, read_records, record_to, unique_ids
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
@@ -25,6 +26,8 @@ from star.schemas import Score
 
 SMALL_FILE = 2_000
 """A record file of at most this many rationales is scored when it is opened; that takes a few seconds."""
+MANY, LONG = 40, 40
+"""Most values of a name in `meta` that becomes a filter, and most characters of each."""
 CATEGORIES = ("round", "mode", "split", "slice", "verdict", "drop_reason", "generator")
 SHORT: tuple[str, ...] = (
     "attempt_id",
@@ -56,7 +59,7 @@ def read_run(source: Source) -> Table:
     table = pa.concat_tables(parts) if parts else pa.schema([ATTEMPTS.field(name) for name in SHORT]).empty_table()
     frame = _frame(table.rename_columns({"attempt_id": "id", "problem_id": "problem", "sound": "exact"}))
     frame["right"] = frame["verdict"].map(RIGHT).astype("float").fillna(-1).astype("int8")
-    frame["human"] = np.int8(-1)
+    frame["human"], frame["human_step"] = np.int8(-1), np.int32(UNKNOWN)
 
     def rationales() -> pa.Array:
         return _join([_texts_of(run, name) for name in files])
@@ -155,14 +158,17 @@ def _add_scores(
             "made of other rows than these. Run analysis.score again."
         )
     frame["p_unsound"], frame["first_error"] = np.nan, np.int32(UNKNOWN)
+    counts = "n_steps" in frame
     if scores is None or not (rows >= 0).any():
-        frame["n_steps"] = _count_steps(rationales()) if len(frame) else np.array([], dtype="int32")
+        if not counts:
+            frame["n_steps"] = _count_steps(rationales()) if len(frame) else np.array([], dtype="int32")
         return False
     joined = scores.take(pa.array(rows, mask=rows < 0)).combine_chunks()
     frame["p_unsound"] = joined.column("p_unsound").to_pandas().astype(float)
     frame["first_error"] = np.asarray(joined.column("first_error_step").fill_null(UNKNOWN))
-    counted = joined.column("n_steps").null_count < len(joined)
-    frame["n_steps"] = np.asarray(joined.column("n_steps").fill_null(0)) if counted else _count_steps(rationales())
+    if not counts:
+        counted = joined.column("n_steps").null_count < len(joined)
+        frame["n_steps"] = np.asarray(joined.column("n_steps").fill_null(0)) if counted else _count_steps(rationales())
     texts["flags"] = joined.column("flags").combine_chunks
     if joined.column("checks").null_count < len(joined):
         texts["checks"] = joined.column("checks").combine_chunks
@@ -239,35 +245,48 @@ def score_files(path: Path) -> list[Path]:
 
 
 def read_file(source: Source) -> Table:
-    """The table of a record file. Raises RecordError when it is none."""
-    broken: list[BrokenLine] = []
-    notes: list[str] = []
-    records = list(read_records(source.path, broken=broken, notes=notes))
-    notes += [f"{source.path.name}, line {line.line} is left out: {line.reason}" for line in broken[:3]]
-    if len(broken) > 3:
-        notes.append(f"{len(broken) - 3:,} more lines of {source.path.name} are left out.")
-    if not records and broken:
-        raise RecordError(f"{source.path.name} holds no rationale that can be read. {notes[0]}")
-    frame = _record_frame(records)
-    steps = pa.array([list(record.steps) for record in records], pa.list_(pa.large_string()))
-    joined = pa.array(["\n".join(record.steps) for record in records], pa.large_string())
-    texts: dict[str, Callable[[], pa.Array]] = {
-        "rationale": lambda: joined,
-        "steps": lambda: steps,
-        "question": _lazy([record.question for record in records]),
-        "choices": _lazy([json.dumps(dict(r.choices), ensure_ascii=False) if r.choices else None for r in records]),
-    }
-    scored = _add_scores(_read_scores(score_files(source.path), notes), frame, texts, notes, lambda: joined)
-    if not scored and len(records) <= SMALL_FILE:
+    """The table of a record file; a large one is read once, see `analysis.rationales.index`. Raises RecordError when it is none."""
+    records: list[Record] = []
+    known = read_index(source.path)
+    frame, texts, notes = known or _read_columns(source.path, records)
+    if known is None and len(records) > SMALL_FILE:
+        write_index(source.path, frame, texts, notes)
+    joined = texts["rationale"]
+    scored = _add_scores(_read_scores(score_files(source.path), notes), frame, texts, notes, joined)
+    if not scored and len(frame) <= SMALL_FILE:
         scored = _score_now(records, frame, texts, notes)
     elif not scored:
         scores = source.path.with_name(source.path.name.split(".")[0] + ".scores.parquet")
         notes.append(
-            f"These {len(records):,} rationales are not scored yet. To score them, type: "
+            f"These {len(frame):,} rationales are not scored yet. To score them, type: "
             f"python -m analysis.score {typed(source.path)} -o {typed(scores)}"
         )
-    frame["n_steps"] = np.array([len(record.steps) for record in records], dtype="int32")
     return _table(source, frame, texts, scored, notes)
+
+
+def _read_columns(path: Path, records: list[Record]) -> Columns:
+    """The columns of a file, whose records are put into the list."""
+    broken: list[BrokenLine] = []
+    notes: list[str] = []
+    records += read_records(path, broken=broken, notes=notes)
+    notes += [f"{path.name}, line {line.line} is left out: {line.reason}" for line in broken[:3]]
+    if len(broken) > 3:
+        notes.append(f"{len(broken) - 3:,} more lines of {path.name} are left out.")
+    if not records and broken:
+        raise RecordError(f"{path.name} holds no rationale that can be read. {notes[0]}")
+    steps = pa.array([list(record.steps) for record in records], pa.list_(pa.large_string()))
+    joined = pa.array(["\n".join(record.steps) for record in records], pa.large_string())
+    return (
+        _record_frame(records),
+        {
+            "rationale": lambda: joined,
+            "steps": lambda: steps,
+            "record": lambda: pa.array([json.dumps(record_to(r), ensure_ascii=False) for r in records], pa.large_string()),
+            "question": _lazy([record.question for record in records]),
+            "choices": _lazy([json.dumps(dict(r.choices), ensure_ascii=False) if r.choices else None for r in records]),
+        },
+        notes,
+    )
 
 
 def _lazy(values: list[str | None]) -> Callable[[], pa.Array]:
@@ -280,7 +299,8 @@ def _record_frame(records: list[Record]) -> pd.DataFrame:
         return -1 if value is None else int(value)
 
     def category(values: list[Any]) -> pd.Categorical:
-        return pd.Categorical([None if value in (None, "") else str(value) for value in values])
+        plain = (value if isinstance(value, str | int | float) else None for value in values)
+        return pd.Categorical([None if value in (None, "") else str(value) for value in plain])
 
     return pd.DataFrame(
         {
@@ -291,6 +311,7 @@ def _record_frame(records: list[Record]) -> pd.DataFrame:
             "right": np.array([trit(record.answer_correct) for record in records], dtype="int8"),
             "human": np.array([trit(record.sound) for record in records], dtype="int8"),
             "exact": np.full(len(records), -1, dtype="int8"),
+            "human_step": np.array([UNKNOWN if r.first_error_step is None else r.first_error_step for r in records], dtype="int32"),
             "round": category([record.meta.get("round") for record in records]),
             "mode": category([record.meta.get("mode") for record in records]),
             "split": category([record.meta.get("split") for record in records]),
@@ -298,8 +319,22 @@ def _record_frame(records: list[Record]) -> pd.DataFrame:
             "generator": category([record.generator for record in records]),
             "verdict": category([None for _ in records]),
             "drop_reason": category([None for _ in records]),
+            "n_steps": np.array([len(record.steps) for record in records], dtype="int32"),
         }
+        | {f"meta.{name}": category([record.meta.get(name) for record in records]) for name in _few_valued(records)}
     )
+
+
+def _few_valued(records: list[Record]) -> list[str]:
+    """Names of `meta` whose values are short and of which there are 2 to MANY: worth a filter."""
+    values: dict[str, set[Any]] = {}
+    for record in records:
+        for name, value in record.meta.items():
+            known = values.setdefault(name, set())
+            if len(known) <= MANY and isinstance(value, str | int | bool) and value != "":
+                known.add(str(value)[:LONG + 1])
+    used = ("round", "mode", "split", "slice")
+    return [n for n, found in values.items() if n not in used and 2 <= len(found) <= MANY and max(map(len, found)) <= LONG]
 
 
 def _score_now(

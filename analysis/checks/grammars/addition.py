@@ -148,7 +148,9 @@ def _explain(text: str, due: str, pad: _Pad) -> tuple[str, str]:
     if said is None or right is None:
         return "wrong_line", f'this line should be "{cut_middle(due)}"'
     column = pad.place - 2
-    terms = f"{pad.top[-column - 1]} + {pad.bottom[-column - 1]}" + (f" + carry {pad.carry}" if pad.carry else "")
+    # the digit and the carry of a line belong to the pair that the line before it names
+    carried = f" + carry {pad.carry}" if pad.carry else ""
+    terms = f"the digits of the line before, {pad.top[-column - 1]} + {pad.bottom[-column - 1]}{carried}"
     total = pad.total(column)
     digits, wanted = said["digits"], right["digits"]
     if digits[1:] != wanted[1:]:

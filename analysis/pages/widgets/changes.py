@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.comparing import Arm
-from analysis.pages.widgets import parts, state, text
+from analysis.pages.widgets import parts, rationale, state, text
 from analysis.rationales.table import Table
 from star.charts import COLOURS
 from star.paired import paired
@@ -61,7 +61,7 @@ def show(before: Side, after: Side, sides: Sequence[Side]) -> None:
     fixed, broke = (parts.share(count or 0, compared.n) for count in (compared.only_b, compared.only_a))
     st.caption(
         f"n = {compared.n:,} questions. Fixed {fixed}, broke {broke}, 95 % intervals in brackets; "
-        f"McNemar's exact test that both are as frequent: p = {compared.p:.2g}."
+        f"McNemar's exact test that both are as frequent: p {parts.p_words(compared.p)}."
     )
     _question(sides, groups[picked] if picked else [problem for group in groups.values() for problem in group])
 
@@ -78,17 +78,20 @@ def _question(sides: Sequence[Side], problems: Sequence[str]) -> None:
         state.jump("Next", ahead, "J", name="problem", icon=":material/arrow_downward:")
         chance = str(int(np.random.default_rng().integers(len(problems))) + 1)
         state.jump("Random", chance, "X", name="problem", icon=":material/casino:")
+        rationale.raw_button()
         st.caption(f"question {place + 1:,} of {len(problems):,}")
     problem = problems[place]
-    text.question(sides[0].table.rationale(sides[0].rows[problem]).question)
+    rationale.question(sides[0].table.rationale(sides[0].rows[problem]))
     view = [parts.read_view(side.table) for side in sides]
     with st.container(key="wide-question" if len(sides) > 2 else "two-question"):
-        for column, side, its in zip(st.columns(len(sides), gap="medium", border=True), sides, view, strict=True):
+        for i, (column, side, its) in enumerate(
+            zip(st.columns(len(sides), gap="medium", border=True), sides, view, strict=True)
+        ):
             with column:
                 st.caption(text.plain(side.arm.label))
                 if problem not in side.rows:
                     st.write("Not asked.")
                     continue
                 one = side.table.rationale(side.rows[problem])
-                parts.judgement(one, its)
-                parts.steps(one)
+                rationale.judgement(one, its)
+                rationale.steps(one, place=str(i))

@@ -41,7 +41,9 @@ def parse(argv: tuple[str, ...]) -> Arguments:
     description = "Browse rationales, and find those that are right for the wrong reason."
     given = command_line.parse(Arguments, description, argv, prog="rationale-app")
     if given.records is not None and not given.records.is_file():
-        raise UsageError(f"--records {given.records}: there is no such file. Give a file ending in {', '.join(SUFFIXES)}.")
+        raise UsageError(
+            f"--records {given.records}: there is no such file. Give a file ending in {', '.join(SUFFIXES)}."
+        )
     if given.root.exists() and not given.root.is_dir():
         raise UsageError(f"--root {given.root} is a file, not a folder. To open a rationale file, use --records.")
     return given
@@ -86,7 +88,8 @@ def source() -> Source:
 def table() -> Table:
     """The source's table of rationales; stops the page with a sentence when it cannot be read."""
     try:
-        return load_table(source())
+        with st.spinner(f"Reading {text.plain(source().name)}; a large file takes a minute the first time."):
+            return load_table(source())
     except (RecordError, RunError) as error:
         st.error(text.plain(error))
         st.stop()

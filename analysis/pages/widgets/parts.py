@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,32 +12,55 @@ import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import state, text
-from analysis.pages.widgets.run_words import DROPPED, KINDS, MODES, NO_REASON, VERDICTS
-from analysis.rationales.filters import CELLS, FACETS, JUDGES, SORTS, Counts, Judge, View, judges, soundness
-from analysis.rationales.table import Rationale, Table
-from analysis.soundness.grades import THRESHOLD, score_words
-from star.charts import COLOURS
+from analysis.pages.widgets.run_words import KINDS, MODES
+from analysis.rationales.filters import (
+    CELLS,
+    EVIDENCE,
+    FACETS,
+    JUDGES,
+    SORTS,
+    Counts,
+    Judge,
+    View,
+    evidence,
+    judges,
+    soundness,
+)
+from analysis.rationales.table import Table
+from analysis.soundness.grades import THRESHOLD
 from star.statistics import wilson
 
-CELL_WORDS = {
-    "right-sound": "right answer, sound",
-    "right-unsound": "right answer, UNSOUND",
-    "wrong-sound": "wrong answer, sound",
-    "wrong-unsound": "wrong answer, unsound",
-}
 STATUSES = {
-    "unlabelled": "not labelled",
+    "unlabelled": "not labelled yet",
     "labelled": "labelled",
     "sound": "labelled sound",
     "unsound": "labelled unsound",
     "unsure": "labelled unsure",
     "disputed": "label and judge differ",
 }
-FILTERS = ("cell", *FACETS, "check", "fewest", "most", "words", "status")
+FILTERS = ("cell", *FACETS, "evidence", "check", "fewest", "most", "words", "status")
 VIEW = (*FILTERS, "sort", "judge", "cut")
 JUDGED = ({1: "sound", 0: "unsound"}, {1: "not flagged", 0: "proven unsound or flagged"})
 """What a judgement is called: of people and exact checks, of a score."""
+HEADERS = {
+    "suspicion": ("suspicious", "trusted"),
+    "question": ("asked", "asked-back"),
+    "answer": ("answer", "answer-back"),
+    "answer right?": ("wrong", "right"),
+    "evidence": ("suspicious", "trusted"),
+    "first error": ("early", "late"),
+    "steps": ("long", "short"),
+}
+"""Column of the table -> the two orders that a click on its head goes through."""
+PILLS = {
+    "sound": "green",
+    "unsound": "red",
+    **dict(zip(EVIDENCE.values(), ("red", "orange", "gray", "green", "gray"), strict=True)),
+}
+"""Judgement in words -> its colour in the table."""
 """Parameters of a link that say which rationales are on show, and in what order."""
+ALL = "all"
+"""The parameter `cell` where all four are asked for; without it the page Rationales opens on right answers of unsound reasoning."""
 WINDOW = 100
 """Rows of the table that the browser gets at a time."""
 
@@ -49,6 +73,12 @@ def draw(chart: Any, *, width: Any = "stretch") -> None:
     st.altair_chart(charts.style(chart, "dark" if dark else "light"), width=width, theme=None)
 
 
+def two(name: str) -> list[Any]:
+    """Two columns that stand below each other on a narrow screen."""
+    with st.container(key=f"wide-{name}"):
+        return list(st.columns(2, gap="large"))
+
+
 def command(*lines: str) -> None:
     """What to type, all of it in view."""
     st.code("\n".join(lines), language=None, wrap_lines=True)
@@ -59,6 +89,11 @@ def note_missing(table: Table) -> None:
     identifier = state.param("id")
     if identifier is not None and table.row_of(identifier) is None:
         st.info("The rationale that this link names is not here; this is another one.", icon=":material/link_off:")
+
+
+def p_words(p: float) -> str:
+    """A p-value; below 1e-10 its size says nothing."""
+    return "" if math.isnan(p) else "below 1e-10" if p < 1e-10 else f"{p:.2g}"
 
 
 def share(k: int, n: int) -> str:
@@ -87,7 +122,7 @@ def read_view(table: Table) -> View:
     """The view that the link asks for; what does not fit the table is ignored."""
     there = judges(table) or ["score"]
     judge: Judge = next((one for one in JUDGES if one == state.param("judge") and one in there), there[0])
-    facets = [(name, value) for name in FACETS if (value := state.choice(name, values(table, name)))]
+    facets = [(name, value) for name in facet_names(table) if (value := state.choice(name, values(table, name)))]
     cut = state.number("cut")
     return View(
         cell=state.choice("cell", list(CELLS)),
@@ -97,10 +132,32 @@ def read_view(table: Table) -> View:
         most=state.number("most"),
         words=(state.param("words") or "")[:200],
         status=state.choice("status", list(STATUSES)),
+        evidence=state.choice("evidence", list(EVIDENCE)) if table.scored else None,
         sort=str(state.choice("sort", list(SORTS), "suspicious" if table.scored else "stored")),
         judge=judge,
         cut=THRESHOLD if cut is None else min(max(cut, 1), 99) / 100,
     )
+
+
+def facet_names(table: Table) -> dict[str, str]:
+    """Column -> what a person reads: those that all tables have, and those that the records of a file bring along in `meta`."""
+    brought = {
+        str(name): str(name).removeprefix("meta.").replace("_", " ")
+        for name in table.frame
+        if str(name).startswith("meta.")
+    }
+    return FACETS | brought
+
+
+def carried() -> list[str]:
+    """Parameters of the link that say which rationales are on show, in what order and how."""
+    return [*VIEW, "raw", *(name for name in st.query_params if name.startswith("meta."))]
+
+
+def filtered(view: View) -> dict[str, str | None]:
+    """What the link must change to show all rationales; nothing where it filters nothing."""
+    on = [name for name in carried() if name in FILTERS or name.startswith("meta.") if state.param(name)]
+    return dict.fromkeys([*on, "id"]) | {"cell": ALL} if view.cell or set(on) - {"cell"} else {}
 
 
 def values(table: Table, facet: str) -> list[str]:
@@ -114,31 +171,41 @@ def facets(table: Table, *, blind: bool = False) -> None:
     """The row of filters. `blind` leaves out those that tell the automatic score."""
     forget = ("id",)
     with st.container(horizontal=True, vertical_alignment="bottom", key="facets"):
-        for name, label in FACETS.items():
-            options = values(table, name)
-            if len(options) > 1:
-                words = {value: facet_words(name, value) for value in options}
-                state.select(label, name, options, show=words.__getitem__, forget=forget, width=_wide(options))
-        if table.checks and not blind:
-            checks = sorted(table.checks, key=lambda name: -len(table.checks[name]))
-            state.select(
-                "Check that fired",
-                "check",
-                checks,
-                show=lambda name: f"{check_words(name)} ({len(table.checks[name]):,})",
-                forget=forget,
-                width=180,
-            )
-        most = int(table.frame["n_steps"].max()) if len(table) else 0
-        state.whole("Steps from", "fewest", 0, max(most, 1), width=95, placeholder="any")
-        state.whole("to", "most", 0, max(most, 1), width=95, placeholder="any")
-        statuses = [status for status in STATUSES if not (blind and status == "disputed")]
-        state.select("Label", "status", statuses, show=STATUSES.__getitem__, forget=forget, width=140)
-        state.words("Search the text", "words", width="stretch", icon=":material/search:")
+        for name in FACETS:
+            _facet(table, name)
+        if table.scored and not blind:
+            state.select("Evidence", "evidence", list(EVIDENCE), show=EVIDENCE.__getitem__, forget=forget, width=150)
+        brought = [name for name in facet_names(table) if name not in FACETS]
+        active = sum(state.param(name) is not None for name in (*brought, "check", "fewest", "most", "status"))
+        with st.popover(f"More filters{f' ({active})' * bool(active)}", icon=":material/filter_alt:"):
+            statuses = [status for status in STATUSES if not (blind and status == "disputed")]
+            state.select("Label", "status", statuses, show=STATUSES.__getitem__, forget=forget)
+            if table.checks and not blind:
+                checks = sorted(table.checks, key=lambda name: -len(table.checks[name]))
+                fired = {name: f"{check_words(name)} ({len(table.checks[name]):,})" for name in checks}
+                state.select("Check that fired", "check", checks, show=fired.__getitem__, forget=forget)
+            most = max(int(table.frame["n_steps"].max()), 1) if len(table) else 1
+            state.whole("Steps from", "fewest", 0, most, placeholder="any")
+            state.whole("to", "most", 0, most, placeholder="any")
+            for name in brought:
+                _facet(table, name)
+        state.words(
+            "Search texts and ids",
+            "words",
+            forget,
+            width="stretch",
+            icon=":material/search:",
+            help='All words must occur. "Several words" in quotation marks are searched as they are.',
+        )
 
 
-def _wide(options: list[str]) -> int:
-    return 112 if max(map(len, options)) < 10 else 160
+def _facet(table: Table, name: str) -> None:
+    options = values(table, name)
+    if len(options) > 1:
+        words = {value: facet_words(name, value) for value in options}
+        wide = 112 if max(map(len, options)) < 10 else 160
+        label = text.plain(facet_names(table)[name])
+        state.select(label, name, options, show=words.__getitem__, forget=("id",), width=wide)
 
 
 def ordering(table: Table, view: View) -> None:
@@ -149,7 +216,9 @@ def ordering(table: Table, view: View) -> None:
             state.select("Sound according to", "judge", there, default=there[0], show=_judge_words, width=230)
         if view.judge == "score" and table.scored:
             state.whole("flagged from %", "cut", 1, 99, width=130, placeholder=f"{100 * THRESHOLD:.0f}")
-        sorts = [name for name in SORTS if table.scored or name not in ("suspicious", "trusted")]
+        sorts = [
+            name for name, (_, column, _) in SORTS.items() if table.scored or column not in ("p_unsound", "first_error")
+        ]
         default = "suspicious" if table.scored else "stored"
         state.select("Order", "sort", sorts, default=default, show=lambda name: SORTS[name][0], width=220)
 
@@ -161,24 +230,20 @@ def _judge_words(judge: str) -> str:
 def four_way(counts: Counts, view: View) -> None:
     """Answer right or wrong against reasoning sound or unsound; a click on a cell shows its rationales."""
     judged = counts.total - counts.unjudged
-    with st.container(key="four-way"):
-        head = st.columns([1, 3, 3])
-        words = JUDGED[view.judge == "score"]
-        head[1].caption(f"reasoning **{words[1]}**")
-        head[2].caption(f"reasoning **{words[0]}**")
+    words = JUDGED[view.judge == "score"]
+    with st.container(key="four-way", gap="xsmall"):
         for answer in ("right", "wrong"):
-            row = st.columns([1, 3, 3], vertical_alignment="center")
-            row[0].caption(f"answer **{answer}**")
-            for column, reasoning in zip(row[1:], ("sound", "unsound"), strict=True):
-                name = f"{answer}-{reasoning}"
+            for column, sound in zip(st.columns(2, gap="small"), (1, 0), strict=True):
+                name = f"{answer}-{'sound' if sound else 'unsound'}"
+                proven = f" · {counts.proven[name]:,} proven" if view.judge == "score" and counts.proven[name] else ""
                 column.button(
-                    f"**{counts.cells[name]:,}** \u2003 {share(counts.cells[name], judged)}",
+                    f"{answer} answer, {words[sound]}  \n**{counts.cells[name]:,}**  {share(counts.cells[name], judged)}{proven}",
                     key=f"cell-{name}",
                     type="primary" if view.cell == name else "secondary",
                     width="stretch",
-                    help=f"{CELL_WORDS[name].capitalize()}: show only these. A second click shows all again.",
+                    help="Show only these. A second click shows all again.",
                     on_click=state.go,
-                    args=({"cell": None if view.cell == name else name, "id": None},),
+                    args=({"cell": ALL if view.cell == name else name, "id": None},),
                 )
     right = counts.cells["right-sound"] + counts.cells["right-unsound"]
     doubted = f"{share(counts.cells['right-unsound'], right)} are {JUDGED[view.judge == 'score'][0]}"
@@ -193,24 +258,27 @@ def window_frame(table: Table, view: View, rows: np.ndarray, labels: Mapping[str
     """The columns of the rows on show, in words."""
     part = table.frame.iloc[rows]
     asked = [text.shorten(table.texts.get("question", int(row)) or "", 120) for row in rows]
-    sound = soundness(table, view.judge, view.cut)[rows]
+    known = [EVIDENCE[name] for name in evidence(table, view.cut)[rows]]
+    sound = [JUDGED[0].get(int(value), "?") for value in soundness(table, view.judge, view.cut)[rows]]
     first = part["first_error"].to_numpy()
     return pd.DataFrame(
         {
-            "suspicion": 100 * part["p_unsound"].to_numpy(),
+            "suspicion": np.round(100 * part["p_unsound"].to_numpy()),
             "question": asked,
             "answer": [text.shorten(value, 40) if isinstance(value, str) else "none" for value in part["answer"]],
-            "is": [{1: "right", 0: "wrong"}.get(value, "?") for value in part["right"]],
-            "reasoning": [JUDGED[view.judge == "score"].get(int(value), "?") for value in sound],
+            "answer right?": [{1: "right", 0: "wrong"}.get(value, "?") for value in part["right"]],
+            "reasoning": [[] if view.judge == "score" or word == "?" else [word] for word in sound],
+            "evidence": [[word] if table.scored else [] for word in known],
             "first error": [f"step {step + 1}" if step >= 0 else "" for step in first],
             "steps": part["n_steps"].to_numpy(),
             "label": [labels.get(name, "") for name in part["id"]],
-            "made in": [_made_in(row) for row in part[["round", "mode"]].itertuples(index=False)],
+            "made in": [made_in(row) for row in part[["round", "mode"]].itertuples(index=False)],
         }
     )
 
 
-def _made_in(row: tuple[object, object]) -> str:
+def made_in(row: tuple[object, object]) -> str:
+    """(round, mode) in words: "round 2, rationalized"."""
     number, mode = row
     words = [facet_words("round", number)] if isinstance(number, str) else []
     return ", ".join(words + ([MODES.get(mode, mode).split(" (")[0]] if isinstance(mode, str) else []))
@@ -229,84 +297,3 @@ def neighbours(rows: np.ndarray, table: Table, identifier: str | None) -> tuple[
 
 def _id(table: Table, row: int) -> str:
     return str(table.frame["id"].iat[int(row)])
-
-
-def steps(one: Rationale, *, blind: bool = False, error_step: int | None = None) -> None:
-    """The steps, with the first wrong or likeliest wrong one marked and the reason under every flagged step.
-
-    `error_step`: a person's label instead of the automatic one. `blind`: neither marks nor reasons. Only what is proven or
-    labelled has the colour of an error.
-    """
-    if not one.steps:
-        st.caption("This rationale is empty.")
-        return
-    first = error_step if error_step is not None else -1 if blind else one.first_error
-    reasons: dict[int, list[str]] = {}
-    for flag in () if blind else one.flags:
-        reasons.setdefault(flag.step, []).append(flag.message or check_words(flag.check))
-    if error_step is None and first >= 0:
-        reasons.setdefault(first, [NO_REASON])
-    certain = error_step is not None or one.p_unsound == 1
-    name = "first wrong step" if error_step is not None else _first_words(one)
-    items = []
-    for i, step in enumerate(one.steps[:500]):
-        why = "".join(f'<div class="r-why">↳ {text.escaped(message)}</div>' for message in reasons.get(i, []))
-        style = "r-first" if i == first and certain else "r-flagged" if why or i == first else ""
-        mark = f'<div class="r-why r-mark">▲ {name}</div>' if i == first else ""
-        body = f'<div class="r-text">{text.escaped(step)}{mark}{why}</div>'
-        items.append(f'<li class="r-step {style}"><span class="r-no">{i + 1}</span>{body}</li>')
-    st.html(f'<ol class="r-steps">{"".join(items)}</ol>')
-    if len(one.steps) > 500:
-        st.caption(f"{len(one.steps) - 500:,} more steps are not shown.")
-    for message in reasons.get(-1, []):
-        st.html(f'<div class="r-why">↳ the whole: {text.escaped(message)}</div>')
-    entries = [(COLOURS["unsound" if certain else "rationalized"], name)] * (first >= 0)
-    if any(0 <= step != first for step in reasons):
-        entries.append((COLOURS["rationalized"], "another doubt"))
-    if entries:
-        text.key(*entries)
-
-
-def _first_words(one: Rationale) -> str:
-    """What the step is that the judgement names."""
-    return "first wrong step" if one.p_unsound == 1 else "likeliest wrong step"
-
-
-def judgement(one: Rationale, view: View) -> None:
-    """Right or wrong, sound or unsound, with how sure the score is."""
-    right = {1: "right", 0: "wrong"}.get(one.row["right"], "not graded")
-    said = "none" if one.answer is None else text.shorten(one.answer, 200)
-    gold = f" (expected {text.shorten(one.gold, 200)})" if one.gold is not None and right != "right" else ""
-    doubt = score_words(one.p_unsound)
-    exact = {1: "sound by the task's exact check", 0: "unsound by the task's exact check"}.get(one.row["exact"])
-    human = {1: "sound by the label in the file", 0: "unsound by the label in the file"}.get(one.row["human"])
-    where = ""
-    if one.first_error >= 0:
-        where = f"{_first_words(one)}: step {one.first_error + 1}"
-    pairs: list[tuple[str, object]] = [
-        ("answer", f"{said}: {right}{gold}"),
-        ("gold", one.gold if right == "right" else None),
-        ("reasoning", "; ".join(part for part in (human, exact, doubt, where) if part)),
-    ]
-    text.facts(pairs)
-
-
-def provenance(one: Rationale) -> None:
-    """Where the attempt came from."""
-    row = one.row
-    number = row.get("round")
-    kept = row.get("kept")
-    reason = DROPPED.get(str(row.get("drop_reason")))
-    fate = "became a training row" if kept is True or kept == 1 else f"dropped: {reason}" if reason else ""
-    text.facts(
-        [
-            ("made in", None if number is None else facet_words("round", str(number))),
-            ("how", MODES.get(str(row.get("mode")), row.get("mode"))),
-            ("split", row.get("split")),
-            ("kind of task", facet_words("slice", row["slice"]) if row.get("slice") else None),
-            ("written by", row.get("generator")),
-            ("verdict", VERDICTS.get(str(row.get("verdict")))),
-            ("what became of it", fate),
-            ("length", f"{row['tokens']:,} tokens, {len(one.steps)} steps" if row.get("tokens") else None),
-        ]
-    )

@@ -12,6 +12,18 @@ NATS = "nats"
 """Natural logarithms of probabilities."""
 
 
+EXPLAINED = {
+    "AOC": "AOC, area over the curve: 0 where the answer stands before any reasoning; the later it is settled, the higher.",
+    "NIE": "NIE, natural indirect effect: how much of the answer's probability hangs on the reasoning alone, the question kept.",
+    NATS: "nats: natural logarithms of probabilities; 0.69 nats are a factor of two.",
+}
+
+
+def explanations(shown: str) -> list[str]:
+    """A sentence for every short name that occurs in a text."""
+    return [sentence for name, sentence in EXPLAINED.items() if name in shown]
+
+
 def probe_words(name: str) -> str:
     """What a probe does to the rationale."""
     return PROBES[name].words if name in PROBES else name.replace("_", " ")

@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from analysis import agreement
-from analysis.labels import LabelError, Labels, Ranking, append, label_folder, ranking_rows
-from analysis.pages.widgets import context, parts, state, text
+from analysis.labels import Labels, Ranking, ranking_rows
+from analysis.pages.widgets import context, labelling, parts, rationale, state, text
 from analysis.rationales.filters import shuffled
 from analysis.rationales.table import Table
 from star.spreadsheet import to_csv
@@ -68,7 +68,7 @@ def _next_triple(table: Table, who: str, ranked: set[str]) -> tuple[tuple[int, i
 def tab(table: Table, labels: Labels) -> None:
     """Three rationales of one question, their origin hidden; the keys 1, 2, 3 pick the best, then the next best."""
     who = context.labeller()
-    ranked = {problem for name, problem in labels.rankings if name == who}
+    ranked = {problem for name, problem in labels.rankings if name == who} | st.session_state.get("skipped", set())
     found = _next_triple(table, who, ranked)
     if found is not None:
         triple, right = found
@@ -89,43 +89,62 @@ def _ranking(table: Table, triple: tuple[int, int, int], who: str) -> None:
     shown = [int(row) for row in shuffled(np.array(triple), f"{who} {table.frame['problem'].iat[triple[0]]}")]
     given = [int(digit) for digit in (state.param("picked") or "") if digit in "123"][:2]
     picked = list(dict.fromkeys(given))
-    text.question(table.rationale(shown[0]).question)
+    rationale.question(table.rationale(shown[0]))
     asks = ("best", "second best")
     st.write(f"Which one is the **{asks[len(picked)]}** piece of reasoning? Where they come from is hidden.")
     problem = str(table.frame["problem"].iat[shown[0]])
     ids = [str(name) for name in table.frame["id"].to_numpy()[shown]]
     named = origins(table, np.array(shown))
+    first = str(table.frame["id"].iat[triple[0]])
+    number = labelling.turn(f"{first} {picked}")
+    labelling.sign(number)
     for i, column in enumerate(st.columns(3, gap="medium", border=True)):
         with column:
             st.button(
                 f"{LETTERS[i]}" + (f": number {picked.index(i + 1) + 1}" if i + 1 in picked else ""),
-                key=f"rank-{i}",
+                key=f"rank-{i}-{number}",
                 shortcut=str(i + 1),
                 disabled=i + 1 in picked,
                 type="primary" if i + 1 in picked else "secondary",
                 on_click=_pick,
-                args=(i + 1, picked, problem, ids, named, who, str(table.frame["id"].iat[triple[0]])),
+                args=(number, i + 1, picked, problem, ids, named, who, first),
             )
-            parts.steps(table.rationale(shown[i]), blind=True)
-    if picked:
-        st.button("Start again", shortcut="Z", type="tertiary", on_click=state.go, args=({"picked": None},))
+            rationale.steps(table.rationale(shown[i]), blind=True, place=str(i))
+    with st.container(horizontal=True):
+        tied = (number, problem, ids, named, who)
+        st.button(
+            "Tie", key=f"tie-{number}", shortcut="T", help="None is better than another.", on_click=_tie, args=tied
+        )
+        st.button("Skip", key=f"skip-{number}", shortcut="J", on_click=_skip, args=(number, problem))
+        if picked:
+            st.button("Start again", shortcut="Z", type="tertiary", on_click=state.go, args=({"picked": None},))
+
+
+def _tie(number: int, problem: str, ids: list[str], named: list[str], who: str) -> None:
+    if not labelling.too_early(number) and labelling.store(Ranking(problem, who, tuple(ids), tuple(named), tie=True)):
+        state.go({"picked": None, "ask": None})
+
+
+def _skip(number: int, problem: str) -> None:
+    """Until the browser's page is loaded anew."""
+    if not labelling.too_early(number):
+        st.session_state.setdefault("skipped", set()).add(problem)
+        state.go({"picked": None, "ask": None})
 
 
 def _pick(
-    place: int, picked: Sequence[int], problem: str, ids: list[str], named: list[str], who: str, first: str
+    number: int, place: int, picked: Sequence[int], problem: str, ids: list[str], named: list[str], who: str, first: str
 ) -> None:
+    if labelling.too_early(number):
+        return
     order = [*picked, place]
     if len(order) < 2:
         state.go({"picked": "".join(map(str, order)), "ask": first})
         return
     order += [rest for rest in (1, 2, 3) if rest not in order]
     ranking = Ranking(problem, who, tuple(ids[i - 1] for i in order), tuple(named[i - 1] for i in order))
-    try:
-        append(label_folder(context.source()), ranking)
-    except LabelError as error:
-        st.toast(text.plain(error), icon=":material/error:")
-        return
-    state.go({"picked": None, "ask": None})
+    if labelling.store(ranking):
+        state.go({"picked": None, "ask": None})
 
 
 def _ranking_results(labels: Labels) -> None:

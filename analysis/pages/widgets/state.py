@@ -110,11 +110,12 @@ def segments(label: str, name: str, options: Sequence[str], default: str, show: 
     return str(st.session_state[key])
 
 
-def words(label: str, name: str, **more: Any) -> str:
+def words(label: str, name: str, forget: Sequence[str] = (), **more: Any) -> str:
     """A line of text bound to a parameter."""
-    key = f"w-{name}"
-    st.session_state[key] = (param(name) or "")[:200]
-    st.text_input(label, key=key, on_change=_push, args=(key, name, "", ()), max_chars=200, **more)
+    value = (param(name) or "")[:200]
+    key = f"w-{name}-{value}"  # a new box for every text: it has lost the focus, so that keys work again
+    st.session_state[key] = value
+    st.text_input(label, key=key, on_change=_push, args=(key, name, "", forget), max_chars=200, **more)
     return str(st.session_state[key])
 
 
@@ -133,6 +134,15 @@ def switch(label: str, name: str, default: bool = False, **more: Any) -> bool:
     st.session_state[key] = choice(name, ("True", "False"), str(default)) == "True"
     st.toggle(label, key=key, on_change=_push, args=(key, name, default, ()), **more)
     return bool(st.session_state[key])
+
+
+def flip(name: str, on: str, off: str, **more: Any) -> bool:
+    """A button that turns a parameter on and off; `on` and `off` are its words then. While a switch has the focus, the browser
+    sends keys to it alone; a button leaves them to the page."""
+    is_on = param(name) is not None
+    change = {name: None if is_on else "on"}
+    st.button(on if is_on else off, key=f"flip-{name}", on_click=go, args=(change,), **more)
+    return is_on
 
 
 Shortcut = Literal["J", "K", "X"]

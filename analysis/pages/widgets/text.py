@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
 import streamlit as st
@@ -29,6 +30,18 @@ CSS = f"""
   [class*="st-key-stack-"] > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"]
     > [data-testid="stColumn"] {{ width: 100%; min-width: 100%; }}
 }}
+.st-key-labelling {{ position: sticky; top: 2.2rem; z-index: 90; background: light-dark(#fff, #191914); }}
+@media (max-width: 1000px) {{
+  .st-key-labelling:not(:empty) {{ position: fixed; top: auto; bottom: 0; left: 0; right: 0; width: auto; padding: .4rem 1.1rem;
+    gap: .4rem; border-top: 1px solid #80808055; }}
+  .st-key-labelling .stTextInput {{ max-width: 50%; }}
+  .st-key-browse > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"] {{ gap: 1rem; }}
+  .st-key-browse > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"]:first-child {{
+    flex: 0 1 40%; }}
+  .block-container:has(.st-key-labelling button) {{ padding-bottom: 14rem; }}
+}}
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] * {{ opacity: 1;
+  color: light-dark(#575757, #b4b4b4) !important; }}
 h2, h3 {{ font-size: 1.25rem !important; }}
 [data-testid="stHeader"] {{ background: transparent; height: 2rem; }}
 [data-testid="stHeader"], [data-testid="stToolbar"] {{ pointer-events: none; }}
@@ -40,6 +53,14 @@ li.r-step {{ margin: 0 !important; display: flex; gap: .7rem; padding: .32rem .6
 .r-no {{ opacity: .6; min-width: 1.4rem; text-align: right; font-variant-numeric: tabular-nums; }}
 .r-text {{ white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, "DejaVu Sans Mono", monospace;
   flex: 1; min-width: 0; }}
+.r-prose .r-text {{ font-family: inherit; }} .r-proven {{ color: light-dark(#a3341a, #ff9e80); font-weight: 600; }}
+[class*="st-key-first-step"] {{ border-left: 4px solid {COLOURS["unsound"]}; background: {COLOURS["unsound"]}26; }}
+[class*="st-key-flagged-step"] {{ border-left: 4px solid {COLOURS["rationalized"]}; background: {COLOURS["rationalized"]}1f; }}
+[class*="st-key-steps-"] ol {{ padding-left: 2rem; margin: 0; }} [class*="st-key-steps-"] .stMarkdown {{ font-size: .95rem; }}
+.st-key-question p {{ font-size: 1.02rem; font-weight: 600; }}
+.st-key-question p, [class*="st-key-steps-"] p, [class*="st-key-steps-"] li {{ unicode-bidi: plaintext; text-align: start;
+  overflow-wrap: anywhere; }}
+.katex-display {{ overflow-x: auto; overflow-y: hidden; }}
 li.r-flagged {{ border-left-color: {COLOURS["rationalized"]}; background: {COLOURS["rationalized"]}1f; }}
 li.r-first {{ border-left-color: {COLOURS["unsound"]}; background: {COLOURS["unsound"]}26; }}
 .r-why {{ font-family: "Source Sans", sans-serif; font-size: .88rem; margin-top: .15rem; white-space: pre-wrap;
@@ -61,6 +82,8 @@ dl.r-facts {{ margin: 0 !important; padding: 0 !important; display: grid;
 .r-new {{ background: {COLOURS["rationalized"]}4d; border-radius: 3px; font-weight: 600; }}
 .r-injected {{ background: {COLOURS["unsound"]}59; border-radius: 3px; font-weight: 700; }}
 button[data-variant="segmented_control"][data-selected="true"] {{ color: inherit !important; }}
+.st-key-browse [data-testid="stElementToolbar"] {{ display: none; }} /* it knows the loaded rows alone */
+[class*="st-key-cell-"] button {{ text-align: left; justify-content: flex-start; }}
 [class*="st-key-cell-"] button p {{ white-space: normal; overflow: visible; }}
 .st-key-cell-right-sound button {{ border-left: 6px solid {COLOURS["sound"]}; }}
 .st-key-cell-right-unsound button {{ border-left: 6px solid {COLOURS["unsound"]}; }}
@@ -92,9 +115,17 @@ def shorten(text: object, length: int) -> str:
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
-def question(text: str) -> None:
-    """The question as a heading."""
-    st.html(f'<p class="r-question">{escaped(text) or "(no question recorded)"}</p>')
+def question(text: str, hits: Sequence[str] = ()) -> None:
+    """The question, as it is."""
+    st.html(f'<p class="r-question" dir="auto">{with_hits(text, hits) or "(no question recorded)"}</p>')
+
+
+def with_hits(text: str, hits: Sequence[str]) -> str:
+    """HTML of a text with the words that were searched marked."""
+    if not hits:
+        return escaped(text)
+    pieces = re.split(f"({'|'.join(map(re.escape, hits))})", clean(text), flags=re.I)
+    return "".join(f"<mark>{escaped(piece)}</mark>" if i % 2 else escaped(piece) for i, piece in enumerate(pieces))
 
 
 def box(text: str) -> None:
@@ -102,9 +133,11 @@ def box(text: str) -> None:
     st.html(f'<p class="r-box">{escaped(text)}</p>')
 
 
-def facts(pairs: list[tuple[str, object]]) -> None:
-    """Names and values in two columns; empty values are left out."""
-    rows = [f"<dt>{escaped(n)}</dt><dd>{escaped(v)}</dd>" for n, v in pairs if v is not None and v != ""]
+def facts(pairs: list[tuple[str, object]], styles: Mapping[str, str] | None = None) -> None:
+    """Names and values in two columns; empty values are left out. `styles`: name -> class of its value."""
+    style = styles or {}
+    shown = [(name, value) for name, value in pairs if value is not None and value != ""]
+    rows = [f'<dt>{escaped(n)}</dt><dd class="{style.get(n, "")}" dir="auto">{escaped(v)}</dd>' for n, v in shown]
     if rows:
         st.html(f'<dl class="r-facts">{"".join(rows)}</dl>')
 

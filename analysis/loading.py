@@ -1,0 +1,80 @@
+"""Rationales in a notebook: texts, verdicts, scores and people's labels of a run or a file, one row each.
+
+    >>> import analysis
+    >>> frame = analysis.load("runs/addition-1a2b3c")
+    >>> frame[(frame.right == 1) & (frame.evidence == "proven")][["question", "rationale", "first_error"]]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from analysis.labels import Labels, label_folder, read_labels
+from analysis.rationales.filters import evidence
+from analysis.rationales.steps import split_steps
+from analysis.rationales.table import UNKNOWN, Table, load_table
+from analysis.soundness.grades import THRESHOLD
+from analysis.sources import source_of
+
+
+def load(path: Path | str) -> pd.DataFrame:
+    """All rationales of a run directory or a record file. Raises RecordError, RunError.
+
+    Columns: id, problem, question, rationale, steps (list), answer, gold; right, exact and human (1, 0; -1: not known) with
+    human_step (0-based; -1: none; missing: not known); p_unsound (0 to 1; missing: not judged), evidence (proven, flagged, clear,
+    checked, none), first_error (as human_step), flags (list of {step, check, message}); label (what most people said in the app:
+    sound, unsound, unsure) and label_step; round, mode, split, slice, verdict, generator and meta.NAME as far as there are any.
+    """
+    source = source_of(path)
+    return frame_of(load_table(source), read_labels(label_folder(source)))
+
+
+def frame_of(table: Table, labels: Labels, rows: np.ndarray | None = None, cut: float = THRESHOLD) -> pd.DataFrame:
+    """The columns of `load` for some rows of a table, in their order. `cut`: from which score on a rationale counts as flagged."""
+    rows = np.arange(len(table)) if rows is None else rows
+    frame = table.frame.iloc[rows].reset_index(drop=True)
+    for name in ("human_step", "first_error"):
+        frame[name] = frame[name].astype("Int32").mask(frame[name] == UNKNOWN)
+    places = pa.array(rows)
+    frame.insert(2, "question", table.texts.column("question").take(places).to_pylist())
+    texts = table.texts.column("rationale").take(places).to_pylist()
+    own = "steps" in table.texts.loaders
+    steps = _column(table, "steps", places) if own else [split_steps(each or "") for each in texts]
+    frame.insert(3, "rationale", texts)
+    frame.insert(4, "steps", steps)
+    frame["evidence"] = evidence(table, cut)[rows]
+    frame["flags"] = [json.loads(found or "[]") for found in _column(table, "flags", places)]
+    verdicts, named = labels.verdicts(), labels.error_steps()
+    frame["label"] = [verdicts.get(name) for name in frame["id"]]
+    frame["label_step"] = pd.array([named.get(name) for name in frame["id"]], dtype="Int32")
+    return frame.dropna(axis=1, how="all") if len(frame) else frame
+
+
+def _column(table: Table, name: str, places: pa.Array) -> list[Any]:
+    return table.texts.column(name).take(places).to_pylist() if name in table.texts.loaders else [None] * len(places)
+
+
+def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows for JSON: missing values are None."""
+    return [{str(name): _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | Mapping):
+        return value
+    return None if pd.isna(value) else value.item() if isinstance(value, np.generic) else value
+
+
+def flat_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows for a spreadsheet: a list is its JSON text."""
+    return [
+        {name: json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value for name, value in row.items()}
+        for row in plain_rows(frame)
+    ]

@@ -1,0 +1,178 @@
+"""Labels against the automatic score, people against each other, and labels out of the app and into it."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import streamlit as st
+
+from analysis import agreement, charts
+from analysis.labels import Labels, export_rows, imported, label_folder, to_jsonl
+from analysis.pages.widgets import context, labelling, parts, ranking, state, text
+from analysis.rationales.table import Table
+from analysis.soundness.grades import THRESHOLD
+from analysis.sources import typed
+from analysis.step_labels import prm800k_rows, trl_rows
+from star.spreadsheet import to_csv
+from star.statistics import wilson
+
+LEAST_TO_CALIBRATE = 30
+"""Labels with which `analysis.calibrate` is worth a try; it says the same."""
+
+
+def _import(table: Table) -> None:
+    """Labels that were made elsewhere."""
+    with st.expander("Bring labels along", icon=":material/upload:"):
+        st.caption(
+            "JSON lines as this page writes them, or with id and first_error_step (0-based; -1: sound) or sound (true, false)."
+        )
+        file = st.file_uploader("A file of labels", type=["jsonl"], max_upload_size=20)
+        if file is None:
+            return
+        found, unread = imported(file.getvalue().decode("utf-8", "replace"), context.labeller())
+        here = [label for label in found if table.row_of(label.id) is not None]
+        st.write(f"{len(found):,} labels, {len(here):,} of rationales that are here; {unread:,} lines are none.")
+        if here and st.button(f"Store {len(here):,} labels"):
+            stored = sum(labelling.store(label) for label in here)
+            st.success(f"{stored:,} labels are stored.")
+
+
+def tab(table: Table, labels: Labels) -> None:
+    """The page's part of this name, from top to bottom."""
+    _import(table)
+    people = labels.labellers
+    if not people:
+        st.info("Nobody has labelled anything here yet.", icon=":material/rate_review:")
+        ranking.download(labels)
+        return
+    scores, steps = _automatic(table, labels)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        person = state.select("Labels of", "of", people, show=_name, anything="everybody", width=200)
+        cut = state.whole("flagged from %", "cut", 1, 99, width=130, placeholder=f"{100 * THRESHOLD:.0f}")
+        rows = export_rows(labels, scores)
+        st.download_button("All labels as JSONL", to_jsonl(rows), "labels.jsonl", "application/jsonl")
+        st.download_button("All labels as CSV", to_csv(rows), "labels.csv", "text/csv")
+        st.download_button(
+            "Steps, for TRL", lambda: to_jsonl(trl_rows(table, labels)), "trl.jsonl", "application/jsonl"
+        )
+        st.download_button(
+            "as PRM800K", lambda: to_jsonl(prm800k_rows(table, labels)), "prm800k.jsonl", "application/jsonl"
+        )
+        ranking.download(labels)
+    verdicts = labels.verdicts(person)
+    wanting = LEAST_TO_CALIBRATE - sum(verdict != "unsure" for verdict in verdicts.values())
+    folder = typed(label_folder(context.source()))
+    if wanting > 0:
+        st.caption(
+            f"To calibrate a scorer, {wanting} more labels are needed: {LEAST_TO_CALIBRATE} are enough to begin with."
+        )
+    else:
+        st.caption("Enough to calibrate a scorer with:")
+        parts.command(
+            f"python -m analysis.calibrate {typed(context.source().path)} --labels {folder} -o calibration.json"
+        )
+    named = {
+        label.id: (label.error_step, steps.get(label.id, -1))
+        for (name, _), label in labels.latest.items()
+        if person in (None, name)
+    }
+    found = agreement.agreement(verdicts, scores, cut / 100 if cut else THRESHOLD, named)
+    if not found.n:
+        st.info("None of the labelled rationales is both scored and labelled sound or unsound.")
+        _people(labels)
+        return
+    _numbers(found)
+    _people(labels)
+
+
+def _name(labeller: str) -> str:
+    return text.shorten(labeller, 40)
+
+
+def _automatic(table: Table, labels: Labels) -> tuple[dict[str, float], dict[str, int]]:
+    """p_unsound and first error of the labelled rationales."""
+    scores: dict[str, float] = {}
+    steps: dict[str, int] = {}
+    for _, identifier in labels.latest:
+        row = table.row_of(identifier)
+        if row is not None:
+            scores[identifier] = float(table.frame["p_unsound"].to_numpy()[row])
+            steps[identifier] = int(table.frame["first_error"].to_numpy()[row])
+    return scores, steps
+
+
+def _numbers(found: agreement.Agreement) -> None:
+    agreed = found.both_sound + found.both_unsound
+    with st.container(key="stack-agreement"):
+        left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Labels against the automatic score", anchor=False)
+        same, placed = found.steps
+        text.facts(
+            [
+                ("agreement", f"{parts.share(agreed, found.n)}, n = {found.n:,}"),
+                ("Cohen's kappa", f"{_kappa_words(found.n, found.kappa)}, n = {found.n:,}"),
+                ("same first wrong step", f"{parts.share(same, placed)}, n = {placed:,}" if placed else None),
+                ("left out", f"{found.unsure:,} unsure or not scored" if found.unsure else None),
+            ]
+        )
+        table = pd.DataFrame(
+            {
+                "": ["labelled sound", "labelled unsound"],
+                "score: sound": [found.both_sound, found.only_person],
+                "score: unsound": [found.only_score, found.both_unsound],
+            }
+        )
+        st.dataframe(table, hide_index=True)
+        if found.precision:
+            rows = [
+                {"k": k, "unsound by label": f"{hits} of {k}", "share": parts.share(hits, k)}
+                for k, hits in found.precision
+            ]
+            st.caption("Precision at k: the k labelled rationales with the highest score")
+            st.dataframe(pd.DataFrame(rows), hide_index=True)
+        st.caption(
+            "Brackets: 95 % intervals (Wilson; kappa: bootstrap). Labels given to picked rationales favour the score."
+        )
+    with right:
+        _reliability(found)
+
+
+def _kappa_words(n: int, kappa: tuple[float, float, float]) -> str:
+    """ "0.61 (0.42 to 0.80)", or why there is none."""
+    if n < agreement.LEAST_FOR_KAPPA:
+        return f"needs {agreement.LEAST_FOR_KAPPA} rationales that both have judged"
+    value, low, high = kappa
+    return (
+        "cannot be computed: one side says the same of all"
+        if math.isnan(value)
+        else f"{value:.2f} ({low:.2f} to {high:.2f})"
+    )
+
+
+def _reliability(found: agreement.Agreement) -> None:
+    rows = []
+    for _, _, n, mean, unsound in found.reliability:
+        observed = wilson(unsound, n)
+        rows.append({"predicted": mean, "observed": observed.value, "low": observed.low, "high": observed.high, "n": n})
+    frame = pd.DataFrame(rows)
+    parts.draw(charts.reliability(frame, "Is 80 % suspicion right 80 % of the time?"))
+
+
+def _people(labels: Labels) -> None:
+    pairs = agreement.between_people(labels)
+    if not pairs:
+        return
+    st.subheader("People against each other", anchor=False)
+    rows = [
+        {
+            "first": text.shorten(first, 40),
+            "second": text.shorten(second, 40),
+            "both labelled": n,
+            "agree": parts.share(same, n),
+            "kappa": _kappa_words(n, kappa),
+        }
+        for first, second, n, same, kappa in pairs
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)

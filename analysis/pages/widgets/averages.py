@@ -1,0 +1,103 @@
+"""Averages of all probed rationales: measures with their controls and intervals, and the truncation curve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from analysis import charts
+from analysis.pages.widgets import parts, state
+from analysis.pages.widgets.probe_words import (
+    NATS,
+    explanations,
+    interval_words,
+    measure_unit,
+    measure_words,
+    probe_words,
+)
+from star.statistics import wilson
+
+
+def show(content: dict[str, Any]) -> None:
+    """Measures with their controls and intervals, and the truncation curve of all rationales."""
+    st.header("All probed rationales", anchor=False, divider="gray")
+    right = content.get("n_correct")  # None: the answers are not graded
+    accuracy = interval_words(content.get("accuracy") or {})
+    graded = "" if right is None else f", {right:,} with a right answer (accuracy {accuracy})"
+    st.caption(
+        f"n = {content.get('n_rationales') or 0:,} rationales{graded}. Brackets: 95 % intervals, questions resampled."
+    )
+    scopes = {"all": "all", "right": "right answers only"}
+    scope = "all" if right is None else state.segments("Counted", "scope", list(scopes), "all", scopes)
+    measures = content.get("measures" if scope == "all" else "measures_correct") or {}
+    curve = curve_frame((content.get("curves") or {}).get("early_answering") or [])
+    if len(curve):
+        parts.draw(charts.truncation_curve(curve))
+    bars = _bars(measures)
+    if len(bars):
+        parts.draw(charts.measure_bars(bars))
+    rows = [_measure_row(name, found) for name, found in measures.items() if isinstance(found, dict)]
+    if rows:
+        frame = pd.DataFrame(rows).replace("", None).dropna(axis=1, how="all")
+        widths = {"n": 60, "control n": 90, "measure": 400, "value": 180, "control": 170, "corrected": 180}
+        columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
+        height = min(700, 38 + 35 * len(frame))
+        st.dataframe(frame, hide_index=True, placeholder="", height=height, column_config=columns)
+        st.caption("Corrected: what is left of an effect without its control, (effect - control) / (1 - control).")
+        for sentence in explanations(" ".join(map(str, frame.to_numpy().ravel()))):
+            st.caption(sentence)
+
+
+def curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:
+    """Points of all lengths, averaged at tenths of the rationale by their n.
+
+    Of the points of one length only the one nearest to the tenth counts: several cuts of the same rationales are no
+    independent answers.
+    """
+    nearest: dict[tuple[float, int], tuple[float, dict[str, Any]]] = {}
+    for point in points:
+        if point.get("n_steps") and point.get("n") and point.get("same") is not None:
+            part = point["position"] / point["n_steps"]
+            place = round(part * 10) / 10
+            away = round(abs(part - place), 9)
+            other = nearest.get((place, point["n_steps"]))
+            if other is None or away < other[0]:
+                nearest[place, point["n_steps"]] = away, point
+    bins: dict[float, list[dict[str, Any]]] = {}
+    for (place, _), (_, point) in nearest.items():
+        bins.setdefault(place, []).append(point)
+    found = []
+    for place, inside in sorted(bins.items()):
+        n = sum(point["n"] for point in inside)
+        same = sum(point["n"] * point["same"] for point in inside) / n
+        interval = wilson(round(same * n), n)
+        found.append({"place": place, "same": same, "low": interval.low, "high": interval.high, "n": n})
+    return pd.DataFrame(found)
+
+
+def _bars(measures: dict[str, Any]) -> pd.DataFrame:
+    rows = []
+    for name, found in measures.items():
+        control = found.get("control") if isinstance(found, dict) else None
+        if measure_unit(name) == NATS or not control or found.get("value") is None or control.get("value") is None:
+            continue
+        label = measure_words(name)
+        for kind, value in (("effect", found), ("control", control)):
+            rows.append({"label": label, "kind": kind} | {key: value.get(key) for key in ("value", "low", "high", "n")})
+    return pd.DataFrame(rows)
+
+
+def _measure_row(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    control, unit = found.get("control") or {}, measure_unit(name)
+    return {
+        "measure": measure_words(name),
+        "value": interval_words(found, unit),
+        "n": found.get("n"),
+        "control": interval_words(control, unit),
+        "control n": control.get("n"),
+        "control is": probe_words(control["name"]) if control else "",
+        "corrected": interval_words(found.get("corrected") or {}, unit),
+        "remark": found.get("note") or "",
+    }

@@ -1,0 +1,241 @@
+"""One rationale on a page: its question, its steps with what is known about each, its judgement and all that is recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import streamlit as st
+
+from analysis.pages.widgets import markup, parts, state, text
+from analysis.pages.widgets.run_words import DROPPED, MODES, NO_REASON, VERDICTS
+from analysis.rationales.filters import View
+from analysis.rationales.table import Rationale, Table, search_terms
+from analysis.soundness.grades import score_words
+from star.charts import COLOURS
+
+MOST_STEPS = 500
+
+
+def raw() -> bool:
+    """Whether texts are shown as they were written."""
+    return state.param("raw") is not None
+
+
+def raw_button() -> None:
+    """Switches between texts as they were written and as Markdown."""
+    state.flip(
+        "raw",
+        "Rendered",
+        "Raw",
+        shortcut="T",
+        icon=":material/code:",
+        help="Formulas, bold, lists and code, or the text as it is.",
+    )
+
+
+def question(one: Rationale) -> None:
+    """The question and its options."""
+    hits = search_terms(state.param("words") or "")
+    with st.container(key="question"):
+        if raw() or not (markup.has_markup(one.question) or markup.is_code(one.question)):
+            text.question(one.question, hits)
+        elif markup.is_code(one.question):
+            st.code(text.clean(one.question), language="python", wrap_lines=True)
+        else:
+            st.markdown(markup.markdown(text.clean(one.question), hits))
+    if one.choices and (raw() or not any(map(markup.has_markup, one.choices.values()))):
+        text.facts(list(one.choices.items()))
+    elif one.choices:
+        shown = (
+            f"**{text.plain(label)}**\u2003{markup.markdown(text.clean(option))}"
+            for label, option in one.choices.items()
+        )
+        st.markdown("\n".join(shown))
+
+
+def steps(
+    one: Rationale,
+    *,
+    blind: bool = False,
+    error_step: int | None = None,
+    place: str = "",
+    notes: Mapping[int, str] | None = None,
+) -> None:
+    """The steps, with the first wrong or likeliest wrong one marked and the reason under every flagged step.
+
+    `error_step`: a person's label instead of the automatic one. `blind`: neither marks nor reasons. Only what is proven or
+    labelled has the colour of an error. `place` tells several rationales on a page apart. `notes`: step -> more words below it.
+    """
+    if not one.steps:
+        st.caption("This rationale is empty.")
+        return
+    marks, reasons, certain = _marks(one, blind, error_step)
+    for place_of, words in (notes or {}).items():
+        marks.setdefault(place_of, []).append(words)
+    hits = search_terms(state.param("words") or "")
+    prose = any(markup.is_prose(step) for step in one.steps) and not markup.is_code("\n".join(one.steps))
+    html: list[str] = []
+    rendered: list[str] = []
+
+    def flush() -> None:
+        if html:
+            st.html(f'<ol class="r-steps{" r-prose" if prose else ""}">{"".join(html)}</ol>')
+        if rendered:
+            st.markdown("\n".join(rendered))
+        html.clear()
+        rendered.clear()
+
+    with st.container(key=f"steps-{place}", gap="xsmall"):
+        for i, step in enumerate(one.steps[:MOST_STEPS]):
+            said, why = marks.get(i, []), reasons.get(i, [])
+            style = "first" if i in certain else "flagged" if said or why else ""
+            if raw() or not markup.has_markup(step):
+                if rendered:
+                    flush()
+                html.append(_html_step(i, step, said, why, style, hits))
+                continue
+            if html or style:
+                flush()
+            below = [f"\u25b2 **{words}**" for words in said] + [f"\u21b3 {text.plain(message)}" for message in why]
+            rendered.append(markup.item(i + 1, "\n\n".join([markup.markdown(text.clean(step), hits), *below])))
+            if style:
+                with st.container(key=f"{style}-step-{place}-{i}"):
+                    flush()
+        flush()
+    if len(one.steps) > MOST_STEPS:
+        st.caption(f"{len(one.steps) - MOST_STEPS:,} more steps are not shown.")
+    for message in reasons.get(-1, []):
+        st.html(f'<div class="r-why">\u21b3 the whole: {text.escaped(message)}</div>')
+    names = {words: "unsound" if i in certain else "rationalized" for i, said in marks.items() for words in said}
+    entries = [(COLOURS[colour], words) for words, colour in names.items() if words not in (notes or {}).values()]
+    if any(step >= 0 and step not in marks for step in reasons):
+        entries.append((COLOURS["rationalized"], "another doubt"))
+    if entries:
+        text.key(*entries)
+
+
+def _marks(
+    one: Rationale, blind: bool, error_step: int | None
+) -> tuple[dict[int, list[str]], dict[int, list[str]], set[int]]:
+    """(step -> what it is called, step -> reasons to doubt it, steps whose error is proven or labelled)."""
+    marks: dict[int, list[str]] = {}
+    reasons: dict[int, list[str]] = {}
+    certain: set[int] = set()
+    for flag in () if blind else one.flags:
+        reasons.setdefault(flag.step, []).append(flag.message or parts.check_words(flag.check))
+    if error_step is not None:
+        marks[error_step] = ["first wrong step by your label"]
+        certain.add(error_step)
+    if not blind and one.human_step >= 0:
+        marks.setdefault(one.human_step, []).append("first wrong step by the label in the file")
+        certain.add(one.human_step)
+    if not blind and error_step is None and one.first_error >= 0:
+        marks.setdefault(one.first_error, []).append(first_words(one))
+        reasons.setdefault(one.first_error, [NO_REASON])
+        if one.p_unsound == 1:
+            certain.add(one.first_error)
+    return marks, reasons, certain
+
+
+def _html_step(i: int, step: str, said: list[str], why: list[str], style: str, hits: list[str]) -> str:
+    below = "".join(f'<div class="r-why r-mark">\u25b2 {text.escaped(words)}</div>' for words in said)
+    below += "".join(f'<div class="r-why">\u21b3 {text.escaped(message)}</div>' for message in why)
+    body = f'<div class="r-text" dir="auto">{text.with_hits(step, hits)}{below}</div>'
+    return f'<li class="r-step{style and f" r-{style}"}"><span class="r-no">{i + 1}</span>{body}</li>'
+
+
+def first_words(one: Rationale) -> str:
+    """What the step is that the judgement names."""
+    return "first wrong step, proven" if one.p_unsound == 1 else "likeliest wrong step"
+
+
+def judgement(one: Rationale, view: View) -> None:
+    """Right or wrong, sound or unsound, with how sure the score is."""
+    right = {1: "right", 0: "wrong"}.get(one.row["right"], "not graded")
+    said = "none" if one.answer is None else text.shorten(one.answer, 200)
+    gold = f" (expected {text.shorten(one.gold, 200)})" if one.gold is not None and right != "right" else ""
+    exact = {1: "sound by the task's exact check", 0: "unsound by the task's exact check"}.get(one.row["exact"])
+    human = {1: "sound by the label in the file", 0: "unsound by the label in the file"}.get(one.row["human"])
+    if human and one.human_step >= 0:
+        human += f", step {one.human_step + 1}"
+    where = f"{first_words(one)}: step {one.first_error + 1}" if one.first_error >= 0 else ""
+    pairs: list[tuple[str, object]] = [
+        ("answer", f"{said}: {right}{gold}"),
+        ("gold", one.gold if right == "right" else None),
+        ("reasoning", "; ".join(part for part in (human, exact) if part)),
+        ("evidence", "; ".join(part for part in (score_words(one.p_unsound), where) if part)),
+    ]
+    text.facts(pairs, {"evidence": "r-proven" if one.p_unsound == 1 else ""})
+
+
+def provenance(one: Rationale) -> None:
+    """Where the attempt came from."""
+    row = one.row
+    number = row.get("round")
+    kept = row.get("kept")
+    reason = DROPPED.get(str(row.get("drop_reason")))
+    fate = "became a training row" if kept is True or kept == 1 else f"dropped: {reason}" if reason else ""
+    text.facts(
+        [
+            ("id", one.id),
+            ("made in", None if number is None else parts.facet_words("round", str(number))),
+            ("how", MODES.get(str(row.get("mode")), row.get("mode"))),
+            ("split", row.get("split")),
+            ("kind of task", parts.facet_words("slice", row["slice"]) if row.get("slice") else None),
+            ("written by", row.get("generator")),
+            ("verdict", VERDICTS.get(str(row.get("verdict")))),
+            ("what became of it", fate),
+            ("length", f"{row['tokens']:,} tokens, {len(one.steps)} steps" if row.get("tokens") else None),
+        ]
+    )
+
+
+def everything(table: Table, row: int, one: Rationale) -> None:
+    """All that is recorded of a rationale, as JSON."""
+    with st.expander("Everything that is recorded", icon=":material/data_object:"):
+        recorded = table.texts.get("record", row) or json.dumps({**one.row, "steps": list(one.steps)}, default=str)
+        content = json.dumps(json.loads(recorded), indent=1, ensure_ascii=False)
+        st.code(text.clean(content), language="json", wrap_lines=True, height=420)
+
+
+def others(table: Table, row: int) -> None:
+    """Other attempts at the same question, one of them beside this one with the words that differ marked."""
+    problems = table.frame["problem"].to_numpy()
+    rows = np.flatnonzero(problems == problems[row])
+    rows = rows[rows != row]
+    if not len(rows):
+        return
+    on = state.flip(
+        "others",
+        "Hide the other attempts",
+        f"Other attempts at this question ({len(rows):,})",
+        icon=":material/difference:",
+    )
+    if not on:
+        return
+    names = {str(i): f"{i + 1}: {_origin(table, int(found))}" for i, found in enumerate(rows[:200])}
+    picked = state.select("Held against", "other", list(names), default="0", show=names.__getitem__)
+    other = int(rows[int(picked or 0)])
+    before, after = ("\n".join(table.rationale(each).steps) for each in (row, other))
+    left, right = st.columns(2, gap="small")
+    for column, words, body in zip(
+        (left, right), ("this one", names[str(picked)]), text.diff(before, after), strict=True
+    ):
+        with column:
+            st.caption(text.plain(words))
+            text.marked(body)
+    text.key((COLOURS["accuracy"], "only in this one"), (COLOURS["rationalized"], "only in the other"))
+
+
+def _origin(table: Table, row: int) -> str:
+    """Who wrote it, in which round, and whether its answer is right."""
+    found = table.frame.iloc[row]
+    words = [
+        parts.made_in((found["round"], found["mode"])),
+        found["generator"] if isinstance(found["generator"], str) else "",
+    ]
+    answer = f"answer {text.shorten(found['answer'], 30)}" if isinstance(found["answer"], str) else "no answer"
+    right = {1: "right", 0: "wrong"}.get(found["right"], "not graded")
+    return ", ".join([*filter(None, words), answer, right])

@@ -1,0 +1,78 @@
+"""What a run was: its recipe, commit, command, hardware and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+import yaml
+
+from analysis.pages.widgets import parts, text
+from analysis.sources import started
+from star.run import Overview
+
+
+def show(run: Overview) -> None:
+    """What was run, from which commit, on what, and what it cost."""
+    manifest = run.manifest
+    left, right = parts.two("recipe")
+    with left:
+        st.subheader("What it was", anchor=False)
+        model = manifest.get("model")
+        seconds = run.result.get("seconds_total") if run.result else None
+        flops = sum(float(v) for line in run.rounds for v in (line.get("flops") or {}).values() if v is not None)
+        text.facts(
+            [
+                ("started", started(manifest)),
+                ("base model", _model(model) or (run.recipe.get("model") or {}).get("path")),
+                ("commit", _commit(manifest)),
+                ("command", _command(manifest.get("argv"))),
+                ("hardware", _hardware(manifest.get("hardware") or {})),
+                ("versions", _flat(manifest.get("versions"))),
+                ("time", f"{seconds / 60:.1f} minutes" if isinstance(seconds, int | float) else None),
+                ("computation", f"{flops:.2e} floating-point operations" if flops else None),
+            ]
+        )
+    with right:
+        st.subheader("Recipe", anchor=False)
+        if run.recipe:
+            content = yaml.safe_dump(dict(run.recipe), sort_keys=False, allow_unicode=True)
+            with st.expander("All settings", icon=":material/tune:"):
+                st.code(text.clean(content), language=None, height=420)
+        else:
+            st.caption("The recipe of this run is missing.")
+
+
+def _model(model: Any) -> str:
+    if not isinstance(model, dict):
+        return ""
+    size = model.get("parameters")
+    return f"{model.get('path')}" + (f", {size:,} parameters" if isinstance(size, int) else "")
+
+
+def _commit(manifest: Mapping[str, Any]) -> str:
+    commit = str(manifest.get("commit") or "")[:12]
+    return commit + (", with changes that are not committed" if commit and manifest.get("dirty") else "")
+
+
+def _command(argv: Any) -> str:
+    return " ".join(map(str, argv)) if isinstance(argv, list) else ""
+
+
+def _hardware(found: Mapping[str, Any]) -> str:
+    """ "AMD EPYC, 2 cores, 23.5 GiB of memory, no GPU", of what is recorded."""
+    memory, gpus = found.get("memory_gib"), found.get("gpus")
+    entries = [
+        found.get("processor"),
+        f"{found['cores']} cores" if found.get("cores") else None,
+        f"{memory:g} GiB of memory" if isinstance(memory, int | float) else None,
+        (", ".join(map(str, gpus)) or "no GPU") if isinstance(gpus, list) else None,
+    ]
+    return ", ".join(str(entry) for entry in entries if entry)
+
+
+def _flat(content: Any) -> str:
+    if not isinstance(content, dict):
+        return ""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in content.items() if value is not None)

@@ -1,0 +1,76 @@
+"""The columns of a large record file, kept as Parquet in the user's cache folder: read once, opened in a second ever after.
+
+    ~/.cache/rationales/<hash of the path>.parquet        XDG_CACHE_HOME counts; deleting it costs nothing
+
+The index says of which file it is, down to size and time of change; any other file is read anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from star.run import stamp
+
+VERSION = "1"
+"""Changes with the columns, so that indexes of earlier versions are made anew."""
+TEXTS = ("rationale", "steps", "question", "choices", "record")
+Columns = tuple[pd.DataFrame, dict[str, Callable[[], pa.Array]], list[str]]
+"""Short columns, loaders of the long ones, and sentences about what was left out."""
+
+
+def _file(path: Path) -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "rationales" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:24]}.parquet"
+
+
+def _of(path: Path) -> str:
+    """What an index must be of."""
+    return json.dumps([VERSION, *stamp([path])])
+
+
+def read_index(path: Path) -> Columns | None:
+    """What `write_index` kept of this file as it is now, None where there is no such index."""
+    file = _file(path)
+    try:
+        schema = pq.read_schema(file)
+        known = json.loads((schema.metadata or {}).get(b"rationales", b"{}"))
+        if known.get("of") != _of(path):
+            return None
+        frame = pq.read_table(file, columns=[name for name in schema.names if name not in TEXTS]).to_pandas()
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+
+    for name in known["categories"]:
+        frame[name] = frame[name].astype("category")  # one without any value comes back as plain nulls
+
+    def loader(name: str) -> Callable[[], pa.Array]:
+        return lambda: pq.read_table(file, columns=[name]).column(0).combine_chunks()
+
+    return frame, {name: loader(name) for name in TEXTS}, list(known.get("notes", []))
+
+
+def write_index(path: Path, frame: pd.DataFrame, texts: dict[str, Callable[[], pa.Array]], notes: list[str]) -> None:
+    """Keep the columns of a file; where the cache folder cannot be written, nothing is kept."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    for name in TEXTS:
+        table = table.append_column(name, texts[name]())
+    categories = [name for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)]
+    known: dict[str, Any] = {"of": _of(path), "notes": notes, "categories": categories}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"rationales": json.dumps(known).encode()})
+    file = _file(path)
+    temporary = file.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, temporary, compression="zstd", row_group_size=20_000)
+        temporary.replace(file)
+    except OSError:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,202 @@
+"""What the app makes of other people's texts: Markdown that leads nowhere; and of labels: rows for trainers, queues, exports."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import analysis
+from analysis import loading
+from analysis.agreement import ranking_results
+from analysis.export import main as export
+from analysis.labels import SETTLED, Label, Ranking, append, imported, label_folder, read_labels, to_jsonl
+from analysis.pages.widgets.markup import has_markup, is_code, markdown
+from analysis.rationales import table_reading
+from analysis.rationales.filters import EVIDENCE, OVERLAP, QUEUES, View, base_mask, dealt, queue, select
+from analysis.rationales.index import TEXTS
+from analysis.rationales.records import Record, write_records
+from analysis.rationales.table import Table, load_table, search_terms
+from analysis.sources import Source, source_of
+from analysis.step_labels import prm800k_rows, trl_rows
+from star.errors import InputError
+from star.run import RunError
+from star.spreadsheet import to_csv
+from tests.run_factory import HOSTILE, make_run
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("$x^2$ and \\(y\\)", "$x^2$ and $y$"),
+        ("\\[ a = b \\]", "$$\na = b\n$$"),
+        ("**It is $5$**", "**It is $5$**"),
+        ("costs $5 and $10", r"costs \$5 and \$10"),
+        ("pays $5 and gets 10$", r"pays \$5 and gets 10\$"),
+        (r"$\$5 + \$6$", r"$\textdollar 5 + \textdollar 6$"),
+        ("3*4*5 = 60", r"3\*4\*5 = 60"),
+        ("*so* it is", "*so* it is"),
+        ("# Step 1", r"**Step 1**"),
+        ("`a*b`", "`a*b`"),
+        (r"\frac{7}{2}", r"$\frac{7}{2}$"),
+        ("- a\n- b", "- a  \n- b"),
+        ("|a|b|\n|---|---|", "|a|b|\n|---|---|"),
+        ("1. first", r"1\. first"),
+    ],
+)
+def test_markdown_of_models(text: str, shown: str) -> None:
+    assert markdown(text).strip() == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[x](http://a.example)", "![x](http://a.example/i.png)", "<img src=http://a.example>", "<http://a.example>",
+        "http://a.example", "WWW.a.example/x", "ann@a.example", "[x]: http://a.example\n[x]", ":red[x] :material/home: :tada:",
+        r"$\href{http://a.example}{x}$", r"$$\includegraphics{http://a.example}$$", r"\(\def\x{\x\x}\x\)",
+        r"$\rule{9999em}{9999em}$",
+        "&lt;b&gt; &#60;script&#62;", "<script>alert(1)</script>", "[^1]\n\n[^1]: note", HOSTILE, "\ue000\ue001", "a\n===\nb\n---",
+        "**[x](javascript:alert(1))**", "# [x](http://a.example)", "`` ` [x](http://a.example) ``", "~~~\n```\n[x](y)\n~~~",
+    ],
+)  # fmt: skip
+def test_nothing_in_a_text_leads_away_or_runs(text: str) -> None:
+    """Read back by a Markdown parser of its own: no link, image, HTML, heading or directive is left."""
+    parser = pytest.importorskip("markdown_it").MarkdownIt("gfm-like", {"html": True, "linkify": False})
+    body = markdown(text)
+    tokens = [inner for token in parser.parse(body) for inner in (token, *(token.children or []))]
+    kinds = {token.type for token in tokens}
+    assert not kinds & {"link_open", "image", "html_block", "html_inline", "heading_open"}
+    plain = " ".join(token.content for token in tokens if token.type == "text")
+    assert "http" not in plain and "www." not in plain.lower() and "@a" not in plain
+    assert not re.search(r"(?<!\\):(?:red|material|tada)", body)
+
+
+def test_what_is_code_and_what_has_markup() -> None:
+    assert is_code("def f(x):\n    return x\nprint(f(1))") and not is_code("Ann has 3 pens.\nBo has 4.")
+    assert has_markup("it is $x$") and has_markup("**so**") and not has_markup("3 + 4 = 7, which costs $5.")
+    assert search_terms('two "in a row" x') == ["two", "in a row", "x"]
+    assert ":orange-background[pens]" in markdown("Ann has pens and **three pens**", ["pens"])
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    steps = ("1 + 1 = 2", "2 + 2 = 5", "so 5")
+    whole = {"answer": "5", "gold": "5", "generator": "m"}
+    records = [
+        Record(f"r{i}", question=f"What is {i}?", steps=steps, sound=i % 2 == 0, meta={"area": "ab"[i % 2]}, **whole)
+        for i in range(20)
+    ]
+    write_records(tmp_path / "some.jsonl", records)
+    return load_table(Source("file", tmp_path / "some.jsonl", "some.jsonl"))
+
+
+def test_step_labels_in_the_shapes_of_trl_and_prm800k(table: Table) -> None:
+    folder = label_folder(table.source)
+    append(folder, Label("r0", "ann", "unsound", 1))
+    append(folder, Label("r1", "ann", "sound", ratings=(1, 0, 1)))
+    append(folder, Label("r2", "ann", "unsound"))  # no step is named: no row
+    labels = read_labels(folder)
+    assert [row["labels"] for row in trl_rows(table, labels)] == [[True, False], [True, False, True]]
+    first, second = prm800k_rows(table, labels)
+    assert [step["completions"][0]["rating"] for step in first["label"]["steps"]] == [1, -1]
+    assert (first["label"]["finish_reason"], second["label"]["finish_reason"]) == ("found_error", "solution")
+    assert second["question"]["pre_generated_steps"] == list(table.rationale(1).steps)
+
+
+def test_labels_come_back_in_and_a_settled_one_counts_for_everybody(table: Table) -> None:
+    folder = label_folder(table.source)
+    lines = '{"id": "r1", "first_error_step": 1}\n{"id": "r2", "sound": true}\nnothing\n{"id": "r3", "verdict": "unsure"}\n'
+    found, unread = imported(lines, "bo")
+    said = [(one.id, one.verdict, one.error_step) for one in found]
+    assert said == [("r1", "unsound", 1), ("r2", "sound", None), ("r3", "unsure", None)]
+    assert unread == 1
+    for label in [*found, Label("r1", "ann", "sound"), Label("r2", "ann", "sound")]:
+        append(folder, label)
+    assert read_labels(folder).disputed() == ["r1"] and read_labels(folder).verdicts()["r1"] == "unsure"
+    again, none = imported(to_jsonl([vars(label) for label in read_labels(folder).latest.values()]), "x")
+    assert (len(again), none) == (5, 0)
+    append(folder, Label("r1", SETTLED, "sound"))
+    labels = read_labels(folder)
+    assert labels.verdicts()["r1"] == "sound" and labels.error_steps() == {} and labels.labellers == ["ann", "bo"]
+
+
+def test_queues_hold_every_row_once_and_raters_share_a_fifth(table: Table) -> None:
+    rows = np.arange(len(table))
+    for how in QUEUES:
+        assert sorted(queue(table, rows, how, "seed", 0.65)) == rows.tolist()
+    ann, bo = (dealt(queue(table, rows, "mixed", "ann,bo", 0.65), ["ann", "bo"], who).tolist() for who in ("ann", "bo"))
+    assert set(ann) | set(bo) == set(rows.tolist()) and len(set(ann) & set(bo)) == len(table) // OVERLAP
+    assert dealt(rows, ["ann", "bo"], "cy").tolist() == rows.tolist()
+
+
+def test_a_tie_gives_everybody_the_same_place() -> None:
+    tied = Ranking("p", "ann", ("1", "2", "3"), ("a", "b", "c"), tie=True)
+    assert {(first, mean) for _, _, first, mean in ranking_results([tied])} == {(0, 2.0)}
+
+
+def test_a_frame_of_a_file_with_scores_and_labels(table: Table) -> None:
+    append(label_folder(table.source), Label("r3", "ann", "unsound", 1))
+    frame = analysis.load(table.source.path)
+    assert len(frame) == 20 and frame["steps"].iat[3] == list(table.rationale(3).steps)
+    assert (frame["label"].iat[3], frame["label_step"].iat[3], frame["meta.area"].iat[3]) == ("unsound", 1, "b")
+    assert set(frame["evidence"]) <= set(EVIDENCE) and frame["human"].tolist() == table.frame["human"].tolist()
+    assert [json.loads(line)["id"] for line in to_jsonl(loading.plain_rows(frame)).splitlines()] == frame["id"].tolist()
+    assert to_csv(loading.flat_rows(frame)).count("r1") and len(pd.read_parquet(_saved(frame, table.source.path))) == 20
+
+
+def _saved(frame: pd.DataFrame, path: Path) -> Path:
+    frame.to_parquet(path.with_suffix(".parquet"))
+    return path.with_suffix(".parquet")
+
+
+def test_a_frame_of_a_run_and_of_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=1, problems=9)
+    frame = analysis.load(run)
+    assert {"question", "rationale", "verdict", "p_unsound", "evidence", "round"} <= set(frame) and len(frame) > 9
+    with pytest.raises(InputError, match="neither a run directory nor a file"):
+        analysis.load(tmp_path / "absent")
+    assert issubclass(RunError, InputError) and source_of(run).kind == "run"
+
+
+def test_evidence_filters_and_orders(table: Table) -> None:
+    proven = select(table, View(evidence="proven"), base_mask(table, View(evidence="proven")))
+    assert (table.frame["p_unsound"].to_numpy()[proven] == 1).all()
+    asked = select(table, View(sort="asked"), np.ones(len(table), bool))
+    questions = [table.rationale(int(row)).question for row in asked]
+    assert questions == sorted(questions)
+    some = base_mask(table, View(facets=(("meta.area", "b"),)))
+    assert np.flatnonzero(some).tolist() == list(range(1, 20, 2))
+
+
+def test_a_large_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "large.jsonl"
+    write_records(path, [Record(f"r{i}", question=f"{i}?", steps=(f"step {i}", "x"), meta={"area": "ab"[i % 2]}) for i in range(9)])
+    with path.open("a") as handle:
+        handle.write("nothing\n")
+    monkeypatch.setattr(table_reading, "SMALL_FILE", 5)
+    first = table_reading.read_file(source_of(path))
+    assert all(len(first.texts.column(name)) == 9 for name in TEXTS)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the records were read again")
+
+    monkeypatch.setattr(table_reading, "read_records", never)
+    again = table_reading.read_file(source_of(path))
+    pd.testing.assert_frame_equal(again.frame, first.frame)
+    assert again.notes == first.notes and any("line 10" in note for note in again.notes)
+    assert all(again.texts.column(name).to_pylist() == first.texts.column(name).to_pylist() for name in TEXTS)
+    path.write_text('{"id": "new", "steps": ["s"]}\n' * 2, encoding="utf-8")
+    with pytest.raises(AssertionError, match="again"):
+        table_reading.read_file(source_of(path))
+
+
+def test_a_page_of_a_record_file(table: Table, tmp_path: Path) -> None:
+    hostile = Record("h", question=HOSTILE, steps=(HOSTILE,), answer="1", gold="1", sound=False, first_error_step=0)
+    write_records(tmp_path / "hostile.jsonl", [hostile])
+    assert export([str(tmp_path / "hostile.jsonl"), "-o", str(tmp_path / "r.html")]) == 0
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "first wrong step by the label in the file" in page and "<script" not in page and "<img src=x" not in page
