@@ -321,7 +321,7 @@ def rationale_view(one: Rationale) -> CaseView:
 def file_page(path: Path, most: int) -> str:
     """The page of a record file: its right answers of unsound reasoning, the strongest evidence first. Raises RecordError."""
     from analysis.rationales.filters import View, base_mask, judges, select
-    from analysis.rationales.table import load_table
+    from analysis.rationales.tables import load_table
 
     table = load_table(source_of(path))
     view = View(cell="right-unsound", judge=(judges(table) or ["score"])[0])

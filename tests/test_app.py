@@ -26,7 +26,7 @@ from analysis.pages.widgets.probe_words import interval_words, outcome_words
 from analysis.pages.widgets.run_words import DROPPED, NO_REASON, VERDICTS
 from analysis.rationales import table_reading
 from analysis.rationales.records import Record, write_records
-from analysis.rationales.table import load_table
+from analysis.rationales.tables import load_table
 from analysis.sources import Source
 from star import run as runs
 from star.problem import Verdict

@@ -12,7 +12,7 @@ import pytest
 
 from analysis.labels import Label, label_file, label_folder, read_labels
 from analysis.rationales.records import Record, read_records, write_records
-from analysis.rationales.table import load_table
+from analysis.rationales.tables import load_table
 from analysis.sources import Source
 from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_chromium, settle, visit
 from tests.conftest import absent

@@ -20,7 +20,8 @@ from analysis.rationales import table_reading
 from analysis.rationales.filters import EVIDENCE, OVERLAP, QUEUES, View, base_mask, dealt, queue, select
 from analysis.rationales.index import TEXTS
 from analysis.rationales.records import Record, write_records
-from analysis.rationales.table import Table, load_table, search_terms
+from analysis.rationales.table import Table, search_terms
+from analysis.rationales.tables import load_table
 from analysis.sources import Source, source_of
 from analysis.step_labels import prm800k_rows, trl_rows
 from star.errors import InputError

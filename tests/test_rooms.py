@@ -23,7 +23,6 @@ MAY_IMPORT = {
 """Room -> rooms that it imports; `star` may import `analysis` in SEAM alone."""
 KNOWN = {
     ("analysis.rationales.run_records", "analysis.rationales.records"),
-    ("analysis.rationales.table_reading", "analysis.rationales.table"),
 }
 """(importer, imported) without which there are no circles: to be removed, never added to."""
 

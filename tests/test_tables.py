@@ -18,7 +18,8 @@ from analysis.rationales import filters as browsing
 from analysis.rationales import table_reading
 from analysis.rationales.filters import View
 from analysis.rationales.records import Record, RecordError, write_records
-from analysis.rationales.table import UNKNOWN, load_table, parse_flags
+from analysis.rationales.table import UNKNOWN, parse_flags
+from analysis.rationales.tables import load_table
 from analysis.sources import Source
 from star import run as runs
 from star.run import Run

@@ -17,7 +17,7 @@ from analysis.pages.widgets import changes, context, parts, state, text
 from analysis.pages.widgets.changes import Side
 from analysis.pages.widgets.probe_words import explanations, interval_words, measure_words
 from analysis.rationales.records import RecordError
-from analysis.rationales.table import load_table
+from analysis.rationales.tables import load_table
 from analysis.sources import Source
 from star.run import Run, RunError, Stamp, stamp
 

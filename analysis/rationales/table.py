@@ -7,11 +7,8 @@ searched. Scores come from `analysis/soundness.parquet` of a run, or from a file
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +19,8 @@ import pyarrow.compute as pc
 from analysis.rationales.steps import split_steps
 from analysis.sources import Source
 from star.parsing import ParseError, parse_json
-from star.run import Run, Stamp, choices_of, stamp
+from star.run import choices_of
 
-_LOADING = threading.Lock()
 UNKNOWN = -2
 """first_error where nothing is known: not scored, or the score abstains."""
 
@@ -188,26 +184,3 @@ def parse_flags(value: Any) -> tuple[Flag, ...]:
             place = step if isinstance(step, int) else -1
             flags.append(Flag(place, str(item.get("check") or "check"), str(item.get("message") or "")))
     return tuple(flags)
-
-
-def table_files(source: Source) -> list[Path]:
-    """The files whose change means that a table must be read again."""
-    if source.kind == "run":
-        names = [*Run(source.path).attempt_files(), "problems.parquet", "analysis/soundness.parquet"]
-        return [source.path / name for name in names]
-    from analysis.rationales.table_reading import score_files
-
-    return [source.path, *score_files(source.path)]
-
-
-def load_table(source: Source) -> Table:
-    """The source's table, cached until one of its files changes. Raises RecordError for a file that is none."""
-    with _LOADING:  # two views that open at once wait for one reading
-        return _load(source, stamp(table_files(source)))
-
-
-@lru_cache(maxsize=6)
-def _load(source: Source, _: Stamp) -> Table:
-    from analysis.rationales.table_reading import read_file, read_run
-
-    return read_run(source) if source.kind == "run" else read_file(source)

@@ -341,7 +341,7 @@ def _score_now(
     records: list[Record], frame: pd.DataFrame, texts: dict[str, Callable[[], pa.Array]], notes: list[str]
 ) -> bool:
     """Score a small file on the spot."""
-    from analysis import score_records
+    from analysis.score import score_records
 
     try:
         scores: pd.DataFrame = score_records(records)
