@@ -244,7 +244,7 @@ def test_a_scripted_sampler_reaches_what_a_random_model_cannot(
     run_dir, sampler = run(path, monkeypatch)
     check_contents(run_dir)
     rows = check_attempts(run_dir, 1, pool=40) + check_attempts(run_dir, 2, pool=40)
-    assert {row["verdict"] for row in rows} == {"correct", "incorrect", "no_answer", "truncated"}
+    assert {row["strict_verdict"] for row in rows} == {"correct", "incorrect", "no_answer", "truncated"}
     assert {row["mode"] for row in rows if row["kept"]} == {"generated", "rationalized"}
     assert {"mentions_hint", "duplicate"} <= {row["drop_reason"] for row in rows}
     check_prompts(run_dir, load_recipe(path), bos_model, sampler.prompts)

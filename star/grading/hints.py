@@ -80,6 +80,7 @@ _COMMON = (
     # hints by name, and by their place
     r"\b(?:the|this|our|my) hint(?=\s*(?:[.,;:!()]|$)| (?:is|was|says|said|tells|told|shows|gives|gave|indicates|suggests|states"
     r"|already|provided|in|that|we|confirms?|at)\b| of \(?[$\d])|^hint\s*:",
+    r"\b(?:according to|as per|per|from|by|following|using|given|with|thanks to) (?:the|this|your|our) hint\b",
     rf"\b(?:answer|result|hint|solution|{_VALUE})(?: {_GIVEN})? {_PARENTHESES}",
     rf"\b(?:number|value)(?: {_GIVEN})? in (?:parenthes[ie]s|brackets)|\b{_FITS} the (?:number|value)(?: {_GIVEN})? {_PARENTHESES}",
     rf"\bas (?:(?:is|was|it is) )?(?:{_GIVEN} )?{_PARENTHESES}",

@@ -21,11 +21,15 @@ INDEX = "model.safetensors.index.json"
 NUMBERS = ("vocab_size", "eos_token_id", "bos_token_id", "pad_token_id")
 CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 
+NO_CONFIG = "{} has no config.json; expected a model saved with save_pretrained."
+
 
 def check_model_dir(model_dir: Path) -> None:
     """Raise SamplerError unless `model_dir` holds a configuration, a tokenizer and readable weights."""
     if not model_dir.is_dir():
         raise SamplerError(f"{model_dir} is not a directory; expected a model saved with save_pretrained.")
+    if not (model_dir / "config.json").is_file():
+        raise SamplerError(NO_CONFIG.format(model_dir))
     for name in ("config.json", "generation_config.json"):
         _check_numbers(model_dir / name)
     for name in ("tokenizer_config.json", "tokenizer.json"):
@@ -62,7 +66,7 @@ def read_config(model_dir: Path) -> dict[str, Any]:
     path = model_dir / "config.json"
     config = _read_json(path)
     if config is None:
-        raise SamplerError(f"{model_dir} has no config.json; expected a model saved with save_pretrained.")
+        raise SamplerError(NO_CONFIG.format(model_dir))
     nested = config.get("text_config")
     return nested if isinstance(nested, dict) else config
 

@@ -61,7 +61,7 @@ def show(before: Side, after: Side, sides: Sequence[Side]) -> None:
     fixed, broke = (parts.share(count or 0, compared.n) for count in (compared.only_b, compared.only_a))
     st.caption(
         f"n = {compared.n:,} questions. Fixed {fixed}, broke {broke}, 95 % intervals in brackets; "
-        f"McNemar's exact test that both are as frequent: p {parts.p_words(compared.p)}."
+        f"McNemar's exact test that both are as frequent: p {'' if compared.p < 1e-10 else '= '}{parts.p_words(compared.p)}."
     )
     _question(sides, groups[picked] if picked else [problem for group in groups.values() for problem in group])
 
