@@ -183,7 +183,7 @@ def main() -> None:
     if unknown := sorted(set(arguments.pieces) - set(PIECES)):
         raise UsageError(f"--pieces: no piece called {', '.join(unknown)}; there are {', '.join(PIECES)}")
     if arguments.quick:
-        arguments = Arguments(quick=True, device=arguments.device, pieces=("form: instruction", "star"), problems=8)
+        arguments = Arguments(quick=True, device=arguments.device, pieces=("star",), problems=8)
     forms = form_rows(arguments.pieces, arguments)
     for piece in ARMS:
         if piece in arguments.pieces:

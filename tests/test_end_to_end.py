@@ -239,7 +239,8 @@ def test_a_scripted_sampler_reaches_what_a_random_model_cannot(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(train, "finetune", scripted_finetune)
-    settings = {"prompting": {"mode": mode}, "sampling": {"samples": 2}, "evaluation": {"samples": 4}}
+    settings: dict[str, Any] = {"prompting": {"mode": mode}, "sampling": {"samples": 2}, "evaluation": {"samples": 4}}
+    settings["curation"] = {"accept": "strict"}
     path = write_recipe(tmp_path, data_dir, bos_model, task, **settings)
     run_dir, sampler = run(path, monkeypatch)
     check_contents(run_dir)
