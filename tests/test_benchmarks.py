@@ -26,6 +26,8 @@ LIMIT = 1_200
 """Seconds that one script may take on a machine that is busy with other things; on two quiet cores each takes under 60."""
 NEEDS_DATA = {"grading", "human_labels", "judge", "proven", "real_model"}
 NEEDS_MODEL = {"judge", "real_model"}
+LONG = {"real_model"}
+"""More than two minutes: a language model of 135M parameters is trained. tests/test_real_model.py does that in every run."""
 NEEDS_BROWSER = {"app_speed"}
 ENVELOPE = {
     "schema_version",
@@ -69,7 +71,7 @@ def numbers(value: Any) -> list[float]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(LIMIT + 60)
-@pytest.mark.parametrize("name", scripts())
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.torture) if n in LONG else n for n in scripts()])
 def test_quick_mode_writes_a_well_formed_result(name: str, tmp_path: Path) -> None:
     if reason := missing(name):
         absent(reason)

@@ -210,7 +210,7 @@ def test_scores_that_depend_on_the_batch_are_found_out(tmp_path: Path, monkeypat
 @pytest.mark.vllm
 @pytest.mark.slow
 @pytest.mark.skipif(backends.vllm_build() is None, reason='vLLM is not installed: pip install -e ".[cpu]"')
-@pytest.mark.parametrize("kind", ["qwen", "trl", "rlhflow"])
+@pytest.mark.parametrize("kind", ["qwen", *(pytest.param(kind, marks=pytest.mark.torture) for kind in ("trl", "rlhflow"))])
 def test_vllm_says_what_transformers_says(kind: str, tmp_path: Path) -> None:
     """The three ways in which a head is made: a class of its own, a linear head with a bias, two rows of the vocabulary's."""
     path, asked = tiny_prm(tmp_path / kind, kind), items(STEPS, ("a", "b~", "c" * 90), STEPS[:1])
