@@ -141,7 +141,7 @@ class Ledger:
         lines = [*rounds, *([unfinished] if unfinished else [])]
         files = [self.run_dir / "test" / "evaluation.parquet"]
         if unfinished:
-            files.append(self.run.folder(unfinished["round"]) / "attempts.parquet")
+            files += [self.run.folder(unfinished["round"]) / f"{name}.parquet" for name in ("probe", "attempts")]
         spent = [*(line.get("seconds") or {} for line in lines), self._seconds]
         result: Result = {
             "chosen_round": chosen,

@@ -95,6 +95,8 @@ class Loop:
         facts["data"] = count_data(attempts, rows, pool=len(self.setup.train))
         if not rows:
             raise NothingKeptError(number, self.recipe, facts)
+        if self.recipe.training.objective == "rpo" and not self.pairs(number):
+            raise NothingKeptError(number, self.recipe, facts)
         facts["training"] = self.model(number, rows)
         return facts
 
@@ -234,6 +236,9 @@ class Loop:
             return pair_rows(attempts, self.problems, self.builder, choose, count, shots=shots)
 
         pairs = self.ledger.stored(folder / "pairs.parquet", schemas.PAIRS, compute)
+        if not pairs:
+            self.ledger.note("no problem has a right and a wrong attempt: there is no verifier")
+            return {}
         if not runs.whole_json(folder / "finetuning.json", schemas.Training):
             job = verifier_job(recipe, self.builder, self.problems, pairs, self.model_dir(1), folder / "model")
             self.pool.sleep()

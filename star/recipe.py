@@ -415,6 +415,8 @@ class Recipe(_Section):
             raise ValueError("training.launcher needs training.accelerate_config, whose num_machines are its machines")
         if not (self.loop.first_pass or self.loop.rationalize):
             raise ValueError("loop.first_pass and loop.rationalize are both false: nothing would be sampled")
+        if self.loop.enough and self.training.steps.epochs is not None:
+            raise ValueError("loop.enough needs a number of optimizer steps: leave training.steps.epochs out")
         if self.verifier.kind != "off" and self.evaluation.samples < 2:
             raise ValueError("verifier.kind ranks the sampled test answers: set evaluation.samples to 2 or more")
         steps, rounds = self.training.steps, self.loop.rounds

@@ -208,7 +208,7 @@ def _data_used(run: Run, number: int) -> dict[str, Any]:
     generated = modes.get("generated", set())
     rationalized = modes.get("rationalized", set()) - generated
     used = len(set().union(*modes.values()))
-    if "gold" in modes:  # direct fine-tuning trains on answers, not on rationales
+    if set(modes) == {"gold"}:  # direct fine-tuning trains on answers, not on rationales
         return nothing | {"data_used": used / pool}
     return {"data_used": used / pool, "generated": len(generated) / pool, "rationalized": len(rationalized) / pool}
 
