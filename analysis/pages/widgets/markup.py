@@ -84,7 +84,7 @@ def markdown(text: str, hits: Sequence[str] = ()) -> str:
     def formula(content: str, display: bool, whole: str) -> str:
         if len(kept) > 6_000:
             return whole
-        if _REFUSED.search(content):
+        if _REFUSED.search(content) or not content.strip() or "$" in content.replace(r"\$", ""):
             return keep(_inline_code(whole))
         tex = " ".join(content.replace(r"\$", r"\textdollar ").split())
         return keep(f"\n$$\n{tex}\n$$\n" if display else f"${tex}$")
