@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.addition import QUICK
 from benchmarks.arms import arm_recipe, cost_of, finished_run, made, made_by, quality, runs_dir, test_rows
 from benchmarks.common import CommonArguments, parse, write_result
 from star.command_line import run_command
@@ -27,12 +28,6 @@ METHODS = ("star", "rft", "tpt", "rest-em", "pps", "adastar", "b-star", "v-star"
 REACH = 0.95
 PROBES = ("early_answering", "added_mistake", "filler")
 MEASURES = ("aoc_normalised", "added_mistake_flip", "filler_flip")
-QUICK: dict[str, Any] = {
-    "task": {"digits": [1, 2], "pool": 200, "test_size": 40},
-    "loop": {"rounds": 1, "problems": 40},
-    "training": {"steps": {"first": 5}},
-    "evaluation": {"selection_size": 20},
-}
 
 
 @dataclass(frozen=True)
