@@ -20,9 +20,9 @@ from analysis.recovery.values import (
     find_numbers,
     left_side,
     one_step_from,
-    parse_number,
     same,
 )
+from star.grading.numbers import written_value
 
 MAX_TEXT = 2_000
 """Characters of prefix (its end) and continuation (its beginning) that are read: longer ones say nothing new."""
@@ -151,7 +151,7 @@ class _Reading:
 def _read(case: Recovery) -> _Reading:
     start = max(0, case.offset - MAX_TEXT)
     before, text = case.prefix[start : case.offset], case.continuation[:MAX_TEXT]
-    injected, original = parse_number(case.injected), case.original
+    injected, original = written_value(case.injected), case.original
     numbers = find_numbers(text, 60)
     ahead = [number.value for number in find_numbers(before[-200:])]
     if original is None:
