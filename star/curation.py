@@ -43,7 +43,7 @@ def curate(
     seen: set[tuple[str, object]] = set()
     count: dict[str, int] = {}
     for attempt in (a for a in open_ones if a["drop_reason"] is None):
-        problem_id, key = attempt["problem_id"], _key(attempt, task, settings)
+        problem_id, key = attempt["problem_id"], _key(attempt, settings)
         if key is not None and (problem_id, key) in seen:
             attempt["drop_reason"] = "duplicate"
         elif settings.cap is not None and count.get(problem_id, 0) >= settings.cap:
@@ -70,11 +70,14 @@ def _plain_reason(attempt: Attempt, task: Task) -> str | None:
     return "mentions_hint" if task.mentions_hint(in_form(attempt, task)) else None
 
 
-def _key(attempt: Attempt, task: Task, settings: CurationSettings) -> object | None:
+def _key(attempt: Attempt, settings: CurationSettings) -> object | None:
     if settings.deduplicate == "off":
         return None
-    if settings.deduplicate == "equations" and (equations := task.equations(attempt["rationale"])):
-        return equations
+    if settings.deduplicate == "equations":
+        from analysis.checks.reading import calculations
+
+        if found := calculations(attempt["rationale"]):
+            return found
     return " ".join(attempt["rationale"].split())
 
 

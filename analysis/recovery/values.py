@@ -1,7 +1,7 @@
 """What a continuation calculates, and which number an injected mistake replaced.
 
-Numbers are read by `analysis.checks.numbers` (in a text) and `star.grading.numbers` (one by itself), and are compared up to rounding
-(`same`): a falsified 27 is looked for wherever a text says 27. Whether two *answers* are the same is told by
+Numbers are read by `analysis.checks.numbers` (in a text) and `star.grading.numbers` (one by itself), and are compared up to
+rounding (`same`): a falsified 27 is looked for wherever a text says 27. Whether two *answers* are the same is told by
 `star.grading.same_answer`.
 
     prefix   "... 34 books and sold 17, so he had 34 - 17 = 27", injected "27"  ->  original 17
