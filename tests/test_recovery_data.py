@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.rationales.records import Record, read_records, record_from
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import Record, record_from
 from analysis.recovery import (
     MODEL_FILE,
     fit,

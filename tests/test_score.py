@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis import score_records
-from analysis.rationales.records import Record, read_records, write_records
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import Record, write_records
 from analysis.score import main
 from analysis.soundness import labelled
 from analysis.soundness.grades import THRESHOLD

@@ -12,7 +12,8 @@ from typing import Any
 
 from analysis.faithfulness.base import Subject
 from analysis.rationales.formats import Columns
-from analysis.rationales.records import Record, read_whole
+from analysis.rationales.reading import read_whole
+from analysis.rationales.records import Record
 from star.errors import InputError
 from star.grading.hints import mentions_answer_hint
 from star.problem import Extraction, Problem, Splits, Task, Verdict, problem_id

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from analysis.rationales.index import Columns, read_index, write_index
 from analysis.rationales.joining import rows_of_scores, unjoined
-from analysis.rationales.records import BrokenLine, Record, RecordError, read_records, record_to, unique_ids
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import BrokenLine, Record, RecordError, record_to, unique_ids
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
