@@ -10,6 +10,16 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from analysis.checks.reading import Reading
 
+EXACT = (
+    "addition",
+    "multistep_arithmetic",
+    "tracking_shuffled_objects",
+    "word_sorting",
+    "logical_deduction",
+    "dyck_languages",
+)
+"""Kinds with an exact checker, each in the module of `analysis.checks.grammars` with that name."""
+
 SOUND = -1
 """The value of `first_error_step` that says that no step is wrong."""
 

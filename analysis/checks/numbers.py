@@ -11,6 +11,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
+from star.grading.numbers import CARDINALS
+
 MAX_DIGITS = 30
 """A longer number is left unread."""
 
@@ -33,14 +35,6 @@ _TOKEN = re.compile(
 )
 _DOLLARS_OF = {"US", "C", "CA", "A", "AU", "HK", "NZ", "S", "R"}
 SCALES = {"hundred": 100, "thousand": 1000, "k": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen"
-)
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-CARDINALS = {word: float(value) for value, word in enumerate(_UNITS.split())} | {
-    word: 10.0 * value for value, word in enumerate(_TENS.split(), start=2)
-}
 _PARTS = "half third quarter fifth sixth seventh eighth ninth tenth"
 FRACTIONS = {word + plural: 1 / part for part, word in enumerate(_PARTS.split(), start=2) for plural in ("", "s")}
 FRACTIONS |= {"halves": 1 / 2, "fourth": 1 / 4, "fourths": 1 / 4}
@@ -52,7 +46,7 @@ MULTIPLES = {
     }.items()
     for word in names.split()
 }  # fmt: skip
-_WORD_VALUES = FRACTIONS | MULTIPLES | CARDINALS
+_WORD_VALUES = FRACTIONS | MULTIPLES | {word: float(value) for word, value in CARDINALS.items()}
 
 
 def words(text: str) -> frozenset[str]:
