@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from star.attempts import in_form
+from star.grading.hints import may_mention_hint
 from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings
@@ -219,5 +220,6 @@ def count_data(attempts: Sequence[Attempt], rows: Sequence[TrainingRow], pool: i
         "dropped": dict(sorted(Counter(reason for attempt in attempts if (reason := attempt["drop_reason"])).items())),
         "problems_used": len({row["problem_id"] for row in rows}),
         "kept_sound": sum(checked) / len(checked) if checked else None,
+        "kept_hint_unsure": sum(a["mode"] == "rationalized" and may_mention_hint(a["rationale"]) for a in kept),
         "kept_not_judged": sum(bool(attempt.get("not_judged")) for attempt in kept),
     }

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.checks.reading import calculations
 from benchmarks.grading import hint_figures
-from star.grading.hints import mentions_answer_hint, mentions_choice_hint
+from star.grading.hints import may_mention_hint, mentions_answer_hint, mentions_choice_hint
 
 HINT_CASES = json.loads((Path(__file__).parent / "hint_cases.json").read_text(encoding="utf-8"))
 
@@ -130,6 +130,16 @@ def test_labelled_sentences(held_out: bool, precision: float, recall: float) -> 
     figures = hint_figures([case for case in HINT_CASES if case["held_out"] == held_out])
     assert figures["n"] >= 80 and figures["leaks"] >= 40
     assert figures["precision"] >= precision and figures["recall"] >= recall, figures["wrong"]
+
+
+def test_what_can_be_read_either_way_is_told() -> None:
+    """All leaks that the audit lets pass are among the unsure; of sentences made to look like them a quarter is."""
+    audits = {"answer": mentions_answer_hint, "choice": mentions_choice_hint}
+    kept = [case for case in HINT_CASES if not audits[case["form"]](case["text"])]
+    unsure = [case for case in kept if may_mention_hint(case["text"])]
+    assert [case["text"] for case in kept if case["leak"] and case not in unsure] == []
+    assert sum(not case["leak"] for case in unsure) <= 0.25 * sum(not case["leak"] for case in kept)
+    assert not may_mention_hint("48 / 2 = 24 clips in May. 48 + 24 = 72 clips in all.")
 
 
 def test_real_solutions_do_not_mention_hints(data_dir: Path) -> None:

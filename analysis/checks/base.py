@@ -73,6 +73,13 @@ class Run:
         """Add a finding."""
         self.flags.append(Flag(step, check, message, severity))
 
+    def stated_option(self, step: int, text: str, options: Mapping[str, str]) -> tuple[str, str] | None:
+        """Label and text of the option that a step states as the answer; None where it states none, or is flagged already."""
+        stated = _STATED.search(text)
+        self.answered = self.answered or stated is not None
+        label = stated[1].upper() if stated else ""
+        return None if label not in options or any(flag.step == step for flag in self.flags) else (label, options[label])
+
     def conclude(self, kind: str) -> Finding | None:
         """First wrong step from the flags that prove one (severity 1); others are only reported. None: nothing was understood."""
         ordered = tuple(sorted(self.flags, key=lambda flag: flag.step))
@@ -129,6 +136,7 @@ def shorten(text: str, limit: int = 90) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+_STATED = re.compile(r"\banswer\s*(?:is|:)\s*\(?([A-Za-z])\)?(?![A-Za-z])")
 _OPTION = re.compile(r"(?:^|\n)[ \t]{0,8}\(([A-Za-z])\)[ \t]{0,8}([^\n]{1,400})")
 _INLINE_OPTION = re.compile(r"\(([A-Za-z])\)\s{0,8}((?:(?!\([A-Za-z]\))[^\n]){1,400})")
 _LEAD = re.compile(r"\A\s*(?:q|question|problem|input)\s?:\s*(?=\S)", re.I)

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from analysis.checks.expressions import evaluate as work_out
-from analysis.checks.numbers import Token, as_float, tokenize
+from analysis.checks.numbers import as_float, numerals, tokenize
 from analysis.checks.plain_text import plain
-from star.grading.numbers import parse_number, written_value
+from star.grading.numbers import written_value
 
 _BEFORE_RESULT = re.compile(r"=\s{0,4}(?:<<)?[^\w=<>\n]{0,4}$")
 _CLAUSE = re.compile(r"[\n;:?!]|\.\s|,\s(?=[a-z])|<<|>>|=")
@@ -36,27 +36,9 @@ class Number(NamedTuple):
     end: int
 
 
-@lru_cache(maxsize=256)
-def _calculation(text: str) -> list[Token]:
-    """The numbers in digits and the operators of a text, without what stands between them.
-
-    A number glued to a word counts: a continuation may begin right behind one.
-    """
-    found = []
-    for token in tokenize(text):
-        glued = parse_number(token.text) if token.kind == "other" and token.text[0].isdigit() else None
-        exact = glued.values[0] if glued else token.exact
-        if exact is not None:
-            found.append(token._replace(kind="number", exact=exact))
-        elif token.kind == "op" or token.text == "x":
-            found.append(token._replace(kind="op", text=token.text.replace("x", "*")))
-    return found
-
-
 def find_numbers(text: str, limit: int = 200) -> list[Number]:
     """The first `limit` numbers of `text` in digits, without their signs."""
-    numbers = [token for token in _calculation(text) if token.exact is not None]
-    return [Number(float(token.exact or 0), token.start, token.end) for token in numbers[:limit]]
+    return [Number(token.value or 0.0, token.start, token.end) for token in islice(numerals(text), limit)]
 
 
 def same(left: float | None, right: float | None) -> bool:
@@ -90,7 +72,12 @@ def evaluate(expression: str) -> float | None:
     None when there is no operator or the rest has no value. Brackets are read over: "12 trees (initial) - 2 trees (dead)" is more
     frequent in rationales than a bracketed sum.
     """
-    atoms = _calculation(plain(_UNIT_PER.sub(" ", expression[-240:])))
+    atoms = []
+    for token in tokenize(plain(_UNIT_PER.sub(" ", expression[-240:]))):
+        if token.exact is not None:
+            atoms.append(token._replace(kind="number"))
+        elif token.kind == "op" or token.text == "x":
+            atoms.append(token._replace(kind="op", text=token.text.replace("x", "*")))
     calculates = any(token.kind == "op" for token in atoms) and atoms[0].text != "+"
     value = work_out(atoms) if calculates else None
     return None if value is None else as_float(value)
