@@ -93,16 +93,20 @@ def test_imports_have_no_circles(name: str) -> None:
 
 LOADED = """
 import importlib, json, sys
-importlib.import_module(sys.argv.pop())
-print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+names, sys.argv[1:] = sys.argv[1:], []
+for module in names:
+    importlib.import_module(module)
+    print(json.dumps([module, *sorted({name.partition(".")[0] for name in sys.modules})]))
 """
 
 
 def test_the_app_and_its_pages_load_no_torch() -> None:
     pages = [name for name in modules() if name.startswith("analysis.pages.") and name.count(".") == 2]
     assert len(pages) >= 5
-    for name in ("app", *(page for page in pages if page != "analysis.pages.widgets")):
-        done = subprocess.run([sys.executable, "-c", LOADED, name], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        loaded = set(json.loads(done.stdout.splitlines()[-1]))
-        assert "streamlit" in loaded and not loaded & {"torch", "transformers", "trl", "vllm"}, name
+    names = ["app", *(page for page in pages if page != "analysis.pages.widgets")]
+    done = subprocess.run([sys.executable, "-c", LOADED, *names], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert [name for name, *_ in said] == names
+    for name, *loaded in said:
+        assert "streamlit" in loaded and not {*loaded} & {"torch", "transformers", "trl", "vllm"}, name

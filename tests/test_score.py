@@ -360,22 +360,6 @@ def test_any_record_is_survived(
     assert row["p_unsound"] != row["p_unsound"] or 0 <= row["p_unsound"] <= 1
 
 
-def test_help_is_quick() -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    start = os.times()
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "analysis.score", "--help"],
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-    assert done.returncode == 0 and "--use-gold" in done.stdout
-    heavy = {"torch", "sklearn", "pandas", "transformers", "scipy"}
-    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
-    assert not heavy & imported
-    assert os.times().elapsed - start.elapsed < 60
-
-
 @pytest.mark.slow
 def test_memory_stays_bounded_and_time_linear(tmp_path: Path) -> None:
     """Chunks of 1,000: three times the records take no more memory."""
