@@ -214,7 +214,6 @@ def plain_task() -> Task:
         answer_type=None,
         chance=lambda problem: 1 / len(problem.choices) if problem.choices else 0.0,
         mentions_hint=mentions_answer_hint,
-        equations=lambda rationale: (),
         instructions="Think step by step, then end with one line: The answer is <answer>.",
         stop=("\n\nQuestion:",),
     )
