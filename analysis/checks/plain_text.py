@@ -52,7 +52,9 @@ _ENVIRONMENT = re.compile("\0[^\0]{0,40}\0(?:\\{[^{}\n]{0,20}\\})?")
 _BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])((?:[^*\n]|\*(?!\*)){1,200})\*\*(?![\w(*])")
 _NUMBERED = re.compile(r"^[ \t]{0,20}\([0-9]{1,3}\)[ \t]{1,20}(?![-+*/=^(])", re.M)
 _BLANK_LINES = re.compile(r"[ \t]*\n[ \t\n]*")
-_SPOKEN = re.compile(r"(?<=[\d)%])\s(plus|minus|times|multiplied by|divided by)\s(?=[\d($-])", re.I)
+_SPOKEN = re.compile(
+    r"(?:(?<=[\d)%\]])|(?<=\b[A-Z]))\s{1,5}((?i:plus|minus|times|multiplied by|divided by))\s{1,5}(?=[\d($\[-]|negative\b|[A-Z]\b)"
+)
 _SPOKEN_SIGNS = {"plus": " + ", "minus": " - ", "times": " * ", "multiplied by": " * ", "divided by": " / "}
 _THOUSANDS = re.compile(r"(?<=\d) (?=000\b)")
 

@@ -24,7 +24,7 @@ from analysis.faithfulness.answers import model_digest
 from analysis.faithfulness.asking import Asking
 from analysis.faithfulness.packed import PackedScorer, Scored, Tree, shared_prefix, tree
 from analysis.faithfulness.sources import from_run, plain_task
-from analysis.rationales.records import read_records
+from analysis.rationales.reading import read_records
 from analysis.soundness.local_model import each_scored, named_model
 from analysis.soundness.scorer import Estimate, Item, StepScores, Usage
 from analysis.soundness.scorers import Place, ScorerOptions
