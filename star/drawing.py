@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from star.problem import Attempt, Problem, Verdict
 from star.recipe import Draw
 
 
 def adaptive_order(
-    problems: Sequence[Problem], history: Sequence[Sequence[Attempt]], draw: Draw, seed: int
+    problems: Sequence[Problem], history: Iterable[Iterable[Attempt]], draw: Draw, seed: int
 ) -> list[Problem]:
     """AdaSTaR's order (arXiv 2505.16322, Algorithm 1): longest ago drawn first, of these the least often solved first.
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any, TypeVar, cast
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from star import run as runs
 from star.attempts import summarise
+from star.files import StoredRows
 from star.grading import votes
 from star.problem import Attempt, Problem, Verdict
 from star.rows import (
@@ -76,17 +77,15 @@ class Ledger:
             runs.write_json(self._file, {name: round(seconds, 3) for name, seconds in self._seconds.items()})
         return done
 
-    def stored(self, path: Path, schema: pa.Schema, compute: Callable[[], list[Row]]) -> list[Row]:
+    def stored(self, path: Path, schema: pa.Schema, compute: Callable[[], Iterable[Row]]) -> StoredRows[Row]:
         """Rows of `path` if it is there and whole, else computed and written whole; its parts are removed then."""
-        rows: list[Row] | None = None
-        if path.is_file():
-            try:
-                rows = cast(list[Row], runs.read_table(path, schema).to_pylist())
-            except runs.RunError:
+        rows: StoredRows[Row] = StoredRows([path], schema)
+        try:
+            rows.check()
+        except runs.RunError:
+            if path.is_file():
                 self.note(f"{path.name} of {path.parent.name} was torn and is computed again")
-        if rows is None:
-            rows = compute()
-            runs.write_parquet(path, rows, schema)
+            runs.write_parquet(path, compute(), schema)
         shutil.rmtree(parts_of(path), ignore_errors=True)
         return rows
 
@@ -121,7 +120,7 @@ class Ledger:
         more where a reference model reads it too.
         """
         columns = ["tokens", "prompt_tokens"]
-        rows = [row for file in files if file.is_file() for row in runs.read_table(file, runs.ATTEMPTS, columns).to_pylist()]
+        rows: StoredRows[Any] = StoredRows([file for file in files if file.is_file()], runs.ATTEMPTS, columns)
         sampled, prompts = sum(row["tokens"] or 0 for row in rows), sum(row["prompt_tokens"] or 0 for row in rows)
         trained, per_token = (training["tokens"], 8 if "pairs_right" in training else 6) if training else (0, 6)
         return {
@@ -132,7 +131,7 @@ class Ledger:
         }
 
     def finish(
-        self, chosen: int, select_on: str, rows: Sequence[Attempt], problems: Mapping[str, Problem], ranked: RankedFigures
+        self, chosen: int, select_on: str, rows: Iterable[Attempt], problems: Mapping[str, Problem], ranked: RankedFigures
     ) -> Result:
         """Write result.json: the chosen round, its test accuracy, pass@k and maj@k where samples were drawn. The open clock
         is the test's.
@@ -158,7 +157,7 @@ class Ledger:
         return result
 
 
-def sampled_figures(rows: Sequence[Attempt], problems: Mapping[str, Problem]) -> SampledFigures:
+def sampled_figures(rows: Iterable[Attempt], problems: Mapping[str, Problem]) -> SampledFigures:
     """pass@k (unbiased, Chen et al. 2021) and maj@k over the samples of each problem; empty without samples."""
     sampled: dict[str, list[Attempt]] = {}
     for row in rows:

@@ -17,15 +17,17 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
 from star import run as runs
 from star import schemas, splits
 from star.attempts import first_pass_against_chance, gate_message, summarise
-from star.curation import assert_no_hints, count_data, curate, gold_rows, soundness_of, training_rows
+from star.curation import count_data, curate, gold_rows, soundness_of, training_rows, without_hints
 from star.drawing import adaptive_order
+from star.files import StoredRows
 from star.ledger import Ledger
 from star.pairs import drawn as drawn_pairs
 from star.pairs import pair_rows, walked
@@ -92,7 +94,8 @@ class Loop:
         if self.recipe.sampling.try_temperatures:
             facts["temperature"] = self.stages.temperature(number)
         rows = self.training(number, attempts)
-        facts["data"] = count_data(attempts, rows, pool=len(self.setup.train))
+        counted = attempts.only("problem_id", "mode", "sound", "kept", "drop_reason", "not_judged")
+        facts["data"] = count_data(counted, rows.only("problem_id"), pool=len(self.setup.train))
         if not rows:
             raise NothingKeptError(number, self.recipe, facts)
         if self.recipe.training.objective == "rpo" and not self.pairs(number):
@@ -102,16 +105,19 @@ class Loop:
 
     # ------------------------------------------------------------------ lines 4 to 7: generate, rationalize, filter
 
-    def attempts(self, number: int) -> list[Attempt]:
+    def attempts(self, number: int) -> StoredRows[Attempt]:
         """Every attempt of a round, curated: generated ones, then rationalized ones for problems without a right answer."""
 
-        def compute() -> list[Attempt]:
-            recipe, rows = self.recipe, cast(list[Attempt], [])
+        def compute() -> Iterator[Attempt]:
+            kept = 0
             for first, problems in self.batches(number):
-                rows += curate(self.stages.attempted(number, problems, first), self.setup.task, recipe.curation, self.soundness)
-                if sum(bool(row["kept"]) for row in rows) >= self.rows_wanted(number):
+                for part in self.stages.attempted(number, problems, first).files:
+                    shard: list[Attempt] = [*StoredRows([part], runs.ATTEMPTS)]
+                    rows = curate(shard, self.setup.task, self.recipe.curation, self.soundness)
+                    kept += sum(bool(row["kept"]) for row in rows)
+                    yield from rows
+                if kept >= self.rows_wanted(number):
                     break
-            return rows
 
         return self.ledger.stored(self.round_dir(number) / "attempts.parquet", runs.ATTEMPTS, compute)
 
@@ -138,10 +144,11 @@ class Loop:
         pool = [problem for problem in self.setup.train if drawable is None or problem.slice in drawable]
         if recipe.loop.draw == "uniform":
             return splits.draw(pool, recipe.loop.problems, f"round-{recipe.seed}-{number}")
-        order = adaptive_order(pool, [self.attempts(past) for past in earlier], recipe.loop.draw, recipe.seed)
+        history = (self.attempts(past).only("problem_id", "verdict") for past in earlier)
+        order = adaptive_order(pool, history, recipe.loop.draw, recipe.seed)
         return order[: recipe.loop.problems]
 
-    def gate(self, attempts: Sequence[Attempt]) -> Gate | None:
+    def gate(self, attempts: StoredRows[Attempt]) -> Gate | None:
         """The first pass against chance; warns, stops (RunError) or stays silent as `loop.gate` says."""
         gate = first_pass_against_chance(attempts, self.problems, self.setup.task)
         if gate is None or gate["passed"] or self.recipe.loop.gate == "off":
@@ -154,26 +161,24 @@ class Loop:
 
     # ------------------------------------------------------------------ line 8: train
 
-    def training(self, number: int, attempts: Sequence[Attempt]) -> list[TrainingRow]:
+    def training(self, number: int, attempts: StoredRows[Attempt]) -> StoredRows[TrainingRow]:
         """The rows of a round: what was kept of it, and of `replay` earlier rounds."""
         shots = self.recipe.prompting.shots_in_training
 
-        def compute() -> list[TrainingRow]:
+        def compute() -> Iterator[TrainingRow]:
             if self.recipe.loop.method == "direct":
                 return gold_rows(self.drawn(number), self.builder, number, shots=shots)
             earlier = range(max(1, number - self.recipe.curation.replay), number)
-            kept = [row for past in earlier for row in self.attempts(past) if row["kept"]]
-            kept += [row for row in attempts if row["kept"]]
+            kept = (row for each in (*map(self.attempts, earlier), attempts) for row in each if row["kept"])
             seed = self.recipe.seed + number
             rows = training_rows(kept, self.problems, self.builder, self.recipe.curation, shots=shots, seed=seed)
             if self.recipe.curation.gold:
-                rows += gold_rows(self.drawn(number), self.builder, number, shots=shots, solutions=True)
-            assert_no_hints(rows, self.problems, self.builder, shots=shots)
-            return rows
+                rows = chain(rows, gold_rows(self.drawn(number), self.builder, number, shots=shots, solutions=True))
+            return without_hints(rows, self.problems, self.builder, shots=shots)
 
         return self.ledger.stored(self.round_dir(number) / "training.parquet", runs.TRAINING, compute)
 
-    def model(self, number: int, rows: Sequence[TrainingRow]) -> Training:
+    def model(self, number: int, rows: StoredRows[TrainingRow]) -> Training:
         """Fine-tune on `rows`, from the base model or the round before; writes round_NN/model and returns its facts."""
         facts_file = self.model_dir(number) / "finetuning.json"
         facts = cast(Training | None, runs.whole_json(facts_file, schemas.Training))
@@ -196,7 +201,7 @@ class Loop:
         facts.pop("loss_curve", None)
         return facts
 
-    def pairs(self, number: int) -> list[PairRow]:
+    def pairs(self, number: int) -> StoredRows[PairRow]:
         """Right and wrong attempts of a round, walked together; `training.objective: rpo` trains on them."""
         shots, count = self.recipe.prompting.shots_in_training, self.recipe.training.preference.pairs
 
@@ -207,7 +212,7 @@ class Loop:
 
     # ------------------------------------------------------------------ evaluation
 
-    def evaluation(self, number: int) -> list[Attempt]:
+    def evaluation(self, number: int) -> StoredRows[Attempt]:
         """The selection split (or test, when the recipe insists), answered greedily by the round's model."""
         split = self.recipe.evaluation.select_on
         problems = self.setup.selection if split == "selection" else self.setup.test
@@ -223,13 +228,13 @@ class Loop:
         rows = self.stages.evaluated(file, "test", chosen, self.setup.test, "test", settings.samples)
         return self.ledger.finish(chosen, settings.select_on, rows, self.problems, self.ranked(chosen, rows))
 
-    def ranked(self, chosen: int, rows: Sequence[Attempt]) -> RankedFigures:
+    def ranked(self, chosen: int, rows: StoredRows[Attempt]) -> RankedFigures:
         """Train the verifier on pairs of all rounds, if the recipe has one, and rank the sampled test answers with it."""
         recipe, folder = self.recipe, self.setup.run_dir / "verifier"
         if recipe.verifier.kind == "off" or chosen == 0:
             return {}
         shots = recipe.prompting.shots_in_training
-        attempts = [row for line in self.ledger.rounds() if line["round"] for row in self.attempts(line["round"])]
+        attempts = chain.from_iterable(self.attempts(line["round"]) for line in self.ledger.rounds() if line["round"])
         choose, count = drawn_pairs(recipe.seed), recipe.verifier.pairs
 
         def compute() -> list[PairRow]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ Problems = Mapping[str, Problem]
 
 
 def row_job(
-    recipe: Recipe, builder: PromptBuilder, problems: Problems, number: int, rows: Sequence[TrainingRow], base: Path, output: Path
+    recipe: Recipe, builder: PromptBuilder, problems: Problems, number: int, rows: Collection[TrainingRow], base: Path, output: Path
 ) -> Job:
     """The fine-tuning of round n on rows."""
     settings, shots = recipe.training, recipe.prompting.shots_in_training
@@ -42,7 +42,7 @@ def row_job(
 
 
 def pair_job(
-    recipe: Recipe, builder: PromptBuilder, problems: Problems, number: int, pairs: Sequence[PairRow], base: Path, output: Path
+    recipe: Recipe, builder: PromptBuilder, problems: Problems, number: int, pairs: Collection[PairRow], base: Path, output: Path
 ) -> Job:
     """The same on pairs, as `training.preference` says."""
     settings, shots = recipe.training, recipe.prompting.shots_in_training
@@ -64,7 +64,7 @@ def pair_job(
 
 
 def verifier_job(
-    recipe: Recipe, builder: PromptBuilder, problems: Problems, pairs: Sequence[PairRow], base: Path, output: Path
+    recipe: Recipe, builder: PromptBuilder, problems: Problems, pairs: Collection[PairRow], base: Path, output: Path
 ) -> Job:
     """The training of the verifier on pairs of all rounds."""
     wanted = recipe.verifier
