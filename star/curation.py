@@ -204,6 +204,7 @@ def without_hints(
 
 def count_data(attempts: Iterable[Attempt], rows: Collection[TrainingRow], pool: int) -> RoundData:
     """Counts of a round's data, for metrics.jsonl and the table of rounds."""
+    problems_used = len({row["problem_id"] for row in rows})
     drawn: set[str] = set()
     kept, dropped, sound = Counter[str](), Counter[str](), Counter[bool | None]()
     for attempt in attempts:
@@ -221,7 +222,7 @@ def count_data(attempts: Iterable[Attempt], rows: Collection[TrainingRow], pool:
         "generated": kept["generated"],
         "rationalized": kept["rationalized"],
         "dropped": dict(sorted(dropped.items())),
-        "problems_used": len({row["problem_id"] for row in rows}),
+        "problems_used": problems_used,
         "kept_sound": sound[True] / checked if checked else None,
         "kept_not_judged": kept["not_judged"],
     }
