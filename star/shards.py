@@ -46,6 +46,14 @@ class Shard:
         """The stage and its place in there."""
         return f"{self.stage}, shard {self.number}" if self.number else self.stage
 
+    @property
+    def advice(self) -> str:
+        """What to do where it cannot be sampled."""
+        return (
+            f"Its problems are {self.problems[0].id} to {self.problems[-1].id} of problems.parquet: lower sampling.max_new_tokens or "
+            "sampling.shard, or leave those out."
+        )
+
     def part(self, folder: Path) -> Path:
         """The file of its attempts."""
         return folder / f"{self.mode}-{self.first_sample}-{self.number:05d}.parquet"

@@ -6,8 +6,10 @@ model says something about the domains that it was validated on, and nothing els
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from analysis.checks import check_exact, detect_kind
 from analysis.checks.base import SOUND, Flag
@@ -18,6 +20,9 @@ from analysis.soundness.features import describe, domain_of
 from analysis.soundness.grades import Grade, flagged
 from analysis.soundness.hazard import Hazard, error_at, load
 from analysis.soundness.scorer import Status, StepScores
+
+if TYPE_CHECKING:
+    from star.pool import Chunk
 
 RECOVERY = "error_recovery"
 """The task_kind of a record of a recovery from an injected error."""
@@ -74,6 +79,21 @@ def judge(records: Sequence[Record], *, use_gold: bool = False, scorer: NoModelS
     """
     scorer = scorer or NoModelScorer()
     return [_guarded(record, use_gold, scorer) for record in records]
+
+
+class Judging:
+    """What an actor of `analysis.score --workers` holds."""
+
+    def __init__(self, use_gold: bool) -> None:
+        self.use_gold, self.scorer = use_gold, NoModelScorer()
+
+    def ready(self) -> int:
+        """Its process id, once it is up."""
+        return os.getpid()
+
+    def sample(self, part: Chunk) -> list[Judgement]:
+        """The judgements of a chunk's records."""
+        return judge(part.content, use_gold=self.use_gold, scorer=self.scorer)
 
 
 def _guarded(record: Record, use_gold: bool, scorer: NoModelScorer) -> Judgement:
