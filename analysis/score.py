@@ -69,7 +69,7 @@ class Arguments:
     dry_run: bool = False
     """Print what the scorers would take, in calls, tokens and money, and write nothing."""
     workers: int = 0
-    """Ray actors that judge without a model, for many rationales: the same scores as of this process. What --scorer names stays here."""
+    """Ray actors that judge without a model, for many rationales; the scores are the same. Scorers of --scorer stay here."""
     scoring: tyro.conf.OmitArgPrefixes[ScorerOptions] = field(default_factory=ScorerOptions)
     calibration: Path | None = None
     """A model of `analysis.calibrate`; needs the scorers that it was fitted with."""
@@ -202,7 +202,7 @@ def judged_chunks(
     from star.pool import Actors, Chunk
 
     parts = (Chunk(f"chunk {number} of {CHUNK:,} records", chunk) for number, chunk in enumerate(chunks, start=1))
-    with closing(Actors[Chunk](Judging, (use_gold,), workers)) as actors:
+    with closing(Actors[Chunk](Judging, (use_gold,), workers, gpus=0)) as actors:
         while block := list(islice(parts, 4 * workers)):
             judged = {part.label: judgements for part, judgements in actors.map(block)}
             yield from ((part.content, judged[part.label]) for part in block)

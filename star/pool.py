@@ -1,5 +1,6 @@
-"""Who samples the shards: this process, or Ray actors that live through the run (`sampling.workers`). `analysis.score --workers` and
-`analysis.probe --workers` give their work to such actors too.
+"""Who samples the shards: this process, or Ray actors that live through the run (`sampling.workers`).
+
+`analysis.score --workers` and `analysis.probe --workers` give their work to such actors too.
 
 Actors need this package installed, and the run directory and the base model at the same paths, on every machine.
 """
@@ -133,6 +134,7 @@ class Actors(Generic[PartT]):
     """
 
     def __init__(self, kind: type, arguments: tuple[Any, ...], workers: int, gpus: int = 1) -> None:
+        """`gpus`: of each, where there are any. Raises SamplerError."""
         self.ray, self.arguments, self.count = connect(), arguments, workers
         self.kind = self.ray.remote(kind).options(**actor_options(self.ray, workers, gpus))
         self.failures = (self.ray.exceptions.RayActorError, SamplerError)
@@ -253,11 +255,11 @@ def actor_options(ray: Any, workers: int, gpus: int) -> dict[str, Any]:
     Raises SamplerError where there is too little: Ray would wait for more for ever.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    room = int(sum(node.get("GPU", 0) // gpus for node in nodes))
-    if any(node.get("GPU") for node in nodes) and room < workers:
+    room = int(sum(node.get("GPU", 0) // gpus for node in nodes)) if gpus else 0
+    if gpus and any(node.get("GPU") for node in nodes) and room < workers:
         raise SamplerError(
-            f"{workers} workers with {gpus} GPU{'s' if gpus > 1 else ''} each: Ray has room for {room}, as a worker's GPUs are on one "
-            "machine. Lower sampling.workers (--workers), or sampling.gpus_per_worker."
+            f"{workers} workers with {gpus} GPU{'s' if gpus > 1 else ''} each: Ray has room for {room}, as a worker's GPUs are on "
+            "one machine. Lower sampling.workers (--workers), or sampling.gpus_per_worker."
         )
     share = max(1, int(min(node.get("CPU", 1) for node in nodes)) // -(-workers // len(nodes)))
     return {"num_cpus": 0 if room else share, "num_gpus": gpus if room else 0, "scheduling_strategy": "SPREAD"}

@@ -50,8 +50,8 @@ class Shard:
     def advice(self) -> str:
         """What to do where it cannot be sampled."""
         return (
-            f"Its problems are {self.problems[0].id} to {self.problems[-1].id} of problems.parquet: lower sampling.max_new_tokens or "
-            "sampling.shard, or leave those out."
+            f"Its problems are {self.problems[0].id} to {self.problems[-1].id} of problems.parquet: lower sampling.max_new_tokens "
+            "or sampling.shard, or leave those out."
         )
 
     def part(self, folder: Path) -> Path:

@@ -57,7 +57,7 @@ def model_digest(model_dir: Path) -> str:
 
 
 class Model:
-    """A scorer and a sampler of one model, each opened on first need: in this process, or as an actor of `analysis.probe --workers`."""
+    """A scorer and a sampler of one model, each opened on first need: in this process, or in an actor of `--workers`."""
 
     def __init__(self, open_scorer: Callable[[], Scorer], open_sampler: Callable[[], Sampler]) -> None:
         self._open_scorer, self._open_sampler = open_scorer, open_sampler
