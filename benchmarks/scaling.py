@@ -215,41 +215,20 @@ def measure_score(records: int, folder: Path) -> dict[str, Any]:
 def made_up(count: int) -> Iterator[Any]:
     """`count` records, half word problems and half scratchpads; a third of them with a number changed. Seeded by number."""
     from analysis.rationales.records import Record
+    from benchmarks.scripted_models import scripted_subjects
+    from star.tasks.addition import question_of, scratchpad
 
     for number in range(count):
         rng = random.Random(f"scaling-{number}")
-        question, steps, answer = (_word_problem if number % 2 else _scratchpad)(rng)
+        a, b = (rng.randrange(10**5) for _ in range(2))
+        question, steps, answer = question_of(a, b), scratchpad(a, b), str(a + b)
+        if number % 2:
+            (subject,) = scripted_subjects(1, seed=number)
+            question, steps, answer = subject.problem.question, subject.rationale.splitlines(), subject.problem.gold
         if rng.random() < 1 / 3:
-            place = rng.randrange(1, len(steps) - 1)
+            place = rng.randrange(1, len(steps))
             steps[place] = "".join(str(rng.randrange(10)) if sign.isdigit() else sign for sign in steps[place])
         yield Record(id=f"made-up-{number}", question=question, steps=tuple(steps), answer=answer)
-
-
-def _word_problem(rng: random.Random) -> tuple[str, list[str], str]:
-    name, thing = rng.choice(("Ada", "Ben", "Chloe", "Dev", "Eva")), rng.choice(("pens", "plums", "shells", "tickets"))
-    boxes, each, given, price = (rng.randint(3, 40) for _ in range(4))
-    given = min(given, boxes * each - 1)
-    left = boxes * each - given
-    question = (
-        f"{name} has {boxes} boxes with {each} {thing} in each. {name} gives {given} {thing} away and sells the rest for "
-        f"${price} each. How many dollars does {name} get?"
-    )
-    steps = [
-        f"{name} starts with {boxes} boxes of {each} {thing}.",
-        f"That is {boxes} * {each} = {boxes * each} {thing}.",
-        f"After giving {given} away, {boxes * each} - {given} = {left} {thing} are left.",
-        f"They sell for {left} * {price} = ${left * price}.",
-        f"The answer is {left * price}.",
-    ]
-    return question, steps, str(left * price)
-
-
-def _scratchpad(rng: random.Random) -> tuple[str, list[str], str]:
-    from star.tasks.addition import question_of, scratchpad
-
-    digits = rng.randint(2, 6)
-    a, b = (rng.randrange(10 ** (digits - 1), 10**digits) for _ in range(2))
-    return question_of(a, b), scratchpad(a, b), str(a + b)
 
 
 def measure(point: str, folder: Path) -> dict[str, Any]:
