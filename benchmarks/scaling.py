@@ -83,7 +83,8 @@ class Scripted:
     name = "scripted"
 
     def __init__(self, tokenizer: Any, model_dir: Path, called: Callable[[], None]) -> None:
-        self.tokenizer, self.model_dir, self.called = tokenizer, model_dir, called
+        self.tokenizer, self.called = tokenizer, called
+        self.model_dir: Path | None = model_dir
 
     def load(self, model_dir: Path) -> None:
         self.model_dir = model_dir
