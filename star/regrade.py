@@ -19,6 +19,7 @@ from typing import Any
 
 from star.attempts import judge
 from star.command_line import run_command
+from star.drawing import best_temperature
 from star.errors import UsageError
 from star.loop import Loop
 from star.problem import Attempt, Problem
@@ -39,13 +40,13 @@ class Kept:
     def __init__(self, run: Run, setup: Setup) -> None:
         self.run, self.setup = run, setup
         self.model_dir: Path | None = setup.base_dir
-        rows: list[Any] = [*run.evaluation(0), *run.attempts(1)]
+        rows: list[Any] = [*run.evaluation(0), *run.probe(1), *run.attempts(1)]
         self.rows = {(row["mode"], row["problem_id"], row["sample"]): row for row in rows}
 
     def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
         """See Pool.map. Raises RunError where an attempt is not there."""
         for shard in shards:
-            asked = product(shard.problems, range(shard.decoding.samples))
+            asked = product(shard.problems, range(shard.first_sample, shard.first_sample + shard.decoding.samples))
             yield shard, [self.graded(shard.mode, problem, sample) for problem, sample in asked]
 
     def load(self, model_dir: Path) -> None:
@@ -65,7 +66,7 @@ class Kept:
                 f"otherwise then. `python -m star.train {self.setup.run_dir}/recipe.yaml` samples what is missing."
             )
         again = judge(self.setup.task, problem, Completion(row["completion"], (), row["finish_reason"], ()))
-        return {**row, **again, "tokens": row["tokens"], "logprob": row["logprob"]}  # type: ignore[typeddict-item]
+        return {**row, **again, "not_judged": None, "tokens": row["tokens"], "logprob": row["logprob"]}  # type: ignore[typeddict-item]
 
 
 def regrade(argv: Sequence[str]) -> None:
@@ -90,10 +91,13 @@ def regrade(argv: Sequence[str]) -> None:
         loop = Loop(recipe, setup, Kept(run, setup), lambda line: None)
         loop.finish_round(0)
         loop.ledger.open_round(1)
+        tried, samples = recipe.sampling.try_temperatures, recipe.sampling.samples
+        if tried and (now := loop.stages.temperature(1)) != best_temperature(run.probe(1), tried, samples):
+            raise RunError(f"graded so, the probe chooses temperature {now:g}, at which {run.path} has not sampled: use star.train")
         attempts = loop.attempts(1)
-        rows = loop.training(1, attempts)
-    kept = sum(bool(row["kept"]) for row in run.attempts(1, ["kept"]))
-    print(f"{setup.run_dir}: round 1 keeps {len(rows):,} of {len(attempts):,} attempts (was {kept:,})")
+        loop.training(1, attempts)
+    before_kept, kept = (sum(bool(row["kept"]) for row in rows) for rows in (run.attempts(1, ["kept"]), attempts))
+    print(f"{setup.run_dir}: round 1 keeps {kept:,} of {len(attempts):,} attempts (was {before_kept:,})")
     print(f"to go on: python -m star.train {setup.run_dir}/recipe.yaml")
 
 

@@ -8,10 +8,13 @@
       result.json            chosen round and test accuracy; its presence says that the run is finished
       round_NN/attempts.parquet     every sampled rationale of the round, failures included (none in round_00); while it is
                                     made, its finished shards lie in round_NN/attempts.parts, as those of evaluations do
-      round_NN/training.parquet     the rows that were trained on
+      round_NN/probe.parquet        what was sampled to choose the round's temperature (sampling.try_temperatures)
+      round_NN/training.parquet     the rows that were kept
+      round_NN/pairs.parquet        the pairs that were trained on (training.objective rpo)
       round_NN/evaluation.parquet   the selection split, answered by this round's model
       round_NN/model/               a from_pretrained directory with a model card (none in round_00: the base model)
       test/evaluation.parquet       the test split, answered once by the chosen round's model
+      verifier/                     pairs.parquet of all rounds, and the model that was trained on them
       charts/*.png           accuracy and soundness by round
       analysis/              written by the analysis package only
 
@@ -226,6 +229,10 @@ class Run:
     def attempts(self, number: int, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
         """What a round sampled; empty where the file is missing."""
         return self._rows(f"{_folder(number)}/attempts.parquet", ATTEMPTS, columns)
+
+    def probe(self, number: int) -> list[Any]:
+        """What a round sampled to choose its temperature; empty where it did not."""
+        return self._rows(f"{_folder(number)}/probe.parquet", ATTEMPTS, ())
 
     def training(self, number: int, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
         """What a round was trained on; empty where the file is missing."""
