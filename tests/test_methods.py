@@ -446,6 +446,7 @@ def test_killed_in_training_on_pairs_and_in_the_verifier_and_resumed_equals_unin
     }  # fmt: skip
     stages = [(DPOTrainer, "training_step", 2), (sft, "publish", 1), (star_loop, "completion_scores", 1), (sft, "publish", 99)]
     asleep: list[Any] = []
+    monkeypatch.setattr(sft, "count_endings", lambda *_: 4)  # a random model never ends
     monkeypatch.setattr(ScriptedSampler, "sleep", lambda sampler: asleep.append(sampler))
 
     def ended(recipe: Recipe, place: Any, name: str, nth: int) -> Any:
