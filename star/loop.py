@@ -231,7 +231,7 @@ class Loop:
         """Train the verifier on pairs of all rounds, if the recipe has one, and rank the sampled test answers with it: both as they
         were sampled.
         """
-        recipe, folder = self.recipe, self.setup.run_dir / "verifier"
+        recipe, folder = self.recipe, self.ledger.run.folder(runs.VERIFIER)
         if recipe.verifier.kind == "off" or chosen == 0:
             return None
         attempts = [row for line in self.ledger.rounds() if line["round"] for row in self.attempts(line["round"])]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
+import math
+import shutil
+from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.score import main as score
 from star import loop as star_loop
 from star import run as runs
-from star.curation import curate
+from star.curation import curate, soundness_of
 from star.drawing import adaptive_order, balance, best_temperature
 from star.loop import Loop
 from star.pairs import drawn, pair_rows, walked
@@ -400,6 +405,10 @@ def test_the_report_shows_the_verifier_and_equal_costs(
     assert flops_to(summary, summary.course[1][0]) == first and flops_to(summary, 1.01) is None
     assert accuracy_at(summary, summary.course[1][1]) == max(accuracy for accuracy, _, _ in summary.course[:2])
     assert accuracy_at(summary, 0) is None
+    file = setup.run_dir / f"round_{summary.round:02d}" / "training.parquet"
+    rows = runs.read_rows(file)
+    runs.write_parquet(file, [*rows, rows[0] | {"mode": "gold"}], runs.TRAINING)
+    assert summarise_run(setup.run_dir).generated == summary.generated is not None, "no direct fine-tuning"
 
 
 def test_top_k_leaves_only_the_likeliest_tokens() -> None:
@@ -431,25 +440,57 @@ def test_recipes_reach_the_sampler(base_model: Path, tmp_path: Path) -> None:
     assert [decoding.top_k for decoding in asked] == [None, 40, 40]
 
 
+SMALLEST: dict[str, Any] = PAIRED | {
+    "task": {"digits": [1], "test_size": 4}, "loop": {"rounds": 1, "problems": 8, "rationalize": False},
+    "training": {"objective": "rpo", "steps": {"first": 2}, "batch_size": 2, "max_length": 128, "preference": {"pairs": 1}},
+    "verifier": {"kind": "dpo", "steps": 2, "pairs": 1}, "evaluation": {"selection_size": 4, "samples": 2},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def really_trained(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A run whose pairs and verifier were trained on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sft, "count_endings", lambda *_: 4)  # a random model never ends
+        yield run_loop(make_recipe(base_model, tmp_path_factory.mktemp("runs"), **SMALLEST))[0]
+
+
+def test_a_runs_verifier_is_a_scorer(really_trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = really_trained.run_dir
+    assert score([str(folder), "-o", str(folder.parent / "scores.jsonl"), "--scorer", f"verifier:{folder}"]) == 0
+    told = [json.loads(line) for line in (folder.parent / "scores.jsonl").read_text().splitlines()]
+    rows = [row for name in runs.Run(folder).attempt_files() for row in runs.Run(folder).table(name).to_pylist()]
+    place = next(k for k, row in enumerate(rows) if row["verdict"] == "correct")
+    asked = {each.id: each for each in really_trained.all_problems}[rows[place]["problem_id"]]
+    builder = PromptBuilder(really_trained.task, really_trained.tokenizer, Recipe().prompting.model_copy(update={"shots": 0}))
+    both = [completion_scores(folder / name / "model", [builder.encoded(asked, rows[place]["completion"], shots=False)])[0]
+            for name in ("verifier", "round_01")]  # fmt: skip
+    name = f"verifier-{folder.name}"
+    assert told[place][f"{name}_p_unsound"] == pytest.approx(1 / (1 + math.exp(0.1 * (both[0] - both[1]))), abs=1e-6)
+    assert told[place][f"{name}_p_unsound"] != 0.5 and told[place][f"{name}_step_ok"] is None
+    assert {row[f"{name}_status"] for row, given in zip(told, rows, strict=True) if given["answer"] is None} <= {"unparsed"}
+    settings = CurationSettings(require="sound", scorer=f"verifier:{folder}", max_unsound=1.0)
+    soundness = soundness_of(really_trained.task, settings, {each.id: each for each in really_trained.all_problems})
+    assert soundness is not None and soundness(rows[place : place + 1]) == [True]
+    shutil.copytree(folder, folder.parent / "without", ignore=shutil.ignore_patterns("verifier"))
+    assert score([str(folder), "-o", "x.jsonl", "--scorer", f"verifier:{folder.parent / 'without'}"]) == 1
+    assert "has no verifier: train one" in capsys.readouterr().err
+
+
 def test_killed_in_training_on_pairs_and_in_the_verifier_and_resumed_equals_uninterrupted(
-    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    really_trained: Any, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Real trainings: killed within the round's, after the verifier's was done and before it was kept, and while it ranks. Whoever
     asks the verifier has the sampler give its memory back first, also where its training was done before the kill.
     """
     from trl import DPOTrainer
 
-    sections = PAIRED | {
-        "task": {"digits": [1], "test_size": 4}, "loop": {"rounds": 1, "problems": 8, "rationalize": False},
-        "training": {"objective": "rpo", "steps": {"first": 2}, "batch_size": 2, "max_length": 128, "preference": {"pairs": 1}},
-        "verifier": {"kind": "dpo", "steps": 2, "pairs": 1}, "evaluation": {"selection_size": 4, "samples": 2},
-    }  # fmt: skip
+    recipe = make_recipe(base_model, tmp_path, **SMALLEST)
     stages = [(DPOTrainer, "training_step", 2), (sft, "publish", 1), (star_loop, "completion_scores", 1), (sft, "publish", 99)]
     asleep: list[Any] = []
-    monkeypatch.setattr(sft, "count_endings", lambda *_: 4)  # a random model never ends
     monkeypatch.setattr(ScriptedSampler, "sleep", lambda sampler: asleep.append(sampler))
 
-    def ended(recipe: Recipe, place: Any, name: str, nth: int) -> Any:
+    def ended(place: Any, name: str, nth: int) -> Any:
         """A run that is killed at the nth call of a function; None where it was."""
         real, calls = getattr(place, name), itertools.count(1)
 
@@ -468,10 +509,9 @@ def test_killed_in_training_on_pairs_and_in_the_verifier_and_resumed_equals_unin
             assert asleep
             return setup
 
-    whole = ended(make_recipe(base_model, tmp_path / "whole", **sections), *stages[-1])
-    killed = [ended(make_recipe(base_model, tmp_path / "killed", **sections), *stage) for stage in stages]
+    killed = [ended(*stage) for stage in stages]
     assert killed[:3] == [None] * 3
-    assert contents(killed[3]) == contents(whole)
+    assert contents(killed[3]) == contents(really_trained)
     for model in ("round_01", "verifier"):
-        files = [each.run_dir / model / "model" / "model.safetensors" for each in (whole, killed[3])]
+        files = [each.run_dir / model / "model" / "model.safetensors" for each in (really_trained, killed[3])]
         assert files[0].read_bytes() == files[1].read_bytes()
