@@ -19,6 +19,7 @@ from star.recipe import Recipe
 from star.sampling.base import Decoding
 from star.setup import Setup
 from star.shards import Mode, Shard, collect, cut, parts_of
+from star.tasks import addition
 
 
 class SamplingStages:
@@ -31,6 +32,12 @@ class SamplingStages:
     def model_dir(self, number: int) -> Path:
         """Round n's model; round 0's is the base model."""
         return self.ledger.run.folder(number) / "model" if number else self.setup.base_dir
+
+    def drawable(self, number: int) -> list[Problem]:
+        """The training problems that are in the pool by round n."""
+        evaluated = [line["selection"]["slices"] for line in self.ledger.rounds() if line["round"] < number]
+        slices = addition.drawable(self.recipe.task, evaluated)
+        return [problem for problem in self.setup.train if slices is None or problem.slice in slices]
 
     def attempted(self, number: int, problems: Sequence[Problem], first: int) -> StoredRows[Attempt]:
         """Generated and rationalized attempts, not curated; a file holds all of a problem's in one mode."""
@@ -55,7 +62,7 @@ class SamplingStages:
         recipe, settings = self.recipe, self.recipe.sampling
         if not settings.try_temperatures:
             return settings.temperature_of(number)
-        problems = splits.draw(self.setup.train, settings.probe, f"probe-{recipe.seed}-{number}")
+        problems = splits.draw(self.drawable(number), settings.probe, f"probe-{recipe.seed}-{number}")
         shots = number == 1 or recipe.prompting.keep_shots
         call: dict[str, Any] = {"mode": "probed", "split": "train", "round_number": number, "shots": shots}
         shards = [
@@ -73,10 +80,7 @@ class SamplingStages:
         rows = self.ledger.stored(
             file, runs.ATTEMPTS, lambda: self.sampled(file, "probing", self.model_dir(number - 1), shards)
         )
-        tried: dict[float, list[Attempt]] = {temperature: [] for temperature in settings.try_temperatures}
-        for row in rows:
-            tried[settings.try_temperatures[row["sample"] // settings.samples]].append(row)
-        return best_temperature(tried, min(8, settings.samples))
+        return best_temperature(rows, settings.try_temperatures, settings.samples)
 
     def sample(
         self, stage: str, model: Path, problems: Sequence[Problem], *, number: int, first: int, mode: Mode, shots: bool

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from star import attempts as star_attempts
+from star import drawing as star_drawing
 from star import loop as star_loop
 from star import run as runs
+from star import stages as star_stages
 from star.pool import Here
 from star.problem import Attempt, Problem
 from star.prompting import PromptBuilder
@@ -140,6 +142,44 @@ def test_answers_in_another_form_are_accepted_without_new_samples(base_model: Pa
     assert regrade([str(old.run_dir), "--curation.accept", "lenient"]) == 0
     recipe = make_recipe(base_model, tmp_path, loop={"rounds": 1}, curation={"accept": "lenient"})
     assert {row["strict_verdict"] for row in attempts_of(prepare(recipe, []), 1) if row["kept"]} == {"no_answer"}
+
+
+def test_a_run_that_tried_temperatures_is_regraded_where_the_same_one_is_chosen(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sections: dict[str, Any] = {
+        "loop": {"rounds": 1}, "sampling": {"try_temperatures": [0.5, 1.0], "probe": 10, "samples": 2},
+        "curation": {"require": "sound", "scorer": scores_of_nothing(tmp_path)},
+    }  # fmt: skip
+    old, _, _ = run(make_recipe(base_model, tmp_path, **sections))
+    assert {row["not_judged"] for row in attempts_of(old, 1) if row["kept"]} == {True}
+    assert regrade([str(old.run_dir), "--curation.require", "answer", "--curation.scorer", "None"]) == 0
+    recipe = make_recipe(base_model, tmp_path, **sections | {"curation": {"require": "answer"}})
+    rows, probe = attempts_of(prepare(recipe, []), 1), runs.Run(recipe.run_dir).probe(1)
+    assert {row["not_judged"] for row in rows} == {None} and {row["sample"] for row in probe} == {0, 1, 2, 3}
+    best = star_drawing.best_temperature(probe, (0.5, 1.0), 2)
+    monkeypatch.setattr(star_stages, "best_temperature", lambda *_: 1.5 - best)
+    capsys.readouterr()
+    assert regrade([str(old.run_dir), "--curation.cap", "1"]) == 1
+    assert f"the probe chooses temperature {1.5 - best:g}, at which" in capsys.readouterr().err
+
+
+def scores_of_nothing(folder: Path) -> str:
+    (folder / "scores.jsonl").write_text('{"id": "none", "step_ok": null}\n')
+    return f"file:{folder / 'scores.jsonl'}"
+
+
+def test_gold_rows_are_no_attempts_that_regrading_keeps(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = dict.fromkeys(("attempt_id", "problem_id", "prompt", "completion"), "x")
+    row = texts | {"from_round": 1, "mode": "gold", "hinted": False}
+    old, _, _ = run(make_recipe(base_model, tmp_path, loop={"rounds": 1}))
+    monkeypatch.setattr(star_loop, "gold_rows", lambda *_, **__: [row] * 500)
+    monkeypatch.setattr(star_loop, "assert_no_hints", lambda *_, **__: None)
+    assert regrade([str(old.run_dir), "--curation.gold"]) == 0
+    kept = sum(row["kept"] for row in attempts_of(old, 1))
+    assert f"keeps {kept} of {len(attempts_of(old, 1))} attempts (was {kept})" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
