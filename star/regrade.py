@@ -37,7 +37,7 @@ FREE = ("name", "curation.", "training.", "loop.rounds", "loop.patience", "loop.
 
 
 class Kept:
-    """A pool of a run's attempts, graded again. They are read in the order in which they were sampled, which is that of the shards."""
+    """A pool of a run's attempts, graded again. They are read once, in the order of their files, which is that of the shards."""
 
     def __init__(self, run: Run, setup: Setup) -> None:
         self.run, self.setup = run, setup

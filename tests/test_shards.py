@@ -11,13 +11,15 @@ import pytest
 
 from star import attempts as star_attempts
 from star import drawing as star_drawing
+from star import files
 from star import loop as star_loop
 from star import run as runs
 from star import stages as star_stages
+from star.curation import curate
 from star.pool import Here
 from star.problem import Attempt, Problem
 from star.prompting import PromptBuilder
-from star.recipe import Recipe
+from star.recipe import Recipe, load_recipe
 from star.regrade import main as regrade
 from star.sampling.base import Decoding
 from star.setup import Setup, prepare
@@ -71,6 +73,21 @@ def test_the_order_of_shards_changes_nothing(base_model: Path, tmp_path: Path) -
     assert contents(setup) == plain
     assert len({row["seed"] for row in attempts_of(setup, 1) if row["mode"] == "generated"}) == 15
     assert not list(setup.run_dir.rglob("*.parts"))
+
+
+def test_rows_that_come_in_small_batches_are_the_same(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attempts are curated shard by shard and written batch by batch: as if a round were curated at once."""
+    curation = {"problems": "mixed", "deduplicate": "exact", "cap": 1}
+    whole = contents(run(make_recipe(base_model, tmp_path / "whole", **SMALL, curation=curation))[0])
+    monkeypatch.setattr(files, "BATCH", 7)
+    setup, _, _ = run(make_recipe(base_model, tmp_path / "small", **SMALL, curation=curation))
+    assert contents(setup) == whole
+    rows = attempts_of(setup, 1)
+    plain = [{**row, "kept": None, "drop_reason": None} for row in rows]
+    assert curate(plain, setup.task, load_recipe(setup.run_dir / "recipe.yaml").curation, None) == rows
+    assert {row["drop_reason"] for row in rows} >= {None, "not_mixed", "cap"}
 
 
 def test_the_size_of_shards_is_part_of_what_a_recipe_computes(base_model: Path, tmp_path: Path) -> None:
@@ -176,7 +193,7 @@ def test_gold_rows_are_no_attempts_that_regrading_keeps(
     row = texts | {"from_round": 1, "mode": "gold", "hinted": False}
     old, _, _ = run(make_recipe(base_model, tmp_path, loop={"rounds": 1}))
     monkeypatch.setattr(star_loop, "gold_rows", lambda *_, **__: [row] * 500)
-    monkeypatch.setattr(star_loop, "assert_no_hints", lambda *_, **__: None)
+    monkeypatch.setattr(star_loop, "without_hints", lambda rows, *_, **__: rows)
     assert regrade([str(old.run_dir), "--curation.gold"]) == 0
     kept = sum(row["kept"] for row in attempts_of(old, 1))
     assert f"keeps {kept} of {len(attempts_of(old, 1))} attempts (was {kept})" in capsys.readouterr().out
