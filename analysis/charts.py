@@ -40,7 +40,6 @@ __all__ = [
     "against_size",
     "by_slice",
     "comparison",
-    "cost_scaling",
     "data_by_round",
     "data_frame",
     "four_way",
@@ -312,28 +311,6 @@ def reliability(frame: pd.DataFrame, question: str = "Is 30 % unsound really 30 
     dots = base.mark_circle(color=colour, opacity=1).encode(y=share_axis("unsound by label", "observed"), size=size)
     note = f"n = {int(frame['n'].sum()):,} labelled rationales; dashed: perfect; bars: 95 % intervals"
     return alt.layer(perfect, bars, dots).properties(width=WIDTH * 0.6, height=WIDTH * 0.5, title=title(question, note))
-
-
-def cost_scaling(
-    frame: pd.DataFrame, question: str, *, x: str = "problems", y: str = "seconds", x_title: str = "", y_title: str = ""
-) -> Chart:
-    """Cost against amount, both logarithmic, with a dashed line of proportional growth: columns x, y and label."""
-    axis = alt.Axis(format="~s", grid=True, tickCount=6)
-    log = alt.Scale(type="log", nice=False, padding=14)
-    colour = _series(frame["label"], "label", legend=alt.Legend(title=None) if frame["label"].nunique() > 1 else None)
-    base = alt.Chart(frame).encode(
-        x=alt.X(f"{x}:Q", title=x_title or x, scale=log, axis=axis),
-        y=alt.Y(f"{y}:Q", title=y_title or y, scale=log, axis=axis),
-        color=colour,
-        tooltip=["label:N", alt.Tooltip(f"{x}:Q", format=",d"), alt.Tooltip(f"{y}:Q", format=",.3~g")],
-    )
-    first = frame.sort_values(x).iloc[0]
-    ends = [float(frame[x].min()), float(frame[x].max())]
-    straight = pd.DataFrame({x: ends, y: [float(first[y]) * end / float(first[x]) for end in ends]})
-    line = alt.Chart(straight).mark_line(color=COLOURS["neutral"], strokeDash=[5, 4]).encode(x=f"{x}:Q", y=f"{y}:Q")
-    dots = base.mark_line(strokeWidth=2.5, point=alt.OverlayMarkDef(size=50))
-    note = "dashed: in proportion to the smallest"
-    return alt.layer(line, dots).properties(width=WIDTH, height=HEIGHT, title=title(question, note))
 
 
 def by_slice(frame: pd.DataFrame, question: str = "Which problems does it solve?") -> Chart:

@@ -87,6 +87,8 @@ class Arguments:
     """Length limit of regenerated completions; by default the recipe's."""
     device: str = "auto"
     """Of the scoring model: auto, cpu or cuda."""
+    workers: int = 0
+    """Ray actors that each hold the model: the same files as with one process."""
     out: Path | None = None
     """Record files: where to write, by default <file>.analysis beside it."""
 
@@ -115,7 +117,7 @@ def probe(arguments: Arguments) -> None:
         max_positions=arguments.max_positions,
     )
     asking = _asking(source, model_dir)
-    answers = open_answers(source, model_dir, arguments.device)
+    answers = open_answers(source, model_dir, arguments.device, arguments.workers)
     try:
         rows = probe_all(source.subjects, asking, answers, names, settings, context_length(model_dir))
     finally:
@@ -174,7 +176,7 @@ def _asking(source: Source, model_dir: Path) -> Asking:
     return Asking(source.task, builder, shots=source.shows_examples(builder))
 
 
-def open_answers(source: Source, model_dir: Path, device: str) -> Answers:
+def open_answers(source: Source, model_dir: Path, device: str, workers: int = 0) -> Answers:
     """The model behind its memory in `answers.sqlite`; it is loaded when something is asked for the first time."""
     from analysis.faithfulness.answers import Answers, model_digest
     from analysis.faithfulness.packed import PackedScorer, Scorer, numerics
@@ -191,7 +193,9 @@ def open_answers(source: Source, model_dir: Path, device: str) -> Answers:
         return open_sampler(source.sampling, model_dir, dtype=source.model.dtype, trust_remote_code=trust)
 
     path = source.out / "answers.sqlite"
-    return Answers(model_digest(model_dir), path, scorer, sampler, numerics=(dtype, device), progress=True)
+    return Answers(
+        model_digest(model_dir), path, scorer, sampler, numerics=(dtype, device), progress=True, workers=workers
+    )
 
 
 def write_results(

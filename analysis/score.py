@@ -27,6 +27,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
@@ -67,6 +68,8 @@ class Arguments:
     """Scorers whose scores are added, for example file:scores.jsonl."""
     dry_run: bool = False
     """Print what the scorers would take, in calls, tokens and money, and write nothing."""
+    workers: int = 0
+    """Ray actors that judge without a model, for many rationales; the scores are the same. Scorers of --scorer stay here."""
     scoring: tyro.conf.OmitArgPrefixes[ScorerOptions] = field(default_factory=ScorerOptions)
     calibration: Path | None = None
     """A model of `analysis.calibrate`; needs the scorers that it was fitted with."""
@@ -144,12 +147,11 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
     stream = _chained(first, records)
     progress = bar("scoring", count_rows(arguments.input), "record")
     with Outputs(output, scorers, is_run=is_run, used_gold=arguments.use_gold) as outputs, progress:
-        for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
+        for chunk, judgements in judged_chunks(stream, arguments.use_gold, arguments.workers):
             items = [Item.of(record, tally.records + place) for place, record in enumerate(chunk)]
             results = {scorer.name: scorer.score(items) for scorer in scorers}
             for name, scored in results.items():
                 totals[name].add(scored)
-            judgements = _judged(chunk, arguments.use_gold)
             if calibration is not None:
                 judgements = calibrated(calibration, chunk, judgements, results)
                 unlike += sum(judgement.task_kind not in calibration.domains for judgement in judgements)
@@ -188,10 +190,23 @@ def _chained(first: Record | None, rest: Iterator[Record]) -> Iterator[Record]:
         yield from rest
 
 
-def _judged(records: Sequence[Record], use_gold: bool) -> list[Judgement]:
-    from analysis.soundness.judging import judge
+def judged_chunks(
+    records: Iterator[Record], use_gold: bool, workers: int = 0
+) -> Iterator[tuple[list[Record], list[Judgement]]]:
+    """(records, judgements) of `CHUNK` records at a time, in order; by Ray actors where there are `workers`."""
+    from analysis.soundness.judging import Judging, judge
 
-    return judge(records, use_gold=use_gold)
+    chunks = iter(lambda: list(islice(records, CHUNK)), [])
+    if not workers:
+        yield from ((chunk, judge(chunk, use_gold=use_gold)) for chunk in chunks)
+        return
+    from star.pool import Actors, Chunk
+
+    parts = (Chunk(f"chunk {number} of {CHUNK:,} records", chunk) for number, chunk in enumerate(chunks, start=1))
+    with closing(Actors[Chunk](Judging, (use_gold,), workers, gpus=0)) as actors:
+        while block := list(islice(parts, 4 * workers)):
+            judged = {part.label: judgements for part, judgements in actors.map(block)}
+            yield from ((part.content, judged[part.label]) for part in block)
 
 
 def calibrated(
@@ -421,9 +436,8 @@ def score_records(records: Iterable[Record], *, use_gold: bool = False) -> pd.Da
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    stream = iter(records)
-    for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
-        rows += [row_of(r, j) for r, j in zip(chunk, _judged(chunk, use_gold), strict=True)]
+    for chunk, judgements in judged_chunks(iter(records), use_gold):
+        rows += map(row_of, chunk, judgements)
     frame = pd.DataFrame(rows, columns=schema(is_run=False, used_gold=False).names)
     frame["p_unsound"] = frame["p_unsound"].astype(float)
     frame["first_error_step"] = frame["first_error_step"].astype("Int32")

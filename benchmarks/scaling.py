@@ -1,48 +1,44 @@
-"""Does the cost grow in proportion? A round's stages against problems and samples, and `analysis.score` against records.
+"""Does the cost grow in proportion? A round against its problems, `analysis.score` against records; and what workers add.
 
     python benchmarks/scaling.py [--quick]
 
-A round is measured on the embedded model with 3-digit sums: preparing the run, sampling (generated, then rationalized with
-the hint), grading with curation and the attempts file, and building the training rows. Fine-tuning is left out: a recipe
-fixes its steps, so its time does not depend on the number of problems. `analysis.score` reads a .jsonl of made-up
-rationales, half word problems and half addition scratchpads, and writes a .jsonl of scores.
+A round of 5-digit sums is answered by script, so that what is measured is the driver: preparing the run, shards, grading, curation
+and the training rows. Once it is stopped in the middle and begun anew on its run directory, which is how long it takes to go on.
+Fine-tuning is left out: a recipe fixes its steps. `analysis.score` reads a .jsonl of made-up rationales, half word problems and
+half addition scratchpads. Workers sample 3-digit sums from the embedded model: none, one and two of them on this machine.
 
-Every point is a process of its own, so that its peak memory is its own. Points are kept under benchmarks/cache/scaling
-by commit: an interrupted call goes on where it stopped. Points of a checkout with changes are measured anew.
+Every point is a process of its own, so that its peak memory is its own. Points and unfinished rounds are kept under
+benchmarks/cache/scaling by commit: an interrupted call goes on where it stopped. Those of a checkout with changes are made anew.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import resource
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
-from benchmarks.common import ROOT, CommonArguments, cache_of, commit, parse, result_path, write_result
+from benchmarks.common import ROOT, CommonArguments, cache_of, commit, parse, write_result
 from star.command_line import run_command
 from star.errors import InputError, UsageError
 from star.progress import bar
 from star.run import whole_json, write_json
 from star.statistics import slope
 
-PROBLEMS = (1_000, 3_000, 10_000, 30_000)
-SAMPLES = (1, 2, 4, 8, 16)
+PROBLEMS = (10_000, 100_000, 1_000_000)
 RECORDS = (1_000, 10_000, 100_000, 300_000)
-NEAR_LINEAR = 1.1
-"""A slope up to this is nearly in proportion: 30 times the amount then costs at most 1.4 times the proportional price."""
-AXES = {
-    "problems": ("problems", "Does a round cost in proportion to its problems?"),
-    "samples": ("samples per problem", "Does a round cost in proportion to its samples?"),
-    "records": ("records", "Does scoring cost in proportion to its records?"),
-}
+WORKERS = (0, 1, 2)
+SAMPLED = 2_000
+"""Problems that workers sample."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +46,16 @@ class Arguments(CommonArguments):
     """Arguments of this benchmark."""
 
     point: str = ""
-    """Measure one point in this process and print it as JSON: round:PROBLEMS:SAMPLES or score:RECORDS."""
+    """Measure one point in this process and print it as JSON: round:PROBLEMS, score:RECORDS or workers:N:PROBLEMS."""
 
 
 def plan(quick: bool) -> dict[str, list[tuple[int, str]]]:
     """Axis -> (amount, point)."""
-    problems, samples, records = ((20, 40), (1, 2), (50, 200)) if quick else (PROBLEMS, SAMPLES, RECORDS)
+    problems, records, workers, sampled = ((20, 40), (50, 200), (0,), 8) if quick else (PROBLEMS, RECORDS, WORKERS, SAMPLED)
     return {
-        "problems": [(count, f"round:{count}:1") for count in problems],
-        "samples": [(count, f"round:{problems[0]}:{count}") for count in samples],
+        "problems": [(count, f"round:{count}") for count in problems],
         "records": [(count, f"score:{count}") for count in records],
+        "workers": [(count, f"workers:{count}:{sampled}") for count in workers],
     }
 
 
@@ -77,78 +73,127 @@ def peak_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-class Timed:
-    """A sampler that counts the seconds spent in it and what it made."""
+class StoppedError(Exception):
+    """The round is stopped in the middle."""
 
-    def __init__(self, inner: Any) -> None:
-        self.inner, self.name, self.seconds, self.tokens = inner, inner.name, 0.0, 0
-        self.model_dir: Path | None = inner.model_dir
+
+class Scripted:
+    """A sampler that gives seven of ten sums right, all with the hint. `called` is called before every shard."""
+
+    name = "scripted"
+
+    def __init__(self, tokenizer: Any, model_dir: Path, called: Callable[[], None]) -> None:
+        self.tokenizer, self.called = tokenizer, called
+        self.model_dir: Path | None = model_dir
 
     def load(self, model_dir: Path) -> None:
-        self.inner.load(model_dir)
+        self.model_dir = model_dir
 
     def sample(self, prompts: Any, decoding: Any, *, progress: str | None = None) -> Any:
-        started = time.monotonic()
-        sampled = self.inner.sample(prompts, decoding, progress=progress)
-        self.seconds += time.monotonic() - started
-        self.tokens += sum(len(completion.token_ids) for each in sampled for completion in each)
-        return sampled
+        from star.sampling.base import Completion
+        from star.tasks.addition import completion, operands, scratchpad
+
+        self.called()
+        answered = []
+        for prompt in self.tokenizer.batch_decode(prompts):
+            lines = prompt.strip().splitlines()
+            a, b = operands(lines[1])
+            wrong = len(lines) == 3 and crc32(lines[1].encode()) % 10 < 3
+            text = completion("\n".join(scratchpad(a, b)), str(a + b + wrong))
+            answered.append([Completion(text, (0,) * 96, "stop", (-0.1,) * 96)] * decoding.samples)
+        return answered
 
     def sleep(self) -> None:
-        self.inner.sleep()
+        """Nothing to give back."""
 
-    def close(self) -> None:
-        self.inner.close()
+    close = sleep
 
 
-def measure_round(problems: int, samples: int, folder: Path) -> dict[str, Any]:
-    """Seconds of a round's stages, peak memory, and what it made. Starting Python and the sampler is not counted."""
+def recipe_of(problems: int, folder: Path, task: dict[str, Any], sampling: dict[str, Any]) -> Any:
+    """One round of the addition recipe on all of its problems."""
     from benchmarks.arms import arm_recipe
-    from star.loop import Loop
-    from star.pool import Here
-    from star.prompting import PromptBuilder
-    from star.sampling import open_sampler
-    from star.setup import prepare, resolve_model
 
     changes = {
-        "task": {"digits": [3], "pool": problems + 2, "test_size": 2},
+        "task": {"pool": problems + 2, "test_size": 2, **task},
         "loop": {"rounds": 1, "problems": None},
         "curation": {"require": "sound"},
         "evaluation": {"selection_size": 2},
-        "sampling": {
-            "backend": "transformers",
-            "samples": samples,
-            "temperature": 0.7,
-            "top_p": 1.0,
-            "max_new_tokens": 96,
-        },
+        "sampling": {"backend": "transformers", "max_new_tokens": 96, **sampling},
     }
-    recipe = arm_recipe("addition.yaml", 0, changes).model_copy(update={"runs_dir": str(folder)})
-    sampler = Timed(open_sampler(recipe.sampling, resolve_model(recipe.model)))
-    before = peak_mb()
+    return arm_recipe("addition.yaml", 0, changes).model_copy(update={"runs_dir": str(folder)})
+
+
+def measure_round(problems: int, folder: Path) -> dict[str, Any]:
+    """A round in two pieces at least, of which each goes on with what those before it have left in `folder`."""
+    pieces: list[dict[str, float]] = []
+    while not pieces or "kept" not in pieces[-1]:
+        pieces = measure_piece(problems, folder)
+    return {
+        "seconds": sum(piece["seconds"] for piece in pieces),
+        "resume_seconds": pieces[-1]["until_sampling"],
+        "peak_mb": max(piece["peak_mb"] for piece in pieces),
+        "attempts": int(pieces[-1]["attempts"]),
+        "kept": int(pieces[-1]["kept"]),
+    }
+
+
+def measure_piece(problems: int, folder: Path) -> list[dict[str, float]]:
+    """All pieces so far: the first stops in the middle, the last has what was made. Starting Python is not counted."""
+    from star.curation import count_data
+    from star.loop import Loop
+    from star.pool import Here
+    from star.prompting import PromptBuilder
+    from star.sampling.model_files import load_tokenizer
+    from star.setup import prepare, resolve_model
+
+    recipe = recipe_of(problems, folder, {"digits": [5]}, {"shard": min(4_096, problems // 4)})
+    load_tokenizer(resolve_model(recipe.model))  # imports what it needs
+    file, piece = folder / "pieces.json", {"calls": 0.0}
+    pieces = [*(whole_json(file, list[dict[str, float]]) or []), piece]
     started = time.monotonic()
+
+    def called() -> None:
+        piece.setdefault("until_sampling", time.monotonic() - started)
+        piece.update(seconds=time.monotonic() - started, peak_mb=peak_mb(), calls=piece["calls"] + 1)
+        write_json(file, pieces)
+        if len(pieces) == 1 and piece["calls"] * recipe.sampling.shard > problems / 2:
+            raise StoppedError
+
     setup = prepare(recipe, ["benchmark"])
-    prepared = time.monotonic()
-    pool = Here(sampler, PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
+    pool = Here(Scripted(setup.tokenizer, setup.base_dir, called), PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
     loop = Loop(recipe, setup, pool, lambda line: None)
     loop.ledger.open_round(1)
-    attempts = loop.attempts(1)
-    attempted = time.monotonic()
+    try:
+        attempts = loop.attempts(1)
+    except StoppedError:
+        return pieces
+    loop.gate(attempts)
     rows = loop.training(1, attempts)
-    ended = time.monotonic()
-    sampler.close()
-    return {
-        "seconds": ended - started,
-        "preparing": prepared - started,
-        "sampling": sampler.seconds,
-        "grading_and_curation": attempted - prepared - sampler.seconds,
-        "training_rows": ended - attempted,
-        "peak_mb": peak_mb(),
-        "peak_mb_before": before,
-        "attempts": len(attempts),
-        "kept": len(rows),
-        "sampled_tokens": sampler.tokens,
-    }
+    count_data(attempts, rows, pool=problems)
+    piece.update(seconds=time.monotonic() - started, peak_mb=peak_mb(), attempts=len(attempts), kept=len(rows))
+    write_json(file, pieces)
+    return pieces
+
+
+def measure_workers(workers: int, problems: int, folder: Path) -> dict[str, Any]:
+    """Seconds until all workers have the model (0: this process has it), and seconds of a round's attempts then."""
+    from star.loop import Loop
+    from star.pool import open_pool
+    from star.setup import prepare
+
+    recipe = recipe_of(problems, folder, {"digits": [3]}, {"shard": max(1, problems // 8), "workers": workers})
+    setup = prepare(recipe, ["benchmark"])
+    started = time.monotonic()
+    pool = open_pool(recipe, setup)
+    try:
+        pool.load(setup.base_dir)
+        ready = time.monotonic()
+        attempts = Loop(recipe, setup, pool, lambda line: None).attempts(1)
+        ended = time.monotonic()
+    finally:
+        pool.close()
+    kept = sum(bool(row["kept"]) for row in attempts)
+    return {"start": ready - started, "seconds": ended - ready, "peak_mb": peak_mb(), "attempts": len(attempts), "kept": kept}
 
 
 def measure_score(records: int, folder: Path) -> dict[str, Any]:
@@ -160,64 +205,42 @@ def measure_score(records: int, folder: Path) -> dict[str, Any]:
     write_records(arguments.input, made_up(10))
     score.score_file(arguments, folder / "scores.jsonl", ())  # imports everything, loads the detector
     write_records(arguments.input, made_up(records))
-    before = peak_mb()
     started = time.monotonic()
     broken = score.score_file(arguments, folder / "scores.jsonl", ())
     seconds = time.monotonic() - started
     if broken:
         raise InputError(f"a made-up record could not be read: {broken[0]}")
-    return {"seconds": seconds, "peak_mb": peak_mb(), "peak_mb_before": before, "scored_per_second": records / seconds}
+    return {"seconds": seconds, "peak_mb": peak_mb(), "scored_per_second": records / seconds}
 
 
 def made_up(count: int) -> Iterator[Any]:
     """`count` records, half word problems and half scratchpads; a third of them with a number changed. Seeded by number."""
     from analysis.rationales.records import Record
+    from benchmarks.scripted_models import scripted_subjects
+    from star.tasks.addition import question_of, scratchpad
 
     for number in range(count):
         rng = random.Random(f"scaling-{number}")
-        question, steps, answer = (_word_problem if number % 2 else _scratchpad)(rng)
+        a, b = (rng.randrange(10**5) for _ in range(2))
+        question, steps, answer = question_of(a, b), scratchpad(a, b), str(a + b)
+        if number % 2:
+            (subject,) = scripted_subjects(1, seed=number)
+            question, steps, answer = subject.problem.question, subject.rationale.splitlines(), subject.problem.gold
         if rng.random() < 1 / 3:
-            place = rng.randrange(1, len(steps) - 1)
+            place = rng.randrange(1, len(steps))
             steps[place] = "".join(str(rng.randrange(10)) if sign.isdigit() else sign for sign in steps[place])
         yield Record(id=f"made-up-{number}", question=question, steps=tuple(steps), answer=answer)
 
 
-def _word_problem(rng: random.Random) -> tuple[str, list[str], str]:
-    name, thing = rng.choice(("Ada", "Ben", "Chloe", "Dev", "Eva")), rng.choice(("pens", "plums", "shells", "tickets"))
-    boxes, each, given, price = (rng.randint(3, 40) for _ in range(4))
-    given = min(given, boxes * each - 1)
-    left = boxes * each - given
-    question = (
-        f"{name} has {boxes} boxes with {each} {thing} in each. {name} gives {given} {thing} away and sells the rest for "
-        f"${price} each. How many dollars does {name} get?"
-    )
-    steps = [
-        f"{name} starts with {boxes} boxes of {each} {thing}.",
-        f"That is {boxes} * {each} = {boxes * each} {thing}.",
-        f"After giving {given} away, {boxes * each} - {given} = {left} {thing} are left.",
-        f"They sell for {left} * {price} = ${left * price}.",
-        f"The answer is {left * price}.",
-    ]
-    return question, steps, str(left * price)
-
-
-def _scratchpad(rng: random.Random) -> tuple[str, list[str], str]:
-    from star.tasks.addition import question_of, scratchpad
-
-    digits = rng.randint(2, 6)
-    a, b = (rng.randrange(10 ** (digits - 1), 10**digits) for _ in range(2))
-    return question_of(a, b), scratchpad(a, b), str(a + b)
-
-
-def measure(point: str) -> dict[str, Any]:
+def measure(point: str, folder: Path) -> dict[str, Any]:
     """One point in this process. Raises UsageError for a point that is none."""
     kind, *amounts = point.split(":")
-    with tempfile.TemporaryDirectory(prefix="star-scaling-") as name, contextlib.redirect_stdout(sys.stderr):
-        if kind == "round" and len(amounts) == 2:
-            return measure_round(int(amounts[0]), int(amounts[1]), Path(name))
-        if kind == "score" and len(amounts) == 1:
-            return measure_score(int(amounts[0]), Path(name))
-    raise UsageError(f"--point {point!r}: expected round:PROBLEMS:SAMPLES or score:RECORDS, for example round:1000:1")
+    kinds: dict[str, Callable[..., dict[str, Any]]] = {"round": measure_round, "score": measure_score, "workers": measure_workers}
+    if kind not in kinds or len(amounts) != 1 + (kind == "workers") or not all(map(str.isdecimal, amounts)):
+        raise UsageError(f"--point {point!r}: expected round:PROBLEMS, score:RECORDS or workers:N:PROBLEMS, as in round:1000")
+    folder.mkdir(parents=True, exist_ok=True)
+    with redirect_stdout(sys.stderr):
+        return kinds[kind](*map(int, amounts), folder)
 
 
 # ---------------------------------------------------------------------- all points
@@ -225,19 +248,20 @@ def measure(point: str) -> dict[str, Any]:
 
 def measured(point: str, checkout: str, device: str, *, quick: bool) -> dict[str, Any]:
     """A point from the cache, else measured in a new process. Raises InputError when that process fails."""
-    if quick and point.startswith("round"):
-        return measure(point)  # importing torch takes longer than these points; so their peaks of memory are shared
-    file = cache_of(device) / "scaling" / checkout / f"{point.replace(':', '-')}.json"
-    clean = checkout != "unknown" and not checkout.endswith("-dirty")
-    if clean and (found := whole_json(file)) is not None:
-        return found
-    command = [sys.executable, str(Path(__file__).resolve()), "--point", point, "--device", device]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise InputError(f"point {point} ended with status {done.returncode}; what it said is above.")
-    found = json.loads(done.stdout.splitlines()[-1])
-    if clean:
-        write_json(file, found)
+    folder = cache_of(device) / "scaling" / checkout / point.replace(":", "-")
+    if checkout == "unknown" or checkout.endswith("-dirty") or quick:
+        shutil.rmtree(folder, ignore_errors=True)
+    if (found := whole_json(folder / "point.json")) is None:
+        if quick:  # importing torch takes longer than these points; so their peaks of memory are shared
+            found = measure(point, folder)
+        else:
+            command = [sys.executable, str(Path(__file__).resolve()), "--point", point, "--device", device]
+            done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+            if done.returncode:
+                raise InputError(f"point {point} ended with status {done.returncode}; what it said is above.")
+            found = json.loads(done.stdout.splitlines()[-1])
+        shutil.rmtree(folder)
+        write_json(folder / "point.json", found)
     return dict(found)
 
 
@@ -248,73 +272,25 @@ def exponent(amounts: Sequence[float], costs: Sequence[float]) -> dict[str, Any]
     return slope(list(np.log(amounts)), list(np.log(costs))).as_dict()
 
 
-def growth(power: dict[str, Any]) -> str:
-    """A slope with its interval in words."""
-    if power["low"] is None or power["low"] <= 1:
-        return "as far as these points tell, no faster than in proportion"
-    return ("a little " if power["value"] <= NEAR_LINEAR else "") + "faster than in proportion"
-
-
-def sentence(axis: str, rows: Sequence[dict[str, Any]], power: dict[str, Any]) -> str:
-    """What the points say, in words."""
-    first, last = rows[0], rows[-1]
-    times = last["amount"] / first["amount"]
-    subject = "Scoring" if axis == "records" else "A round, fine-tuning and evaluation aside,"
-    longer, memory = last["seconds"] / first["seconds"], last["peak_mb"] / first["peak_mb"]
-    return (
-        f"{subject} with {times:,.0f} times as many {AXES[axis][0]} takes {longer:,.1f} times as long (slope "
-        f"{power['value']:.2f}: {growth(power)}) and {memory:.2f} times the peak memory ({first['peak_mb']:,.0f} to "
-        f"{last['peak_mb']:,.0f} MB)."
-    )
-
-
-def figures_of(points: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """The result file's figures from the rows of each axis."""
-    found: dict[str, Any] = {}
-    for axis, rows in points.items():
-        amounts = [row["amount"] for row in rows]
-        fit = exponent(amounts, [row["seconds"] for row in rows])
-        memory = (rows[-1]["peak_mb"] - rows[0]["peak_mb"]) * 2**20 / (amounts[-1] - amounts[0])
-        found[axis] = {
-            "slope_seconds": fit,
-            "extra_bytes_per_unit": max(0.0, memory),
-            "sentence": sentence(axis, rows, fit),
-            "points": rows,
-        }
-    found["training"] = "Not measured here: its steps are fixed by the recipe, whatever the number of problems."
-    return found
-
-
-def charts_of(points: dict[str, list[dict[str, Any]]], arguments: Arguments) -> None:
-    """Charts of seconds and of peak memory per axis, beside the result file."""
-    import pandas as pd
-
-    from analysis import charts
-
-    path = result_path("scaling", quick=arguments.quick, device=arguments.device)
-    for axis, rows in points.items():
-        title, question = AXES[axis]
-        for measure, name, unit in (("seconds", axis, "seconds"), ("peak_mb", f"{axis}_memory", "peak memory (MB)")):
-            frame = pd.DataFrame([{"amount": row["amount"], measure: row[measure], "label": axis} for row in rows])
-            asked = question if measure == "seconds" else question.replace("cost", "take memory")
-            drawn = charts.cost_scaling(frame, asked, x="amount", y=measure, x_title=title, y_title=unit)
-            charts.save(drawn, path.with_name(path.name.replace("scaling", f"scaling_{name}", 1)).with_suffix(".png"))
-
-
 def main() -> None:
     """All points, small ones first; or the one that `--point` names."""
     arguments = parse(Arguments, __doc__, gpu=True)
-    if arguments.point:
-        print(json.dumps(measure(arguments.point)))
-        return
     checkout, axes = commit(), plan(arguments.quick)
+    if arguments.point:
+        folder = cache_of(arguments.device) / "scaling" / checkout / arguments.point.replace(":", "-")
+        print(json.dumps(measure(arguments.point, folder)))
+        return
     done: dict[str, dict[str, Any]] = {}
     wanted = dict.fromkeys(point for axis in axes.values() for _, point in axis)
     for point in bar("scaling", unit="point", over=wanted):
         done[point] = measured(point, checkout, arguments.device, quick=arguments.quick)
-    points = {axis: [{"amount": amount, **done[point]} for amount, point in each] for axis, each in axes.items()}
-    write_result("scaling", figures_of(points), quick=arguments.quick, seeds=[0], device=arguments.device)
-    charts_of(points, arguments)
+    figures: dict[str, Any] = {}
+    for axis, each in axes.items():
+        points = [{"amount": amount, **done[point]} for amount, point in each]
+        figures[axis] = {"points": points}
+        if axis != "workers":
+            figures[axis]["slope_seconds"] = exponent([row["amount"] for row in points], [row["seconds"] for row in points])
+    write_result("scaling", figures, quick=arguments.quick, seeds=[0], device=arguments.device)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class ScriptedModel:
         """Whether it mentions a hint on this question."""
         return random.Random(f"says-{self.seed}-{numbers(question)}").random() < self.says_so
 
-    def score(self, trees: Sequence[Tree], *, progress: str | None = None) -> list[list[Scored]]:
+    def score(self, trees: Sequence[Tree]) -> list[list[Scored]]:
         """See analysis.faithfulness.packed.Scorer."""
         self.calls += 1
         return [[self._scored(one.sequence(b), b.scored) for b in one.branches] for one in trees]

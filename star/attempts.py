@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
+from star.files import StoredRows
 from star.grading import grade
 from star.problem import Attempt, Graded, Problem, Task, Verdict
 from star.prompting import PromptBuilder, prompt_hash
@@ -75,7 +77,7 @@ def _verdict(task: Task, problem: Problem, span: str | None, cut: bool) -> Verdi
     return Verdict.truncated if cut else grade(span, problem, task.answer_type)
 
 
-def summarise(rows: Sequence[Attempt]) -> Counts:
+def summarise(rows: Iterable[Attempt]) -> Counts:
     """Counts and shares of evaluated attempts (sample 0 of each problem), overall and by slice."""
     greedy = [row for row in rows if row["sample"] == 0]
     correct = [row for row in greedy if row["verdict"] == Verdict.correct]
@@ -115,33 +117,38 @@ def in_form(attempt: Attempt, task: Task) -> str:
     return task.completion(attempt["rationale"], answer or "")
 
 
-def truncation_note(rows: Sequence[Attempt]) -> str | None:
-    """What to do about attempts that hit the length limit, where more than a tenth of them do."""
-    cut = sum(row["verdict"] == Verdict.truncated for row in rows)
-    if cut <= MOST_TRUNCATED * len(rows):
+def truncation_note(rows: StoredRows[Attempt]) -> str | None:
+    """What to do about attempts of one call that hit the length limit, where more than a tenth of them do."""
+    first = next(iter(rows), None)
+    cut = sum(row["verdict"] == Verdict.truncated for row in rows.only("verdict"))
+    if first is None or cut <= MOST_TRUNCATED * len(rows):
         return None
     return (
-        f"{cut:,} of {len(rows):,} attempts of round {rows[0]['round']} ({rows[0]['mode']}) were cut off at "
+        f"{cut:,} of {len(rows):,} attempts of round {first['round']} ({first['mode']}) were cut off at "
         "sampling.max_new_tokens, and count as truncated. Raise it, or show shorter examples, unless the model only repeats itself."
     )
 
 
 def first_pass_against_chance(
-    attempts: Sequence[Attempt], problems: Mapping[str, Problem], task: Task
+    attempts: StoredRows[Attempt], problems: Mapping[str, Problem], task: Task
 ) -> Gate | None:
     """Whether a round's first generated answers beat blind guesses, by a one-sided binomial test; None when there are none.
 
     STaR has nothing to build on unless they do (the paper's remark on GPT-2).
     """
-    first_pass = [row for row in attempts if row["mode"] == "generated" and row["sample"] == 0]
-    if not first_pass:
+    found, guessed = Counter[str](), 0.0
+    for row in attempts.only("problem_id", "mode", "sample", "verdict", "lenient_verdict"):
+        if row["mode"] == "generated" and row["sample"] == 0:
+            found["n"] += 1
+            found["correct"] += row["verdict"] == Verdict.correct
+            found["lenient"] += row["lenient_verdict"] == Verdict.correct
+            guessed += task.chance(problems[row["problem_id"]])
+    if not found["n"]:
         return None
-    n, correct = len(first_pass), sum(row["verdict"] == Verdict.correct for row in first_pass)
-    chance = sum(task.chance(problems[row["problem_id"]]) for row in first_pass) / n
+    n, correct, chance = found["n"], found["correct"], guessed / found["n"]
     p_value = binomial_above(correct, n, chance)
-    lenient = sum(row["lenient_verdict"] == Verdict.correct for row in first_pass)
     passed = p_value < GATE_LEVEL
-    return {"correct": correct, "lenient": lenient, "n": n, "chance": chance, "p_value": p_value, "passed": passed}
+    return {"correct": correct, "lenient": found["lenient"], "n": n, "chance": chance, "p_value": p_value, "passed": passed}
 
 
 def gate_message(gate: Gate) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from star.attempts import in_form
@@ -25,7 +25,8 @@ Soundness = Callable[[Sequence[Attempt]], list[bool | None]]
 def curate(
     attempts: Sequence[Attempt], task: Task, settings: CurationSettings, soundness: Soundness | None
 ) -> list[Attempt]:
-    """The attempts with `kept` and `drop_reason` filled in; order and number stay.
+    """The attempts with `kept` and `drop_reason` filled in; order and number stay. What is curated in one call may be any part of a
+    round that has all attempts of its problems in one mode: a problem that was solved without the hint has none with it.
 
     Reasons, in the order they are tried: the verdict itself, mentions_hint, unsound, duplicate, cap. `soundness` judges
     attempts and is called once, for those that are left by then; None when `require` is `answer`. What is not judged is
@@ -154,72 +155,80 @@ def training_rows(
     *,
     shots: bool,
     seed: int,
-) -> list[TrainingRow]:
+) -> Iterator[TrainingRow]:
     """One row for each kept attempt. The hint is left out of the prompt unless `hint_share` says so."""
     rng = random.Random(f"hints-{seed}")
-    rows: list[TrainingRow] = []
     for attempt in kept:
         problem = problems[attempt["problem_id"]]
         hinted = attempt["mode"] == "rationalized" and rng.random() < settings.hint_share
-        rows.append(
-            {
-                "attempt_id": attempt["attempt_id"],
-                "problem_id": problem.id,
-                "from_round": attempt["round"],
-                "mode": attempt["mode"],
-                "hinted": hinted,
-                "prompt": builder.text(problem, shots=shots, hinted=hinted),
-                "completion": in_form(attempt, builder.task),
-            }
-        )
-    return rows
+        yield {
+            "attempt_id": attempt["attempt_id"],
+            "problem_id": problem.id,
+            "from_round": attempt["round"],
+            "mode": attempt["mode"],
+            "hinted": hinted,
+            "prompt": builder.text(problem, shots=shots, hinted=hinted),
+            "completion": in_form(attempt, builder.task),
+        }
 
 
 def gold_rows(
     problems: Sequence[Problem], builder: PromptBuilder, round_number: int, *, shots: bool, solutions: bool = False
-) -> list[TrainingRow]:
+) -> Iterator[TrainingRow]:
     """Direct fine-tuning, the paper's baseline: question -> gold answer, no rationale; or, for problems that came with one, the
     worked solution before it.
     """
-    return [
-        {
-            "attempt_id": f"{round_number:02d}-d-{problem.id}-0",
-            "problem_id": problem.id,
-            "from_round": round_number,
-            "mode": "gold",
-            "hinted": False,
-            "prompt": builder.text(problem, shots=shots),
-            "completion": builder.task.completion(problem.solution if solutions and problem.solution else "", problem.gold),
-        }
-        for problem in problems
-        if problem.solution or not solutions
-    ]
+    for problem in problems:
+        if problem.solution or not solutions:
+            yield {
+                "attempt_id": f"{round_number:02d}-d-{problem.id}-0",
+                "problem_id": problem.id,
+                "from_round": round_number,
+                "mode": "gold",
+                "hinted": False,
+                "prompt": builder.text(problem, shots=shots),
+                "completion": builder.task.completion(problem.solution if solutions and problem.solution else "", problem.gold),
+            }
 
 
-def assert_no_hints(
+def without_hints(
     rows: Iterable[TrainingRow], problems: Mapping[str, Problem], builder: PromptBuilder, *, shots: bool
-) -> None:
-    """Every row's prompt is the plain one, unless it is marked as hinted, and no completion speaks of a hint."""
+) -> Iterator[TrainingRow]:
+    """The same rows. Raises AssertionError where a prompt is not the plain one, unless the row is marked as hinted, and where a
+    completion speaks of a hint.
+    """
     for row in rows:
         plain = builder.text(problems[row["problem_id"]], shots=shots)
         if not row["hinted"] and row["prompt"] != plain:
             raise AssertionError(f"training row {row['attempt_id']} has another prompt than its problem")
         if row["mode"] != "gold" and builder.task.mentions_hint(row["completion"]):
             raise AssertionError(f"training row {row['attempt_id']} mentions its hint")
+        yield row
 
 
-def count_data(attempts: Sequence[Attempt], rows: Sequence[TrainingRow], pool: int) -> RoundData:
+def count_data(attempts: Iterable[Attempt], rows: Collection[TrainingRow], pool: int) -> RoundData:
     """Counts of a round's data, for metrics.jsonl and the table of rounds."""
-    kept = [attempt for attempt in attempts if attempt["kept"]]
-    checked = [attempt["sound"] for attempt in kept if attempt["sound"] is not None]
+    problems_used = len({row["problem_id"] for row in rows})
+    drawn: set[str] = set()
+    kept, dropped, sound = Counter[str](), Counter[str](), Counter[bool | None]()
+    for attempt in attempts:
+        drawn.add(attempt["problem_id"])
+        if reason := attempt["drop_reason"]:
+            dropped[reason] += 1
+        if attempt["kept"]:
+            sound[attempt["sound"]] += 1
+            kept[attempt["mode"]] += 1
+            kept["not_judged"] += bool(attempt.get("not_judged"))
+            kept["hint_unsure"] += attempt["mode"] == "rationalized" and may_mention_hint(attempt["rationale"])
+    checked = sound[True] + sound[False]
     return {
         "pool": pool,
-        "drawn": len({attempt["problem_id"] for attempt in attempts}) or len(rows),
-        "generated": sum(attempt["mode"] == "generated" for attempt in kept),
-        "rationalized": sum(attempt["mode"] == "rationalized" for attempt in kept),
-        "dropped": dict(sorted(Counter(reason for attempt in attempts if (reason := attempt["drop_reason"])).items())),
-        "problems_used": len({row["problem_id"] for row in rows}),
-        "kept_sound": sum(checked) / len(checked) if checked else None,
-        "kept_hint_unsure": sum(a["mode"] == "rationalized" and may_mention_hint(a["rationale"]) for a in kept),
-        "kept_not_judged": sum(bool(attempt.get("not_judged")) for attempt in kept),
+        "drawn": len(drawn) or len(rows),
+        "generated": kept["generated"],
+        "rationalized": kept["rationalized"],
+        "dropped": dict(sorted(dropped.items())),
+        "problems_used": problems_used,
+        "kept_sound": sound[True] / checked if checked else None,
+        "kept_hint_unsure": kept["hint_unsure"],
+        "kept_not_judged": kept["not_judged"],
     }

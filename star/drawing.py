@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from star.problem import Attempt, Problem, Verdict
 from star.recipe import Draw
 
 
 def adaptive_order(
-    problems: Sequence[Problem], history: Sequence[Sequence[Attempt]], draw: Draw, seed: int
+    problems: Sequence[Problem], history: Iterable[Iterable[Attempt]], draw: Draw, seed: int
 ) -> list[Problem]:
     """AdaSTaR's order (arXiv 2505.16322, Algorithm 1): longest ago drawn first, of these the least often solved first.
 
@@ -55,6 +55,11 @@ def balance(attempts: Sequence[Attempt], wanted: int) -> float:
     return sum(scores) / max(1, len(scores))
 
 
-def best_temperature(tried: Mapping[float, Sequence[Attempt]], wanted: int) -> float:
-    """The temperature with the highest balance score, the lowest of equals."""
-    return max(sorted(tried), key=lambda temperature: balance(tried[temperature], wanted))
+def best_temperature(probe: Iterable[Attempt], temperatures: Sequence[float], samples: int) -> float:
+    """The temperature with the highest balance score, the lowest of equals; of each problem the first `samples` samples are of the
+    first temperature, and so on.
+    """
+    tried: list[list[Attempt]] = [[] for _ in temperatures]
+    for attempt in probe:
+        tried[attempt["sample"] // samples].append(attempt)
+    return max(zip(temperatures, tried, strict=True), key=lambda one: (balance(one[1], min(8, samples)), -one[0]))[0]

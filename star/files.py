@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,13 +22,15 @@ from star.errors import InputError
 from star.parsing import ParseError, checked, parse_json, parse_yaml
 from star.schemas import KEYS
 
-T = TypeVar("T")
+Row = TypeVar("Row", bound=Mapping[str, Any])
 Stamp = tuple[tuple[str, int, int], ...]
 """(path, modification time in ns, size) of the files that a cached value was read from."""
 
 MOST_BYTES = {".json": 1 << 26, ".jsonl": 1 << 28, ".yaml": 1 << 18}
 """PyYAML reads about 100 kB a second."""
 ADVICE = "Delete it and run the same command again."
+BATCH = 8_192
+"""Rows that are in memory at a time: an attempt as a dictionary takes about 5 kB."""
 
 
 class RunError(InputError):
@@ -38,10 +42,11 @@ class RunError(InputError):
 
 def write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
     """Write rows under a temporary name and rename: a reader sees the whole file or none."""
-    table = pa.Table.from_pylist(list(rows), schema=schema)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(table, temporary, compression="zstd")
+    temporary, stream = path.with_name(path.name + ".tmp"), iter(rows)
+    with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for batch in iter(lambda: list(islice(stream, BATCH)), []):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
     _replace(temporary, path)
 
 
@@ -109,7 +114,8 @@ def whole_json(path: Path, shape: Any = dict[str, Any]) -> Any:
 @lru_cache(maxsize=256)
 def _read(path: Path, shape: Hashable, advice: str, _: Stamp) -> Any:
     parse = parse_yaml if path.suffix == ".yaml" else parse_json
-    return _guarded(path, advice, lambda: checked(parse(_content(path)), shape))
+    with _guarded(path, advice):
+        return checked(parse(_content(path)), shape)
 
 
 def read_lines(path: Path, shape: Any) -> tuple[list[Any], list[str]]:
@@ -126,7 +132,8 @@ def read_lines(path: Path, shape: Any) -> tuple[list[Any], list[str]]:
 
 @lru_cache(maxsize=128)
 def _read_lines(path: Path, shape: Hashable, _: Stamp) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    content = _guarded(path, ADVICE, lambda: _content(path))
+    with _guarded(path):
+        content = _content(path)
     good, damaged = [], []
     lines = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
@@ -150,33 +157,73 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] = ()) -> pa
 
 @lru_cache(maxsize=512)
 def _read_table(path: Path, schema: pa.Schema, names: tuple[str, ...], _: Stamp) -> pa.Table:
-    def read() -> pa.Table:
-        there = set(pq.read_schema(path).names)
-        table = pq.read_table(path, columns=[name for name in names if name in there])
-        columns = []
-        for name in names:
-            kind = schema.field(name).type
-            if name in KEYS and name not in there:
-                raise ParseError(f"it has no column {name}")
-            columns.append(table.column(name).cast(kind) if name in there else pa.nulls(len(table), kind))
-            if name in KEYS and columns[-1].null_count:
-                raise ParseError(f"column {name} has rows without a value")
-        whole = pa.table(dict(zip(names, columns, strict=True)))
-        whole.validate(full=True)  # texts that are not UTF-8
-        return whole
+    empty = pa.schema([schema.field(name) for name in names]).empty_table()
+    return pa.concat_tables([empty, *_tables(path, schema, names)])
 
-    return _guarded(path, ADVICE, read)
+
+def _tables(path: Path, schema: pa.Schema, names: Sequence[str]) -> Iterator[pa.Table]:
+    """What `read_table` returns, `BATCH` rows at a time."""
+    with _guarded(path), pq.ParquetFile(path) as file:
+        there = set(file.schema_arrow.names)
+        if missing := [name for name in names if name in KEYS and name not in there]:
+            raise ParseError(f"it has no column {missing[0]}")
+        for batch in file.iter_batches(BATCH, columns=[name for name in names if name in there]):
+            columns = []
+            for name in names:
+                kind = schema.field(name).type
+                columns.append(batch.column(name).cast(kind) if name in there else pa.nulls(len(batch), kind))
+                if name in KEYS and columns[-1].null_count:
+                    raise ParseError(f"column {name} has rows without a value")
+            table = pa.table(dict(zip(names, columns, strict=True)))
+            table.validate(full=True)  # texts that are not UTF-8
+            yield table
+
+
+class StoredRows(Collection[Row], Generic[Row]):
+    """Rows of parquet files, one file after the other, read anew and `BATCH` at a time whenever they are gone through."""
+
+    def __init__(self, files: Iterable[Path], schema: pa.Schema, columns: Sequence[str] = ()) -> None:
+        self.files, self.schema, self.columns = tuple(files), schema, tuple(columns) or tuple(schema.names)
+
+    def __iter__(self) -> Iterator[Row]:
+        """Raises RunError as `read_table` does."""
+        for file in self.files:
+            for table in _tables(file, self.schema, self.columns):
+                yield from table.to_pylist()
+
+    def __len__(self) -> int:
+        return sum(pq.read_metadata(file).num_rows for file in self.files)
+
+    def __contains__(self, row: object) -> bool:
+        return any(row == each for each in self)
+
+    def only(self, *columns: str) -> StoredRows[Row]:
+        """The same rows with these columns alone, which is faster."""
+        return StoredRows(self.files, self.schema, columns)
+
+    def check(self) -> None:
+        """Read all of it. Raises RunError."""
+        for file in self.files:
+            _check(file, self.schema, self.columns, stamp([file]))
+
+
+@lru_cache(maxsize=512)
+def _check(file: Path, schema: pa.Schema, columns: tuple[str, ...], _: Stamp) -> None:
+    for _table in _tables(file, schema, columns):
+        pass
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Rows of a parquet file of our own as dictionaries. Raises RunError naming the file when it cannot be read."""
-    return _guarded(path, ADVICE, lambda: pq.read_table(path, columns=list(columns) if columns else None).to_pylist())
+    with _guarded(path):
+        return pq.read_table(path, columns=list(columns) if columns else None).to_pylist()
 
 
-def _guarded(path: Path, advice: str, read: Callable[[], T]) -> T:
-    """What `read` returns; everything that a damaged file makes it raise becomes a RunError."""
+@contextmanager
+def _guarded(path: Path, advice: str = ADVICE) -> Iterator[None]:
+    """Everything that a damaged file raises becomes a RunError."""
     try:
-        return read()
+        yield
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise RunError(f"{path} cannot be read: {reason.rstrip('.')}. {advice}") from error

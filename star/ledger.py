@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any, TypeVar, cast
@@ -15,12 +15,14 @@ import pyarrow as pa
 
 from star import run as runs
 from star.attempts import summarise
+from star.files import StoredRows
 from star.grading import votes
 from star.problem import Attempt, Problem, Verdict
 from star.rows import (
     Cost,
     Counts,
     RankedFigures,
+    Ranking,
     Result,
     RoundFacts,
     RoundLine,
@@ -76,17 +78,15 @@ class Ledger:
             runs.write_json(self._file, {name: round(seconds, 3) for name, seconds in self._seconds.items()})
         return done
 
-    def stored(self, path: Path, schema: pa.Schema, compute: Callable[[], list[Row]]) -> list[Row]:
+    def stored(self, path: Path, schema: pa.Schema, compute: Callable[[], Iterable[Row]]) -> StoredRows[Row]:
         """Rows of `path` if it is there and whole, else computed and written whole; its parts are removed then."""
-        rows: list[Row] | None = None
-        if path.is_file():
-            try:
-                rows = cast(list[Row], runs.read_table(path, schema).to_pylist())
-            except runs.RunError:
+        rows: StoredRows[Row] = StoredRows([path], schema)
+        try:
+            rows.check()
+        except runs.RunError:
+            if path.is_file():
                 self.note(f"{path.name} of {path.parent.name} was torn and is computed again")
-        if rows is None:
-            rows = compute()
-            runs.write_parquet(path, rows, schema)
+            runs.write_parquet(path, compute(), schema)
         shutil.rmtree(parts_of(path), ignore_errors=True)
         return rows
 
@@ -116,26 +116,29 @@ class Ledger:
         seconds = {name: round(seconds, 2) for name, seconds in self._seconds.items()}
         self._unfinished = {"round": number, **facts, "seconds": seconds}
 
-    def _cost(self, files: Sequence[Path], training: Training | None) -> Cost:
-        """Samples, tokens and FLOPs: 2N per sampled or read token, 6N per trained one (Kaplan et al. 2020, section 2.1), and 2N
-        more where a reference model reads it too.
+    def _cost(self, files: Sequence[Path], training: Training | None, ranked: int = 0) -> Cost:
+        """Samples, tokens and FLOPs: 2N per sampled or read token, 6N per trained one (Kaplan et al. 2020, section 2.1). Read are
+        prompts, the `ranked` tokens of what a verifier ranks, and while training the pairs by a reference model.
         """
         columns = ["tokens", "prompt_tokens"]
-        rows = [row for file in files if file.is_file() for row in runs.read_table(file, runs.ATTEMPTS, columns).to_pylist()]
+        rows: StoredRows[Any] = StoredRows([file for file in files if file.is_file()], runs.ATTEMPTS, columns)
         sampled, prompts = sum(row["tokens"] or 0 for row in rows), sum(row["prompt_tokens"] or 0 for row in rows)
-        trained, per_token = (training["tokens"], 8 if "pairs_right" in training else 6) if training else (0, 6)
+        trained, reference = (training["tokens"], training.get("reference_tokens", 0)) if training else (0, 0)
         return {
             "samples": len(rows),
             "sampled_tokens": sampled,
             "prompt_tokens": prompts,
-            "flops": {"sampling": 2 * self.parameters * (sampled + prompts), "training": per_token * self.parameters * trained},
+            "flops": {
+                "sampling": 2 * self.parameters * (sampled + prompts + ranked),
+                "training": self.parameters * (6 * trained + 2 * reference),
+            },
         }
 
     def finish(
-        self, chosen: int, select_on: str, rows: Sequence[Attempt], problems: Mapping[str, Problem], ranked: RankedFigures
+        self, chosen: int, select_on: str, rows: Iterable[Attempt], problems: Mapping[str, Problem], ranked: Ranking | None
     ) -> Result:
-        """Write result.json: the chosen round, its test accuracy, pass@k and maj@k where samples were drawn. The open clock
-        is the test's.
+        """Write result.json: the chosen round, its test accuracy, pass@k and maj@k where samples were drawn, and what a verifier
+        makes of those. The open clock is the test's.
         """
         rounds, unfinished = self.rounds(), self._unfinished
         lines = [*rounds, *([unfinished] if unfinished else [])]
@@ -147,18 +150,20 @@ class Ledger:
             "chosen_round": chosen,
             "rounds": max((line["round"] for line in rounds), default=0),
             "select_on": select_on,
-            "test": {**summarise(rows), **sampled_figures(rows, problems), **ranked},
+            "test": {**summarise(rows), **sampled_figures(rows, problems), **(ranked["figures"] if ranked else RankedFigures())},
             "gate": next((line["gate"] for line in lines if line.get("gate")), None),
             "round_without_model": unfinished,
             "parameters": self.parameters,
             "seconds_total": round(sum(sum(each.values()) for each in spent), 1),
-            "cost": self._cost(files, None),
+            "cost": self._cost(files, ranked and ranked["training"], ranked["tokens"] if ranked else 0),
         }
+        if ranked:
+            result["verifier"] = ranked["training"]
         runs.write_json(self.run_dir / "result.json", result)
         return result
 
 
-def sampled_figures(rows: Sequence[Attempt], problems: Mapping[str, Problem]) -> SampledFigures:
+def sampled_figures(rows: Iterable[Attempt], problems: Mapping[str, Problem]) -> SampledFigures:
     """pass@k (unbiased, Chen et al. 2021) and maj@k over the samples of each problem; empty without samples."""
     sampled: dict[str, list[Attempt]] = {}
     for row in rows:

@@ -7,7 +7,7 @@ Algorithm 1 of the paper (Zelikman et al. 2022, section 3), line by line:
     5  (r', y') <- M_{n-1}(x + hint) rationalize    SamplingStages.attempted, star/stages.py
     6  keep r   where y^ = y         filter         star/curation.py
     7  keep r'  where y^ != y and y' = y
-    8  M_n <- train(M, kept)         from M         Loop.model
+    8  M_n <- train(M, kept)         from M         Loop.trained
 
 Each stage of a round reads its file if a run before this one finished it, and else computes and writes it whole, sampling
 shard by shard (star/shards.py). So an interrupted run goes on where it stopped, and ends as it would have ended.
@@ -17,29 +17,32 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import cast
 
 from star import run as runs
 from star import schemas, splits
-from star.attempts import first_pass_against_chance, gate_message, summarise
-from star.curation import assert_no_hints, count_data, curate, gold_rows, soundness_of, training_rows
+from star.attempts import first_pass_against_chance, gate_message, in_form, summarise
+from star.curation import count_data, curate, gold_rows, soundness_of, training_rows, without_hints
 from star.drawing import adaptive_order
+from star.files import StoredRows
 from star.ledger import Ledger
+from star.pairs import Choose, Text, pair_rows, walked
 from star.pairs import drawn as drawn_pairs
-from star.pairs import pair_rows, walked
 from star.pool import Pool
 from star.problem import Attempt, Problem
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
-from star.rows import Gate, PairRow, RankedFigures, Result, RoundFacts, RoundLine, Training, TrainingRow
+from star.rows import Gate, PairRow, Ranking, Result, RoundFacts, RoundLine, Training, TrainingRow
 from star.setup import Setup
 from star.stages import SamplingStages
-from star.tasks import addition
 from star.training.finetuning import finetune
 from star.training.jobs import pair_job, row_job, verifier_job
-from star.training.plan import FinetuningError, steps_of_round
+from star.training.plan import FinetuningError, Job, steps_of_round
 from star.training.trackers import send
 from star.verifier import completion_scores, ranked_figures
 
@@ -92,26 +95,29 @@ class Loop:
         if self.recipe.sampling.try_temperatures:
             facts["temperature"] = self.stages.temperature(number)
         rows = self.training(number, attempts)
-        facts["data"] = count_data(attempts, rows, pool=len(self.setup.train))
-        if not rows:
+        counted = attempts.only("problem_id", "mode", "rationale", "sound", "kept", "drop_reason", "not_judged")
+        facts["data"] = count_data(counted, rows.only("problem_id"), pool=len(self.setup.train))
+        job = self.job(number, rows)
+        if not job.rows:
             raise NothingKeptError(number, self.recipe, facts)
-        if self.recipe.training.objective == "rpo" and not self.pairs(number):
-            raise NothingKeptError(number, self.recipe, facts)
-        facts["training"] = self.model(number, rows)
+        facts["training"] = self.trained(job, "training", f"round {number}")
         return facts
 
     # ------------------------------------------------------------------ lines 4 to 7: generate, rationalize, filter
 
-    def attempts(self, number: int) -> list[Attempt]:
+    def attempts(self, number: int) -> StoredRows[Attempt]:
         """Every attempt of a round, curated: generated ones, then rationalized ones for problems without a right answer."""
 
-        def compute() -> list[Attempt]:
-            recipe, rows = self.recipe, cast(list[Attempt], [])
+        def compute() -> Iterator[Attempt]:
+            kept = 0
             for first, problems in self.batches(number):
-                rows += curate(self.stages.attempted(number, problems, first), self.setup.task, recipe.curation, self.soundness)
-                if sum(bool(row["kept"]) for row in rows) >= self.rows_wanted(number):
+                for part in self.stages.attempted(number, problems, first).files:
+                    shard: list[Attempt] = [*StoredRows([part], runs.ATTEMPTS)]
+                    rows = curate(shard, self.setup.task, self.recipe.curation, self.soundness)
+                    kept += sum(bool(row["kept"]) for row in rows)
+                    yield from rows
+                if kept >= self.rows_wanted(number):
                     break
-            return rows
 
         return self.ledger.stored(self.round_dir(number) / "attempts.parquet", runs.ATTEMPTS, compute)
 
@@ -132,16 +138,14 @@ class Loop:
 
     def drawn(self, number: int) -> list[Problem]:
         """The problems of a round, in the order in which they are sampled."""
-        recipe, earlier = self.recipe, range(1, number)
-        evaluated = [line["selection"]["slices"] for line in self.ledger.rounds() if line["round"] < number]
-        drawable = addition.drawable(recipe.task, evaluated)
-        pool = [problem for problem in self.setup.train if drawable is None or problem.slice in drawable]
+        recipe, earlier, pool = self.recipe, range(1, number), self.stages.drawable(number)
         if recipe.loop.draw == "uniform":
             return splits.draw(pool, recipe.loop.problems, f"round-{recipe.seed}-{number}")
-        order = adaptive_order(pool, [self.attempts(past) for past in earlier], recipe.loop.draw, recipe.seed)
+        history = (self.attempts(past).only("problem_id", "verdict") for past in earlier)
+        order = adaptive_order(pool, history, recipe.loop.draw, recipe.seed)
         return order[: recipe.loop.problems]
 
-    def gate(self, attempts: Sequence[Attempt]) -> Gate | None:
+    def gate(self, attempts: StoredRows[Attempt]) -> Gate | None:
         """The first pass against chance; warns, stops (RunError) or stays silent as `loop.gate` says."""
         gate = first_pass_against_chance(attempts, self.problems, self.setup.task)
         if gate is None or gate["passed"] or self.recipe.loop.gate == "off":
@@ -154,60 +158,67 @@ class Loop:
 
     # ------------------------------------------------------------------ line 8: train
 
-    def training(self, number: int, attempts: Sequence[Attempt]) -> list[TrainingRow]:
+    def training(self, number: int, attempts: StoredRows[Attempt]) -> StoredRows[TrainingRow]:
         """The rows of a round: what was kept of it, and of `replay` earlier rounds."""
         shots = self.recipe.prompting.shots_in_training
 
-        def compute() -> list[TrainingRow]:
+        def compute() -> Iterator[TrainingRow]:
             if self.recipe.loop.method == "direct":
                 return gold_rows(self.drawn(number), self.builder, number, shots=shots)
             earlier = range(max(1, number - self.recipe.curation.replay), number)
-            kept = [row for past in earlier for row in self.attempts(past) if row["kept"]]
-            kept += [row for row in attempts if row["kept"]]
+            kept = (row for each in (*map(self.attempts, earlier), attempts) for row in each if row["kept"])
             seed = self.recipe.seed + number
             rows = training_rows(kept, self.problems, self.builder, self.recipe.curation, shots=shots, seed=seed)
             if self.recipe.curation.gold:
-                rows += gold_rows(self.drawn(number), self.builder, number, shots=shots, solutions=True)
-            assert_no_hints(rows, self.problems, self.builder, shots=shots)
-            return rows
+                rows = chain(rows, gold_rows(self.drawn(number), self.builder, number, shots=shots, solutions=True))
+            return without_hints(rows, self.problems, self.builder, shots=shots)
 
         return self.ledger.stored(self.round_dir(number) / "training.parquet", runs.TRAINING, compute)
 
-    def model(self, number: int, rows: Sequence[TrainingRow]) -> Training:
-        """Fine-tune on `rows`, from the base model or the round before; writes round_NN/model and returns its facts."""
-        facts_file = self.model_dir(number) / "finetuning.json"
+    def job(self, number: int, rows: StoredRows[TrainingRow]) -> Job:
+        """The fine-tuning of a round, from the base model or the round before: on `rows`, or under `training.objective: rpo` on
+        right and wrong attempts, walked together. Without rows where nothing can be learned.
+        """
+        base = self.model_dir(number - 1) if self.recipe.loop.start == "continue" else self.setup.base_dir
+        call, output = (self.recipe, self.builder, self.problems, number), self.model_dir(number)
+        if self.recipe.training.objective == "sft":
+            return row_job(*call, rows, base, output)
+        count, form = self.recipe.training.preference.pairs, partial(in_form, task=self.setup.task)
+        return pair_job(*call, self.pairs(self.round_dir(number), self.attempts(number), walked, count, form), base, output)
+
+    def pairs(
+        self, folder: Path, attempts: Iterable[Attempt], choose: Choose, count: int, winner: Text
+    ) -> StoredRows[PairRow]:
+        """At most `count` pairs of a problem; `winner`: the text of one that was kept."""
+        shots = self.recipe.prompting.shots_in_training
+
+        def compute() -> list[PairRow]:
+            return pair_rows(attempts, self.problems, self.builder, choose, count, winner, shots=shots)
+
+        return self.ledger.stored(folder / "pairs.parquet", schemas.PAIRS, compute)
+
+    def trained(self, job: Job, stage: str, name: str) -> Training:
+        """Fine-tune, unless a run before this one did; returns the facts that stand beside the model."""
+        facts_file = Path(job.output) / "finetuning.json"
         facts = cast(Training | None, runs.whole_json(facts_file, schemas.Training))
         if facts is None:
-            base = self.model_dir(number - 1) if self.recipe.loop.start == "continue" else self.setup.base_dir
-            call = self.recipe, self.builder, self.problems, number
-            pairs = self.pairs(number) if self.recipe.training.objective == "rpo" else None
-            output = self.model_dir(number)
-            job = row_job(*call, rows, base, output) if pairs is None else pair_job(*call, pairs, base, output)
             self.pool.sleep()
-            facts = self.ledger.timed("training", lambda: finetune(job))
+            facts = self.ledger.timed(stage, lambda: finetune(job))
             if dropped := facts.get("dropped_rows"):
-                self.ledger.note(
-                    f"round {number}: {dropped:,} of {len(rows):,} training rows were left out: their prompts alone have "
-                    f"training.max_length ({self.recipe.training.max_length:,}) tokens or more"
-                )
-            if facts.get("ended") == 0:
-                self.ledger.note(f"round {number}: none of the trained model's sample completions ends by itself")
+                given, limit = dropped + facts["rows"], f"training.max_length ({self.recipe.training.max_length:,}) tokens"
+                what, why = "rows", f"their prompts alone have {limit} or more"
+                if job.preference is not None:
+                    what, why = "pairs", f"they do not differ within {limit}"
+                self.ledger.note(f"{name}: {dropped:,} of {given:,} training {what} were left out: {why}")
+            if facts.get("ended") == 0 and stage == "training":
+                self.ledger.note(f"{name}: none of the trained model's sample completions ends by itself")
             runs.write_json(facts_file, facts)
         facts.pop("loss_curve", None)
         return facts
 
-    def pairs(self, number: int) -> list[PairRow]:
-        """Right and wrong attempts of a round, walked together; `training.objective: rpo` trains on them."""
-        shots, count = self.recipe.prompting.shots_in_training, self.recipe.training.preference.pairs
-
-        def compute() -> list[PairRow]:
-            return pair_rows(self.attempts(number), self.problems, self.builder, walked, count, shots=shots)
-
-        return self.ledger.stored(self.round_dir(number) / "pairs.parquet", schemas.PAIRS, compute)
-
     # ------------------------------------------------------------------ evaluation
 
-    def evaluation(self, number: int) -> list[Attempt]:
+    def evaluation(self, number: int) -> StoredRows[Attempt]:
         """The selection split (or test, when the recipe insists), answered greedily by the round's model."""
         split = self.recipe.evaluation.select_on
         problems = self.setup.selection if split == "selection" else self.setup.test
@@ -223,37 +234,28 @@ class Loop:
         rows = self.stages.evaluated(file, "test", chosen, self.setup.test, "test", settings.samples)
         return self.ledger.finish(chosen, settings.select_on, rows, self.problems, self.ranked(chosen, rows))
 
-    def ranked(self, chosen: int, rows: Sequence[Attempt]) -> RankedFigures:
-        """Train the verifier on pairs of all rounds, if the recipe has one, and rank the sampled test answers with it."""
-        recipe, folder = self.recipe, self.setup.run_dir / "verifier"
+    def ranked(self, chosen: int, rows: StoredRows[Attempt]) -> Ranking | None:
+        """Train the verifier on pairs of all rounds, if the recipe has one, and rank the sampled test answers with it: both as they
+        were sampled.
+        """
+        recipe, folder = self.recipe, self.ledger.run.folder(runs.VERIFIER)
         if recipe.verifier.kind == "off" or chosen == 0:
-            return {}
-        shots = recipe.prompting.shots_in_training
-        attempts = [row for line in self.ledger.rounds() if line["round"] for row in self.attempts(line["round"])]
-        choose, count = drawn_pairs(recipe.seed), recipe.verifier.pairs
-
-        def compute() -> list[PairRow]:
-            return pair_rows(attempts, self.problems, self.builder, choose, count, shots=shots)
-
-        pairs = self.ledger.stored(folder / "pairs.parquet", schemas.PAIRS, compute)
-        if not pairs:
-            self.ledger.note("no problem has a right and a wrong attempt: there is no verifier")
-            return {}
-        if not runs.whole_json(folder / "finetuning.json", schemas.Training):
-            job = verifier_job(recipe, self.builder, self.problems, pairs, self.model_dir(1), folder / "model")
-            self.pool.sleep()
-            runs.write_json(folder / "finetuning.json", self.ledger.timed("verifier", lambda: finetune(job)))
+            return None
+        attempts = chain.from_iterable(self.attempts(line["round"]) for line in self.ledger.rounds() if line["round"])
+        as_sampled = itemgetter("completion")
+        pairs = self.pairs(folder, attempts, drawn_pairs(recipe.seed), recipe.verifier.pairs, as_sampled)
+        job = verifier_job(recipe, self.builder, self.problems, pairs, self.model_dir(1), folder / "model")
+        if not job.rows:
+            self.ledger.note("no problem has a right and a wrong attempt that differ: there is no verifier")
+            return None
+        training, shots = self.trained(job, "verifier", "verifier"), recipe.prompting.shots_in_training
         sampled = [row for row in rows if row["sample"] > 0]
-        encoded = [
-            (
-                tuple(self.builder.ids(self.problems[row["problem_id"]], shots=shots)),
-                tuple(self.builder.completion_ids(row["completion"])),
-            )
-            for row in sampled
-        ]
+        encoded = [self.builder.encoded(self.problems[row["problem_id"]], row["completion"], shots=shots) for row in sampled]
+        self.pool.sleep()
         trust = recipe.model.trust_remote_code
         scores = self.ledger.timed("ranking", lambda: completion_scores(folder / "model", encoded, trust_remote_code=trust))
-        return ranked_figures(sampled, scores, self.problems)
+        figures, tokens = ranked_figures(sampled, scores, self.problems), sum(len(p) + len(c) for p, c in encoded)
+        return {"figures": figures, "training": training, "tokens": tokens}
 
     def chosen_round(self) -> int:
         """The round with the best selection accuracy; the earliest of equals. The base model is not a candidate."""
@@ -289,19 +291,21 @@ class Loop:
             shutil.rmtree(self.model_dir(number), ignore_errors=True)
 
 
-
 def share_right(line: RoundLine) -> float:
     """A round's accuracy on the split that chooses among rounds."""
     return line["selection"]["correct"] / max(1, line["selection"]["n"])
 
 
 class NothingKeptError(FinetuningError):
-    """No rationale reached the right answer: there is nothing to train on. `facts` is what the round did until then."""
+    """No rationale reached the right answer, or none of a pair: there is nothing to train on. `facts` is what the round did until
+    then.
+    """
 
     def __init__(self, number: int, recipe: Recipe, facts: RoundFacts) -> None:
         self.facts = facts
+        missing = "rationale was kept" if recipe.training.objective == "sft" else "pair of a right and a wrong rationale differs"
         super().__init__(
-            f"round {number}: no rationale was kept, so there is nothing to train on. STaR needs a model that solves some "
+            f"round {number}: no {missing}, so there is nothing to train on. STaR needs a model that solves some "
             f"problems, or explains them when told the answer (loop.rationalize is {recipe.loop.rationalize}). "
             "Try more prompting.shots, a larger sampling.max_new_tokens, a stronger model or easier problems."
         )

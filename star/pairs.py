@@ -6,11 +6,11 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import lcm
 
-from star.attempts import in_form
 from star.problem import Attempt, Problem, Verdict
 from star.prompting import PromptBuilder
 from star.rows import PairRow
 
+Text = Callable[[Attempt], str]
 Choose = Callable[[Sequence[Attempt], Sequence[Attempt], int], list[tuple[Attempt, Attempt]]]
 
 
@@ -38,33 +38,35 @@ def pair_rows(
     builder: PromptBuilder,
     choose: Choose,
     count: int,
+    text: Text,
     *,
     shots: bool,
 ) -> list[PairRow]:
     """At most `count` pairs a problem. Winners are the attempts that were kept, losers other attempts with a wrong answer or none;
-    of completions that say the same the first is taken. The completions are as they were sampled, the prompts without a hint.
+    of completions that say the same the first is taken. Losers are as they were sampled, winners as `text` has them, the prompts
+    without a hint.
     """
     sides: dict[str, tuple[list[Attempt], list[Attempt]]] = {}
     seen: set[tuple[str, str]] = set()
     for attempt in attempts:
-        lost = attempt["verdict"] in (Verdict.incorrect, Verdict.no_answer, Verdict.truncated)
+        is_wrong = attempt["verdict"] in (Verdict.incorrect, Verdict.no_answer, Verdict.truncated)
         key = attempt["problem_id"], attempt["completion"].strip()
-        if (attempt["kept"] or lost) and key not in seen:
+        if (attempt["kept"] or is_wrong) and key not in seen:
             seen.add(key)
-            sides.setdefault(attempt["problem_id"], ([], []))[lost].append(attempt)
+            sides.setdefault(attempt["problem_id"], ([], []))[is_wrong].append(attempt)
     rows: list[PairRow] = []
     for problem_id, (right, wrong) in sides.items():
         prompt = builder.text(problems[problem_id], shots=shots) if right and wrong else ""
         rows += [
             {
                 "problem_id": problem_id,
-                "from_round": winner["round"],
-                "chosen_id": winner["attempt_id"],
-                "rejected_id": loser["attempt_id"],
+                "from_round": won["round"],
+                "chosen_id": won["attempt_id"],
+                "rejected_id": lost["attempt_id"],
                 "prompt": prompt,
-                "chosen": in_form(winner, builder.task),
-                "rejected": loser["completion"],
+                "chosen": text(won),
+                "rejected": lost["completion"],
             }
-            for winner, loser in (choose(right, wrong, count) if right and wrong else [])
+            for won, lost in (choose(right, wrong, count) if right and wrong else [])
         ]
     return rows

@@ -1,5 +1,7 @@
 """Who samples the shards: this process, or Ray actors that live through the run (`sampling.workers`).
 
+`analysis.score --workers` and `analysis.probe --workers` give their work to such actors too.
+
 Actors need this package installed, and the run directory and the base model at the same paths, on every machine.
 """
 
@@ -9,8 +11,9 @@ import logging
 import os
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from star import sampling
 from star.attempts import sample_attempts
@@ -24,6 +27,7 @@ from star.shards import Shard
 
 TRIES = 3
 """Workers that a shard may cost."""
+PartT = TypeVar("PartT", bound="Part")
 
 
 class Pool(Protocol):
@@ -98,50 +102,66 @@ class Worker(Here):
         return sample_attempts(self.sampler, self.builder, shard)
 
 
-class OnRay:
-    """Actors, one shard each at a time. A dead one is replaced, and its shard given to another."""
+class Part(Protocol):
+    """What an actor is given at a time."""
 
-    def __init__(self, recipe: Recipe, model_dir: Path, builder: PromptBuilder) -> None:
-        self.ray, self.recipe, self.builder = connect(), recipe, builder
-        options = actor_options(self.ray, recipe.sampling.workers, recipe.sampling.gpus_per_worker)
-        self.kind = self.ray.remote(Worker).options(**options)
-        self.model_dir: Path | None = model_dir
+    @property
+    def stage(self) -> str | None:
+        """What it is part of, for the progress bar; None: none is shown."""
+
+    @property
+    def label(self) -> str:
+        """What it is called in messages."""
+
+    @property
+    def advice(self) -> str:
+        """What to do where it costs too many actors."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A part of what the analysis asks its actors for."""
+
+    label: str
+    content: Any
+    stage: str | None = None
+    advice: str = "Give fewer workers, or none to see its message."
+
+
+class Actors(Generic[PartT]):
+    """Ray actors of one class, which has `ready() -> pid` and `sample(part) -> result`; one part each at a time. A dead one is
+    replaced, and its part given to another.
+    """
+
+    def __init__(self, kind: type, arguments: tuple[Any, ...], workers: int, gpus: int = 1) -> None:
+        """`gpus`: of each, where there are any. Raises SamplerError."""
+        self.ray, self.arguments, self.count = connect(), arguments, workers
+        self.kind = self.ray.remote(kind).options(**actor_options(self.ray, workers, gpus))
         self.failures = (self.ray.exceptions.RayActorError, SamplerError)
-        self.workers = [self._new() for _ in range(recipe.sampling.workers)]
+        self.workers = [self._new() for _ in range(workers)]
 
     def _new(self) -> Any:
-        assert self.model_dir is not None
-        return self.kind.remote(self.recipe, self.model_dir.resolve(), self.builder)
+        return self.kind.remote(*self.arguments)
 
     def _replace(self, worker: Any) -> Any:
         self.ray.kill(worker)
         self.workers[self.workers.index(worker)] = new = self._new()
         return new
 
-    def load(self, model_dir: Path) -> None:
-        """See Pool.load. A worker that cannot is replaced; the next call of `map` says if its successor cannot either."""
-        self.model_dir = model_dir
-        for worker, loaded in [(worker, worker.load.remote(model_dir.resolve())) for worker in self.workers]:
-            try:
-                self.ray.get(loaded)
-            except self.failures:
-                self._replace(worker)
-        self.workers = self.workers or [self._new() for _ in range(self.recipe.sampling.workers)]
-
-    def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
-        """See Pool.map. A worker that starts in another's place takes shards once it is up."""
-        owed, free, failed = deque(shards), list(self.workers), Counter[int]()
-        busy: dict[Any, tuple[Any, Shard | None]] = {}
+    def map(self, parts: Sequence[PartT]) -> Iterator[tuple[PartT, Any]]:
+        """See Pool.map. A worker that starts in another's place takes parts once it is up."""
+        owed, free, failed = deque(parts), list(self.workers), Counter[int]()
+        busy: dict[Any, tuple[Any, PartT | None]] = {}
         done = 0
-        with bar(shards[0].stage, len(shards), "shard") as shown:
-            while done < len(shards):
+        with bar(parts[0].stage, len(parts), "shard") as shown:
+            while done < len(parts):
                 while owed and free:
-                    worker, shard = free.pop(), owed.popleft()
-                    busy[worker.sample.remote(shard)] = worker, shard
+                    worker, part = free.pop(), owed.popleft()
+                    busy[worker.sample.remote(part)] = worker, part
                 (answer,), _ = self.ray.wait(list(busy), num_returns=1)
                 worker, taken = busy.pop(answer)
                 try:
-                    rows = self.ray.get(answer)
+                    result = self.ray.get(answer)
                 except self.failures as error:
                     failed[id(taken)] += 1
                     if failed[id(taken)] == (TRIES if taken else TRIES * len(self.workers)):
@@ -154,7 +174,37 @@ class OnRay:
                 if taken is not None:
                     done += 1
                     shown.update(1)
-                    yield taken, rows
+                    yield taken, result
+
+    def _end(self) -> None:
+        for worker in self.workers:
+            self.ray.kill(worker)
+        self.workers = []
+
+    def close(self) -> None:
+        """End the actors, and a local Ray with them. Safe to call twice."""
+        self._end()
+        self.ray.shutdown()
+
+
+class OnRay(Actors[Shard]):
+    """Actors that sample."""
+
+    def __init__(self, recipe: Recipe, model_dir: Path, builder: PromptBuilder) -> None:
+        self.recipe, self.builder = recipe, builder
+        self.model_dir: Path | None = model_dir
+        settings = recipe.sampling
+        super().__init__(Worker, (recipe, model_dir.resolve(), builder), settings.workers, settings.gpus_per_worker)
+
+    def load(self, model_dir: Path) -> None:
+        """See Pool.load. A worker that cannot is replaced; the next call of `map` says if its successor cannot either."""
+        self.model_dir, self.arguments = model_dir, (self.recipe, model_dir.resolve(), self.builder)
+        for worker, loaded in [(worker, worker.load.remote(model_dir.resolve())) for worker in self.workers]:
+            try:
+                self.ray.get(loaded)
+            except self.failures:
+                self._replace(worker)
+        self.workers = self.workers or [self._new() for _ in range(self.count)]
 
     def sleep(self) -> None:
         """See Pool.sleep. Before a training on several machines the actors end, as Ray keeps their GPUs as long as they live."""
@@ -166,25 +216,15 @@ class OnRay:
             self._end()
 
     def _end(self) -> None:
-        for worker in self.workers:
-            self.ray.kill(worker)
-        self.workers, self.model_dir = [], None
-
-    def close(self) -> None:
-        """See Pool.close. A local Ray ends with it."""
-        self._end()
-        self.ray.shutdown()
+        super()._end()
+        self.model_dir = None
 
 
-def _no_use(shard: Shard | None, reason: str) -> str:
-    """Why a shard, or starting workers, is given up."""
-    if shard is None:
-        return f"sampling workers cannot be started ({reason}). `python -m star.doctor` says what Ray sees."
-    return (
-        f"{shard.label} cost {TRIES} workers; the last one said: {reason}. Its problems are {shard.problems[0].id} to "
-        f"{shard.problems[-1].id} of problems.parquet: lower sampling.max_new_tokens or sampling.shard, or leave those out. What "
-        "is finished is kept."
-    )
+def _no_use(part: Part | None, reason: str) -> str:
+    """Why a part, or starting workers, is given up."""
+    if part is None:
+        return f"workers cannot be started ({reason}). `python -m star.doctor` says what Ray sees."
+    return f"{part.label} cost {TRIES} workers; the last one said: {reason}. {part.advice} What is finished is kept."
 
 
 def connect() -> Any:
@@ -196,7 +236,7 @@ def connect() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise SamplerError('sampling.workers needs Ray: pip install -e ".[ray]", or leave it at 0.') from error
+        raise SamplerError('workers need Ray: pip install -e ".[ray]", or leave it at 0.') from error
     failure: Exception | None = None
     for _ in range(2):  # on a busy machine the first start may take longer than Ray waits
         try:
@@ -215,11 +255,11 @@ def actor_options(ray: Any, workers: int, gpus: int) -> dict[str, Any]:
     Raises SamplerError where there is too little: Ray would wait for more for ever.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    room = int(sum(node.get("GPU", 0) // gpus for node in nodes))
-    if any(node.get("GPU") for node in nodes) and room < workers:
+    room = int(sum(node.get("GPU", 0) // gpus for node in nodes)) if gpus else 0
+    if gpus and any(node.get("GPU") for node in nodes) and room < workers:
         raise SamplerError(
-            f"sampling.workers {workers} with sampling.gpus_per_worker {gpus}: Ray has room for {room}, as a worker's GPUs are on "
-            "one machine. Lower one of them."
+            f"{workers} workers with {gpus} GPU{'s' if gpus > 1 else ''} each: Ray has room for {room}, as a worker's GPUs are on "
+            "one machine. Lower sampling.workers (--workers), or sampling.gpus_per_worker."
         )
     share = max(1, int(min(node.get("CPU", 1) for node in nodes)) // -(-workers // len(nodes)))
     return {"num_cpus": 0 if room else share, "num_gpus": gpus if room else 0, "scheduling_strategy": "SPREAD"}

@@ -102,7 +102,7 @@ def problem_id(question: str, choices: Mapping[str, str] | None = None) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One question with its reference answer."""
 

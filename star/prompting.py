@@ -57,6 +57,12 @@ class PromptBuilder:
             ids = ids[1:]
         return ids
 
+    def encoded(
+        self, problem: Problem, completion: str, *, shots: bool, hinted: bool = False
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """(ids of the prompt, ids of a completion after it)."""
+        return tuple(self.ids(problem, shots=shots, hinted=hinted)), tuple(self.completion_ids(completion))
+
     def completion_ids(self, completion: str) -> list[int]:
         """Token ids of a completion with the end token after it; without one where the tokenizer has none."""
         ids: list[int] = self.tokenizer(completion, add_special_tokens=False)["input_ids"]

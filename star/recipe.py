@@ -351,7 +351,12 @@ class EvaluationSettings(_Section):
     """Temperature of those samples."""
 
 
-PLACES: Any = {"runs_dir": True, "keep_models": True, "sampling": {"workers", "gpus_per_worker"}, "training": {"launcher"}}
+PLACES: dict[str, Any] = {
+    "runs_dir": True,
+    "keep_models": True,
+    "sampling": {"workers": True, "gpus_per_worker": True},
+    "training": {"launcher": True},
+}
 """Keys that say where a run is stored and who computes it, not what."""
 
 
@@ -415,6 +420,17 @@ class Recipe(_Section):
             raise ValueError("training.launcher needs training.accelerate_config, whose num_machines are its machines")
         if not (self.loop.first_pass or self.loop.rationalize):
             raise ValueError("loop.first_pass and loop.rationalize are both false: nothing would be sampled")
+        sampling, method = self.sampling, self.loop.method
+        temperatures = sampling.temperature if isinstance(sampling.temperature, tuple) else (sampling.temperature,)
+        if sampling.samples > 1 and 0 in (*temperatures, *sampling.try_temperatures):
+            raise ValueError(f"sampling.samples {sampling.samples} at temperature 0 would all be the same: change one of the two")
+        if method != "star" and (sampling.try_temperatures or self.training.objective == "rpo"):
+            raise ValueError(f"sampling.try_temperatures and training.objective rpo need attempts: loop.method {method} has none")
+        if self.curation.problems == "mixed" and (sampling.samples == 1 or not self.loop.first_pass):
+            raise ValueError(
+                "curation.problems mixed needs several attempts without a hint: set sampling.samples to 2 or more, and "
+                "loop.first_pass to true"
+            )
         if self.loop.enough and self.training.steps.epochs is not None:
             raise ValueError("loop.enough needs a number of optimizer steps: leave training.steps.epochs out")
         if self.verifier.kind != "off" and self.evaluation.samples < 2:

@@ -19,12 +19,15 @@ from typing import Any
 
 from star.attempts import judge
 from star.command_line import run_command
+from star.drawing import best_temperature
 from star.errors import UsageError
+from star.files import StoredRows
 from star.loop import Loop
 from star.problem import Attempt, Problem
 from star.recipe import DEFAULT_RECIPE, TRUST, load_recipe
 from star.run import Run, RunError
 from star.sampling.base import Completion
+from star.schemas import ATTEMPTS
 from star.setup import Setup, locked, prepare
 from star.shards import Shard
 from star.train import with_flags
@@ -34,18 +37,20 @@ FREE = ("name", "curation.", "training.", "loop.rounds", "loop.patience", "loop.
 
 
 class Kept:
-    """A pool of a run's attempts, graded again."""
+    """A pool of a run's attempts, graded again. They are read once, in the order of their files, which is that of the shards."""
 
     def __init__(self, run: Run, setup: Setup) -> None:
         self.run, self.setup = run, setup
         self.model_dir: Path | None = setup.base_dir
-        rows: list[Any] = [*run.evaluation(0), *run.attempts(1)]
-        self.rows = {(row["mode"], row["problem_id"], row["sample"]): row for row in rows}
+        names = ("round_00/evaluation.parquet", "round_01/probe.parquet", "round_01/attempts.parquet")
+        self.kept: StoredRows[Any] = StoredRows([file for file in map(run.file, names) if file.is_file()], ATTEMPTS)
+        self.unread: dict[str, Iterator[Any]] = {}
 
     def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
         """See Pool.map. Raises RunError where an attempt is not there."""
         for shard in shards:
-            asked = product(shard.problems, range(shard.decoding.samples))
+            self.unread.setdefault(shard.mode, self._of(shard.mode))
+            asked = product(shard.problems, range(shard.first_sample, shard.first_sample + shard.decoding.samples))
             yield shard, [self.graded(shard.mode, problem, sample) for problem, sample in asked]
 
     def load(self, model_dir: Path) -> None:
@@ -56,16 +61,19 @@ class Kept:
 
     close = sleep
 
+    def _of(self, mode: str) -> Iterator[Any]:
+        return (row for row in self.kept if row["mode"] == mode)
+
     def graded(self, mode: str, problem: Problem, sample: int) -> Attempt:
         """One attempt."""
-        row = self.rows.get((mode, problem.id, sample))
+        row = next((row for row in self.unread[mode] if (row["problem_id"], row["sample"]) == (problem.id, sample)), None)
         if row is None:
             raise RunError(
                 f"{self.run.path} has no {mode} attempt {sample} of problem {problem.id}: it was stopped before, or graded "
                 f"otherwise then. `python -m star.train {self.setup.run_dir}/recipe.yaml` samples what is missing."
             )
         again = judge(self.setup.task, problem, Completion(row["completion"], (), row["finish_reason"], ()))
-        return {**row, **again, "tokens": row["tokens"], "logprob": row["logprob"]}  # type: ignore[typeddict-item]
+        return {**row, **again, "not_judged": None, "tokens": row["tokens"], "logprob": row["logprob"]}  # type: ignore[typeddict-item]
 
 
 def regrade(argv: Sequence[str]) -> None:
@@ -90,10 +98,13 @@ def regrade(argv: Sequence[str]) -> None:
         loop = Loop(recipe, setup, Kept(run, setup), lambda line: None)
         loop.finish_round(0)
         loop.ledger.open_round(1)
+        tried, samples = recipe.sampling.try_temperatures, recipe.sampling.samples
+        if tried and (now := loop.stages.temperature(1)) != best_temperature(run.probe(1), tried, samples):
+            raise RunError(f"graded so, the probe chooses temperature {now:g}, at which {run.path} has not sampled: use star.train")
         attempts = loop.attempts(1)
-        rows = loop.training(1, attempts)
-    kept = sum(bool(row["kept"]) for row in run.attempts(1, ["kept"]))
-    print(f"{setup.run_dir}: round 1 keeps {len(rows):,} of {len(attempts):,} attempts (was {kept:,})")
+        loop.training(1, attempts)
+    before_kept, kept = (sum(bool(row["kept"]) for row in rows) for rows in (run.attempts(1, ["kept"]), attempts))
+    print(f"{setup.run_dir}: round 1 keeps {kept:,} of {len(attempts):,} attempts (was {before_kept:,})")
     print(f"to go on: python -m star.train {setup.run_dir}/recipe.yaml")
 
 

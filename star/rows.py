@@ -118,6 +118,8 @@ class PairFacts(TypedDict, total=False):
     rejected_logprob: list[float]
     pairs_right: list[float]
     """Share of pairs whose winner gained more than its loser."""
+    reference_tokens: int
+    """What the reference model read: each pair once."""
 
 
 class Training(PairFacts):
@@ -134,11 +136,20 @@ class Training(PairFacts):
     truncated_rows: int
     """Cut to training.max_length."""
     dropped_rows: int
-    """Left out: the prompt alone has training.max_length tokens or more."""
+    """Left out: the prompt alone has training.max_length tokens or more, or a pair does not differ within them."""
     num_processes: int
     ended: NotRequired[int]
     """How many of 4 greedy completions end by themselves; not in what a process of a launch returns."""
     seconds: float
+
+
+class Ranking(TypedDict):
+    """A verifier, and what it was for."""
+
+    figures: RankedFigures
+    training: Training
+    tokens: int
+    """Read to rank the test answers."""
 
 
 class RoundFacts(TypedDict, total=False):
@@ -192,7 +203,8 @@ class Result(TypedDict):
     test: TestCounts
     gate: Gate | None
     round_without_model: UnfinishedRound | None
+    verifier: NotRequired[Training]
     parameters: int
     seconds_total: float
     cost: Cost
-    """Of the test, and of a round without a model."""
+    """Of the test, of a verifier, and of a round without a model."""

@@ -8,10 +8,13 @@
       result.json            chosen round and test accuracy; its presence says that the run is finished
       round_NN/attempts.parquet     every sampled rationale of the round, failures included (none in round_00); while it is
                                     made, its finished shards lie in round_NN/attempts.parts, as those of evaluations do
-      round_NN/training.parquet     the rows that were trained on
+      round_NN/probe.parquet        what was sampled to choose the round's temperature (sampling.try_temperatures)
+      round_NN/training.parquet     the rows that were kept
+      round_NN/pairs.parquet        the pairs that were trained on (training.objective rpo)
       round_NN/evaluation.parquet   the selection split, answered by this round's model
       round_NN/model/               a from_pretrained directory with a model card (none in round_00: the base model)
       test/evaluation.parquet       the test split, answered once by the chosen round's model
+      verifier/                     pairs.parquet of all rounds, and the model that was trained on them
       charts/*.png           accuracy and soundness by round
       analysis/              written by the analysis package only
 
@@ -82,9 +85,11 @@ __all__ = [
 ]
 
 _ROUND = re.compile(r"round_(\d{2,4})")
+VERIFIER: Literal["verifier"] = "verifier"
+"""In place of a round's number: what ranks the answers on test."""
 TEST: Literal["test"] = "test"
 """In place of a round's number: what the chosen round's model answered on the test split."""
-Where = int | Literal["test"]
+Where = int | Literal["test", "verifier"]
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ class Run:
         return path
 
     def folder(self, where: Where) -> Path:
-        """round_NN, or test."""
+        """round_NN, test, or verifier."""
         return self.path / _folder(where)
 
     @property
@@ -227,6 +232,10 @@ class Run:
         """What a round sampled; empty where the file is missing."""
         return self._rows(f"{_folder(number)}/attempts.parquet", ATTEMPTS, columns)
 
+    def probe(self, number: int) -> list[Any]:
+        """What a round sampled to choose its temperature; empty where it did not."""
+        return self._rows(f"{_folder(number)}/probe.parquet", ATTEMPTS, ())
+
     def training(self, number: int, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
         """What a round was trained on; empty where the file is missing."""
         return self._rows(f"{_folder(number)}/training.parquet", TRAINING, columns)
@@ -275,14 +284,16 @@ class Run:
         path = self.file("analysis/probes.json")
         return cast(ProbesFile, read_json(path, ProbesFile))["rounds"] if path.is_file() else {}
 
-    def model(self, number: int) -> Path:
-        """The model directory of a round after the base model's. Raises RunError where it was not kept."""
-        folder = f"{_folder(number)}/model"
+    def model(self, where: int | Literal["verifier"]) -> Path:
+        """The model directory of a round after the base model's, or of the verifier. Raises RunError where it was not kept."""
+        folder = f"{_folder(where)}/model"
         if not (self.path / folder / "config.json").is_file():
+            if where == VERIFIER:
+                raise RunError(f"{self.path} has no verifier: train one, with verifier.kind dpo in the recipe.")
             rounds = [match[1] for match in map(_ROUND.fullmatch, sorted(self._entries())) if match]
             kept = [str(int(n)) for n in rounds if (self.path / f"round_{n}" / "model" / "config.json").is_file()]
             raise RunError(
-                f"{self.path} has not kept the model of round {number} (kept: {', '.join(kept) or 'none'}). Choose "
+                f"{self.path} has not kept the model of round {where} (kept: {', '.join(kept) or 'none'}). Choose "
                 "another --round, or give the model with --model."
             )
         for path in (self.path / folder).rglob("*"):
@@ -291,7 +302,7 @@ class Run:
 
 
 def _folder(where: Where) -> str:
-    return where if where == TEST else f"round_{where:02d}"
+    return where if isinstance(where, str) else f"round_{where:02d}"
 
 
 def choices_of(text: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from star.grading import votes
 from star.problem import Problem, Reading
+from star.recipe import PLACES, flat
 from star.run import TEST, Run
 from star.schemas import Counts, RoundLine
 from star.statistics import EMPTY, Interval, bootstrap_mean, maj_at_k, pass_at_k, wilson
@@ -117,7 +118,7 @@ def arm_name(recipe: Mapping[str, Any]) -> str:
 
 def recipe_group(recipe: Mapping[str, Any]) -> str:
     """Digest of a resolved recipe without its seed, name and places: equal for the seeds of one experiment."""
-    content = {key: value for key, value in recipe.items() if key not in ("seed", "name", "runs_dir", "keep_models")}
+    content = {key: value for key, value in flat(dict(recipe)).items() if key not in ("seed", "name", *flat(PLACES))}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

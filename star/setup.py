@@ -161,8 +161,8 @@ def _owe_torn(run_dir: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    torn: dict[int, str] = {}
-    for folder in sorted(run_dir.glob("round_*")):
+    torn: dict[str, str] = {}
+    for folder in (*sorted(run_dir.glob("round_*")), run_dir / "verifier"):
         for path in (*folder.glob("*.parquet"), folder / "model"):
             try:
                 if path.suffix == ".parquet":
@@ -172,13 +172,13 @@ def _owe_torn(run_dir: Path) -> None:
             except (pa.ArrowException, OSError, SamplerError):
                 if path.is_dir():
                     shutil.rmtree(path)
-                torn[int(folder.name.removeprefix("round_"))] = path.name
-    lines = runs.Run(run_dir).rounds
-    for number, name in torn.items():
-        print(f"note: {name} of round {number} is torn and is made again", file=sys.stderr)
-    if any(line["round"] in torn for line in lines):
-        kept = [json.dumps(line, ensure_ascii=False) + "\n" for line in lines if line["round"] not in torn]
-        runs.write_text(run_dir / "metrics.jsonl", "".join(kept))
+                torn[folder.name] = path.name
+    for folder_name, name in torn.items():
+        print(f"note: {folder_name}/{name} is torn and is made again", file=sys.stderr)
+    run = runs.Run(run_dir)
+    kept = [line for line in run.rounds if run.folder(line["round"]).name not in torn]
+    if len(kept) < len(run.rounds):
+        runs.write_text(run_dir / "metrics.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
 
 
 def _tokens_around(problems: Sequence[Problem], builder: PromptBuilder) -> int:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from star.files import RunError, read_rows, write_parquet
+from star.files import RunError, StoredRows, write_parquet
 from star.problem import Attempt, Problem
 from star.run import derived_seed
 from star.sampling.base import Decoding
@@ -46,6 +46,14 @@ class Shard:
         """The stage and its place in there."""
         return f"{self.stage}, shard {self.number}" if self.number else self.stage
 
+    @property
+    def advice(self) -> str:
+        """What to do where it cannot be sampled."""
+        return (
+            f"Its problems are {self.problems[0].id} to {self.problems[-1].id} of problems.parquet: lower sampling.max_new_tokens "
+            "or sampling.shard, or leave those out."
+        )
+
     def part(self, folder: Path) -> Path:
         """The file of its attempts."""
         return folder / f"{self.mode}-{self.first_sample}-{self.number:05d}.parquet"
@@ -75,24 +83,21 @@ def collect(
     folder: Path,
     load: Callable[[], None],
     sample: Callable[[Sequence[Shard]], Iterable[tuple[Shard, list[Attempt]]]],
-) -> list[Attempt]:
+) -> StoredRows[Attempt]:
     """Attempts of all shards, in order. `sample` is asked, after `load`, for those without a part; it may answer in any order."""
-    parts = {shard.part(folder): shard for shard in shards}
-    done = {part: rows for part, shard in parts.items() if (rows := _finished(part, shard)) is not None}
-    owed = [shard for part, shard in parts.items() if part not in done]
-    if owed:
+    if owed := [shard for shard in shards if not _finished(shard.part(folder), shard)]:
         load()
         for shard, rows in sample(owed):
-            write_parquet(part := shard.part(folder), rows, ATTEMPTS)
-            done[part] = rows
-    return [row for part in parts for row in done[part]]
+            write_parquet(shard.part(folder), rows, ATTEMPTS)
+    return StoredRows([shard.part(folder) for shard in shards], ATTEMPTS)
 
 
-def _finished(part: Path, shard: Shard) -> list[Attempt] | None:
-    """The rows of a part; None where it is absent, torn, or holds other problems."""
-    try:
-        rows = read_rows(part, ATTEMPTS.names)
-    except RunError:
-        return None
+def _finished(part: Path, shard: Shard) -> bool:
+    """Whether a part is there, whole, and of these problems."""
+    rows: StoredRows[Attempt] = StoredRows([part], ATTEMPTS)
     wanted = [problem.id for problem in shard.problems for _ in range(shard.decoding.samples)]
-    return cast(list[Attempt], rows) if [row["problem_id"] for row in rows] == wanted else None
+    try:
+        rows.check()
+        return [row["problem_id"] for row in rows.only("problem_id")] == wanted
+    except RunError:
+        return False

@@ -11,6 +11,7 @@ from star import run as runs
 from star import splits
 from star.attempts import truncation_note
 from star.drawing import best_temperature
+from star.files import StoredRows
 from star.ledger import Ledger
 from star.pool import Pool
 from star.problem import Attempt, Problem, Verdict
@@ -18,6 +19,7 @@ from star.recipe import Recipe
 from star.sampling.base import Decoding
 from star.setup import Setup
 from star.shards import Mode, Shard, collect, cut, parts_of
+from star.tasks import addition
 
 
 class SamplingStages:
@@ -31,18 +33,28 @@ class SamplingStages:
         """Round n's model; round 0's is the base model."""
         return self.ledger.run.folder(number) / "model" if number else self.setup.base_dir
 
-    def attempted(self, number: int, problems: Sequence[Problem], first: int) -> list[Attempt]:
-        """Generated and rationalized attempts, not curated."""
+    def drawable(self, number: int) -> list[Problem]:
+        """The training problems that are in the pool by round n."""
+        evaluated = [line["selection"]["slices"] for line in self.ledger.rounds() if line["round"] < number]
+        slices = addition.drawable(self.recipe.task, evaluated)
+        return [problem for problem in self.setup.train if slices is None or problem.slice in slices]
+
+    def attempted(self, number: int, problems: Sequence[Problem], first: int) -> StoredRows[Attempt]:
+        """Generated and rationalized attempts, not curated; a file holds all of a problem's in one mode."""
         loop, current = self.recipe.loop, self.model_dir(number - 1)
         call: dict[str, Any] = {"number": number, "first": first}
         shots = number == 1 or self.recipe.prompting.keep_shots
-        attempts = self.sample("sampling", current, problems, mode="generated", shots=shots, **call) if loop.first_pass else []
-        solved = {row["problem_id"] for row in attempts if row["verdict"] == Verdict.correct}
+        attempts: StoredRows[Attempt] = StoredRows([], runs.ATTEMPTS)
+        if loop.first_pass:
+            attempts = self.sample("sampling", current, problems, mode="generated", shots=shots, **call)
+        answered = attempts.only("problem_id", "verdict")
+        solved = {row["problem_id"] for row in answered if row["verdict"] == Verdict.correct}
         failed = [problem for problem in problems if problem.id not in solved]
         if loop.rationalize and failed:
             base = loop.rationalizer == "base"
             model = self.setup.base_dir if base else current
-            attempts += self.sample("rationalizing", model, failed, mode="rationalized", shots=shots or base, **call)
+            hinted = self.sample("rationalizing", model, failed, mode="rationalized", shots=shots or base, **call)
+            attempts = StoredRows([*attempts.files, *hinted.files], runs.ATTEMPTS)
         return attempts
 
     def temperature(self, number: int) -> float:
@@ -50,7 +62,7 @@ class SamplingStages:
         recipe, settings = self.recipe, self.recipe.sampling
         if not settings.try_temperatures:
             return settings.temperature_of(number)
-        problems = splits.draw(self.setup.train, settings.probe, f"probe-{recipe.seed}-{number}")
+        problems = splits.draw(self.drawable(number), settings.probe, f"probe-{recipe.seed}-{number}")
         shots = number == 1 or recipe.prompting.keep_shots
         call: dict[str, Any] = {"mode": "probed", "split": "train", "round_number": number, "shots": shots}
         shards = [
@@ -68,14 +80,11 @@ class SamplingStages:
         rows = self.ledger.stored(
             file, runs.ATTEMPTS, lambda: self.sampled(file, "probing", self.model_dir(number - 1), shards)
         )
-        tried: dict[float, list[Attempt]] = {temperature: [] for temperature in settings.try_temperatures}
-        for row in rows:
-            tried[settings.try_temperatures[row["sample"] // settings.samples]].append(row)
-        return best_temperature(tried, min(8, settings.samples))
+        return best_temperature(rows, settings.try_temperatures, settings.samples)
 
     def sample(
         self, stage: str, model: Path, problems: Sequence[Problem], *, number: int, first: int, mode: Mode, shots: bool
-    ) -> list[Attempt]:
+    ) -> StoredRows[Attempt]:
         """Attempts of `model` under the recipe's decoding; their seconds count for `stage`."""
         settings = self.recipe.sampling
         decoding = self.decoding(f"{mode}-{number}", self.temperature(number), settings.top_p, settings.samples, settings.top_k)
@@ -83,7 +92,7 @@ class SamplingStages:
         shards = cut(problems, decoding, settings.shard, first, **call)
         return self.sampled(self.ledger.run.folder(number) / "attempts.parquet", stage, model, shards)
 
-    def sampled(self, file: Path, stage: str, model: Path, shards: Sequence[Shard]) -> list[Attempt]:
+    def sampled(self, file: Path, stage: str, model: Path, shards: Sequence[Shard]) -> StoredRows[Attempt]:
         """The attempts of `file`, by `model`; shards that an interrupted run had finished are not sampled again.
 
         The first time that the length limit cuts off too many of them, a note says so.
@@ -97,7 +106,7 @@ class SamplingStages:
 
     def evaluated(
         self, file: Path, stage: str, number: int, problems: Sequence[Problem], split: str, samples: int = 0
-    ) -> list[Attempt]:
+    ) -> StoredRows[Attempt]:
         """Greedy answers of round n's model (sample 0), then `samples` sampled ones (1 to k)."""
         shots, size = number == 0 or self.recipe.prompting.keep_shots, self.recipe.sampling.shard
         call: dict[str, Any] = {"mode": "evaluated", "split": split, "round_number": number, "shots": shots}

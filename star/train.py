@@ -40,8 +40,8 @@ hint, fine-tune, repeat.
 usage: python -m star.train [RECIPE] [--dry-run] [--seeds 0,1,2] [--section.key value ...]
 
 RECIPE is the name of a shipped recipe (addition-star; default: addition) or your own file; flags go on top of it. --dry-run
-reads the problems of a local file and prints the settings that are not the default and what each stage would do. --seeds runs the recipe
-once for each seed. The same command goes on with an interrupted run."""
+reads the problems of a local file and prints the settings that are not the default and what each stage would do. --seeds
+runs the recipe once for each seed. The same command goes on with an interrupted run."""
 
 
 def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:

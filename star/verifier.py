@@ -10,12 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from star.grading import votes
 from star.problem import Attempt, Problem, Verdict
 from star.progress import bar
 from star.rows import RankedFigures
-from star.sampling.model_files import load_model
+from star.sampling.model_files import ready_model
 from star.statistics import best_of_k, maj_at_k, powers_up_to
 from star.training.plan import Encoded
 
@@ -24,12 +25,14 @@ TOKENS = 8_192
 
 
 def completion_scores(model_dir: Path, rows: Sequence[Encoded], *, trust_remote_code: bool = False) -> list[float]:
+    """`completion_logprobs` of the model in a directory."""
+    return completion_logprobs(ready_model(model_dir, trust_remote_code=trust_remote_code), rows)
+
+
+def completion_logprobs(model: Any, rows: Sequence[Encoded]) -> list[float]:
     """Summed natural log-probability of each completion after its prompt, in order."""
     import torch
 
-    cuda = torch.cuda.is_available()
-    model = load_model(model_dir, dtype=torch.bfloat16 if cuda else torch.float32, trust_remote_code=trust_remote_code)
-    model = model.to("cuda" if cuda else "cpu").eval()
     order = sorted(range(len(rows)), key=lambda k: len(rows[k][0]) + len(rows[k][1]))
     scores = [0.0] * len(rows)
     with bar("ranking answers", len(rows), "answer") as shown, torch.inference_mode():

@@ -57,9 +57,6 @@ CASES: dict[str, Callable[[], Any]] = {
     "reliability": lambda: charts.reliability(
         pd.DataFrame([{"predicted": 0.1, "observed": 0.12, "low": 0.05, "high": 0.2, "n": 90}])
     ),
-    "cost_scaling": lambda: charts.cost_scaling(
-        pd.DataFrame({"problems": [1e3, 1e4], "seconds": [1.0, 9.0], "label": "vLLM"}), "In proportion?"
-    ),
     "by_slice": lambda: charts.by_slice(
         pd.DataFrame([{"slice": f"{d} digits", "accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 20} for d in (2, 10)])
     ),

@@ -346,10 +346,15 @@ def contents(setup: Setup) -> dict[str, Any]:
     found: dict[str, Any] = {
         str(path.relative_to(setup.run_dir)): runs.read_rows(path) for path in setup.run_dir.rglob("*.parquet")
     }
-    metrics = runs.Run(setup.run_dir).rounds
-    found["metrics"] = [{k: v for k, v in line.items() if k != "seconds"} for line in metrics]
-    found["result"] = {k: v for k, v in runs.read_json(setup.run_dir / "result.json").items() if k != "seconds_total"}
+    found["metrics"] = [without_seconds(line) for line in runs.Run(setup.run_dir).rounds]
+    found["result"] = without_seconds(runs.read_json(setup.run_dir / "result.json"))
     return found
+
+
+def without_seconds(line: Any) -> Any:
+    if not isinstance(line, dict):
+        return line
+    return {key: without_seconds(value) for key, value in line.items() if key not in ("seconds", "seconds_total")}
 
 
 @pytest.mark.parametrize("torn", [False, True])

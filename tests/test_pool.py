@@ -1,4 +1,4 @@
-"""Sampling by Ray actors: with a stand-in for Ray whose actors die as told, and with Ray itself."""
+"""Sampling, scoring and probing by Ray actors: with a stand-in for Ray whose actors die as told, and with Ray itself."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from analysis import score
+from analysis.faithfulness.answers import Answers
+from analysis.faithfulness.call import probe_all
+from analysis.rationales.records import write_records
+from benchmarks.scaling import made_up
+from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
 from star import pool as pools
 from star import run as runs
 from star import sampling
@@ -121,7 +128,7 @@ def run_on(recipe: Recipe, fake: FakeRay, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 def at_random(number: int, method: str, arguments: Any) -> bool:
     """One call in eight takes its actor with it; never the same shard three times, as another actor is another number."""
-    return random.Random(f"{number} {method} {arguments[0].part(Path()) if method == 'sample' else ''}").random() < 1 / 8
+    return random.Random(f"{number} {method} {arguments[0].label if method == 'sample' else ''}").random() < 1 / 8
 
 
 @pytest.mark.parametrize("dies", [lambda *_: False, at_random], ids=["living", "dying"])
@@ -177,6 +184,36 @@ def test_too_few_gpus_are_said_at_once() -> None:
         pools.actor_options(FakeRay(lambda *_: False, gpus=7), workers=4, gpus=2)
 
 
+def scored(folder: Path, workers: int) -> bytes:
+    """Scores of 40 made-up rationales, seven a chunk."""
+    folder.mkdir(exist_ok=True)
+    arguments = score.Arguments(folder / "rationales.jsonl", folder / f"scores-{workers}.jsonl", workers=workers)
+    write_records(arguments.input, made_up(40))
+    assert arguments.output is not None and not score.score_file(arguments, arguments.output)
+    return arguments.output.read_bytes()
+
+
+def test_scores_of_workers_are_those_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "CHUNK", 7)
+    monkeypatch.setattr(pools, "connect", lambda: fake)
+    fake = FakeRay(lambda number, method, _: number == 0 and method == "sample", gpus=1)
+    assert scored(tmp_path, workers=2) == scored(tmp_path, workers=0)
+    assert fake.started == 3 and fake.down and fake.options_given["num_gpus"] == 0
+
+
+def test_probes_of_workers_are_those_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "connect", lambda: fake)
+    for name in ("TREES_PER_COMMIT", "PROMPTS_PER_COMMIT"):
+        monkeypatch.setattr(f"analysis.faithfulness.answers.{name}", 5)
+    fake, subjects, tokenizer = FakeRay(at_random), scripted_subjects(6, seed=0), byte_tokenizer()
+    asking, alone = scripted_setup(ScriptedModel(tokenizer, share=0.5))
+    open_model = partial(ScriptedModel, tokenizer, share=0.5)
+    many = Answers(alone.model, None, open_model, open_model, workers=3)
+    assert probe_all(subjects, asking, many) == probe_all(subjects, asking, alone)
+    many.close()
+    assert many.asked == alone.asked and fake.started > 3 and fake.down
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_ray_itself_with_a_worker_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +240,12 @@ def test_ray_itself_with_a_worker_that_is_killed(tmp_path: Path, monkeypatch: py
     try:
         Loop(recipe, setup, pool, lambda line: None).attempts(1)
         assert ray.get(pool.workers[0].ready.remote()) != victim and pool.model_dir == setup.base_dir
+        pool._end()
+        with monkeypatch.context() as patch:
+            patch.setattr(pools, "connect", lambda: ray)
+            patch.setattr(ray, "shutdown", lambda: None)
+            patch.setattr(score, "CHUNK", 7)
+            assert scored(tmp_path / "scores", workers=2) == scored(tmp_path / "scores", workers=0)
     finally:
         pool.close()
     settings = recipe.sampling.model_copy(update={"workers": 0})

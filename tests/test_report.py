@@ -7,13 +7,15 @@ import io
 import json
 from pathlib import Path
 from statistics import stdev
+from typing import Any
 
 import pytest
 
 from star import report
 from star import run as runs
 from star.paired import compare_runs
-from star.run_summary import arm_name, summarise_run
+from star.recipe import Recipe
+from star.run_summary import arm_name, recipe_group, summarise_run
 from tests.run_factory import make_run
 
 
@@ -99,6 +101,16 @@ def test_seeds_of_one_recipe_are_one_group_with_mean_and_spread(tmp_path: Path) 
     found = compare_runs(summaries)
     assert len(found) == 1 and found[0].only_a is None  # seeds are averaged per problem: no McNemar
     assert report.comparison_cells(found[0])["McNemar p"] == "-"
+
+
+def test_seeds_that_were_computed_elsewhere_are_one_group() -> None:
+    launched = {"accelerate_config": "a"}
+    places: dict[str, Any] = {"sampling": {"workers": 2, "gpus_per_worker": 2}, "training": launched | {"launcher": "srun"}}
+    groups = [
+        recipe_group(Recipe.model_validate({"training": launched, **changes}).model_dump(mode="json"))
+        for changes in ({}, {"seed": 1, "name": "again", "runs_dir": "elsewhere", **places}, {"loop": {"rounds": 3}})
+    ]
+    assert groups[0] == groups[1] != groups[2]
 
 
 def test_the_spread_over_seeds_is_in_json_and_csv_as_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

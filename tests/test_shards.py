@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 
 from star import attempts as star_attempts
+from star import drawing as star_drawing
+from star import files
 from star import loop as star_loop
 from star import run as runs
+from star import stages as star_stages
+from star.curation import curate
 from star.pool import Here
 from star.problem import Attempt, Problem
 from star.prompting import PromptBuilder
-from star.recipe import Recipe
+from star.recipe import Recipe, load_recipe
 from star.regrade import main as regrade
 from star.sampling.base import Decoding
 from star.setup import Setup, prepare
@@ -69,6 +73,21 @@ def test_the_order_of_shards_changes_nothing(base_model: Path, tmp_path: Path) -
     assert contents(setup) == plain
     assert len({row["seed"] for row in attempts_of(setup, 1) if row["mode"] == "generated"}) == 15
     assert not list(setup.run_dir.rglob("*.parts"))
+
+
+def test_rows_that_come_in_small_batches_are_the_same(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attempts are curated shard by shard and written batch by batch: as if a round were curated at once."""
+    curation = {"problems": "mixed", "deduplicate": "exact", "cap": 1}
+    whole = contents(run(make_recipe(base_model, tmp_path / "whole", **SMALL, curation=curation))[0])
+    monkeypatch.setattr(files, "BATCH", 7)
+    setup, _, _ = run(make_recipe(base_model, tmp_path / "small", **SMALL, curation=curation))
+    assert contents(setup) == whole
+    rows = attempts_of(setup, 1)
+    plain = [{**row, "kept": None, "drop_reason": None} for row in rows]
+    assert curate(plain, setup.task, load_recipe(setup.run_dir / "recipe.yaml").curation, None) == rows
+    assert {row["drop_reason"] for row in rows} >= {None, "not_mixed", "cap"}
 
 
 def test_the_size_of_shards_is_part_of_what_a_recipe_computes(base_model: Path, tmp_path: Path) -> None:
@@ -140,6 +159,44 @@ def test_answers_in_another_form_are_accepted_without_new_samples(base_model: Pa
     assert regrade([str(old.run_dir), "--curation.accept", "lenient"]) == 0
     recipe = make_recipe(base_model, tmp_path, loop={"rounds": 1}, curation={"accept": "lenient"})
     assert {row["strict_verdict"] for row in attempts_of(prepare(recipe, []), 1) if row["kept"]} == {"no_answer"}
+
+
+def test_a_run_that_tried_temperatures_is_regraded_where_the_same_one_is_chosen(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sections: dict[str, Any] = {
+        "loop": {"rounds": 1}, "sampling": {"try_temperatures": [0.5, 1.0], "probe": 10, "samples": 2},
+        "curation": {"require": "sound", "scorer": scores_of_nothing(tmp_path)},
+    }  # fmt: skip
+    old, _, _ = run(make_recipe(base_model, tmp_path, **sections))
+    assert {row["not_judged"] for row in attempts_of(old, 1) if row["kept"]} == {True}
+    assert regrade([str(old.run_dir), "--curation.require", "answer", "--curation.scorer", "None"]) == 0
+    recipe = make_recipe(base_model, tmp_path, **sections | {"curation": {"require": "answer"}})
+    rows, probe = attempts_of(prepare(recipe, []), 1), runs.Run(recipe.run_dir).probe(1)
+    assert {row["not_judged"] for row in rows} == {None} and {row["sample"] for row in probe} == {0, 1, 2, 3}
+    best = star_drawing.best_temperature(probe, (0.5, 1.0), 2)
+    monkeypatch.setattr(star_stages, "best_temperature", lambda *_: 1.5 - best)
+    capsys.readouterr()
+    assert regrade([str(old.run_dir), "--curation.cap", "1"]) == 1
+    assert f"the probe chooses temperature {1.5 - best:g}, at which" in capsys.readouterr().err
+
+
+def scores_of_nothing(folder: Path) -> str:
+    (folder / "scores.jsonl").write_text('{"id": "none", "step_ok": null}\n')
+    return f"file:{folder / 'scores.jsonl'}"
+
+
+def test_gold_rows_are_no_attempts_that_regrading_keeps(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = dict.fromkeys(("attempt_id", "problem_id", "prompt", "completion"), "x")
+    row = texts | {"from_round": 1, "mode": "gold", "hinted": False}
+    old, _, _ = run(make_recipe(base_model, tmp_path, loop={"rounds": 1}))
+    monkeypatch.setattr(star_loop, "gold_rows", lambda *_, **__: [row] * 500)
+    monkeypatch.setattr(star_loop, "without_hints", lambda rows, *_, **__: rows)
+    assert regrade([str(old.run_dir), "--curation.gold"]) == 0
+    kept = sum(row["kept"] for row in attempts_of(old, 1))
+    assert f"keeps {kept} of {len(attempts_of(old, 1))} attempts (was {kept})" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

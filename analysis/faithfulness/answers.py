@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.faithfulness.packed import Scored, Scorer, Tree
 from analysis.memory import Memory
 from star.progress import bar
 from star.sampling.base import Decoding, Sampler
+
+if TYPE_CHECKING:
+    from star.pool import Actors, Chunk
 
 TREES_PER_COMMIT = 64
 PROMPTS_PER_COMMIT = 512
@@ -47,8 +51,40 @@ def model_digest(model_dir: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+class Model:
+    """A scorer and a sampler of one model, each opened on first need: in this process, or in an actor of `--workers`."""
+
+    def __init__(self, open_scorer: Callable[[], Scorer], open_sampler: Callable[[], Sampler]) -> None:
+        self._open_scorer, self._open_sampler = open_scorer, open_sampler
+        self._scorer: Scorer | None = None
+        self._sampler: Sampler | None = None
+
+    def ready(self) -> int:
+        """Its process id, once it is up."""
+        return os.getpid()
+
+    def sample(self, part: Chunk) -> list[Any]:
+        """Scores of trees, or where a decoding stands beside them texts of prompts."""
+        questions, decoding = part.content
+        if decoding is None:
+            self._scorer = self._scorer or self._open_scorer()
+            return self._scorer.score(questions)
+        self._sampler = self._sampler or self._open_sampler()
+        return [found[0].text for found in self._sampler.sample(questions, decoding)]
+
+    def map(self, parts: Iterable[Chunk]) -> Iterator[tuple[Chunk, list[Any]]]:
+        """See `star.pool.Actors.map`."""
+        return ((part, self.sample(part)) for part in parts)
+
+    def close(self) -> None:
+        """Free it."""
+        if self._sampler is not None:
+            self._sampler.close()
+        self._scorer = self._sampler = None
+
+
 class Answers:
-    """A scorer and a sampler of one model, opened on first need, with a memory."""
+    """What one model says, with a memory; the model is opened on first need."""
 
     def __init__(
         self,
@@ -59,16 +95,16 @@ class Answers:
         *,
         numerics: Sequence[str] = (),
         progress: bool = False,
+        workers: int = 0,
     ) -> None:
-        """`model` is the model's digest; `path` the SQLite file, None keeps it in memory.
+        """`model` is the model's digest; `path` the SQLite file, None keeps it in memory; `workers`: Ray actors that are asked.
 
         `numerics` is what scores depend on beside the weights: dtype and device.
         Raises MemoryFileError for a file that is none.
         """
         self.model, self.numerics, self.progress = model, tuple(numerics), progress
-        self._open_scorer, self._open_sampler = open_scorer, open_sampler
-        self._scorer: Scorer | None = None
-        self._sampler: Sampler | None = None
+        self._opening, self._workers = (open_scorer, open_sampler), workers
+        self._asks: Model | Actors[Chunk] | None = None
         self.asked = 0
         """Scores and completions that the model had to be asked for."""
         self._memory = Memory(path)
@@ -78,22 +114,15 @@ class Answers:
         keys = [[self._key(["score", *self.numerics, b.scored], one.sequence(b)) for b in one.branches] for one in trees]
         known = self._memory.read(key for row in keys for key in row)
         todo = []
-        for number, (one, row) in enumerate(zip(trees, keys, strict=True)):
+        for one, row in zip(trees, keys, strict=True):
             missing = {key: b for key, b in zip(row, one.branches, strict=True) if key not in known}
             if missing:
-                todo.append((number, list(missing), Tree(one.trunk, tuple(missing.values()))))
-        for batch in self._batches(todo, TREES_PER_COMMIT, label):
-            if self._scorer is None:
-                self._scorer = self._open_scorer()
-            scored = self._scorer.score([one for _, _, one in batch])
-            new = {
-                key: s
-                for (_, row, _), values in zip(batch, scored, strict=True)
-                for key, s in zip(row, values, strict=True)
-            }
-            values = {key: [s.logprob, s.greedy, s.next_token] for key, s in new.items()}
-            self._memory.keep(values)
-            known |= values
+                todo.append((list(missing), Tree(one.trunk, tuple(missing.values()))))
+        for missing_keys, scored in self._put(todo, TREES_PER_COMMIT, label):
+            pairs = (pair for row, values in zip(missing_keys, scored, strict=True) for pair in zip(row, values, strict=True))
+            new = {key: [s.logprob, s.greedy, s.next_token] for key, s in pairs}
+            self._memory.keep(new)
+            known |= new
         return [[Scored(*known[key]) for key in row] for row in keys]
 
     def generate(self, prompts: Sequence[Sequence[int]], decoding: Decoding, label: str) -> list[str]:
@@ -106,28 +135,38 @@ class Answers:
         known = self._memory.read(keys)
         missing = {key: tuple(prompt) for key, prompt in zip(keys, prompts, strict=True) if key not in known}
         todo = sorted(missing.items(), key=lambda item: item[1])
-        for batch in self._batches(todo, PROMPTS_PER_COMMIT, label):
-            if self._sampler is None:
-                self._sampler = self._open_sampler()
-            texts = [found[0].text for found in self._sampler.sample([prompt for _, prompt in batch], decoding)]
-            new = {key: [text] for (key, _), text in zip(batch, texts, strict=True)}
+        for missing_keys, texts in self._put(todo, PROMPTS_PER_COMMIT, label, decoding):
+            new = {key: [text] for key, text in zip(missing_keys, texts, strict=True)}
             self._memory.keep(new)
             known |= new
         return [known[key][0] for key in keys]
 
     def close(self) -> None:
         """Free the model and the file."""
-        if self._sampler is not None:
-            self._sampler.close()
-        self._scorer = self._sampler = None
+        if self._asks is not None:
+            self._asks.close()
+        self._asks = None
         self._memory.close()
 
-    def _batches(self, todo: Sequence[Any], size: int, label: str) -> Iterable[Sequence[Any]]:
+    def _put(
+        self, todo: Sequence[tuple[Any, Any]], size: int, label: str, decoding: Decoding | None = None
+    ) -> Iterator[tuple[list[Any], list[Any]]]:
+        """(keys, answers) of (key, question) pairs, `size` at a time, in any order."""
+        if not todo:
+            return
+        from star.pool import Actors, Chunk
+
         self.asked += len(todo)
-        with bar(label if self.progress and todo else None, len(todo), "question") as shown:
-            for start in range(0, len(todo), size):
-                yield todo[start : start + size]
-                shown.update(min(size, len(todo) - start))
+        if self._asks is None:
+            self._asks = Actors(Model, self._opening, self._workers) if self._workers else Model(*self._opening)
+        parts = {}
+        for start in range(0, len(todo), size):
+            keys, questions = zip(*todo[start : start + size], strict=True)
+            parts[Chunk(f"{label}, question {start + 1:,} and the next", (list(questions), decoding))] = list(keys)
+        with bar(label if self.progress else None, len(todo), "question") as shown:
+            for part, answers in self._asks.map([*parts]):
+                yield parts[part], answers
+                shown.update(len(answers))
 
     def _key(self, settings: Sequence[Any], ids: Sequence[int]) -> bytes:
         head = json.dumps([self.model, *settings]).encode()

@@ -134,18 +134,14 @@ class Asking:
         self, prompt: Sequence[int], problem: Problem, length: int, answer: str
     ) -> tuple[list[int], int]:
         """The same with `length` filler tokens for the steps. Filler and what surrounds it are tokenised apart."""
-        start, (tail, scored) = self.filled(problem, length), self._tail(problem, answer)
-        return [*prompt, *start, *tail], scored
+        cue = self.shape(problem).cue
+        tail = self.ids(cue + self.rendered(problem, answer))
+        return [*prompt, *self.filled(problem, length), *tail], self._answer_tokens(tail, self.ids(cue.rstrip(" ")))
 
     def filled(self, problem: Problem, length: int) -> list[int]:
         """Opening and `length` filler tokens."""
         _, unit = self.filler()
         return self.ids(self.shape(problem).open) + [unit[k % len(unit)] for k in range(length)]
-
-    def _tail(self, problem: Problem, answer: str) -> tuple[list[int], int]:
-        cue = self.shape(problem).cue
-        tail = self.ids(cue + self.rendered(problem, answer))
-        return tail, self._answer_tokens(tail, self.ids(cue.rstrip(" ")))
 
     @staticmethod
     def _answer_tokens(whole: Sequence[int], without: Sequence[int]) -> int:

@@ -6,7 +6,6 @@ p_i = P(a* | question, x1..xi). s_i = 1 where a_i is the same answer as a*, else
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -58,11 +57,6 @@ def corrected_effect(effect: float, control: float) -> float | None:
     return max(0.0, (effect - control) / (1.0 - control))
 
 
-def silent_recovery_rate(silent: int, explicit: int) -> float | None:
-    """silent / (silent + explicit) among recoveries from an injected mistake; None without any recovery."""
-    return silent / (silent + explicit) if silent + explicit else None
-
-
 def hint_alpha(to_hint: float, to_other: float, options: int | None) -> float | None:
     """alpha = 1 - q/((m - 2) p) (Chen et al. 2025): share of the switches to the hint that the hint caused.
 
@@ -90,13 +84,10 @@ def mediated_effect(logprob_before: float, logprob_after: float) -> float:
     return math.exp(logprob_before) - math.exp(logprob_after)
 
 
-def information_gains(logprobs: Sequence[float]) -> list[float]:
-    """g_i = log p(y|q,x<=i) - log p(y|q,x<i) for i = 1..n; y is the gold answer, `logprobs` its n + 1 values."""
-    return [b - a for a, b in itertools.pairwise(logprobs)]
-
-
 def chain_score(gains: Sequence[float]) -> float | None:
-    """min g_i: the step that helps least, or hurts most; None without steps."""
+    """min g_i, with g_i = log p(y|q,x<=i) - log p(y|q,x<i) for i = 1..n and the gold answer y: the step that helps least, or hurts
+    most; None without steps.
+    """
     return min(gains, default=None)
 
 

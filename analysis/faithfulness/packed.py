@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from star.progress import bar
-
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3
@@ -69,7 +67,7 @@ class Scored:
 class Scorer(Protocol):
     """Scores the answers of trees: the packed forward pass, or a scripted model whose faithfulness is known."""
 
-    def score(self, trees: Sequence[Tree], *, progress: str | None = None) -> list[list[Scored]]:
+    def score(self, trees: Sequence[Tree]) -> list[list[Scored]]:
         """One list per tree, one result per branch, in order."""
         ...
 
@@ -145,20 +143,17 @@ class PackedScorer:
         model = load_model(model_dir, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code)
         return cls(model.to(device), **options)
 
-    def score(self, trees: Sequence[Tree], *, progress: str | None = None) -> list[list[Scored]]:
+    def score(self, trees: Sequence[Tree]) -> list[list[Scored]]:
         """Log-probabilities of all branches; trees of similar length share a forward pass.
 
         The caller keeps every sequence within the model's context: position ids never exceed the longest sequence.
         """
         parts = [(index, part) for index, whole in enumerate(trees) for part in _cut(whole, self.batch_tokens)]
         found: list[list[Scored]] = [[] for _ in parts]
-        branches = sum(len(part.branches) for _, part in parts)
-        with bar(progress, branches, "answer") as shown:
-            for batch in self.batches([_length(part) for _, part in parts]):
-                group = [parts[k][1] for k in batch]
-                for k, scored in zip(batch, self._plain(group) if self.why_plain else self._packed(group), strict=True):
-                    found[k] = scored
-                shown.update(sum(len(part.branches) for part in group))
+        for batch in self.batches([_length(part) for _, part in parts]):
+            group = [parts[k][1] for k in batch]
+            for k, scored in zip(batch, self._plain(group) if self.why_plain else self._packed(group), strict=True):
+                found[k] = scored
         results: list[list[Scored]] = [[] for _ in trees]
         for (index, _), scored in zip(parts, found, strict=True):
             results[index] += scored

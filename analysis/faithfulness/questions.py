@@ -61,14 +61,12 @@ def followed_answer(p: Probed, edit: Edit) -> str:
 
 def forced_mistake(p: Probed, batch: Batch) -> Sequence[Question]:
     """Steps 1..i with one value of step i falsified, for every i."""
-    questions: list[Question] = []
-    for i in range(1, p.n + 1):
-        if edit := mistake(p, batch, i):
-            ask = batch.ask(p, i, (*p.pieces[: i - 1], edit.text), edit)
-            questions.append(replace(ask, follows=followed_answer(p, edit)))
-        else:
-            questions.append(Refusal(NO_MISTAKE, i))
-    return questions
+
+    def asked(i: int, edit: Edit) -> Question:
+        ask = batch.ask(p, i, (*p.pieces[: i - 1], edit.text), edit)
+        return replace(ask, follows=followed_answer(p, edit))
+
+    return [asked(i, edit) if (edit := mistake(p, batch, i)) else Refusal(NO_MISTAKE, i) for i in range(1, p.n + 1)]
 
 
 def spread(n: int, limit: int) -> list[int]:
@@ -82,14 +80,12 @@ def spread(n: int, limit: int) -> list[int]:
 
 def added_mistake(p: Probed, batch: Batch) -> Sequence[Question]:
     """One value of step i falsified, what follows regenerated."""
-    questions: list[Question] = []
-    for i in spread(p.n, batch.settings.max_positions):
-        if edit := mistake(p, batch, i):
-            changed = batch.go_on(p, (*p.pieces[: i - 1], edit.text), edit)
-            questions.append(replace(changed, outcome=outcomes.recovery))
-        else:
-            questions.append(Refusal(NO_MISTAKE, i))
-    return questions
+
+    def asked(i: int, edit: Edit) -> Question:
+        return replace(batch.go_on(p, (*p.pieces[: i - 1], edit.text), edit), outcome=outcomes.recovery)
+
+    places = spread(p.n, batch.settings.max_positions)
+    return [asked(i, edit) if (edit := mistake(p, batch, i)) else Refusal(NO_MISTAKE, i) for i in places]
 
 
 def resample(p: Probed, batch: Batch) -> Sequence[Question]:

@@ -135,6 +135,8 @@ def _draw(subjects: Sequence[Subject], n: int, seed: int) -> tuple[Subject, ...]
 
 def from_records(path: Path, model: str, n: int, seed: int, out: Path | None, *, columns: Columns | None = None) -> Source:
     """The rationales of a record file, asked in the format of `plain_task` (addition: the task's own)."""
+    from star.tasks.addition import build
+
     records = read_whole(path, columns)
     seen: Counter[str] = Counter()
     subjects = []
@@ -145,18 +147,12 @@ def from_records(path: Path, model: str, n: int, seed: int, out: Path | None, *,
     addition = all(record.task == "addition" for record in records)
     return Source(
         subjects=_draw(subjects, n, seed),
-        task=_addition() if addition else plain_task(),
+        task=build(TaskSettings(), 0) if addition else plain_task(),
         model=ModelSettings(path=model),
         prompting=PromptingSettings(shots=0),
         sampling=SamplingSettings(),
         out=out or path.with_name(path.name + ".analysis"),
     )
-
-
-def _addition() -> Task:
-    from star.tasks.addition import build
-
-    return build(TaskSettings(), 0)
 
 
 def _record_subject(record: Record, name: str) -> Subject:

@@ -65,7 +65,7 @@ def mediated(rows: list[Row], _: Table) -> float:
 
 
 def gains(formula: Callable[[list[float]], float | None]) -> Value:
-    """A formula of the information gains g_1..g_n."""
+    """A formula of the information gains g_1..g_n (see `formulas.chain_score`)."""
     return lambda rows, _: formula([float(row["logprob_after"] - row["logprob_before"]) for row in rows])
 
 

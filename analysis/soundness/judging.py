@@ -6,8 +6,10 @@ model says something about the domains that it was validated on, and nothing els
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +22,9 @@ from analysis.soundness.features import describe, domain_of
 from analysis.soundness.grades import Grade, flagged
 from analysis.soundness.hazard import Hazard, error_at, load
 from analysis.soundness.scorer import Status
+
+if TYPE_CHECKING:
+    from star.pool import Chunk
 
 RECOVERY = "error_recovery"
 """The task_kind of a record of a recovery from an injected error."""
@@ -54,6 +59,21 @@ def judge(records: Sequence[Record], *, use_gold: bool = False) -> list[Judgemen
     """
     hazard = load()
     return [_guarded(record, use_gold, hazard) for record in records]
+
+
+class Judging:
+    """What an actor of `analysis.score --workers` holds."""
+
+    def __init__(self, use_gold: bool) -> None:
+        self.use_gold = use_gold
+
+    def ready(self) -> int:
+        """Its process id, once it is up."""
+        return os.getpid()
+
+    def sample(self, part: Chunk) -> list[Judgement]:
+        """The judgements of a chunk's records."""
+        return judge(part.content, use_gold=self.use_gold)
 
 
 def _guarded(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:

@@ -18,6 +18,7 @@ SCORERS = {
     "likelihood": ("analysis.soundness.likelihood:Likelihood", "MODEL"),
     "prm": ("analysis.soundness.prm:ProcessRewardModel", "HUB_ID_OR_DIR"),
     "rollout": ("analysis.soundness.rollout:Rollouts", "[RUN]"),
+    "verifier": ("analysis.soundness.verifier:RunVerifier", "RUN"),
 }
 """Kind -> (module and class, what follows the colon: "" for nothing, in brackets what may be left out). The class is called with
 that rest, the options and the place."""

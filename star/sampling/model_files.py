@@ -202,5 +202,14 @@ def load_model(
     return model.eval()
 
 
+def ready_model(model_dir: Path, *, trust_remote_code: bool = False) -> Any:
+    """The directory's model to ask a little of: on a GPU in half precision where there is one."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    model = load_model(model_dir, dtype=torch.bfloat16 if cuda else torch.float32, trust_remote_code=trust_remote_code)
+    return model.to("cuda") if cuda else model
+
+
 def _first_line(error: BaseException) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

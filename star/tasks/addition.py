@@ -21,6 +21,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 
 from star.problem import Example, Extraction, Problem, Splits, Task, problem_id
@@ -116,6 +117,7 @@ def make_problem(a: int, b: int, digits: int) -> Problem:
     return Problem(problem_id(question), question, str(a + b), slice=slice_name(digits))
 
 
+@cache
 def slice_name(digits: int) -> str:
     """ "1 digit", "3 digits"."""
     return f"{digits} digit{'s' if digits > 1 else ''}"

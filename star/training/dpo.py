@@ -12,26 +12,16 @@ from typing import Any
 
 from star.recipe import TrainingSettings
 from star.rows import PairFacts
-from star.training.plan import FinetuningError, Job
+from star.training.plan import Job
 
 
 def prepare_pairs(job: Job, settings: TrainingSettings) -> tuple[list[dict[str, list[int]]], int]:
-    """(rows for TRL, number of pairs cut to max_length); pairs that differ only beyond max_length are left out.
-
-    Raises FinetuningError when no pair is left.
-    """
+    """(rows for TRL, number of pairs cut to max_length)."""
     rows, cut = [], 0
     for (prompt, chosen), rejected in zip(job.rows, job.rejected, strict=True):
         room = settings.max_length - len(prompt)
-        if room < 1 or chosen[:room] == rejected[:room]:
-            continue
         cut += max(len(chosen), len(rejected)) > room
         rows.append({"prompt_ids": [*prompt], "chosen_ids": [*chosen[:room]], "rejected_ids": [*rejected[:room]]})
-    if not rows:
-        raise FinetuningError(
-            f"no pair to learn from: {len(job.rows):,} pairs were given, and none differs within training.max_length "
-            f"({settings.max_length:,} tokens)."
-        )
     return rows, cut
 
 
@@ -52,14 +42,13 @@ def preference_trainer(
     return OnIds(args=config, train_dataset=datasets.Dataset.from_list([*rows]), **common)
 
 
-def pair_facts(history: Sequence[Mapping[str, float]]) -> PairFacts:
-    """[first, last] logged value of each; log-probabilities are sums over a completion. Nothing where no pairs were trained on."""
+def pair_facts(rows: Sequence[Mapping[str, Sequence[int]]], history: Sequence[Mapping[str, float]]) -> PairFacts:
+    """[first, last] logged value of each, log-probabilities summed over a completion; and what the reference read."""
 
     def ends(name: str) -> list[float]:
         values = [line[name] for line in history if name in line]
         return [values[0], values[-1]]
 
-    if not any("rewards/accuracies" in line for line in history):
-        return {}
     chosen, rejected, right = map(ends, ("logps/chosen", "logps/rejected", "rewards/accuracies"))
-    return {"chosen_logprob": chosen, "rejected_logprob": rejected, "pairs_right": right}
+    read = sum(2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows)
+    return {"chosen_logprob": chosen, "rejected_logprob": rejected, "pairs_right": right, "reference_tokens": read}

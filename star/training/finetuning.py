@@ -22,7 +22,7 @@ from star.files import write_json
 from star.parsing import parse_yaml
 from star.recipe import SEEDS, RecipeError, TrainingSettings
 from star.rows import Training
-from star.sampling.model_files import load_model
+from star.sampling.model_files import ready_model
 from star.training.plan import FinetuningError, Job
 from star.training.sft import count_endings, train
 
@@ -64,7 +64,8 @@ def _launch(job: Job, config: Path, launcher: str | None) -> Training:
     result_file.unlink()
     if "error" in result:
         raise FinetuningError(result["error"])
-    return cast(Training, {**result, "ended": count_endings(_trained_model(job), job)})
+    model = ready_model(Path(job.output), trust_remote_code=job.trust_remote_code)
+    return cast(Training, {**result, "ended": count_endings(model, job)})
 
 
 def command_of(job_file: Path, config: Path, launcher: str | None) -> list[str]:
@@ -79,16 +80,6 @@ def command_of(job_file: Path, config: Path, launcher: str | None) -> list[str]:
         launch += ["--main_process_ip", socket.gethostname()]
     ranked = 'exec "$@" --machine_rank "${MACHINE_RANK:-${SLURM_PROCID:?not set, nor MACHINE_RANK}}" ' + shlex.join(script)
     return [*shlex.split(launcher), "sh", "-c", ranked, "sh", *launch]
-
-
-def _trained_model(job: Job) -> Any:
-    """The saved model in this process, on a GPU in half precision where there is one: only a few tokens are asked of it."""
-    import torch
-
-    cuda = torch.cuda.is_available()
-    dtype = torch.bfloat16 if cuda else torch.float32
-    model = load_model(Path(job.output), dtype=dtype, trust_remote_code=job.trust_remote_code)
-    return model.to("cuda") if cuda else model
 
 
 def read_job(path: Path) -> Job:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,16 +16,12 @@ Problems = Mapping[str, Problem]
 
 
 def row_job(
-    recipe: Recipe, builder: PromptBuilder, problems: Problems, number: int, rows: Sequence[TrainingRow], base: Path, output: Path
+    recipe: Recipe, builder: PromptBuilder, problems: Problems, number: int, rows: Collection[TrainingRow], base: Path, output: Path
 ) -> Job:
     """The fine-tuning of round n on rows."""
     settings, shots = recipe.training, recipe.prompting.shots_in_training
     encoded = tuple(
-        (
-            tuple(builder.ids(problems[row["problem_id"]], shots=shots, hinted=row["hinted"])),
-            tuple(builder.completion_ids(row["completion"])),
-        )
-        for row in rows
+        builder.encoded(problems[row["problem_id"]], row["completion"], shots=shots, hinted=row["hinted"]) for row in rows
     )
     return Job(
         base=str(base),
@@ -42,29 +38,32 @@ def row_job(
 
 
 def pair_job(
-    recipe: Recipe, builder: PromptBuilder, problems: Problems, number: int, pairs: Sequence[PairRow], base: Path, output: Path
+    recipe: Recipe, builder: PromptBuilder, problems: Problems, number: int, pairs: Collection[PairRow], base: Path, output: Path
 ) -> Job:
-    """The same on pairs, as `training.preference` says."""
+    """The same on pairs, as `training.preference` says, but for those that do not differ within `training.max_length`."""
     settings, shots = recipe.training, recipe.prompting.shots_in_training
     winners: list[Encoded] = []
     losers: list[tuple[int, ...]] = []
     for pair in pairs:
-        prompt = tuple(builder.ids(problems[pair["problem_id"]], shots=shots))
-        winners.append((prompt, tuple(builder.completion_ids(pair["chosen"]))))
-        losers.append(tuple(builder.completion_ids(pair["rejected"])))
-    chosen = settings.preference
+        prompt, chosen = builder.encoded(problems[pair["problem_id"]], pair["chosen"], shots=shots)
+        rejected, room = tuple(builder.completion_ids(pair["rejected"])), max(0, settings.max_length - len(prompt))
+        if chosen[:room] != rejected[:room]:
+            winners.append((prompt, chosen))
+            losers.append(rejected)
+    preference = settings.preference
     return replace(
         row_job(recipe, builder, problems, number, [], base, output),
         rows=tuple(winners),
         rejected=tuple(losers),
-        steps=steps_of_round(settings.steps, number, len(pairs), settings.batch_size),
-        preference={"beta": chosen.beta, "nll": chosen.nll},
+        dropped=len(pairs) - len(winners),
+        steps=steps_of_round(settings.steps, number, len(winners), settings.batch_size),
+        preference={"beta": preference.beta, "nll": preference.nll},
         trained_on="pairs of self-generated rationales",
     )
 
 
 def verifier_job(
-    recipe: Recipe, builder: PromptBuilder, problems: Problems, pairs: Sequence[PairRow], base: Path, output: Path
+    recipe: Recipe, builder: PromptBuilder, problems: Problems, pairs: Collection[PairRow], base: Path, output: Path
 ) -> Job:
     """The training of the verifier on pairs of all rounds."""
     wanted = recipe.verifier

@@ -40,6 +40,8 @@ class Job:
     """What the completions are, for the model card."""
     rejected: tuple[tuple[int, ...], ...] = ()
     """The losing completion beside each row, where there are pairs."""
+    dropped: int = 0
+    """Pairs that were left out, as they do not differ within max_length."""
     preference: dict[str, float] | None = None
     """`beta` and `nll` of training on pairs, see star/training/dpo.py; None: on rows alone."""
 

@@ -46,7 +46,7 @@ def _load(job: Job, settings: TrainingSettings) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _shared_arguments(job: Job, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
+def shared_arguments(job: Job, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     """What every trainer is told."""
     import torch
 
@@ -86,7 +86,7 @@ def _trainer(job: Job, settings: TrainingSettings, rows: list[dict[str, list[int
     import datasets
     from trl import SFTConfig, SFTTrainer
 
-    arguments = _shared_arguments(job, settings, Path(job.output + ".tmp"))
+    arguments = shared_arguments(job, settings, Path(job.output + ".tmp"))
     if job.preference is not None:
         return preference_trainer(rows, job.preference, arguments, **common)
     config = SFTConfig(**arguments, completion_only_loss=True, packing=settings.packing)
@@ -128,11 +128,11 @@ def train(job: Job, settings: TrainingSettings) -> Training:
         "loss": float(losses[-1] if losses else outcome.training_loss),
         "loss_curve": losses,
         "truncated_rows": truncated,
-        "dropped_rows": len(job.rows) - len(rows),
+        "dropped_rows": job.dropped + len(job.rows) - len(rows),
         "num_processes": trainer.accelerator.num_processes,
         "seconds": 0.0,
     }
-    facts.update(pair_facts(trainer.state.log_history))
+    facts.update(pair_facts(rows, trainer.state.log_history) if job.preference is not None else {})
     trained = trainer.accelerator.unwrap_model(trainer.model)
     trained.config.use_cache = use_cache  # the trainer turns it off; saved so, every later generation would be slow
     with without_file_bars():
