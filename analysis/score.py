@@ -18,8 +18,8 @@ and the checks of whole tasks do not.
                                        key from OPENAI_API_KEY; --dry-run says what it would take, --max-cost bounds it)
     judge:vllm:MODEL, judge:transformers:MODEL     the same with a chat model on this machine
 
-Replies of judges are kept in judge_replies.sqlite beside the output. `--calibration` takes a model of `analysis.calibrate` that
-judges in place of the score without a model.
+What models said is kept in scorers.sqlite beside the output, so that the same command goes on where it was stopped.
+`--calibration` takes a model of `analysis.calibrate` that judges in place of the score without a model.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class Arguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
-    return run_command(lambda: score(parse(Arguments, __doc__, argv)), stopped="No scores were written; judges' replies are kept.")
+    stopped = "No scores were written. What models said is kept: the same command goes on."
+    return run_command(lambda: score(parse(Arguments, __doc__, argv)), stopped=stopped)
 
 
 def score(arguments: Arguments) -> int:
