@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def calibrate(arguments: Arguments) -> Calibration:
     """Read, fit, print and write. Raises InputError."""
-    from analysis.rationales.records import read_whole
+    from analysis.rationales.reading import read_whole
     from analysis.soundness.calibration import fit
     from analysis.soundness.scorer import Item, per_step
     from analysis.soundness.usage import Totals

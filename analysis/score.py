@@ -97,7 +97,7 @@ def score(arguments: Arguments) -> int:
 
 def plan(arguments: Arguments, scorers: Sequence[Scorer]) -> int:
     """Print what the scorers would take; broken lines are left out."""
-    from analysis.rationales.records import read_records
+    from analysis.rationales.reading import read_records
     from analysis.soundness.scorer import Item
     from analysis.soundness.usage import show_plan
 
@@ -125,7 +125,8 @@ def output_path(arguments: Arguments) -> Path:
 
 def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = ()) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
-    from analysis.rationales.records import RecordError, read_records
+    from analysis.rationales.reading import read_records
+    from analysis.rationales.records import RecordError
     from analysis.soundness.score_table import Tally
     from analysis.soundness.scorer import Item
     from analysis.soundness.usage import Totals

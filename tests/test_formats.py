@@ -13,7 +13,8 @@ import pytest
 
 from analysis import calibrate, score
 from analysis.rationales.formats import Columns
-from analysis.rationales.records import BrokenLine, Record, RecordError, read_records
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import BrokenLine, Record, RecordError
 from star import train
 from star.row_files import BadRowError, RowFileError, read_rows
 from star.tasks.loading import TaskError

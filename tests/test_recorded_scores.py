@@ -161,7 +161,7 @@ def test_labels_of_repeated_ids_are_those_of_the_app() -> None:
 
 def test_a_run_gets_a_file_for_each_scorer(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    from analysis.rationales.records import read_records
+    from analysis.rationales.reading import read_records
 
     scores = tmp_path / "prm.jsonl"
     lines = [{"id": record.id, "step_ok": [0.9] * len(record.steps)} for record in read_records(run)]

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.rationales.records import Record, read_records
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import Record
 from star.errors import InputError
 from star.row_files import BadRowError, read_rows
 

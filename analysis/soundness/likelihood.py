@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from analysis.faithfulness.asking import Asking
 from analysis.faithfulness.packed import PackedScorer, Scored, Tree, shared_prefix, tree
 from analysis.faithfulness.sources import from_run, plain_task
-from analysis.rationales.records import read_records
+from analysis.rationales.reading import read_records
 from analysis.soundness.local_model import LocalScorer, find_model
 from analysis.soundness.scorer import Item, StepScores, Usage
 from analysis.soundness.scorers import Place, ScorerOptions
