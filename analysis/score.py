@@ -26,9 +26,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -142,7 +142,7 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
         raise RecordError(f"{arguments.input} holds no rationale that can be read: {broken[0]}.")
     tally = Tally()
     totals = {scorer.name: Totals() for scorer in scorers}
-    stream = _chained(first, records)
+    stream = chain([] if first is None else [first], records)
     progress = bar("scoring", count_rows(arguments.input), "record")
     with Outputs(output, scorers, is_run=is_run, used_gold=arguments.use_gold) as outputs, progress:
         for chunk in iter(lambda: list(islice(stream, CHUNK)), []):
@@ -181,12 +181,6 @@ def _calibration(arguments: Arguments, names: Sequence[str]) -> Calibration | No
     if not {name.partition(":")[0] for name in model.scorers} <= set(names):
         raise UsageError(f"{arguments.calibration} was fitted with the scorers {', '.join(model.scorers)}: give --scorer for each.")
     return model
-
-
-def _chained(first: Record | None, rest: Iterator[Record]) -> Iterator[Record]:
-    if first is not None:
-        yield first
-        yield from rest
 
 
 def _judged(records: Sequence[Record], use_gold: bool) -> list[Judgement]:
