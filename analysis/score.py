@@ -18,8 +18,8 @@ and the checks of whole tasks do not.
                                        key from OPENAI_API_KEY; --dry-run says what it would take, --max-cost bounds it)
     judge:vllm:MODEL, judge:transformers:MODEL     the same with a chat model on this machine
 
-Replies of judges are kept in judge_replies.sqlite beside the output. `--calibration` takes a model of `analysis.calibrate` that
-judges in place of the score without a model.
+What models said is kept in scorers.sqlite beside the output, so that the same command goes on where it was stopped.
+`--calibration` takes a model of `analysis.calibrate` that judges in place of the score without a model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -80,7 +80,8 @@ class Arguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
-    return run_command(lambda: score(parse(Arguments, __doc__, argv)), stopped="No scores were written; judges' replies are kept.")
+    stopped = "No scores were written. What models said is kept: the same command goes on."
+    return run_command(lambda: score(parse(Arguments, __doc__, argv)), stopped=stopped)
 
 
 def score(arguments: Arguments) -> int:
@@ -144,7 +145,7 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
         raise RecordError(f"{arguments.input} holds no rationale that can be read: {broken[0]}.")
     tally = Tally()
     totals = {scorer.name: Totals() for scorer in scorers}
-    stream = _chained(first, records)
+    stream = chain([] if first is None else [first], records)
     progress = bar("scoring", count_rows(arguments.input), "record")
     with Outputs(output, scorers, is_run=is_run, used_gold=arguments.use_gold) as outputs, progress:
         for chunk, judgements in judged_chunks(stream, arguments.use_gold, arguments.workers):
@@ -182,12 +183,6 @@ def _calibration(arguments: Arguments, names: Sequence[str]) -> Calibration | No
     if not {name.partition(":")[0] for name in model.scorers} <= set(names):
         raise UsageError(f"{arguments.calibration} was fitted with the scorers {', '.join(model.scorers)}: give --scorer for each.")
     return model
-
-
-def _chained(first: Record | None, rest: Iterator[Record]) -> Iterator[Record]:
-    if first is not None:
-        yield first
-        yield from rest
 
 
 def judged_chunks(

@@ -43,7 +43,7 @@ def main() -> None:
     rows, most = (4, 16) if arguments.quick else (arguments.rows, arguments.max_tokens)
     records = _half_wrong(labelled.load("mr_gsm8k_dev"), rows)
     items = [Item.of(record, place) for place, record in enumerate(records)]
-    options = ScorerOptions(max_tokens=most, cache=not arguments.quick)
+    options = ScorerOptions(max_tokens=most)
     cache_of(arguments.device).mkdir(parents=True, exist_ok=True)
     with open_scorers(
         [f"judge:transformers:{arguments.model}"], options, Place(output=cache_of(arguments.device) / "judge")

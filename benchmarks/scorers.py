@@ -30,6 +30,7 @@ from benchmarks.common import CommonArguments, cache_of, parse, write_result
 from star.command_line import run_command
 from star.progress import bar
 from star.recipe import Recipe
+from star.row_files import read_rows
 from star.run import Run
 from star.statistics import wilson
 
@@ -183,11 +184,13 @@ def roll_out(run: Path, rows: Sequence[Row], file: Path) -> list[dict[str, Any]]
     from analysis.soundness.scorers import Place, ScorerOptions
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    done = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+    done = [dict(row) for _, row in read_rows(file) if isinstance(row, dict)] if file.is_file() else []
     scorer = Rollouts("", ScorerOptions(), Place(run))
     for start in bar("rolling out", unit="chunk", over=range(len(done), len(rows), CHUNK)):
         found = []
-        for each in scorer.measured([row.item for row in rows[start : start + CHUNK]]):
+        read = [scorer.read(row.item) for row in rows[start : start + CHUNK]]
+        scorer.engine.ask(scorer.measured, [each for each in read if isinstance(each, Rationale)])
+        for each in read:
             if isinstance(each, Rationale):
                 scores = {**asdict(scores_of(each.values, scorer.few)), "usage": asdict(each.usage)}
                 found.append({"scores": scores, "labels": [p and p >= LEFT for p in progress(each.values)]})

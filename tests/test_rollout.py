@@ -92,7 +92,7 @@ def test_the_intervals_cover_the_known_chances(run: Path) -> None:
     chances = (0.9, 0.8, 0.8, 0.5, 0.3)
     made, sampler = scorer(run, *chances, rollouts=32)
     rationales = [each for each in map(made.read, items(20)) if isinstance(each, Rationale)]
-    made.measure(sampler, rationales)
+    made.measured(sampler, rationales)
     inside = [
         wilson(value.right, value.n).low <= chances[min(i, 4)] <= wilson(value.right, value.n).high
         for each in rationales

@@ -64,8 +64,7 @@ class Engine(Generic[EngineT]):
 
     def close(self) -> None:
         """Free the model. Safe to call twice."""
-        if hasattr(self.opened, "close"):
-            self.opened.close()
+        getattr(self.opened, "close", lambda: None)()
         self.opened = None
 
 

@@ -174,18 +174,17 @@ class Rollouts(LocalScorer[Rationale]):
 
     def ask(self, engine: Sampler, rows: Sequence[Rationale]) -> list[StepScores]:
         """One result per row, in order."""
-        self.measure(engine, rows)
-        return [replace(scores_of(each.values, self.few), usage=each.usage) for each in rows]
+        return [replace(scores_of(each.values, self.few), usage=each.usage) for each in self.measured(engine, rows)]
 
-    def measure(self, sampler: Sampler, rationales: Sequence[Rationale]) -> None:
-        """Fill in their values. All searches go on side by side: the sampler is called once for each of their turns, for prompts in
-        the order of question and step. One that several rationales share is rolled out once."""
-        rationales = sorted(rationales, key=lambda each: each.problem.question)
+    def measured(self, sampler: Sampler, rationales: Sequence[Rationale]) -> Sequence[Rationale]:
+        """The same rationales with their values. All searches go on side by side: the sampler is called once a turn of theirs,
+        for prompts in the order of question and step. One that several rationales share is rolled out once."""
+        in_order = sorted(rationales, key=lambda each: each.problem.question)
         shared: dict[Any, Value] = {}
-        for each in rationales:
+        for each in in_order:
             each.values = [shared.setdefault((each.problem.gold, ids), Value()) for ids in each.prompts]
             each.usage = Usage()
-        searches, number = [(each, each.search(self.few, 4 * self.few)) for each in rationales], 0
+        searches, number = [(each, each.search(self.few, 4 * self.few)) for each in in_order], 0
         while searches:
             number += 1
             turns = [(each, search, next(search, None)) for each, search in searches]
@@ -198,6 +197,7 @@ class Rollouts(LocalScorer[Rationale]):
                         asked.append((each, place))
             if asked:
                 self._roll_out(sampler, asked, derived_seed(self.recipe.seed, f"rollout-{number}"))
+        return rationales
 
     def prepared(self, item: Item) -> Rationale | StepScores:
         """What is rolled out of an item."""
