@@ -20,13 +20,11 @@ from star.grading.extraction import STOP, extract_stated
 from star.grading.hints import mentions_choice_hint
 from star.problem import Extraction, Problem, Task
 from star.recipe import TaskSettings
+from star.row_files import Row, absent, cell
 from star.tasks.loading import (
     MAX_QUESTION,
-    Row,
     Source,
     UnusableRowError,
-    absent,
-    cell,
     make_problem,
     question_text,
     with_rows,

@@ -22,7 +22,8 @@ from star.grading.hints import mentions_answer_hint
 from star.grading.numbers import canonical_number
 from star.problem import Extraction, Problem, Task
 from star.recipe import TaskSettings
-from star.tasks.loading import Row, Source, UnusableRowError, cell, make_problem, question_text, with_rows
+from star.row_files import Row, cell
+from star.tasks.loading import Source, UnusableRowError, make_problem, question_text, with_rows
 
 INSTRUCTIONS = (
     "Solve the problem step by step, one calculation a line. End with a last line of the form `#### N`, where N is the final "

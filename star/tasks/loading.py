@@ -17,23 +17,8 @@ from pathlib import Path
 
 from star.problem import Example, Problem, Splits, Task, problem_id
 from star.recipe import SEEDS, TaskSettings
-from star.tasks.rows import Located, Row, TaskError, absent, cell, neighbour, read_file, read_hub
-
-__all__ = [
-    "MAX_QUESTION",
-    "LoadedSplits",
-    "Row",
-    "Source",
-    "TaskError",
-    "UnusableRowError",
-    "absent",
-    "cell",
-    "few_shot",
-    "limited",
-    "load_splits",
-    "make_problem",
-    "question_text",
-]
+from star.row_files import Row, cell
+from star.tasks.rows import Located, TaskError, neighbour, read_file, read_hub
 
 MAX_QUESTION = 20_000
 """Characters of a question with its choices; a longer one leaves no room for a rationale in any usual context."""

@@ -31,17 +31,16 @@ from star.grading.numbers import canonical_number
 from star.grading.verdicts import MAX_TEXT, plain_text
 from star.problem import Problem, Task
 from star.recipe import TaskSettings
+from star.row_files import Row, cell
 from star.tasks import commonsense_qa, gsm8k
 from star.tasks.loading import (
-    Row,
     Source,
-    TaskError,
     UnusableRowError,
-    cell,
     make_problem,
     question_text,
     with_rows,
 )
+from star.tasks.rows import TaskError
 
 INSTRUCTIONS = {
     "number": gsm8k.INSTRUCTIONS,
