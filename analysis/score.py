@@ -100,7 +100,7 @@ def plan(arguments: Arguments, scorers: Sequence[Scorer]) -> int:
     from analysis.soundness.scorer import Item
     from analysis.soundness.usage import show_plan
 
-    records = enumerate(read_records(arguments.input, broken=[]))
+    records = enumerate(read_records(arguments.input, broken=[], columns=arguments.columns))
     chunks = iter(lambda: [Item.of(record, place) for place, record in islice(records, CHUNK)], [])
     show_plan(scorers, chunks)
     return 0
@@ -376,7 +376,7 @@ def score_schema(identifier: str | None = None) -> Any:
         ("why", pa.string()),  # for a person, where the status is not ok
         ("features", pa.string()),  # JSON: name -> a number per step, for a calibration; null where there are none
         ("fingerprint", pa.string()),  # what decides the scores besides the rationale
-        ("usage", pa.struct([(each.name, pa.float64() if each.type == "float" else pa.int64()) for each in fields(Usage)])),
+        ("usage", pa.struct([(each.name, pa.int64() if each.type == "int" else pa.float64()) for each in fields(Usage)])),
     ]
     return pa.schema([*([(identifier, pa.string()), ("place", pa.int64())] if identifier else []), *columns])
 

@@ -140,6 +140,16 @@ NOT_JUDGED = [
     "2 dozen - 6 = 1.5 dozen",
     "24 + 12 = 3 dozen eggs",
     "-2^2 = 4",
+    r"$2\frac14 + 1\frac34 = 4$",
+    r"$3\frac{1}{2} \cdot 2 = 7$",
+    "It would be wrong to say that 6 * 7 = 48.",
+    "Without it 8 + 4 = 13 would follow",
+    "Incorrectly computing 7 * 8 = 54 leads elsewhere",
+    "Pages 12 - 15 = 4 pages",
+    "Room 101 + 102 = 2 rooms",
+    r"In $\mathbb{Z}_5$, $3 + 4 = 2$ and $3 \cdot 4 = 2$.",
+    "Define $a * b = a^2 - b$. Then $3 * 4 = 5$.",
+    "Given that $5 * 3 = 22$ under the new operation, find $k$.",
 ]
 
 
