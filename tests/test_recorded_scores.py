@@ -11,7 +11,8 @@ import pytest
 from analysis import calibrate, score
 from analysis.labels import SETTLED, Label, append
 from analysis.rationales.formats import Columns
-from analysis.rationales.records import Record, read_whole, unique_ids
+from analysis.rationales.reading import read_whole
+from analysis.rationales.records import Record, unique_ids
 from analysis.soundness.grades import flagged
 from analysis.soundness.recorded import RecordedScores
 from analysis.soundness.scorer import Item
