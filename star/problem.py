@@ -149,13 +149,13 @@ class Extraction:
     """Best-effort answer span; `curation.accept` says which of the two counts in a run."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """Everything the engine needs to know about a kind of problem. All functions are pure and cheap."""
 
     name: str
-    load: Callable[[], Splits]
-    examples: tuple[Example, ...]
+    load: Callable[[], Splits] = lambda: Splits((), ())
+    examples: tuple[Example, ...] = ()
     """Few-shot worked examples, about ten."""
     prompt: Callable[[Problem], str]
     """The question block, up to and including the cue after which the completion starts."""
@@ -166,7 +166,7 @@ class Task:
     extract: Callable[[str, Problem], Extraction]
     answer_type: AnswerType | None
     """How answers are compared, see `star.grading`; None where every problem has its own (`star.grading.answer_type_of`)."""
-    chance: Callable[[Problem], float]
+    chance: Callable[[Problem], float] = lambda problem: 0.0
     """Probability that a blind guess is right: 1/choices, or 0."""
     mentions_hint: Callable[[str], bool]
     """True when a rationale shows the hint marker or says that the answer was given: such a rationale is never trained on."""

@@ -17,7 +17,7 @@ from analysis.rationales.reading import read_records
 from analysis.rationales.records import BrokenLine, Record, RecordError
 from star import train
 from star.row_files import BadRowError, RowFileError, read_rows
-from star.tasks.loading import TaskError
+from star.tasks.rows import TaskError
 from tests.task_rows import records, write
 
 ROWS = [{"question": f"What is {n} plus {n}?", "answer": str(2 * n), "note": 'a, b\nc; "d"'} for n in range(1, 13)]

@@ -12,8 +12,9 @@ import pytest
 
 from star.recipe import RecipeError
 from star.tasks import load_task
-from star.tasks.loading import MAX_QUESTION, TaskError, UnusableRowError
+from star.tasks.loading import MAX_QUESTION, UnusableRowError
 from star.tasks.records import _label
+from star.tasks.rows import TaskError
 from tests.task_rows import load, records, settings, sums, write
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,7 +17,7 @@ from star import hub
 from star.recipe import ModelSettings, RecipeError
 from star.setup import resolve_model
 from star.tasks import load_task, rows
-from star.tasks.loading import TaskError
+from star.tasks.rows import TaskError
 from tests.task_rows import load, options, settings, sums
 
 ROOT = Path(__file__).resolve().parent.parent

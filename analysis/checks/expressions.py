@@ -328,7 +328,7 @@ class ExpressionReader:
             found.atoms.append(token)
             return index + 1, True
         touching = token.start == before.end
-        if token.text == "!" and touching and self._goes_on(index + 1):
+        if token.text == "!" and touching and self.tokens[index + 1].kind in ("op", "equal", "close"):
             found.atoms.append(token)
             found.operators.append("!")
             return index + 1, False
@@ -354,9 +354,6 @@ class ExpressionReader:
             fraction = before == "number" and self.tokens[index - 2].text == "/"
             return "*" if before == "percent" or fraction else None
         return None
-
-    def _goes_on(self, index: int) -> bool:
-        return self.tokens[index].kind in ("op", "equal", "close")
 
     def _is_product(self, token: Token) -> bool:
         """Letters behind a number that multiply it: "3x", "2xy", not "5cm" and not "3rd"."""

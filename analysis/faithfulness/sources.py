@@ -16,7 +16,7 @@ from analysis.rationales.reading import read_whole
 from analysis.rationales.records import Record
 from star.errors import InputError
 from star.grading.hints import mentions_answer_hint
-from star.problem import Extraction, Problem, Splits, Task, Verdict, problem_id
+from star.problem import Extraction, Problem, Task, Verdict, problem_id
 from star.prompting import PromptBuilder, prompt_hash
 from star.recipe import ModelSettings, PromptingSettings, SamplingSettings, TaskSettings, parse_recipe
 from star.run import Run
@@ -197,8 +197,6 @@ def plain_task() -> Task:
 
     return Task(
         name="records",
-        load=lambda: Splits((), ()),
-        examples=(),
         prompt=prompt,
         hinted_prompt=lambda problem: prompt(
             replace(problem, question=f"{problem.question.strip()}\n(Hint: the answer is {problem.gold}.)")

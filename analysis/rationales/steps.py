@@ -126,7 +126,7 @@ def _split_sentences(line: str) -> list[str]:
     dollars = 0
     counted = 0
     for match in _SENTENCE_END.finditer(line):
-        dollars += _dollars(line, counted, match.start())
+        dollars += line.count("$", counted, match.start())
         counted = match.start()
         if _ABBREVIATION.search(line[max(start, match.start() - 12) : match.start()]):
             continue
@@ -138,10 +138,6 @@ def _split_sentences(line: str) -> list[str]:
         start = match.end()
     steps.append(line[start:].strip())
     return [step for step in steps if step]
-
-
-def _dollars(line: str, start: int, end: int) -> int:
-    return line.count("$", start, end)
 
 
 def _is_formula(line: str) -> bool:

@@ -25,7 +25,8 @@ _BEFORE_RESULT = re.compile(r"=\s{0,4}(?:<<)?[^\w=<>\n]{0,4}$")
 _CLAUSE = re.compile(r"[\n;:?!]|\.\s|,\s(?=[a-z])|<<|>>|=")
 _LIST_NUMBER = re.compile(r"(?:^|\n)\s{0,6}(?:step )?$", re.I)
 _ITEM = re.compile(r"(?:^|\n)\s{0,6}(?:step )?(\d{1,3})[.):](?=\s)", re.I | re.ASCII)
-_UNIT_PER = re.compile(r"[A-Za-z]/[A-Za-z]|\b[A-Za-z]+-[A-Za-z]")
+_WORDS = re.compile(r"[A-Za-z]/[A-Za-z]|\b[A-Za-z]+-[A-Za-z]|(?<=[A-Za-z])(?=\d)")
+"""Signs that are none, "pens/box", and a number right behind a word, where a continuation begins."""
 
 
 class Number(NamedTuple):
@@ -73,7 +74,7 @@ def evaluate(expression: str) -> float | None:
     frequent in rationales than a bracketed sum.
     """
     atoms = []
-    for token in tokenize(plain(_UNIT_PER.sub(" ", expression[-240:]))):
+    for token in tokenize(plain(_WORDS.sub(" ", expression[-240:]))):
         if token.exact is not None:
             atoms.append(token._replace(kind="number"))
         elif token.kind == "op" or token.text == "x":

@@ -223,7 +223,6 @@ def build(settings: TaskSettings, seed: int) -> Task:
         completion=completion,
         extract=extract,
         answer_type="addition",
-        chance=lambda problem: 0.0,
         mentions_hint=mentions_hint,
         check=check,
         instructions="Add the two numbers digit by digit inside <scratch> and </scratch>, then write the sum.",

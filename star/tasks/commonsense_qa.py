@@ -20,17 +20,14 @@ from star.grading.extraction import STOP, extract_stated
 from star.grading.hints import mentions_choice_hint
 from star.problem import Extraction, Problem, Task
 from star.recipe import TaskSettings
+from star.row_files import Row, absent, cell
 from star.tasks.loading import (
     MAX_QUESTION,
-    Row,
     Source,
     UnusableRowError,
-    absent,
-    cell,
-    few_shot,
-    load_splits,
     make_problem,
     question_text,
+    with_rows,
 )
 
 MARKER = "(CORRECT)"
@@ -132,6 +129,21 @@ def chance(problem: Problem) -> float:
     return 1 / len(problem.choices or ("",))
 
 
+CONTRACT = Task(
+    name="commonsense_qa",
+    prompt=prompt,
+    hinted_prompt=hinted_prompt,
+    completion=completion,
+    extract=extract,
+    answer_type="choice",
+    chance=chance,
+    mentions_hint=mentions_choice_hint,
+    instructions=INSTRUCTIONS,
+    direct_instructions=DIRECT_INSTRUCTIONS,
+    stop=STOP,
+)
+
+
 def build(settings: TaskSettings, seed: int) -> Task:
     """CommonsenseQA from the Hub, or from `settings.path` with `commonsense_qa_dev.*` beside it."""
     source = Source(
@@ -141,19 +153,4 @@ def build(settings: TaskSettings, seed: int) -> Task:
         test_splits={"test": "validation"},
         neighbours=("dev", "validation"),
     )
-    shown = few_shot(source, settings, "commonsense_qa")
-    return Task(
-        name="commonsense_qa",
-        load=lambda: load_splits(source, settings, seed, shown),
-        examples=shown,
-        prompt=prompt,
-        hinted_prompt=hinted_prompt,
-        completion=completion,
-        extract=extract,
-        answer_type="choice",
-        chance=chance,
-        mentions_hint=mentions_choice_hint,
-        instructions=INSTRUCTIONS,
-        direct_instructions=DIRECT_INSTRUCTIONS,
-        stop=STOP,
-    )
+    return with_rows(CONTRACT, source, settings, seed)

@@ -22,7 +22,8 @@ from star.grading.hints import mentions_answer_hint
 from star.grading.numbers import canonical_number
 from star.problem import Extraction, Problem, Task
 from star.recipe import TaskSettings
-from star.tasks.loading import Row, Source, UnusableRowError, cell, few_shot, load_splits, make_problem, question_text
+from star.row_files import Row, cell
+from star.tasks.loading import Source, UnusableRowError, make_problem, question_text, with_rows
 
 INSTRUCTIONS = (
     "Solve the problem step by step, one calculation a line. End with a last line of the form `#### N`, where N is the final "
@@ -66,22 +67,21 @@ def convert(row: Row) -> Problem:
     return replace(make_problem(question, gold), solution=worked or None)
 
 
+CONTRACT = Task(
+    name="gsm8k",
+    prompt=prompt,
+    hinted_prompt=hinted_prompt,
+    completion=completion,
+    extract=extract,
+    answer_type="number",
+    mentions_hint=mentions_answer_hint,
+    instructions=INSTRUCTIONS,
+    direct_instructions=DIRECT_INSTRUCTIONS,
+    stop=STOP,
+)
+
+
 def build(settings: TaskSettings, seed: int) -> Task:
     """GSM8K from the Hub, or from `settings.path` with `gsm8k_test.*` beside it."""
     source = Source(convert, ("question", "answer"), "openai/gsm8k", "main", neighbours=("test",))
-    shown = few_shot(source, settings, "gsm8k")
-    return Task(
-        name="gsm8k",
-        load=lambda: load_splits(source, settings, seed, shown),
-        examples=shown,
-        prompt=prompt,
-        hinted_prompt=hinted_prompt,
-        completion=completion,
-        extract=extract,
-        answer_type="number",
-        chance=lambda problem: 0.0,
-        mentions_hint=mentions_answer_hint,
-        instructions=INSTRUCTIONS,
-        direct_instructions=DIRECT_INSTRUCTIONS,
-        stop=STOP,
-    )
+    return with_rows(CONTRACT, source, settings, seed)

@@ -12,28 +12,13 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from star.problem import Example, Problem, Splits, problem_id
+from star.problem import Example, Problem, Splits, Task, problem_id
 from star.recipe import SEEDS, TaskSettings
-from star.tasks.rows import Located, Row, TaskError, absent, cell, neighbour, read_file, read_hub
-
-__all__ = [
-    "MAX_QUESTION",
-    "LoadedSplits",
-    "Row",
-    "Source",
-    "TaskError",
-    "UnusableRowError",
-    "absent",
-    "cell",
-    "few_shot",
-    "limited",
-    "load_splits",
-    "make_problem",
-    "question_text",
-]
+from star.row_files import Row, cell
+from star.tasks.rows import Located, TaskError, neighbour, read_file, read_hub
 
 MAX_QUESTION = 20_000
 """Characters of a question with its choices; a longer one leaves no room for a rationale in any usual context."""
@@ -183,6 +168,12 @@ def make_problem(question: str, gold: str, choices: Mapping[str, str] | None = N
         if _HALF.search(text):
             raise UnusableRowError(f"{name} holds half a surrogate pair (not UTF-8)")
     return Problem(problem_id(question, choices), question, gold, choices)
+
+
+def with_rows(task: Task, source: Source, settings: TaskSettings, seed: int, group: str | None = None) -> Task:
+    """The task over the rows of a source, with its few-shot examples."""
+    shown = few_shot(source, settings, task.name, group)
+    return replace(task, load=lambda: load_splits(source, settings, seed, shown), examples=shown)
 
 
 def few_shot(source: Source, settings: TaskSettings, name: str, group: str | None = None) -> tuple[Example, ...]:

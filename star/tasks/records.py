@@ -22,27 +22,25 @@ The answer is put below the rationale in the task's form. `task.instructions` re
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from star.grading.extraction import MARK, STOP, extract_marked, last_boxed
-from star.grading.hints import mentions_answer_hint, mentions_choice_hint
+from star.grading.extraction import MARK, extract_marked, last_boxed
 from star.grading.mathematics import MAX_MATH
 from star.grading.numbers import canonical_number
 from star.grading.verdicts import MAX_TEXT, plain_text
 from star.problem import Problem, Task
 from star.recipe import TaskSettings
+from star.row_files import Row, cell
 from star.tasks import commonsense_qa, gsm8k
 from star.tasks.loading import (
-    Row,
     Source,
-    TaskError,
     UnusableRowError,
-    cell,
-    few_shot,
-    load_splits,
     make_problem,
     question_text,
+    with_rows,
 )
+from star.tasks.rows import TaskError
 
 INSTRUCTIONS = {
     "number": gsm8k.INSTRUCTIONS,
@@ -73,25 +71,16 @@ def build(settings: TaskSettings, seed: int) -> Task:
         *((settings.choices,) if settings.choices and kind == "choice" else ()),
     )
     source = Source(lambda row: convert(row, settings), columns)
-    shown = few_shot(source, settings, "records", kind)
-    contract = commonsense_qa if kind == "choice" else gsm8k
-    return Task(
+    task = replace(
+        commonsense_qa.CONTRACT if kind == "choice" else gsm8k.CONTRACT,
         name="records",
-        load=lambda: load_splits(source, settings, seed, shown),
-        examples=shown,
-        prompt=contract.prompt,
-        hinted_prompt=contract.hinted_prompt,
-        completion=contract.completion,
-        extract=commonsense_qa.extract
-        if kind == "choice"
-        else lambda text, problem: extract_marked(text, numbers=kind == "number"),
         answer_type=kind,
-        chance=commonsense_qa.chance if kind == "choice" else lambda problem: 0.0,
-        mentions_hint=mentions_choice_hint if kind == "choice" else mentions_answer_hint,
         instructions=INSTRUCTIONS[kind],
         direct_instructions=DIRECT_INSTRUCTIONS[kind],
-        stop=STOP,
     )
+    if kind in ("text", "math"):
+        task = replace(task, extract=lambda text, problem: extract_marked(text, numbers=False))
+    return with_rows(task, source, settings, seed, kind)
 
 
 def convert(row: Row, settings: TaskSettings) -> Problem:

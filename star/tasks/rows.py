@@ -11,9 +11,7 @@ from typing import Any
 from star.hub import first_line, hub_answers, offline, refusal
 from star.layouts import exchange
 from star.recipe import RecipeError
-from star.row_files import SUFFIXES, BadRowError, Row, RowFileError, absent, cell, has, read_rows, stem
-
-__all__ = ["Located", "Row", "TaskError", "absent", "cell", "neighbour", "read_file", "read_hub"]
+from star.row_files import SUFFIXES, BadRowError, Row, RowFileError, has, read_rows, stem
 
 
 class TaskError(RecipeError):
