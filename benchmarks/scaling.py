@@ -131,7 +131,7 @@ def measure_round(problems: int, samples: int, folder: Path) -> dict[str, Any]:
     prepared = time.monotonic()
     pool = Here(sampler, PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
     loop = Loop(recipe, setup, pool, lambda line: None)
-    loop.ledger.open_round(1)
+    loop.ledger.open(1)
     attempts = loop.attempts(1)
     attempted = time.monotonic()
     rows = loop.training(1, attempts)
