@@ -162,7 +162,7 @@ def measure_piece(problems: int, folder: Path) -> list[dict[str, float]]:
     setup = prepare(recipe, ["benchmark"])
     pool = Here(Scripted(setup.tokenizer, setup.base_dir, called), PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
     loop = Loop(recipe, setup, pool, lambda line: None)
-    loop.ledger.open_round(1)
+    loop.ledger.open(1)
     try:
         attempts = loop.attempts(1)
     except StoppedError:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from statistics import mean
+from typing import Any, cast
 
 from star.files import StoredRows
-from star.grading import grade
+from star.grading import grade, votes
 from star.problem import Attempt, Graded, Problem, Task, Verdict
 from star.prompting import PromptBuilder, prompt_hash
-from star.rows import Counts, Gate, SliceCounts
+from star.rows import Counts, Gate, SampledFigures, SliceCounts
 from star.sampling.base import Completion, Sampler
 from star.shards import Shard
-from star.statistics import binomial_above, wilson
+from star.statistics import best_of_k, binomial_above, maj_at_k, pass_at_k, powers_up_to, wilson
 
 MOST_TRUNCATED = 0.1
 """Share of truncated attempts above which the length limit is in the way."""
@@ -104,6 +107,43 @@ def summarise(rows: Iterable[Attempt]) -> Counts:
         "sound_of_correct": sum(bool(row["sound"]) for row in correct) / len(correct) if checked and correct else None,
         "slices": dict(sorted(slices.items())),
     }
+
+
+def sampled_outcomes(
+    rows: Iterable[Mapping[str, Any]], problems: Mapping[str, Problem], scores: Mapping[str, float] | None = None
+) -> dict[str, dict[int, list[float]]]:
+    """pass_at_k (unbiased, Chen et al. 2021) and maj_at_k -> k -> the value of each problem, over its samples beside the greedy
+    answer; with `scores` by attempt_id, log-likelihoods, also best_of_k and the vote weighted by likelihood. Empty without samples.
+    """
+    sampled: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if (row["sample"] or 0) > 0:
+            sampled.setdefault(row["problem_id"], []).append(row)
+    if not sampled:
+        return {}
+    names = ("pass_at_k", "maj_at_k") + (("best_of_k", "weighted_at_k") if scores else ())
+    counts = powers_up_to(min(map(len, sampled.values())))
+    outcomes: dict[str, dict[int, list[float]]] = {name: {k: [] for k in counts} for name in names}
+    for problem_id, own in sampled.items():
+        right = [row["verdict"] == Verdict.correct for row in own]
+        voted = votes([(row["answer"], row["verdict"]) for row in own], problems[problem_id])
+        ranked = [scores[row["attempt_id"]] for row in own] if scores else []
+        weights = [math.exp(score - max(ranked)) for score in ranked]
+        for k in counts:
+            values = [pass_at_k(len(right), sum(right), k), maj_at_k(voted, right, k)]
+            values += [best_of_k(ranked, right, k), maj_at_k(voted, right, k, weights)] if scores else []
+            for name, value in zip(names, values, strict=True):
+                outcomes[name][k].append(value)
+    return outcomes
+
+
+def sampled_figures(
+    rows: Iterable[Attempt], problems: Mapping[str, Problem], scores: Mapping[str, float] | None
+) -> SampledFigures:
+    """Means of `sampled_outcomes`."""
+    outcomes = sampled_outcomes(rows, problems, scores)
+    means = {name: {str(k): mean(values) for k, values in by_k.items()} for name, by_k in outcomes.items()}
+    return cast(SampledFigures, {"samples_per_problem": max(outcomes["pass_at_k"]), **means} if means else {})
 
 
 def right_in_form(row: Attempt) -> bool:

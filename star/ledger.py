@@ -8,31 +8,26 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any, TypeVar, cast
 
 import pyarrow as pa
 
 from star import run as runs
-from star.attempts import summarise
+from star.attempts import sampled_figures, summarise
 from star.files import StoredRows
-from star.grading import votes
-from star.problem import Attempt, Problem, Verdict
+from star.problem import Attempt, Problem
 from star.rows import (
     Cost,
     Counts,
-    RankedFigures,
     Ranking,
     Result,
     RoundFacts,
     RoundLine,
-    SampledFigures,
     Training,
     UnfinishedRound,
 )
 from star.schemas import Amount
 from star.shards import parts_of
-from star.statistics import maj_at_k, pass_at_k, powers_up_to
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=Mapping[str, Any])
@@ -56,16 +51,9 @@ class Ledger:
         """A finished round's line, or None."""
         return next((line for line in self.rounds() if line["round"] == number), None)
 
-    def open_round(self, number: int) -> None:
-        """Start a round's clock, with the seconds that an interrupted run had spent on its finished stages."""
-        self._open(self.run.folder(number).name)
-
-    def open_test(self) -> None:
-        """Start the clock of what follows the last round, in the same way."""
-        self._open("test")
-
-    def _open(self, folder: str) -> None:
-        self._file = self.run_dir / folder / "seconds.json"
+    def open(self, where: runs.Where) -> None:
+        """Start the clock of a round, or of what follows the last one, with the seconds that an interrupted run had spent there."""
+        self._file = self.run.folder(where) / "seconds.json"
         self._seconds = dict(runs.whole_json(self._file, dict[str, Amount]) or {})
 
     def timed(self, stage: str, work: Callable[[], T]) -> T:
@@ -150,7 +138,7 @@ class Ledger:
             "chosen_round": chosen,
             "rounds": max((line["round"] for line in rounds), default=0),
             "select_on": select_on,
-            "test": {**summarise(rows), **sampled_figures(rows, problems), **(ranked["figures"] if ranked else RankedFigures())},
+            "test": {**summarise(rows), **sampled_figures(rows, problems, ranked and ranked["scores"])},
             "gate": next((line["gate"] for line in lines if line.get("gate")), None),
             "round_without_model": unfinished,
             "parameters": self.parameters,
@@ -162,23 +150,3 @@ class Ledger:
         runs.write_json(self.run_dir / "result.json", result)
         return result
 
-
-def sampled_figures(rows: Iterable[Attempt], problems: Mapping[str, Problem]) -> SampledFigures:
-    """pass@k (unbiased, Chen et al. 2021) and maj@k over the samples of each problem; empty without samples."""
-    sampled: dict[str, list[Attempt]] = {}
-    for row in rows:
-        if row["sample"] > 0:
-            sampled.setdefault(row["problem_id"], []).append(row)
-    if not sampled:
-        return {}
-    most = min(len(samples) for samples in sampled.values())
-    counts = powers_up_to(most)
-    right = {key: [row["verdict"] == Verdict.correct for row in samples] for key, samples in sampled.items()}
-    voted = {
-        key: votes([(row["answer"], row["verdict"]) for row in samples], problems[key]) for key, samples in sampled.items()
-    }
-    return {
-        "samples_per_problem": most,
-        "pass_at_k": {str(k): mean(pass_at_k(len(r), sum(r), k) for r in right.values()) for k in counts},
-        "maj_at_k": {str(k): mean(maj_at_k(voted[key], r, k) for key, r in right.items()) for k in counts},
-    }

@@ -44,7 +44,7 @@ from star.training.finetuning import finetune
 from star.training.jobs import pair_job, row_job, verifier_job
 from star.training.plan import FinetuningError, Job, steps_of_round
 from star.training.trackers import send
-from star.verifier import completion_scores, ranked_figures
+from star.verifier import completion_scores
 
 ROUNDS = {"few_shot": 0, "direct": 1}
 """Rounds of the methods that are not `star`."""
@@ -79,7 +79,7 @@ class Loop:
         """Make and evaluate M_n; ends with the round's line in metrics.jsonl."""
         metrics = self.ledger.round(number)
         if metrics is None:
-            self.ledger.open_round(number)
+            self.ledger.open(number)
             facts = self.improve(number) if number else RoundFacts()
             metrics = self.ledger.close_round(number, summarise(self.evaluation(number)), facts)
             self.prune_models()
@@ -119,7 +119,7 @@ class Loop:
                 if kept >= self.rows_wanted(number):
                     break
 
-        return self.ledger.stored(self.round_dir(number) / "attempts.parquet", runs.ATTEMPTS, compute)
+        return self.ledger.stored(self.ledger.run.folder(number) / "attempts.parquet", runs.ATTEMPTS, compute)
 
     def batches(self, number: int) -> list[tuple[int, Sequence[Problem]]]:
         """(number of its first shard, problems) of what is sampled before it is asked whether that is enough."""
@@ -173,18 +173,18 @@ class Loop:
                 rows = chain(rows, gold_rows(self.drawn(number), self.builder, number, shots=shots, solutions=True))
             return without_hints(rows, self.problems, self.builder, shots=shots)
 
-        return self.ledger.stored(self.round_dir(number) / "training.parquet", runs.TRAINING, compute)
+        return self.ledger.stored(self.ledger.run.folder(number) / "training.parquet", runs.TRAINING, compute)
 
     def job(self, number: int, rows: StoredRows[TrainingRow]) -> Job:
         """The fine-tuning of a round, from the base model or the round before: on `rows`, or under `training.objective: rpo` on
         right and wrong attempts, walked together. Without rows where nothing can be learned.
         """
-        base = self.model_dir(number - 1) if self.recipe.loop.start == "continue" else self.setup.base_dir
-        call, output = (self.recipe, self.builder, self.problems, number), self.model_dir(number)
+        base = self.stages.model_dir(number - 1) if self.recipe.loop.start == "continue" else self.setup.base_dir
+        call, output = (self.recipe, self.builder, self.problems, number), self.stages.model_dir(number)
         if self.recipe.training.objective == "sft":
             return row_job(*call, rows, base, output)
         count, form = self.recipe.training.preference.pairs, partial(in_form, task=self.setup.task)
-        return pair_job(*call, self.pairs(self.round_dir(number), self.attempts(number), walked, count, form), base, output)
+        return pair_job(*call, self.pairs(self.ledger.run.folder(number), self.attempts(number), walked, count, form), base, output)
 
     def pairs(
         self, folder: Path, attempts: Iterable[Attempt], choose: Choose, count: int, winner: Text
@@ -222,14 +222,14 @@ class Loop:
         """The selection split (or test, when the recipe insists), answered greedily by the round's model."""
         split = self.recipe.evaluation.select_on
         problems = self.setup.selection if split == "selection" else self.setup.test
-        file = self.round_dir(number) / "evaluation.parquet"
+        file = self.ledger.run.folder(number) / "evaluation.parquet"
         return self.stages.evaluated(file, "evaluation", number, problems, split)
 
     def finish(self, chosen: int) -> Result:
         """Evaluate test once with the chosen round's model and write result.json."""
         if (result := runs.whole_json(self.setup.run_dir / "result.json", schemas.Result)) is not None:
             return cast(Result, result)
-        self.ledger.open_test()
+        self.ledger.open(runs.TEST)
         file, settings = self.setup.run_dir / "test" / "evaluation.parquet", self.recipe.evaluation
         rows = self.stages.evaluated(file, "test", chosen, self.setup.test, "test", settings.samples)
         return self.ledger.finish(chosen, settings.select_on, rows, self.problems, self.ranked(chosen, rows))
@@ -244,7 +244,7 @@ class Loop:
         attempts = chain.from_iterable(self.attempts(line["round"]) for line in self.ledger.rounds() if line["round"])
         as_sampled = itemgetter("completion")
         pairs = self.pairs(folder, attempts, drawn_pairs(recipe.seed), recipe.verifier.pairs, as_sampled)
-        job = verifier_job(recipe, self.builder, self.problems, pairs, self.model_dir(1), folder / "model")
+        job = verifier_job(recipe, self.builder, self.problems, pairs, self.stages.model_dir(1), folder / "model")
         if not job.rows:
             self.ledger.note("no problem has a right and a wrong attempt that differ: there is no verifier")
             return None
@@ -254,8 +254,8 @@ class Loop:
         self.pool.sleep()
         trust = recipe.model.trust_remote_code
         scores = self.ledger.timed("ranking", lambda: completion_scores(folder / "model", encoded, trust_remote_code=trust))
-        figures, tokens = ranked_figures(sampled, scores, self.problems), sum(len(p) + len(c) for p, c in encoded)
-        return {"figures": figures, "training": training, "tokens": tokens}
+        by_attempt = {row["attempt_id"]: score for row, score in zip(sampled, scores, strict=True)}
+        return {"scores": by_attempt, "training": training, "tokens": sum(len(p) + len(c) for p, c in encoded)}
 
     def chosen_round(self) -> int:
         """The round with the best selection accuracy; the earliest of equals. The base model is not a candidate."""
@@ -271,15 +271,7 @@ class Loop:
         best = accuracies.index(max(accuracies)) if accuracies else 0
         return loop.patience is not None and len(accuracies) - 1 - best >= loop.patience
 
-    # ------------------------------------------------------------------ model directories, the samplers' state
-
-    def round_dir(self, number: int) -> Path:
-        """Where a round's files are."""
-        return self.ledger.run.folder(number)
-
-    def model_dir(self, number: int) -> Path:
-        """Round n's model; round 0's is the base model."""
-        return self.stages.model_dir(number)
+    # ------------------------------------------------------------------ model directories
 
     def prune_models(self) -> None:
         """Under `keep_models: last_and_best`, remove the other rounds' model directories."""
@@ -288,7 +280,7 @@ class Loop:
         finished = [line["round"] for line in self.ledger.rounds()]
         needed = {1} if self.recipe.verifier.kind != "off" else set()
         for number in set(finished[1:]) - {finished[-1], self.chosen_round()} - needed:
-            shutil.rmtree(self.model_dir(number), ignore_errors=True)
+            shutil.rmtree(self.stages.model_dir(number), ignore_errors=True)
 
 
 def share_right(line: RoundLine) -> float:

@@ -465,11 +465,12 @@ class Recipe(_Section):
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(content: dict[str, Any], separator: str = ".") -> dict[str, Any]:
     """{"loop": {"rounds": 3}} -> {"loop.rounds": 3}."""
     flattened: dict[str, Any] = {}
     for key, value in content.items():
-        flattened |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        nested = isinstance(value, dict)
+        flattened |= {f"{key}{separator}{k}": item for k, item in flat(value, separator).items()} if nested else {key: value}
     return flattened
 
 

@@ -97,7 +97,7 @@ def regrade(argv: Sequence[str]) -> None:
             raise RunError(f"{run.path} was made from other data or another model than its recipe finds now: use star.train")
         loop = Loop(recipe, setup, Kept(run, setup), lambda line: None)
         loop.finish_round(0)
-        loop.ledger.open_round(1)
+        loop.ledger.open(1)
         tried, samples = recipe.sampling.try_temperatures, recipe.sampling.samples
         if tried and (now := loop.stages.temperature(1)) != best_temperature(run.probe(1), tried, samples):
             raise RunError(f"graded so, the probe chooses temperature {now:g}, at which {run.path} has not sampled: use star.train")

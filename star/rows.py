@@ -61,21 +61,18 @@ class Counts(TypedDict):
 
 
 class SampledFigures(TypedDict, total=False):
-    """What the samples beside the greedy answers say; nothing without samples. Keys of the figures are k."""
+    """What the samples beside the greedy answers say, the last two where a verifier ranked them; nothing without samples. Keys of
+    the figures are k.
+    """
 
     samples_per_problem: int
     pass_at_k: dict[str, float]
     maj_at_k: dict[str, float]
-
-
-class RankedFigures(TypedDict, total=False):
-    """What a verifier makes of those samples; keys are k."""
-
     best_of_k: dict[str, float]
     weighted_at_k: dict[str, float]
 
 
-class TestCounts(Counts, SampledFigures, RankedFigures):
+class TestCounts(Counts, SampledFigures):
     """The evaluation on test."""
 
 
@@ -146,7 +143,8 @@ class Training(PairFacts):
 class Ranking(TypedDict):
     """A verifier, and what it was for."""
 
-    figures: RankedFigures
+    scores: dict[str, float]
+    """attempt_id -> log-likelihood."""
     training: Training
     tokens: int
     """Read to rank the test answers."""

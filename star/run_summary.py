@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from star.grading import votes
+from star.attempts import sampled_outcomes
 from star.problem import Problem, Reading
 from star.recipe import PLACES, flat
 from star.run import TEST, Run
 from star.schemas import Counts, RoundLine
-from star.statistics import EMPTY, Interval, bootstrap_mean, maj_at_k, pass_at_k, wilson
+from star.statistics import EMPTY, Interval, bootstrap_mean, wilson
 
 ARMS = (
     "few-shot direct",
@@ -268,24 +268,8 @@ def _whole(value: float | None) -> int | None:
 
 def _sampled(rows: Sequence[Mapping[str, Any]], run: Run) -> dict[str, Any]:
     """pass@k and maj@k over the samples of each problem, with intervals over problems; sample 0 is the greedy one."""
-    problems: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if (row["sample"] or 0) > 0:
-            problems.setdefault(row["problem_id"], []).append(row)
-    if not problems:
-        return {}
-    most = min(len(samples) for samples in problems.values())
-    counts = sorted({k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < most} | {most})
-    right = {key: [row["verdict"] == "correct" for row in samples] for key, samples in problems.items()}
-    passes = {k: bootstrap_mean([pass_at_k(len(r), sum(r), k) for r in right.values()]) for k in counts}
-    asked = _asked(run)
-    unknown = Problem("", "", "")
-    voted = {
-        key: votes([(row["answer"], row["verdict"]) for row in samples], asked.get(key, unknown))
-        for key, samples in problems.items()
-    }
-    majorities = {k: bootstrap_mean([maj_at_k(voted[key], r, k) for key, r in right.items()]) for k in counts}
-    return {"pass_at_k": passes, "maj_at_k": majorities}
+    outcomes = sampled_outcomes(rows, _asked(run))
+    return {name: {k: bootstrap_mean(values) for k, values in by_k.items()} for name, by_k in outcomes.items()}
 
 
 def _asked(run: Run) -> dict[str, Problem]:

@@ -38,11 +38,7 @@ class Interval:
 
     def percent(self, digits: int = 1) -> str:
         """ "72.5 [70.1, 74.9]", or "-" when it rests on nothing."""
-        if self.n == 0 or math.isnan(self.value):
-            return "-"
-        if math.isnan(self.low):
-            return f"{100 * self.value:.{digits}f} [-]"
-        return f"{100 * self.value:.{digits}f} [{100 * self.low:.{digits}f}, {100 * self.high:.{digits}f}]"
+        return Interval(100 * self.value, 100 * self.low, 100 * self.high, self.n).plain(digits)
 
     def plain(self, digits: int = 3) -> str:
         """ "0.725 [0.701, 0.749]", or "-" when it rests on nothing."""

@@ -6,18 +6,12 @@ its tokens, not the ratio to the reference.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
-from star.grading import votes
-from star.problem import Attempt, Problem, Verdict
 from star.progress import bar
-from star.rows import RankedFigures
 from star.sampling.model_files import ready_model
-from star.statistics import best_of_k, maj_at_k, powers_up_to
 from star.training.plan import Encoded
 
 TOKENS = 8_192
@@ -53,24 +47,3 @@ def completion_logprobs(model: Any, rows: Sequence[Encoded]) -> list[float]:
             shown.update(len(batch))
     return scores
 
-
-def ranked_figures(rows: Sequence[Attempt], scores: Sequence[float], problems: Mapping[str, Problem]) -> RankedFigures:
-    """Best-of-k and the vote of k weighted by the likelihood, over the samples of each problem, beside pass@k and maj@k."""
-    by_problem: dict[str, list[tuple[Attempt, float]]] = {}
-    for row, score in zip(rows, scores, strict=True):
-        by_problem.setdefault(row["problem_id"], []).append((row, score))
-    most = min(map(len, by_problem.values()))
-    best: dict[int, list[float]] = {k: [] for k in powers_up_to(most)}
-    weighted: dict[int, list[float]] = {k: [] for k in best}
-    for problem_id, pairs in by_problem.items():
-        right = [row["verdict"] == Verdict.correct for row, _ in pairs]
-        ranked = [score for _, score in pairs]
-        voted = votes([(row["answer"], row["verdict"]) for row, _ in pairs], problems[problem_id])
-        weights = [math.exp(score - max(ranked)) for score in ranked]
-        for k in best:
-            best[k].append(best_of_k(ranked, right, k))
-            weighted[k].append(maj_at_k(voted, right, k, weights))
-    return {
-        "best_of_k": {str(k): mean(values) for k, values in best.items()},
-        "weighted_at_k": {str(k): mean(values) for k, values in weighted.items()},
-    }

@@ -35,17 +35,17 @@ class RunVerifier(LocalScorer[Encoded]):
     def __init__(self, specification: str, options: ScorerOptions, place: Place) -> None:
         run = Run(Path(specification))
         recipe = parse_recipe(dict(run.recipe), str(run.path / "recipe.yaml"))
+        model_dir, self.before_dir = run.model(VERIFIER), run.model(1)
         self.beta, self.shots = recipe.verifier.beta, recipe.prompting.shots_in_training
-        model_dir, self.before = run.model(VERIFIER), run.model(1)
         task = load_task(recipe.task, recipe.seed)
+        facts = f"{model_digest(self.before_dir)} {self.beta} {task.name} 1"
+        super().__init__(safe_name(f"verifier-{run.name}"), model_dir, facts, place)
         self.builder = PromptBuilder(task, model_files.load_tokenizer(model_dir), recipe.prompting)
         self.limit = model_files.context_length(model_dir) or 2**31
-        facts = f"{model_digest(self.before)} {self.beta} {task.name} 1"
-        super().__init__(safe_name(f"verifier-{run.name}"), model_dir, facts, place)
 
-    def start(self) -> tuple[Any, ...]:
-        """The verifier, and the model that it was trained from."""
-        return model_files.ready_model(self.model_dir), model_files.ready_model(self.before)
+    def start(self) -> list[Any]:
+        """The verifier, and the model before its training."""
+        return [model_files.ready_model(folder) for folder in (self.model_dir, self.before_dir)]
 
     def takes(self, row: Encoded) -> Usage:
         """Each model reads a rationale once."""
@@ -62,10 +62,9 @@ class RunVerifier(LocalScorer[Encoded]):
             return StepScores("too_long", why=f"more than the model's {self.limit:,} tokens")
         return row
 
-    def ask(self, engine: tuple[Any, ...], rows: Sequence[Encoded]) -> list[StepScores]:
+    def ask(self, engine: Sequence[Any], rows: Sequence[Encoded]) -> list[StepScores]:
         """One result per row, in order."""
-        logprobs = zip(rows, *(completion_logprobs(model, rows) for model in engine), strict=True)
-        return [
-            StepScores(p_unsound=1 / (1 + math.exp(min(self.beta * (after - before), 700))), usage=self.takes(row))
-            for row, after, before in logprobs
-        ]
+        after, before = (completion_logprobs(model, rows) for model in engine)
+        gains = [min(self.beta * (new - old), 700) for new, old in zip(after, before, strict=True)]
+        chances = [1 / (1 + math.exp(gain)) for gain in gains]
+        return [StepScores(p_unsound=p, usage=self.takes(row)) for row, p in zip(rows, chances, strict=True)]

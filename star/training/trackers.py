@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from star import run as runs
-from star.recipe import RecipeError
+from star.recipe import RecipeError, flat
 
 MODULES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
 REPORTED = "reported.json"
@@ -49,17 +49,6 @@ def guard_tracker(trainer: Any, report_to: str, round_dir: Path) -> None:
             callback.logging_dir = str(round_dir.parent / "tensorboard" / round_dir.name)
 
 
-def flatten(line: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Numbers of a nested metrics line under names like selection/accuracy."""
-    flat: dict[str, float] = {}
-    for key, value in line.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}/")
-        elif isinstance(value, (int, float)):
-            flat[prefix + key] = float(value)
-    return flat
-
-
 def send(report_to: str, run_dir: Path, line: Mapping[str, Any]) -> None:
     """Log one round's line of metrics.jsonl as numbers, unless that was done before.
 
@@ -80,7 +69,8 @@ def send(report_to: str, run_dir: Path, line: Mapping[str, Any]) -> None:
 
 
 def _send(report_to: str, run_dir: Path, line: Mapping[str, Any]) -> None:
-    numbers = {f"round/{name}": value for name, value in flatten(line).items()}
+    """Numbers under names like round/selection/accuracy."""
+    numbers = {name: float(value) for name, value in flat({"round": line}, "/").items() if isinstance(value, int | float)}
     if report_to == "tensorboard":
         from torch.utils.tensorboard import SummaryWriter
 
