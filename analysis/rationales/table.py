@@ -136,16 +136,16 @@ class Table:
     def search(self, words: str) -> np.ndarray:
         """Boolean mask of the rows that contain every one of the `search_terms`, case ignored, in rationale, question or id."""
         if words != self._searched[0]:
-            mask = np.ones(len(self), dtype=bool)
+            rows = np.arange(len(self))
             columns = [self.texts.column("rationale"), self.texts.column("question")]
             columns.append(pa.array(self.frame["id"], pa.large_string()))
-            for term in search_terms(words):
-                hits = np.zeros(len(self), dtype=bool)
+            for term in sorted(search_terms(words), key=len, reverse=True):  # the longest leaves the fewest for the others
+                hits = np.zeros(len(rows), dtype=bool)
                 for column in columns:
                     found = pc.match_substring(column, term, ignore_case=True)
                     hits |= found.fill_null(False).to_numpy(zero_copy_only=False)
-                mask &= hits
-            self._searched = words, mask
+                rows, columns = rows[hits], [column.filter(pa.array(hits)) for column in columns]
+            self._searched = words, np.isin(np.arange(len(self)), rows)
         return self._searched[1]
 
 
