@@ -112,10 +112,7 @@ def _one(table: Table, rows: pd.DataFrame, file: Path) -> None:
     order = order if identifier in order else [identifier, *order]
     place = order.index(identifier)
     with st.container(horizontal=True, vertical_alignment="center"):
-        state.jump("Previous", order[place - 1] if place else None, "K", icon=":material/arrow_upward:")
-        state.jump("Next", order[place + 1] if place + 1 < len(order) else None, "J", icon=":material/arrow_downward:")
-        chance = order[int(np.random.default_rng().integers(len(order)))]
-        state.jump("Random", chance, "X", icon=":material/casino:")
+        state.walk(order, place)
         st.caption(f"{place + 1:,} of {len(order):,} probed rationales, those that use most of their reasoning first")
     row = table.row_of(str(identifier))
     if row is None:

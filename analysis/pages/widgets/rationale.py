@@ -10,7 +10,6 @@ import streamlit as st
 
 from analysis.pages.widgets import markup, parts, state, text
 from analysis.pages.widgets.run_words import DROPPED, MODES, NO_REASON, VERDICTS
-from analysis.rationales.filters import View
 from analysis.rationales.table import Rationale, Table, search_terms
 from analysis.soundness.grades import score_words
 from star.charts import COLOURS
@@ -151,7 +150,7 @@ def first_words(one: Rationale) -> str:
     return "first wrong step, proven" if one.p_unsound == 1 else "likeliest wrong step"
 
 
-def judgement(one: Rationale, view: View) -> None:
+def judgement(one: Rationale) -> None:
     """Right or wrong, sound or unsound, with how sure the score is."""
     right = {1: "right", 0: "wrong"}.get(one.row["right"], "not graded")
     said = "none" if one.answer is None else text.shorten(one.answer, 200)
