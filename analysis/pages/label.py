@@ -116,7 +116,7 @@ def _label(table: Table, *, blind: bool, auto: bool) -> None:
             right_word = {1: "right", 0: "wrong"}.get(one.row["right"], "not graded")
             text.facts([("answer", f"{one.answer or 'none'}: {right_word}"), ("gold", one.gold)])
         else:
-            rationale.judgement(one)
+            rationale.judgement(one, table.scorers)
         own = labels.latest.get((who, one.id))
         by_step = state.param("by_step") is not None
         notes = labelling.step_notes(one, labels) if by_step else None

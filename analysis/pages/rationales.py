@@ -173,7 +173,7 @@ def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
         on = state.flip("labelling", "Stop labelling", "Label here", icon=":material/keyboard:", help=keys)
     verdicts = st.container(key="labelling")
     rationale.question(one)
-    rationale.judgement(one)
+    rationale.judgement(one, table.scorers)
     rationale.steps(one)
     if one.hint:
         st.caption("The hint that the model was shown:")

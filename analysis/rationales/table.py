@@ -84,8 +84,8 @@ class Table:
 
     source: Source
     frame: pd.DataFrame
-    """id, problem, answer, gold, tokens, n_steps, p_unsound (NaN: not scored), first_error, human_step, the categories round,
-    mode, split, slice, verdict, drop_reason and generator, and of record files meta.NAME for what has few values,
+    """id, problem, answer, gold, tokens, n_steps, p_unsound (NaN: not scored), first_error, status (of the score), human_step,
+    the categories round, mode, split, slice, verdict, drop_reason, generator, of record files meta.NAME for what has few values,
     and three judgements that are 1, 0 or -1 for unknown: right (the answer), exact (the task's own check of the reasoning),
     human (a label that the file came with)."""
     checks: Mapping[str, np.ndarray]
@@ -94,6 +94,8 @@ class Table:
     scored: bool
     notes: tuple[str, ...] = ()
     """Sentences for a person: what is missing, what could not be read, what to type."""
+    scorers: tuple[str, ...] = ()
+    """Names of those whose columns are in the frame: see `analysis.rationales.scorer_columns`."""
     _rows: dict[str, int] | None = None
     _searched: tuple[str, np.ndarray] = ("", np.array([], dtype=bool))
     """The last words that were searched, and the rows that have them."""

@@ -87,5 +87,5 @@ def _question(sides: Sequence[Side], problems: Sequence[str]) -> None:
                     st.write("Not asked.")
                     continue
                 one = side.table.rationale(side.rows[problem])
-                rationale.judgement(one)
+                rationale.judgement(one, side.table.scorers)
                 rationale.steps(one, place=str(i))
