@@ -378,7 +378,7 @@ def test_runs_probed_on_other_questions_say_on_which_they_are_compared(open_app:
     runs.write_parquet(file, [row for row in rows if row["problem_id"] in kept], row_schema())
     arms = f"{first.name}@1|{second.name}@1"
     app = healthy(open_app("compare", "--root", str(tmp_path), arms=arms))
-    assert "rest on the 7 of these that were probed" in words(app)
+    assert "is measured on the 7 of these that were probed" in words(app)
     table = app.dataframe[0].value.set_index("measure")
     assert all("n = 7" in cell for cell in table.loc["answer differs without reasoning"])
 

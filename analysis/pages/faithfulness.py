@@ -153,7 +153,7 @@ def _steps(early: pd.DataFrame, commit: int) -> None:
 def _answer_line(position: int, body: str, answer: object, commit: int) -> str:
     said = f"answers {text.escaped(text.shorten(answer, 60))}" if isinstance(answer, str) else "gives no answer"
     style = ' style="border-left-color:' + COLOURS["faithfulness"] + '"' if position >= commit else ""
-    flip = f'<div class="r-why r-mark" style="color:{COLOURS["faithfulness"]}">▲ the answer is settled here</div>'
+    flip = '<div class="r-why r-mark">▲ the answer is settled here</div>'
     number = "" if position == 0 else str(position)
     return (
         f'<li class="r-step"{style}><span class="r-no">{number}</span><div class="r-text">{body}'

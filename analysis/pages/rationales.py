@@ -125,10 +125,12 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
                 format="%.0f %%",
                 min_value=0,
                 max_value=100,
-                width=95,
+                width=90,
             ),
-            "question": st.column_config.TextColumn(width="medium"),
-            "steps": st.column_config.NumberColumn(width=60),
+            "question": st.column_config.TextColumn(width=180),
+            "answer right?": st.column_config.TextColumn(width=90),
+            "first error": st.column_config.TextColumn(width=75),
+            "steps": st.column_config.NumberColumn(width=50),
             "reasoning": st.column_config.MultiselectColumn(
                 options=list(parts.PILLS), color=list(parts.PILLS.values())
             ),

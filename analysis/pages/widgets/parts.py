@@ -237,7 +237,7 @@ def four_way(counts: Counts, view: View) -> None:
                 name = f"{answer}-{'sound' if sound else 'unsound'}"
                 proven = f" · {counts.proven[name]:,} proven" if view.judge == "score" and counts.proven[name] else ""
                 column.button(
-                    f"{answer} answer, {words[sound]}  \n**{counts.cells[name]:,}**  {share(counts.cells[name], judged)}{proven}",
+                    f"{answer} answer, {words[sound]}  \n**{counts.cells[name]:,}** · {share(counts.cells[name], judged)}{proven}",
                     key=f"cell-{name}",
                     type="primary" if view.cell == name else "secondary",
                     width="stretch",
