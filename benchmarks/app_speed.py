@@ -55,8 +55,8 @@ def build(folder: Path, rationales: int) -> Path:
     """A record file of real rationales with scores and labels beside it."""
     texts = [record for name in TEXTS for record in read_records(data_dir() / name)]
     texts = texts[:: max(1, len(texts) // rationales)]
-    scores = score_records(texts)
-    scores = scores.astype(object).where(scores.notna(), None).to_dict("records")
+    judged = score_records(texts)
+    scores: list[dict[str, Any]] = judged.astype(object).where(judged.notna(), None).to_dict("records")
     repeated = list(itertools.islice(itertools.cycle(range(len(texts))), rationales))
     ids = [f"{texts[index].id}-{place // len(texts)}" for place, index in enumerate(repeated)]
     path = folder / "rationales.jsonl"

@@ -98,7 +98,7 @@ def _label(table: Table, *, blind: bool, auto: bool) -> None:
     asked = table.row_of(identifier) if identifier else None
     names = table.frame["id"].to_numpy()
     done, skipped = (
-        np.isin(rows, [table.row_of(name) for by, name in given if by == who and table.row_of(name) is not None])
+        np.isin(rows, [row for by, name in given if by == who and (row := table.row_of(name)) is not None])
         for given in (labels.latest, labels.skipped)
     )
     if asked is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import streamlit as st
@@ -14,7 +14,7 @@ from analysis.pages.widgets.run_words import DROPPED, MODES, NO_REASON, VERDICTS
 from analysis.rationales.scorer_columns import SAID
 from analysis.rationales.table import Rationale, Table, search_terms
 from analysis.soundness.grades import score_words
-from analysis.soundness.scorer import STATUSES
+from analysis.soundness.scorer import STATUSES, Status
 from star.charts import COLOURS
 
 MOST_STEPS = 500
@@ -184,7 +184,7 @@ def _scorer_words(row: Mapping[str, Any], name: str) -> str:
 
 def _why(status: str | None, why: str | None = None) -> str:
     """ ": " and what a status other than ok means, in the scorer's words or ours."""
-    return f": {why or dict[str, str](STATUSES).get(status, status)}" if status and status != "ok" else ""
+    return f": {why or STATUSES.get(cast(Status, status), status)}" if status and status != "ok" else ""
 
 
 def provenance(one: Rationale) -> None:
