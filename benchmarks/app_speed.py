@@ -56,7 +56,7 @@ def build(folder: Path, rationales: int) -> Path:
     texts = [record for name in TEXTS for record in read_records(data_dir() / name)]
     texts = texts[:: max(1, len(texts) // rationales)]
     judged = score_records(texts)
-    scores: list[dict[str, Any]] = judged.astype(object).where(judged.notna(), None).to_dict("records")
+    scores: list[dict[Any, Any]] = judged.astype(object).where(judged.notna(), None).to_dict("records")
     repeated = list(itertools.islice(itertools.cycle(range(len(texts))), rationales))
     ids = [f"{texts[index].id}-{place // len(texts)}" for place, index in enumerate(repeated)]
     path = folder / "rationales.jsonl"
