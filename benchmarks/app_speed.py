@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.labels import Label, append, label_folder
-from analysis.rationales.records import read_records, write_records
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import write_records
 from analysis.score import Writer, schema, score_records
 from analysis.soundness.labelled import data_dir
 from analysis.sources import source_of
@@ -117,7 +118,7 @@ def fastest(app: Any, links: Sequence[Mapping[str, str]], repeats: int) -> float
 
 def views(path: Path, repeats: int) -> dict[str, float]:
     """Kind of view -> seconds."""
-    sys.argv = ["app.py", "--records", str(path)]
+    own, sys.argv = sys.argv, ["app.py", "--records", str(path)]
     ids = [record.id for record in itertools.islice(read_records(path), 50, 50 + repeats)]
     asked: dict[str, tuple[str, list[dict[str, str]]]] = {
         "a click on a row": ("rationales", [{"cell": "all", "id": name} for name in ids]),
@@ -129,7 +130,9 @@ def views(path: Path, repeats: int) -> dict[str, float]:
         "the tab Rank three": ("label", [{"tab": "rank"}]),
         "the tab Agreement": ("label", [{"tab": "agreement"}]),
     }
-    return {words: fastest(view(page, links[0]), links, repeats) for words, (page, links) in asked.items()}
+    found = {words: fastest(view(page, links[0]), links, repeats) for words, (page, links) in asked.items()}
+    sys.argv = own  # the result names the command
+    return found
 
 
 def benchmark(arguments: Arguments, executable: str) -> dict[str, Any]:

@@ -17,17 +17,21 @@ from typing import Any
 
 from benchmarks.addition import QUICK
 from benchmarks.arms import arm_recipe, cost_of, finished_run, made, made_by, quality, runs_dir, test_rows
-from benchmarks.common import CommonArguments, parse, write_result
+from benchmarks.common import CommonArguments, parse, result_path, write_result
 from star.command_line import run_command
 from star.recipe import Recipe
 from star.run import Run
 from star.run_summary import RunSummary, accuracy_at, flops_to, summarise_run
-from star.statistics import mean_of_runs
+from star.statistics import mean_of_runs, paired_difference
 
 METHODS = ("star", "rft", "tpt", "rest-em", "pps", "adastar", "b-star", "v-star", "rpo", "reinforce-rej")
 REACH = 0.95
 PROBES = ("early_answering", "added_mistake", "filler")
-MEASURES = ("aoc_normalised", "added_mistake_flip", "filler_flip")
+MEASURES = {
+    "aoc_normalised": "early answering (AOC)",
+    "added_mistake_flip": "changed by an added mistake",
+    "filler_flip": "changed by filler",
+}
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ def recipe_of(method: str, seed: int, arguments: Arguments) -> Recipe:
     return arm_recipe(f"addition-{method}.yaml", seed, changes, folder="methods", device=arguments.device)
 
 
-def faithfulness(run_dir: Path, count: int) -> dict[str, float | None]:
-    """What the probes say of a run's chosen model; None where nothing could be measured."""
+def faithfulness(run_dir: Path, count: int) -> dict[str, dict[str, Any]]:
+    """What the probes say of a run's chosen model, with intervals over questions; a measure that has no value is missing."""
     from analysis.probe import Arguments as ProbeArguments
     from analysis.probe import probe
 
@@ -63,12 +67,18 @@ def faithfulness(run_dir: Path, count: int) -> dict[str, float | None]:
     if number not in Run(run_dir).probed_rounds():
         probe(ProbeArguments(run_dir, probes=PROBES, n=count, max_positions=2, device="cpu"))
     measures: Mapping[str, Any] = Run(run_dir).probed_rounds()[number]["measures"]
-    return {name: (measures.get(name) or {}).get("value") for name in MEASURES}
+    return {name: measures[name] for name in MEASURES if name in measures and measures[name]["value"] is not None}
+
+
+def seed_rows(summaries: list[RunSummary], arguments: Arguments) -> list[dict[str, Any]]:
+    """Greedy test answers of a method's runs, each with its seed."""
+    runs = zip(arguments.seeds, summaries, strict=True)
+    return [row | {"seed": seed} for seed, summary in runs for row in test_rows(summary.path)]
 
 
 def method_figures(summaries: list[RunSummary], arguments: Arguments, tokens: int) -> dict[str, Any]:
     """Figures of a method over its seeds; `tokens`: what every method sampled at least."""
-    rows = [row for summary in summaries for row in test_rows(summary.path)]
+    rows = seed_rows(summaries, arguments)
     at_equal = [accuracy_at(summary, tokens) for summary in summaries]
     return {
         **quality(rows),
@@ -85,6 +95,43 @@ def method_figures(summaries: list[RunSummary], arguments: Arguments, tokens: in
     }
 
 
+def against_star(rows: list[dict[str, Any]], star: list[dict[str, Any]]) -> dict[str, Any]:
+    """This method minus STaR on the same problems: paired bootstrap over problems, these trained models given."""
+    by_problem = {(row["problem_id"], row["seed"]): row for row in star}
+    pairs = [(by_problem[row["problem_id"], row["seed"]], row) for row in rows]
+    return {
+        "accuracy": difference([(x["verdict"] == "correct", y["verdict"] == "correct", x["problem_id"]) for x, y in pairs]),
+        "right_but_unsound": difference([(lucky(x), lucky(y), x["problem_id"]) for x, y in pairs]),
+    }
+
+
+def lucky(row: Mapping[str, Any]) -> bool:
+    """Right, by a rationale with a wrong line."""
+    return row["verdict"] == "correct" and not row["sound"]
+
+
+def difference(pairs: list[tuple[bool, bool, str]]) -> dict[str, Any]:
+    """Mean of the second minus the first."""
+    first, second, problems = (list(column) for column in zip(*pairs, strict=True))
+    return paired_difference(first, second, problems).as_dict()
+
+
+def chart(figures: Mapping[str, Any], arguments: Arguments) -> None:
+    """A panel each for accuracy, unsound right answers and what the probes say; a dot for each method."""
+    import pandas as pd
+
+    from analysis import charts
+
+    shown = []
+    for method, each in figures["methods"].items():
+        measured = {"answers right": each["accuracy"], "right but unsound": each["right_but_unsound"]}
+        measured |= {MEASURES[name]: value for name, value in each["faithfulness"][0].items()}
+        shown += [{"label": method, "measure": measure, "unit": "share", **value} for measure, value in measured.items() if value]
+    path = result_path("methods", quick=arguments.quick, device=arguments.device).with_suffix(".png")
+    question = "Does a method buy accuracy with worse reasoning?"
+    charts.save(charts.comparison(pd.DataFrame(shown), question), path)
+
+
 def main() -> None:
     """Run the methods, write the result."""
     arguments = parse(Arguments, __doc__, gpu=True)
@@ -96,11 +143,16 @@ def main() -> None:
         for method in arguments.methods
     }
     tokens = min(summary.course[-1][1] for summaries in found.values() for summary in summaries)
-    figures = {
+    figures: dict[str, Any] = {
         "reach": REACH,
         "equal_tokens": tokens,
         "methods": {method: method_figures(summaries, arguments, tokens) for method, summaries in found.items()},
     }
+    if "star" in found:
+        star = seed_rows(found["star"], arguments)
+        others = {method: summaries for method, summaries in found.items() if method != "star"}
+        figures["minus_star"] = {name: against_star(seed_rows(each, arguments), star) for name, each in others.items()}
+    chart(figures, arguments)
     write_result("methods", figures, quick=arguments.quick, seeds=arguments.seeds, device=arguments.device)
 
 

@@ -151,6 +151,22 @@ def arm_figures(run: Run) -> dict[str, Any]:
     return {"chosen_round": run.chosen_round, **counted(greedy(run, TEST)), "cost": cost_of(run.path)}
 
 
+def evidence_rows(arm: str, run: Run) -> list[dict[str, Any]]:
+    """Of the right answers of each mode: what is proven unsound, flagged, scored and not flagged, and not judged."""
+    import analysis
+    from analysis.score import Arguments as ScoreArguments
+    from analysis.score import score
+
+    score(ScoreArguments(run.path))
+    frame = analysis.load(run.path)
+    rows = []
+    for mode, right in frame[frame.right == 1].groupby("mode"):
+        counts = right.evidence.value_counts()
+        shares = {name: wilson(int(counts.get(name, 0)), len(right)).as_dict() for name in ("proven", "flagged", "clear", "none")}
+        rows.append({"arm": arm, "mode": mode, "right": len(right), **shares})
+    return rows
+
+
 def cost_rows(arguments: Arguments) -> list[dict[str, Any]]:
     """Tokens per second of our vLLM sampler and of a bare `LLM.generate` on the same prompts; each way in its own process.
 
@@ -195,6 +211,7 @@ def main() -> None:
         "forms": {piece.removeprefix("form: "): counted(rows) for piece, rows in forms.items()},
         "rounds": [line for piece in ARMS if piece in done for line in round_figures(piece, done[piece])],
         "arms": {piece: arm_figures(done[piece]) for piece in ARMS if piece in done},
+        "evidence": [line for piece, run in done.items() for line in evidence_rows(piece, run)],
         "comparisons": {
             f"{piece} minus few-shot": compared(done["few-shot"], done[piece])
             for piece in ARMS

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from star.attempts import in_form
+from star.grading.hints import may_mention_hint
 from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings
@@ -43,7 +44,7 @@ def curate(
     seen: set[tuple[str, object]] = set()
     count: dict[str, int] = {}
     for attempt in (a for a in open_ones if a["drop_reason"] is None):
-        problem_id, key = attempt["problem_id"], _key(attempt, task, settings)
+        problem_id, key = attempt["problem_id"], _key(attempt, settings)
         if key is not None and (problem_id, key) in seen:
             attempt["drop_reason"] = "duplicate"
         elif settings.cap is not None and count.get(problem_id, 0) >= settings.cap:
@@ -70,11 +71,14 @@ def _plain_reason(attempt: Attempt, task: Task) -> str | None:
     return "mentions_hint" if task.mentions_hint(in_form(attempt, task)) else None
 
 
-def _key(attempt: Attempt, task: Task, settings: CurationSettings) -> object | None:
+def _key(attempt: Attempt, settings: CurationSettings) -> object | None:
     if settings.deduplicate == "off":
         return None
-    if settings.deduplicate == "equations" and (equations := task.equations(attempt["rationale"])):
-        return equations
+    if settings.deduplicate == "equations":
+        from analysis.checks.reading import calculations
+
+        if found := calculations(attempt["rationale"]):
+            return found
     return " ".join(attempt["rationale"].split())
 
 
@@ -216,5 +220,6 @@ def count_data(attempts: Sequence[Attempt], rows: Sequence[TrainingRow], pool: i
         "dropped": dict(sorted(Counter(reason for attempt in attempts if (reason := attempt["drop_reason"])).items())),
         "problems_used": len({row["problem_id"] for row in rows}),
         "kept_sound": sum(checked) / len(checked) if checked else None,
+        "kept_hint_unsure": sum(a["mode"] == "rationalized" and may_mention_hint(a["rationale"]) for a in kept),
         "kept_not_judged": sum(bool(attempt.get("not_judged")) for attempt in kept),
     }

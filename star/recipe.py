@@ -443,9 +443,10 @@ class Recipe(_Section):
         """`<runs_dir>/<name>-<digest6>`, a leading ~ expanded."""
         return Path(self.runs_dir).expanduser() / f"{self.name}-{self.digest()}"
 
-    def to_yaml(self) -> str:
-        """The resolved recipe as YAML that `load` reads back to an equal recipe."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    def to_yaml(self, *, defaults: bool = True) -> str:
+        """The recipe as YAML that `load` reads back to an equal recipe; without `defaults` only what differs from them."""
+        content = self.model_dump(mode="json", exclude_defaults=not defaults)
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

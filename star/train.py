@@ -40,7 +40,7 @@ hint, fine-tune, repeat.
 usage: python -m star.train [RECIPE] [--dry-run] [--seeds 0,1,2] [--section.key value ...]
 
 RECIPE is the name of a shipped recipe (addition-star; default: addition) or your own file; flags go on top of it. --dry-run
-reads the problems of a local file and prints the resolved recipe and what each stage would do. --seeds runs the recipe
+reads the problems of a local file and prints the settings that are not the default and what each stage would do. --seeds runs the recipe
 once for each seed. The same command goes on with an interrupted run."""
 
 
@@ -158,12 +158,12 @@ def _written(path: Path, run_dir: Path | None) -> bool:
 
 
 def explain(recipe: Recipe) -> None:
-    """Print the resolved recipe and what each stage would do, without loading a model or asking the Hub."""
+    """Print the settings that are not the default and what each stage would do, without loading a model or asking the Hub."""
     from star.setup import check_files
 
     check_files(recipe)
     loop, task = recipe.loop, recipe.task
-    print(recipe.to_yaml())
+    print(recipe.to_yaml(defaults=False))
     hinted = (
         f"failed ones again with the answer shown, by the {loop.rationalizer} model" if loop.rationalize else "no retry"
     )
