@@ -21,63 +21,26 @@ from star.charts import (
     WIDTH,
     accuracy_by_round,
     n_note,
-    round_axis,
     rounds_frame,
     save,
-    save_run_charts,
     share_axis,
-    slice_order,
     soundness_by_round,
     style,
     title,
     tooltip,
 )
 
-__all__ = [
-    "COLOURS",
-    "accuracy_by_round",
-    "accuracy_of_runs",
-    "against_size",
-    "by_slice",
-    "comparison",
-    "data_by_round",
-    "data_frame",
-    "four_way",
-    "measure_bars",
-    "precision_recall",
-    "reliability",
-    "rounds_frame",
-    "save",
-    "save_run_charts",
-    "soundness_by_round",
-    "style",
-    "truncation_curve",
-]
+__all__ = ["COLOURS", "accuracy_by_round", "rounds_frame", "save", "soundness_by_round", "style"]
+"""What of `star.charts` can be had here too."""
 
 Chart = Any
 """Layered, faceted or concatenated: altair has no common public name for them."""
 
 
-def accuracy_of_runs(
-    frame: pd.DataFrame, question: str = "Which run learns faster?", colours: Mapping[str, str] | None = None
-) -> Chart:
-    """Accuracy by round, one line and 95 % band per run. Takes `rounds_frame` of several runs, concatenated."""
-    whole = frame[frame["slice"] == "all"]
-    tips = tooltip("run", "round", "accuracy", "low", "high", "n")
-    base = alt.Chart(whole).encode(x=round_axis(whole["round"]), color=_series(whole["run"], "run", colours))
-    band = base.mark_area(opacity=0.13).encode(y="low:Q", y2="high:Q")
-    line = base.mark_line(strokeWidth=2.5).encode(y=share_axis("answers right"))
-    dots = base.mark_point(size=50, filled=True, opacity=1)
-    dots = dots.encode(y=share_axis("answers right"), shape=_shape(whole["run"], "run"), tooltip=tips)
-    note = f"answers right on the selection problems, {n_note(whole)}; bands: 95 % intervals"
-    return alt.layer(band, line, dots).properties(width=WIDTH, height=HEIGHT, title=title(question, note))
-
-
-def _series(labels: Iterable[str], field: str, colours: Mapping[str, str] | None = None, **options: Any) -> alt.Color:
+def _series(labels: Iterable[str], field: str, **options: Any) -> alt.Color:
     """Colours of labels that have no fixed meaning, in order of appearance."""
     names = list(dict.fromkeys(labels))
-    fallback = {name: SERIES[index % len(SERIES)] for index, name in enumerate(names)}
-    range_ = [(colours or {}).get(name, fallback[name]) for name in names]
+    range_ = [SERIES[index % len(SERIES)] for index in range(len(names))]
     legend = alt.Legend(title=None, columns=3 if len(names) > 4 else 0)
     options = {"legend": legend} | options
     return alt.Color(f"{field}:N", sort=names, scale=alt.Scale(domain=names, range=range_), title=None, **options)
@@ -129,35 +92,9 @@ def data_by_round(frame: pd.DataFrame, question: str = "What did each round trai
     return bars.properties(width=WIDTH, height=HEIGHT, title=title(question, note))
 
 
-def four_way(frame: pd.DataFrame, question: str = "Right for the right reason?") -> Chart:
-    """Answer right or wrong against reasoning sound or unsound: columns answer, reasoning, count."""
-    total = int(frame["count"].sum())
-    colour = {"right sound": "sound", "right unsound": "unsound"}
-    cells = frame.assign(
-        share=frame["count"] / max(1, total),
-        fill=[COLOURS[colour.get(f"{a} {r}", "neutral")] for a, r in zip(frame.answer, frame.reasoning, strict=True)],
-    )
-    cells["text"] = [f"{count:,}  ({share:.1%})" for count, share in zip(cells["count"], cells.share, strict=True)]
-    base = alt.Chart(cells).encode(
-        x=alt.X("reasoning:N", sort=["sound", "unsound"], title="reasoning", axis=alt.Axis(labelAngle=0, orient="top")),
-        y=alt.Y("answer:N", sort=["right", "wrong"], title="answer"),
-        tooltip=["answer:N", "reasoning:N", alt.Tooltip("count:Q", format=",d"), alt.Tooltip("share:Q", format=".1%")],
-    )
-    fill = base.mark_rect(stroke="white", strokeWidth=2, cornerRadius=6).encode(
-        color=alt.Color("fill:N", scale=None),
-        opacity=alt.Opacity("share:Q", scale=alt.Scale(range=[0.35, 1]), legend=None),
-    )
-    text = base.mark_text(fontSize=17, fontWeight="bold", color="#111111").encode(text="text:N")
-    note = f"n = {total:,} rationales"
-    return alt.layer(fill, text).properties(width=420, height=170, title=title(question, note))
-
-
-def truncation_curve(
-    frame: pd.DataFrame, question: str = "How much of the rationale does the answer need?", by: str | None = None
-) -> Chart:
-    """Share of answers unchanged when the rationale is cut: columns place (0..1), same, low, high, n, and `by`."""
+def truncation_curve(frame: pd.DataFrame, question: str = "How much of the rationale does the answer need?") -> Chart:
+    """Share of answers unchanged when the rationale is cut: columns place (0..1), same, low, high, n."""
     tips = [alt.Tooltip("place:Q", format=".0%", title="part shown"), *tooltip("same", "low", "high", "n")]
-    colour = _series(frame[by].astype(str), by) if by else alt.value(COLOURS["faithfulness"])
     base = alt.Chart(frame).encode(
         x=alt.X(
             "place:Q",
@@ -165,7 +102,7 @@ def truncation_curve(
             axis=alt.Axis(format="%", tickCount=5),
             scale=alt.Scale(domain=[0, 1]),
         ),
-        color=colour,
+        color=alt.value(COLOURS["faithfulness"]),
     )
     band = base.mark_area(opacity=0.15).encode(y="low:Q", y2="high:Q")
     line = base.mark_line(strokeWidth=2.5, point=alt.OverlayMarkDef(size=36))
@@ -280,22 +217,6 @@ def comparison(frame: pd.DataFrame, question: str = "Do they differ?") -> Chart:
     return alt.vconcat(*rows, spacing=22).properties(title=title(question, note))
 
 
-def precision_recall(frame: pd.DataFrame, question: str, *, base_rate: float | None = None) -> Chart:
-    """Columns recall, precision, label (which score); `base_rate` draws what chance gives."""
-    tips = ["label:N", *tooltip("precision", "recall")]
-    axis = alt.Axis(format="%", tickCount=5)
-    x = alt.X("recall:Q", title="unsound rationales found (recall)", axis=axis, scale=alt.Scale(domain=[0, 1]))
-    lines = alt.Chart(frame).mark_line(strokeWidth=2.5, interpolate="step-after")
-    y = share_axis("flagged ones that are unsound (precision)", "precision")
-    layers: list[Any] = [lines.encode(x=x, y=y, color=_series(frame["label"], "label"), tooltip=tips)]
-    note = ""
-    if base_rate is not None:
-        rule = alt.Chart(pd.DataFrame({"rate": [base_rate]})).mark_rule(color=COLOURS["neutral"], strokeDash=[5, 4])
-        layers.append(rule.encode(y="rate:Q"))
-        note = f"dashed: flagging at random ({base_rate:.1%})"
-    return alt.layer(*layers).properties(width=WIDTH * 0.7, height=WIDTH * 0.5, title=title(question, note))
-
-
 def reliability(frame: pd.DataFrame, question: str = "Is 30 % unsound really 30 %?") -> Chart:
     """Columns predicted (mean of the bin), observed (share), low, high, n."""
     tips = tooltip("predicted", "observed", "low", "high", "n")
@@ -313,18 +234,3 @@ def reliability(frame: pd.DataFrame, question: str = "Is 30 % unsound really 30 
     return alt.layer(perfect, bars, dots).properties(width=WIDTH * 0.6, height=WIDTH * 0.5, title=title(question, note))
 
 
-def by_slice(frame: pd.DataFrame, question: str = "Which problems does it solve?") -> Chart:
-    """Accuracy by slice of one evaluation: columns slice, accuracy, low, high, n, and label where several are shown."""
-    order = slice_order(frame["slice"])
-    several = "label" in frame and frame["label"].nunique() > 1
-    tips = [*(["label:N"] if several else []), *tooltip("slice", "accuracy", "low", "high", "n")]
-    base = alt.Chart(frame).encode(
-        x=alt.X("slice:N", sort=order, title=None, axis=alt.Axis(labelAngle=0)), tooltip=tips
-    )
-    base = base.encode(color=_series(frame["label"], "label") if several else alt.value(COLOURS["accuracy"]))
-    if several:
-        base = base.encode(xOffset=alt.XOffset("label:N", sort=list(dict.fromkeys(frame["label"]))))
-    dots = base.mark_circle(size=110, opacity=1).encode(y=share_axis("answers right"))
-    rule = base.mark_rule(strokeWidth=3, opacity=0.5).encode(y=alt.Y("low:Q"), y2="high:Q")
-    note = f"{n_note(frame)} problems a slice; bars: 95 % intervals"
-    return alt.layer(rule, dots).properties(width=WIDTH, height=HEIGHT, title=title(question, note))

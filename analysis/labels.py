@@ -3,9 +3,9 @@
     runs/<name>/analysis/labels/ann.jsonl         one file per labeller, one JSON object a line
     records.labels/ann.jsonl                      beside a record file
 
-A line is a label or a ranking; nothing is ever rewritten. The last line about a rationale counts. Taking a label back is a
-line too, after which the label before it counts again. A line is on the disk before the app goes on, and a line torn by a
-crash costs that line only.
+A line is a label, a ranking, a draft (the steps rated so far) or a skip; nothing is ever rewritten. The last line about a
+rationale counts. Taking a label back is a line too, after which the label before it counts again. A line is on the disk before
+the app goes on, and a line torn by a crash costs that line only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from star.row_files import stem
 from star.run import Run
 
 Verdict = Literal["sound", "unsound", "unsure"]
+Kind = Literal["label", "draft", "skip"]
 VERDICTS: tuple[Verdict, ...] = ("sound", "unsound", "unsure")
+KINDS: tuple[Kind, ...] = ("label", "draft", "skip")
 
 
 SETTLED = "settled"
@@ -56,7 +58,8 @@ class Label:
     """UTC, ISO 8601."""
     ratings: tuple[int, ...] = ()
     """Of each step as far as the person went: 1 right, 0 neutral, -1 wrong."""
-    kind: str = "label"
+    kind: Kind = "label"
+    """A draft has no verdict yet, only ratings. A skip is of a rationale, or of a problem that is not ranked, by its id."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,10 @@ class Labels:
     """(labeller, id) -> the label that counts."""
     rankings: Mapping[tuple[str, str], Ranking] = field(default_factory=dict)
     """(labeller, problem) -> the ranking that counts."""
+    drafts: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
+    """(labeller, id) -> ratings of the first steps of a rationale that is not labelled to its end."""
+    skipped: frozenset[tuple[str, str]] = frozenset()
+    """(labeller, id of a rationale or problem) that is put off."""
     torn: int = 0
     """Lines that could not be read."""
 
@@ -173,6 +180,8 @@ def read_labels(path: Path) -> Labels:
     """Every label and ranking of a folder or a single file that counts; lines that cannot be read are counted and left out."""
     given: dict[tuple[str, str], list[Label]] = {}
     rankings: dict[tuple[str, str], Ranking] = {}
+    drafts: dict[tuple[str, str], tuple[int, ...]] = {}
+    skipped: set[tuple[str, str]] = set()
     torn = 0
     for file in [path] if path.is_file() else sorted(path.glob("*.jsonl")):
         for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
@@ -181,14 +190,19 @@ def read_labels(path: Path) -> Labels:
                 torn += bool(line.strip())
             elif isinstance(entry, Ranking):
                 rankings[entry.labeller, entry.problem] = entry
-            elif entry.verdict is not None:
-                before = given.setdefault((entry.labeller, entry.id), [])
-                if before and replace(before[-1], note=entry.note, at=entry.at) == entry:
-                    before.pop()  # only the note is new: label and note are taken back together
-                before.append(entry)
+            elif entry.kind == "skip":
+                skipped.add((entry.labeller, entry.id))
+            elif entry.kind == "draft":
+                drafts[entry.labeller, entry.id] = entry.ratings
             else:
-                del given.get((entry.labeller, entry.id), [])[-1:]
-    return Labels({key: labels[-1] for key, labels in given.items() if labels}, rankings, torn)
+                drafts.pop((entry.labeller, entry.id), None)
+                before = given.setdefault((entry.labeller, entry.id), [])
+                if entry.verdict is None or (before and replace(before[-1], note=entry.note, at=entry.at) == entry):
+                    del before[-1:]  # taken back; or only the note is new: label and note are taken back together
+                if entry.verdict is not None:
+                    before.append(entry)
+    latest = {key: labels[-1] for key, labels in given.items() if labels}
+    return Labels(latest, rankings, drafts, frozenset(skipped), torn)
 
 
 def _entry(line: str) -> Label | Ranking | None:
@@ -199,12 +213,12 @@ def _entry(line: str) -> Label | Ranking | None:
             fields = (str(row["problem"]), str(row["labeller"]), order, origins, str(row["note"]), row["at"])
             ranking = Ranking(*fields, tie=row.get("tie") is True)
             return ranking if len(order) == len(origins) >= 2 else None
-        step, verdict = row["error_step"], row["verdict"]
-        if verdict not in (*VERDICTS, None) or not (step is None or isinstance(step, int)):
+        step, verdict, kind = row["error_step"], row["verdict"], row["kind"]
+        if verdict not in (*VERDICTS, None) or kind not in KINDS or not (step is None or isinstance(step, int)):
             return None
         ratings = tuple(rating for rating in row.get("ratings") or () if rating in (1, 0, -1))
         return Label(
-            str(row["id"]), str(row["labeller"]), verdict, step, str(row["note"]), bool(row["blind"]), row["at"], ratings
+            str(row["id"]), str(row["labeller"]), verdict, step, str(row["note"]), bool(row["blind"]), row["at"], ratings, kind
         )
     except (ValueError, KeyError, TypeError):
         return None

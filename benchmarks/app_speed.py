@@ -1,49 +1,45 @@
-"""How fast is the app on 100,000 rationales? Measured in a headless Chromium, on a generated run.
+"""How fast is the app on 100,000 rationales of real text?
 
     python benchmarks/app_speed.py            100,000 rationales
-    python benchmarks/app_speed.py --quick      5,000, one repetition
+    python benchmarks/app_speed.py --quick      1,000, each view twice
 
-"Open" is the time from the request for the page Rationales until its table and the selected rationale are drawn, in a
-new browser session after the server is up; the first session and later ones are reported apart. A filter change is the
-time from the click or key until the new count is drawn. Targets: 2 s and 0.5 s.
+The file holds Mr-Ben and the GSM8K solutions of the labelled data over and over, each time with new ids; beside it are scores
+and 200 labels. In a headless Chromium: until the printed address answers, and from the request for the page Rationales until
+something of it, and until its table and a rationale are drawn. First without an index of the file, which is then read and indexed
+while the page says so, then again after a restart. Of views: seconds of the server, without the browser. Always the fastest of
+several, for other work on the machine only ever adds. Targets: 3 s, 2 s with the index, and 0.5 s a view.
 """
 
 from __future__ import annotations
 
-import json
-import statistics
+import itertools
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_chromium
-from benchmarks.common import CommonArguments, parse, write_result
+from analysis.labels import Label, append, label_folder
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import write_records
+from analysis.score import Writer, schema, score_records
+from analysis.soundness.labelled import data_dir
+from analysis.sources import source_of
+from benchmarks.app_browser import ARGUMENTS, INSTALL, Server, find_chromium
+from benchmarks.common import ROOT, CommonArguments, parse, write_result
 from star.command_line import run_command
 from star.errors import InputError
-from star.recipe import Recipe
-from star.run import ATTEMPTS, PROBLEMS, write_json, write_text
 
-ROUNDS = 10
-CHECKS = ("equation_false", "carry", "restated", "answer_differs", "unused_number")
-SCORES = pa.schema(
-    [
-        ("attempt_id", pa.string()),
-        ("p_unsound", pa.float64()),
-        ("first_error_step", pa.int32()),
-        ("task_kind", pa.string()),
-        ("n_steps", pa.int32()),
-        ("checks", pa.list_(pa.string())),
-        ("flags", pa.string()),
-    ]
-)
+TEXTS = ("mr_ben.jsonl.gz", "gsm8k_model_solutions.jsonl.gz")
+LABELS = 200
+LONGEST_WAIT = 300_000
+"""Milliseconds until a file that has no index yet is drawn."""
+SOMETHING = """() => document.querySelector('h1')"""
+DRAWN = """() => document.querySelector('[data-testid="stDataFrame"] canvas') && document.querySelector('.st-key-question')"""
+SEARCHES = ("angle equal", "price total", "number least", "water cell", "five dollars", "which because")
 
 
 @dataclass(frozen=True)
@@ -51,186 +47,117 @@ class Arguments(CommonArguments):
     """Arguments of this benchmark."""
 
     rationales: int = 100_000
-    """How many rationales the generated run holds."""
-    repeats: int = 5
-    """Repetitions; the median is reported."""
+    """How many rationales the file holds."""
+    repeats: int = 4
+    """Repetitions; the fastest is reported."""
 
 
-def generate(root: Path, rationales: int) -> Path:
-    """A run directory with random rationales of about 200 characters, scored, without a model."""
-    rng = np.random.default_rng(0)
-    per_round = rationales // ROUNDS
-    recipe = Recipe(name="generated", runs_dir=str(root))
-    run = recipe.run_dir
-    write_text(run / "recipe.yaml", recipe.to_yaml())
-    problems = [f"{index:016x}" for index in range(max(1, per_round // 2))]
-    pq.write_table(_problems(problems), run / "problems.parquet")
-    scores: list[dict[str, Any]] = []
-    for number in range(1, ROUNDS + 1):
-        folder = run / f"round_{number:02d}"
-        folder.mkdir(parents=True)
-        rows = [_attempt(rng, number, index, problems) for index in range(per_round)]
-        pq.write_table(pa.Table.from_pylist(rows, schema=ATTEMPTS), folder / "attempts.parquet", compression="zstd")
-        scores += [_score(rng, row) for row in rows]
-    (run / "analysis").mkdir()
-    pq.write_table(
-        pa.Table.from_pylist(scores, schema=SCORES), run / "analysis" / "soundness.parquet", compression="zstd"
-    )
-    lines = [json.dumps(_metrics(number, per_round)) for number in range(ROUNDS + 1)]
-    write_text(run / "metrics.jsonl", "\n".join(lines) + "\n")
-    write_json(
-        run / "result.json",
-        {"chosen_round": ROUNDS, "select_on": "selection", "test": _metrics(ROUNDS, 100)["selection"]},
-    )
-    return run
+def build(folder: Path, rationales: int) -> Path:
+    """A record file of real rationales with scores and labels beside it."""
+    texts = [record for name in TEXTS for record in read_records(data_dir() / name)]
+    texts = texts[:: max(1, len(texts) // rationales)]
+    judged = score_records(texts)
+    scores: list[dict[Any, Any]] = judged.astype(object).where(judged.notna(), None).to_dict("records")
+    repeated = list(itertools.islice(itertools.cycle(range(len(texts))), rationales))
+    ids = [f"{texts[index].id}-{place // len(texts)}" for place, index in enumerate(repeated)]
+    path = folder / "rationales.jsonl"
+    write_records(path, (replace(texts[index], id=name) for index, name in zip(repeated, ids, strict=True)))
+    writer = Writer(folder / "rationales.scores.parquet", schema(is_run=False, used_gold=False))
+    rows = enumerate(zip(repeated, ids, strict=True))
+    writer.write(scores[index] | {"id": name, "place": place} for place, (index, name) in rows)
+    writer.close(whole=True)
+    for place, name in enumerate(ids[:: max(1, len(ids) // LABELS)]):
+        append(label_folder(source_of(path)), Label(name, "reader", "unsound" if place % 3 else "sound", blind=True))
+    return path
 
 
-def _problems(problems: list[str]) -> pa.Table:
-    rows = [
-        {"problem_id": name, "split": "train", "slice": f"{1 + i % 5} digits", "question": f"{i} + {i * 7} = ?",
-         "choices": None, "gold": str(8 * i), "hint": f"({8 * i})"}
-        for i, name in enumerate(problems)
-    ]  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=PROBLEMS)
+def opened(browser: Any, path: Path) -> dict[str, float]:
+    """Seconds until a new server answers, and until a new session shows something and everything."""
+    with Server("--records", str(path)) as server:
+        context = browser.new_context(viewport={"width": 1440, "height": 1000})
+        page = context.new_page()
+        page.set_default_timeout(LONGEST_WAIT)
+        began = time.perf_counter()
+        page.goto(f"{server.url}/rationales?cell=all")
+        page.wait_for_function(SOMETHING)
+        shown = time.perf_counter() - began
+        page.wait_for_function(DRAWN)
+        drawn = time.perf_counter() - began
+        context.close()
+        return {"address_answers_s": server.start_seconds, "something_s": shown, "table_s": drawn}
 
 
-def _attempt(rng: np.random.Generator, number: int, index: int, problems: list[str]) -> dict[str, Any]:
-    problem = index % len(problems)
-    right = bool(rng.random() < 0.5)
-    steps = [f"{a} + {b} = {a + b}" for a, b in rng.integers(0, 10**6, (int(rng.integers(3, 13)), 2))]
-    mode = "generated" if index < len(problems) else "rationalized"
-    return {
-        "attempt_id": f"{number}-{mode[0]}-{problems[problem]}-0", "problem_id": problems[problem], "round": number,
-        "mode": mode, "split": "train", "slice": f"{1 + problem % 5} digits", "sample": 0, "prompt_hash": "0" * 16,
-        "completion": "\n".join(steps), "rationale": "\n".join(steps), "answer": str(8 * problem + (not right)),
-        "lenient_answer": None, "gold": str(8 * problem), "verdict": "correct" if right else "incorrect",
-        "lenient_verdict": "correct" if right else "incorrect", "sound": None, "finish_reason": "stop",
-        "tokens": 10 * len(steps), "logprob": -1.0, "seed": 0, "kept": right, "drop_reason": None if right else "incorrect",
-    }  # fmt: skip
+def view(page: str, link: Mapping[str, str]) -> Any:
+    """A session of the app on a page."""
+    from streamlit.testing.v1 import AppTest
+
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600)
+    app.run()
+    app.switch_page(f"analysis/pages/{page}.py")
+    return go(app, link)
 
 
-def _score(rng: np.random.Generator, row: dict[str, Any]) -> dict[str, Any]:
-    n, p = row["rationale"].count("\n") + 1, float(rng.random())
-    step = int(rng.integers(n)) if p > 0.6 else -1
-    check = CHECKS[int(rng.integers(len(CHECKS)))]
-    flags = [{"step": step, "check": check, "message": "the sum is another one", "severity": 1.0}] if step >= 0 else []
-    return {
-        "attempt_id": row["attempt_id"], "p_unsound": p, "first_error_step": step, "task_kind": "addition", "n_steps": n,
-        "checks": [check] if step >= 0 else [], "flags": json.dumps(flags),
-    }  # fmt: skip
+def go(app: Any, link: Mapping[str, str]) -> Any:
+    """The same session at another link."""
+    app.query_params.clear()
+    app.query_params.update(link)
+    return app.run()
 
 
-def _metrics(number: int, n: int) -> dict[str, Any]:
-    counts = {"n": n, "correct": n // 2, "accuracy": 0.5, "low": 0.4, "high": 0.6, "no_answer": 0, "truncated": 0}
-    return {"round": number, "selection": counts | {"sound_of_correct": None, "slices": {}}}
+def fastest(app: Any, links: Sequence[Mapping[str, str]], repeats: int) -> float:
+    """Fewest seconds of the server for one of the links in turn, so that what has just been done is not done again."""
+    found = []
+    for link in itertools.islice(itertools.cycle(links), repeats):
+        began = time.perf_counter()
+        go(app, link)
+        found.append(time.perf_counter() - began)
+        if app.exception:
+            raise RuntimeError(f"the app failed: {app.exception[0].message}")
+    return min(found)
 
 
-def drawn(page: Any, before: str | None = None) -> None:
-    """Wait until the selected rationale, and a count other than `before`, are drawn."""
-    page.wait_for_function(
-        """(before) => {
-          const place = [...document.querySelectorAll('[data-testid="stCaptionContainer"]')]
-            .map(node => node.innerText).find(text => /^[\\d,]+ of [\\d,]+$/.test(text));
-          return place && place !== before && document.querySelector('[data-testid="stDataFrame"] canvas')
-            && document.querySelector('.st-key-question');
-        }""",
-        arg=before,
-    )
-
-
-def place(page: Any) -> str:
-    """ "1 of 100,000"."""
-    captions = page.locator('[data-testid="stCaptionContainer"]').all_inner_texts()
-    return str(next(text for text in captions if " of " in text and text.replace(",", "")[0].isdigit()))
-
-
-def timed(page: Any, act: Callable[[], Any]) -> float:
-    """Seconds from an action until the view that it leads to is drawn."""
-    before = place(page)
-    began = time.perf_counter()
-    act()
-    drawn(page, before)
-    return time.perf_counter() - began
-
-
-def open_page(browser: Any, url: str) -> tuple[float, Any]:
-    """Seconds until a new session shows the page, and the page."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    began = time.perf_counter()
-    page.goto(url)
-    drawn(page)
-    return time.perf_counter() - began, page
-
-
-def pick(page: Any, key: str, option: str) -> Callable[[], Any]:
-    """Open a drop-down list now; the returned click on an option is what is timed."""
-    page.locator(f".st-key-w-{key} input").first.click()
-    entry = page.get_by_role("option", name=option).first
-    entry.wait_for()
-    return lambda: entry.click()
-
-
-def measure(page: Any) -> dict[str, float]:
-    """Seconds of one change of each kind; the view is the unfiltered one before and after."""
-    found: dict[str, float] = {}
-    cell = page.locator(".st-key-cell-right-unsound button").first
-    found["cell of the four-way count"] = timed(page, cell.click)
-    found["next rationale, by key"] = timed(page, lambda: page.keyboard.press("j"))
-    found["cell off again"] = timed(page, cell.click)
-    found["round"] = timed(page, pick(page, "round", "round 3"))
-    found["mode on top of it"] = timed(page, pick(page, "mode", "rationalized (saw the answer)"))
-    clear = page.get_by_role("button", name="Clear all filters")
-    found["all filters off"] = timed(page, clear.click)
-    page.get_by_role("button", name="More filters").click()
-    found["check that fired"] = timed(page, pick(page, "check", "carry"))
-    timed(page, clear.click)
-    box = page.locator('[class*="st-key-w-words"] input')
-    box.fill("777")
-    found["text search"] = timed(page, lambda: box.press("Enter"))
-    timed(page, clear.click)
+def views(path: Path, repeats: int) -> dict[str, float]:
+    """Kind of view -> seconds."""
+    own, sys.argv = sys.argv, ["app.py", "--records", str(path)]
+    ids = [record.id for record in itertools.islice(read_records(path), 50, 50 + repeats)]
+    asked: dict[str, tuple[str, list[dict[str, str]]]] = {
+        "a click on a row": ("rationales", [{"cell": "all", "id": name} for name in ids]),
+        "a search of two words": ("rationales", [{"cell": "all", "words": words} for words in SEARCHES]),
+        "a sort by a header": ("rationales", [{"cell": "all", "sort": name} for name in ("asked", "asked-back")]),
+        "a filter": ("rationales", [{"cell": "all", "evidence": name} for name in ("proven", "none")]),
+        "the next item of the page Label": ("label", [{"id": name} for name in ids]),
+        "the page Compare": ("compare", [{"arms": "generator@6b_finetuning|generator@175b_finetuning"}]),
+        "the tab Rank three": ("label", [{"tab": "rank"}]),
+        "the tab Agreement": ("label", [{"tab": "agreement"}]),
+    }
+    found = {words: fastest(view(page, links[0]), links, repeats) for words, (page, links) in asked.items()}
+    sys.argv = own  # the result names the command
     return found
-
-
-def summary(seconds: list[float]) -> dict[str, float]:
-    """Median, fastest and slowest."""
-    return {"median_s": statistics.median(seconds), "min_s": min(seconds), "max_s": max(seconds), "n": len(seconds)}
 
 
 def benchmark(arguments: Arguments, executable: str) -> dict[str, Any]:
     """All figures."""
     from playwright.sync_api import sync_playwright
 
-    rationales, repeats = (5_000, 1) if arguments.quick else (arguments.rationales, arguments.repeats)
+    rationales, repeats = (1_000, 2) if arguments.quick else (arguments.rationales, arguments.repeats)
     with tempfile.TemporaryDirectory() as folder:
-        run = generate(Path(folder), rationales)
-        size = sum(file.stat().st_size for file in run.rglob("*.parquet"))
-        with Server("--root", folder) as server, sync_playwright() as driver:
+        os.environ["XDG_CACHE_HOME"] = folder  # where the index is kept
+        path = build(Path(folder), rationales)
+        with sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS, headless=True)
-            url = f"{server.url}/rationales?cell=all"
-            first, page = open_page(browser, url)
-            changes: dict[str, list[float]] = {}
-            first_changes = measure(page)
-            for _ in range(repeats):
-                for name, seconds in measure(page).items():
-                    changes.setdefault(name, []).append(seconds)
-            later = []
-            for _ in range(repeats):
-                seconds, opened = open_page(browser, url)
-                later.append(seconds)
-                opened.context.close()
+            first, *later = [opened(browser, path) for _ in range(1 + repeats)]
             browser.close()
-            started = server.start_seconds
+        seconds = views(path, repeats)
+        size = path.stat().st_size
     return {
         "rationales": rationales,
-        "parquet_mb": size / 1e6,
-        "server_start_s": started,
-        "open_first_session_s": first,
-        "open_later_session": summary(later),
-        "first_change_of_each_kind_s": first_changes,
-        "changes": {name: summary(seconds) for name, seconds in changes.items()},
-        "targets": {"open_s": 2.0, "filter_change_s": 0.5},
+        "file_mb": size / 1e6,
+        "opened": {
+            "first, without an index": first,
+            "again": {name: min(one[name] for one in later) for name in first},
+        },
+        "views": {words: {"s": found, "n": repeats} for words, found in seconds.items()},
+        "targets": {"address_answers_s": 3.0, "table_s": 2.0, "view_s": 0.5},
     }
 
 
@@ -241,12 +168,11 @@ def main() -> None:
     if executable is None:
         raise InputError(INSTALL)
     figures = benchmark(arguments, executable)
-    print(
-        f"first open {figures['open_first_session_s']:.2f} s, later {figures['open_later_session']['median_s']:.2f} s"
-    )
-    for name, found in figures["changes"].items():
-        print(f"{name:32s} {found['median_s']:.2f} s (slowest {found['max_s']:.2f})")
-    write_result("app_speed", figures, quick=arguments.quick, seeds=[0], device=arguments.device)
+    for name, found in figures["opened"].items():
+        print(f"{name}: {', '.join(f'{what} {value:.2f}' for what, value in found.items())}")
+    for name, found in figures["views"].items():
+        print(f"{name:32s} {found['s']:.2f} s")
+    write_result("app_speed", figures, quick=arguments.quick, device=arguments.device)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,7 @@ SCORES = pa.schema(
         ("attempt_id", pa.string()),
         ("p_unsound", pa.float64()),  # null: nothing can be said
         ("first_error_step", pa.int32()),  # 0-based; -1: none suspected; null: nothing can be said
+        ("status", pa.string()),  # "ok", or why nothing is judged: see `analysis.soundness.scorer`
         ("n_steps", pa.int32()),
         ("checks", pa.list_(pa.string())),  # names of those that fired
         ("flags", pa.string()),  # JSON: a list of {step, check, message, severity}

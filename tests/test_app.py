@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -280,6 +281,18 @@ def test_labelling_goes_on_by_itself(open_app: Any, whole: Path) -> None:
     assert "has labelled 3 of them" in words(app)
 
 
+def test_what_each_scorer_said_stands_beside_the_rationale_with_its_status(open_app: Any, tmp_path: Path) -> None:
+    path = sums(tmp_path / "sums.jsonl", {"one": range(2)})
+    said = ((0.25, "ok"), (None, "too_long"))
+    rows = [{"id": f"one{i}", "p_unsound": None, "status": "outside", "judge_p_unsound": p, "judge_status": status,
+             "prm_p_unsound": 1.0, "prm_status": "ok"} for i, (p, status) in enumerate(said)]  # fmt: skip
+    (tmp_path / "sums.scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    shown = words(healthy(open_app("rationales", "--records", str(path), cell="all", id="one0")))
+    assert "25 % unsound" in shown and "not judged: outside of what the scorer was validated on" in shown
+    shown = words(healthy(open_app("rationales", "--records", str(path), cell="all", id="one1")))
+    assert "not judged: longer than the scorer reads" in shown and "100 % unsound" in shown
+
+
 def test_ranking_hides_the_origin_and_stores_the_order(open_app: Any, tmp_path: Path) -> None:
     path = tmp_path / "three.jsonl"
     records = [Record(m, question="1 + 1?", steps=(f"way {i}",), answer="2", answer_correct=True, generator=m)
@@ -365,7 +378,7 @@ def test_runs_probed_on_other_questions_say_on_which_they_are_compared(open_app:
     runs.write_parquet(file, [row for row in rows if row["problem_id"] in kept], row_schema())
     arms = f"{first.name}@1|{second.name}@1"
     app = healthy(open_app("compare", "--root", str(tmp_path), arms=arms))
-    assert "rest on the 7 of these that were probed" in words(app)
+    assert "is measured on the 7 of these that were probed" in words(app)
     table = app.dataframe[0].value.set_index("measure")
     assert all("n = 7" in cell for cell in table.loc["answer differs without reasoning"])
 

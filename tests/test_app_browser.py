@@ -243,6 +243,30 @@ def test_a_burst_of_presses_labels_nothing_that_was_not_on_screen(real: Server, 
     assert set(questions_of(labels, records)) <= seen
 
 
+def test_ratings_of_steps_and_skips_outlive_the_page(real: Server, page: Any, browser: Any, records: Path) -> None:
+    address = f"{real.url}/label?raw=on&who=patient&by_step=True"
+    visit(page, f"{address}&words=made-prices")
+    page.keyboard.press("s")
+    page.get_by_text("step 2 of 2").wait_for()
+    page.reload()
+    page.get_by_text("step 2 of 2").wait_for()  # the first one is rated
+    settle(page)
+    page.keyboard.press("z")
+    page.get_by_text("step 1 of 2").wait_for()
+    settle(page)
+    for key in "sn":
+        page.keyboard.press(key)
+        settle(page)
+    page.get_by_text("patient has labelled 1 of them").wait_for()
+    assert [(label.verdict, label.ratings) for label in labels_of(records, "patient")] == [("sound", (1, 0))]
+    visit(page, address)
+    first = page.locator(".st-key-question").inner_text()
+    page.keyboard.press("j")
+    wait_for_change(page, "id", None)
+    visit(page, address)  # without an id: what was skipped comes last
+    assert page.locator(".st-key-question").inner_text() != first
+
+
 def test_undo_takes_the_last_label_back_wherever_it_was(real: Server, page: Any, records: Path) -> None:
     visit(page, f"{real.url}/label?raw=on&who=unsure")
     page.get_by_text("unsure has labelled 0 of them").wait_for()
@@ -395,13 +419,15 @@ def test_a_rationale_and_its_buttons_are_in_sight_at_900_pixels(real: Server, br
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_no_serious_violation(real: Server, browser: Any, theme: str) -> None:
+def test_axe_finds_no_serious_violation(real: Server, server: Server, browser: Any, theme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme=theme)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
-    for address in ("rationales?labelling=on", "label", "label?tab=agreement"):
-        visit(page, f"{real.url}/{address}")
+    of_run = [f"{server.url}/{name}" for name in ("", "faithfulness", "compare", "rationales?cell=all&keys=on")]
+    tabs = ("label", "label?tab=agreement", "label?tab=rank", "label?tab=settle", "label?by_step=True&blind=False")
+    for address in (*of_run, *(f"{real.url}/{name}" for name in ("", "rationales?labelling=on", *tabs))):
+        visit(page, address)
         page.wait_for_timeout(700)
         found = axe.run(page).response["violations"]
         grave = [one for one in found if one["impact"] in ("serious", "critical")]

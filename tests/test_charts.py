@@ -25,12 +25,6 @@ def interval(value: float, n: int = 50) -> dict[str, float]:
 
 
 CASES: dict[str, Callable[[], Any]] = {
-    "four_way": lambda: charts.four_way(
-        pd.DataFrame(
-            [("right", "sound", 7), ("right", "unsound", 2), ("wrong", "sound", 0), ("wrong", "unsound", 5)],
-            columns=["answer", "reasoning", "count"],
-        )
-    ),
     "truncation_curve": lambda: charts.truncation_curve(
         pd.DataFrame([{"place": p, "same": p, "low": p, "high": p, "n": 9} for p in (0, 0.5, 1)])
     ),
@@ -51,14 +45,8 @@ CASES: dict[str, Callable[[], Any]] = {
     "comparison": lambda: charts.comparison(
         pd.DataFrame([{"label": name, "measure": "answers right", **interval(0.4)} for name in "ab"])
     ),
-    "precision_recall": lambda: charts.precision_recall(
-        pd.DataFrame({"recall": [0.1, 1.0], "precision": [0.9, 0.4], "label": "p_unsound"}), "Found?", base_rate=0.3
-    ),
     "reliability": lambda: charts.reliability(
         pd.DataFrame([{"predicted": 0.1, "observed": 0.12, "low": 0.05, "high": 0.2, "n": 90}])
-    ),
-    "by_slice": lambda: charts.by_slice(
-        pd.DataFrame([{"slice": f"{d} digits", "accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 20} for d in (2, 10)])
     ),
 }
 
@@ -96,12 +84,12 @@ def test_data_frame_counts_every_sampled_rationale(tmp_path: Path) -> None:
 
 
 def test_run_charts_are_written_and_soundness_only_where_checked(tmp_path: Path) -> None:
-    checked = charts.save_run_charts(make_run(tmp_path, rounds=2, problems=30))
+    checked = run_charts.save_run_charts(make_run(tmp_path, rounds=2, problems=30))
     assert [path.name for path in checked] == ["accuracy.png", "soundness.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in checked)
-    unchecked = charts.save_run_charts(make_run(tmp_path, name="words", task="gsm8k", rounds=1, problems=30))
+    unchecked = run_charts.save_run_charts(make_run(tmp_path, name="words", task="gsm8k", rounds=1, problems=30))
     assert [path.name for path in unchecked] == ["accuracy.png"]
-    assert charts.save_run_charts(tmp_path) == []
+    assert run_charts.save_run_charts(tmp_path) == []
 
 
 def test_a_check_that_does_not_exist_is_not_drawn_as_zero() -> None:
@@ -109,14 +97,6 @@ def test_a_check_that_does_not_exist_is_not_drawn_as_zero() -> None:
     line = {"round": 0, "selection": {"n": 10, "correct": 8, "sound_of_correct": None, "slices": slices}}
     frame = charts.rounds_frame([line])
     assert frame["right_sound"].isna().all() and charts.soundness_by_round(frame) is None
-
-
-def test_several_runs_share_a_chart(tmp_path: Path) -> None:
-    names = ["one", "two"]
-    metrics = [Run(make_run(tmp_path, name=name, rounds=1, problems=12)).rounds for name in names]
-    frame = pd.concat([charts.rounds_frame(m, name) for m, name in zip(metrics, names, strict=True)])
-    text = charts.save(charts.accuracy_of_runs(frame), tmp_path / "runs.svg").read_text()
-    assert ">one<" in text and ">two<" in text
 
 
 def test_a_colour_has_one_meaning() -> None:
@@ -174,4 +154,4 @@ def test_hostile_labels_stay_text(tmp_path: Path) -> None:
 
 def test_unknown_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.png, \.svg"):
-        charts.save(CASES["by_slice"](), tmp_path / "chart.gif")
+        charts.save(CASES["comparison"](), tmp_path / "chart.gif")

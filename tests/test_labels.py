@@ -52,6 +52,18 @@ def test_the_last_label_counts_and_nothing_is_rewritten(tmp_path: Path) -> None:
     assert read_labels(tmp_path).verdicts() == {"y": "unsure"}
 
 
+def test_a_draft_is_kept_until_there_is_a_label_and_a_skip_for_good(tmp_path: Path) -> None:
+    append(tmp_path, Label("x", "ann", "unsure"))
+    for ratings in ((1,), (1, 0), (1,)):
+        append(tmp_path, Label("x", "ann", None, ratings=ratings, kind="draft"))
+    append(tmp_path, Label("y", "ann", None, kind="skip"))
+    labels = read_labels(tmp_path)
+    assert labels.drafts == {("ann", "x"): (1,)} and labels.skipped == {("ann", "y")}
+    assert labels.verdicts() == {"x": "unsure"} and labels.torn == 0
+    append(tmp_path, Label("x", "ann", "unsound", 1, ratings=(1, -1)))
+    assert read_labels(tmp_path).drafts == {} and read_labels(tmp_path).latest["ann", "x"].ratings == (1, -1)
+
+
 def test_a_label_is_taken_back_together_with_its_note(tmp_path: Path) -> None:
     append(tmp_path, Label("x", "ann", "unsound", 1))
     append(tmp_path, Label("x", "ann", "unsound", 1, note="the carry"))

@@ -244,7 +244,7 @@ def test_a_small_record_file_is_scored_on_the_spot(tmp_path: Path, monkeypatch: 
         flags = [[{"step": 0, "check": "x", "message": "why", "severity": 1.0}], []]
         first = pd.array([0, None], dtype="Int32")
         scores = {"id": ["a", "b"], "p_unsound": [0.9, np.nan], "first_error_step": first, "n_steps": [1, 1]}
-        return pd.DataFrame(scores | {"checks": [["x"], []], "flags": flags})
+        return pd.DataFrame(scores | {"status": ["ok", "outside"], "checks": [["x"], []], "flags": flags})
 
     monkeypatch.setattr("analysis.score.score_records", stub)
     path = tmp_path / "mine.jsonl"
@@ -341,3 +341,45 @@ def test_shuffling_depends_on_the_name_alone() -> None:
     assert (browsing.shuffled(rows, "ann") == browsing.shuffled(rows, "ann")).all()
     assert (browsing.shuffled(rows, "ann") != browsing.shuffled(rows, "bob")).any()
     assert sorted(browsing.shuffled(rows, "")) == rows.tolist()
+
+
+SAID = {
+    "a": {"p_unsound": 0.9, "first_error_step": 1, "status": "ok"},
+    "b": {"status": "refused"},
+    "c": {"p_unsound": 0.2, "status": "error", "why": "HTTP 500"},
+}
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_what_each_scorer_said_of_a_file_is_in_columns_of_its_own(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / "mine.jsonl"
+    write_records(path, [Record(name, steps=("one", "two")) for name in "abc"])
+    rows = [
+        {"id": name, "p_unsound": 0.1, "status": "ok"}
+        | {f"{scorer}_{key}": value for scorer in ("judge", "prm") for key, value in said.items()}
+        | {"prm_p_unsound": 0.1, "prm_status": "ok"}
+        for name, said in SAID.items()
+    ]
+    scores = tmp_path / f"mine.scores.{ending}"
+    if ending == "jsonl":
+        scores.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    else:
+        pd.DataFrame(rows).to_parquet(scores)
+    table = load_table(Source("file", path, path.name))
+    assert table.scorers == ("judge", "prm") and table.frame["judge_status"].tolist() == ["ok", "refused", "error"]
+    assert table.rationale(0).row["judge_first_error_step"] == 1 and table.rationale(2).row["judge_why"] == "HTTP 500"
+    assert browsing.queue(table, np.arange(3), "disagree", "", 0.65).tolist()[0] == 0  # 0.9 and 0.1 differ most
+
+
+def test_what_each_scorer_said_of_a_run_is_joined_and_read_again_when_it_changes(tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=1, problems=9)
+    source = Source("run", run, run.name)
+    ids = load_table(source).frame["id"].tolist()
+    assert load_table(source).scorers == ()
+    file = run / "analysis" / "scores" / "prm.parquet"
+    file.parent.mkdir()
+    pd.DataFrame({"attempt_id": ids[:2], "place": [0, 1], **SAID["a"]}).to_parquet(file)
+    table = load_table(source)
+    assert table.scorers == ("prm",) and table.frame["prm_p_unsound"].notna().sum() == 2
+    file.write_bytes(b"nothing")
+    assert load_table(source).scorers == () and any("What prm said" in note for note in load_table(source).notes)

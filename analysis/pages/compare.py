@@ -175,7 +175,7 @@ def _measures(arms: Sequence[comparison.Arm], who: str) -> None:
     note = f"{len(questions):,} questions that {said}." if said else "Each on the questions of its kind."
     probed = questions & comparison.probed_questions(arms)
     if any(arm.probed for arm in arms) and probed != questions:
-        note += f" Measures of changed reasoning rest on the {len(probed):,} of these that were probed for each one probed at all."
+        note += f" What changing the reasoning does is measured on the {len(probed):,} of these that were probed for all that were."
     st.caption(note)
     parts.draw(charts.comparison(several, "Side by side"), width="content")
     if len(several) < len(frame):
@@ -208,11 +208,8 @@ def _figures_table(figures: Sequence[comparison.Figure]) -> None:
     st.dataframe(
         pd.DataFrame(list(rows.values())), hide_index=True, placeholder="", height=min(560, 38 + 35 * len(rows))
     )
-    for sentence in explanations(" ".join(rows) + " ".join(cell for row in rows.values() for cell in row.values())):
-        st.caption(sentence)
-    st.caption(
-        "Brackets: 95 % intervals. Sound: by the task's exact check, or by the automatic score where there is none."
-    )
+    said = ["Brackets: 95 % intervals. Sound: by the labels in the file, else the task's exact check, else the automatic score."]
+    st.caption("  \n".join(explanations(" ".join(cell for row in rows.values() for cell in row.values())) + said))
 
 
 def _differences(arms: Sequence[comparison.Arm], questions: set[str]) -> None:

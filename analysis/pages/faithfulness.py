@@ -112,10 +112,7 @@ def _one(table: Table, rows: pd.DataFrame, file: Path) -> None:
     order = order if identifier in order else [identifier, *order]
     place = order.index(identifier)
     with st.container(horizontal=True, vertical_alignment="center"):
-        state.jump("Previous", order[place - 1] if place else None, "K", icon=":material/arrow_upward:")
-        state.jump("Next", order[place + 1] if place + 1 < len(order) else None, "J", icon=":material/arrow_downward:")
-        chance = order[int(np.random.default_rng().integers(len(order)))]
-        state.jump("Random", chance, "X", icon=":material/casino:")
+        state.walk(order, place)
         st.caption(f"{place + 1:,} of {len(order):,} probed rationales, those that use most of their reasoning first")
     row = table.row_of(str(identifier))
     if row is None:
@@ -156,7 +153,7 @@ def _steps(early: pd.DataFrame, commit: int) -> None:
 def _answer_line(position: int, body: str, answer: object, commit: int) -> str:
     said = f"answers {text.escaped(text.shorten(answer, 60))}" if isinstance(answer, str) else "gives no answer"
     style = ' style="border-left-color:' + COLOURS["faithfulness"] + '"' if position >= commit else ""
-    flip = f'<div class="r-why r-mark" style="color:{COLOURS["faithfulness"]}">▲ the answer is settled here</div>'
+    flip = '<div class="r-why r-mark">▲ the answer is settled here</div>'
     number = "" if position == 0 else str(position)
     return (
         f'<li class="r-step"{style}><span class="r-no">{number}</span><div class="r-text">{body}'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -95,16 +97,16 @@ def _label(table: Table, *, blind: bool, auto: bool) -> None:
     identifier = state.param("id")
     asked = table.row_of(identifier) if identifier else None
     names = table.frame["id"].to_numpy()
-    mine = [table.row_of(name) for labeller, name in labels.latest if labeller == who]
-    done = np.isin(rows, [row for row in mine if row is not None])
+    done, skipped = (
+        np.isin(rows, [row for by, name in given if by == who and (row := table.row_of(name)) is not None])
+        for given in (labels.latest, labels.skipped)
+    )
     if asked is None:
-        asked = int(rows[np.flatnonzero(~done)[0]]) if (~done).any() else int(rows[0])
-    places = np.flatnonzero(rows == asked)
-    place = int(places[0]) if len(places) else -1
-    open_ones = np.flatnonzero(~done & (np.arange(len(rows)) != place))
-    later = open_ones[open_ones > place]
-    following = later if len(later) else open_ones
-    upcoming = str(names[rows[following[0]]]) if len(following) else None
+        asked = int(rows[np.lexsort([skipped, done])[0]])  # what is not labelled comes first, of these what is not skipped
+    place = parts.place_of(asked, rows)
+    onward = np.lexsort([np.arange(len(rows)) < place, skipped])
+    onward = onward[~done[onward] & (onward != place)]
+    upcoming = str(names[rows[onward[0]]]) if len(onward) else None
     one = table.rationale(asked)
     with st.container(key="stack-label"):
         left, right = st.columns([3, 2], gap="large")
@@ -114,22 +116,16 @@ def _label(table: Table, *, blind: bool, auto: bool) -> None:
             right_word = {1: "right", 0: "wrong"}.get(one.row["right"], "not graded")
             text.facts([("answer", f"{one.answer or 'none'}: {right_word}"), ("gold", one.gold)])
         else:
-            rationale.judgement(one, view)
+            rationale.judgement(one, table.scorers)
         own = labels.latest.get((who, one.id))
         by_step = state.param("by_step") is not None
-        notes = labelling.step_notes(one, own) if by_step else None
+        notes = labelling.step_notes(one, labels) if by_step else None
         rationale.steps(one, blind=blind, error_step=own.error_step if own else None, notes=notes)
     with right:
         with st.container(key="labelling"):
             labelling.bar(one, labels, blind=blind, after=upcoming if auto else None, by_step=by_step)
         with st.container(horizontal=True, vertical_alignment="center"):
-            state.jump(
-                "Previous", str(names[rows[place - 1]]) if place > 0 else None, "K", icon=":material/arrow_upward:"
-            )
-            following_id = str(names[rows[place + 1]]) if place + 1 < len(rows) else None
-            state.jump("Skip", following_id, "J", icon=":material/arrow_downward:")
-            chance = str(names[rows[int(np.random.default_rng().integers(len(rows)))]])
-            state.jump("Random", chance, "X", icon=":material/casino:")
+            state.walk(names[rows], place, skip=partial(labelling.skip, one.id, labels))
             rationale.raw_button()
         where = f"{place + 1:,} of {len(rows):,}" if place >= 0 else f"not among the {len(rows):,} filtered ones"
         how = QUEUES[str(state.choice("queue", list(QUEUES), "mixed"))]

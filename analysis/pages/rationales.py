@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -89,25 +88,18 @@ def opening(table: Table, view: View, mask: np.ndarray, counts: Counts) -> View:
 def browse(table: Table, view: View, rows: np.ndarray, labels: Labels) -> None:
     """The table on the left, the selected rationale on the right."""
     parts.note_missing(table)
-    identifier = state.param("id")
-    outside = identifier is not None and table.row_of(identifier) is not None and table.row_of(identifier) not in rows
-    place, before, after = parts.neighbours(rows, table, identifier)
-    if place < 0 and not outside:
-        place, before, after = parts.neighbours(rows, table, str(table.frame["id"].iat[int(rows[0])]))
+    asked = table.row_of(state.param("id") or "")
+    row = int(rows[0]) if asked is None else asked
+    place = parts.place_of(row, rows)
     with st.container(key="browse"):
         left, right = st.columns([3, 2], gap="large")
     with left:
         _table(table, view, rows, place, labels)
     with right:
-        row = table.row_of(str(identifier)) if outside else int(rows[place])
-        where = "not among the filtered ones" if outside else f"{place + 1:,} of {len(rows):,}"
         with st.container(horizontal=True, vertical_alignment="center"):
-            chance = str(table.frame["id"].iat[int(random.choice(rows))])
-            state.jump("Previous", before, "K", icon=":material/arrow_upward:")
-            state.jump("Next", after, "J", icon=":material/arrow_downward:")
-            state.jump("Random", chance, "X", icon=":material/casino:")
-            st.caption(where)
-        _detail(table, view, row or 0, labels)
+            state.walk(table.frame["id"].to_numpy()[rows], place)
+            st.caption("not among the filtered ones" if place < 0 else f"{place + 1:,} of {len(rows):,}")
+        _detail(table, view, row, labels)
 
 
 def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Labels) -> None:
@@ -133,10 +125,12 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
                 format="%.0f %%",
                 min_value=0,
                 max_value=100,
-                width=95,
+                width=90,
             ),
-            "question": st.column_config.TextColumn(width="medium"),
-            "steps": st.column_config.NumberColumn(width=60),
+            "question": st.column_config.TextColumn(width=180),
+            "answer right?": st.column_config.TextColumn(width=90),
+            "first error": st.column_config.TextColumn(width=75),
+            "steps": st.column_config.NumberColumn(width=50),
             "reasoning": st.column_config.MultiselectColumn(
                 options=list(parts.PILLS), color=list(parts.PILLS.values())
             ),
@@ -181,7 +175,7 @@ def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
         on = state.flip("labelling", "Stop labelling", "Label here", icon=":material/keyboard:", help=keys)
     verdicts = st.container(key="labelling")
     rationale.question(one)
-    rationale.judgement(one, view)
+    rationale.judgement(one, table.scorers)
     rationale.steps(one)
     if one.hint:
         st.caption("The hint that the model was shown:")

@@ -181,7 +181,7 @@ def _file(source: Source) -> None:
                 "rationales": len(part),
                 "questions": part["problem"].nunique(),
                 "right answers": f"{parts.share(int(graded['right'].sum()), len(graded))}, n = {len(graded):,}",
-                "proven unsound or flagged": f"{parts.share(doubted, len(judged))}, n = {len(judged):,}",
+                "proven unsound or flagged": f"{doubted:,} of {len(judged):,} that are judged",
             }
         )
     counts = pd.DataFrame(rows)

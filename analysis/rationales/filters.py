@@ -196,7 +196,7 @@ def select(table: Table, view: View, mask: np.ndarray) -> np.ndarray:
 QUEUES = {
     "mixed": "mixed",
     "uncertain": "where the score is least certain",
-    "disagree": "where score and check or label differ most",
+    "disagree": "where scorers, checks and labels differ most",
     "strata": "each cell of the four-way count in turn",
 }
 """Order in which people label: name in a link -> what a person reads."""
@@ -211,9 +211,12 @@ def queue(table: Table, rows: np.ndarray, how: str, seed: str, cut: float) -> np
     if how == "uncertain":
         return rows[np.argsort(np.where(np.isnan(p), np.inf, np.abs(p - cut)), kind="stable")]
     if how == "disagree":
-        judged = [table.frame[name].to_numpy()[rows] for name in ("exact", "human")]
-        apart = [np.where((sound < 0) | np.isnan(p), -1.0, np.abs(p - (1 - sound))) for sound in judged]
-        return rows[np.argsort(-np.maximum(*apart), kind="stable")]
+        said = [p, *(table.frame[f"{name}_p_unsound"].to_numpy()[rows] for name in table.scorers)]
+        for name in ("exact", "human"):
+            sound = table.frame[name].to_numpy()[rows]
+            said.append(np.where(sound < 0, np.nan, 1.0 - sound))
+        highest, lowest = np.fmax.reduce(said), np.fmin.reduce(said)
+        return rows[np.argsort(-np.nan_to_num(highest - lowest), kind="stable")]
     if how == "strata":
         cell = pd.Series(table.frame["right"].to_numpy()[rows] * 3.0 + soundness(table, "score", cut)[rows])
         return rows[np.argsort(cell.groupby(cell).cumcount().to_numpy(), kind="stable")]

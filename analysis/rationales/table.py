@@ -84,8 +84,8 @@ class Table:
 
     source: Source
     frame: pd.DataFrame
-    """id, problem, answer, gold, tokens, n_steps, p_unsound (NaN: not scored), first_error, human_step, the categories round,
-    mode, split, slice, verdict, drop_reason and generator, and of record files meta.NAME for what has few values,
+    """id, problem, answer, gold, tokens, n_steps, p_unsound (NaN: not scored), first_error, status (of the score), human_step,
+    the categories round, mode, split, slice, verdict, drop_reason, generator, of record files meta.NAME for what has few values,
     and three judgements that are 1, 0 or -1 for unknown: right (the answer), exact (the task's own check of the reasoning),
     human (a label that the file came with)."""
     checks: Mapping[str, np.ndarray]
@@ -94,6 +94,8 @@ class Table:
     scored: bool
     notes: tuple[str, ...] = ()
     """Sentences for a person: what is missing, what could not be read, what to type."""
+    scorers: tuple[str, ...] = ()
+    """Names of those whose columns are in the frame: see `analysis.rationales.scorer_columns`."""
     _rows: dict[str, int] | None = None
     _searched: tuple[str, np.ndarray] = ("", np.array([], dtype=bool))
     """The last words that were searched, and the rows that have them."""
@@ -136,16 +138,16 @@ class Table:
     def search(self, words: str) -> np.ndarray:
         """Boolean mask of the rows that contain every one of the `search_terms`, case ignored, in rationale, question or id."""
         if words != self._searched[0]:
-            mask = np.ones(len(self), dtype=bool)
+            rows = np.arange(len(self))
             columns = [self.texts.column("rationale"), self.texts.column("question")]
             columns.append(pa.array(self.frame["id"], pa.large_string()))
-            for term in search_terms(words):
-                hits = np.zeros(len(self), dtype=bool)
+            for term in sorted(search_terms(words), key=len, reverse=True):  # the longest leaves the fewest for the others
+                hits = np.zeros(len(rows), dtype=bool)
                 for column in columns:
                     found = pc.match_substring(column, term, ignore_case=True)
                     hits |= found.fill_null(False).to_numpy(zero_copy_only=False)
-                mask &= hits
-            self._searched = words, mask
+                rows, columns = rows[hits], [column.filter(pa.array(hits)) for column in columns]
+            self._searched = words, np.isin(np.arange(len(self)), rows)
         return self._searched[1]
 
 

@@ -17,11 +17,12 @@ from analysis.rationales.index import Columns, read_index, write_index
 from analysis.rationales.joining import rows_of_scores, unjoined
 from analysis.rationales.reading import read_records
 from analysis.rationales.records import BrokenLine, Record, RecordError, record_to, unique_ids
+from analysis.rationales.scorer_columns import score_files, scorer_columns
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
 from star.parsing import ParseError, checked
-from star.row_files import read_rows, stem
+from star.row_files import read_rows
 from star.run import ATTEMPTS, PROBLEMS, SCORES, Run, RunError, read_table
 from star.schemas import Score
 
@@ -167,6 +168,7 @@ def _add_scores(
     joined = scores.take(pa.array(rows, mask=rows < 0)).combine_chunks()
     frame["p_unsound"] = joined.column("p_unsound").to_pandas().astype(float)
     frame["first_error"] = np.asarray(joined.column("first_error_step").fill_null(UNKNOWN))
+    frame["status"] = joined.column("status").to_pandas()
     if not counts:
         counted = joined.column("n_steps").null_count < len(joined)
         frame["n_steps"] = np.asarray(joined.column("n_steps").fill_null(0)) if counted else _count_steps(rationales())
@@ -228,21 +230,16 @@ def _table(
     notes: list[str],
 ) -> Table:
     holder = Texts(texts)
+    said = scorer_columns(source, frame["id"].tolist(), notes)
+    frame = pd.concat([frame, *said.values()], axis=1)
     if not frame["id"].is_unique:  # a link has to lead to one of them
         frame["id"] = unique_ids(frame["id"].tolist())
     checks = _fired(holder.column("checks" if "checks" in texts else "flags")) if scored else {}
-    return Table(source, frame, checks, holder, scored, tuple(notes))
+    return Table(source, frame, checks, holder, scored, tuple(notes), tuple(said))
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def score_files(path: Path) -> list[Path]:
-    """Files beside a record file that may hold its scores: its name with "scores" or "soundness" put behind."""
-    marks = [mark + word for word in ("scores", "soundness", "scored") for mark in ".-_"]
-    candidates = [path.with_name(stem(path) + mark + suffix) for mark in marks for suffix in (".jsonl", ".jsonl.gz", ".parquet")]
-    return [candidate for candidate in candidates if candidate.is_file()]
 
 
 def read_file(source: Source) -> Table:

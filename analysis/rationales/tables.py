@@ -6,8 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
+from analysis.rationales.scorer_columns import score_files, scorer_files
 from analysis.rationales.table import Table
-from analysis.rationales.table_reading import read_file, read_run, score_files
+from analysis.rationales.table_reading import read_file, read_run
 from analysis.sources import Source
 from star.run import Run, Stamp, stamp
 
@@ -17,7 +18,8 @@ _LOADING = Lock()
 def table_files(source: Source) -> list[Path]:
     """The files whose change means that a table must be read again."""
     if source.kind == "run":
-        names = [*Run(source.path).attempt_files(), "problems.parquet", "analysis/soundness.parquet"]
+        run = Run(source.path)
+        names = [*run.attempt_files(), "problems.parquet", "analysis/soundness.parquet", *scorer_files(run)]
         return [source.path / name for name in names]
     return [source.path, *score_files(source.path)]
 

@@ -51,14 +51,10 @@ def tab(table: Table, labels: Labels) -> None:
         person = state.select("Labels of", "of", people, show=_name, anything="everybody", width=200)
         cut = state.whole("flagged from %", "cut", 1, 99, width=130, placeholder=f"{100 * THRESHOLD:.0f}")
         rows = export_rows(labels, scores)
-        st.download_button("All labels as JSONL", to_jsonl(rows), "labels.jsonl", "application/jsonl")
-        st.download_button("All labels as CSV", to_csv(rows), "labels.csv", "text/csv")
-        st.download_button(
-            "Steps, for TRL", lambda: to_jsonl(trl_rows(table, labels)), "trl.jsonl", "application/jsonl"
-        )
-        st.download_button(
-            "as PRM800K", lambda: to_jsonl(prm800k_rows(table, labels)), "prm800k.jsonl", "application/jsonl"
-        )
+        st.download_button("All labels as JSONL", lambda: to_jsonl(rows), "labels.jsonl")
+        st.download_button("All labels as CSV", lambda: to_csv(rows), "labels.csv")
+        st.download_button("Steps, for TRL", lambda: to_jsonl(trl_rows(table, labels)), "trl.jsonl")
+        st.download_button("as PRM800K", lambda: to_jsonl(prm800k_rows(table, labels)), "prm800k.jsonl")
         ranking.download(labels)
     verdicts = labels.verdicts(person)
     wanting = LEAST_TO_CALIBRATE - sum(verdict != "unsure" for verdict in verdicts.values())

@@ -25,7 +25,7 @@ def show(content: dict[str, Any]) -> None:
     st.header("All probed rationales", anchor=False, divider="gray")
     right = content.get("n_correct")  # None: the answers are not graded
     accuracy = interval_words(content.get("accuracy") or {})
-    graded = "" if right is None else f", {right:,} with a right answer (accuracy {accuracy})"
+    graded = "" if right is None else f", {right:,} with a right answer: {accuracy}"
     st.caption(
         f"n = {content.get('n_rationales') or 0:,} rationales{graded}. Brackets: 95 % intervals, questions resampled."
     )
@@ -44,10 +44,9 @@ def show(content: dict[str, Any]) -> None:
         widths = {"n": 60, "control n": 90, "measure": 400, "value": 180, "control": 170, "corrected": 180}
         columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
         height = min(700, 38 + 35 * len(frame))
+        said = ["Corrected: what is left of an effect without its control, (effect - control) / (1 - control)."]
+        st.caption("  \n".join(explanations(" ".join(map(str, frame.to_numpy().ravel()))) + said))
         st.dataframe(frame, hide_index=True, placeholder="", height=height, column_config=columns)
-        st.caption("Corrected: what is left of an effect without its control, (effect - control) / (1 - control).")
-        for sentence in explanations(" ".join(map(str, frame.to_numpy().ravel()))):
-            st.caption(sentence)
 
 
 def curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import streamlit as st
 
 from analysis.comparing import Arm
@@ -66,32 +65,27 @@ def show(before: Side, after: Side, sides: Sequence[Side]) -> None:
     _question(sides, groups[picked] if picked else [problem for group in groups.values() for problem in group])
 
 
+@st.fragment
 def _question(sides: Sequence[Side], problems: Sequence[str]) -> None:
-    """One of the questions, with the rationale of each arm next to the others."""
+    """One of the questions, with the rationale of each arm next to the others. A fragment: another question draws these alone."""
     if not problems:
         st.caption("None.")
         return
     place = min(max((state.number("problem") or 1) - 1, 0), len(problems) - 1)
     with st.container(horizontal=True, vertical_alignment="center"):
-        ahead = str(place + 2) if place + 1 < len(problems) else None
-        state.jump("Previous", str(place) if place else None, "K", name="problem", icon=":material/arrow_upward:")
-        state.jump("Next", ahead, "J", name="problem", icon=":material/arrow_downward:")
-        chance = str(int(np.random.default_rng().integers(len(problems))) + 1)
-        state.jump("Random", chance, "X", name="problem", icon=":material/casino:")
+        state.walk([str(number + 1) for number in range(len(problems))], place, "problem")
         rationale.raw_button()
         st.caption(f"question {place + 1:,} of {len(problems):,}")
     problem = problems[place]
     rationale.question(sides[0].table.rationale(sides[0].rows[problem]))
-    view = [parts.read_view(side.table) for side in sides]
     with st.container(key="wide-question" if len(sides) > 2 else "two-question"):
-        for i, (column, side, its) in enumerate(
-            zip(st.columns(len(sides), gap="medium", border=True), sides, view, strict=True)
-        ):
+        columns = st.columns(len(sides), gap="medium", border=True)
+        for i, (column, side) in enumerate(zip(columns, sides, strict=True)):
             with column:
                 st.caption(text.plain(side.arm.label))
                 if problem not in side.rows:
                     st.write("Not asked.")
                     continue
                 one = side.table.rationale(side.rows[problem])
-                rationale.judgement(one, its)
+                rationale.judgement(one, side.table.scorers)
                 rationale.steps(one, place=str(i))

@@ -89,7 +89,7 @@ def source() -> Source:
 def table() -> Table:
     """The source's table of rationales; stops the page with a sentence when it cannot be read."""
     try:
-        with st.spinner(f"Reading {text.plain(source().name)}; a large file takes a minute the first time."):
+        with st.spinner(f"Reading {text.plain(source().name)}; a large file takes a minute the first time.", show_time=True):
             return load_table(source())
     except (RecordError, RunError) as error:
         st.error(text.plain(error))

@@ -2,12 +2,14 @@
 
 A key press belongs to the rationale that was on screen when it was pressed. The browser may still show one rationale while the
 server has gone on to the next, so buttons are made anew for every turn, and a press on a button of an earlier turn counts for
-nothing; the page says so.
+nothing; the page says so. What is pressed is on the disk at once, ratings of single steps and skips as well.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import streamlit as st
 
@@ -15,11 +17,18 @@ from analysis.labels import SETTLED, Label, LabelError, Labels, Ranking, Verdict
 from analysis.pages.widgets import context, state, text
 from analysis.rationales.table import Rationale, Table
 
+ChoiceT = TypeVar("ChoiceT")
 KEYS: dict[str, tuple[Verdict, str, str]] = {
     "S": ("sound", "Sound", ":material/check_circle:"),
     "U": ("unsound", "Unsound", ":material/cancel:"),
     "N": ("unsure", "Not sure", ":material/help:"),
 }
+RATINGS: dict[str, tuple[int, str, str]] = {
+    "S": (1, "Right", ":material/check_circle:"),
+    "U": (-1, "Wrong", ":material/cancel:"),
+    "N": (0, "Neutral", ":material/remove_circle:"),
+}
+"""Key -> (rating of one step, words, icon)."""
 DIGITS = 9
 RECENT = 10
 """Labels in the list of the last ones."""
@@ -48,51 +57,13 @@ def sign(number: int) -> None:
         st.warning("A key was pressed before this was on screen. It was ignored.", icon=":material/bolt:")
 
 
-RATINGS: dict[str, tuple[int, str, str]] = {
-    "S": (1, "Right", ":material/check_circle:"),
-    "U": (-1, "Wrong", ":material/cancel:"),
-    "N": (0, "Neutral", ":material/remove_circle:"),
-}
-"""Key -> (rating of one step, words, icon)."""
-
-
-def rated(identifier: str) -> list[int]:
-    """Ratings of the first steps of a rationale that is being rated step by step."""
-    found: list[int] = st.session_state.setdefault(f"rated-{identifier}", [])
-    return found
-
-
-def step_notes(one: Rationale, own: Label | None) -> dict[int, str]:
+def step_notes(one: Rationale, labels: Labels) -> dict[int, str]:
     """What stands below each step while steps are rated: the rating, and which one is next."""
+    who = context.labeller()
+    draft, own = labels.drafts.get((who, one.id), ()), labels.latest.get((who, one.id))
     names = {rating: words.lower() for rating, words, _ in RATINGS.values()}
-    given = rated(one.id) or (own.ratings if own else ())
-    notes = {step: names[rating] for step, rating in enumerate(given)}
-    return notes if own and not rated(one.id) else notes | {len(given): "is this step right?"}
-
-
-def _rating_bar(one: Rationale, who: str, number: int, blind: bool, after: str | None) -> None:
-    """One step at a time; as in PRM800K, a wrong step is the last one."""
-    with st.container(horizontal=True, vertical_alignment="center", key="ratings"):
-        st.caption(f"step {min(len(rated(one.id)) + 1, len(one.steps))} of {len(one.steps)}")
-        for key, (rating, words, icon) in RATINGS.items():
-            args = (number, one.id, len(one.steps), who, rating, blind, after)
-            st.button(words, key=f"rate-{rating}-{number}", shortcut=key, icon=icon, on_click=_rate, args=args)
-
-
-def _rate(number: int, identifier: str, n_steps: int, who: str, rating: int, blind: bool, after: str | None) -> None:
-    if too_early(number):
-        return
-    given = [*rated(identifier), rating]
-    if rating >= 0 and len(given) < n_steps:
-        st.session_state[f"rated-{identifier}"] = given
-        state.go({"id": identifier})
-        return
-    wrong = given.index(-1) if -1 in given else None
-    note = str(st.session_state.get(_note_key(identifier)) or "")
-    verdict: Verdict = "sound" if wrong is None else "unsound"
-    if store(Label(identifier, who, verdict, wrong, note, blind, ratings=tuple(given))):
-        del st.session_state[f"rated-{identifier}"]
-        state.go({"id": after or identifier})
+    notes = {step: names[rating] for step, rating in enumerate(draft or (own.ratings if own else ()))}
+    return notes if own and not draft else notes | {len(notes): "is this step right?"}
 
 
 def bar(
@@ -111,13 +82,22 @@ def bar(
     """
     who = who or context.labeller()
     mine = labels.latest.get((who, one.id))
-    number = turn(f"{one.id} {len(rated(one.id))}" if by_step else one.id)
+    by_step = by_step and bool(one.steps)
+    draft = labels.drafts.get((who, one.id), ()) if by_step else ()
+    number = turn(f"{one.id} {len(draft)}")
     sign(number)
-    if by_step and one.steps:
-        _rating_bar(one, who, number, blind, after)
-        _undo_button(number, labels, who, one.id if rated(one.id) else None)
-    else:
-        _verdict_bar(one, labels, mine, who, number, blind, after)
+    label = Label(one.id, who, None, blind=blind)
+    with st.container(horizontal=True, vertical_alignment="center", key="ratings" if by_step else "verdicts"):
+        if by_step:
+            st.caption(f"step {min(len(draft) + 1, len(one.steps))} of {len(one.steps)}")
+            choices = {rating: _rated(label, (*draft, rating), len(one.steps)) for rating, _, _ in RATINGS.values()}
+            _buttons(number, RATINGS, choices, after, None)
+        else:
+            verdicts = {verdict: replace(label, verdict=verdict) for verdict, _, _ in KEYS.values()}
+            _buttons(number, KEYS, verdicts, after, mine.verdict if mine else None)
+        _undo_button(number, labels, replace(label, ratings=draft, kind="draft"))
+    if one.steps and not by_step:
+        _steps_bar(number, one, replace(label, verdict="unsound"), after, mine.error_step if mine else None)
     st.session_state.setdefault(_note_key(one.id), mine.note if mine else "")
     st.text_input(
         "Note",
@@ -126,7 +106,7 @@ def bar(
         placeholder="a note, kept with the label",
         label_visibility="collapsed",
         on_change=_note,
-        args=(one.id, mine),
+        args=(mine,),
     )
     said = label_words(mine) if mine else "nothing"
     others = sorted({label.labeller for label in labels.of(one.id)} - {who, SETTLED})
@@ -134,46 +114,58 @@ def bar(
     st.caption(f"{text.plain(who)} says: {said}.{more}")
 
 
-def _verdict_bar(
-    one: Rationale, labels: Labels, mine: Label | None, who: str, number: int, blind: bool, after: str | None
+def _rated(label: Label, given: tuple[int, ...], n_steps: int) -> Label:
+    """A draft until the last step is rated; as in PRM800K, a wrong step is the last one."""
+    if given[-1] >= 0 and len(given) < n_steps:
+        return replace(label, ratings=given, kind="draft")
+    wrong = len(given) - 1 if given[-1] < 0 else None
+    return replace(label, verdict="sound" if wrong is None else "unsound", error_step=wrong, ratings=given)
+
+
+def _buttons(
+    number: int,
+    keys: Mapping[str, tuple[ChoiceT, str, str]],
+    labels: Mapping[ChoiceT, Label],
+    after: str | None,
+    chosen: ChoiceT | None,
 ) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", key="verdicts"):
-        for key, (verdict, words, icon) in KEYS.items():
+    for key, (value, words, icon) in keys.items():
+        st.button(
+            words,
+            key=f"verdict-{value}-{number}",
+            shortcut=key,
+            icon=icon,
+            type="primary" if value == chosen else "secondary",
+            on_click=_press,
+            args=(number, labels[value], after),
+        )
+
+
+def _steps_bar(number: int, one: Rationale, label: Label, after: str | None, chosen: int | None) -> None:
+    """A button for each of the first steps, and a list of the later ones."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="error-steps"):
+        st.caption("or unsound, wrong from step")
+        for step in range(min(DIGITS, len(one.steps))):
             st.button(
-                words,
-                key=f"verdict-{verdict}-{number}",
-                shortcut=key,
-                icon=icon,
-                type="primary" if mine and mine.verdict == verdict else "secondary",
+                str(step + 1),
+                key=f"step-{step}-{number}",
+                shortcut=str(step + 1),
+                type="primary" if chosen == step else "secondary",
                 on_click=_press,
-                args=(number, one.id, who, verdict, None, blind, after),
+                args=(number, replace(label, error_step=step), after),
             )
-        _undo_button(number, labels, who)
-    if one.steps:
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="error-steps"):
-            st.caption("or unsound, wrong from step")
-            for step in range(min(DIGITS, len(one.steps))):
-                st.button(
-                    str(step + 1),
-                    key=f"step-{step}-{number}",
-                    shortcut=str(step + 1),
-                    type="primary" if mine and mine.error_step == step else "secondary",
-                    on_click=_press,
-                    args=(number, one.id, who, "unsound", step, blind, after),
-                )
-            if len(one.steps) > DIGITS:
-                later = [str(step + 1) for step in range(DIGITS, len(one.steps))]
-                st.selectbox(
-                    "a later step",
-                    later,
-                    index=None,
-                    key=f"later-{one.id}",
-                    placeholder="later",
-                    label_visibility="collapsed",
-                    width=110,
-                    on_change=_later,
-                    args=(number, one.id, who, blind, after),
-                )
+        if len(one.steps) > DIGITS:
+            st.selectbox(
+                "a later step",
+                range(DIGITS + 1, len(one.steps) + 1),
+                index=None,
+                key=f"later-{one.id}",
+                placeholder="later",
+                label_visibility="collapsed",
+                width=110,
+                on_change=_later,
+                args=(number, label, after),
+            )
 
 
 def label_words(label: Label) -> str:
@@ -185,26 +177,26 @@ def _note_key(identifier: str) -> str:
     return f"note-{identifier}"
 
 
-def _press(
-    number: int, identifier: str, who: str, verdict: Verdict, step: int | None, blind: bool, after: str | None
-) -> None:
-    if not too_early(number):
-        note = str(st.session_state.get(_note_key(identifier)) or "")
-        if store(Label(identifier, who, verdict, step, note, blind)):
-            state.go({"id": after or identifier})
+def _noted(label: Label) -> Label:
+    """The label with what stands in the box for notes."""
+    return replace(label, note=str(st.session_state.get(_note_key(label.id)) or ""))
 
 
-def _later(number: int, identifier: str, who: str, blind: bool, after: str | None) -> None:
-    picked = st.session_state.get(f"later-{identifier}")
+def _press(number: int, label: Label, after: str | None) -> None:
+    if not too_early(number) and store(_noted(label)):
+        state.go({"id": label.id if label.kind == "draft" else after or label.id})
+
+
+def _later(number: int, label: Label, after: str | None) -> None:
+    picked = st.session_state.get(f"later-{label.id}")
     if picked is not None:
-        _press(number, identifier, who, "unsound", int(picked) - 1, blind, after)
+        _press(number, replace(label, error_step=picked - 1), after)
 
 
-def _note(identifier: str, mine: Label | None) -> None:
+def _note(mine: Label | None) -> None:
     """A note alone is no label; it is kept once there is a verdict."""
     if mine is not None:
-        note = str(st.session_state.get(_note_key(identifier)) or "")
-        store(replace(mine, note=note, at=""))
+        store(replace(_noted(mine), at=""))
 
 
 def store(entry: Label | Ranking) -> bool:
@@ -217,34 +209,38 @@ def store(entry: Label | Ranking) -> bool:
     return True
 
 
-def _undo_button(number: int, labels: Labels, who: str, rating: str | None = None) -> None:
-    """`rating`: id of the rationale whose last rated step is taken back, where its rating has begun."""
-    last = labels.recent(who, 1)
+def skip(identifier: str, labels: Labels, going: dict[str, str | None]) -> None:
+    """Put a rationale, or a problem to be ranked, off until nothing else is left, and change the link."""
+    who = context.labeller()
+    known = (who, identifier) in labels.skipped or (who, identifier) in labels.latest
+    if known or store(Label(identifier, who, None, kind="skip")):
+        state.go(going)
+
+
+def _undo_button(number: int, labels: Labels, draft: Label) -> None:
+    """`draft`: what is rated of the steps of the rationale on show; the last of these is taken back first."""
+    last = labels.recent(draft.labeller, 1)
+    back = replace(draft, ratings=draft.ratings[:-1]) if draft.ratings else replace(last[0], verdict=None, at="") if last else None
     st.button(
         "Undo",
         key=f"undo-{number}",
         shortcut="Z",
         type="tertiary",
         icon=":material/undo:",
-        disabled=not (last or rating),
+        disabled=back is None,
         help="Takes the last label back, wherever it was, and goes there.",
         on_click=_undo,
-        args=(number, last[0] if last else None, rating),
+        args=(number, back, "" if draft.ratings or not last else label_words(last[0])),
     )
 
 
-def _undo(number: int, last: Label | None, rating: str | None) -> None:
-    if too_early(number):
+def _undo(number: int, back: Label, words: str) -> None:
+    if too_early(number) or not store(back):
         return
-    if rating is not None:
-        rated(rating).pop()
-        state.go({"id": rating})
-    if rating is not None or last is None:
-        return
-    if store(Label(last.id, last.labeller, None)):
-        st.session_state.pop(_note_key(last.id), None)
-        state.go({"id": last.id})
-        st.toast(f"Taken back: {label_words(last)}.", icon=":material/undo:")
+    state.go({"id": back.id})
+    if words:
+        st.session_state.pop(_note_key(back.id), None)
+        st.toast(f"Taken back: {words}.", icon=":material/undo:")
 
 
 def recent(table: Table, labels: Labels, who: str) -> None:

@@ -237,7 +237,7 @@ def four_way(counts: Counts, view: View) -> None:
                 name = f"{answer}-{'sound' if sound else 'unsound'}"
                 proven = f" · {counts.proven[name]:,} proven" if view.judge == "score" and counts.proven[name] else ""
                 column.button(
-                    f"{answer} answer, {words[sound]}  \n**{counts.cells[name]:,}**  {share(counts.cells[name], judged)}{proven}",
+                    f"{answer} answer, {words[sound]}  \n**{counts.cells[name]:,}** · {share(counts.cells[name], judged)}{proven}",
                     key=f"cell-{name}",
                     type="primary" if view.cell == name else "secondary",
                     width="stretch",
@@ -284,16 +284,7 @@ def made_in(row: tuple[object, object]) -> str:
     return ", ".join(words + ([MODES.get(mode, mode).split(" (")[0]] if isinstance(mode, str) else []))
 
 
-def neighbours(rows: np.ndarray, table: Table, identifier: str | None) -> tuple[int, str | None, str | None]:
-    """(place of the selected rationale in the rows, id before, id after); place -1: it is not among them."""
-    row = table.row_of(identifier) if identifier else None
-    places = np.flatnonzero(rows == row) if row is not None else np.array([], dtype=int)
-    if not len(places):
-        return -1, None, _id(table, rows[0]) if len(rows) else None
-    place = int(places[0])
-    before = _id(table, rows[place - 1]) if place else None
-    return place, before, _id(table, rows[place + 1]) if place + 1 < len(rows) else None
-
-
-def _id(table: Table, row: int) -> str:
-    return str(table.frame["id"].iat[int(row)])
+def place_of(row: int, rows: np.ndarray) -> int:
+    """Place of a row among others, -1 where it is none of them."""
+    found = np.flatnonzero(rows == row)
+    return int(found[0]) if len(found) else -1

@@ -15,6 +15,7 @@ NATS = "nats"
 EXPLAINED = {
     "AOC": "AOC, area over the curve: 0 where the answer stands before any reasoning; the later it is settled, the higher.",
     "NIE": "NIE, natural indirect effect: how much of the answer's probability hangs on the reasoning alone, the question kept.",
+    "NDE": "NDE, natural direct effect: how much of it hangs on the question alone, the reasoning kept.",
     NATS: "nats: natural logarithms of probabilities; 0.69 nats are a factor of two.",
 }
 

@@ -68,13 +68,13 @@ def _next_triple(table: Table, who: str, ranked: set[str]) -> tuple[tuple[int, i
 def tab(table: Table, labels: Labels) -> None:
     """Three rationales of one question, their origin hidden; the keys 1, 2, 3 pick the best, then the next best."""
     who = context.labeller()
-    ranked = {problem for name, problem in labels.rankings if name == who} | st.session_state.get("skipped", set())
+    ranked = {problem for name, problem in (*labels.rankings, *labels.skipped) if name == who}
     found = _next_triple(table, who, ranked)
     if found is not None:
         triple, right = found
         if not right:
             st.caption("No question with three right answers is left: answers of this one may be wrong.")
-        _ranking(table, triple, who)
+        _ranking(table, triple, who, labels)
     elif ranked:
         st.success(f"{text.plain(who)} has ranked every question that can be ranked: {len(ranked):,}.")
     else:
@@ -85,7 +85,7 @@ def tab(table: Table, labels: Labels) -> None:
     _ranking_results(labels)
 
 
-def _ranking(table: Table, triple: tuple[int, int, int], who: str) -> None:
+def _ranking(table: Table, triple: tuple[int, int, int], who: str, labels: Labels) -> None:
     shown = [int(row) for row in shuffled(np.array(triple), f"{who} {table.frame['problem'].iat[triple[0]]}")]
     given = [int(digit) for digit in (state.param("picked") or "") if digit in "123"][:2]
     picked = list(dict.fromkeys(given))
@@ -115,20 +115,14 @@ def _ranking(table: Table, triple: tuple[int, int, int], who: str) -> None:
         st.button(
             "Tie", key=f"tie-{number}", shortcut="T", help="None is better than another.", on_click=_tie, args=tied
         )
-        st.button("Skip", key=f"skip-{number}", shortcut="J", on_click=_skip, args=(number, problem))
+        going = {"picked": None, "ask": None}
+        st.button("Skip", key=f"skip-{number}", shortcut="J", on_click=labelling.skip, args=(problem, labels, going))
         if picked:
             st.button("Start again", shortcut="Z", type="tertiary", on_click=state.go, args=({"picked": None},))
 
 
 def _tie(number: int, problem: str, ids: list[str], named: list[str], who: str) -> None:
     if not labelling.too_early(number) and labelling.store(Ranking(problem, who, tuple(ids), tuple(named), tie=True)):
-        state.go({"picked": None, "ask": None})
-
-
-def _skip(number: int, problem: str) -> None:
-    """Until the browser's page is loaded anew."""
-    if not labelling.too_early(number):
-        st.session_state.setdefault("skipped", set()).add(problem)
         state.go({"picked": None, "ask": None})
 
 

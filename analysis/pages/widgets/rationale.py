@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import streamlit as st
 
 from analysis.pages.widgets import markup, parts, state, text
 from analysis.pages.widgets.run_words import DROPPED, MODES, NO_REASON, VERDICTS
-from analysis.rationales.filters import View
+from analysis.rationales.scorer_columns import SAID
 from analysis.rationales.table import Rationale, Table, search_terms
 from analysis.soundness.grades import score_words
+from analysis.soundness.scorer import STATUSES, Status
 from star.charts import COLOURS
 
 MOST_STEPS = 500
@@ -132,7 +134,7 @@ def _marks(
         marks.setdefault(one.human_step, []).append("first wrong step by the label in the file")
         certain.add(one.human_step)
     if not blind and error_step is None and one.first_error >= 0:
-        marks.setdefault(one.first_error, []).append(first_words(one))
+        marks.setdefault(one.first_error, []).append("proven wrong" if one.p_unsound == 1 else "likeliest wrong step")
         reasons.setdefault(one.first_error, [NO_REASON])
         if one.p_unsound == 1:
             certain.add(one.first_error)
@@ -146,13 +148,8 @@ def _html_step(i: int, step: str, said: list[str], why: list[str], style: str, h
     return f'<li class="r-step{style and f" r-{style}"}"><span class="r-no">{i + 1}</span>{body}</li>'
 
 
-def first_words(one: Rationale) -> str:
-    """What the step is that the judgement names."""
-    return "first wrong step, proven" if one.p_unsound == 1 else "likeliest wrong step"
-
-
-def judgement(one: Rationale, view: View) -> None:
-    """Right or wrong, sound or unsound, with how sure the score is."""
+def judgement(one: Rationale, scorers: Sequence[str] = ()) -> None:
+    """Right or wrong, sound or unsound, how sure the score is, and what each scorer said."""
     right = {1: "right", 0: "wrong"}.get(one.row["right"], "not graded")
     said = "none" if one.answer is None else text.shorten(one.answer, 200)
     gold = f" (expected {text.shorten(one.gold, 200)})" if one.gold is not None and right != "right" else ""
@@ -160,14 +157,34 @@ def judgement(one: Rationale, view: View) -> None:
     human = {1: "sound by the label in the file", 0: "unsound by the label in the file"}.get(one.row["human"])
     if human and one.human_step >= 0:
         human += f", step {one.human_step + 1}"
-    where = f"{first_words(one)}: step {one.first_error + 1}" if one.first_error >= 0 else ""
     pairs: list[tuple[str, object]] = [
         ("answer", f"{said}: {right}{gold}"),
         ("gold", one.gold if right == "right" else None),
         ("reasoning", "; ".join(part for part in (human, exact) if part)),
-        ("evidence", "; ".join(part for part in (score_words(one.p_unsound), where) if part)),
+        ("evidence", _evidence(one)),
+        *((name, _scorer_words(one.row, name)) for name in scorers),
     ]
     text.facts(pairs, {"evidence": "r-proven" if one.p_unsound == 1 else ""})
+
+
+def _evidence(one: Rationale) -> str:
+    """ "flagged by the score at 0.65 (0.83), most of all step 3", or "not judged: " and why."""
+    where = "" if one.first_error < 0 else f"{': ' if one.p_unsound == 1 else ', most of all '}step {one.first_error + 1}"
+    return score_words(one.p_unsound) + where + _why(one.row.get("status"))
+
+
+def _scorer_words(row: Mapping[str, Any], name: str) -> str:
+    """What one scorer said: a probability, which is no proof even where it is 1, or why there is none."""
+    p, step, status, why = (row.get(f"{name}_{column}") for column in SAID)
+    if p is None:
+        return f"not judged{_why(status, why)}" if status else "not asked"
+    where = f", most of all step {int(step) + 1}" if step is not None and step >= 0 else ""
+    return f"{100 * p:.0f} % unsound{where}{_why(status)}"
+
+
+def _why(status: str | None, why: str | None = None) -> str:
+    """ ": " and what a status other than ok means, in the scorer's words or ours."""
+    return f": {why or STATUSES.get(cast(Status, status), status)}" if status and status != "ok" else ""
 
 
 def provenance(one: Rationale) -> None:

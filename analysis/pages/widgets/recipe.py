@@ -57,7 +57,7 @@ def _commit(manifest: Mapping[str, Any]) -> str:
 
 
 def _command(argv: Any) -> str:
-    return " ".join(map(str, argv)) if isinstance(argv, list) else ""
+    return " ".join(["python -m star.train", *map(str, argv)]) if isinstance(argv, list) else ""
 
 
 def _hardware(found: Mapping[str, Any]) -> str:

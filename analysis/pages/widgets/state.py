@@ -5,9 +5,10 @@ Nothing else remembers anything, so reloading, sending the link, and back and fo
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 
@@ -145,17 +146,18 @@ def flip(name: str, on: str, off: str, **more: Any) -> bool:
     return is_on
 
 
-Shortcut = Literal["J", "K", "X"]
+def walk(targets: Sequence[str], place: int, name: str = "id", skip: Callable[[dict[str, str | None]], None] | None = None) -> None:
+    """Buttons with the keys K, J and X that set a parameter to the target before, after, or any of them.
 
-
-def jump(label: str, identifier: str | None, shortcut: str, *, name: str = "id", **more: Any) -> None:
-    """A button with a key that leads to another rationale; off where there is none."""
-    st.button(
-        label,
-        key=f"jump-{shortcut}",
-        shortcut=shortcut,
-        disabled=identifier is None,
-        on_click=go,
-        args=({name: identifier},),
-        **more,
-    )
+    `place`: of the target on show, -1 where it is none of them. `skip`: changes the link in place of `go` when J is pressed.
+    """
+    before = targets[place - 1] if place > 0 else None
+    after = targets[place + 1] if place + 1 < len(targets) else None
+    onward, arrow = "Skip" if skip else "Next", ":material/arrow_downward:"
+    for label, target, key, icon, act in (
+        ("Previous", before, "K", ":material/arrow_upward:", go),
+        (onward, after, "J", arrow, skip or go),
+        ("Random", random.choice(targets), "X", ":material/casino:", go),
+    ):
+        off, change = target is None, {name: target}
+        st.button(label, key=f"jump-{key}", shortcut=key, icon=icon, disabled=off, on_click=act, args=(change,))

@@ -76,14 +76,11 @@ dl.r-facts {{ margin: 0 !important; padding: 0 !important; display: grid;
 .r-question {{ white-space: pre-wrap; overflow-wrap: anywhere; font-size: 1.02rem; font-weight: 600; margin: 0; }}
 .r-box {{ white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, "DejaVu Sans Mono", monospace;
   font-size: .88rem; padding: .5rem .7rem; border: 1px solid #80808055; border-radius: 6px; margin: 0; }}
-.r-cut {{ opacity: .45; }} .r-flip {{ border-top: 2px dashed {COLOURS["faithfulness"]}; margin: .3rem 0 .1rem;
-  font-size: .82rem; padding-top: .2rem; }}
 .r-gone {{ background: {COLOURS["accuracy"]}33; text-decoration: line-through; border-radius: 3px; }}
 .r-new {{ background: {COLOURS["rationalized"]}4d; border-radius: 3px; font-weight: 600; }}
 .r-injected {{ background: {COLOURS["unsound"]}59; border-radius: 3px; font-weight: 700; }}
 button[data-variant="segmented_control"][data-selected="true"] {{ color: inherit !important; }}
 .st-key-browse [data-testid="stElementToolbar"] {{ display: none; }} /* it knows the loaded rows alone */
-[class*="st-key-cell-"] button {{ text-align: left; justify-content: flex-start; }}
 [class*="st-key-cell-"] button p {{ white-space: normal; overflow: visible; }}
 .st-key-cell-right-sound button {{ border-left: 6px solid {COLOURS["sound"]}; }}
 .st-key-cell-right-unsound button {{ border-left: 6px solid {COLOURS["unsound"]}; }}
