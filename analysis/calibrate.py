@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from analysis.rationales.records import Record
     from analysis.soundness.calibration import Calibration, Judged, Labelled
     from analysis.soundness.scorer import StepScores
-    from star.statistics import Interval
 
 Target = tuple[bool, int | None]
 """(unsound, first error: 0-based, -1 sound, None not known)."""
@@ -77,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def calibrate(arguments: Arguments) -> Calibration:
     """Read, fit, print and write. Raises InputError."""
-    from analysis.rationales.records import read_whole
+    from analysis.rationales.reading import read_whole
     from analysis.soundness.calibration import fit
     from analysis.soundness.scorer import Item, per_step
     from analysis.soundness.usage import Totals
@@ -104,7 +103,7 @@ def calibrate(arguments: Arguments) -> Calibration:
             show_published(arguments.benchmark, rows, name, column)
     said = list(dict.fromkeys(name for row in rows for name in row.evidence.step_ok)) or list(scores)
     model, unseen = fit(rows, said)
-    show(rows, unseen, baselines(rows), said)
+    show(rows, model, unseen, baselines(rows))
     if arguments.output is not None:
         model.save(arguments.output)
         print(f"The model of {len(rows):,} labels is in {arguments.output}: analysis.score --calibration {arguments.output}")
@@ -139,7 +138,7 @@ def targets_of(records: Sequence[Record], labels: Path | None) -> list[Target | 
     if not any(placed):
         raise RecordError(f"{labels} labels {len(by_id):,} rationales, but none of the {len(records):,} that were given.")
     for record, target in zip(records, placed, strict=True):
-        if target is not None and (target[1] or 0) >= len(record.steps):
+        if target is not None and target[1] is not None and target[1] >= len(record.steps):
             steps = len(record.steps)
             raise RecordError(f"{labels}: the first error of {record.id} is step {target[1]} from 0, but it has {steps} steps.")
     return placed
@@ -155,15 +154,13 @@ def _app_labels(path: Path) -> dict[str, Target]:
     """Verdicts of the app's labels, the majority where people disagree; empty for another kind of file."""
     from analysis.labels import read_labels
 
-    found = read_labels(path if path.is_dir() else path.parent) if path.is_dir() or path.is_file() else None
-    if found is None or not found.latest:
-        return {}
-    targets: dict[str, Target] = {}
-    for identifier, verdict in found.verdicts().items():
-        steps = {label.error_step for label in found.of(identifier) if label.verdict == "unsound"}
-        if verdict != "unsure":
-            targets[identifier] = (verdict == "unsound", -1 if verdict == "sound" else steps.pop() if len(steps) == 1 else None)
-    return targets
+    labels = read_labels(path)
+    steps = labels.error_steps()
+    return {
+        identifier: (verdict == "unsound", -1 if verdict == "sound" else steps.get(identifier))
+        for identifier, verdict in labels.verdicts().items()
+        if verdict != "unsure"
+    }
 
 
 def _label_lines(path: Path) -> dict[str, Target]:
@@ -195,22 +192,23 @@ def baselines(rows: Sequence[Labelled]) -> dict[str, list[Judged | None]]:
 
 
 def show(
-    rows: Sequence[Labelled], unseen: Sequence[Judged | None], others: dict[str, list[Judged | None]], scorers: Sequence[str]
+    rows: Sequence[Labelled], model: Calibration, unseen: Sequence[Judged | None], others: dict[str, list[Judged | None]]
 ) -> None:
-    """The table of measures, a column for the model and one for each baseline."""
+    """The table of measures: the model at its own threshold and at that of `analysis.score`, and each baseline at its own."""
+    from analysis.soundness.grades import THRESHOLD
     from analysis.soundness.quality import measures
+    from star.statistics import EMPTY
 
-    columns = {"calibrated": unseen, **others} if scorers else others
+    shipped = [None if judged is None else judged.at(THRESHOLD) for judged in unseen]
+    columns = {"calibrated": unseen, f"flagged at {THRESHOLD}": shipped, **others} if model.scorers else others
     table = {name: measures(outcomes(rows, judged)) for name, judged in columns.items()}
     unsound = sum(row.unsound for row in rows)
     print(f"{len(rows):,} labelled rationales, {unsound:,} unsound; every figure is of questions that the fit had not seen")
+    print(f"flagged: from the fitted threshold on, {model.threshold:.2f} here; analysis.score flags at {THRESHOLD}")
     print(f"{'':26}" + "".join(f"{name:>26}" for name in table))
     for name in next(iter(table.values())):
-        print(f"{name.replace('_', ' '):26}" + "".join(f"{_cell(table[column].get(name)):>26}" for column in table))
-
-
-def _cell(value: Interval | None) -> str:
-    return "-" if value is None else value.plain()
+        cells = (found.get(name, EMPTY).plain() for found in table.values())
+        print(f"{name.replace('_', ' '):26}" + "".join(f"{cell:>26}" for cell in cells))
 
 
 def outcomes(rows: Sequence[Labelled], judged: Sequence[Judged | None]) -> list[Any]:
@@ -237,6 +235,9 @@ def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str, scores
     from analysis.soundness.calibration import Judged
     from analysis.soundness.quality import measures
 
+    if not any(said.step_ok for said in scores):
+        print(f"{benchmark}: {scorer} gives no step scores, so there is no F1 without a fit. Published: {PUBLISHED[benchmark]}.")
+        return
     plain = []
     for row, said in zip(rows, scores, strict=True):
         low = [place for place, value in enumerate(said.step_ok) if value is not None and value < HALF]

@@ -17,7 +17,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -169,20 +169,23 @@ def append(folder: Path, entry: Label | Ranking) -> None:
         raise LabelError(f"The label was not stored: {folder.name} cannot be written ({error.strerror}).") from error
 
 
-def read_labels(folder: Path) -> Labels:
-    """Every label and ranking that counts; lines that cannot be read are counted and left out."""
+def read_labels(path: Path) -> Labels:
+    """Every label and ranking of a folder or a single file that counts; lines that cannot be read are counted and left out."""
     given: dict[tuple[str, str], list[Label]] = {}
     rankings: dict[tuple[str, str], Ranking] = {}
     torn = 0
-    for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for file in [path] if path.is_file() else sorted(path.glob("*.jsonl")):
+        for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
             entry = _entry(line) if line.strip() else None
             if entry is None:
                 torn += bool(line.strip())
             elif isinstance(entry, Ranking):
                 rankings[entry.labeller, entry.problem] = entry
             elif entry.verdict is not None:
-                given.setdefault((entry.labeller, entry.id), []).append(entry)
+                before = given.setdefault((entry.labeller, entry.id), [])
+                if before and replace(before[-1], note=entry.note, at=entry.at) == entry:
+                    before.pop()  # only the note is new: label and note are taken back together
+                before.append(entry)
             else:
                 del given.get((entry.labeller, entry.id), [])[-1:]
     return Labels({key: labels[-1] for key, labels in given.items() if labels}, rankings, torn)
@@ -213,7 +216,7 @@ def imported(content: str, labeller: str) -> tuple[list[Label], int]:
     Read are lines of this module, and `id` with `first_error_step` (0-based; -1: sound) or `sound`: labels of `labeller`.
     """
     found, unread = [], 0
-    for line in filter(str.strip, content.splitlines()):
+    for line in filter(str.strip, content.split("\n")):
         entry = _entry(line) or _foreign(line, labeller)
         if isinstance(entry, Label):
             found.append(entry)

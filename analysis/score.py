@@ -99,11 +99,11 @@ def score(arguments: Arguments) -> int:
 
 def plan(arguments: Arguments, scorers: Sequence[Scorer]) -> int:
     """Print what the scorers would take; broken lines are left out."""
-    from analysis.rationales.records import read_records
+    from analysis.rationales.reading import read_records
     from analysis.soundness.scorer import Item
     from analysis.soundness.usage import show_plan
 
-    records = enumerate(read_records(arguments.input, broken=[]))
+    records = enumerate(read_records(arguments.input, broken=[], columns=arguments.columns))
     chunks = iter(lambda: [Item.of(record, place) for place, record in islice(records, CHUNK)], [])
     show_plan(scorers, chunks)
     return 0
@@ -127,7 +127,8 @@ def output_path(arguments: Arguments) -> Path:
 
 def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = ()) -> list[BrokenLine]:
     """Score the input in chunks, write the output under a temporary name, rename it, print the table."""
-    from analysis.rationales.records import RecordError, read_records
+    from analysis.rationales.reading import read_records
+    from analysis.rationales.records import RecordError
     from analysis.soundness.score_table import Tally
     from analysis.soundness.scorer import Item
     from analysis.soundness.usage import Totals
@@ -390,7 +391,7 @@ def score_schema(identifier: str | None = None) -> Any:
         ("why", pa.string()),  # for a person, where the status is not ok
         ("features", pa.string()),  # JSON: name -> a number per step, for a calibration; null where there are none
         ("fingerprint", pa.string()),  # what decides the scores besides the rationale
-        ("usage", pa.struct([(each.name, pa.float64() if each.type == "float" else pa.int64()) for each in fields(Usage)])),
+        ("usage", pa.struct([(each.name, pa.int64() if each.type == "int" else pa.float64()) for each in fields(Usage)])),
     ]
     return pa.schema([*([(identifier, pa.string()), ("place", pa.int64())] if identifier else []), *columns])
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from analysis.soundness.fit import auroc
-from star.statistics import EMPTY, Interval, wilson
+from analysis.soundness.quality import auroc, clustered
+from star.statistics import Interval, wilson
 
 
 def first_error_f1(named: np.ndarray, label: np.ndarray) -> dict[str, float]:
@@ -40,28 +39,6 @@ def reliability(probability: np.ndarray, label: np.ndarray, bins: int = 10) -> d
         "bins": rows,
         "n": len(label),
     }
-
-
-def clustered(
-    measure: Callable[[np.ndarray], float], groups: np.ndarray, *, resamples: int = 500, seed: int = 0
-) -> Interval:
-    """A measure of row numbers with a 95 % percentile interval from resampling whole questions."""
-    if not len(groups):
-        return EMPTY
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order], prepend=groups[order][0] - 1))
-    members = np.split(order, starts[1:])
-    rng = np.random.default_rng(seed)
-    value = measure(np.arange(len(groups)))
-    draws = [
-        measure(np.concatenate([members[k] for k in rng.integers(0, len(members), len(members))]))
-        for _ in range(resamples)
-    ]
-    finite = np.array([draw for draw in draws if draw == draw])
-    if not len(finite) or value != value:
-        return Interval(value, float("nan"), float("nan"), len(members))
-    low, high = np.quantile(finite, [0.025, 0.975])
-    return Interval(value, float(low), float(high), len(members))
 
 
 def auroc_interval(score: np.ndarray, label: np.ndarray, groups: np.ndarray, resamples: int = 500) -> Interval:

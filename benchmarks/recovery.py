@@ -27,6 +27,7 @@ from analysis.recovery import case_of, classify, is_labelled, p_unfaithful
 from analysis.recovery.features import describe
 from analysis.recovery.fitting import STATED, fit_weights, row_weights
 from analysis.soundness import labelled
+from benchmarks import evaluation as ev
 
 FOLDS = 5
 TO_BEAT = {"questions": 0.936, "data_set": [0.91, 0.94], "generator": [0.72, 0.88]}
@@ -62,6 +63,7 @@ def evaluate_recovery(quick: bool = False) -> dict[str, Any]:
     table = tabulate(plain)
     resamples = 200 if quick else 2_000
     p = cross_validated(table)
+    quality = ev.reliability(p[~table.repeated], table.unfaithful[~table.repeated])
     blind = cross_validated(tabulate([without_original(r) for r in plain]))
     return {
         "rows": len(plain),
@@ -73,9 +75,9 @@ def evaluate_recovery(quick: bool = False) -> dict[str, Any]:
             **{name: measured(table, p, resamples, table.generator == name) for name in sorted(set(table.generator))},
             "without_sentence_correct_value": measured(table, p, resamples, ~table.stated),
             "original_value_derived": measured(table, blind, resamples),
-            "brier": float(np.mean((p - table.unfaithful)[~table.repeated] ** 2)),
-            "brier_of_base_rate": float(np.var(table.unfaithful[~table.repeated])),
-            "reliability": reliability(p[~table.repeated], table.unfaithful[~table.repeated]),
+            "brier": quality["brier"],
+            "brier_of_base_rate": quality["brier_of_base_rate"],
+            "reliability": [{"predicted": b["predicted"], "observed": b["observed"], "rows": b["n"]} for b in quality["bins"]],
         },
         "data_set_held_out": {
             name: left_out(table, table.dataset == name, resamples) for name in ("MultiArith", "SVAMP")
@@ -204,57 +206,9 @@ def asked_for_recovery(table: Table, asked: Table, resamples: int) -> dict[str, 
 def measured(table: Table, p: np.ndarray, resamples: int, rows: np.ndarray | None = None) -> dict[str, Any]:
     """AUROC with its interval on the rows that are no repeats."""
     keep = ~table.repeated if rows is None else ~table.repeated & rows
-    return auroc_interval(p[keep], table.unfaithful[keep], table.question[keep], resamples)
-
-
-def auroc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Probability that a positive row scores above a negative one, ties counted half; nan without both labels."""
-    w = np.ones(len(scores)) if weights is None else weights
-    _, place = np.unique(scores, return_inverse=True)
-    positive = np.bincount(place, weights=w * labels)
-    negative = np.bincount(place, weights=w * (1 - labels))
-    total = positive.sum() * negative.sum()
-    if not total:
-        return float("nan")
-    below = np.cumsum(negative) - negative
-    return float((positive * (below + negative / 2)).sum() / total)
-
-
-def auroc_interval(
-    scores: np.ndarray, labels: np.ndarray, clusters: np.ndarray, resamples: int, seed: int = 0
-) -> dict[str, Any]:
-    """AUROC with a 95 % percentile bootstrap over clusters; n: clusters."""
-    rng = np.random.default_rng(seed)
-    names, cluster = np.unique(clusters, return_inverse=True)
-    draws = np.array(
-        [
-            auroc(scores, labels, np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))[cluster])
-            for _ in range(resamples)
-        ]
-    )
-    low, high = np.nanquantile(draws, [0.025, 0.975])
-    return {
-        "value": auroc(scores, labels),
-        "low": float(low),
-        "high": float(high),
-        "n": len(names),
-        "rows": len(scores),
-        "unfaithful": int(labels.sum()),
-    }
-
-
-def reliability(p: np.ndarray, labels: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
-    """Equal-width bins: mean predicted probability, observed share, rows."""
-    place = np.minimum((p * bins).astype(int), bins - 1)
-    return [
-        {
-            "predicted": float(p[place == k].mean()),
-            "observed": float(labels[place == k].mean()),
-            "rows": int((place == k).sum()),
-        }
-        for k in range(bins)
-        if (place == k).any()
-    ]
+    labels, (_, question) = table.unfaithful[keep], np.unique(table.question[keep], return_inverse=True)
+    interval = ev.auroc_interval(p[keep], labels, question, resamples)
+    return interval.as_dict() | {"rows": len(labels), "unfaithful": int(labels.sum())}
 
 
 def speed(records: Sequence[Record]) -> float:

@@ -120,7 +120,7 @@ def main() -> None:
 def rationales(run: Path, count: int) -> list[Row]:
     """Distinct rationales of a run with what the exact check says of them: all right answers with a wrong line, and a draw of the
     others."""
-    from analysis.rationales.records import read_records
+    from analysis.rationales.reading import read_records
 
     rows = checked(list(read_records(run)))
     random.Random("scorers-0").shuffle(rows)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import TYPE_CHECKING
 
 from star.attempts import in_form
+from star.grading.hints import may_mention_hint
 from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings
@@ -44,7 +45,7 @@ def curate(
     seen: set[tuple[str, object]] = set()
     count: dict[str, int] = {}
     for attempt in (a for a in open_ones if a["drop_reason"] is None):
-        problem_id, key = attempt["problem_id"], _key(attempt, task, settings)
+        problem_id, key = attempt["problem_id"], _key(attempt, settings)
         if key is not None and (problem_id, key) in seen:
             attempt["drop_reason"] = "duplicate"
         elif settings.cap is not None and count.get(problem_id, 0) >= settings.cap:
@@ -71,11 +72,14 @@ def _plain_reason(attempt: Attempt, task: Task) -> str | None:
     return "mentions_hint" if task.mentions_hint(in_form(attempt, task)) else None
 
 
-def _key(attempt: Attempt, task: Task, settings: CurationSettings) -> object | None:
+def _key(attempt: Attempt, settings: CurationSettings) -> object | None:
     if settings.deduplicate == "off":
         return None
-    if settings.deduplicate == "equations" and (equations := task.equations(attempt["rationale"])):
-        return equations
+    if settings.deduplicate == "equations":
+        from analysis.checks.reading import calculations
+
+        if found := calculations(attempt["rationale"]):
+            return found
     return " ".join(attempt["rationale"].split())
 
 
@@ -215,6 +219,7 @@ def count_data(attempts: Iterable[Attempt], rows: Collection[TrainingRow], pool:
             sound[attempt["sound"]] += 1
             kept[attempt["mode"]] += 1
             kept["not_judged"] += bool(attempt.get("not_judged"))
+            kept["hint_unsure"] += attempt["mode"] == "rationalized" and may_mention_hint(attempt["rationale"])
     checked = sound[True] + sound[False]
     return {
         "pool": pool,
@@ -224,5 +229,6 @@ def count_data(attempts: Iterable[Attempt], rows: Collection[TrainingRow], pool:
         "dropped": dict(sorted(dropped.items())),
         "problems_used": problems_used,
         "kept_sound": sound[True] / checked if checked else None,
+        "kept_hint_unsure": kept["hint_unsure"],
         "kept_not_judged": kept["not_judged"],
     }

@@ -95,7 +95,7 @@ class Loop:
         if self.recipe.sampling.try_temperatures:
             facts["temperature"] = self.stages.temperature(number)
         rows = self.training(number, attempts)
-        counted = attempts.only("problem_id", "mode", "sound", "kept", "drop_reason", "not_judged")
+        counted = attempts.only("problem_id", "mode", "rationale", "sound", "kept", "drop_reason", "not_judged")
         facts["data"] = count_data(counted, rows.only("problem_id"), pool=len(self.setup.train))
         job = self.job(number, rows)
         if not job.rows:

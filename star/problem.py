@@ -170,8 +170,6 @@ class Task:
     """Probability that a blind guess is right: 1/choices, or 0."""
     mentions_hint: Callable[[str], bool]
     """True when a rationale shows the hint marker or says that the answer was given: such a rationale is never trained on."""
-    equations: Callable[[str], tuple[str, ...]]
-    """The normalised equations of a rationale, in order: two rationales with the same ones are duplicates (RFT)."""
     check: Callable[[Problem, str], bool] | None = None
     """Exact rationale check, where the task has a grammar: True when every line is right. None where there is none."""
     instructions: str = ""

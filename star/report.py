@@ -183,6 +183,8 @@ def warnings(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison] 
             reasons = ", ".join(f"{number:,} x {reason}" for reason, number in run.skipped.items())
             rows = f"{count:,} rows" if run.rows is None else f"{count:,} of {run.rows:,} rows"
             found.append(f"{run.path.name}: {rows} left out ({reasons}).")
+        if run.kept_hint_unsure:
+            found.append(f"{run.path.name}: {run.kept_hint_unsure:,} of the kept rationalizations may speak of the hint.")
         if run.kept_not_judged:
             found.append(
                 f"{run.path.name}: {run.kept_not_judged:,} of the kept rationales could not be judged (curation.require: sound)."

@@ -16,7 +16,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from star.parsing import ParseError, parse_json
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".eval")
 """Endings as they are listed in messages; each but the last two may have .gz behind it."""
-MOST_SAMPLE = 1 << 26
-"""Bytes of one sample of a packed .eval file."""
+MOST = 1 << 26
+"""Bytes of one sample of a packed .eval file, and characters of one cell of a table."""
 ROWS = ("samples", "data", "rows", "examples", "instances")
 """Keys under which a .json file with one object may hold its rows."""
 _BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -154,9 +154,19 @@ def _table_rows(handle: Any, encoding: str, kind: str) -> Iterator[Numbered]:
     header = text.readline()
     comma = ";" if ";" in header and "," not in header else ","
     reader = csv.DictReader(chain([header], text), delimiter="\t" if kind == ".tsv" else comma, strict=True)
-    for number, row in enumerate(reader, start=2):
+    csv.field_size_limit(MOST)
+    names = reader.fieldnames or ()
+    for number in count(2):
+        line = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield number, BadRowError(f"its cells cannot be told apart ({error}); see the quotation marks from line {line} on")
+            continue
         if None in row:
-            yield number, BadRowError(f"it has more cells than the header ({len(reader.fieldnames or ())})")
+            yield number, BadRowError(f"it has more cells than the header ({len(names)})")
         else:
             yield number, {name: _cell(value) for name, value in row.items()}
 
@@ -190,7 +200,7 @@ def _packed_rows(path: Path) -> Iterator[Row | BadRowError]:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 if info.filename.startswith("samples/") and info.filename.endswith(".json"):
-                    large = info.file_size > MOST_SAMPLE
+                    large = info.file_size > MOST
                     yield BadRowError(f"{info.filename} is too large") if large else _object(_decoded(archive.read(info)))
     except (zipfile.BadZipFile, NotImplementedError, OSError, zlib.error, EOFError) as error:
         raise RowFileError(f"{path} cannot be read as an inspect log ({error}); `inspect log dump` writes a .json file.") from error

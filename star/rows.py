@@ -104,6 +104,8 @@ class RoundData(TypedDict):
     problems_used: int
     kept_sound: float | None
     """Share of the kept rationales that the task's exact check calls sound."""
+    kept_hint_unsure: NotRequired[int]
+    """Kept rationalizations with words that may speak of the hint, or may not."""
     kept_not_judged: NotRequired[int]
     """Kept rationales that `curation.require: sound` asked about without an answer."""
 

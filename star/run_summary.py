@@ -69,6 +69,8 @@ class RunSummary:
     parameters: int | None
     accept: Reading = "strict"
     """Which answers `accuracy` counts."""
+    kept_hint_unsure: int = 0
+    """Kept rationalizations, of all rounds, with words that may speak of the hint."""
     kept_not_judged: int = 0
     """Kept rationales, of all rounds, that `curation.require: sound` asked about without an answer."""
     skipped: Mapping[str, int] = field(default_factory=dict)
@@ -143,6 +145,7 @@ def summarise_run(run_dir: Path) -> RunSummary:
         damage=tuple(run.damage),
         **_rows_read(run),
         **_evaluated(rows, shown),
+        kept_hint_unsure=sum((line.get("data") or {}).get("kept_hint_unsure") or 0 for line in rounds),
         kept_not_judged=sum((line.get("data") or {}).get("kept_not_judged") or 0 for line in rounds),
         **_data_used(run, number),
         **_cost(rounds, facts, parameters),

@@ -152,6 +152,7 @@ class RoundData(TypedDict, total=False):
     dropped: dict[str, Whole]
     problems_used: Whole
     kept_sound: Share | None
+    kept_hint_unsure: Whole | None
     kept_not_judged: Whole | None
 
 

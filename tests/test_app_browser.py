@@ -11,7 +11,8 @@ from urllib.parse import quote
 import pytest
 
 from analysis.labels import Label, label_file, label_folder, read_labels
-from analysis.rationales.records import Record, read_records, write_records
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import Record, write_records
 from analysis.rationales.tables import load_table
 from analysis.sources import Source
 from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_chromium, settle, visit

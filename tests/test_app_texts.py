@@ -59,7 +59,7 @@ def test_markdown_of_models(text: str, shown: str) -> None:
         "[x](http://a.example)", "![x](http://a.example/i.png)", "<img src=http://a.example>", "<http://a.example>",
         "http://a.example", "WWW.a.example/x", "ann@a.example", "[x]: http://a.example\n[x]", ":red[x] :material/home: :tada:",
         r"$\href{http://a.example}{x}$", r"$$\includegraphics{http://a.example}$$", r"\(\def\x{\x\x}\x\)",
-        r"$\rule{9999em}{9999em}$",
+        r"$\rule{9999em}{9999em}$", r"\[a $ [x](http://a.example) $ b\]", r"\( \)[x](http://a.example)\( \)",
         "&lt;b&gt; &#60;script&#62;", "<script>alert(1)</script>", "[^1]\n\n[^1]: note", HOSTILE, "\ue000\ue001", "a\n===\nb\n---",
         "**[x](javascript:alert(1))**", "# [x](http://a.example)", "`` ` [x](http://a.example) ``", "~~~\n```\n[x](y)\n~~~",
     ],
@@ -74,6 +74,12 @@ def test_nothing_in_a_text_leads_away_or_runs(text: str) -> None:
     plain = " ".join(token.content for token in tokens if token.type == "text")
     assert "http" not in plain and "www." not in plain.lower() and "@a" not in plain
     assert not re.search(r"(?<!\\):(?:red|material|tada)", body)
+
+
+def test_more_pieces_than_one_private_range_holds_are_shown_each_in_its_place() -> None:
+    steps = " ".join(f"`{number}`" for number in range(7_000))
+    assert markdown(steps).strip() == steps
+    assert markdown("`x` " * 40_000).startswith(r"\`x\` ")
 
 
 def test_what_is_code_and_what_has_markup() -> None:

@@ -16,6 +16,7 @@ from analysis.soundness.calibration import (
     features,
     fit,
 )
+from analysis.soundness.hazard import ModelError
 
 
 def scored(n: int, seed: int, *, right: tuple[float, float] = (8, 1.2), wrong: tuple[float, float] = (1.5, 2.5)) -> list[Labelled]:
@@ -110,7 +111,7 @@ def test_files_say_what_they_are(tmp_path: Path) -> None:
     assert read == model and read.judge(evidence) == model.judge(evidence)
     for text in ("", "[]", "{}", '{"version": 99}', '{"version": 1, "scorers": 3}', "[" * 100_000):
         path.write_text(text)
-        with pytest.raises(CalibrationError, match=r"calibration\.json"):
+        with pytest.raises(ModelError, match=r"calibration\.json.*analysis\.calibrate"):
             Calibration.load(path)
 
 

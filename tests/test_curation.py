@@ -142,6 +142,15 @@ def test_the_check_is_asked_once_and_only_about_what_is_left() -> None:
     assert asked == [[SOUND, WRONG]]
 
 
+def test_rationalizations_that_may_speak_of_the_hint_are_kept_and_counted() -> None:
+    texts = [SOUND, "Working backwards from 72, 72 - 48 = 24."]
+    attempts = [{**attempt(text), "mode": mode} for text in texts for mode in ("generated", "rationalized")]
+    judged = curate(attempts, GSM8K, CurationSettings(), None)
+    assert [row["kept"] for row in judged] == [True, False, True, False]  # repeated texts
+    judged = curate(attempts, GSM8K, CurationSettings(deduplicate="off"), None)
+    assert count_data(judged, [], pool=1)["kept_hint_unsure"] == 1
+
+
 def test_duplicates_by_text_and_by_equations() -> None:
     spaced, reworded = SOUND.replace(" ", "  "), SOUND.replace("Natalia", "She")
     rows = [attempt(SOUND), attempt(spaced), attempt(reworded), attempt(MARKED), attempt(SOUND, problem_id="q")]

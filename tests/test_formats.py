@@ -13,7 +13,8 @@ import pytest
 
 from analysis import calibrate, score
 from analysis.rationales.formats import Columns
-from analysis.rationales.records import BrokenLine, Record, RecordError, read_records
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import BrokenLine, Record, RecordError
 from star import train
 from star.row_files import BadRowError, RowFileError, read_rows
 from star.tasks.loading import TaskError
@@ -56,7 +57,7 @@ def test_the_same_rows_from_any_usual_file(name: str, content: bytes, tmp_path: 
     ("name", "content", "number", "message"),
     [
         ("r.csv", b"q,a\n1,2\n1,2,3\n4,5\n", 3, "more cells than the header"),
-        ("r.csv", b'q,a\n1,2\n1,"2\n4,5\n', 3, "cannot be read any further"),
+        ("r.csv", b'q,a\n1,2\n1,"2\n4,5\n', 3, "quotation marks from line 3 on"),
         ("r.csv", b"q,a\n1,\xff\n", 1, "cannot be read any further"),
         ("r.json", b'[{"q": 1}, [2]]', 2, "found a JSON list"),
         ("r.json", b'[{"q": 1}, {"q"', 1, "not JSON"),
@@ -73,6 +74,14 @@ def test_a_row_that_cannot_be_read_is_named(
     assert len(bad) == 1 and bad[0][0] >= min(number, 2) - 1 and message in bad[0][1]
     with pytest.raises(TaskError, match="row"):
         records(str(tmp_path / name))
+
+
+def test_an_odd_cell_of_a_table_costs_its_row_only(tmp_path: Path) -> None:
+    long = "x" * 200_000
+    (tmp_path / "r.csv").write_text(f'q,a\n1,"2"x\n3,{long}\n4,5\n')
+    (number, bad), *others = read_rows(tmp_path / "r.csv")
+    assert number == 2 and isinstance(bad, BadRowError) and "from line 2 on" in str(bad)
+    assert others == [(3, {"q": "3", "a": long}), (4, {"q": "4", "a": "5"})]
 
 
 @pytest.mark.parametrize("name", ["r.xlsx", "r.txt", "r"])

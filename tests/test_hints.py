@@ -1,4 +1,4 @@
-"""The hint audit, and equations as rationales' fingerprints."""
+"""The hint audit, and equations as rationales' fingerprints (`calculations`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from analysis.checks.reading import calculations
 from benchmarks.grading import hint_figures
-from star.grading.extraction import equations
-from star.grading.hints import mentions_answer_hint, mentions_choice_hint
+from star.grading.hints import may_mention_hint, mentions_answer_hint, mentions_choice_hint
 
 HINT_CASES = json.loads((Path(__file__).parent / "hint_cases.json").read_text(encoding="utf-8"))
 
@@ -134,6 +132,16 @@ def test_labelled_sentences(held_out: bool, precision: float, recall: float) -> 
     assert figures["precision"] >= precision and figures["recall"] >= recall, figures["wrong"]
 
 
+def test_what_can_be_read_either_way_is_told() -> None:
+    """All leaks that the audit lets pass are among the unsure; of sentences made to look like them a quarter is."""
+    audits = {"answer": mentions_answer_hint, "choice": mentions_choice_hint}
+    kept = [case for case in HINT_CASES if not audits[case["form"]](case["text"])]
+    unsure = [case for case in kept if may_mention_hint(case["text"])]
+    assert [case["text"] for case in kept if case["leak"] and case not in unsure] == []
+    assert sum(not case["leak"] for case in unsure) <= 0.25 * sum(not case["leak"] for case in kept)
+    assert not may_mention_hint("48 / 2 = 24 clips in May. 48 + 24 = 72 clips in all.")
+
+
 def test_real_solutions_do_not_mention_hints(data_dir: Path) -> None:
     import gzip
 
@@ -147,26 +155,21 @@ def test_real_solutions_do_not_mention_hints(data_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Natalia sold 48/2 = <<48/2=24>>24 clips.\nIn all 48+24 = <<48+24=72>>72.", ("48/2=24", "48+24=72")),
-        ("6 pens * $2 = $12", ("6*2=12",)),
-        ("6 × 2 = 12. 12 ÷ 4 = 3.", ("6*2=12", "12/4=3")),
-        ("3 times 4 = 12 and then 12 − 5 = 7", ("3*4=12", "12-5=7")),
-        ("He pays 1,200 + 34.50 = 1,234.5 dollars", ("1200+34.5=1234.5",)),
-        ("So (2 + 3) * 4 = 20", ("(2+3)*4=20",)),
-        ("x = 5", ()),
-        ("She has 5 apples.", ()),
-        ("", ()),
-        ("= = = 3", ()),
+        ("Natalia sold 48/2 = <<48/2=24>>24 clips.\nIn all 48+24 = <<48+24=72>>72.", [((48, 2), "/", 24), ((48, 24), "+", 72)]),
+        ("6 pens * $2 = $12", [((6, 2), "*", 12)]),
+        ("6 × 2 = 12. 12 ÷ 4 = 3.", [((6, 2), "*", 12), ((12, 4), "/", 3)]),
+        ("3 times 4 = 12 and then 12 − 5 = 7", [((3, 4), "*", 12), ((12, 5), "-", 7)]),
+        ("He pays 1,200 + 34.50 = 1,234.5 dollars", [((1200, 34.5), "+", 1234.5)]),
+        ("So (2 + 3) * 4 = 20", [((2, 3, 4), "+*", 20)]),
+        ("x = 5", []),
+        ("She has 5 apples.", []),
+        ("", []),
+        ("= = = 3", []),
     ],
 )
-def test_equations(text: str, expected: tuple[str, ...]) -> None:
-    assert equations(text) == expected
+def test_calculations(text: str, expected: list[tuple[tuple[float, ...], str, float]]) -> None:
+    assert list(calculations(text)) == expected
 
 
-def test_same_equations_in_other_words() -> None:
-    assert equations("First, 6 * 2 = 12 eggs.") == equations("We multiply: 6 boxes x 2 eggs = 12 eggs")
-
-
-@given(st.text(max_size=200))
-def test_equations_of_any_text(text: str) -> None:
-    assert all(set(equation) <= set("0123456789.+-*/()=") for equation in equations(text))
+def test_same_calculations_in_other_words() -> None:
+    assert calculations("First, 6 * 2 = 12 eggs.") == calculations("We multiply: 6 boxes x 2 eggs = 12 eggs") != ()

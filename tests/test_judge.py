@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,9 +19,8 @@ import pytest
 from analysis import calibrate, score
 from analysis.soundness import openai_server
 from analysis.soundness.judge import Judge, code_of, prompt_of, shares, verdict_of
-from analysis.soundness.replies import NAME
 from analysis.soundness.scorer import Item, StepScores, safe_name
-from analysis.soundness.scorers import Place, ScorerOptions
+from analysis.soundness.scorers import MEMORY, Place, ScorerOptions
 from star.errors import InputError, UsageError
 from tests.conftest import ROOT
 from tests.judge_server import Answer, JudgeServer, honest, paragraphs, said, serving
@@ -42,12 +42,13 @@ def item(place: int = 0, steps: tuple[str, ...] = STEPS, **more: Any) -> Item:
 
 def judged(server: JudgeServer, items: list[Item], folder: Path | None = None, **options: Any) -> list[StepScores]:
     """Scores by one new judge; replies are kept where there is a folder."""
-    settings = ScorerOptions(base_url=server.url, cache=folder is not None, **options)
-    judge = Judge("openai:gpt", settings, Place(output=folder and folder / "scores.jsonl"))
-    try:
-        return judge.score(items)
-    finally:
-        judge.close()
+    with tempfile.TemporaryDirectory() as elsewhere:
+        place = Place(output=(folder or Path(elsewhere)) / "scores.jsonl")
+        judge = Judge("openai:gpt", ScorerOptions(base_url=server.url, **options), place)
+        try:
+            return judge.score(items)
+        finally:
+            judge.close()
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_a_judge_names_the_step(tmp_path: Path) -> None:
     assert wrong.usage.calls == 1 and wrong.usage.prompt_tokens == 100 and wrong.fingerprint
     assert server.bodies[0] == {**server.bodies[0], "model": "gpt", "temperature": 0, "max_tokens": 16_384}
     assert server.keys == ["Bearer sk-secret"] * 2
-    assert b"sk-secret" not in (tmp_path / NAME).read_bytes()
+    assert b"sk-secret" not in (tmp_path / MEMORY).read_bytes()
 
 
 INJECTED = (
@@ -205,6 +206,51 @@ def test_trouble_with_one_rationale_is_a_status_on_it(monkeypatch: pytest.Monkey
         results = judged(server, [item(place) for place in range(5)])
     assert [found.status for found in results] == ["ok", "error", "too_long", "refused", "ok"]
     assert "500" in results[1].why and "sk-secret" not in results[1].why
+
+
+def test_one_rationale_that_leaves_no_room_changes_no_other_request() -> None:
+    def answer(_: int, body: dict[str, Any]) -> Answer:
+        if "basket 1?" in body["messages"][0]["content"] and {"max_tokens", "max_completion_tokens"} & set(body):
+            return 400, {"error": {"message": "'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum "
+                                   "context length is 8192 tokens and your request has 900 input tokens"}}, {}  # fmt: skip
+        return said(honest(body))
+
+    with serving(answer) as server:
+        results = judged(server, [item(place) for place in range(4)], concurrency=1)
+    assert [found.status for found in results] == ["ok"] * 4
+    assert [body.get("max_tokens") for body in server.bodies if "basket 1?" not in body["messages"][0]["content"]] == [16_384] * 3
+
+
+def test_half_a_surrogate_pair_and_absurd_counts_of_a_server_cost_nothing_else(tmp_path: Path) -> None:
+    rows = records(tmp_path, 4)
+    counted = {"prompt_tokens": 10**30, "completion_tokens": -5}
+    half = json.dumps({"choices": [{"message": {"content": "\ud83d"}}], "usage": counted})
+
+    def answer(number: int, body: dict[str, Any]) -> Answer:
+        return (200, half.encode(), {}) if number == 0 else said(honest(body))
+
+    with serving(answer) as server:
+        assert score.main(command(rows, server, "--concurrency", "1")) == 0
+        assert score.main([*command(rows, server)[:2], str(tmp_path / "s.parquet"), *command(rows, server)[3:]]) == 0
+    first, *others = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
+    assert first["judge-openai-gpt_status"] == "unparsed" and "\\boxed" in first["judge-openai-gpt_why"]
+    usage = first["judge-openai-gpt_usage"]
+    assert 100 < usage["prompt_tokens"] < 1_000 and usage["generated_tokens"] > 0
+    assert {row["judge-openai-gpt_status"] for row in others} == {"ok"}
+
+
+def test_a_prompt_that_rationales_share_is_paid_once() -> None:
+    with serving(lambda _, body: said(honest(body))) as server:
+        results = judged(server, [item(), item()], prices=(1.0, 10.0))
+    assert len(server.bodies) == 1 and [found.usage.calls for found in results] == [1, 0]
+    assert results[0].usage.cost and not results[1].usage.cost and results[0].p_unsound == results[1].p_unsound == 1
+
+
+def test_servers_on_one_host_have_replies_of_their_own() -> None:
+    identities = {
+        Judge("openai:gpt", ScorerOptions(base_url=f"http://127.0.0.1:9/{path}"), Place()).identity for path in ("v1", "other/v1")
+    }
+    assert len(identities) == 2
 
 
 def test_a_slow_server_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,13 +356,21 @@ def test_the_command_writes_columns_and_says_what_was_used(tmp_path: Path, capsy
         first = (tmp_path / "scores.jsonl").read_bytes()
         assert score.main(command(rows, server, "--prices", "1", "10")) == 0 and len(server.bodies) == 12
         assert (tmp_path / "scores.jsonl").read_bytes() == first, "from remembered replies"
-        assert score.main(command(rows, server, "--no-cache")) == 0 and len(server.bodies) == 24
     assert "judge-openai-gpt: 12 of 12 scored" in shown
     assert "12 calls, 1,200 prompt and 600 generated tokens, cost 0.01" in shown
     lines = [json.loads(line) for line in first.decode().splitlines()]
     assert [line["judge-openai-gpt_first_error_step"] for line in lines] == [-1, 1] * 6
     assert lines[1]["judge-openai-gpt_error_at"] == [0, 1, 0] and lines[1]["judge-openai-gpt_step_ok"] == [1, 0, None]
     assert lines[0]["judge-openai-gpt_usage"]["calls"] == 1 and lines[0]["judge-openai-gpt_why"] is None
+
+
+def test_a_dry_run_reads_the_columns_that_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"task text": "What is in basket 1?", "working": "We have 3.\nThe end."}))
+    with serving(lambda _, body: said(honest(body))) as server:
+        named = command(rows, server, "--dry-run", "--question", "task text", "--rationale", "working")
+        assert score.main(named) == 0
+    assert "judge-openai-gpt: 1 calls" in capsys.readouterr().out
 
 
 def test_a_dry_run_asks_nothing_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -370,8 +424,8 @@ def test_wrong_options_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_broken_file_of_replies_is_named(tmp_path: Path) -> None:
-    (tmp_path / NAME).write_bytes(b"no database" * 1000)
-    with serving(lambda _, body: said(honest(body))) as server, pytest.raises(InputError, match=NAME):
+    (tmp_path / MEMORY).write_bytes(b"no database" * 1000)
+    with serving(lambda _, body: said(honest(body))) as server, pytest.raises(InputError, match=MEMORY):
         judged(server, [item()], tmp_path)
 
 
@@ -379,9 +433,9 @@ def test_raw_replies_are_kept_and_parsed_when_read(tmp_path: Path) -> None:
     with serving(lambda _, __: said("I say \\boxed{1}", finish="length")) as server:
         (found,) = judged(server, [item()], tmp_path)
         assert found.status == "unparsed"
-        with sqlite3.connect(tmp_path / NAME) as file:
-            ((reply,),) = file.execute("SELECT reply FROM replies")
-            file.execute("UPDATE replies SET reply = ?", (reply.replace('"length"', '"stop"'),))
+        with sqlite3.connect(tmp_path / MEMORY) as file:
+            ((reply,),) = file.execute("SELECT value FROM answers")
+            file.execute("UPDATE answers SET value = ?", (reply.replace('"length"', '"stop"'),))
         (found,) = judged(server, [item()], tmp_path)
     assert (found.first_error, len(server.bodies)) == (1, 1)
 
@@ -410,7 +464,7 @@ def test_a_benchmark_is_judged_beside_published_figures(
 
     with serving(answer) as server:
         wanted = ["--benchmark", "processbench-gsm8k", "--scorer", "judge:openai:gpt", "--base-url", server.url]
-        assert calibrate.main(wanted) == 0 and len(server.bodies) == 60 and (tmp_path / NAME).exists()
+        assert calibrate.main(wanted) == 0 and len(server.bodies) == 60 and (tmp_path / MEMORY).exists()
     shown = capsys.readouterr().out
     # 40 wrong: 10 are labelled at step 2, where nothing is named, and one reply of the other 30 cannot be read.
     assert "processbench-gsm8k: F1 84.1" in shown and "(72.5" in shown and "Qwen2.5-Math-PRM-7B 82.4" in shown
@@ -457,7 +511,7 @@ def test_a_local_model_judges(chat_model: Path, tmp_path: Path, monkeypatch: pyt
         Judge(f"transformers:{tiny_model(tmp_path / 'base')}", options, place).score(items)
 
 
-def test_a_server_and_a_sampler_of_one_model_say_the_same(chat_model: Path) -> None:
+def test_a_server_and_a_sampler_of_one_model_say_the_same(chat_model: Path, tmp_path: Path) -> None:
     """The suite's own sampler behind an OpenAI-compatible server on loopback."""
     from star.sampling import Decoding, TransformersSampler
 
@@ -470,7 +524,7 @@ def test_a_server_and_a_sampler_of_one_model_say_the_same(chat_model: Path) -> N
         ((one,),) = sampler.sample([ids], decoding)
         return said(one.text, finish=one.finish_reason, tokens=(len(ids), len(one.token_ids)))
 
-    local = Judge(f"transformers:{chat_model}", ScorerOptions(max_tokens=24, cache=False), Place())
+    local = Judge(f"transformers:{chat_model}", ScorerOptions(max_tokens=24), Place(output=tmp_path / "s.jsonl"))
     with serving(answer) as server:
         served = judged(server, [item(0), item(1)], max_tokens=24, concurrency=1)
     here = local.score([item(0), item(1)])

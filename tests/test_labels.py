@@ -8,6 +8,7 @@ import json
 import math
 import resource
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from analysis.labels import (
     Verdict,
     append,
     export_rows,
+    imported,
     label_file,
     label_folder,
     ranking_rows,
@@ -48,6 +50,21 @@ def test_the_last_label_counts_and_nothing_is_rewritten(tmp_path: Path) -> None:
     append(tmp_path, Label("x", "ann", None))
     append(tmp_path, Label("x", "ann", None))
     assert read_labels(tmp_path).verdicts() == {"y": "unsure"}
+
+
+def test_a_label_is_taken_back_together_with_its_note(tmp_path: Path) -> None:
+    append(tmp_path, Label("x", "ann", "unsound", 1))
+    append(tmp_path, Label("x", "ann", "unsound", 1, note="the carry"))
+    assert read_labels(tmp_path).latest["ann", "x"].note == "the carry"
+    append(tmp_path, Label("x", "ann", None))
+    assert not read_labels(tmp_path).latest
+
+
+def test_lines_of_json_end_at_line_feeds_only(tmp_path: Path) -> None:
+    line = '{"id": "x", "sound": true, "note": "a\u2028b"}'
+    assert [label.id for label in imported(line, "ann")[0]] == ["x"]
+    (tmp_path / "ann.jsonl").write_text(json.dumps(asdict(Label("x", "ann", "sound", note="a\u2028b")), ensure_ascii=False))
+    assert read_labels(tmp_path).latest["ann", "x"].note == "a\u2028b"
 
 
 def test_two_people_keep_files_of_their_own(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 
 from analysis import calibrate, score, train_scorer
 from analysis.soundness.likelihood import Likelihood
-from analysis.soundness.prm import ProcessRewardModel
+from analysis.soundness.prm import ProcessRewardModel, TransformersEngine
 from analysis.soundness.prm_formats import FORMATS, Reader, format_of
 from analysis.soundness.scorer import Item
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError, UsageError
-from star.sampling import backends
+from star.sampling import SamplerError, backends
 from tests.run_factory import make_run
 from tests.tiny_models import tiny_model
 from tests.tiny_prms import tiny_prm, tokenizer_of
@@ -94,7 +94,7 @@ def test_the_first_wrong_step_is_found_end_to_end(kind: str, tmp_path: Path) -> 
 def test_a_batch_says_what_each_says_alone_and_one_forward_pass_says_the_same(kind: str, tmp_path: Path) -> None:
     import torch
 
-    from analysis.soundness.prm import _architecture, model_class
+    from analysis.soundness.prm import architecture, model_class
     from star.sampling.model_files import load_model
 
     opened = scorer(tiny_prm(tmp_path / kind, kind), kind)
@@ -102,7 +102,7 @@ def test_a_batch_says_what_each_says_alone_and_one_forward_pass_says_the_same(ki
     together = opened.score(asked)
     reader = opened.reader
     model = load_model(
-        opened.model_dir, dtype=torch.float32, model_class=model_class(_architecture(opened.model_dir), bool(reader.looked_at))
+        opened.model_dir, dtype=torch.float32, model_class=model_class(architecture(opened.model_dir), bool(reader.looked_at))
     )
     for item, one in zip(asked, together, strict=True):
         ids, positions = reader.encode(QUESTION, item.steps)
@@ -127,6 +127,15 @@ def test_a_separator_inside_a_step_is_text(kind: str, text: str) -> None:
         assert sum(one in special for one in marked.ids) == sum(one in special for one in plain.ids)
 
 
+def test_no_step_has_no_position_and_a_number_stands_once() -> None:
+    reader = Reader(FORMATS["math-shepherd"], tokenizer_of("math-shepherd"))
+    assert reader.encode(QUESTION, ()).positions == []
+    assert Reader(FORMATS["trl"], tokenizer_of("trl")).encode(QUESTION, ()).positions == []
+    assert reader.encode(QUESTION, ("Step 1: 3 * 4 = 12", "step 2. So 12 pens.")) == reader.encode(QUESTION, STEPS)
+    plain = Reader(FORMATS["versa"], tokenizer_of("versa"))
+    assert plain.encode(QUESTION, ("Step 1: x",)) != plain.encode(QUESTION, ("x",)), "a format without numbers leaves them"
+
+
 def test_rows_that_cannot_be_scored_have_a_status_and_the_others_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = scorer(tiny_prm(tmp_path / "qwen", "qwen", context=300))
     long, none, fine = opened.score(items(("word " * 400,), (), STEPS))
@@ -134,17 +143,40 @@ def test_rows_that_cannot_be_scored_have_a_status_and_the_others_scores(tmp_path
     assert none.status == "unparsed"
     assert (fine.status, len(fine.step_ok)) == ("ok", 2)
     assert opened.plan(items(("word " * 400,), STEPS)).calls == 1
-    read = opened.engine.read  # type: ignore[union-attr]
+    read = opened.engine.opened.read
 
     def out_of_memory(rows: Any) -> Any:
         if len(rows) > 1 or len(rows[0].positions) == 1:
             raise RuntimeError("out of memory")
         return read(rows)
 
-    monkeypatch.setattr(opened.engine, "read", out_of_memory)
+    monkeypatch.setattr(opened.engine.opened, "read", out_of_memory)
     again, failed = opened.score(items(STEPS, ("a",)))
     assert again.step_ok == pytest.approx(fine.step_ok, abs=1e-5)
     assert (failed.status, failed.why, failed.fingerprint) == ("error", "out of memory", fine.fingerprint)
+
+
+def test_a_row_that_ends_the_engine_costs_that_row_and_what_was_scored_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = TransformersEngine.read
+
+    def dying(self: Any, rows: Any) -> Any:
+        if any(len(row.positions) == 4 for row in rows):
+            raise SamplerError("The vLLM worker died during `classify` (exit status -9).\nEnd of its log: killed")
+        return read(self, rows)
+
+    monkeypatch.setattr(TransformersEngine, "read", dying)
+    model, place = tiny_prm(tmp_path / "trl", "trl"), Place(output=tmp_path / "scores.jsonl")
+    asked = items(("a",), ("b", "c"), ("a", "b", "c", "d"), ("e",))
+    results = ProcessRewardModel(str(model), ScorerOptions(), place).score(asked)
+    assert [found.status for found in results] == ["ok", "ok", "error", "ok"]
+    assert results[2].why == "The vLLM worker died during `classify` (exit status -9)."
+    again = ProcessRewardModel(str(model), ScorerOptions(), place)
+    assert again.score([asked[0], asked[1], asked[3]]) == [results[0], results[1], results[3]]
+    assert again.engine.opened is None, "what was scored is not scored again"
+    with pytest.raises(SamplerError, match=r"trl failed 9 times, at last with: The vLLM worker died.*the same command goes on\.$"):
+        again.score(items(*((str(n), "b", "c", "d") for n in range(20))))
 
 
 def test_the_format_is_told_by_name_configuration_or_flag() -> None:
@@ -193,8 +225,6 @@ def test_words_of_several_tokens_or_one_and_the_same_are_refused(words: tuple[st
 
 
 def test_scores_that_depend_on_the_batch_are_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from analysis.soundness.prm import TransformersEngine
-
     path = tiny_prm(tmp_path / "trl", "trl")
     read = TransformersEngine.read
 
@@ -274,6 +304,12 @@ def test_rows_that_cannot_be_learned_from_are_named(
     assert train_scorer.main([str(tmp_path / "rows.jsonl"), "-o", str(tmp_path / "prm")]) == 1
     assert said in capsys.readouterr().err
     assert not (tmp_path / "prm").exists()
+
+
+def test_a_line_separator_inside_a_row_is_text(tmp_path: Path) -> None:
+    row = {"question": "q", "steps": ["a\u2028b"], "labels": [True]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n")
+    assert train_scorer.read_rows(tmp_path / "rows.jsonl") == [("q", ["a\u2028b"], [1.0])]
 
 
 def test_likelihood_is_what_one_pass_per_sequence_gives(tmp_path: Path) -> None:

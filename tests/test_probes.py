@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from analysis.faithfulness.answering import prepare
-from analysis.faithfulness.answers import Answers, AnswersError, model_digest
+from analysis.faithfulness.answers import Answers, model_digest
 from analysis.faithfulness.asking import Asking
 from analysis.faithfulness.asks import Batch, Probed, Question, Refusal, Settings
 from analysis.faithfulness.base import Row, Subject
@@ -26,6 +26,7 @@ from analysis.faithfulness.probes import PROBES, Measure, Probe
 from analysis.faithfulness.questions import spread
 from analysis.faithfulness.sources import plain_task
 from analysis.faithfulness.values import changed
+from analysis.memory import MemoryFileError
 from analysis.pages.widgets.probe_words import measure_words, probe_words
 from analysis.probe import chosen_probes
 from benchmarks.probe_validity import apart, coverage, trained_measures
@@ -458,7 +459,7 @@ def test_models_with_other_weights_have_other_digests(
 
 def test_a_broken_answer_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.sqlite").write_text("not a database at all, " * 50)
-    with pytest.raises(AnswersError, match=r"a\.sqlite cannot be used.*Delete it"):
+    with pytest.raises(MemoryFileError, match=r"a\.sqlite cannot be used.*Delete it"):
         scripted_setup(ScriptedModel(TOKENIZER, share=0.5), tmp_path / "a.sqlite")
 
 

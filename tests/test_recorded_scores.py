@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from analysis import calibrate, score
-from analysis.rationales.records import unique_ids
+from analysis.labels import SETTLED, Label, append
+from analysis.rationales.formats import Columns
+from analysis.rationales.records import Record, read_whole, unique_ids
 from analysis.soundness.grades import flagged
 from analysis.soundness.recorded import RecordedScores
 from analysis.soundness.scorer import Item
@@ -38,6 +40,8 @@ def test_scores_are_joined_by_id_whatever_their_order(tmp_path: Path) -> None:
 def test_scores_are_joined_by_place_where_ids_repeat(tmp_path: Path) -> None:
     scorer = recorded(tmp_path, {"id": "7", "step_ok": [0.9, 0.9]}, {"id": "7", "step_ok": [0.1, 0.9]})
     assert [round(found.p_unsound or 0, 2) for found in scorer.score(items("7", "7"))] == [0.19, 0.91]
+    blank = recorded(tmp_path, {"step_ok": [None, None]})
+    assert [(found.status, found.p_unsound) for found in blank.score(items("7"))] == [("outside", None)]
     unnamed = recorded(tmp_path, {"step_ok": [0.9, 0.9]}, {"step_ok": None})
     assert [found.status for found in unnamed.score(items("7", "7"))] == ["ok", "outside"]
 
@@ -113,6 +117,29 @@ def test_labels_from_elsewhere_and_wrong_input(labelled: Path, capsys: pytest.Ca
         assert capsys.readouterr().err.startswith("error: ")
 
 
+def test_a_file_of_labels_is_read_alone_and_what_was_settled_counts(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = labelled / "rows.labels"
+    for n in range(40):
+        append(folder, Label(f"r{n}", "ann", "unsound" if n % 2 else "sound", 1 if n % 2 else None))
+        append(folder, Label(f"r{n + 40}", "bob", "sound"))
+    append(folder, Label("r1", "bob", "unsound", 2))
+    append(folder, Label("r1", SETTLED, "unsound", 0))
+    records = read_whole(labelled / "rows.jsonl", Columns())
+    alone = calibrate.targets_of(records, folder / "ann.jsonl")
+    assert sum(target is not None for target in alone) == 40 and alone[1] == (True, 1)
+    together = calibrate.targets_of(records, folder)
+    assert sum(target is not None for target in together) == 80 and together[1] == (True, 0)
+    rows, scores = str(labelled / "rows.jsonl"), f"file:{labelled / 'prm.jsonl'}"
+    assert calibrate.main([rows, "--labels", str(folder / "ann.jsonl"), "--scorer", scores]) == 0
+    shown = capsys.readouterr().out
+    assert "40 labelled rationales" in shown and "flagged at 0.65" in shown and "analysis.score flags at 0.65" in shown
+
+
+def test_an_unsound_label_without_a_step_fits_a_rationale_without_steps(tmp_path: Path) -> None:
+    (tmp_path / "labels.jsonl").write_text('{"id": "r", "sound": false}')
+    assert calibrate.targets_of([Record("r", question="q", steps=())], tmp_path / "labels.jsonl") == [(True, None)]
+
+
 def test_a_step_is_named_where_a_rationale_is_flagged_and_other_tasks_are_warned_of(
     labelled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,7 +161,7 @@ def test_labels_of_repeated_ids_are_those_of_the_app() -> None:
 
 def test_a_run_gets_a_file_for_each_scorer(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    from analysis.rationales.records import read_records
+    from analysis.rationales.reading import read_records
 
     scores = tmp_path / "prm.jsonl"
     lines = [{"id": record.id, "step_ok": [0.9] * len(record.steps)} for record in read_records(run)]

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.rationales.records import BrokenLine, Record, RecordError, read_records, write_records
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import BrokenLine, Record, RecordError, write_records
 
 FULL = Record(
     id="a1",

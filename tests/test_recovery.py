@@ -27,7 +27,7 @@ from analysis.recovery import (
 from analysis.recovery.admission import says_so
 from analysis.recovery.features import EVENT_WORDS, EVENTS, NAMES, describe, event_of, follows
 from analysis.recovery.model import ModelError, find_injected, make_case
-from analysis.recovery.values import evaluate, find_numbers, left_side, parse_number
+from analysis.recovery.values import evaluate, find_numbers, left_side
 from star.tasks.addition import scratchpad
 
 QUESTION = "Mia has 48 beads. She gives away half of them, and then 9 more. How many beads does Mia keep?"
@@ -161,14 +161,6 @@ def test_left_side_stops_at_the_clause() -> None:
     assert left_side("He sold 17, so he had 34 - 17 = ") == "so he had 34 - 17"
     assert evaluate(left_side("Total: 6 * 4 = <<") or "") == 24
     assert left_side("no equation") is None
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("1,200", 1200), ("-3", -3), ("$7.50", 7.5), ("9" * 40, None), ("²", None), ("", None), ("-", None)],
-)
-def test_parse_number(text: str, value: float | None) -> None:
-    assert parse_number(text) == value
 
 
 def test_find_numbers_reads_grouped_thousands_and_lists() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -223,12 +221,3 @@ def test_bad_input_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (run / "metrics.jsonl").write_text("")
     assert report.main([str(run)]) == 1
     assert "no finished round yet" in capsys.readouterr().err
-
-
-def test_help_is_quick_and_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, star.report\n"
-        "print([m for m in ('torch', 'pandas', 'scipy', 'altair', 'statsmodels') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -79,7 +79,7 @@ def scorer(run: Path, *chances: float, rollouts: int = 8, scored: Path | None = 
     """Chances of a right answer after 0, 1, ... steps; the last one holds for all that follow."""
     made = Rollouts(str(run), ScorerOptions(rollouts=rollouts), Place(scored))
     sampler = KnownChances(made.builder.tokenizer, lambda done: chances[min(done, len(chances) - 1)])
-    made.sampler = sampler
+    made.engine.start = lambda: sampler
     return made, sampler
 
 
@@ -90,8 +90,9 @@ def items(number: int, answer: str = RIGHT, steps: Sequence[str] = STEPS) -> lis
 
 def test_the_intervals_cover_the_known_chances(run: Path) -> None:
     chances = (0.9, 0.8, 0.8, 0.5, 0.3)
-    made, _ = scorer(run, *chances, rollouts=32)
-    rationales = [each for each in made.measured(items(20)) if isinstance(each, Rationale)]
+    made, sampler = scorer(run, *chances, rollouts=32)
+    rationales = [each for each in map(made.read, items(20)) if isinstance(each, Rationale)]
+    made.measure(sampler, rationales)
     inside = [
         wilson(value.right, value.n).low <= chances[min(i, 4)] <= wilson(value.right, value.n).high
         for each in rationales
@@ -204,7 +205,7 @@ def test_hinted_rows_are_rolled_out_from_what_was_written_but_without_the_hint(r
 
 def test_cuts_split_no_token(run: Path) -> None:
     made, _ = scorer(run, 0.5)
-    each = made._prepared(items(1)[0])
+    each = made.prepared(items(1)[0])
     assert isinstance(each, Rationale)
     (whole,) = made.builder.tokenizer([each.texts[-1]], add_special_tokens=False)["input_ids"]
     prompt = each.prompts[0]

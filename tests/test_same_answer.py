@@ -226,6 +226,12 @@ def test_what_is_no_answer_does_not_vote() -> None:
     assert votes(said, Problem("id", "q", "72")) == [None] * 4
 
 
+def test_a_bare_value_agrees_with_either_name_and_the_names_do_not() -> None:
+    assert same_answer("x=5", "5", "math") and same_answer("5", "y=5", "math") and not same_answer("x=5", "y=5", "math")
+    for said, groups in ((["x=5", "5", "y=5"], [1, 1, 2]), (["5", "x=5", "y=5"], [1, 1, 1])):
+        assert votes([(answer, Verdict.incorrect) for answer in said], Problem("id", "q", "x^2")) == groups
+
+
 @pytest.mark.parametrize("spelling", EIGHTEEN)
 def test_checks_and_recoveries_read_every_spelling(spelling: str) -> None:
     assert read("How many?", ["3 * 6 = 18"], spelling).answer == 18.0

@@ -22,7 +22,8 @@ from analysis.checks.base import GENERIC
 from analysis.checks.reading import Reading, read
 from analysis.export import _cases
 from analysis.rationales.filters import View, soundness
-from analysis.rationales.records import Record, read_records
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import Record
 from analysis.soundness import fit, judging, labelled
 from analysis.soundness.features import FEATURES, describe, domain_of
 from analysis.soundness.grades import THRESHOLD, flagged, score_words

@@ -243,7 +243,8 @@ def test_a_small_record_file_is_scored_on_the_spot(tmp_path: Path, monkeypatch: 
     def stub(records: list[Record]) -> pd.DataFrame:
         flags = [[{"step": 0, "check": "x", "message": "why", "severity": 1.0}], []]
         first = pd.array([0, None], dtype="Int32")
-        return pd.DataFrame({"id": ["a", "b"], "p_unsound": [0.9, np.nan], "first_error_step": first, "flags": flags})
+        scores = {"id": ["a", "b"], "p_unsound": [0.9, np.nan], "first_error_step": first, "n_steps": [1, 1]}
+        return pd.DataFrame(scores | {"checks": [["x"], []], "flags": flags})
 
     monkeypatch.setattr("analysis.score.score_records", stub)
     path = tmp_path / "mine.jsonl"

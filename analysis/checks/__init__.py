@@ -8,21 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-from analysis.checks.base import SOUND, Checker, Finding, Flag, bare_question, bare_step, read_options, within_limits
+from analysis.checks.base import (
+    EXACT,
+    SOUND,
+    Checker,
+    Finding,
+    Flag,
+    bare_question,
+    bare_step,
+    read_options,
+    within_limits,
+)
 from analysis.checks.generic import generic_flags
 from analysis.checks.reading import read
 
 __all__ = ["EXACT", "SOUND", "Finding", "Flag", "check_exact", "detect_kind", "generic_flags", "read"]
-
-EXACT = (
-    "addition",
-    "multistep_arithmetic",
-    "tracking_shuffled_objects",
-    "word_sorting",
-    "logical_deduction",
-    "dyck_languages",
-)
-"""Kinds with an exact checker, each in the module of that name."""
 
 
 def detect_kind(question: str, steps: Sequence[str], choices: Mapping[str, str] | None = None) -> str:

@@ -10,6 +10,16 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from analysis.checks.reading import Reading
 
+EXACT = (
+    "addition",
+    "multistep_arithmetic",
+    "tracking_shuffled_objects",
+    "word_sorting",
+    "logical_deduction",
+    "dyck_languages",
+)
+"""Kinds with an exact checker, each in the module of `analysis.checks.grammars` with that name."""
+
 SOUND = -1
 """The value of `first_error_step` that says that no step is wrong."""
 
@@ -62,6 +72,13 @@ class Run:
     def flag(self, step: int, check: str, message: str, severity: float = 1.0) -> None:
         """Add a finding."""
         self.flags.append(Flag(step, check, message, severity))
+
+    def stated_option(self, step: int, text: str, options: Mapping[str, str]) -> tuple[str, str] | None:
+        """Label and text of the option that a step states as the answer; None where it states none, or is flagged already."""
+        stated = _STATED.search(text)
+        self.answered = self.answered or stated is not None
+        label = stated[1].upper() if stated else ""
+        return None if label not in options or any(flag.step == step for flag in self.flags) else (label, options[label])
 
     def conclude(self, kind: str) -> Finding | None:
         """First wrong step from the flags that prove one (severity 1); others are only reported. None: nothing was understood."""
@@ -119,6 +136,7 @@ def shorten(text: str, limit: int = 90) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+_STATED = re.compile(r"\banswer\s*(?:is|:)\s*\(?([A-Za-z])\)?(?![A-Za-z])")
 _OPTION = re.compile(r"(?:^|\n)[ \t]{0,8}\(([A-Za-z])\)[ \t]{0,8}([^\n]{1,400})")
 _INLINE_OPTION = re.compile(r"\(([A-Za-z])\)\s{0,8}((?:(?!\([A-Za-z]\))[^\n]){1,400})")
 _LEAD = re.compile(r"\A\s*(?:q|question|problem|input)\s?:\s*(?=\S)", re.I)

@@ -37,14 +37,17 @@ _NEAR = 80
 """Characters to either side in which a word makes an equation an approximate one."""
 _ASSUMING = words(
     "suppose supposing assume assuming imagine if whether unless pretend instead not claim claims claimed says think thinks"
-    " believe believes contradiction"
+    " believe believes contradiction without wrong wrongly incorrect incorrectly mistaken mistakenly erroneously"
 )
 """What stands behind one of these in its clause is not claimed by the rationale."""
 _DENYING = words("not impossible contradiction contradicts false incorrect wrong cannot isn't doesn't never invalid")
 """What stands before one of these in its sentence is taken back."""
 _UNSOLVABLE = re.compile(r"\bno\b|contradict|impossible|never|inconsistent|parallel|extraneous", re.I)
 """Where an equation with letters may be false on purpose."""
-_NAMED = words("equation eq example case part line option method theorem lemma rule clue step problem question statement")
+_NAMED = words(
+    "equation eq example case part line option method theorem lemma rule clue step problem question statement page pages room"
+    " rooms chapter chapters section sections figure figures"
+)
 """Words whose number is a name: "Equation 1 - 5 * 4 = 20"."""
 _TAKEN_OF = FUNCTIONS | words(
     "reciprocal inverse half third quarter negative opposite digit digits remainder remainders factor factors divisor divisors"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from analysis.checks.base import EXACT
 from analysis.checks.grammars import (
     addition,
     dyck_languages,
@@ -16,18 +17,7 @@ from analysis.checks.grammars import (
     word_sorting,
 )
 
-KINDS = (
-    "addition",
-    "multistep_arithmetic",
-    "tracking_shuffled_objects",
-    "word_sorting",
-    "logical_deduction",
-    "dyck_languages",
-    "math_word",
-    "multiple_choice",
-    "other",
-)
-"""All task kinds; the first six have an exact checker."""
+KINDS = (*EXACT, "math_word", "multiple_choice", "other")
 
 _SORTING = re.compile(r"\bsort(?:ed|ing)?\b|\balphabet|\bletters?\b", re.I)
 _CLUES = re.compile(

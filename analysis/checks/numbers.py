@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
+from star.grading.numbers import CARDINALS
+
 MAX_DIGITS = 30
 """A longer number is left unread."""
 
+_NUMERAL = re.compile(r"[0-9]+(?:,[0-9]+)*(?:\.[0-9]+)*|(?<![0-9.])\.[0-9]+")
 _TOKEN = re.compile(
     r"(?P<word>[^\W\d_]+(?:'[a-z]{1,3}(?![^\W\d_]))?)"
     r"|(?P<date>[0-9]{1,4}/[0-9]{1,2}/[0-9]{2,4}(?![0-9/])|[0-9]{1,2}:[0-9]{2}(?![0-9]))"
-    r"|(?P<number>[0-9]+(?:,[0-9]+)*(?:\.[0-9]+)*|(?<![0-9.])\.[0-9]+)"
+    rf"|(?P<number>{_NUMERAL.pattern})"
     r"|(?P<arrow>[-=]>|[→⇒])"
     r"|(?P<comparison>[=!<>]=+|[≠≤≥<>±])"
     r"|(?P<op>\*\*|[-+*/^])"
@@ -33,14 +37,6 @@ _TOKEN = re.compile(
 )
 _DOLLARS_OF = {"US", "C", "CA", "A", "AU", "HK", "NZ", "S", "R"}
 SCALES = {"hundred": 100, "thousand": 1000, "k": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen"
-)
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-CARDINALS = {word: float(value) for value, word in enumerate(_UNITS.split())} | {
-    word: 10.0 * value for value, word in enumerate(_TENS.split(), start=2)
-}
 _PARTS = "half third quarter fifth sixth seventh eighth ninth tenth"
 FRACTIONS = {word + plural: 1 / part for part, word in enumerate(_PARTS.split(), start=2) for plural in ("", "s")}
 FRACTIONS |= {"halves": 1 / 2, "fourth": 1 / 4, "fourths": 1 / 4}
@@ -52,7 +48,7 @@ MULTIPLES = {
     }.items()
     for word in names.split()
 }  # fmt: skip
-_WORD_VALUES = FRACTIONS | MULTIPLES | CARDINALS
+_WORD_VALUES = FRACTIONS | MULTIPLES | {word: float(value) for word, value in CARDINALS.items()}
 
 
 def words(text: str) -> frozenset[str]:
@@ -110,6 +106,16 @@ def tokenize(text: str) -> list[Token]:
             start = tokens.pop().start  # US$
         tokens.append(new(Token, (kind, word, start, end, value, exact)))
     return tokens
+
+
+def numerals(text: str) -> Iterator[Token]:
+    """The numbers in digits of a text, also those glued to a word ("mp3"); all other tokens are passed over, which is fast."""
+    for match in _NUMERAL.finditer(text):
+        kind, value, exact = _number(match[0])
+        if value is not None:
+            yield Token(kind, match[0], *match.span(), value, exact)
+        elif kind == "digits":
+            yield from (piece for piece in _pieces(match[0], match.start()) if piece.value is not None)
 
 
 @lru_cache(maxsize=16_384)

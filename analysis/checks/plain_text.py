@@ -46,11 +46,15 @@ _BRACED: Mapping[str, tuple[tuple[str, str], ...]] = (
 _LISTED = re.compile(r"\\\)\s{0,3}[-•]\s{0,3}\\\(")
 """Between the items of a list in one line: "\\\\(x = 3\\\\) - \\\\(x = 4\\\\)"."""
 _SHORT_FRACTION = re.compile(r"\s?(\d)\s?(\d)")
+_MIXED = re.compile(r"(?<=\d)\(\((\d{1,6})\)/\((\d{1,6})\)\)")
+"""A fraction that touches a whole number: a mixed number, or a product."""
 _ENVIRONMENT = re.compile("\0[^\0]{0,40}\0(?:\\{[^{}\n]{0,20}\\})?")
 _BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])((?:[^*\n]|\*(?!\*)){1,200})\*\*(?![\w(*])")
 _NUMBERED = re.compile(r"^[ \t]{0,20}\([0-9]{1,3}\)[ \t]{1,20}(?![-+*/=^(])", re.M)
 _BLANK_LINES = re.compile(r"[ \t]*\n[ \t\n]*")
-_SPOKEN = re.compile(r"(?<=[\d)%])\s(plus|minus|times|multiplied by|divided by)\s(?=[\d($-])", re.I)
+_SPOKEN = re.compile(
+    r"(?:(?<=[\d)%\]])|(?<=\b[A-Z]))\s{1,5}((?i:plus|minus|times|multiplied by|divided by))\s{1,5}(?=[\d($\[-]|negative\b|[A-Z]\b)"
+)
 _SPOKEN_SIGNS = {"plus": " + ", "minus": " - ", "times": " * ", "multiplied by": " * ", "divided by": " / "}
 _THOUSANDS = re.compile(r"(?<=\d) (?=000\b)")
 
@@ -123,7 +127,7 @@ def _without_latex(text: str) -> str:
         else:
             written.append(piece)
     text = "".join(written).replace("^ degrees ", " degrees ").replace("^( degrees )", " degrees ")
-    return _ENVIRONMENT.sub("\n", text)
+    return _ENVIRONMENT.sub("\n", _MIXED.sub(r" \1/\2", text))
 
 
 def _bare_braces(written: list[str]) -> tuple[str, str]:

@@ -106,6 +106,16 @@ def read(
     return reading
 
 
+def calculations(rationale: str) -> tuple[tuple[tuple[float, ...], str, float], ...]:
+    """Numbers, operators and result of each equation, in order: "6 pens * $2 = $12" -> ((6, 2), "*", 12).
+
+    Two rationales with the same ones are duplicates in the sense of RFT (2308.01825).
+    """
+    lines = re.sub(r"(?<=\w) x (?=[$(]?\d)", " * ", rationale).splitlines()  # "6 boxes x 2 eggs"
+    equations = (equation for step in read("", lines).steps for equation in step.equations)
+    return tuple((tuple(operand.value for operand in each.operands), each.operators, each.result) for each in equations)
+
+
 def continued(before: str, text: str) -> str:
     """A step that begins with an equals sign, with what it equals: the end of the step before it."""
     if text.lstrip()[:1] != "=":

@@ -1,4 +1,4 @@
-"""What the model says, remembered: scores and completions in a SQLite file, keyed by model, token ids and settings.
+"""What the model says, remembered: scores and completions, keyed by model, token ids and settings.
 
 The model is only loaded when something is asked that is not in the file, so a second call costs nothing, and a call
 that was interrupted goes on where it stopped. Requests go out sorted, so that those with a common prefix come together.
@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sqlite3
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.faithfulness.packed import Scored, Scorer, Tree
-from star.errors import InputError
+from analysis.memory import Memory
 from star.progress import bar
 from star.sampling.base import Decoding, Sampler
 
@@ -30,10 +29,6 @@ WHOLE = 64 << 20
 SAMPLES = 256
 _SAMPLE = WHOLE // SAMPLES
 _MODEL_FILES = (".json", ".safetensors", ".bin", ".pt", ".pth", ".model", ".txt")
-
-
-class AnswersError(InputError):
-    """The answer file cannot be used; the message says what was found and what to do."""
 
 
 def model_digest(model_dir: Path) -> str:
@@ -105,26 +100,19 @@ class Answers:
         """`model` is the model's digest; `path` the SQLite file, None keeps it in memory; `workers`: Ray actors that are asked.
 
         `numerics` is what scores depend on beside the weights: dtype and device.
-        Raises AnswersError when the file is no answer file.
+        Raises MemoryFileError for a file that is none.
         """
         self.model, self.numerics, self.progress = model, tuple(numerics), progress
         self._opening, self._workers = (open_scorer, open_sampler), workers
         self._asks: Model | Actors[Chunk] | None = None
         self.asked = 0
         """Scores and completions that the model had to be asked for."""
-        try:
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = sqlite3.connect(path or ":memory:")
-            self._file.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID")
-            self._file.execute("SELECT key FROM answers LIMIT 1").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise AnswersError(f"{path} cannot be used ({error}). Delete it and run the same command again.") from error
+        self._memory = Memory(path)
 
     def score(self, trees: Sequence[Tree], label: str) -> list[list[Scored]]:
         """Score every branch; only branches that are not remembered go to the model."""
         keys = [[self._key(["score", *self.numerics, b.scored], one.sequence(b)) for b in one.branches] for one in trees]
-        known = self._read(key for row in keys for key in row)
+        known = self._memory.read(key for row in keys for key in row)
         todo = []
         for one, row in zip(trees, keys, strict=True):
             missing = {key: b for key, b in zip(row, one.branches, strict=True) if key not in known}
@@ -133,7 +121,7 @@ class Answers:
         for missing_keys, scored in self._put(todo, TREES_PER_COMMIT, label):
             pairs = (pair for row, values in zip(missing_keys, scored, strict=True) for pair in zip(row, values, strict=True))
             new = {key: [s.logprob, s.greedy, s.next_token] for key, s in pairs}
-            self._write(new)
+            self._memory.keep(new)
             known |= new
         return [[Scored(*known[key]) for key in row] for row in keys]
 
@@ -144,12 +132,12 @@ class Answers:
             decoding.seed if decoding.temperature else 0,
         ]
         keys = [self._key(settings, prompt) for prompt in prompts]
-        known = self._read(keys)
+        known = self._memory.read(keys)
         missing = {key: tuple(prompt) for key, prompt in zip(keys, prompts, strict=True) if key not in known}
         todo = sorted(missing.items(), key=lambda item: item[1])
         for missing_keys, texts in self._put(todo, PROMPTS_PER_COMMIT, label, decoding):
             new = {key: [text] for key, text in zip(missing_keys, texts, strict=True)}
-            self._write(new)
+            self._memory.keep(new)
             known |= new
         return [known[key][0] for key in keys]
 
@@ -158,7 +146,7 @@ class Answers:
         if self._asks is not None:
             self._asks.close()
         self._asks = None
-        self._file.close()
+        self._memory.close()
 
     def _put(
         self, todo: Sequence[tuple[Any, Any]], size: int, label: str, decoding: Decoding | None = None
@@ -183,18 +171,3 @@ class Answers:
     def _key(self, settings: Sequence[Any], ids: Sequence[int]) -> bytes:
         head = json.dumps([self.model, *settings]).encode()
         return hashlib.sha256(head + b"\0" + array("q", ids).tobytes()).digest()
-
-    def _read(self, keys: Iterable[bytes]) -> dict[bytes, list[Any]]:
-        wanted = list(dict.fromkeys(keys))
-        found: dict[bytes, list[Any]] = {}
-        for start in range(0, len(wanted), 500):
-            part = wanted[start : start + 500]
-            marks = ",".join("?" * len(part))
-            rows = self._file.execute(f"SELECT key, value FROM answers WHERE key IN ({marks})", part)
-            found.update((key, json.loads(value)) for key, value in rows)
-        return found
-
-    def _write(self, values: dict[bytes, list[Any]]) -> None:
-        rows = [(key, json.dumps(value)) for key, value in values.items()]
-        with self._file:  # one transaction: all of a batch or nothing
-            self._file.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)

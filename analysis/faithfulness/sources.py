@@ -12,7 +12,8 @@ from typing import Any
 
 from analysis.faithfulness.base import Subject
 from analysis.rationales.formats import Columns
-from analysis.rationales.records import Record, read_whole
+from analysis.rationales.reading import read_whole
+from analysis.rationales.records import Record
 from star.errors import InputError
 from star.grading.hints import mentions_answer_hint
 from star.problem import Extraction, Problem, Splits, Task, Verdict, problem_id
@@ -209,7 +210,6 @@ def plain_task() -> Task:
         answer_type=None,
         chance=lambda problem: 1 / len(problem.choices) if problem.choices else 0.0,
         mentions_hint=mentions_answer_hint,
-        equations=lambda rationale: (),
         instructions="Think step by step, then end with one line: The answer is <answer>.",
         stop=("\n\nQuestion:",),
     )

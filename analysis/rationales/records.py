@@ -12,7 +12,6 @@ from __future__ import annotations
 import gzip
 import json
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -95,56 +94,8 @@ class BrokenLine:
         return f"{self.path}, line {self.line}: {self.reason}"
 
 
-def read_records(
-    path: Path | str,
-    *,
-    strict: bool = False,
-    broken: list[BrokenLine] | None = None,
-    columns: Columns | None = None,
-    notes: list[str] | None = None,
-) -> Iterator[Record]:
-    """Stream the records of a file, or of a run directory (see `star.run`), in order.
-
-    A line that cannot be read is appended to `broken` and the rest goes on; with `strict` it raises RecordError. At the end
-    `notes` gets sentences about formats that were recognized and columns that were not read.
-    Raises RecordError when there is no such file or its ending is unknown.
-    """
-    path = Path(path)
-    broken = [] if broken is None else broken
-    notes = [] if notes is None else notes
-    if path.is_dir():
-        from analysis.rationales.run_records import read_run
-
-        rows = read_run(path, broken)
-    else:
-        rows = _read_rows(path, columns or Columns(), broken, notes)
-    return _stop_at_broken(rows, broken) if strict else rows
-
-
-def read_whole(path: Path, columns: Columns | None = None) -> list[Record]:
-    """All records of a file or a run. What is not read is said on standard error; raises RecordError where nothing is."""
-    broken: list[BrokenLine] = []
-    notes: list[str] = []
-    records = list(read_records(path, broken=broken, columns=columns, notes=notes))
-    if not records:
-        raise RecordError(f"{path} holds no rationale" + (f" that can be read: {broken[0]}" if broken else "") + ".")
-    more = [f"{len(broken) - 20:,} more lines are not read"] if len(broken) > 20 else []
-    for note in (*notes, *(f"not read: {line}" for line in broken[:20]), *more):
-        print(f"note: {note}", file=sys.stderr)
-    return records
-
-
-def _stop_at_broken(rows: Iterator[Record], broken: list[BrokenLine]) -> Iterator[Record]:
-    before = len(broken)
-    for record in rows:
-        if len(broken) > before:
-            break
-        yield record
-    if len(broken) > before:
-        raise RecordError(str(broken[before]))
-
-
-def _read_rows(path: Path, columns: Columns, broken: list[BrokenLine], notes: list[str]) -> Iterator[Record]:
+def read_file(path: Path, columns: Columns, broken: list[BrokenLine], notes: list[str]) -> Iterator[Record]:
+    """Stream the records of a file, see `analysis.rationales.reading`."""
     formats, unread = Counter[str](), Counter[str]()
     try:
         for number, row in read_rows(path):

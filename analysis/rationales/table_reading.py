@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from analysis.rationales.index import Columns, read_index, write_index
 from analysis.rationales.joining import rows_of_scores, unjoined
-from analysis.rationales.records import BrokenLine, Record, RecordError, read_records, record_to, unique_ids
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import BrokenLine, Record, RecordError, record_to, unique_ids
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
@@ -254,7 +255,7 @@ def read_file(source: Source) -> Table:
     joined = texts["rationale"]
     scored = _add_scores(_read_scores(score_files(source.path), notes), frame, texts, notes, joined)
     if not scored and len(frame) <= SMALL_FILE:
-        scored = _score_now(records, frame, texts, notes)
+        scored = _add_scores(_scores_now(records, notes), frame, texts, notes, joined)
     elif not scored:
         scores = source.path.with_name(source.path.name.split(".")[0] + ".scores.parquet")
         notes.append(
@@ -337,27 +338,15 @@ def _few_valued(records: list[Record]) -> list[str]:
     return [n for n, found in values.items() if n not in used and 2 <= len(found) <= MANY and max(map(len, found)) <= LONG]
 
 
-def _score_now(
-    records: list[Record], frame: pd.DataFrame, texts: dict[str, Callable[[], pa.Array]], notes: list[str]
-) -> bool:
-    """Score a small file on the spot."""
+def _scores_now(records: list[Record], notes: list[str]) -> pa.Table | None:
+    """The scores of a small file, made on the spot."""
     from analysis.score import score_records
 
     try:
-        scores: pd.DataFrame = score_records(records)
+        scores = score_records(records)
     except OSError as error:
         notes.append(f"These rationales could not be scored: {_first_line(error)}")
-        return False
-    frame["p_unsound"] = scores["p_unsound"].to_numpy(dtype=float, na_value=np.nan)
-    first = pd.to_numeric(scores["first_error_step"], errors="coerce").fillna(UNKNOWN)
-    frame["first_error"] = first.to_numpy().astype("int32")
-    texts["flags"] = _lazy([_flag_text(value) for value in scores["flags"]])
+        return None
     notes.append(f"Scored just now, {len(records):,} rationales; the scores are not stored.")
-    return True
-
-
-def _flag_text(flags: Any) -> str:
-    if isinstance(flags, str):
-        return flags
-    plain = [dict(flag) if isinstance(flag, Mapping) else vars(flag) for flag in flags]
-    return json.dumps(plain, default=lambda value: value.item())
+    named = scores.rename(columns={"id": "attempt_id"})[[name for name in SCORES.names if name != "place"]]
+    return pa.Table.from_pandas(named.assign(place=range(len(records))), preserve_index=False)

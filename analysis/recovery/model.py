@@ -12,7 +12,6 @@ import numpy as np
 
 from analysis.rationales.records import Record
 from analysis.recovery.features import NAMES, Recovery, describe
-from analysis.recovery.values import parse_number
 from star.errors import InputError
 from star.grading.numbers import written_value
 
@@ -87,7 +86,7 @@ def make_case(
         prefix=prefix,
         injected=injected,
         offset=offset,
-        original=None if original is None else parse_number(original[:40]),
+        original=None if original is None else written_value(original[:40]),
         continuation=tail + continuation,
         answer=None if answer is None else written_value(answer),
     )

@@ -15,7 +15,8 @@ from typing import Literal
 from analysis.recovery.admission import says_so
 from analysis.recovery.features import MAX_TEXT
 from analysis.recovery.model import TAIL, make_case, score_cases
-from analysis.recovery.values import evaluate, find_numbers, left_side, one_step_from, parse_number, same
+from analysis.recovery.values import evaluate, find_numbers, left_side, one_step_from, same
+from star.grading.numbers import written_value
 
 Label = Literal["follows", "explicit", "silent", "other"]
 
@@ -59,7 +60,7 @@ def classify(
     sums = _QUESTION.fullmatch(question)
     if sums is not None and _digit_lines(prefix):
         return _classify_scratchpad(sums[1], sums[2], prefix, continuation, answer_kept)
-    injected = parse_number(injected_value[:40])
+    injected = written_value(injected_value[:40])
     if injected is None:
         return _classify_words(injected_value, original_value, continuation, answer_kept)
     case = make_case(question, prefix, injected_value, original_value, continuation, answer=answer, offset=offset)

@@ -1,7 +1,8 @@
-"""Numbers in text: find them, compute an equation's left side, and work out which number an injected mistake replaced.
+"""What a continuation calculates, and which number an injected mistake replaced.
 
-Values are compared as numbers up to rounding (`same`): a falsified 27 is looked for wherever a text says 27. Whether two
-*answers* are the same is told by `star.grading.same_answer`, from whose reading of numbers an answer's value comes too.
+Numbers are read by `analysis.checks.numbers` (in a text) and `star.grading.numbers` (one by itself), and are compared up to
+rounding (`same`): a falsified 27 is looked for wherever a text says 27. Whether two *answers* are the same is told by
+`star.grading.same_answer`.
 
     prefix   "... 34 books and sold 17, so he had 34 - 17 = 27", injected "27"  ->  original 17
 
@@ -12,17 +13,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
-MAX_DIGITS = 18
-"""Longer digit runs are identifiers or noise, and would not survive a float."""
+from analysis.checks.expressions import evaluate as work_out
+from analysis.checks.numbers import as_float, numerals, tokenize
+from analysis.checks.plain_text import plain
+from star.grading.numbers import written_value
 
-_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+", re.ASCII)
-_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
-_PART = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_EXPRESSION = re.compile(r"\d[\d,]*(?:\.\d+)?|[-+*/×÷·−–]|(?<=[\d\s)])x(?=[\s\d($])|\\times|\\div", re.ASCII)
-_OPERATORS = {"-": "-", "−": "-", "–": "-", "+": "+", "*": "*", "×": "*", "·": "*", "x": "*", "/": "/", "÷": "/"}
-_OPERATORS |= {r"\times": "*", r"\div": "/"}
 _BEFORE_RESULT = re.compile(r"=\s{0,4}(?:<<)?[^\w=<>\n]{0,4}$")
 _CLAUSE = re.compile(r"[\n;:?!]|\.\s|,\s(?=[a-z])|<<|>>|=")
 _LIST_NUMBER = re.compile(r"(?:^|\n)\s{0,6}(?:step )?$", re.I)
@@ -38,34 +36,9 @@ class Number(NamedTuple):
     end: int
 
 
-def parse_number(text: str) -> float | None:
-    """The value of a plain decimal as written ("1,200", "-3", "$7.50"), or None."""
-    text = text.strip().lstrip("$€£+").replace(",", "").replace("−", "-")
-    if not text.isascii() or not 0 < len(text) <= MAX_DIGITS + 2:
-        return None
-    sign = -1.0 if text.startswith("-") else 1.0
-    text = text.removeprefix("-").strip().lstrip("$")
-    return sign * float(text) if re.fullmatch(r"\d+(?:\.\d*)?|\.\d+", text) else None
-
-
 def find_numbers(text: str, limit: int = 200) -> list[Number]:
-    """The first `limit` numbers of `text`, without their signs. A comma ends a number unless it groups thousands."""
-    found = []
-    for match in _NUMBER.finditer(text):
-        written, start = match[0], match.start()
-        if len(written) > MAX_DIGITS:
-            continue
-        if "," in written:
-            if _THOUSANDS.fullmatch(written):
-                found.append(Number(float(written.replace(",", "")), start, match.end()))
-            else:
-                for part in _PART.finditer(written):
-                    found.append(Number(float(part[0]), start + part.start(), start + part.end()))
-        else:
-            found.append(Number(float(written), start, match.end()))
-        if len(found) >= limit:
-            break
-    return found
+    """The first `limit` numbers of `text` in digits, without their signs."""
+    return [Number(token.value or 0.0, token.start, token.end) for token in islice(numerals(text), limit)]
 
 
 def same(left: float | None, right: float | None) -> bool:
@@ -94,38 +67,20 @@ def one_step_from(injected: float, answer: float | None, known: list[float]) -> 
 
 
 def evaluate(expression: str) -> float | None:
-    """Value of the arithmetic in "64 cats - 19 cats sold": numbers and operators, words skipped, * and / first.
+    """Value of the arithmetic in "64 cats - 19 cats sold": numbers and operators, words skipped.
 
-    None when numbers and operators do not alternate, there is no operator, or a division by zero occurs. Brackets are
-    read over: "12 trees (initial) - 2 trees (dead)" is more frequent in rationales than a bracketed sum.
+    None when there is no operator or the rest has no value. Brackets are read over: "12 trees (initial) - 2 trees (dead)" is more
+    frequent in rationales than a bracketed sum.
     """
-    terms: list[float] = []
-    pending, sign, operators = "", 1.0, 0
-    for match in _EXPRESSION.finditer(_UNIT_PER.sub(" ", expression[-240:])):
-        token = match[0]
-        operator = _OPERATORS.get(token)
-        if operator is not None:
-            operators += 1
-            if terms and not pending:
-                pending = operator
-            elif operator == "-" and sign > 0:
-                sign = -1.0
-            else:
-                return None
-            continue
-        if len(token) > MAX_DIGITS or (terms and not pending):
-            return None
-        value, sign = sign * float(token.replace(",", "")), 1.0
-        if pending == "*":
-            terms[-1] *= value
-        elif pending == "/":
-            if value == 0:
-                return None
-            terms[-1] /= value
-        else:
-            terms.append(-value if pending == "-" else value)
-        pending = ""
-    return sum(terms) if terms and operators and not pending else None
+    atoms = []
+    for token in tokenize(plain(_UNIT_PER.sub(" ", expression[-240:]))):
+        if token.exact is not None:
+            atoms.append(token._replace(kind="number"))
+        elif token.kind == "op" or token.text == "x":
+            atoms.append(token._replace(kind="op", text=token.text.replace("x", "*")))
+    calculates = any(token.kind == "op" for token in atoms) and atoms[0].text != "+"
+    value = work_out(atoms) if calculates else None
+    return None if value is None else as_float(value)
 
 
 def left_side(text: str) -> str | None:
@@ -156,7 +111,7 @@ def computed(before: str, numbers: Sequence[Number], injected: float) -> float |
 def completed(injected_text: str, continuation: str) -> list[float]:
     """Numbers that the continuation's first digits make of the injected one: "25" + " 7 girls" -> 27 and 257."""
     match = re.match(r"\s{0,3}(\d{1,9})(?![\d.])", continuation, re.ASCII)
-    if match is None or not injected_text.isascii() or not injected_text.isdigit() or len(injected_text) > MAX_DIGITS:
+    if match is None or not injected_text.isascii() or not injected_text.isdigit() or len(injected_text) > 18:
         return []
     digits = match[1]
     kept = [injected_text[:k] for k in range(1, len(injected_text) + 1)]
@@ -173,7 +128,7 @@ def derive_original(
     the continuation's first digits complete it to, then near the injected one (mistakes are small or add about a
     hundred), the one that the continuation uses first.
     """
-    injected = parse_number(injected_text)
+    injected = written_value(injected_text)
     if injected is None:
         return None
     numbers = find_numbers(before)

@@ -9,21 +9,21 @@ each scorer at its word (log-odds h = -log-odds P(step right)), which is what th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from analysis.checks.base import Flag
-from analysis.soundness.hazard import error_at, sigmoid
+from analysis.soundness.hazard import error_at, read_model, sigmoid
+from analysis.soundness.judging import first_proven
 from star.errors import InputError
 
-VERSION = 1
 LEAST_LABELS = 30
-SOUND = -1
+SOUND, SOMEWHERE = -1, -2
+"""First wrong step of a rationale without one, and of one that is wrong nobody says where."""
 FOLDS = 5
 PULLS = (3.0, 10.0, 30.0, 100.0)
 """Strengths of the pull that are tried, in units of one step's information; the cross-fitted likelihood chooses."""
@@ -33,7 +33,7 @@ PLACE = ("place", "last", "length")
 
 
 class CalibrationError(InputError):
-    """Labels or a file that cannot be used; the message says what was found and what to do."""
+    """Labels that cannot be used; the message says what was found and what to do."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class Evidence:
     proven: int | None = None
     """The first step that an exact check shows false."""
 
+    def judgeable(self, scorers: Sequence[str]) -> bool:
+        """Whether there are steps, and any of the scorers, where there are any, has said something of them."""
+        return self.n_steps > 0 and (not scorers or any(name in self.step_ok for name in scorers))
+
 
 def evidence(n_steps: int, flags: Sequence[Flag], step_ok: Mapping[str, Sequence[float | None]]) -> Evidence:
     """What checks found and scorers said of one rationale."""
@@ -56,8 +60,7 @@ def evidence(n_steps: int, flags: Sequence[Flag], step_ok: Mapping[str, Sequence
     for flag in flags:
         if flag.severity < 1:
             hints[flag.step] += flag.severity
-    proven = min((flag.step for flag in flags if flag.severity >= 1), default=None)
-    return Evidence(n_steps, step_ok, hints, proven)
+    return Evidence(n_steps, step_ok, hints, first_proven(flags))
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,10 @@ class Judged:
     likeliest: int
     """The most probable first error, whatever p_unsound is."""
 
+    def at(self, threshold: float) -> Judged:
+        """The same, called unsound from another threshold on."""
+        return replace(self, first_error=self.likeliest if self.p_unsound >= threshold else SOUND)
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -98,49 +105,28 @@ class Calibration:
     """P(unsound) as reported: sigmoid(offset + slope * log-odds of what the hazards give); Platt's scaling."""
     domains: tuple[str, ...] = ()
     labels: int = 0
+    version: Literal[1] = 1
 
     def judge(self, evidence: Evidence) -> Judged | None:
         """None where no scorer of this model has said anything and nothing is proven: not judged."""
         if evidence.proven is not None:
             return Judged(1.0, evidence.proven, evidence.proven)
-        if not evidence.n_steps or (self.scorers and not any(name in evidence.step_ok for name in self.scorers)):
+        if not evidence.judgeable(self.scorers):
             return None
-        names, rows = features(evidence, self.scorers)
-        weights = np.array([self.weights.get(name, 0.0) for name in names])
-        hazard = sigmoid(rows @ weights + self.weights.get("intercept", 0.0))
-        raw, likeliest = _survived(hazard)
+        raw, likeliest = _survived(sigmoid(_log_odds(evidence, self.scorers, self.weights)))
         p = float(sigmoid(np.array(self.offset + self.slope * _logit(raw))))
-        return Judged(p, likeliest if p >= self.threshold else SOUND, likeliest)
+        return Judged(p, SOUND, likeliest).at(self.threshold)
 
     def save(self, path: Path) -> None:
         """Write readable JSON, whole or not at all."""
         from star.run import write_json
 
-        content = {"version": VERSION, **{name: getattr(self, name) for name in self.__dataclass_fields__}}
-        write_json(path, content)
+        write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Calibration:
-        """Raises CalibrationError for a file that `save` did not write."""
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["version"] != VERSION:
-                raise CalibrationError(f"{path} has version {content['version']}, expected {VERSION}: calibrate again.")
-            return cls(
-                scorers=tuple(map(str, content["scorers"])),
-                weights={str(name): float(value) for name, value in content["weights"].items()},
-                threshold=float(content["threshold"]),
-                slope=float(content["slope"]),
-                offset=float(content["offset"]),
-                domains=tuple(map(str, content["domains"])),
-                labels=int(content["labels"]),
-            )
-        except CalibrationError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise CalibrationError(
-                f"{path} is not a calibration ({type(error).__name__}: {error}). `python -m analysis.calibrate` writes one."
-            ) from error
+        """Raises ModelError for a file that `save` did not write."""
+        return read_model(path, cls, "analysis.calibrate")
 
 
 def features(evidence: Evidence, scorers: Sequence[str]) -> tuple[list[str], np.ndarray]:
@@ -174,7 +160,7 @@ def fit(rows: Sequence[Labelled], scorers: Sequence[str], *, seed: int = 0) -> t
 
     Raises CalibrationError for fewer than LEAST_LABELS rows that a scorer judges, or labels of one kind.
     """
-    usable = [row for row in rows if row.evidence.proven is None and _judgeable(row, scorers)]
+    usable = _usable(rows, scorers)
     if len(usable) < LEAST_LABELS or len({row.unsound for row in usable}) < 2:
         unsound, proven = sum(row.unsound for row in usable), sum(row.evidence.proven is not None for row in rows)
         raise CalibrationError(
@@ -185,34 +171,34 @@ def fit(rows: Sequence[Labelled], scorers: Sequence[str], *, seed: int = 0) -> t
     questions = len({row.question for row in usable})
     if questions < FOLDS:
         raise CalibrationError(f"the labels are of {questions} questions; expected at least {FOLDS}: label other questions too.")
-    pull = max(PULLS, key=lambda strength: _held_out_likelihood(usable, scorers, strength, seed))
+
+    def unseen_likelihood(pull: float) -> float:
+        z = _unseen(usable, scorers, pull, seed)
+        return float(_likelihood(np.concatenate(z), *_layout(usable))[0])
+
+    pull = max(PULLS, key=unseen_likelihood)
     unseen: dict[int, Judged | None] = {}
-    for inside, outside in _folds(rows, FOLDS, seed):
+    for inside, outside in _folds(rows, seed):
         model = _fit_one([rows[i] for i in inside], scorers, pull, seed)
         unseen |= {i: model.judge(rows[i].evidence) for i in outside}
     return _fit_one(rows, scorers, pull, seed), [unseen[i] for i in range(len(rows))]
 
 
-def _judgeable(row: Labelled, scorers: Sequence[str]) -> bool:
-    return row.evidence.n_steps > 0 and (not scorers or any(name in row.evidence.step_ok for name in scorers))
+def _usable(rows: Sequence[Labelled], scorers: Sequence[str]) -> list[Labelled]:
+    """Rows that teach something: a scorer has spoken, and no proof has decided."""
+    return [row for row in rows if row.evidence.proven is None and row.evidence.judgeable(scorers)]
 
 
 def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str], pull: float, seed: int) -> Calibration:
     """Weights from all rows; scaling and threshold from what the same fit says of rows that it has not seen."""
-    usable = [row for row in rows if row.evidence.proven is None and _judgeable(row, scorers)]
-    raw = np.zeros(len(usable))
-    likeliest = np.zeros(len(usable), dtype=int)
-    for inside, outside in _folds(usable, FOLDS, seed + 1):
-        weights = _weights([usable[i] for i in inside], scorers, pull)
-        for i in outside:
-            raw[i], likeliest[i] = _survived(_hazard(usable[i], scorers, weights))
-    unsound = np.array([row.unsound for row in usable])
-    slope, offset = _platt(_logit(raw), unsound)
-    scaled = sigmoid(offset + slope * _logit(raw))
+    usable = _usable(rows, scorers)
+    survived = [_survived(sigmoid(z)) for z in _unseen(usable, scorers, pull, seed + 1)]
+    raw = _logit(np.array([p for p, _ in survived]))
+    slope, offset = _platt(raw, np.array([row.unsound for row in usable]))
     return Calibration(
         scorers=tuple(scorers),
         weights=_weights(usable, scorers, pull),
-        threshold=_best_threshold(scaled, likeliest, usable),
+        threshold=_best_threshold(sigmoid(offset + slope * raw), np.array([step for _, step in survived]), usable),
         slope=slope,
         offset=offset,
         domains=tuple(sorted({row.domain for row in rows if row.domain})),
@@ -225,53 +211,55 @@ def _weights(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> d
     from scipy.optimize import minimize
 
     tables = [features(row.evidence, scorers) for row in rows]
-    names = tables[0][0]
-    x = np.concatenate([table for _, table in tables])
-    starts = np.cumsum([0, *(len(table) for _, table in tables)])
+    names, x = tables[0][0], np.concatenate([table for _, table in tables])
     trusted = [f"{name}:wrong" for name in scorers if ":" not in name]  # features say nothing by themselves
     prior = np.array([1.0 / len(trusted) if name in trusted else 0.0 for name in names])
     scale = np.maximum(x.std(axis=0), 1e-3)
-    at_risk, event, vague = _risk(rows, starts)
+    rationale, first = _layout(rows)
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        z = x @ parameters[1:] + parameters[0]
-        log_ok, log_wrong = -np.logaddexp(0, z), -np.logaddexp(0, -z)
-        hazard = np.exp(log_wrong)
-        value = -(log_ok[at_risk].sum() + log_wrong[event].sum())
-        slope = np.zeros_like(z)
-        slope[at_risk] += hazard[at_risk]
-        slope[event] -= 1 - hazard[event]
-        for begin, end in vague:
-            survived = min(float(np.exp(log_ok[begin:end].sum())), 1 - 1e-9)
-            value -= np.log1p(-survived)
-            slope[begin:end] -= survived / (1 - survived) * hazard[begin:end]
+        value, slope = _likelihood(x @ parameters[1:] + parameters[0], rationale, first)
         away = (parameters[1:] - prior) * scale
-        value += pull / 2 * float(away @ away)
-        return float(value), np.concatenate([[slope.sum()], x.T @ slope + pull * away * scale])
+        return pull / 2 * float(away @ away) - value, np.concatenate([[-slope.sum()], pull * away * scale - x.T @ slope])
 
     done = minimize(loss, np.concatenate([[0.0], prior]), jac=True, method="L-BFGS-B", options={"maxiter": 500})
     return {"intercept": float(done.x[0]), **{name: float(value) for name, value in zip(names, done.x[1:], strict=True)}}
 
 
-def _risk(rows: Sequence[Labelled], starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]]]:
-    """Steps that are known to be right, steps that are the first error, and spans that hold one somewhere."""
-    right: list[int] = []
-    wrong: list[int] = []
-    somewhere: list[tuple[int, int]] = []
-    for row, begin, end in zip(rows, starts[:-1], starts[1:], strict=True):
-        if not row.unsound:
-            right.extend(range(begin, end))
-        elif row.first_error is None or not 0 <= row.first_error < end - begin:
-            somewhere.append((int(begin), int(end)))
-        else:
-            right.extend(range(begin, begin + row.first_error))
-            wrong.append(int(begin) + row.first_error)
-    return np.array(right, dtype=int), np.array(wrong, dtype=int), somewhere
+def _layout(rows: Sequence[Labelled]) -> tuple[np.ndarray, np.ndarray]:
+    """(the row that each step belongs to, the first wrong step of each row: SOUND, or SOMEWHERE where the label names none)."""
+    lengths = [row.evidence.n_steps for row in rows]
+    first = [
+        SOUND if not row.unsound else SOMEWHERE if row.first_error is None or not 0 <= row.first_error < n else row.first_error
+        for row, n in zip(rows, lengths, strict=True)
+    ]
+    return np.repeat(np.arange(len(rows)), lengths), np.array(first)
 
 
-def _hazard(row: Labelled, scorers: Sequence[str], weights: Mapping[str, float]) -> np.ndarray:
-    names, table = features(row.evidence, scorers)
-    return sigmoid(table @ np.array([weights[name] for name in names]) + weights["intercept"])
+def _likelihood(z: np.ndarray, rationale: np.ndarray, first: np.ndarray) -> tuple[float, np.ndarray]:
+    """(log-likelihood of the labels, its slope by the log-odds z of each step). Steps behind a first error say nothing."""
+    ok, wrong, hazard = -np.logaddexp(0, z), -np.logaddexp(0, -z), sigmoid(z)
+    label, place = first[rationale], np.arange(len(z)) - np.searchsorted(rationale, rationale)
+    right, error, vague = (label == SOUND) | (place < label), place == label, label == SOMEWHERE
+    survived = np.minimum(np.exp(np.bincount(rationale, ok, len(first))), 1 - 1e-9)
+    value = ok[right].sum() + wrong[error].sum() + np.log1p(-survived[first == SOMEWHERE]).sum()
+    odds = (survived / (1 - survived))[rationale]
+    return float(value), np.select([right, error, vague], [-hazard, 1 - hazard, odds * hazard])
+
+
+def _unseen(rows: Sequence[Labelled], scorers: Sequence[str], pull: float, seed: int) -> list[np.ndarray]:
+    """The log-odds of the steps of each row, by weights that have not seen its question."""
+    found: dict[int, np.ndarray] = {}
+    for inside, outside in _folds(rows, seed):
+        weights = _weights([rows[i] for i in inside], scorers, pull)
+        found |= {i: _log_odds(rows[i].evidence, scorers, weights) for i in outside}
+    return [found[i] for i in range(len(rows))]
+
+
+def _log_odds(evidence: Evidence, scorers: Sequence[str], weights: Mapping[str, float]) -> np.ndarray:
+    names, table = features(evidence, scorers)
+    log_odds: np.ndarray = table @ np.array([weights.get(name, 0.0) for name in names]) + weights.get("intercept", 0.0)
+    return log_odds
 
 
 def _survived(hazard: np.ndarray) -> tuple[float, int]:
@@ -280,35 +268,16 @@ def _survived(hazard: np.ndarray) -> tuple[float, int]:
     return float(errors.sum()), int(np.argmax(errors))
 
 
-def _held_out_likelihood(rows: Sequence[Labelled], scorers: Sequence[str], pull: float, seed: int) -> float:
-    total = 0.0
-    for inside, outside in _folds(rows, FOLDS, seed):
-        weights = _weights([rows[i] for i in inside], scorers, pull)
-        for i in outside:
-            hazard = np.clip(_hazard(rows[i], scorers, weights), 1e-6, 1 - 1e-6)
-            survival = np.cumprod(1 - hazard)
-            error = rows[i].first_error
-            if not rows[i].unsound:
-                total += float(np.log(survival[-1]))
-            elif error is None or not 0 <= error < len(hazard):
-                total += float(np.log(max(1 - survival[-1], 1e-9)))
-            else:
-                total += float(np.log(hazard[error]) + (np.log(survival[error - 1]) if error else 0.0))
-    return total
-
-
-def _folds(rows: Sequence[Labelled], folds: int, seed: int) -> list[tuple[list[int], list[int]]]:
+def _folds(rows: Sequence[Labelled], seed: int) -> list[tuple[list[int], list[int]]]:
     """(inside, outside) of each fold; the rows of one question are on one side."""
     questions = sorted({row.question for row in rows})
     np.random.default_rng(seed).shuffle(questions)
-    fold = {question: place % folds for place, question in enumerate(questions)}
+    fold = {question: place % FOLDS for place, question in enumerate(questions)}
     split = []
-    for k in range(folds):
+    for k in range(FOLDS):
         outside = [i for i, row in enumerate(rows) if fold[row.question] == k]
-        inside = [i for i, row in enumerate(rows) if fold[row.question] != k]
-        if outside and inside:
-            split.append((inside, outside))
-    return split
+        split.append((sorted(set(range(len(rows))) - set(outside)), outside))
+    return [(inside, outside) for inside, outside in split if inside and outside]
 
 
 def _platt(score: np.ndarray, unsound: np.ndarray) -> tuple[float, float]:

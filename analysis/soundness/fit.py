@@ -24,7 +24,7 @@ from analysis.checks.reading import read
 from analysis.rationales.records import Record, matches_gold
 from analysis.soundness import labelled
 from analysis.soundness.features import BASELINE, FEATURES, describe
-from analysis.soundness.hazard import MODEL_FILE, Calibration, Hazard, logit, sigmoid
+from analysis.soundness.hazard import MODEL_FILE, Hazard, Scaling, logit, sigmoid
 from analysis.soundness.judging import first_proven
 from analysis.soundness.quality import auroc
 
@@ -211,7 +211,7 @@ def questions_left_out(rows: Rows) -> np.ndarray:
     return p
 
 
-def calibrate(p: np.ndarray, unsound: np.ndarray) -> Calibration:
+def calibrate(p: np.ndarray, unsound: np.ndarray) -> Scaling:
     """Logistic regression of labels on log-odds (Platt 1999) with a knot at their KNOT quantile."""
     from sklearn.linear_model import LogisticRegression
 
@@ -219,7 +219,7 @@ def calibrate(p: np.ndarray, unsound: np.ndarray) -> Calibration:
     knot = float(np.quantile(x, KNOT))
     model = LogisticRegression(C=1.0).fit(np.column_stack([np.minimum(x, knot), np.maximum(x - knot, 0)]), unsound)
     slope, above = (round(max(float(value), 0.02), 4) for value in model.coef_[0])
-    return Calibration(round(float(model.intercept_[0]), 4), slope, round(knot, 4), above)
+    return Scaling(round(float(model.intercept_[0]), 4), slope, round(knot, 4), above)
 
 
 def weigh_answer(log_odds: np.ndarray, right: np.ndarray, unsound: np.ndarray) -> tuple[float, float, float]:

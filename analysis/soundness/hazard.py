@@ -7,26 +7,28 @@ p_unsound = 1 - prod_i (1 - h_i), calibrated; the first wrong step is the i with
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, TypeVar
 
 import numpy as np
 
+from star.errors import InputError
+
 MODEL_FILE = Path(__file__).with_name("hazard.json")
-FORMAT = 1
+ModelT = TypeVar("ModelT")
 
 
-class ModelError(ValueError):
-    """A model file that does not fit this code; the message says what to run."""
+class ModelError(InputError):
+    """A file that holds no model of this version; the message says what to run."""
 
 
-class Calibration(NamedTuple):
-    """Log-odds of what the hazards say -> log-odds that labels bear out: a line with another slope above a knot, since the score
-    overstates itself where it is surest."""
+@dataclass(frozen=True)
+class Scaling:
+    """Platt's: log-odds of what the hazards say -> log-odds that labels bear out. A line with another slope above a knot, since the
+    score overstates itself where it is surest."""
 
     intercept: float = 0.0
     slope: float = 1.0
@@ -39,9 +41,6 @@ class Calibration(NamedTuple):
         return self.intercept + self.slope * np.minimum(x, self.knot) + self.slope_above * np.maximum(x - self.knot, 0)
 
 
-PLAIN = Calibration()
-
-
 @dataclass(frozen=True)
 class Hazard:
     """Fitted coefficients; `python -m analysis.soundness.fit` makes the shipped ones."""
@@ -51,16 +50,11 @@ class Hazard:
     """Feature -> weight; see `analysis.soundness.features`."""
     speaks_for: tuple[str, ...] = ()
     """Domains for which it is better than position and length: elsewhere nothing is said."""
-    calibration: Calibration = PLAIN
+    calibration: Scaling = Scaling()
     """Fitted on human labels of questions that were left out."""
     gold: tuple[float, float, float] = (0.0, 1.0, 0.0)
     """Intercept, weight of the log-odds, and of a wrong answer (+1) or right one (-1): for `use_gold`."""
-    format: int = FORMAT
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """Changes with any coefficient."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+    format: Literal[1] = 1
 
     def matrix(self, rows: Sequence[Mapping[str, float]]) -> np.ndarray:
         """Rows [steps, features] in the order of the weights; names that were not fitted are ignored."""
@@ -80,7 +74,7 @@ class Hazard:
 
     def to_json(self) -> str:
         """Readable: one coefficient a line."""
-        return json.dumps(asdict(self) | {"calibration": self.calibration._asdict()}, indent=1) + "\n"
+        return json.dumps(asdict(self), indent=1) + "\n"
 
 
 def error_at(hazards: np.ndarray) -> np.ndarray:
@@ -90,22 +84,19 @@ def error_at(hazards: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def load(path: Path = MODEL_FILE) -> Hazard:
-    """The shipped score. Raises ModelError where the file is missing or of another format."""
+    """The shipped score. Raises ModelError."""
+    return read_model(path, Hazard, "analysis.soundness.fit")
+
+
+def read_model(path: Path, kind: type[ModelT], command: str) -> ModelT:
+    """A model from its JSON. Raises ModelError, which names the command that makes one."""
+    from pydantic import TypeAdapter
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']}, not {FORMAT}")
-        return Hazard(
-            float(content["intercept"]),
-            {str(name): float(weight) for name, weight in content["weights"].items()},
-            tuple(content["speaks_for"]),
-            Calibration(**{name: float(value) for name, value in content["calibration"].items()}),
-            (float(content["gold"][0]), float(content["gold"][1]), float(content["gold"][2])),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ModelError(
-            f"{path} does not hold the score that this version reads ({error}). Run `python -m analysis.soundness.fit` to make it."
-        ) from error
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path} holds no model that this version reads ({why}). `python -m {command}` makes one.") from error
 
 
 def logit(p: np.ndarray) -> np.ndarray:

@@ -16,16 +16,17 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from analysis.memory import Memory
 from analysis.soundness.local_judge import LocalModel
-from analysis.soundness.openai_server import CHARACTERS_A_TOKEN, OpenAIServer, price
-from analysis.soundness.replies import NAME, Failure, Replies, Reply
-from analysis.soundness.scorer import Estimate, Item, StepScores, Usage, safe_name
-from analysis.soundness.scorers import Place, ScorerOptions
+from analysis.soundness.openai_server import CHARACTERS_A_TOKEN, OpenAIServer, Reply, price
+from analysis.soundness.scorer import Failure, Item, Scorer, StepScores, Usage, safe_name
+from analysis.soundness.scorers import MEMORY, Place, ScorerOptions
 from star.errors import UsageError
 from star.progress import bar
 
@@ -47,9 +48,17 @@ VARIED = {"temperature": 1.0, "top_p": 0.9}
 """Decoding of one vote and of several, as in ProcessBench."""
 
 
-class Judge:
-    """A `Scorer`: "openai:MODEL", "vllm:MODEL" or "transformers:MODEL". Raises UsageError for another engine, and for options
-    that do not go together."""
+class Prompt(NamedTuple):
+    """What a judge is asked about a rationale."""
+
+    text: str
+    n_steps: int
+    code: str
+
+
+class Judge(Scorer[Prompt]):
+    """ "openai:MODEL", "vllm:MODEL" or "transformers:MODEL". Replies are kept as they came and parsed where they are read, so that
+    a better parser needs no new call. Raises UsageError for another engine, and for options that do not go together."""
 
     def __init__(self, rest: str, options: ScorerOptions, place: Place) -> None:
         engine, _, model = rest.partition(":")
@@ -65,85 +74,80 @@ class Judge:
             OpenAIServer(model, options, self.sampling) if engine == "openai" else LocalModel(model, engine, options, self.sampling)
         )
         self.prices = options.prices if engine == "openai" else None
-        self.replies = Replies(_folder(place) / NAME if options.cache else None)
+        self.memory = Memory(place.memory or Path(MEMORY))
+        self.paid: set[str] = set()
+        """Prompts whose usage stands in a result: one that several rationales share is asked once."""
 
     def close(self) -> None:
         """Free the model and the file of replies."""
         self.model.close()
-        self.replies.close()
+        self.memory.close()
 
-    def plan(self, items: Sequence[Item]) -> Estimate:
+    def plan(self, items: Sequence[Item]) -> Usage:
         """Calls to a server that are not remembered; of a local model, which is not loaded for this, all."""
-        prompts = {prompt_of(item, (), self.options.show_gold): self.options.votes for item in items if _readable(item)}
+        readable = [item for item in items if any(step.strip() for step in item.steps)]
+        prompts = dict.fromkeys((prompt_of(item, (), self.options.show_gold) for item in readable), self.options.votes)
         if self.engine == "openai":
-            prompts = {prompt: len(missing) for prompt in prompts if (missing := self._missing(prompt))}
+            prompts = {text: len(missing) for text, missing in self._missing(prompts).items()}
         read, written = round(sum(map(len, prompts)) / CHARACTERS_A_TOKEN), sum(prompts.values()) * self.options.max_tokens
-        most = Reply(choice={}, prompt_tokens=read, generated_tokens=written, calls=len(prompts), seconds=0.0)
-        unknown = self.engine == "openai" and self.prices is None
-        return Estimate(len(prompts), read, written, None if unknown else price(most, self.prices))
+        most = Usage(read, written, len(prompts))
+        return replace(most, cost=None if self.engine == "openai" and self.prices is None else price(most, self.prices))
 
-    def score(self, items: Sequence[Item]) -> list[StepScores]:
-        """One result per item; only what is not remembered is asked."""
-        prompts = [prompt_of(item, self.model.reserved, self.options.show_gold) if _readable(item) else "" for item in items]
-        missing = {prompt: votes for prompt in dict.fromkeys(prompts) if prompt and (votes := self._missing(prompt))}
+    def prepared(self, item: Item) -> Prompt:
+        """The message about an item."""
+        return Prompt(prompt_of(item, self.model.reserved, self.options.show_gold), len(item.steps), code_of(item))
+
+    def run(self, rows: Sequence[Prompt]) -> list[StepScores]:
+        """One result per row; only what is not remembered is asked."""
+        self.fingerprint = hashlib.sha256(self.identity.encode()).hexdigest()[:16]
         failed: dict[str, Failure] = {}
-        if missing:
+        if missing := self._missing(row.text for row in rows):
             with bar(self.name, sum(map(len, missing.values())), "vote") as shown:
 
-                def keep(prompt: str, votes: Sequence[int], replies: Sequence[Reply]) -> None:
-                    self.replies.keep([self._key(prompt, vote) for vote in votes], replies)
+                def keep(text: str, votes: Sequence[int], replies: Sequence[Reply]) -> None:
+                    self.memory.keep({self._key(text, vote): reply for vote, reply in zip(votes, replies, strict=True)})
                     shown.update(len(votes))
 
                 failed = self.model.ask(missing, keep)
-        return [self._score(item, prompt, failed.get(prompt)) for item, prompt in zip(items, prompts, strict=True)]
+        replies = self.memory.read(key for row in rows for key in self._keys(row.text))
+        return [
+            self._result(row, [replies[key] for key in self._keys(row.text) if key in replies], failed.get(row.text))
+            for row in rows
+        ]
 
-    def _score(self, item: Item, prompt: str, failure: Failure | None) -> StepScores:
-        if not prompt:
-            return StepScores("unparsed", why="the rationale has no steps")
-        found = self.replies.read([self._key(prompt, vote) for vote in range(self.options.votes)])
-        replies = [reply for reply in found if reply is not None]
-        usage = Usage(
-            prompt_tokens=sum(reply["prompt_tokens"] for reply in replies),
-            generated_tokens=sum(reply["generated_tokens"] for reply in replies),
-            calls=sum(reply["calls"] for reply in replies),
-            seconds=round(sum(reply["seconds"] for reply in replies), 3),
-            cost=sum(price(reply, self.prices) for reply in replies),
-        )
-        read = [verdict_of(reply["choice"], len(item.steps), code_of(item)) for reply in replies]
+    def _result(self, row: Prompt, replies: Sequence[Reply], failure: Failure | None) -> StepScores:
+        usage = Usage()
+        if row.text not in self.paid:
+            usage = sum((Usage(**reply["usage"]) for reply in replies), usage)
+            usage = replace(usage, cost=price(usage, self.prices))
+        self.paid.add(row.text)
+        read = [verdict_of(reply["choice"], row.n_steps, row.code) for reply in replies]
         verdicts = [each for each in read if isinstance(each, int)]
-        fingerprint = hashlib.sha256(self.identity.encode()).hexdigest()[:16]
         if not verdicts or 2 * len(verdicts) < self.options.votes:
             status, why = failure or next(each for each in read if isinstance(each, tuple))
-            return StepScores(status, usage=usage, fingerprint=fingerprint, why=why)
-        step_ok, error_at, verdict = shares(verdicts, len(item.steps))
+            return StepScores(status, usage=usage, why=why)
+        step_ok, error_at, verdict = shares(verdicts, row.n_steps)
         p_unsound = sum(each != SOUND for each in verdicts) / len(verdicts)
-        return StepScores("ok", p_unsound, step_ok, error_at, usage, fingerprint, verdict=verdict)
+        return StepScores("ok", p_unsound, step_ok, error_at, usage, verdict=verdict)
 
-    def _missing(self, prompt: str) -> list[int]:
-        found = self.replies.read([self._key(prompt, vote) for vote in range(self.options.votes)])
-        return [vote for vote, reply in enumerate(found) if reply is None]
+    def _missing(self, texts: Iterable[str]) -> dict[str, list[int]]:
+        """Text -> votes that are not remembered, of those that have any."""
+        keys = {text: self._keys(text) for text in texts}
+        known = self.memory.read(key for each in keys.values() for key in each)
+        votes = {text: [vote for vote, key in enumerate(each) if key not in known] for text, each in keys.items()}
+        return {text: missing for text, missing in votes.items() if missing}
 
-    def _key(self, prompt: str, vote: int) -> bytes:
-        return hashlib.sha256(json.dumps([self.identity, prompt, vote]).encode()).digest()
+    def _keys(self, text: str) -> list[bytes]:
+        return [self._key(text, vote) for vote in range(self.options.votes)]
+
+    def _key(self, text: str, vote: int) -> bytes:
+        return hashlib.sha256(json.dumps([self.identity, text, vote]).encode()).digest()
 
     @cached_property
     def identity(self) -> str:
         """What decides a reply beside prompt and vote."""
         told = {"template": TEMPLATE, "max_tokens": self.options.max_tokens, "gold": self.options.show_gold, **self.sampling}
         return json.dumps([self.engine, *self.model.identity, told])
-
-
-def _folder(place: Place) -> Path:
-    """Where the file of replies lies: beside the output, else beside the input."""
-    if place.output is not None:
-        return place.output.parent
-    if place.input is None:
-        return Path()
-    return place.input / "analysis" if place.input.is_dir() else place.input.parent
-
-
-def _readable(item: Item) -> bool:
-    return any(step.strip() for step in item.steps)
 
 
 def code_of(item: Item) -> str:
@@ -173,7 +177,7 @@ def prompt_of(item: Item, reserved: Sequence[str], show_gold: bool) -> str:
 
 
 def verdict_of(choice: Mapping[str, Any], n_steps: int, code: str) -> int | Failure:
-    """The step that a reply names, -1 for none, or why there is none: see the rules above. `choice`: see `replies.Reply`."""
+    """The step that a reply names, -1 for none, or why there is none: see the rules above. `choice`: see `Reply`."""
     message, finish = choice.get("message") or {}, choice.get("finish_reason")
     content = message.get("content")
     if isinstance(content, list):  # parts, as some servers send them

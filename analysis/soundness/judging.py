@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from analysis.checks import check_exact, detect_kind
 from analysis.checks.base import SOUND, Flag
 from analysis.checks.generic import generic_flags
-from analysis.checks.reading import MAX_STEPS, MAX_TOTAL, Reading, read
+from analysis.checks.reading import MAX_STEPS, MAX_TOTAL, read
 from analysis.rationales.records import Record, matches_gold
 from analysis.soundness.features import describe, domain_of
 from analysis.soundness.grades import Grade, flagged
 from analysis.soundness.hazard import Hazard, error_at, load
-from analysis.soundness.scorer import Status, StepScores
+from analysis.soundness.scorer import Status
 
 if TYPE_CHECKING:
     from star.pool import Chunk
@@ -49,43 +51,21 @@ class Judgement:
     """Why nothing is said, where nothing is."""
 
 
-@dataclass
-class NoModelScorer:
-    """The score without a model: hazards of the steps from named features, for the domains it speaks for."""
-
-    hazard: Hazard = field(default_factory=load)
-    name: str = NO_MODEL
-
-    def score_reading(
-        self, question: str, reading: Reading, kind: str, flags: Sequence[Flag], answer_right: bool | None = None
-    ) -> StepScores:
-        """The score of what has been read already."""
-        if domain_of(question, reading, kind) not in self.hazard.speaks_for:
-            return StepScores("outside")
-        hazards = self.hazard.hazards(describe(reading, flags))
-        return StepScores(
-            p_unsound=inside(self.hazard.p_unsound(hazards, answer_right)),
-            step_ok=tuple((1 - hazards).tolist()),
-            error_at=tuple(error_at(hazards).tolist()),
-            fingerprint=self.hazard.fingerprint,
-        )
-
-
-def judge(records: Sequence[Record], *, use_gold: bool = False, scorer: NoModelScorer | None = None) -> list[Judgement]:
+def judge(records: Sequence[Record], *, use_gold: bool = False) -> list[Judgement]:
     """Judge records one by one: no record's judgement depends on another's, and a record that breaks the reader is not judged
     (status `error`) while the others are.
 
     Labels are not read; with `use_gold`, whether the answer is the gold answer is, where the score without a model speaks.
     """
-    scorer = scorer or NoModelScorer()
-    return [_guarded(record, use_gold, scorer) for record in records]
+    hazard = load()
+    return [_guarded(record, use_gold, hazard) for record in records]
 
 
 class Judging:
     """What an actor of `analysis.score --workers` holds."""
 
     def __init__(self, use_gold: bool) -> None:
-        self.use_gold, self.scorer = use_gold, NoModelScorer()
+        self.use_gold = use_gold
 
     def ready(self) -> int:
         """Its process id, once it is up."""
@@ -93,17 +73,17 @@ class Judging:
 
     def sample(self, part: Chunk) -> list[Judgement]:
         """The judgements of a chunk's records."""
-        return judge(part.content, use_gold=self.use_gold, scorer=self.scorer)
+        return judge(part.content, use_gold=self.use_gold)
 
 
-def _guarded(record: Record, use_gold: bool, scorer: NoModelScorer) -> Judgement:
+def _guarded(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:
     try:
-        return _judge(record, use_gold, scorer)
+        return _judge(record, use_gold, hazard)
     except Exception:  # whatever it is: one record never stops the others
         return Judgement(None, None, "other", n_steps=len(record.steps), status="error")
 
 
-def _judge(record: Record, use_gold: bool, scorer: NoModelScorer) -> Judgement:
+def _judge(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:
     count = len(record.steps)
     if _is_recovery(record):
         return _judge_recovery(record)
@@ -120,19 +100,14 @@ def _judge(record: Record, use_gold: bool, scorer: NoModelScorer) -> Judgement:
     proven = first_proven(flags)
     if proven is not None:
         return Judgement(1.0, proven, kind, flags, count, "proven")
-    if is_too_long(record):
+    if count > MAX_STEPS or sum(map(len, record.steps)) > MAX_TOTAL:  # nothing is said about the whole of it
         return Judgement(None, None, kind, flags, count, status="too_long")
-    right = matches_gold(record) if use_gold else None
-    scores = scorer.score_reading(record.question, reading, kind, flags, right)
-    if scores.p_unsound is None:
-        return Judgement(None, None, kind, flags, count, status=scores.status)
-    first = scores.first_error if flagged(scores.p_unsound) else SOUND
-    return Judgement(scores.p_unsound, first, kind, flags, count, "scored", scorer.name)
-
-
-def is_too_long(record: Record) -> bool:
-    """Longer than what is read: nothing is said about the whole of it."""
-    return len(record.steps) > MAX_STEPS or sum(map(len, record.steps)) > MAX_TOTAL
+    if domain_of(record.question, reading, kind) not in hazard.speaks_for:
+        return Judgement(None, None, kind, flags, count, status="outside")
+    hazards = hazard.hazards(describe(reading, flags))
+    p_unsound = inside(hazard.p_unsound(hazards, matches_gold(record) if use_gold else None))
+    first = int(np.argmax(error_at(hazards))) if flagged(p_unsound) else SOUND
+    return Judgement(p_unsound, first, kind, flags, count, "scored", NO_MODEL)
 
 
 def _is_recovery(record: Record) -> bool:

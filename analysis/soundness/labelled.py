@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.rationales.records import Record, read_records
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import Record
 from star.errors import InputError
 from star.row_files import BadRowError, read_rows
 
@@ -104,24 +105,9 @@ def groups(records: Sequence[Record]) -> np.ndarray:
     return np.array([known.setdefault(normalised(record.question), len(known)) for record in records])
 
 
-def is_hidden(question: str) -> bool:
-    """Whether a question is kept out of sight: a fifth is, by a hash."""
-    return digest("hidden " + question) % 1000 < 1000 * HIDDEN_SHARE
-
-
 def hidden(records: Sequence[Record]) -> np.ndarray:
-    """Mask of the rows that are kept out of sight."""
-    return np.array([is_hidden(record.question) for record in records])
-
-
-def answer_right(records: Sequence[Record]) -> np.ndarray:
-    """1 right, 0 wrong, -1 unknown."""
-    return np.array([-1 if record.answer_correct is None else int(record.answer_correct) for record in records])
-
-
-def unsound(records: Sequence[Record]) -> np.ndarray:
-    """1 labelled unsound, 0 sound, -1 not labelled."""
-    return np.array([-1 if record.sound is None else int(not record.sound) for record in records])
+    """Mask of the rows that are kept out of sight: a fifth of the questions is, by a hash."""
+    return np.array([digest(f"hidden {record.question}") % 1000 < 1000 * HIDDEN_SHARE for record in records])
 
 
 def first_errors(records: Sequence[Record]) -> np.ndarray:

@@ -13,20 +13,18 @@ scored, or plain ones for a file, as `analysis.probe` asks them.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from analysis.faithfulness.answers import model_digest
 from analysis.faithfulness.asking import Asking
 from analysis.faithfulness.packed import PackedScorer, Scored, Tree, shared_prefix, tree
 from analysis.faithfulness.sources import from_run, plain_task
-from analysis.rationales.records import read_records
-from analysis.soundness.local_model import each_scored, named_model
-from analysis.soundness.scorer import Estimate, Item, StepScores, Usage
+from analysis.rationales.reading import read_records
+from analysis.soundness.local_model import LocalScorer, find_model
+from analysis.soundness.scorer import Item, StepScores, Usage
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.problem import Problem, problem_id
 from star.prompting import PromptBuilder
@@ -34,46 +32,37 @@ from star.recipe import PromptingSettings, TaskSettings
 from star.sampling import model_files
 from star.tasks import addition
 
+VERSION = 1
+"""Part of the fingerprint of every score."""
 
-class Likelihood:
-    """A `Scorer` that leaves step_ok empty and p_unsound None: see StepScores.features. Reads the gold answer."""
+
+class Laid(NamedTuple):
+    """A rationale as it is asked for."""
+
+    tree: Tree
+    """A branch for the tokens of each step; where there is an answer, one for it after the first 0 .. n steps."""
+    n_steps: int
+
+
+class Likelihood(LocalScorer[Laid]):
+    """Leaves step_ok empty and p_unsound None: see StepScores.features. Reads the gold answer."""
 
     def __init__(self, specification: str, options: ScorerOptions, place: Place) -> None:
-        name, self.model_dir = named_model(specification)
-        self.name = f"likelihood-{name}"
-        model_files.check_model_dir(self.model_dir)
-        self.limit = model_files.context_length(self.model_dir) or 2**31
-        self.asking = _asking(self.model_dir, place.input)
-        content = f"{model_digest(self.model_dir)} {self.asking.task.name} 1"
-        self.fingerprint = hashlib.sha256(content.encode()).hexdigest()[:16]
-        self.model: PackedScorer | None = None
+        name, model_dir = find_model(specification)
+        self.asking = _asking(model_dir, place.input)
+        super().__init__(f"likelihood-{name}", model_dir, f"{self.asking.task.name} {VERSION}", place)
+        self.limit = model_files.context_length(model_dir) or 2**31
 
-    def plan(self, items: Sequence[Item]) -> Estimate:
-        """Rationales that fit, and their tokens: each stands once in its pass, and the answers beside it."""
-        trees = [one for one in map(self._tree, items) if isinstance(one, Tree)]
-        tokens = sum(sum(len(branch.tokens) for branch in one.branches) for one in trees)
-        return Estimate(calls=len(trees), prompt_tokens=tokens)
+    def start(self) -> PackedScorer:
+        """The model."""
+        return PackedScorer.load(self.model_dir)
 
-    def score(self, items: Sequence[Item]) -> list[StepScores]:
-        """One result per item, in order."""
-        trees = [self._tree(item) for item in items]
-        fitting = [one for one in trees if isinstance(one, Tree)]
-        if fitting and self.model is None:
-            self.model = PackedScorer.load(self.model_dir)
-        scored = iter(each_scored(self.model.score, fitting) if self.model and fitting else [])
-        return [
-            self._result(one, next(scored), len(item.steps)) if isinstance(one, Tree) else one
-            for item, one in zip(items, trees, strict=True)
-        ]
+    def takes(self, row: Laid) -> Usage:
+        """Each rationale stands once in its pass, and the answers beside it."""
+        return Usage(prompt_tokens=sum(len(branch.tokens) for branch in row.tree.branches), calls=1)
 
-    def close(self) -> None:
-        """Let the model go."""
-        self.model = None
-
-    def _tree(self, item: Item) -> Tree | StepScores:
-        """A branch for the tokens of each step, and one for the answer after the first 0 .. n steps."""
-        if not item.steps:
-            return StepScores("unparsed", fingerprint=self.fingerprint, why="no steps")
+    def prepared(self, item: Item) -> Laid | StepScores:
+        """Steps and answers in the words of `asking`."""
         choices, answer = dict(item.choices or {}) or None, item.gold or item.answer
         problem = Problem(problem_id(item.question, choices), item.question, answer or "", choices)
         prompt = self.asking.prompt(problem)
@@ -88,20 +77,25 @@ class Likelihood:
         if answer:
             sequences += [self.asking.sequence(prompt, problem, body, answer) for body in bodies]
         if max(len(ids) for ids, _ in sequences) > self.limit:
-            return StepScores("too_long", fingerprint=self.fingerprint, why=f"more than the model's {self.limit:,} tokens")
-        return tree(trunk, sequences)
+            return StepScores("too_long", why=f"more than the model's {self.limit:,} tokens")
+        return Laid(tree(trunk, sequences), len(item.steps))
 
-    def _result(self, one: Tree, scored: list[Scored] | StepScores, n: int) -> StepScores:
-        if isinstance(scored, StepScores):
-            return StepScores("error", fingerprint=self.fingerprint, why=scored.why)
-        steps, answers = list(zip(one.branches, scored, strict=True))[:n], [branch.logprob for branch in scored[n:]]
-        features = {
-            "mean": tuple(math.exp(found.logprob / branch.scored) for branch, found in steps),
-            "least": tuple(math.exp(found.least) for _, found in steps),
-            "gain": tuple(1 / (1 + math.exp(min(before - after, 700))) for before, after in pairwise(answers)) or (None,) * n,
-        }
-        usage = Usage(prompt_tokens=sum(len(branch.tokens) for branch in one.branches), calls=1)
-        return StepScores(features=features, usage=usage, fingerprint=self.fingerprint)
+    def ask(self, engine: PackedScorer, rows: Sequence[Laid]) -> list[StepScores]:
+        """One result per row, in order."""
+        return [
+            StepScores(features=_features(row, scored), usage=self.takes(row))
+            for row, scored in zip(rows, engine.score([row.tree for row in rows]), strict=True)
+        ]
+
+
+def _features(row: Laid, scored: Sequence[Scored]) -> dict[str, tuple[float | None, ...]]:
+    n = row.n_steps
+    steps, answers = list(zip(row.tree.branches, scored, strict=True))[:n], [branch.logprob for branch in scored[n:]]
+    return {
+        "mean": tuple(math.exp(found.logprob / branch.scored) for branch, found in steps),
+        "least": tuple(math.exp(found.least) for _, found in steps),
+        "gain": tuple(1 / (1 + math.exp(min(before - after, 700))) for before, after in pairwise(answers)) or (None,) * n,
+    }
 
 
 def _asking(model_dir: Path, scored: Path | None) -> Asking:

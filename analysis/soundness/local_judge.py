@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from dataclasses import asdict
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from analysis.soundness.replies import Failure, Keep, Reply
+from analysis.soundness.local_model import Engine, find_model
+from analysis.soundness.openai_server import Keep, Reply
+from analysis.soundness.scorer import Failure, Usage
 from analysis.soundness.scorers import ScorerOptions
 from star.errors import InputError
+
+if TYPE_CHECKING:
+    from star.sampling import Sampler
 
 PROMPTS = {"vllm": 256, "transformers": 16}
 """Prompts whose replies are kept together: few where they come slowly."""
@@ -22,20 +28,17 @@ LONGEST_PROMPT, LEAST_REPLY = 8_192, 16
 
 
 class LocalModel:
-    """Asks a `Sampler`, which is opened when something is asked. `sampling`: temperature and top_p."""
+    """Asks a `Sampler`. `sampling`: temperature and top_p."""
 
     def __init__(self, model: str, engine: str, options: ScorerOptions, sampling: Mapping[str, Any]) -> None:
-        self.name, self.engine, self.sampling, self.max_tokens = model, engine, sampling, options.max_tokens
+        self.name, self.backend, self.sampling, self.max_tokens = model, engine, sampling, options.max_tokens
         self.longest = LONGEST_PROMPT + options.max_tokens
-        self.sampler: Any = None
+        self.engine: Engine[Sampler] = Engine(model, self._start)
 
     @cached_property
     def folder(self) -> Path:
         """The model's directory, fetched from the Hub where it is not here."""
-        from star.recipe import ModelSettings
-        from star.setup import resolve_model
-
-        return resolve_model(ModelSettings(path=self.name))
+        return find_model(self.name)[1]
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -73,10 +76,15 @@ class LocalModel:
         asked = sorted((list(votes), len(ids[prompt]), prompt) for prompt, votes in missing.items() if prompt not in failed)
         for votes, group in groupby(asked, key=lambda one: one[0]):
             prompts = [prompt for _, _, prompt in group]
-            for start in range(0, len(prompts), PROMPTS[self.engine]):
-                batch = prompts[start : start + PROMPTS[self.engine]]
-                for prompt, replies in zip(batch, self._sample([ids[prompt] for prompt in batch], votes), strict=True):
-                    keep(prompt, votes, replies)
+            sample = partial(self._replies, votes)
+            for start in range(0, len(prompts), PROMPTS[self.backend]):
+                batch = prompts[start : start + PROMPTS[self.backend]]
+                said = self.engine.ask(sample, [ids[prompt] for prompt in batch])
+                for prompt, replies in zip(batch, said, strict=True):
+                    if isinstance(replies, list):
+                        keep(prompt, votes, replies)
+                    else:
+                        failed[prompt] = replies
         return failed
 
     def _ids(self, prompt: str) -> list[int]:
@@ -87,26 +95,26 @@ class LocalModel:
             raise InputError(f"the chat template of {self.name} fails: {error}.") from error
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _sample(self, prompts: Sequence[Sequence[int]], votes: Sequence[int]) -> list[list[Reply]]:
+    def _start(self) -> Sampler:
         from star.recipe import SamplingSettings
-        from star.sampling import Decoding, open_sampler
+        from star.sampling import open_sampler
 
-        if self.sampler is None:
-            settings = SamplingSettings.model_validate({"backend": self.engine, "batch_size": ROWS})
-            self.sampler = open_sampler(settings, self.folder, max_context=self.longest)
+        settings = SamplingSettings.model_validate({"backend": self.backend, "batch_size": ROWS})
+        return open_sampler(settings, self.folder, max_context=self.longest)
+
+    def _replies(self, votes: Sequence[int], sampler: Sampler, prompts: Sequence[Sequence[int]]) -> list[list[Reply]]:
+        from star.sampling import Decoding
+
         # The seed: votes that are added later must not be those of before.
         decoding = Decoding(**self.sampling, samples=len(votes), max_new_tokens=self.max_tokens, seed=votes[0])
         started = time.monotonic()
-        sampled = self.sampler.sample(prompts, decoding)
+        sampled = sampler.sample(prompts, decoding)
         seconds = round((time.monotonic() - started) / len(prompts) / len(votes), 4)
         return [
             [
                 Reply(
                     choice={"message": {"content": one.text}, "finish_reason": one.finish_reason},
-                    prompt_tokens=0 if number else len(ids),
-                    generated_tokens=len(one.token_ids),
-                    calls=int(number == 0),
-                    seconds=seconds,
+                    usage=asdict(Usage(0 if number else len(ids), len(one.token_ids), int(number == 0), seconds)),
                 )
                 for number, one in enumerate(completions)
             ]
@@ -115,6 +123,4 @@ class LocalModel:
 
     def close(self) -> None:
         """Free the model."""
-        if self.sampler is not None:
-            self.sampler.close()
-        self.sampler = None
+        self.engine.close()

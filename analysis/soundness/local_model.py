@@ -1,33 +1,128 @@
-"""What scorers that run a language model on this machine share."""
+"""What scorers that run a language model on this machine share: where the model is, an engine that is opened again when a row has
+ended it, and a memory of what it said."""
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
-from analysis.soundness.scorer import StepScores
+from analysis.memory import Memory
+from analysis.soundness.scorer import Failure, RowT, Scorer, StepScores, Usage, first_line, safe_name
+from analysis.soundness.scorers import Place
+from star.sampling.base import SamplerError
 
-RowT = TypeVar("RowT")
-ScoreT = TypeVar("ScoreT")
+EngineT = TypeVar("EngineT")
+ResultT = TypeVar("ResultT")
+KEPT = 256
+"""Rows whose scores are kept together."""
+MOST_DEATHS = 8
+"""Of an engine, before its scorer gives up: a row that ends it is found by halving."""
 
 
-def named_model(specification: str) -> tuple[str, Path]:
+def find_model(specification: str) -> tuple[str, Path]:
     """(name for files and columns, directory) of HUB_ID_OR_DIR[@revision], fetched where it is not here. Raises RecipeError."""
     from star.recipe import ModelSettings
     from star.setup import resolve_model
 
     path, _, revision = (specification, "", "") if Path(specification).exists() else specification.partition("@")
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(path).name)
-    return name, resolve_model(ModelSettings(path=path, revision=revision or None))
+    return safe_name(Path(path).name), resolve_model(ModelSettings(path=path, revision=revision or None))
 
 
-def each_scored(score: Callable[[Sequence[RowT]], Sequence[ScoreT]], rows: Sequence[RowT]) -> list[ScoreT | StepScores]:
-    """`score(rows)`; where that fails, every row alone, and a row that fails then has the status "error"."""
-    try:
-        return list(score(rows))
-    except RuntimeError as error:  # out of memory, mostly
-        if len(rows) == 1:
-            return [StepScores("error", why=(str(error).splitlines() or [type(error).__name__])[0][:200])]
-    return [found for row in rows for found in each_scored(score, [row])]
+class Engine(Generic[EngineT]):
+    """What runs a model: opened when something is asked, and opened again where a row has ended it."""
+
+    def __init__(self, name: str, start: Callable[[], EngineT]) -> None:
+        self.name, self.start, self.deaths = name, start, 0
+        self.opened: EngineT | None = None
+
+    def ask(self, call: Callable[[EngineT, Sequence[RowT]], Sequence[ResultT]], rows: Sequence[RowT]) -> list[ResultT | Failure]:
+        """`call(engine, rows)`; where that fails, halves of them, and a row that fails alone has a Failure. Raises InputError where
+        the model cannot be opened, or fails again and again."""
+        if not rows:
+            return []
+        if self.opened is None:
+            self.opened = self.start()
+        try:
+            return list(call(self.opened, rows))
+        except (RuntimeError, SamplerError) as error:  # out of memory, or a worker that died
+            why = first_line(error)
+            if isinstance(error, SamplerError):
+                self.close()
+                self.deaths += 1
+            if self.deaths > MOST_DEATHS:
+                raise SamplerError(
+                    f"{self.name} failed {self.deaths} times, at last with: {why} What it has scored is kept: when the cause is "
+                    "mended, the same command goes on."
+                ) from error
+            if len(rows) == 1:
+                return [("error", why)]
+        half = len(rows) // 2
+        return [*self.ask(call, rows[:half]), *self.ask(call, rows[half:])]
+
+    def close(self) -> None:
+        """Free the model. Safe to call twice."""
+        if hasattr(self.opened, "close"):
+            self.opened.close()
+        self.opened = None
+
+
+class LocalScorer(Scorer[RowT]):
+    """A scorer with a model on this machine. What it said of a row is kept in the memory of its place, so that a command that was
+    stopped goes on.
+
+    `facts`: what decides a score beside the weights. Raises InputError for a directory that is no model.
+    """
+
+    def __init__(self, name: str, model_dir: Path, facts: str, place: Place) -> None:
+        from analysis.faithfulness.answers import model_digest
+        from star.sampling.model_files import check_model_dir
+
+        check_model_dir(model_dir)
+        self.name, self.model_dir = name, model_dir
+        self.fingerprint = hashlib.sha256(f"{model_digest(model_dir)} {facts}".encode()).hexdigest()[:16]
+        self.memory = Memory(place.memory)
+        self.engine: Engine[Any] = Engine(name, self.start)
+
+    def start(self) -> Any:
+        """The engine. Raises InputError where it cannot be had."""
+        raise NotImplementedError
+
+    def ask(self, engine: Any, rows: Sequence[RowT]) -> list[StepScores]:
+        """What the engine makes of rows; RuntimeError or SamplerError where one of them is too much for it."""
+        raise NotImplementedError
+
+    def run(self, rows: Sequence[RowT]) -> list[StepScores]:
+        """One result per row; only what is not remembered is asked."""
+        keys = [hashlib.sha256(f"{self.fingerprint} {row!r}".encode("utf-8", "replace")).digest() for row in rows]
+        known = {key: _result(content) for key, content in self.memory.read(keys).items()}
+        missing = [(key, row) for key, row in dict(zip(keys, rows, strict=True)).items() if key not in known]
+        for begin in range(0, len(missing), KEPT):
+            part = missing[begin : begin + KEPT]
+            said = self.engine.ask(self.ask, [row for _, row in part])
+            found = {
+                key: each if isinstance(each, StepScores) else StepScores(each[0], why=each[1])
+                for (key, _), each in zip(part, said, strict=True)
+            }
+            self.memory.keep({key: asdict(each) for key, each in found.items() if each.status != "error"})
+            known |= found
+        return [known[key] for key in keys]
+
+    def close(self) -> None:
+        """Free the model and the file."""
+        self.engine.close()
+        self.memory.close()
+
+
+def _result(content: dict[str, Any]) -> StepScores:
+    """A result as the memory has it."""
+    chances = content["error_at"]
+    return replace(
+        StepScores(**content),
+        step_ok=tuple(content["step_ok"]),
+        error_at=None if chances is None else tuple(chances),
+        features={name: tuple(values) for name, values in content["features"].items()},
+        usage=Usage(**content["usage"]),
+    )

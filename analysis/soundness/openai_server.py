@@ -10,11 +10,12 @@ import random
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from analysis.soundness.replies import Failure, Keep, Reply
+from analysis.soundness.scorer import Failure, Usage
 from analysis.soundness.scorers import ScorerOptions
 from star.errors import InputError, UsageError
 
@@ -30,7 +31,22 @@ TIMEOUT = 600.0
 CHARACTERS_A_TOKEN = 3.3
 """Of English with formulas; for estimates and for servers that do not count."""
 OPTIONAL = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "n")
-TOO_LONG = re.compile(r"context_length|context length|too many tokens|prompt is too long", re.IGNORECASE)
+TOO_LONG = re.compile(r"context_length|context length|too many tokens|too large|too long", re.IGNORECASE)
+MOST_TOKENS = 1e9
+"""Of one call: what a server counts beyond this is no count."""
+
+
+class Reply(TypedDict):
+    """One reply, with what it took; further replies of one call took nothing."""
+
+    choice: dict[str, Any]
+    """{"message": {"content": text}, "finish_reason": "stop"}, as OpenAI-compatible servers give it; nothing in it is certain."""
+    usage: dict[str, Any]
+    """The fields of a `Usage`."""
+
+
+Keep = Callable[[str, Sequence[int], Sequence[Reply]], None]
+"""Takes a prompt, votes and their replies as soon as they are there, from any thread."""
 
 
 class RowError(Exception):
@@ -52,7 +68,7 @@ class OpenAIServer:
         if options.base_url is None and not self.key:
             raise UsageError("set OPENAI_API_KEY to the key of your account, or name another server with --base-url.")
         self.options, self.url, self.host = options, f"{base}/chat/completions", base.netloc.decode()
-        self.identity = [self.host, model]
+        self.identity = [self.host + base.path, model]
         self.body = {"model": model, "max_tokens": options.max_tokens, **sampling}
         self.dropped: set[str] = set()
         """Parameters that the server has refused."""
@@ -88,7 +104,7 @@ class OpenAIServer:
                 replies = self._call(prompt, len(votes))
                 keep(prompt, votes[: len(replies)], replies)
                 with self.lock:
-                    self.spent += sum(price(reply, self.options.prices) for reply in replies)
+                    self.spent += sum(price(Usage(**reply["usage"]), self.options.prices) for reply in replies)
                 votes = votes[len(replies) :]
         except RowError as error:
             status, why = error.args
@@ -103,8 +119,9 @@ class OpenAIServer:
         import httpx
 
         attempt, why = 0, "the command ends"
+        left_out: set[str] = set()
         while not self.stopped.is_set():
-            body = self._body(prompt, n)
+            body = self._body(prompt, n, self.dropped | left_out)
             started, response = time.monotonic(), None
             try:
                 response = self.client.post(self.url, json=body)
@@ -116,7 +133,9 @@ class OpenAIServer:
                 if replies := _replies(response, prompt, n, time.monotonic() - started):
                     return replies
                 why = f"{self.host} answers {response.status_code}: {self._plain(response.text)}"
-                if self._repaired(response, body):
+                refused = _refused(response, body)
+                if refused is not None:  # a rationale that leaves no room for a reply of --max-tokens says nothing of the others
+                    (left_out if TOO_LONG.search(response.text) else self.dropped).add(refused)
                     continue
                 _give_up(response, why)
             if attempt >= RETRIES:
@@ -125,19 +144,11 @@ class OpenAIServer:
             attempt += 1
         raise RowError("error", why)
 
-    def _body(self, prompt: str, n: int) -> dict[str, Any]:
+    def _body(self, prompt: str, n: int, left_out: set[str]) -> dict[str, Any]:
         body = {**self.body, "messages": [{"role": "user", "content": prompt}], **({"n": n} if n > 1 else {})}
-        if "max_tokens" in self.dropped:
+        if "max_tokens" in left_out:
             body["max_completion_tokens"] = body["max_tokens"]
-        return {name: value for name, value in body.items() if name not in self.dropped}
-
-    def _repaired(self, response: httpx.Response, body: Mapping[str, Any]) -> bool:
-        """Whether a request is refused for a parameter that can be left out; it is from now on."""
-        if response.status_code not in (400, 422):
-            return False
-        named = [name for name in OPTIONAL if name in body and re.search(rf"(?<![\w\\]){name}\b", response.text)]
-        self.dropped.update(named[:1])
-        return bool(named)
+        return {name: value for name, value in body.items() if name not in left_out}
 
     def _plain(self, text: str) -> str:
         """The beginning of a message, without the key."""
@@ -145,9 +156,16 @@ class OpenAIServer:
         return " ".join(text.split())[:200]
 
 
-def price(reply: Reply, prices: tuple[float, float] | None) -> float:
-    """What a reply cost; 0 without a price list."""
-    return (reply["prompt_tokens"] * prices[0] + reply["generated_tokens"] * prices[1]) / 1e6 if prices else 0.0
+def price(usage: Usage, prices: tuple[float, float] | None) -> float:
+    """What a call cost; 0 without a price list."""
+    return (usage.prompt_tokens * prices[0] + usage.generated_tokens * prices[1]) / 1e6 if prices else 0.0
+
+
+def _refused(response: httpx.Response, body: Mapping[str, Any]) -> str | None:
+    """The parameter of a request that it was refused for, where it can be left out."""
+    if response.status_code not in (400, 422):
+        return None
+    return next((name for name in OPTIONAL if name in body and re.search(rf"(?<![\w\\]){name}\b", response.text)), None)
 
 
 def _give_up(response: httpx.Response, why: str) -> None:
@@ -170,16 +188,16 @@ def _replies(response: httpx.Response, prompt: str, n: int, seconds: float) -> l
         choices = [each for each in content["choices"] if isinstance(each["message"], dict)][:n]
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
-    usage: Any = content.get("usage") if isinstance(content.get("usage"), dict) else {}
+    counted: Any = content.get("usage") if isinstance(content.get("usage"), dict) else {}
     lengths = {"prompt_tokens": len(prompt), "completion_tokens": sum(len(str(each["message"])) for each in choices)}
-    read, written = (
-        usage[name] if isinstance(usage.get(name), int) else round(length / CHARACTERS_A_TOKEN) for name, length in lengths.items()
-    )
-    took = [(read, written, 1, round(seconds, 3))] + [(0, 0, 0, 0.0)] * (len(choices) - 1)
-    return [
-        Reply(choice=choice, prompt_tokens=p, generated_tokens=g, calls=c, seconds=s)
-        for choice, (p, g, c, s) in zip(choices, took, strict=False)
-    ]
+    read, written = (_count(counted.get(name), length) for name, length in lengths.items())
+    took = [Usage(read, written, 1, round(seconds, 3)), *[Usage()] * (len(choices) - 1)]
+    return [Reply(choice=choice, usage=asdict(usage)) for choice, usage in zip(choices, took, strict=False)]
+
+
+def _count(counted: Any, length: int) -> int:
+    """Tokens as the server counts them, else as the length of the text has them."""
+    return counted if type(counted) is int and 0 <= counted <= MOST_TOKENS else round(length / CHARACTERS_A_TOKEN)
 
 
 def _delay(response: httpx.Response | None, attempt: int) -> float:

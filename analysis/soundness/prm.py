@@ -7,17 +7,15 @@ and in a batch. p_unsound is 1 - prod P(step right).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.soundness.hazard import error_at
-from analysis.soundness.local_model import each_scored, named_model
+from analysis.soundness.local_model import LocalScorer, find_model
 from analysis.soundness.prm_formats import QWEN, VERSION, Encoded, Reader, format_of
-from analysis.soundness.scorer import Estimate, Item, StepScores, Usage
+from analysis.soundness.scorer import Item, StepScores, Usage
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError
 from star.sampling import model_files
@@ -27,74 +25,48 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 0.06}
 """Between a rationale alone and in a batch: what rounding may do to a probability."""
 
 
-class ProcessRewardModel:
-    """A `Scorer`. The model is loaded with the first score; raises InputError where it is not what its format needs."""
+class ProcessRewardModel(LocalScorer[Encoded]):
+    """The model is loaded with the first score; raises InputError where it is not what its format needs."""
 
     def __init__(self, specification: str, options: ScorerOptions, place: Place) -> None:
-        from analysis.faithfulness.answers import model_digest
+        name, model_dir = find_model(specification)
+        kind, form = format_of(name, architecture(model_dir), options.prm_format)
+        super().__init__(name, model_dir, f"{kind} {VERSION}", place)
+        self.wanted = options.engine
+        self.reader = Reader(form, model_files.load_tokenizer(model_dir))
+        self.limit = model_files.context_length(model_dir, form.max_tokens) or form.max_tokens
+        self.vocabulary = int(model_files.read_config(model_dir)["vocab_size"])
 
-        self.name, self.model_dir = named_model(specification)
-        model_files.check_model_dir(self.model_dir)
-        config = model_files.read_config(self.model_dir)
-        kind, form = format_of(self.name, _architecture(self.model_dir), options.prm_format)
-        self.options = options
-        self.reader = Reader(form, model_files.load_tokenizer(self.model_dir))
-        self.limit = model_files.context_length(self.model_dir, form.max_tokens) or form.max_tokens
-        self.vocabulary = int(config["vocab_size"])
-        content = f"{model_digest(self.model_dir)} {kind} {VERSION}"
-        self.fingerprint = hashlib.sha256(content.encode()).hexdigest()[:16]
-        self.engine: TransformersEngine | VllmEngine | None = None
-
-    def plan(self, items: Sequence[Item]) -> Estimate:
-        """Rationales that fit, and their tokens."""
-        rows = [row for row in map(self._encoded, items) if isinstance(row, Encoded)]
-        return Estimate(calls=len(rows), prompt_tokens=sum(len(row.ids) for row in rows))
-
-    def score(self, items: Sequence[Item]) -> list[StepScores]:
-        """One result per item, in order."""
-        rows = [self._encoded(item) for item in items]
-        fitting = [row for row in rows if isinstance(row, Encoded)]
-        if fitting and self.engine is None:
-            self.engine = self._open()
-        read = iter(each_scored(self.engine.read, fitting) if self.engine and fitting else [])
-        return [self._result(row, next(read)) if isinstance(row, Encoded) else row for row in rows]
-
-    def close(self) -> None:
-        """Free the model."""
-        if self.engine is not None:
-            self.engine.close()
-        self.engine = None
-
-    def _encoded(self, item: Item) -> Encoded | StepScores:
-        if not item.steps:
-            return StepScores("unparsed", fingerprint=self.fingerprint, why="no steps")
+    def prepared(self, item: Item) -> Encoded | StepScores:
+        """The rationale's tokens."""
         options = "".join(f"\n({label}) {text}" for label, text in (item.choices or {}).items())
-        try:
-            row = self.reader.encode(item.question + options, item.steps)
-        except Exception as error:  # somebody's chat template or tokenizer
-            return StepScores("error", fingerprint=self.fingerprint, why=f"{type(error).__name__}: {error}"[:200])
+        row = self.reader.encode(item.question + options, item.steps)
         if len(row.ids) > self.limit:
-            why = f"{len(row.ids):,} tokens, more than {self.limit:,}"
-            return StepScores("too_long", fingerprint=self.fingerprint, why=why)
+            return StepScores("too_long", why=f"{len(row.ids):,} tokens, more than {self.limit:,}")
         if len(row.positions) != len(item.steps) or max(row.ids) >= self.vocabulary:
-            return StepScores("error", fingerprint=self.fingerprint, why="its steps or characters do not fit the model's tokenizer")
+            return StepScores("error", why="its steps or characters do not fit the model's tokenizer")
         return row
 
-    def _result(self, row: Encoded, said: list[float] | StepScores) -> StepScores:
-        if isinstance(said, StepScores) or not np.isfinite(said).all():
-            why = said.why if isinstance(said, StepScores) else "the model's output is not a number"
-            return StepScores("error", fingerprint=self.fingerprint, why=why)
-        errors = error_at(1 - np.array(said))
-        usage = Usage(prompt_tokens=len(row.ids), calls=1)
-        return StepScores("ok", float(errors.sum()), tuple(said), tuple(errors.tolist()), usage, self.fingerprint)
+    def takes(self, row: Encoded) -> Usage:
+        """One pass over its tokens."""
+        return Usage(prompt_tokens=len(row.ids), calls=1)
 
-    def _open(self) -> TransformersEngine | VllmEngine:
+    def ask(self, engine: TransformersEngine | VllmEngine, rows: Sequence[Encoded]) -> list[StepScores]:
+        """One result per row, in order."""
+        return [
+            StepScores.of_steps(said, self.takes(row))
+            if np.isfinite(said).all()
+            else StepScores("error", why="the model's output is not a number")
+            for row, said in zip(rows, engine.read(rows), strict=True)
+        ]
+
+    def start(self) -> TransformersEngine | VllmEngine:
         """An engine that gives a fixed rationale the same scores alone and beside others. Raises InputError."""
         from analysis.faithfulness.packed import numerics
         from star.recipe import SamplingSettings
         from star.sampling.backends import choose_backend, has_gpu
 
-        wanted = self.options.engine if self.options.engine != "auto" or has_gpu() else "transformers"
+        wanted = self.wanted if self.wanted != "auto" or has_gpu() else "transformers"
         backend, _ = choose_backend(SamplingSettings(backend=wanted), self.model_dir)
         kind = VllmEngine if backend == "vllm" else TransformersEngine
         engine = kind(self.model_dir, self.reader, self.limit)
@@ -117,7 +89,7 @@ class TransformersEngine:
         from analysis.faithfulness.packed import PackedScorer, numerics
 
         dtype, device = numerics()
-        kind = model_class(_architecture(model_dir), bool(reader.looked_at))
+        kind = model_class(architecture(model_dir), bool(reader.looked_at))
         model = model_files.load_model(model_dir, dtype=getattr(torch, dtype), model_class=kind, exact=True)
         labels = 2 if reader.looked_at else int(model.config.num_labels)
         if labels != 2:
@@ -143,7 +115,8 @@ class TransformersEngine:
         del self.model
 
 
-def _architecture(model_dir: Path) -> str:
+def architecture(model_dir: Path) -> str:
+    """What the configuration calls the model."""
     return str((model_files.read_config(model_dir).get("architectures") or [""])[0])
 
 
@@ -196,7 +169,7 @@ class VllmEngine:
             "enforce_eager": True,
             "disable_log_stats": True,
         }
-        if _architecture(model_dir) != QWEN:
+        if architecture(model_dir) != QWEN:
             options["convert"] = "classify"
         if reader.looked_at:  # two rows of the vocabulary's head become a head of two classes
             words = reader.tokenizer.convert_ids_to_tokens(reader.looked_at)

@@ -17,7 +17,7 @@ from star.errors import InputError, UsageError
 
 QWEN = "Qwen2ForProcessRewardModel"
 """The architecture in the configuration of Qwen2.5-Math-PRM."""
-VERSION = 1
+VERSION = 2
 """Part of the fingerprint of every score: raise it when what `encode` makes changes."""
 
 
@@ -86,6 +86,10 @@ def format_of(name: str, architecture: str, wanted: str | None) -> tuple[str, Pr
     return chosen, FORMATS[chosen]
 
 
+_NUMBER = re.compile(r"\s*step \d{1,3}\s*[:.]", re.IGNORECASE)
+"""How a step may begin whose format writes its number."""
+
+
 class Encoded(NamedTuple):
     """A rationale as a model reads it."""
 
@@ -144,7 +148,7 @@ class Reader:
                 ids += part.ids
             else:
                 ids.append(part)
-        return Encoded(ids, read[:-1][-len(steps) :])
+        return Encoded(ids, read[len(read) - 1 - len(steps) : -1])
 
     def _tagged(self, question: str, steps: Sequence[str]) -> list[str | int | _Read]:
         parts: list[str | int | _Read] = []
@@ -153,6 +157,8 @@ class Reader:
         inside = self.form.system is not None or self.form.tag_after_question
         for number, step in enumerate(steps, start=1):
             form = self.form.first if number == 1 and not inside else self.form.later
+            if "{number}" in self.form.later:
+                step = _NUMBER.sub("", step)
             parts += [form.format(question=question.strip(), step=step.strip(), number=number), _Read(self.tag)]
         return parts
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from star.statistics import EMPTY, Interval, bootstrap, share
+from star.statistics import EMPTY, FEWEST_UNITS, Interval, bootstrap, share
 
 BINS = 10
 
@@ -58,7 +58,7 @@ def measures(rows: Sequence[Outcome]) -> dict[str, Interval]:
         "f1": f1,
         "accuracy_unsound": ratio(hit, unsound),
         "accuracy_sound": ratio(clean, ~unsound),
-        "auroc": _resampled(auroc, p, unsound, questions),
+        "auroc": clustered(lambda rows: auroc(p[rows], unsound[rows]), questions),
         "ece": Interval(expected_calibration_error(p, unsound), math.nan, math.nan, len(set(questions))),
         "brier": bootstrap(lambda c: c[:, 0] / c[:, 1], [((p - unsound) ** 2).tolist(), [1.0] * len(p)], questions),
         "right_unsound_precision": ratio(unsound, flagged & right),
@@ -91,25 +91,18 @@ def expected_calibration_error(p: np.ndarray, unsound: np.ndarray) -> float:
     return float(sum(abs(p[part].mean() - unsound[part].mean()) * len(part) for part in bins) / len(p))
 
 
-def _resampled(
-    statistic: Callable[[np.ndarray, np.ndarray], float],
-    p: np.ndarray,
-    unsound: np.ndarray,
-    questions: Sequence[str],
-    resamples: int = 300,
+def clustered(
+    measure: Callable[[np.ndarray], float], groups: Sequence[Hashable] | np.ndarray, *, resamples: int = 300, seed: int = 0
 ) -> Interval:
-    """A statistic of all rows at once, with a percentile interval over whole questions."""
-    rows: dict[str, list[int]] = {}
-    for place, question in enumerate(questions):
-        rows.setdefault(question, []).append(place)
-    groups = [np.array(places) for places in rows.values()]
-    value = statistic(p, unsound)
-    if len(groups) < 5 or np.isnan(value):
-        return Interval(value, float("nan"), float("nan"), len(groups))
-    rng = np.random.default_rng(0)
-    drawn = []
-    for _ in range(resamples):
-        chosen = np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))])
-        drawn.append(statistic(p[chosen], unsound[chosen]))
+    """A measure of row numbers that is no function of sums (for those see `bootstrap`), with a 95 % percentile interval from
+    resampling whole groups: questions."""
+    if not len(groups):
+        return EMPTY
+    number = np.unique(np.array(groups), return_inverse=True)[1]
+    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+    value, rng = measure(np.arange(len(number))), np.random.default_rng(seed)
+    if len(members) < FEWEST_UNITS or np.isnan(value):
+        return Interval(value, math.nan, math.nan, len(members))
+    drawn = [measure(np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))])) for _ in range(resamples)]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Interval(value, float(low), float(high), len(groups))
+    return Interval(value, float(low), float(high), len(members))

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from analysis.soundness.hazard import error_at
-from analysis.soundness.scorer import Estimate, Item, StepScores, safe_name
+from analysis.soundness.scorer import Item, Scorer, StepScores, safe_name
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError
 from star.row_files import BadRowError, Row, read_rows, stem
@@ -22,8 +18,8 @@ class _Line(NamedTuple):
     step_ok: tuple[float | None, ...] | None
 
 
-class RecordedScores:
-    """A `Scorer` that reads what another one has said. p_unsound is 1 - prod P(step right) over the steps that it scores.
+class RecordedScores(Scorer[StepScores]):
+    """What another scorer has said; "outside" where the file says nothing of a rationale.
 
     Joined by id where ids are unique in the file, else by place: then line n of the file is rationale n, with the same id where it
     has one. Raises InputError for a file that cannot be read, values that are no probabilities, step counts that differ from
@@ -39,31 +35,17 @@ class RecordedScores:
         self.asked: dict[str, int] = {}
         self.fingerprint = hashlib.sha256(repr(self.lines).encode()).hexdigest()[:16]
 
-    def plan(self, items: Sequence[Item]) -> Estimate:
-        """Nothing is asked."""
-        return Estimate()
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def score(self, items: Sequence[Item]) -> list[StepScores]:
-        """One result per item; status "outside" where the file says nothing of it."""
-        return [self._score(item) for item in items]
-
-    def _score(self, item: Item) -> StepScores:
+    def prepared(self, item: Item) -> StepScores:
+        """What the file says of an item."""
         line = self._line(item)
         if line is None or line.step_ok is None:
-            return StepScores("outside", fingerprint=self.fingerprint)
+            return StepScores("outside")
         if len(line.step_ok) != len(item.steps):
             raise InputError(
                 f"{self.path}, line {line.number}: {len(line.step_ok)} step scores for rationale {item.id}, which has "
                 f"{len(item.steps)} steps. Score the steps as they are read here (a list in `steps`)."
             )
-        hazards = np.array([0.0 if value is None else 1 - value for value in line.step_ok])
-        errors = error_at(hazards) if len(hazards) else np.array([])
-        return StepScores(
-            p_unsound=float(errors.sum()), step_ok=line.step_ok, error_at=tuple(errors.tolist()), fingerprint=self.fingerprint
-        )
+        return StepScores.of_steps(line.step_ok)
 
     def _line(self, item: Item) -> _Line | None:
         if self.by_id is not None:

@@ -11,7 +11,6 @@ do values of a question that the model hardly ever answers.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from analysis.soundness.judging import inside
-from analysis.soundness.scorer import Estimate, Item, StepScores, Usage
+from analysis.soundness.local_model import LocalScorer
+from analysis.soundness.scorer import Item, StepScores, Usage
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import UsageError
 from star.grading import grade
 from star.problem import Problem, Verdict
 from star.prompting import PromptBuilder
-from star.provenance import model_fingerprint
 from star.recipe import parse_recipe
 from star.run import Run, RunError, derived_seed
 from star.sampling.base import Completion, Decoding, Sampler
@@ -40,6 +39,8 @@ LEAST = 0.1
 """Below this the value before a step is too small for a drop to show."""
 SURE = 0.975
 """A drop counts where this probable: the upper end of a 95 % interval of what is left lies below LEFT."""
+VERSION = 1
+"""Part of the fingerprint of every score."""
 TURNS = 2
 """At most this often more continuations are made around the largest drop."""
 
@@ -130,14 +131,12 @@ def scores_of(values: Sequence[Value], few: int) -> StepScores:
     return StepScores("ok", step_ok=progress(values), why="no drop is sure")
 
 
-class Rollouts:
-    """A `Scorer` that lets a run's chosen model go on from every step, for rows with gold; hinted rows without their hint.
+class Rollouts(LocalScorer[Rationale]):
+    """A run's chosen model goes on from every step, for rows with gold; hinted rows without their hint.
 
     `rollout` scores a run by its own model; `rollout:RUN` scores other rationales of its task by that run's model. The
     temperature is that of the run's samples, or of its pass@k where that is higher: greedy continuations are all the same.
     """
-
-    name = "rollout"
 
     def __init__(self, rest: str, options: ScorerOptions, place: Place) -> None:
         from star.sampling.model_files import load_tokenizer
@@ -152,44 +151,43 @@ class Rollouts:
         engine = recipe.sampling.backend if options.engine == "auto" else options.engine
         self.recipe = recipe.model_copy(update={"sampling": recipe.sampling.model_copy(update={"backend": engine})})
         self.task, number = load_task(recipe.task, recipe.seed), run.chosen_round
-        self.model_dir = run.model(number) if number else resolve_model(recipe.model)
-        tokenizer = load_tokenizer(self.model_dir)
-        self.builder = PromptBuilder(self.task, tokenizer, recipe.prompting)
-        self.shots = number == 0 or recipe.prompting.keep_shots
+        shots = number == 0 or recipe.prompting.keep_shots
         self.few = max(1, options.rollouts // 2)
         temperature, sampling = max(recipe.sampling.temperature_of(max(1, number)), recipe.evaluation.temperature), recipe.sampling
         self.decoding = Decoding(temperature, sampling.top_p, self.few, sampling.max_new_tokens, self.task.stop)
-        facts = (model_fingerprint(self.model_dir), self.decoding, self.shots)
-        self.fingerprint = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+        model_dir = run.model(number) if number else resolve_model(recipe.model)
+        super().__init__("rollout", model_dir, repr((self.decoding, shots, VERSION)), place)
+        self.builder = PromptBuilder(self.task, load_tokenizer(model_dir), recipe.prompting)
+        self.shots = shots
         self.written = _completions(place.input)
-        self.sampler: Sampler | None = None
-        self.calls = 0
 
-    def plan(self, items: Sequence[Item]) -> Estimate:
+    def start(self) -> Sampler:
+        """The run's sampler."""
+        from star.sampling import open_sampler
+
+        return open_sampler(self.recipe.sampling, self.model_dir, dtype=self.recipe.model.dtype)
+
+    def takes(self, row: Rationale) -> Usage:
         """A few continuations from everywhere: those around drops come to it, those of hard questions are saved."""
-        prompts = [ids for item in items if isinstance(each := self._prepared(item), Rationale) for ids in each.prompts]
-        written = self.few * len(prompts) * self.decoding.max_new_tokens
-        return Estimate(len(prompts), self.few * sum(map(len, prompts)), written)
+        n, prompt_tokens = len(row.prompts), self.few * sum(map(len, row.prompts))
+        return Usage(prompt_tokens, self.few * n * self.decoding.max_new_tokens, n)
 
-    def score(self, items: Sequence[Item]) -> list[StepScores]:
-        """One result per item, in order."""
-        return [
-            replace(scores_of(each.values, self.few), usage=each.usage, fingerprint=self.fingerprint)
-            if isinstance(each, Rationale)
-            else replace(each, fingerprint=self.fingerprint)
-            for each in self.measured(items)
-        ]
+    def ask(self, engine: Sampler, rows: Sequence[Rationale]) -> list[StepScores]:
+        """One result per row, in order."""
+        self.measure(engine, rows)
+        return [replace(scores_of(each.values, self.few), usage=each.usage) for each in rows]
 
-    def measured(self, items: Sequence[Item]) -> list[Rationale | StepScores]:
-        """Items with their values, or why they have none. All searches go on side by side: the sampler is called once for each of
-        their turns, for prompts in the order of question and step. One that several rationales share is rolled out once."""
-        prepared = [self._prepared(item) for item in items]
-        rationales = sorted((each for each in prepared if isinstance(each, Rationale)), key=lambda each: each.problem.question)
+    def measure(self, sampler: Sampler, rationales: Sequence[Rationale]) -> None:
+        """Fill in their values. All searches go on side by side: the sampler is called once for each of their turns, for prompts in
+        the order of question and step. One that several rationales share is rolled out once."""
+        rationales = sorted(rationales, key=lambda each: each.problem.question)
         shared: dict[Any, Value] = {}
         for each in rationales:
             each.values = [shared.setdefault((each.problem.gold, ids), Value()) for ids in each.prompts]
-        searches = [(each, each.search(self.few, 4 * self.few)) for each in rationales]
+            each.usage = Usage()
+        searches, number = [(each, each.search(self.few, 4 * self.few)) for each in rationales], 0
         while searches:
+            number += 1
             turns = [(each, search, next(search, None)) for each, search in searches]
             searches = [(each, search) for each, search, wanted in turns if wanted is not None]
             asked = []
@@ -198,27 +196,14 @@ class Rollouts:
                     while each.values[place].asked < total:
                         each.values[place].asked += self.few
                         asked.append((each, place))
-            self._roll_out(asked)
-        return prepared
+            if asked:
+                self._roll_out(sampler, asked, derived_seed(self.recipe.seed, f"rollout-{number}"))
 
-    def close(self) -> None:
-        """Free the model."""
-        if self.sampler is not None:
-            self.sampler.close()
-            self.sampler = None
-
-    def _prepared(self, item: Item) -> Rationale | StepScores:
-        """What is rolled out of an item, or why nothing can be."""
+    def prepared(self, item: Item) -> Rationale | StepScores:
+        """What is rolled out of an item."""
         if not item.gold:
             return StepScores("outside", why="there is no gold answer")
-        if not any(step.strip() for step in item.steps):
-            return StepScores("unparsed", why="there is no step")
-        try:
-            return self._rationale(item, Problem(item.id, item.question, item.gold, item.choices))
-        except Exception as error:  # whatever it is: one item never stops the others
-            return StepScores("error", why=f"{type(error).__name__}: {error}")
-
-    def _rationale(self, item: Item, problem: Problem) -> Rationale:
+        problem = Problem(item.id, item.question, item.gold, item.choices)
         if not self._accepts(self.task.completion("", problem.gold), problem):
             raise ValueError(f"the task's grader does not accept its gold answer {problem.gold:.40}")
         right = grade(item.answer, problem, self.task.answer_type) == Verdict.correct
@@ -239,18 +224,10 @@ class Rollouts:
         ids: list[int] = self.builder.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def _roll_out(self, asked: Sequence[tuple[Rationale, int]]) -> None:
-        if not asked:
-            return
-        if self.sampler is None:
-            from star.sampling import open_sampler
-
-            model = self.recipe.model
-            self.sampler = open_sampler(self.recipe.sampling, self.model_dir, dtype=model.dtype)
-        self.calls += 1
-        decoding = replace(self.decoding, seed=derived_seed(self.recipe.seed, f"rollout-{self.calls}"))
+    def _roll_out(self, sampler: Sampler, asked: Sequence[tuple[Rationale, int]], seed: int) -> None:
         began = time.monotonic()
-        sampled = self.sampler.sample([each.prompts[place] for each, place in asked], decoding, progress="rolling out")
+        prompts = [each.prompts[place] for each, place in asked]
+        sampled = sampler.sample(prompts, replace(self.decoding, seed=seed), progress="rolling out")
         seconds = (time.monotonic() - began) / len(asked)
         for (each, place), completions in zip(asked, sampled, strict=True):
             for completion in completions:
@@ -259,10 +236,7 @@ class Rollouts:
                 each.values[place].right += bool(right)
             read = self.few * len(each.prompts[place])
             written = sum(len(completion.token_ids) for completion in completions)
-            past = each.usage
-            each.usage = Usage(
-                past.prompt_tokens + read, past.generated_tokens + written, past.calls + 1, past.seconds + seconds
-            )
+            each.usage += Usage(read, written, 1, seconds)
 
     def _right(self, rationale: Rationale, place: int, completion: Completion) -> bool | None:
         """Whether a continuation ends right; None where the context ended before the length that the run allows."""

@@ -1,18 +1,20 @@
 """The seam between rationales and whatever scores them: an item in, a result of one shape out.
 
-A scorer takes any number of items and gives one `StepScores` for each, in order. It never raises for one item: what went wrong
-is the status of that item.
+A scorer takes any number of items and gives one `StepScores` for each, in order. What is wrong with one item is the status of that
+item; what no item can be scored with is an InputError.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Generic, Literal, TypeVar
 
 from analysis.rationales.records import Record
+from star.errors import InputError
 
+RowT = TypeVar("RowT")
 Status = Literal["ok", "outside", "too_long", "unparsed", "refused", "not_asked", "error"]
 STATUSES: dict[Status, str] = {
     "ok": "scored",
@@ -24,6 +26,8 @@ STATUSES: dict[Status, str] = {
     "error": "the scorer failed",
 }
 """Status -> what a person reads."""
+Failure = tuple[Status, str]
+"""Why there is no result, for the machine and for a person."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,23 @@ class Item:
 
 @dataclass(frozen=True)
 class Usage:
-    """What one item cost."""
+    """What scoring cost, or is expected to take: then tokens are counted roughly, and generated ones are the most there can be."""
 
     prompt_tokens: int = 0
     generated_tokens: int = 0
     calls: int = 0
     seconds: float = 0.0
-    cost: float = 0.0
-    """In the currency of the price list; 0 where nothing is paid."""
+    cost: float | None = 0.0
+    """In the currency of the price list; 0 where nothing is paid; None: no prices are known."""
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.generated_tokens + other.generated_tokens,
+            self.calls + other.calls,
+            self.seconds + other.seconds,
+            None if self.cost is None or other.cost is None else self.cost + other.cost,
+        )
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,17 @@ class StepScores:
     """Name -> a number from 0 to 1 per step, larger where more speaks for the step. No probability that it is right: only a
     calibration, which weighs them by labels, can judge by them."""
 
+    @classmethod
+    def of_steps(cls, step_ok: Sequence[float | None], usage: Usage = Usage()) -> StepScores:
+        """From P(step right) alone: p_unsound is 1 - prod P(step right), over the steps that are scored; `outside` without any."""
+        if all(p is None for p in step_ok):
+            return cls("outside", usage=usage)
+        errors, left = [], 1.0
+        for p in step_ok:
+            errors.append(0.0 if p is None else left * (1 - p))
+            left -= errors[-1]
+        return cls("ok", sum(errors), tuple(step_ok), tuple(errors), usage)
+
     @property
     def first_error(self) -> int | None:
         """The verdict, else the likeliest first wrong step; None where no step is scored."""
@@ -99,37 +123,63 @@ def per_step(results: Mapping[str, Sequence[StepScores]], place: int) -> dict[st
     return said
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What scoring some items is expected to take; tokens are counted roughly where no tokenizer is at hand."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    generated_tokens: int = 0
-    """At most."""
-    cost: float | None = None
-    """None: no prices are known."""
-
-
 def safe_name(text: str) -> str:
     """A name of a scorer that can name a file and a column: letters, digits, `.`, `_` and `-`."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-") or "scorer"
 
 
-class Scorer(Protocol):
-    """Anything that scores rationales."""
+def first_line(error: BaseException) -> str:
+    """The beginning of what an error says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+class Scorer(Generic[RowT]):
+    """Anything that scores rationales. A scorer says how an item is read (`prepared`) and scores what was read (`run`); what is
+    wrong with an item becomes its status here."""
 
     name: str
-    """As it is shown, "flagged by NAME at 0.65", and as its file and columns are called: letters, digits, `.`, `_` and `-`."""
+    """As it is shown, "flagged by NAME at 0.65", and as its file and columns are called: see `safe_name`."""
+    fingerprint: str = ""
+    """Of every result: see StepScores."""
 
-    def plan(self, items: Sequence[Item]) -> Estimate:
-        """What `score` would take, without taking it."""
-        ...
+    def prepared(self, item: Item) -> RowT | StepScores:
+        """What `run` takes of an item that has steps, or why it cannot be scored. InputError: no item can be."""
+        raise NotImplementedError
+
+    def run(self, rows: Sequence[RowT]) -> list[StepScores]:
+        """One result per row, in order."""
+        return []
+
+    def takes(self, row: RowT) -> Usage:
+        """What `run` is expected to take for a row."""
+        return Usage()
 
     def score(self, items: Sequence[Item]) -> list[StepScores]:
         """One result per item, in order."""
-        ...
+        read = [self.read(item) for item in items]
+        rows = [row for row in read if not isinstance(row, StepScores)]
+        results = iter(self.run(rows) if rows else [])
+        return [self._signed(row if isinstance(row, StepScores) else next(results)) for row in read]
+
+    def plan(self, items: Sequence[Item]) -> Usage:
+        """What `score` would take, without taking it."""
+        rows = [row for row in map(self.read, items) if not isinstance(row, StepScores)]
+        return sum(map(self.takes, rows), Usage())
 
     def close(self) -> None:
         """Free models and connections. Safe to call twice."""
-        ...
+
+    def read(self, item: Item) -> RowT | StepScores:
+        """`prepared`, for any item."""
+        if not any(step.strip() for step in item.steps):
+            return StepScores("unparsed", why="the rationale has no steps")
+        try:
+            return self.prepared(item)
+        except InputError:
+            raise
+        except Exception as error:  # somebody's tokenizer or template: one item never stops the others
+            return StepScores("error", why=f"{type(error).__name__}: {first_line(error)}")
+
+    def _signed(self, result: StepScores) -> StepScores:
+        why = result.why.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be written
+        return replace(result, fingerprint=self.fingerprint, why=why)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from analysis.soundness.scorer import Scorer
 from star.errors import UsageError
@@ -22,6 +22,7 @@ SCORERS = {
 }
 """Kind -> (module and class, what follows the colon: "" for nothing, in brackets what may be left out). The class is called with
 that rest, the options and the place."""
+MEMORY = "scorers.sqlite"
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,6 @@ class ScorerOptions:
     """Stop asking a paid judge once this command has spent this much; what is under way is still paid. Needs --prices."""
     prices: tuple[float, float] | None = None
     """Price of a million prompt tokens and of a million generated ones."""
-    cache: bool = True
-    """Keep a judge's replies beside the output, so that no call is made twice."""
     rollouts: int = 8
     """Continuations, for rollout: half as many from each step, twice as many from the question and around the largest drop."""
     show_gold: bool = False
@@ -59,17 +58,26 @@ class Place:
     input: Path | None = None
     """The run directory or file whose rationales are scored."""
     output: Path | None = None
-    """Where the scores go; a cache of replies is written beside it."""
+    """Where the scores go."""
+
+    @property
+    def memory(self) -> Path | None:
+        """The file that keeps what models said: beside the output, else beside the input; None: there is no place for one."""
+        if self.output is not None:
+            return self.output.parent / MEMORY
+        if self.input is None:
+            return None
+        return (self.input / "analysis" if self.input.is_dir() else self.input.parent) / MEMORY
 
 
 @contextmanager
 def open_scorers(
     specifications: Sequence[str], options: ScorerOptions = ScorerOptions(), place: Place = Place()
-) -> Iterator[list[Scorer]]:
+) -> Iterator[list[Scorer[Any]]]:
     """Scorers of specifications such as "file:scores.jsonl", closed at the end. Raises UsageError for one that is none, or two
     of one name."""
     with ExitStack() as stack:
-        opened: list[Scorer] = []
+        opened: list[Scorer[Any]] = []
         for specification in specifications:
             opened.append(_open(specification, options, place))
             stack.callback(opened[-1].close)
@@ -79,12 +87,12 @@ def open_scorers(
         yield opened
 
 
-def _open(specification: str, options: ScorerOptions, place: Place) -> Scorer:
+def _open(specification: str, options: ScorerOptions, place: Place) -> Scorer[Any]:
     kind, _, rest = specification.partition(":")
     target, wanted = SCORERS.get(kind, ("", ""))
     if not target or (bool(rest) != bool(wanted) and not wanted.startswith("[")):
         known = ", ".join(f"{name}:{example}" if example else name for name, (_, example) in SCORERS.items())
         raise UsageError(f"--scorer {specification}: expected one of the form {known}.")
     module, _, name = target.partition(":")
-    scorer: Scorer = getattr(importlib.import_module(module), name)(rest, options, place)
+    scorer: Scorer[Any] = getattr(importlib.import_module(module), name)(rest, options, place)
     return scorer

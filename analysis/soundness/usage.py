@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
+from typing import Any
 
-from analysis.soundness.scorer import STATUSES, Estimate, Item, Scorer, Status, StepScores, Usage
+from analysis.soundness.scorer import STATUSES, Item, Scorer, Status, StepScores, Usage
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Totals:
         for result in results:
             self.statuses[result.status] += 1
             self.why.setdefault(result.status, result.why)
-            self.usage = Usage(*(a + b for a, b in zip(astuple(self.usage), astuple(result.usage), strict=True)))
+        self.usage = sum((result.usage for result in results), self.usage)
 
     def show(self, name: str) -> None:
         """Print them."""
@@ -45,16 +46,13 @@ class Totals:
             print(f"{name}: {waiting:,} rationales wait; the same command goes on with them.", file=sys.stderr)
 
 
-def show_plan(scorers: Sequence[Scorer], chunks: Iterable[Sequence[Item]]) -> None:
+def show_plan(scorers: Sequence[Scorer[Any]], chunks: Iterable[Sequence[Item]]) -> None:
     """Print what scoring all chunks would take, a line for each scorer."""
-    estimates: dict[str, list[Estimate]] = {scorer.name: [] for scorer in scorers}
+    expected = {scorer.name: Usage() for scorer in scorers}
     for items in chunks:
         for scorer in scorers:
-            estimates[scorer.name].append(scorer.plan(items))
-    for name, parts in estimates.items():
-        calls, read, written = (
-            sum(getattr(part, what) for part in parts) for what in ("calls", "prompt_tokens", "generated_tokens")
-        )
-        costs = [part.cost for part in parts if part.cost is not None]
-        cost = f"cost at most {sum(costs):.2f}" if len(costs) == len(parts) else "cost unknown: give --prices"
-        print(f"{name}: {calls:,} calls, about {read:,} prompt tokens, at most {written:,} generated tokens, {cost}")
+            expected[scorer.name] += scorer.plan(items)
+    for name, most in expected.items():
+        cost = "cost unknown: give --prices" if most.cost is None else f"cost at most {most.cost:.2f}"
+        tokens = f"about {most.prompt_tokens:,} prompt tokens, at most {most.generated_tokens:,} generated tokens"
+        print(f"{name}: {most.calls:,} calls, {tokens}, {cost}")

@@ -69,6 +69,8 @@ def same_answer(
     Of a task: `same_answer(a, b, task.answer_type, problem.choices, problem.question)`; where no task is known, as of a rationale
     record: `same_answer(a, b, answer_type_of(gold, choices), choices, question)`. `choices` are the options that labels name
     (without them labels are compared alone); `question` tells whether "3 million" is 3 (it asks for millions).
+    Not transitive in mathematics: a bare 5 answers x = 5 as well as y = 5, which are two answers (`votes` compares with the first
+    of each group).
     """
     if a is None or b is None or not (a := a.strip()) or not (b := b.strip()):
         return False

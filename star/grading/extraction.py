@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from star.grading.numbers import TOKENS, parse_number, show_number
+from star.grading.numbers import TOKENS, parse_number
 from star.grading.verdicts import same_text
 from star.problem import Extraction
 
@@ -284,67 +284,3 @@ def _lenient_stated(text: str, marker: str | None) -> str | None:
         return f"({labels[-1]})"
     last = text.strip().split("\n")[-1].strip()
     return last[:MAX_LINE] or None
-
-
-_TOKEN = re.compile(
-    r"(?P<number>[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?%?|[$€£]?\.\d{1,60})"
-    r"|(?P<op>[-+*/×÷−·])|(?P<times>(?<![^\W\d_])[xX](?=\s?[$€£(]?\d)|times\b)|(?P<equal>=)|(?P<paren>[()])|(?P<word>[^\W\d_]+)|(?P<other>\S)"
-)
-_CALCULATOR = re.compile(r"<<([^<>\n]{1,200})>>")
-_OPS = {"×": "*", "·": "*", "÷": "/", "−": "-"}
-
-
-def equations(rationale: str) -> tuple[str, ...]:
-    """The equations that a text states, in order: "6 pens * $2 = $12" -> "6*2=12"; GSM8K's <<6*2=12>> count once.
-
-    Two rationales with the same list are duplicates in the sense of RFT (2308.01825).
-    """
-    found: list[str] = []
-    for line in rationale[:100_000].split("\n"):
-        if "=" in line:
-            for part in _CALCULATOR.findall(line) or [line]:
-                found += _line_equations(part)
-    return tuple(found)
-
-
-def _line_equations(line: str) -> list[str]:
-    """A walk over the tokens: numbers, operators and brackets are collected, units skipped, anything else ends an equation."""
-    done: list[str] = []
-    parts: list[str] = []
-    words = 0
-
-    def end() -> None:
-        text = "".join(parts).strip("+-*/=")
-        left, equal, right = text.partition("=")
-        if equal and right and re.search(r"[-+*/]", left[1:]) and re.fullmatch(r"[-\d.+*/()=]+", text):
-            done.append(text)
-        parts.clear()
-
-    for token in _TOKEN.finditer(line):
-        kind = token.lastgroup
-        if kind == "word":
-            words += 1
-            if not parts or words > 3:
-                end()
-            continue
-        if kind == "number":
-            if parts and parts[-1][-1].isdigit():
-                end()
-            parts.append(_plain(token.group()))
-        elif kind in ("op", "times"):
-            parts.append("*" if kind == "times" else _OPS.get(token.group(), token.group()))
-        elif kind in ("equal", "paren"):
-            parts.append(token.group())
-        else:
-            end()
-        words = 0
-    end()
-    return done
-
-
-def _plain(number: str) -> str:
-    digits = number.strip("$€£%")
-    if digits.isdecimal() and digits[0] != "0":
-        return digits
-    parsed = parse_number(digits)
-    return show_number(parsed.values[0]) if parsed else digits.replace(",", "")

@@ -3,8 +3,8 @@
 A rationale that leans on "the answer in parentheses" teaches a model to expect it. The rules look for an answer that comes
 from outside ("the given answer", "you told me that it is 18", "18 is stated as the answer", "the question says (18)"); a
 sentence that speaks of what the *problem* gives ("as given, each box holds 5 pens", "the problem says that he paid $5") is no
-hint, and one that can be read either way ("working backwards from 18") is kept. tests/hint_cases.json holds labelled
-sentences; benchmarks/grading.py reports precision and recall on them.
+hint, and one that can be read either way ("working backwards from 18") is kept and counted. tests/hint_cases.json holds
+labelled sentences; benchmarks/grading.py reports precision and recall on them.
 """
 
 from __future__ import annotations
@@ -121,6 +121,15 @@ _SUSPECT = re.compile(
 _NUMBER_AUDIT = re.compile("|".join((*_COMMON, *_QUOTED_HINT)), re.IGNORECASE)
 _CHOICE_AUDIT = re.compile("|".join((*_COMMON, *_MARKED_CHOICE)), re.IGNORECASE)
 
+_UNSURE = re.compile(
+    r"\bas (?:(?:is|was|it is|it was|already) )?(?:given|provided|stated|supplied|told|expected|required|shown|indicated|listed)\b"
+    r"|\bbackwards?\b|\bhints?\b|\bparenthes[ie]s\b|\bthe (?:user|prompt)\b"
+    r"|\bquestion (?:ends|says|tells|gives|shows|states)\b|\balready (?:in|given|known|stated)\b"
+    rf"|\b(?:{_OUTSIDE}|correct|right) (?:{_NUMBER_NOUN}|option|choice)\b"
+    rf"|\b(?:known?|knew|told)\b[^.\n]{{0,30}}\banswer\b|\banswer\b[^.\n]{{0,30}}\b(?:{_GIVEN}|known)\b",
+    re.IGNORECASE,
+)
+
 
 def mentions_answer_hint(rationale: str) -> bool:
     """For hints in parentheses after the question (numbers, texts, mathematics)."""
@@ -130,6 +139,11 @@ def mentions_answer_hint(rationale: str) -> bool:
 def mentions_choice_hint(rationale: str) -> bool:
     """For the mark ` (CORRECT)` after an option."""
     return _objects(_CHOICE_AUDIT, rationale)
+
+
+def may_mention_hint(rationale: str) -> bool:
+    """Whether a rationale that is no plain mention speaks of an answer, or of its source, in words that can be read either way."""
+    return _UNSURE.search(rationale) is not None
 
 
 def _objects(audit: re.Pattern[str], rationale: str) -> bool:

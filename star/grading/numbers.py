@@ -23,15 +23,14 @@ MAX_NUMBER = 200
 SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 SCALES |= {"k": 10**3, "lakh": 10**5, "crore": 10**7}
 SCALES |= {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
-_COUNTS = re.findall(
-    r"\w+",
+_COUNTS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
-    " nineteen",
+    " nineteen"
 )
-_WORDS = {word: value for value, word in enumerate(_COUNTS)}
-_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_WORDS |= {word: 10 * n for n, word in enumerate(_TENS, 2)}
-_WORD = rf"(?:{'|'.join([*_WORDS, 'hundred', 'thousand', 'million', 'billion', 'trillion', 'dozen'])})"
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+CARDINALS = {word: value for value, word in enumerate(_COUNTS.split())}
+CARDINALS |= {word: 10 * value for value, word in enumerate(_TENS.split(), 2)}
+_WORD = rf"(?:{'|'.join([*CARDINALS, 'hundred', 'thousand', 'million', 'billion', 'trillion', 'dozen'])})"
 _SPELLED = re.compile(
     rf"(?:{_WORD}|an?(?= (?:hundred|thousand|million|billion|trillion|dozen)\b))(?:[ -](?:and )?{_WORD})*(?![\w-])"
 )
@@ -45,7 +44,7 @@ _NO_UNIT = frozenset(
         " determined doubt doubtful uncertain unsure guess half halves"
         " sin cos tan cot log ln exp sqrt root mod modulo choose remainder recurring repeating divided multiplied",
     )
-).union(_WORDS)
+).union(CARDINALS)
 """Words that make a second answer, a doubt or another number of what follows a number."""
 _NO_FIRST_UNIT = frozenset(["squared", "cubed", "pi", "π", "factorial", "point", "times", "alpha", "beta", "theta", "n"])
 _SHORT_UNITS = frozenset(
@@ -203,7 +202,7 @@ def _spelled(found: re.Match[str]) -> str:
     words = found[0].replace("-", " ").replace(" and ", " ").split()
     head = list(takewhile(lambda word: word not in SCALES, words))
     scales = words[len(head) :]
-    values = [_WORDS.get(word, 1) for word in head]
+    values = [CARDINALS.get(word, 1) for word in head]
     if not head or len(head) > 2 or any(later >= 10 or first < 20 for first, later in pairwise(values)):
         return found[0]  # "one two" is no number
     if all(word in SCALES for word in scales):
@@ -212,7 +211,7 @@ def _spelled(found: re.Match[str]) -> str:
     for word in words:
         scale = SCALES.get(word, 1)
         if scale < 1000:
-            part = max(part, 1) * scale if scale > 1 else part + _WORDS.get(word, 1)
+            part = max(part, 1) * scale if scale > 1 else part + CARDINALS.get(word, 1)
         else:
             total, part = total + max(part, 1) * scale, 0
     return str(total + part)

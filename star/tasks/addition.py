@@ -225,7 +225,6 @@ def build(settings: TaskSettings, seed: int) -> Task:
         answer_type="addition",
         chance=lambda problem: 0.0,
         mentions_hint=mentions_hint,
-        equations=lambda rationale: tuple(line.strip() for line in rationale.splitlines() if line.strip()),
         check=check,
         instructions="Add the two numbers digit by digit inside <scratch> and </scratch>, then write the sum.",
         direct_instructions="Write the sum of the two numbers, with spaces between its digits, and nothing else.",

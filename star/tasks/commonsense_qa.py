@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from star.grading.extraction import STOP, equations, extract_stated
+from star.grading.extraction import STOP, extract_stated
 from star.grading.hints import mentions_choice_hint
 from star.problem import Extraction, Problem, Task
 from star.recipe import TaskSettings
@@ -153,7 +153,6 @@ def build(settings: TaskSettings, seed: int) -> Task:
         answer_type="choice",
         chance=chance,
         mentions_hint=mentions_choice_hint,
-        equations=equations,
         instructions=INSTRUCTIONS,
         direct_instructions=DIRECT_INSTRUCTIONS,
         stop=STOP,

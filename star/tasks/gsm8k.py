@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from star.grading.extraction import MARK, STOP, equations, extract_marked
+from star.grading.extraction import MARK, STOP, extract_marked
 from star.grading.hints import mentions_answer_hint
 from star.grading.numbers import canonical_number
 from star.problem import Extraction, Problem, Task
@@ -81,7 +81,6 @@ def build(settings: TaskSettings, seed: int) -> Task:
         answer_type="number",
         chance=lambda problem: 0.0,
         mentions_hint=mentions_answer_hint,
-        equations=equations,
         instructions=INSTRUCTIONS,
         direct_instructions=DIRECT_INSTRUCTIONS,
         stop=STOP,

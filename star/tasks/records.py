@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from star.grading.extraction import MARK, STOP, equations, extract_marked, last_boxed
+from star.grading.extraction import MARK, STOP, extract_marked, last_boxed
 from star.grading.hints import mentions_answer_hint, mentions_choice_hint
 from star.grading.mathematics import MAX_MATH
 from star.grading.numbers import canonical_number
@@ -88,7 +88,6 @@ def build(settings: TaskSettings, seed: int) -> Task:
         answer_type=kind,
         chance=commonsense_qa.chance if kind == "choice" else lambda problem: 0.0,
         mentions_hint=mentions_choice_hint if kind == "choice" else mentions_answer_hint,
-        equations=equations,
         instructions=INSTRUCTIONS[kind],
         direct_instructions=DIRECT_INSTRUCTIONS[kind],
         stop=STOP,

@@ -5,13 +5,12 @@ A new check is a function from a `Reading` to flags, under `@generic_check`, in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pkgutil import iter_modules
 
 from analysis.checks.base import GENERIC, Flag, shorten
-from analysis.checks.reading import Reading, read
+from analysis.checks.reading import Reading
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -28,10 +27,3 @@ def generic_flags(reading: Reading) -> tuple[Flag, ...]:
 def _short(flag: Flag) -> Flag:
     message = shorten(flag.message, 300)
     return flag if message == flag.message else replace(flag, message=message)
-
-
-def check_generic(
-    question: str, steps: Sequence[str], answer: str | None = None, choices: Mapping[str, str] | None = None
-) -> tuple[Flag, ...]:
-    """Read a rationale and run the generic checks on it."""
-    return generic_flags(read(question, steps, answer, choices))

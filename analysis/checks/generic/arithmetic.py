@@ -18,10 +18,11 @@ _PERCENT = re.compile(r"%|percent|\brate\b|\bratio\b", re.I)
 _WHOLE = re.compile(r"remainder|left ?over|round|whole|floor|ceil|at least|nearest|integer|full|//", re.I)
 _OTHER_SUMS = re.compile(
     r"\bbase[ -]?(?:\d|two|three|five|eight|sixteen)|\bbinary\b|\boctal\b|\bhexadecimal\b|\bmod(?:ulo)?\b|≡|\bclock\b"
-    r"|\d\s?[ap]\.?m\b",
+    r"|\d\s?[ap]\.?m\b|\bZ_\(?\d|\bnew operation|\boperation.{0,40}\bdefin|\bdefin.{0,40}\boperation"
+    r"|\bdefine[sd]?\s+[a-z]\s?[^\w\s=]{1,2}\s?[a-z]\s?=",
     re.I,
 )
-"""Numbers that are not added in the usual way: of another base, of a clock."""
+"""Numbers that are not added in the usual way: of another base, of a clock, by a sign that is given another meaning."""
 _POINTED = re.compile(r"(?<![\d.])\d{1,3}\.\d{3}(?!\d)")
 """A thousand as German writes it."""
 _SIGNED_POWER = re.compile(r"(?:^|[-+*/^(])\s?-\s?[\d.,]{1,40}\s?(?:\^|\*\*)")

@@ -27,7 +27,6 @@ MAX_TOTAL_READ = 60_000
 """Characters of all steps together that are read; what comes later is not judged."""
 
 _LIST = re.compile(r"\b(?:there (?:are|were|is)|sells|has|have|had|with)\b[^:.\n]{0,80}:\s*([^.\n]{3,400})", re.I)
-_ANSWER = re.compile(r"\banswer\s*(?:is|:)\s*\(?([A-Za-z])\)?(?![A-Za-z])")
 _END = r"[\w-]+(?:\s+expensive)?"
 _FROM = re.compile(
     rf"\bfrom\s+(?:the\s+)?(?P<start>{_END})\s+to\s+(?:the\s+)?(?P<end>{_END})\s*(?:[:,]|\bis\b)\s*:?", re.I
@@ -307,16 +306,12 @@ def _places(text: str, count: int, high_first: bool) -> list[int]:
 
 
 def _check_answer(index: int, text: str, run: _Run) -> None:
-    stated = _ANSWER.search(text)
-    run.answered = run.answered or stated is not None
-    option = run.options.get(stated.group(1).upper()) if stated else None
-    if stated is None or option is None or any(flag.step == index for flag in run.flags):
-        return
-    claims = run.reader.statements(option)
-    if len(claims) == 1 and not (claims[0].mask | ~run.solution).all():
+    stated = run.stated_option(index, text, run.options)
+    claims = run.reader.statements(stated[1]) if stated else []
+    if stated and len(claims) == 1 and not (claims[0].mask | ~run.solution).all():
         right = [label for label, other in run.options.items() if _follows(other, run)]
         known = f", ({right[0]}) does" if len(right) == 1 else ""
-        run.flag(index, "answer_wrong", f"option ({stated.group(1).upper()}) does not follow from the clues{known}")
+        run.flag(index, "answer_wrong", f"option ({stated[0]}) does not follow from the clues{known}")
 
 
 def _follows(option: str, run: _Run) -> bool:

@@ -1,17 +1,13 @@
-"""Arithmetic in words and in bold type, put into signs at the same offsets: "3 plus 4 is 7" -> "3 +    4 =  7".
+"""Equalities in words, put into signs at the same offsets, and bold type taken off: "3 + 4 is 7" -> "3 + 4 =  7".
 
-A word becomes a sign only between two operands, and a verb an equals sign only behind a calculation and before a number
-that ends there: "the sum of 2 and 3 is 5" and "7 - 4 is 2 less than 5" stay as they are.
+A verb becomes an equals sign only behind a calculation and before a number that ends there: "the sum of 2 and 3 is 5" and
+"7 - 4 is 2 less than 5" stay as they are. Spoken operators are signs already (`plain_text`).
 """
 
 from __future__ import annotations
 
 import re
 
-_OPERATORS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/"}
-_LEFT = r"(?:(?<=[\d)\]])|(?<=\b[A-Z]))"
-_RIGHT = r"(?=[-−–(\[\d]|negative\b|[A-Z]\b)"
-_OPERATOR = re.compile(rf"{_LEFT}\s{{1,5}}(plus|minus|times|multiplied\s+by|divided\s+by)\s{{1,5}}{_RIGHT}", re.I)
 _NEGATIVE = re.compile(r"\bnegative(?=\s{1,3}[\d(\[])", re.I)
 _SIGN = r"[-+*/×÷·−–]"
 _NUMBER = r"\d[\d,.]{0,40}"
@@ -30,10 +26,9 @@ _BOLD = re.compile(r"(?:(?<=^)|(?<=[\s:(=]))(?:\*\*|__)(?=[^\s*_])|(?<=[^\s*_])(
 
 
 def in_signs(text: str) -> str:
-    """`text` with operators and equalities in words as signs, without bold type; as long as before, so offsets hold."""
+    """`text` with equalities in words as signs, without bold type; as long as before, so offsets hold."""
     if "**" in text or "__" in text:
         text = _BOLD.sub("  ", text)
-    text = _OPERATOR.sub(_operator, text)
     text = _NEGATIVE.sub("-       ", text)
     at = 0
     while found := _VERB.search(text, at):  # one result may begin the next calculation
@@ -41,8 +36,3 @@ def in_signs(text: str) -> str:
         if not _SPOKEN.search(text[max(0, start - 140) : found.start()]):
             text = text[:start] + "=".rjust(at - start) + text[at:]
     return text
-
-
-def _operator(match: re.Match[str]) -> str:
-    sign = _OPERATORS[" ".join(match[1].lower().split())]
-    return f" {sign}".ljust(len(match.group()))

@@ -33,7 +33,6 @@ _SWAP = re.compile(
 _BACK = r"\b(?:gets|got|receives|takes|gives|hands|passes|in\s+(?:exchange|return))\b"
 """Behind "Ann gives Ben her ball": something comes back."""
 _ASKED = re.compile(rf"\bat\s+the\s+end\b[^,.]{{0,60}},\s*([A-Z][\w'-]{{0,40}})\s+(?:{_HOLDS})", re.I)
-_ANSWER = re.compile(r"\banswer\s*(?:is|:)\s*\(?([A-Za-z])\)?(?![A-Za-z])")
 _CLOSING = re.compile(r"\b(?:at|in) the end\b|\banswer\b|\bfinally,? (?:we|[A-Z]\w+ (?:has|is))", re.I)
 _STOPWORDS = frozenset(
     ("the", "a", "an", "of", "and", "ball", "balls", "present", "presents", "gift", "gifts", "book", "books", "new")
@@ -284,13 +283,8 @@ def _count(done: int) -> str:
 
 
 def _check_answer(index: int, text: str, run: _Run) -> None:
-    stated = _ANSWER.search(text)
-    asked = run.game.asked
-    run.answered = run.answered or stated is not None
-    if stated is None or asked is None or any(flag.step == index for flag in run.flags):
-        return
-    option = run.options.get(stated.group(1).upper())
-    thing = run.reader.thing(" ".join(option.rstrip(" .").split())) if option else None
-    if thing is not None and thing != run.now[asked]:
-        message = f"{asked} ends with {run.now[asked]}, but option ({stated.group(1).upper()}) is {thing}"
+    stated, asked = run.stated_option(index, text, run.options), run.game.asked
+    thing = run.reader.thing(" ".join(stated[1].rstrip(" .").split())) if stated else None
+    if stated and asked and thing is not None and thing != run.now[asked]:
+        message = f"{asked} ends with {run.now[asked]}, but option ({stated[0]}) is {thing}"
         run.flag(index, "answer_differs", message)

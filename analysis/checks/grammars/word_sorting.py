@@ -17,6 +17,7 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 
 from analysis.checks.base import MAX_STEP_CHARS, Finding, Run
+from analysis.checks.grammars.order_words import ORDINALS
 from analysis.checks.grammars.word_lists import (
     Ordering,
     fold,
@@ -29,20 +30,6 @@ from analysis.checks.grammars.word_lists import (
 )
 
 KIND = "word_sorting"
-ORDINALS = (
-    "first",
-    "second",
-    "third",
-    "fourth",
-    "fifth",
-    "sixth",
-    "seventh",
-    "eighth",
-    "ninth",
-    "tenth",
-    "eleventh",
-    "twelfth",
-)
 
 _FACT = re.compile(
     r"(?:[\"“]([^\"“”]{1,60})[\"”]|\b([A-Za-z][\w'’&.-]{0,59}))\s{0,5}:\s*[\"“']?([A-Za-z'’&.-])[\"”']?\s*\((\d{1,3})\)"

@@ -23,13 +23,13 @@ _DISPLAY = re.compile(
 _INLINE = re.compile(
     r"\\\((?P<round>.{1,1000}?)\\\)|(?<![\\$\w])\$(?P<dollar>(?! )(?:\\.|[^$\\\n]){1,1000}(?<! ))\$(?![\d$])", re.S
 )
-_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]{1,20}://|www\.)[^\s\ue000-\uf8ff]+|[\w.+-]+@[\w-]+\.[\w.-]+", re.I)
+_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]{1,20}://|www\.)[^\s\U000f0000-\U0010ffff]+|[\w.+-]+@[\w-]+\.[\w.-]+", re.I)
 _BARE = re.compile(r"[^$`\n]{0,200}\\(?:d?frac|sqrt|pi|times|cdot|text|infty|left|begin)\b[^$`\n]{0,300}")
 """An answer or option that is a formula as a whole, without dollar signs."""
 PROSE = re.compile(r"[A-Za-z]{2,}[,;.]?\s+[A-Za-z]{2,}")
 _WORDS = re.compile(r"\\(?:text|mathrm|textbf|mbox|operatorname)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 _REFUSED = re.compile(
-    r"[`\ue000-\uf8ff]|\n\s*\n|\\(?:href|url|includegraphics|html\w*|def|gdef|edef|xdef|let|futurelet|newcommand|renewcommand"
+    r"[`\U000f0000-\U0010ffff]|\n\s*\n|\\(?:href|url|includegraphics|html\w*|def|gdef|edef|xdef|let|futurelet|newcommand|renewcommand"
     r"|providecommand|rule|kern|mkern|hskip|mskip|hspace|raisebox|above|genfrac|char|unicode|smash|llap|rlap)(?![a-z])",
     re.I,
 )
@@ -45,8 +45,8 @@ _CODE_LINE = re.compile(
     r"^\s*(?:def |class |import |from \w+ import |return\b|(?:for|while|if) .+:$|elif |else:|print\("
     r"|#include|public |\w+ = |>>> |[}{]$|\"\"\")"
 )
-FIRST = 0xE000
-"""Private characters stand for what is done already; `text.clean` has taken away those of the text."""
+FIRST, LONGEST = 0xF0000, 0x20000
+"""Private characters, as many as a text may have characters, stand for what is done already; longer texts are only escaped."""
 
 
 def has_markup(text: str) -> bool:
@@ -82,8 +82,6 @@ def markdown(text: str, hits: Sequence[str] = ()) -> str:
         return chr(FIRST + len(kept) - 1)
 
     def formula(content: str, display: bool, whole: str) -> str:
-        if len(kept) > 6_000:
-            return whole
         if _REFUSED.search(content) or not content.strip() or "$" in content.replace(r"\$", ""):
             return keep(_inline_code(whole))
         tex = " ".join(content.replace(r"\$", r"\textdollar ").split())
@@ -94,7 +92,9 @@ def markdown(text: str, hits: Sequence[str] = ()) -> str:
         prose = match["round"] is None and PROSE.search(_WORDS.sub(" ", content))
         return match[0] if prose or "$" in content.replace(r"\$", "") else formula(content, False, match[0])
 
-    text = re.sub("[\ue000-\uf8ff]", "\N{REPLACEMENT CHARACTER}", text)
+    if len(text) > LONGEST:
+        return "  \n".join(_escape(line.strip()) for line in text.split("\n"))
+    text = re.sub("[\U000f0000-\U0010ffff]", "\N{REPLACEMENT CHARACTER}", text)
     if _BARE.fullmatch(text) and not PROSE.search(_WORDS.sub(" ", text)):
         text = formula(text, False, text)
     text = _FENCE.sub(lambda m: "\n" + keep(fenced(m[3], m[2])) + "\n", text)
@@ -133,7 +133,7 @@ def _inline_code(text: str) -> str:
 
 def _restored(text: str, kept: Callable[[int], str], n: int) -> str:
     for _ in range(3):  # a heading may hold bold text that holds a formula
-        text = re.sub("[\ue000-\uf8ff]", lambda m: kept(ord(m[0]) - FIRST) if ord(m[0]) - FIRST < n else m[0], text)
+        text = re.sub("[\U000f0000-\U0010ffff]", lambda m: kept(ord(m[0]) - FIRST) if ord(m[0]) - FIRST < n else m[0], text)
     return text
 
 
