@@ -79,7 +79,7 @@ def test_rows_that_come_in_small_batches_are_the_same(
     base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attempts are curated shard by shard and written batch by batch: as if a round were curated at once."""
-    curation = {"problems": "mixed", "deduplicate": "exact", "cap": 1}
+    curation = {"problems": "mixed", "deduplicate": "exact"}
     whole = contents(run(make_recipe(base_model, tmp_path / "whole", **SMALL, curation=curation))[0])
     monkeypatch.setattr(files, "BATCH", 7)
     setup, _, _ = run(make_recipe(base_model, tmp_path / "small", **SMALL, curation=curation))
@@ -87,7 +87,7 @@ def test_rows_that_come_in_small_batches_are_the_same(
     rows = attempts_of(setup, 1)
     plain = [{**row, "kept": None, "drop_reason": None} for row in rows]
     assert curate(plain, setup.task, load_recipe(setup.run_dir / "recipe.yaml").curation, None) == rows
-    assert {row["drop_reason"] for row in rows} >= {None, "not_mixed", "cap"}
+    assert {row["drop_reason"] for row in rows} >= {None, "not_mixed"}
 
 
 def test_the_size_of_shards_is_part_of_what_a_recipe_computes(base_model: Path, tmp_path: Path) -> None:
