@@ -6,7 +6,9 @@ import random
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from star.attempts import in_form
 from star.grading.hints import may_mention_hint
@@ -18,8 +20,19 @@ from star.rows import RoundData, TrainingRow
 if TYPE_CHECKING:
     from analysis.soundness.scorer import Item, Scorer, StepScores
 
-Soundness = Callable[[Sequence[Attempt]], list[bool | None]]
+Sound = list[bool | None]
 """True: sound, False: unsound or flagged, None: not judged."""
+
+
+@dataclass(frozen=True)
+class Soundness:
+    """What judges attempts. A scorer stays open from its first call until `close`, so that a round opens it once."""
+
+    judge: Callable[[Sequence[Attempt]], Sound]
+    close: Callable[[], None] = lambda: None
+
+    def __call__(self, attempts: Sequence[Attempt]) -> Sound:
+        return self.judge(attempts)
 
 
 def curate(
@@ -90,19 +103,26 @@ def soundness_of(task: Task, settings: CurationSettings, problems: Mapping[str, 
     if settings.require == "answer":
         return None
     if settings.scorer is None and task.check is not None:
-        return lambda attempts: [attempt["sound"] for attempt in attempts]
+        return Soundness(lambda attempts: [attempt["sound"] for attempt in attempts])
     from analysis import score_records  # the one seam from the engine to the analysis
     from analysis.rationales.records import Record
     from analysis.rationales.steps import split_steps
     from analysis.soundness.grades import THRESHOLD, flagged
-    from analysis.soundness.scorer import Item
+    from analysis.soundness.scorer import Item, Scorer
     from analysis.soundness.scorers import open_scorers
+
+    stack, opened = ExitStack(), list[Scorer[Any]]()
+
+    def close() -> None:
+        opened.clear()
+        stack.close()
 
     def p_unsound(records: Sequence[Record]) -> list[float | None]:
         if settings.scorer is None:
             return list(score_records(records)["p_unsound"])
-        with open_scorers([settings.scorer]) as (scorer,):
-            results = _scored(scorer, [Item.of(record, place) for place, record in enumerate(records)])
+        if not opened:
+            opened.extend(stack.enter_context(open_scorers([settings.scorer])))
+        results = _scored(opened[0], [Item.of(record, place) for place, record in enumerate(records)])
         if failed := [result.why for result in results if result.status == "error"]:
             warnings.warn(
                 f"curation.scorer {settings.scorer} failed on {len(failed):,} of {len(results):,} rationales, which count as not "
@@ -111,7 +131,7 @@ def soundness_of(task: Task, settings: CurationSettings, problems: Mapping[str, 
             )
         return [result.p_unsound for result in results]
 
-    def judged(attempts: Sequence[Attempt]) -> list[bool | None]:
+    def judged(attempts: Sequence[Attempt]) -> Sound:
         records = []
         for attempt in attempts:
             problem = problems[attempt["problem_id"]]
@@ -132,7 +152,7 @@ def soundness_of(task: Task, settings: CurationSettings, problems: Mapping[str, 
     if settings.scorer is not None:
         with open_scorers([settings.scorer]):
             pass
-    return judged
+    return Soundness(judged, close)
 
 
 def _scored(scorer: Scorer, items: Sequence[Item]) -> list[StepScores]:

@@ -118,6 +118,8 @@ class Loop:
                     yield from rows
                 if kept >= self.rows_wanted(number):
                     break
+            if self.soundness is not None:
+                self.soundness.close()
 
         return self.ledger.stored(self.ledger.run.folder(number) / "attempts.parquet", runs.ATTEMPTS, compute)
 

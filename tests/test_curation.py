@@ -218,9 +218,11 @@ def test_a_scorer_is_told_the_gold_answer_and_closed(monkeypatch: pytest.MonkeyP
     settings = CurationSettings(require="sound", scorer="failing", deduplicate="off")
     soundness = soundness_of(GSM8K, settings, PROBLEMS)
     assert asked == ["opened", "closed"], "a scorer that cannot be opened stops the run before it has cost anything"
-    with pytest.warns(UserWarning, match="failed on 2 of 2"):
+    with pytest.warns(UserWarning, match="failed on [12] of [12]"):
         assert soundness is not None and soundness([attempt(SOUND), attempt(WRONG, problem_id="q")]) == [None, None]
-    assert asked[2:] == ["opened", ["72", "12"], ["72"], ["12"], "closed"]
+        soundness([attempt(SOUND)])
+    soundness.close()
+    assert asked[2:] == ["opened", ["72", "12"], ["72"], ["12"], ["72"], "closed"], "once for all parts of a round"
 
 
 @pytest.mark.parametrize(("spec", "message"), [("oracle:x", "expected one of the form"), ("file:none.jsonl", "none.jsonl")])
