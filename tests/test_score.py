@@ -373,3 +373,9 @@ def test_memory_stays_bounded_and_time_linear(tmp_path: Path) -> None:
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 40_000  # kB
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 6_000
+
+
+def test_a_runs_own_check_is_not_called_a_label(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_records(source, [replace(record, sound=False, label_source="auto") for record in RECORDS])
+    main([str(source), "-o", str(source.parent / "out.jsonl")])
+    assert "labelled" not in capsys.readouterr().out

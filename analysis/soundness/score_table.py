@@ -40,7 +40,7 @@ class Tally:
             counted = ["records", judgement.grade]
             if judgement.grade == "scored" and flagged(judgement.p_unsound):
                 counted.append("flagged")
-            if record.sound is not None:
+            if record.sound is not None and record.label_source != "auto":  # that one is no person's, and stands beside it
                 counted += ["labelled", *(() if record.sound else ("labelled unsound",))]
             self.counts.update((*row, what) for what in counted)
             self.fitted_on += record.source in FITTED_ON
