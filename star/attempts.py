@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from statistics import mean
@@ -126,12 +125,11 @@ def sampled_outcomes(
     outcomes: dict[str, dict[int, list[float]]] = {name: {k: [] for k in counts} for name in names}
     for problem_id, own in sampled.items():
         right = [row["verdict"] == Verdict.correct for row in own]
-        voted = votes([(row["answer"], row["verdict"]) for row in own], problems[problem_id])
+        voted = votes([(row["answer"], row["verdict"]) for row in own], problems.get(problem_id, Problem("", "", "")))
         ranked = [scores[row["attempt_id"]] for row in own] if scores else []
-        weights = [math.exp(score - max(ranked)) for score in ranked]
         for k in counts:
             values = [pass_at_k(len(right), sum(right), k), maj_at_k(voted, right, k)]
-            values += [best_of_k(ranked, right, k), maj_at_k(voted, right, k, weights)] if scores else []
+            values += [best_of_k(ranked, right, k), maj_at_k(voted, right, k, ranked)] if scores else []
             for name, value in zip(names, values, strict=True):
                 outcomes[name][k].append(value)
     return outcomes

@@ -163,7 +163,7 @@ def _read_table(path: Path, schema: pa.Schema, names: tuple[str, ...], _: Stamp)
 
 def _tables(path: Path, schema: pa.Schema, names: Sequence[str]) -> Iterator[pa.Table]:
     """What `read_table` returns, `BATCH` rows at a time."""
-    with _guarded(path), pq.ParquetFile(path) as file:
+    with _guarded(path), pq.ParquetFile(path, pre_buffer=False) as file:
         there = set(file.schema_arrow.names)
         if missing := [name for name in names if name in KEYS and name not in there]:
             raise ParseError(f"it has no column {missing[0]}")

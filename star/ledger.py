@@ -59,12 +59,13 @@ class Ledger:
     def timed(self, stage: str, work: Callable[[], T]) -> T:
         """Do `work`, count its wall-clock seconds under `stage`. Time of a stage inside a stage counts for the inner one."""
         outside, started = sum(self._seconds.values()), time.monotonic()
-        done = work()
-        inner = sum(self._seconds.values()) - outside
-        self._seconds[stage] = self._seconds.get(stage, 0.0) + time.monotonic() - started - inner
-        if self._file is not None:
-            runs.write_json(self._file, {name: round(seconds, 3) for name, seconds in self._seconds.items()})
-        return done
+        try:
+            return work()
+        finally:  # the parts of a stage that was stopped are kept, and so are their seconds
+            inner = sum(self._seconds.values()) - outside
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + time.monotonic() - started - inner
+            if self._file is not None:
+                runs.write_json(self._file, {name: round(seconds, 3) for name, seconds in self._seconds.items()})
 
     def stored(self, path: Path, schema: pa.Schema, compute: Callable[[], Iterable[Row]]) -> StoredRows[Row]:
         """Rows of `path` if it is there and whole, else computed and written whole; its parts are removed then."""
@@ -123,7 +124,7 @@ class Ledger:
         }
 
     def finish(
-        self, chosen: int, select_on: str, rows: Iterable[Attempt], problems: Mapping[str, Problem], ranked: Ranking | None
+        self, chosen: int, select_on: str, rows: StoredRows[Attempt], problems: Mapping[str, Problem], ranked: Ranking | None
     ) -> Result:
         """Write result.json: the chosen round, its test accuracy, pass@k and maj@k where samples were drawn, and what a verifier
         makes of those. The open clock is the test's.
@@ -133,12 +134,13 @@ class Ledger:
         files = [self.run_dir / "test" / "evaluation.parquet"]
         if unfinished:
             files += [self.run.folder(unfinished["round"]) / f"{name}.parquet" for name in ("probe", "attempts")]
+        sampled = rows.only("attempt_id", "problem_id", "sample", "answer", "verdict")
         spent = [*(line.get("seconds") or {} for line in lines), self._seconds]
         result: Result = {
             "chosen_round": chosen,
             "rounds": max((line["round"] for line in rounds), default=0),
             "select_on": select_on,
-            "test": {**summarise(rows), **sampled_figures(rows, problems, ranked and ranked["scores"])},
+            "test": {**summarise(rows), **sampled_figures(sampled, problems, ranked and ranked["scores"])},
             "gate": next((line["gate"] for line in lines if line.get("gate")), None),
             "round_without_model": unfinished,
             "parameters": self.parameters,

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from functools import partial
 from itertools import chain
 from operator import itemgetter
@@ -109,17 +110,16 @@ class Loop:
         """Every attempt of a round, curated: generated ones, then rationalized ones for problems without a right answer."""
 
         def compute() -> Iterator[Attempt]:
-            kept = 0
-            for first, problems in self.batches(number):
-                for part in self.stages.attempted(number, problems, first).files:
-                    shard: list[Attempt] = [*StoredRows([part], runs.ATTEMPTS)]
-                    rows = curate(shard, self.setup.task, self.recipe.curation, self.soundness)
-                    kept += sum(bool(row["kept"]) for row in rows)
-                    yield from rows
-                if kept >= self.rows_wanted(number):
-                    break
-            if self.soundness is not None:
-                self.soundness.close()
+            kept, task, settings = 0, self.setup.task, self.recipe.curation
+            with closing(self.soundness) if self.soundness else nullcontext():
+                for first, problems in self.batches(number):
+                    for part in self.stages.attempted(number, problems, first).files:
+                        shard: list[Attempt] = [*StoredRows([part], runs.ATTEMPTS)]
+                        rows = self.ledger.timed("curation", partial(curate, shard, task, settings, self.soundness))
+                        kept += sum(bool(row["kept"]) for row in rows)
+                        yield from rows
+                    if kept >= self.rows_wanted(number):
+                        break
 
         return self.ledger.stored(self.ledger.run.folder(number) / "attempts.parquet", runs.ATTEMPTS, compute)
 
@@ -251,7 +251,8 @@ class Loop:
             self.ledger.note("no problem has a right and a wrong attempt that differ: there is no verifier")
             return None
         training, shots = self.trained(job, "verifier", "verifier"), recipe.prompting.shots_in_training
-        sampled = [row for row in rows if row["sample"] > 0]
+        asked = rows.only("attempt_id", "problem_id", "sample", "completion")
+        sampled = [row for row in asked if row["sample"] > 0]
         encoded = [self.builder.encoded(self.problems[row["problem_id"]], row["completion"], shots=shots) for row in sampled]
         self.pool.sleep()
         trust = recipe.model.trust_remote_code

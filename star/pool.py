@@ -137,7 +137,7 @@ class Actors(Generic[PartT]):
         """`gpus`: of each, where there are any. Raises SamplerError."""
         self.ray, self.arguments, self.count = connect(), arguments, workers
         self.kind = self.ray.remote(kind).options(**actor_options(self.ray, workers, gpus))
-        self.failures = (self.ray.exceptions.RayActorError, SamplerError)
+        self.failures = (self.ray.exceptions.RayError, SamplerError)
         self.workers = [self._new() for _ in range(workers)]
 
     def _new(self) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 from star.attempts import sampled_outcomes
 from star.problem import Problem, Reading
-from star.recipe import PLACES, flat
+from star.recipe import PLACES, Recipe, flat
 from star.run import TEST, Run
 from star.schemas import Counts, RoundLine
 from star.statistics import EMPTY, Interval, bootstrap_mean, wilson
@@ -117,8 +117,9 @@ def arm_name(recipe: Mapping[str, Any]) -> str:
 
 
 def recipe_group(recipe: Mapping[str, Any]) -> str:
-    """Digest of a resolved recipe without its seed, name and places: equal for the seeds of one experiment."""
-    content = {key: value for key, value in flat(dict(recipe)).items() if key not in ("seed", "name", *flat(PLACES))}
+    """Digest of a resolved recipe without its seed, name, places and defaults: equal for the seeds of one experiment."""
+    left_out, default = {"seed", "name", *flat(PLACES)}, flat(Recipe().model_dump(mode="json"))
+    content = {k: v for k, v in flat(dict(recipe)).items() if k not in left_out and (k not in default or default[k] != v)}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
@@ -268,6 +269,8 @@ def _whole(value: float | None) -> int | None:
 
 def _sampled(rows: Sequence[Mapping[str, Any]], run: Run) -> dict[str, Any]:
     """pass@k and maj@k over the samples of each problem, with intervals over problems; sample 0 is the greedy one."""
+    if not any(row["sample"] for row in rows):
+        return {}
     outcomes = sampled_outcomes(rows, _asked(run))
     return {name: {k: bootstrap_mean(values) for k, values in by_k.items()} for name, by_k in outcomes.items()}
 

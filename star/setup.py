@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from typing import Any
 
 from star import provenance, splits
 from star import run as runs
+from star.files import BATCH
 from star.hub import download_model
 from star.problem import Problem, Reading, Task
 from star.prompting import PromptBuilder
@@ -166,7 +168,8 @@ def _owe_torn(run_dir: Path) -> None:
         for path in (*folder.glob("*.parquet"), folder / "model"):
             try:
                 if path.suffix == ".parquet":
-                    pq.read_table(path)
+                    with pq.ParquetFile(path, pre_buffer=False) as file:
+                        deque(file.iter_batches(BATCH), maxlen=0)
                 elif (path / "config.json").exists():
                     check_model_dir(path)
             except (pa.ArrowException, OSError, SamplerError):

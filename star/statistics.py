@@ -306,25 +306,26 @@ def best_of_k(scores: Sequence[float], correct: Sequence[bool], k: int) -> float
     return total / math.comb(n, k)
 
 
-def maj_at_k(votes: Sequence[Hashable], correct: Sequence[bool], k: int, weights: Sequence[float] | None = None) -> float:
+def maj_at_k(votes: Sequence[Hashable], correct: Sequence[bool], k: int, scores: Sequence[float] | None = None) -> float:
     """Probability that the majority vote of k samples is right; a tie is broken at random, so counts as a share.
 
     Wang et al. 2022 (arXiv 2203.11171). `votes` are equal for answers that are the same (`star.grading.votes`), `correct[i]` tells
     whether `votes[i]` is right; None does not vote, and nobody voting is wrong. The mean over as many blocks of k samples
-    as there are, so that maj@1 is pass@1. `weights`: what each vote counts, 1 by default. Raises ValueError unless
+    as there are, so that maj@1 is pass@1. `scores`: log-likelihoods that the votes are weighted by. Raises ValueError unless
     1 <= k <= samples.
     """
     if not 1 <= k <= len(votes):
         raise ValueError(f"maj@{k} of {len(votes)} samples: expected 1 <= k <= samples")
     starts = range(0, len(votes) - k + 1, k)
-    counted = [1.0] * len(votes) if weights is None else weights
+    counted = [0.0] * len(votes) if scores is None else scores
     return sum(_majority(votes[at : at + k], correct[at : at + k], counted[at : at + k]) for at in starts) / len(starts)
 
 
-def _majority(votes: Sequence[Hashable], correct: Sequence[bool], weights: Sequence[float]) -> float:
+def _majority(votes: Sequence[Hashable], correct: Sequence[bool], scores: Sequence[float]) -> float:
     counts: Counter[Hashable] = Counter()
-    for vote, weight in zip(votes, weights, strict=True):
-        counts.update({vote: weight} if vote is not None else {})
+    best = max((score for vote, score in zip(votes, scores, strict=True) if vote is not None), default=0.0)
+    for vote, score in zip(votes, scores, strict=True):
+        counts.update({vote: math.exp(score - best)} if vote is not None else {})
     right = {vote for vote, is_right in zip(votes, correct, strict=True) if is_right}
     winners = [vote for vote, count in counts.items() if count == max(counts.values())]
     return sum(vote in right for vote in winners) / len(winners) if winners else 0.0

@@ -160,7 +160,7 @@ def test_real_solutions_do_not_mention_hints(data_dir: Path) -> None:
         ("6 × 2 = 12. 12 ÷ 4 = 3.", [((6, 2), "*", 12), ((12, 4), "/", 3)]),
         ("3 times 4 = 12 and then 12 − 5 = 7", [((3, 4), "*", 12), ((12, 5), "-", 7)]),
         ("He pays 1,200 + 34.50 = 1,234.5 dollars", [((1200, 34.5), "+", 1234.5)]),
-        ("So (2 + 3) * 4 = 20", [((2, 3, 4), "+*", 20)]),
+        ("So (2 + 3) * 4 = 20", [((2, 3, 4), "(+)*", 20)]),
         ("x = 5", []),
         ("She has 5 apples.", []),
         ("", []),
@@ -169,6 +169,11 @@ def test_real_solutions_do_not_mention_hints(data_dir: Path) -> None:
 )
 def test_calculations(text: str, expected: list[tuple[tuple[float, ...], str, float]]) -> None:
     assert list(calculations(text)) == expected
+
+
+def test_other_brackets_or_unknowns_are_other_calculations() -> None:
+    assert calculations("10 - 5 - 3 = 8") != calculations("10 - (5 - 3) = 8") != ()
+    assert calculations("6*2=12\n12+x=20 so x=8") == calculations("6*2=12\n3x=24 so x=8") == ()
 
 
 def test_same_calculations_in_other_words() -> None:

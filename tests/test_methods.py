@@ -134,7 +134,7 @@ def test_best_of_k_is_the_mean_over_all_choices_ties_included() -> None:
 
 def test_votes_count_by_their_weights() -> None:
     voted, right = ["a", "a", "b"], [False, False, True]
-    assert maj_at_k(voted, right, 3) == 0.0 and maj_at_k(voted, right, 3, [0.1, 0.1, 1.0]) == 1.0
+    assert maj_at_k(voted, right, 3) == 0.0 and maj_at_k(voted, right, 3, [-2.3, -2.3, 0.0]) == 1.0
 
 
 def test_mixed_keeps_only_problems_that_went_both_ways(base_model: Path, tmp_path: Path) -> None:
@@ -468,10 +468,12 @@ def test_a_runs_verifier_is_a_scorer(really_trained: Any, capsys: pytest.Capture
     name = f"verifier-{folder.name}"
     assert told[place][f"{name}_p_unsound"] == pytest.approx(1 / (1 + math.exp(0.1 * (both[0] - both[1]))), abs=1e-6)
     assert told[place][f"{name}_p_unsound"] != 0.5 and told[place][f"{name}_step_ok"] is None
-    assert {row[f"{name}_status"] for row, given in zip(told, rows, strict=True) if given["answer"] is None} <= {"unparsed"}
-    settings = CurationSettings(require="sound", scorer=f"verifier:{folder}", max_unsound=1.0)
-    soundness = soundness_of(really_trained.task, settings, {each.id: each for each in really_trained.all_problems})
-    assert soundness is not None and soundness(rows[place : place + 1]) == [True]
+    assert {row[f"{name}_status"] for row, given in zip(told, rows, strict=True) if given["answer"] is None} == {"unparsed"}
+    for above, expected in ((1e-4, True), (-1e-4, False)):
+        most = told[place][f"{name}_p_unsound"] + above
+        settings = CurationSettings(require="sound", scorer=f"verifier:{folder}", max_unsound=most)
+        soundness = soundness_of(really_trained.task, settings, {each.id: each for each in really_trained.all_problems})
+        assert soundness is not None and soundness(rows[place : place + 1]) == [expected]
     shutil.copytree(folder, folder.parent / "without", ignore=shutil.ignore_patterns("verifier"))
     assert score([str(folder), "-o", "x.jsonl", "--scorer", f"verifier:{folder.parent / 'without'}"]) == 1
     assert "has no verifier: train one" in capsys.readouterr().err

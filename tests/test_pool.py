@@ -44,7 +44,7 @@ class FakeRay:
 
     def __init__(self, dies: Callable[[int, str, Any], bool], cpus: int = 4, gpus: int = 0) -> None:
         self.dies, self.rng = dies, random.Random(0)
-        self.exceptions = SimpleNamespace(RayActorError=ActorDiedError)
+        self.exceptions = SimpleNamespace(RayError=ActorDiedError)
         self.resources = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
         self.started = 0
         self.options_given: dict[str, Any] = {}

@@ -246,3 +246,7 @@ def test_slope_is_the_least_squares_line_with_students_interval() -> None:
         held += found.low <= 0.5 <= found.high
     assert 180 <= held <= 199
     assert math.isnan(statistics.slope([0, 1], [0, 1]).low)
+
+
+def test_votes_by_scores_far_below_those_of_other_blocks_still_count() -> None:
+    assert statistics.maj_at_k(["a", "b", "a", "b"], [True, False, True, False], 2, [0.0, -1.0, -800.0, -900.0]) == 1.0

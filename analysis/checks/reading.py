@@ -30,6 +30,8 @@ _ANSWER = re.compile(
 
 _CHECKING = re.compile(r"\W{0,8}(?:let(?:'s| us) |we (?:can )?|to )?(?:(?:double[- ])?check|verif)", re.I)
 """How a step begins that checks what was found."""
+_UNKNOWN = re.compile(r"(?<![A-Za-z])[A-Za-z]\s?[-+*/=]|[-+*/=]\s?\d{0,9}[A-Za-z](?![A-Za-z])")
+"""A letter that stands for a number."""
 _NOT_NOUNS = words("more fewer less extra additional other of the new different total")
 """Between a number and its noun."""
 
@@ -107,13 +109,23 @@ def read(
 
 
 def calculations(rationale: str) -> tuple[tuple[tuple[float, ...], str, float], ...]:
-    """Numbers, operators and result of each equation, in order: "6 pens * $2 = $12" -> ((6, 2), "*", 12).
+    """Numbers, operators with brackets, and result of each equation, in order: "6 pens * $2 = $12" -> ((6, 2), "*", 12). Empty
+    where an equation holds an unknown, of which the numbers alone do not tell.
 
     Two rationales with the same ones are duplicates in the sense of RFT (2308.01825).
     """
-    lines = re.sub(r"(?<=\w) x (?=[$(]?\d)", " * ", rationale).splitlines()  # "6 boxes x 2 eggs"
-    equations = (equation for step in read("", lines).steps for equation in step.equations)
-    return tuple((tuple(operand.value for operand in each.operands), each.operators, each.result) for each in equations)
+    text = re.sub(r"(?<=\w) x (?=[$(]?\d)", " * ", rationale)  # "6 boxes x 2 eggs"
+    if _UNKNOWN.search(text):
+        return ()
+    equations = (equation for step in read("", text.splitlines()).steps for equation in step.equations)
+    return tuple((tuple(o.value for o in each.operands), _signs(each), each.result) for each in equations)
+
+
+def _signs(equation: Equation) -> str:
+    """Its operators, with the brackets around what they join."""
+    if "(" not in equation.text:
+        return equation.operators
+    return re.sub(r"[^-+*/^()]", "", equation.text)
 
 
 def continued(before: str, text: str) -> str:
