@@ -18,7 +18,7 @@ and the checks of whole tasks do not.
                                        key from OPENAI_API_KEY; --dry-run says what it would take, --max-cost bounds it)
     judge:vllm:MODEL, judge:transformers:MODEL     the same with a chat model on this machine
 
-What models said is kept in scorers.sqlite beside the input, so that the same command goes on where it was stopped, and so does any other.
+What models said is kept in scorers.sqlite beside the input, so that no command asks again: one that was stopped goes on.
 `--calibration` takes a model of `analysis.calibrate` that judges in place of the score without a model.
 """
 

@@ -41,7 +41,9 @@ class Engine(Generic[EngineT]):
         self.name, self.start, self.deaths = name, start, 0
         self.opened: EngineT | None = None
 
-    def ask(self, call: Callable[[EngineT, Sequence[RowT]], Sequence[ResultT]], rows: Sequence[RowT]) -> Iterator[list[ResultT | Failure]]:
+    def ask(
+        self, call: Callable[[EngineT, Sequence[RowT]], Sequence[ResultT]], rows: Sequence[RowT]
+    ) -> Iterator[Sequence[ResultT | Failure]]:
         """`call(engine, rows)`; where that fails, the results of each half when it is done, and a row that fails alone has a
         Failure. Raises InputError where the model cannot be opened, or fails again and again."""
         if not rows:
@@ -49,7 +51,7 @@ class Engine(Generic[EngineT]):
         if self.opened is None:
             self.opened = self.start()
         try:
-            results = list(call(self.opened, rows))
+            results = call(self.opened, rows)
         except (RuntimeError, SamplerError) as error:  # out of memory, or a worker that died
             why = first_line(error)
             if isinstance(error, SamplerError):
