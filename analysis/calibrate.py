@@ -94,7 +94,10 @@ def calibrate(arguments: Arguments) -> Calibration:
     items = [Item.of(records[place], place) for place in targets]
     with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
         scores = {scorer.name: scorer.score(items) for scorer in scorers}
-    rows = [labelled(records[item.place], targets[item.place], per_step(scores, number)) for number, item in enumerate(items)]
+    rows = [
+        labelled(records[item.place], targets[item.place], per_step(scores, number, len(item.steps)))
+        for number, item in enumerate(items)
+    ]
     for name, column in scores.items():
         totals = Totals()
         totals.add(column)
@@ -121,14 +124,15 @@ def labelled(record: Record, target: Target, step_ok: dict[str, tuple[float | No
 
 
 def targets_of(records: Sequence[Record], labels: Path | None) -> list[Target | None]:
-    """The label of each record, None where it has none; a repeated id has "#2" behind it, as in the app. Raises RecordError."""
+    """The label of each record, None where it has none, or one that names a step beyond its rationale's; a repeated id has "#2"
+    behind it, as in the app. Raises RecordError where nothing is left."""
     from analysis.rationales.records import RecordError, unique_ids
 
     if labels is None:
         own = [_target(record.sound, record.first_error_step) for record in records]
         if not any(own):
             raise RecordError("the records have no labels (sound, first_error_step): give --labels.")
-        return own
+        return _within(records, own)
     by_id = _app_labels(labels)
     if not by_id:
         if labels.is_dir():
@@ -137,11 +141,23 @@ def targets_of(records: Sequence[Record], labels: Path | None) -> list[Target | 
     placed = [by_id.get(identifier) for identifier in unique_ids([record.id for record in records])]
     if not any(placed):
         raise RecordError(f"{labels} labels {len(by_id):,} rationales, but none of the {len(records):,} that were given.")
-    for record, target in zip(records, placed, strict=True):
-        if target is not None and target[1] is not None and target[1] >= len(record.steps):
-            steps = len(record.steps)
-            raise RecordError(f"{labels}: the first error of {record.id} is step {target[1]} from 0, but it has {steps} steps.")
-    return placed
+    return _within(records, placed)
+
+
+def _within(records: Sequence[Record], targets: Sequence[Target | None]) -> list[Target | None]:
+    """Targets without those whose step their rationale does not have."""
+    from analysis.rationales.records import RecordError
+
+    steps = [-1 if target is None or target[1] is None else target[1] for target in targets]
+    beyond = {place for place, (record, step) in enumerate(zip(records, steps, strict=True)) if step >= len(record.steps)}
+    left = [None if place in beyond else target for place, target in enumerate(targets)]
+    if beyond:
+        first = min(beyond)
+        said = f"the first error of {records[first].id} is step {steps[first]} from 0, but it has {len(records[first].steps)} steps"
+        if not any(left):
+            raise RecordError(f"no label can be used: {said}.")
+        print(f"warning: {len(beyond):,} labels are left out: {said}.", file=sys.stderr)
+    return left
 
 
 def _target(sound: bool | None, first_error: int | None) -> Target | None:

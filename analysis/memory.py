@@ -60,7 +60,9 @@ class Memory:
                 with self.file:
                     yield self.file
         except sqlite3.Error as error:
-            raise MemoryFileError(f"{self.path} cannot be used ({error}). Delete it and run the same command again.") from error
+            damaged = any(words in str(error) for words in ("not a database", "malformed"))
+            advice = "Delete it" if damaged else "Keep it: wait for who else uses it, or make room and let it be written,"
+            raise MemoryFileError(f"{self.path} cannot be used ({error}). {advice} and run the same command again.") from error
 
     def close(self) -> None:
         """Safe to call twice."""

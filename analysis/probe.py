@@ -143,6 +143,8 @@ def _check_ranges(arguments: Arguments) -> None:
         raise UsageError(f"--max-positions {arguments.max_positions}: expected at least one step per rationale.")
     if arguments.max_new_tokens is not None and arguments.max_new_tokens < 1:
         raise UsageError(f"--max-new-tokens {arguments.max_new_tokens}: expected at least one token.")
+    if arguments.workers < 0:
+        raise UsageError(f"--workers {arguments.workers}: expected 0 (this process alone) or more.")
     if not 0 <= arguments.temperature < math.inf:
         raise UsageError(f"--temperature {arguments.temperature}: expected 0 (greedy) or above.")
 

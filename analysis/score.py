@@ -18,7 +18,7 @@ and the checks of whole tasks do not.
                                        key from OPENAI_API_KEY; --dry-run says what it would take, --max-cost bounds it)
     judge:vllm:MODEL, judge:transformers:MODEL     the same with a chat model on this machine
 
-What models said is kept in scorers.sqlite beside the output, so that the same command goes on where it was stopped.
+What models said is kept in scorers.sqlite beside the input, so that no command asks again: one that was stopped goes on.
 `--calibration` takes a model of `analysis.calibrate` that judges in place of the score without a model.
 """
 
@@ -86,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def score(arguments: Arguments) -> int:
     """Score, write, and name the lines that could not be scored; 1 where there are any."""
+    if arguments.workers < 0:
+        raise UsageError(f"--workers {arguments.workers}: expected 0 (this process alone) or more.")
     output = output_path(arguments)
     with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, output)) as scorers:
         if arguments.dry_run:
@@ -222,7 +224,7 @@ def calibrated(
     for place, (record, judgement) in enumerate(zip(records, judgements, strict=True)):
         judged = None
         if judgement.grade in ("scored", "not_judged"):
-            judged = model.judge(evidence(len(record.steps), judgement.flags, per_step(results, place)))
+            judged = model.judge(evidence(len(record.steps), judgement.flags, per_step(results, place, len(record.steps))))
         if judged is not None:
             judgement = replace(
                 judgement,

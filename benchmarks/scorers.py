@@ -189,7 +189,7 @@ def roll_out(run: Path, rows: Sequence[Row], file: Path) -> list[dict[str, Any]]
     for start in bar("rolling out", unit="chunk", over=range(len(done), len(rows), CHUNK)):
         found = []
         read = [scorer.read(row.item) for row in rows[start : start + CHUNK]]
-        scorer.engine.ask(scorer.measured, [each for each in read if isinstance(each, Rationale)])
+        list(scorer.engine.ask(scorer.measured, [each for each in read if isinstance(each, Rationale)]))
         for each in read:
             if isinstance(each, Rationale):
                 scores = {**asdict(scores_of(each.values, scorer.few)), "usage": asdict(each.usage)}

@@ -11,12 +11,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from analysis import calibrate, score
+from analysis.memory import Memory, MemoryFileError
 from analysis.soundness import openai_server
 from analysis.soundness.judge import Judge, code_of, prompt_of, shares, verdict_of
 from analysis.soundness.scorer import Item, StepScores, safe_name
@@ -427,6 +429,30 @@ def test_a_broken_file_of_replies_is_named(tmp_path: Path) -> None:
     (tmp_path / MEMORY).write_bytes(b"no database" * 1000)
     with serving(lambda _, body: said(honest(body))) as server, pytest.raises(InputError, match=MEMORY):
         judged(server, [item()], tmp_path)
+
+
+def test_a_file_of_replies_that_is_in_use_or_has_no_room_is_worth_keeping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, connect = Memory(tmp_path / MEMORY), sqlite3.connect
+    memory.keep({b"a": 1})
+    memory.close()
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **more: connect(path, **more | {"timeout": 0}))
+    with closing(connect(tmp_path / MEMORY)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(MemoryFileError, match=r"locked\)\. Keep it: wait for who else uses it, or make room"):
+            memory.keep({b"b": 2})
+    memory.keep({b"b": 2})
+
+
+def test_replies_are_kept_beside_the_input_for_whatever_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, out = tmp_path / "in" / "rows.jsonl", tmp_path / "out" / "s.jsonl"
+    rows.parent.mkdir()
+    assert {Place(rows, output).memory for output in (None, out)} == {rows.parent / MEMORY}
+    assert Place(rows.parent, out).memory == rows.parent / "analysis" / MEMORY
+    assert (Place(None, out).memory, Place().memory) == (out.parent / MEMORY, None)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert (Place(rows, out).memory, Place(rows).memory) == (out.parent / MEMORY, None)
 
 
 def test_raw_replies_are_kept_and_parsed_when_read(tmp_path: Path) -> None:

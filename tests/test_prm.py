@@ -6,6 +6,7 @@ import json
 import math
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from analysis import calibrate, score, train_scorer
 from analysis.soundness.likelihood import Likelihood
+from analysis.soundness.local_model import KEPT, Engine
 from analysis.soundness.prm import ProcessRewardModel, TransformersEngine
 from analysis.soundness.prm_formats import FORMATS, Reader, format_of
-from analysis.soundness.scorer import Item
+from analysis.soundness.scorer import Item, StepScores
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError, UsageError
 from star.sampling import SamplerError, backends
@@ -175,8 +177,36 @@ def test_a_row_that_ends_the_engine_costs_that_row_and_what_was_scored_is_kept(
     again = ProcessRewardModel(str(model), ScorerOptions(), place)
     assert again.score([asked[0], asked[1], asked[3]]) == [results[0], results[1], results[3]]
     assert again.engine.opened is None, "what was scored is not scored again"
-    with pytest.raises(SamplerError, match=r"trl failed 9 times, at last with: The vLLM worker died.*the same command goes on\.$"):
-        again.score(items(*((str(n), "b", "c", "d") for n in range(20))))
+    half = items(*((str(n), "x") for n in range(10)), *((str(n), "b", "c", "d") for n in range(20)))
+    with pytest.raises(SamplerError, match=r"trl failed 17 times, at last with: The vLLM worker died.*the same command goes on\."):
+        again.score(half)
+    later = ProcessRewardModel(str(model), ScorerOptions(), place)
+    assert {found.status for found in later.score(half[:7])} == {"ok"} and later.engine.opened is None, "what was done is kept"
+
+
+@pytest.mark.parametrize("bad", [{0}, {255}, {17, 130, 131}])
+def test_a_row_that_ends_the_engine_is_found_among_many_however_often_one_did_before(bad: set[int]) -> None:
+    def call(_: object, rows: Sequence[int]) -> list[int]:
+        if bad & set(rows):
+            raise SamplerError("died")
+        return list(rows)
+
+    engine: Engine[object] = Engine("it", object)
+    for _ in range(3):
+        told = [each for part in engine.ask(call, range(KEPT)) for each in part]
+        assert told == [("error", "died") if row in bad else row for row in range(KEPT)]
+
+
+def test_a_score_that_is_no_number_is_an_error_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = ProcessRewardModel(str(tiny_prm(tmp_path / "trl", "trl")), ScorerOptions(), Place(output=tmp_path / "s.jsonl"))
+    features = {"mean": (0.5, math.nan)}
+    answers = [StepScores(p_unsound=math.nan), StepScores(features=features), StepScores.of_steps([math.nan, 0.5]), StepScores()]
+    monkeypatch.setattr(opened.engine, "start", object)
+    monkeypatch.setattr(opened, "ask", lambda _, rows: answers[: len(rows)])
+    asked = items(*((str(n), "b") for n in range(4)))
+    assert [found.status for found in opened.score(asked)] == ["error", "error", "error", "ok"]
+    monkeypatch.setattr(opened, "ask", lambda _, rows: [StepScores()] * len(rows))
+    assert [found.status for found in opened.score(asked)] == ["ok"] * 4, "they are asked again"
 
 
 def test_the_format_is_told_by_name_configuration_or_flag() -> None:

@@ -182,6 +182,7 @@ def test_rows_of_another_call_are_not_mixed_in(
         (["{run}", "--round", "9"], "no evaluated round 9"),
         (["{run}", "--probes", "telepathy"], "no probe 'telepathy'"),
         (["{run}", "--n", "0"], "at least one"),
+        (["{run}", "--workers", "-1"], "expected 0"),
         (["{run}", "--max-positions", "0"], "at least one step"),
         (["{run}", "--max-positions", "-3"], "at least one step"),
         (["{run}", "--temperature", "-1"], "0 (greedy) or above"),
@@ -197,7 +198,7 @@ def test_bad_input_is_a_sentence(
 ) -> None:
     run = run_directory(tmp_path, tiny_model(tmp_path / "model"), 1)
     filled = [argument.format(run=run, tmp=tmp_path) for argument in arguments]
-    usage = {"--probes", "--n", "--max-positions", "--temperature", "--max-new-tokens"} & set(arguments)
+    usage = {"--probes", "--n", "--workers", "--max-positions", "--temperature", "--max-new-tokens"} & set(arguments)
     model = [] if "--model" in filled or filled[0] != "nowhere" else ["--model", "x"]
     assert main([*filled, *model]) == (2 if usage else 1)
     errors = capsys.readouterr().err

@@ -15,7 +15,8 @@ from analysis.rationales.reading import read_whole
 from analysis.rationales.records import Record, unique_ids
 from analysis.soundness.grades import flagged
 from analysis.soundness.recorded import RecordedScores
-from analysis.soundness.scorer import Item
+from analysis.soundness.scorer import Item, Scorer, StepScores
+from analysis.soundness.scorers import SCORERS
 from star.errors import InputError
 from star.run import Run
 from tests.run_factory import make_run
@@ -45,6 +46,11 @@ def test_scores_are_joined_by_place_where_ids_repeat(tmp_path: Path) -> None:
     assert [(found.status, found.p_unsound) for found in blank.score(items("7"))] == [("outside", None)]
     unnamed = recorded(tmp_path, {"step_ok": [0.9, 0.9]}, {"step_ok": None})
     assert [found.status for found in unnamed.score(items("7", "7"))] == ["ok", "outside"]
+
+
+def test_ids_that_repeat_matter_only_where_the_file_has_them(tmp_path: Path) -> None:
+    for rows in ([], [{"id": "a", "step_ok": [0.5, 0.5]}]):
+        assert [found.status for found in recorded(tmp_path, *rows).score(items("7", "7"))] == ["outside"] * 2
 
 
 @pytest.mark.parametrize(
@@ -90,6 +96,46 @@ def test_a_calibration_is_printed_written_and_applied(labelled: Path, capsys: py
     assert {row["grade"] for row in judged} == {"scored"} and judged[0]["scorer"] == "calibrated prm"
     assert np.mean([row["first_error_step"] == error for row, error in zip(judged, truth, strict=True)]) > 0.7
     assert all(len(row["prm_step_ok"]) == 3 for row in judged)
+
+
+class Whole(Scorer[StepScores]):
+    """Says one number of a rationale, as `verifier:RUN` does."""
+
+    name = "whole"
+
+    def __init__(self, *_: object) -> None: ...
+
+    def prepared(self, item: Item) -> StepScores:
+        return StepScores(p_unsound=0.9 if int(item.id[1:]) % 2 else 0.2)
+
+
+def test_a_score_of_the_whole_rationale_is_calibrated_and_applied(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SCORERS, "whole", (f"{__name__}:Whole", ""))
+    rows, model, out = (labelled / name for name in ("rows.jsonl", "model.json", "scores.jsonl"))
+    records = [json.loads(line) for line in rows.read_text().splitlines()]
+    for number, record in enumerate(records):
+        record |= {"first_error_step": None, "sound": number % 2 == 0}
+    rows.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert calibrate.main([str(rows), "--scorer", "whole", "-o", str(model)]) == 0
+    assert json.loads(model.read_text())["scorers"] == ["whole:whole"]
+    assert score.main([str(rows), "-o", str(out), "--scorer", "whole", "--calibration", str(model)]) == 0
+    judged = [json.loads(line)["p_unsound"] for line in out.read_text().splitlines()]
+    assert max(judged[::2]) < 0.5 < min(judged[1::2])
+
+
+def test_a_label_beyond_its_steps_is_left_out_and_counted(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, labels = labelled / "rows.jsonl", labelled / "labels.jsonl"
+    records = [json.loads(line) for line in rows.read_text().splitlines()]
+    records[0]["first_error_step"] = 3
+    rows.write_text("".join(json.dumps(record) + "\n" for record in records))
+    labels.write_text(rows.read_text())
+    for more in ([], ["--labels", str(labels)]):
+        assert calibrate.main([str(rows), *more]) == 0
+        shown = capsys.readouterr()
+        assert "119 labelled rationales" in shown.out
+        assert "warning: 1 labels are left out: the first error of r0 is step 3 from 0, but it has 3 steps." in shown.err
 
 
 def test_labels_from_elsewhere_and_wrong_input(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -175,6 +175,7 @@ def test_a_broken_line_is_named_and_the_exit_status_says_so(source: Path, capsys
         (["in.jsonl"], "-o"),
         (["in.jsonl", "-o", "x.csv"], ".parquet"),
         (["in.jsonl", "-o", "in.jsonl"], "the input itself"),
+        (["in.jsonl", "-o", "x.jsonl", "--workers", "-1"], "--workers -1: expected 0"),
     ],
 )
 def test_unusable_arguments_end_in_a_sentence(

@@ -369,6 +369,10 @@ def test_what_each_scorer_said_of_a_file_is_in_columns_of_its_own(tmp_path: Path
     assert table.scorers == ("judge", "prm") and table.frame["judge_status"].tolist() == ["ok", "refused", "error"]
     assert table.rationale(0).row["judge_first_error_step"] == 1 and table.rationale(2).row["judge_why"] == "HTTP 500"
     assert browsing.queue(table, np.arange(3), "disagree", "", 0.65).tolist()[0] == 0  # 0.9 and 0.1 differ most
+    if ending == "jsonl":
+        scores.write_text("".join(json.dumps(row | {"prm_first_error_step": 10**20}) + "\n" for row in rows), encoding="utf-8")
+        table = load_table(Source("file", path, path.name))
+        assert table.scorers == ("judge",) and any("What prm said cannot be read" in note for note in table.notes)
 
 
 def test_what_each_scorer_said_of_a_run_is_joined_and_read_again_when_it_changes(tmp_path: Path) -> None:

@@ -332,6 +332,8 @@ def _lists(tokens: list[Token], start: int, stop: int) -> bool:
 def _opens(tokens: list[Token], start: int, spoken: bool) -> bool:
     """Whether nothing in front of a token can belong to its expression."""
     before, earlier = tokens[start - 1], tokens[start - 2]
+    if before.text in (":", "!") and earlier.kind in ("number", "close") and _joins(tokens, start):
+        return False
     if before.kind in _BOUNDS or (start and _is_bullet(tokens, start - 1)):
         return before.kind != "comparison"
     if before.kind == "open":
@@ -346,6 +348,15 @@ def _opens(tokens: list[Token], start: int, spoken: bool) -> bool:
     if lower == "and" and earlier.kind == "number" and tokens[start + 1].text == "/":
         return False  # "12 x 1 and 1/4 = 15"
     return not _goes_back(tokens, start - 1)
+
+
+def _joins(tokens: list[Token], start: int) -> bool:
+    """Whether the sign in front of a token, behind a number, goes on with it: "3!2!", "12:(2 + 1)", not "Step 1: (2 + 1)"."""
+    earlier, sign = tokens[start - 2], tokens[start - 1]
+    if sign.text == "!":
+        return earlier.end == sign.start
+    evenly = (earlier.end == sign.start) == (sign.end == tokens[start].start)
+    return evenly or (tokens[start].kind == "open" and tokens[start - 3].kind != "word")
 
 
 def _goes_back(tokens: list[Token], index: int) -> bool:
@@ -364,7 +375,7 @@ def _goes_back(tokens: list[Token], index: int) -> bool:
 def _closes(tokens: list[Token], stop: int) -> bool:
     """Whether nothing from a token on can belong to the expression before it."""
     after, following = tokens[stop], tokens[stop + 1]
-    if after.text == ":" and following.kind == "number":
+    if after.text == ":" and following.kind in ("number", "open"):
         return False  # a ratio: "= 3 : 6 : 1"
     if after.text == "!" and tokens[stop - 1].end == after.start and tokens[stop - 1].text in ("3", "4", "5", "6", "7"):
         return False

@@ -41,7 +41,7 @@ def scorer_columns(source: Source, ids: Sequence[str], notes: list[str]) -> dict
         prefix = "" if source.kind == "run" else f"{name}_"
         try:
             table = _read(file, "attempt_id" if source.kind == "run" else "id", prefix)
-        except (RunError, RowFileError, OSError, ValueError, pa.ArrowException) as error:
+        except (RunError, RowFileError, OSError, ValueError, OverflowError, pa.ArrowException) as error:
             notes.append(f"What {name} said cannot be read: {error}".replace(f"{source.path}/", ""))
             continue
         rows = rows_of_scores(ids, table.column(1).to_pylist(), table.column(0).to_pylist())

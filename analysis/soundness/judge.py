@@ -75,8 +75,8 @@ class Judge(Scorer[Prompt]):
         )
         self.prices = options.prices if engine == "openai" else None
         self.memory = Memory(place.memory or Path(MEMORY))
-        self.paid: set[str] = set()
-        """Prompts whose usage stands in a result: one that several rationales share is asked once."""
+        self.paid: set[bytes] = set()
+        """First keys of prompts whose usage stands in a result: one that several rationales share is asked once."""
 
     def close(self) -> None:
         """Free the model and the file of replies."""
@@ -116,11 +116,11 @@ class Judge(Scorer[Prompt]):
         ]
 
     def _result(self, row: Prompt, replies: Sequence[Reply], failure: Failure | None) -> StepScores:
-        usage = Usage()
-        if row.text not in self.paid:
+        usage, key = Usage(), self._key(row.text, 0)
+        if key not in self.paid:
             usage = sum((Usage(**reply["usage"]) for reply in replies), usage)
             usage = replace(usage, cost=price(usage, self.prices))
-        self.paid.add(row.text)
+        self.paid.add(key)
         read = [verdict_of(reply["choice"], row.n_steps, row.code) for reply in replies]
         verdicts = [each for each in read if isinstance(each, int)]
         if not verdicts or 2 * len(verdicts) < self.options.votes:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,7 @@ class LocalModel:
             sample = partial(self._replies, votes)
             for start in range(0, len(prompts), PROMPTS[self.backend]):
                 batch = prompts[start : start + PROMPTS[self.backend]]
-                said = self.engine.ask(sample, [ids[prompt] for prompt in batch])
+                said = chain.from_iterable(self.engine.ask(sample, [ids[prompt] for prompt in batch]))
                 for prompt, replies in zip(batch, said, strict=True):
                     if isinstance(replies, list):
                         keep(prompt, votes, replies)

@@ -4,8 +4,10 @@ ended it, and a memory of what it said."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -18,8 +20,9 @@ EngineT = TypeVar("EngineT")
 ResultT = TypeVar("ResultT")
 KEPT = 256
 """Rows whose scores are kept together."""
-MOST_DEATHS = 8
-"""Of an engine, before its scorer gives up: a row that ends it is found by halving."""
+MOST_DEATHS = 16
+"""Of an engine without a success between them, before its scorer gives up. A row that ends it is found by halving, which costs 9 of
+KEPT rows."""
 
 
 def find_model(specification: str) -> tuple[str, Path]:
@@ -38,29 +41,37 @@ class Engine(Generic[EngineT]):
         self.name, self.start, self.deaths = name, start, 0
         self.opened: EngineT | None = None
 
-    def ask(self, call: Callable[[EngineT, Sequence[RowT]], Sequence[ResultT]], rows: Sequence[RowT]) -> list[ResultT | Failure]:
-        """`call(engine, rows)`; where that fails, halves of them, and a row that fails alone has a Failure. Raises InputError where
-        the model cannot be opened, or fails again and again."""
+    def ask(
+        self, call: Callable[[EngineT, Sequence[RowT]], Sequence[ResultT]], rows: Sequence[RowT]
+    ) -> Iterator[Sequence[ResultT | Failure]]:
+        """`call(engine, rows)`; where that fails, the results of each half when it is done, and a row that fails alone has a
+        Failure. Raises InputError where the model cannot be opened, or fails again and again."""
         if not rows:
-            return []
+            return
         if self.opened is None:
             self.opened = self.start()
         try:
-            return list(call(self.opened, rows))
+            results = call(self.opened, rows)
         except (RuntimeError, SamplerError) as error:  # out of memory, or a worker that died
             why = first_line(error)
             if isinstance(error, SamplerError):
                 self.close()
                 self.deaths += 1
+            if len(rows) == 1:
+                yield [("error", why)]
+                return
             if self.deaths > MOST_DEATHS:
                 raise SamplerError(
                     f"{self.name} failed {self.deaths} times, at last with: {why} What it has scored is kept: when the cause is "
                     "mended, the same command goes on."
                 ) from error
-            if len(rows) == 1:
-                return [("error", why)]
+        else:
+            self.deaths = 0
+            yield results
+            return
         half = len(rows) // 2
-        return [*self.ask(call, rows[:half]), *self.ask(call, rows[half:])]
+        yield from self.ask(call, rows[:half])
+        yield from self.ask(call, rows[half:])
 
     def close(self) -> None:
         """Free the model. Safe to call twice."""
@@ -100,19 +111,27 @@ class LocalScorer(Scorer[RowT]):
         missing = [(key, row) for key, row in dict(zip(keys, rows, strict=True)).items() if key not in known]
         for begin in range(0, len(missing), KEPT):
             part = missing[begin : begin + KEPT]
-            said = self.engine.ask(self.ask, [row for _, row in part])
-            found = {
-                key: each if isinstance(each, StepScores) else StepScores(each[0], why=each[1])
-                for (key, _), each in zip(part, said, strict=True)
-            }
-            self.memory.keep({key: asdict(each) for key, each in found.items() if each.status != "error"})
-            known |= found
+            left = iter(part)
+            for said in self.engine.ask(self.ask, [row for _, row in part]):
+                found = {key: _checked(each) for each, (key, _) in zip(said, left, strict=False)}
+                self.memory.keep({key: asdict(each) for key, each in found.items() if each.status != "error"})
+                known |= found
         return [known[key] for key in keys]
 
     def close(self) -> None:
         """Free the model and the file."""
         self.engine.close()
         self.memory.close()
+
+
+def _checked(said: StepScores | Failure) -> StepScores:
+    """A failure, or a score that is no number, as a status."""
+    if not isinstance(said, StepScores):
+        return StepScores(said[0], why=said[1])
+    numbers = chain([said.p_unsound], *said.features.values())
+    if all(number is None or math.isfinite(number) for number in numbers):
+        return said
+    return StepScores("error", why="the model's output is not a number")
 
 
 def _result(content: dict[str, Any]) -> StepScores:

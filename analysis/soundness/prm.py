@@ -54,10 +54,7 @@ class ProcessRewardModel(LocalScorer[Encoded]):
     def ask(self, engine: TransformersEngine | VllmEngine, rows: Sequence[Encoded]) -> list[StepScores]:
         """One result per row, in order."""
         return [
-            StepScores.of_steps(said, self.takes(row))
-            if np.isfinite(said).all()
-            else StepScores("error", why="the model's output is not a number")
-            for row, said in zip(rows, engine.read(rows), strict=True)
+            StepScores.of_steps(said, self.takes(row)) for row, said in zip(rows, engine.read(rows), strict=True)
         ]
 
     def start(self) -> TransformersEngine | VllmEngine:

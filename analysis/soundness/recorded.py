@@ -50,7 +50,7 @@ class RecordedScores(Scorer[StepScores]):
     def _line(self, item: Item) -> _Line | None:
         if self.by_id is not None:
             before = self.asked.setdefault(item.id, item.place)
-            if before != item.place:
+            if before != item.place and item.id in self.by_id:
                 raise InputError(
                     f"rationales {before + 1} and {item.place + 1} have the same id {item.id!r}, which {self.path} scores once: "
                     "give it a line for every rationale, in their order."

@@ -114,12 +114,17 @@ class StepScores:
         return max(range(len(chances)), key=chances.__getitem__) if chances else None
 
 
-def per_step(results: Mapping[str, Sequence[StepScores]], place: int) -> dict[str, tuple[float | None, ...]]:
-    """What scorers said of the steps of one item, for a calibration: NAME -> P(step right), "NAME:FEATURE" -> a feature."""
+def per_step(results: Mapping[str, Sequence[StepScores]], place: int, n_steps: int) -> dict[str, tuple[float | None, ...]]:
+    """What scorers said of the steps of one item, for a calibration: NAME -> P(step right), "NAME:FEATURE" -> a feature; of one
+    that judges the rationale alone "NAME:whole" -> 1 - p_unsound for every step."""
     said: dict[str, tuple[float | None, ...]] = {}
     for name, column in results.items():
-        said |= {name: column[place].step_ok} if column[place].step_ok else {}
-        said |= {f"{name}:{feature}": values for feature, values in column[place].features.items()}
+        scores = column[place]
+        if scores.step_ok:
+            said[name] = scores.step_ok
+        elif scores.p_unsound is not None:
+            said[f"{name}:whole"] = (1 - scores.p_unsound,) * n_steps
+        said |= {f"{name}:{feature}": values for feature, values in scores.features.items()}
     return said
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -62,12 +63,13 @@ class Place:
 
     @property
     def memory(self) -> Path | None:
-        """The file that keeps what models said: beside the output, else beside the input; None: there is no place for one."""
-        if self.output is not None:
-            return self.output.parent / MEMORY
-        if self.input is None:
-            return None
-        return (self.input / "analysis" if self.input.is_dir() else self.input.parent) / MEMORY
+        """The file that keeps what models said, for every command about one input: RUN/analysis/ or the folder of a file; that of
+        the output where there is no input or its folder cannot be written; None: there is no place for one."""
+        if self.input is not None:
+            folder = self.input / "analysis" if self.input.is_dir() else self.input.parent
+            if os.access(folder if folder.exists() else folder.parent, os.W_OK):
+                return folder / MEMORY
+        return None if self.output is None else self.output.parent / MEMORY
 
 
 @contextmanager
