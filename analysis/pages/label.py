@@ -118,7 +118,7 @@ def _label(table: Table, *, blind: bool, auto: bool) -> None:
         else:
             rationale.judgement(one, table.scorers)
         own = labels.latest.get((who, one.id))
-        by_step = state.param("by_step") is not None
+        by_step = state.param("by_step") == "True"
         notes = labelling.step_notes(one, labels) if by_step else None
         rationale.steps(one, blind=blind, error_step=own.error_step if own else None, notes=notes)
     with right:

@@ -164,7 +164,7 @@ def matches_gold(record: Record) -> bool | None:
     return is_right(record.answer, record.gold, record.choices, record.question)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Half a surrogate pair cannot be written as UTF-8: replace it."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
@@ -172,7 +172,7 @@ def _clean(text: str) -> str:
 def _text(row: Mapping[str, Any], name: str) -> str | None:
     value = row.get(name)
     if value is None or isinstance(value, str):
-        return None if value is None else _clean(value)
+        return None if value is None else clean(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise RecordError(f"{name}: expected text, found {type(value).__name__}")
@@ -218,11 +218,11 @@ def _object(value: Any, name: str) -> dict[str, Any] | None:
 
 def _choices(value: Any) -> dict[str, str] | None:
     if isinstance(value, list):
-        return {chr(ord("A") + index): _clean(str(text)) for index, text in enumerate(value)}
+        return {chr(ord("A") + index): clean(str(text)) for index, text in enumerate(value)}
     found = _object(value, "choices")
     if found and set(found) == {"text", "label"} and all(isinstance(part, list) for part in found.values()):
         found = dict(zip(map(str, found["label"]), found["text"], strict=False))  # as data sets of Hugging Face have it
-    return {_clean(str(k)): _clean(str(v)) for k, v in found.items() if v is not None} if found else None
+    return {clean(str(k)): clean(str(v)) for k, v in found.items() if v is not None} if found else None
 
 
 def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -233,9 +233,9 @@ def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:
             raise RecordError("expected `steps` (a list of texts) or `rationale` (one text), found neither")
         return tuple(split_steps(text))
     if isinstance(steps, str):
-        return tuple(split_steps(_clean(steps)))
+        return tuple(split_steps(clean(steps)))
     if isinstance(steps, list) and all(isinstance(step, str) for step in steps):
-        return tuple(_clean(step) for step in steps)
+        return tuple(clean(step) for step in steps)
     raise RecordError("steps: expected a list of texts")
 
 
