@@ -53,12 +53,17 @@ class Record:
     first_error_step: int | None = None
     """Label. 0-based; -1: free of errors; None: not labelled."""
     sound: bool | None = None
-    """Label of the whole rationale."""
+    """Label of the whole rationale; of records that are read, by `first_error_step` where only that is given."""
     label_source: str | None = None
     """human, auto, or None where there is no label."""
     generator: str | None = None
     generator_params_b: float | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_label(record: Record) -> bool:
+    """Whether `sound` and `first_error_step` of a record are people's labels, and no program's."""
+    return record.label_source != "auto"
 
 
 _OWN = {item.name for item in fields(Record)} | {"rationale"}
@@ -139,6 +144,7 @@ def record_from(row: Any, *, default_id: str) -> Record:
     if not isinstance(row, Mapping):
         found = "null" if row is None else type(row).__name__
         raise RecordError(f"expected a JSON object with the fields of a record, found {found}")
+    first_error, sound = _whole(row, "first_error_step"), _flag(row, "sound")
     record = Record(
         id=_text(row, "id") or default_id,
         source=_text(row, "source") or "",
@@ -149,8 +155,8 @@ def record_from(row: Any, *, default_id: str) -> Record:
         answer=_text(row, "answer"),
         gold=_text(row, "gold"),
         answer_correct=_flag(row, "answer_correct"),
-        first_error_step=_whole(row, "first_error_step"),
-        sound=_flag(row, "sound"),
+        first_error_step=first_error,
+        sound=first_error < 0 if sound is None and first_error is not None else sound,
         label_source=_text(row, "label_source"),
         generator=_text(row, "generator"),
         generator_params_b=_real(row, "generator_params_b"),
