@@ -142,7 +142,15 @@ def test_a_torn_line_costs_that_line_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["[]", "7", "[" * 100_000, '{"kind": "label"}', '{"kind": "ranking", "problem": "p", "labeller": "a", "order": "x"}', "\x00", "{"],
+    [
+        "[]",
+        "7",
+        "[" * 100_000,
+        '{"kind": "label"}',
+        '{"kind": "ranking", "problem": "p", "labeller": "a", "order": "x"}',
+        "\x00",
+        "{",
+    ],
 )
 def test_lines_of_any_shape_never_raise(tmp_path: Path, line: str) -> None:
     (tmp_path / "ann.jsonl").write_text(line + "\n", encoding="utf-8")
