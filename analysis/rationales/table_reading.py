@@ -348,4 +348,5 @@ def _scores_now(records: list[Record], notes: list[str]) -> pa.Table | None:
         return None
     notes.append(f"Scored just now, {len(records):,} rationales; the scores are not stored.")
     named = scores.rename(columns={"id": "attempt_id"})[[name for name in SCORES.names if name != "place"]]
-    return pa.Table.from_pandas(named.assign(place=range(len(records))), preserve_index=False)
+    named = named.assign(place=range(len(records)), flags=scores["flags"].map(json.dumps))
+    return pa.Table.from_pandas(named, preserve_index=False)
