@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from analysis.rationales.records import clean
 from analysis.sources import Source
 from star.errors import InputError
 from star.row_files import stem
@@ -31,8 +32,8 @@ Verdict = Literal["sound", "unsound", "unsure"]
 Kind = Literal["label", "draft", "skip"]
 VERDICTS: tuple[Verdict, ...] = ("sound", "unsound", "unsure")
 KINDS: tuple[Kind, ...] = ("label", "draft", "skip")
-
-
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What a line of any shape raises where it is no label; the last of them: brackets in brackets without end."""
 SETTLED = "settled"
 """The labeller of what people agreed on after they had differed; it counts for everybody."""
 
@@ -109,12 +110,14 @@ class Labels:
         return sorted(identifier for identifier, found in said.items() if len(found) > 1)
 
     def error_steps(self) -> dict[str, int]:
-        """Id -> first wrong step, 0-based, where everybody who named one named the same, or where it is settled."""
+        """Id -> first wrong step, 0-based, of what `verdicts` calls unsound, where everybody who named one named the same, or
+        where it is settled."""
         named: dict[str, set[int]] = {}
+        verdicts = self.verdicts()
         for (name, identifier), label in self.latest.items():
             if label.error_step is not None and ((SETTLED, identifier) not in self.latest or name == SETTLED):
                 named.setdefault(identifier, set()).add(label.error_step)
-        return {identifier: found.pop() for identifier, found in named.items() if len(found) == 1}
+        return {name: found.pop() for name, found in named.items() if len(found) == 1 and verdicts[name] == "unsound"}
 
     def of(self, identifier: str) -> list[Label]:
         """Labels of one rationale, by all people."""
@@ -195,12 +198,15 @@ def read_labels(path: Path) -> Labels:
             elif entry.kind == "draft":
                 drafts[entry.labeller, entry.id] = entry.ratings
             else:
-                drafts.pop((entry.labeller, entry.id), None)
-                before = given.setdefault((entry.labeller, entry.id), [])
-                if entry.verdict is None or (before and replace(before[-1], note=entry.note, at=entry.at) == entry):
-                    del before[-1:]  # taken back; or only the note is new: label and note are taken back together
+                key = entry.labeller, entry.id
+                drafts.pop(key, None)
+                before, last = given.setdefault(key, []), None
+                if before and (entry.verdict is None or replace(before[-1], note=entry.note, at=entry.at) == entry):
+                    last = before.pop()  # taken back; or only the note is new: label and note are taken back together
                 if entry.verdict is not None:
                     before.append(entry)
+                elif last and last.ratings and not before:
+                    drafts[key] = last.ratings[:-1]  # only the rating that ended it is taken back
     latest = {key: labels[-1] for key, labels in given.items() if labels}
     return Labels(latest, rankings, drafts, frozenset(skipped), torn)
 
@@ -208,19 +214,19 @@ def read_labels(path: Path) -> Labels:
 def _entry(line: str) -> Label | Ranking | None:
     try:
         row = json.loads(line)
-        if row["kind"] == "ranking":
-            order, origins = tuple(map(str, row["order"])), tuple(map(str, row["origins"]))
-            fields = (str(row["problem"]), str(row["labeller"]), order, origins, str(row["note"]), row["at"])
-            ranking = Ranking(*fields, tie=row.get("tie") is True)
+        kind = row.get("kind", "label")
+        labeller, note = clean(str(row["labeller"])), clean(str(row["note"]))
+        at = clean(row["at"]) if isinstance(row["at"], str) else ""  # labels are sorted by it
+        if kind == "ranking":
+            order, origins = (tuple(clean(str(name)) for name in row[column]) for column in ("order", "origins"))
+            ranking = Ranking(clean(str(row["problem"])), labeller, order, origins, note, at, tie=row.get("tie") is True)
             return ranking if len(order) == len(origins) >= 2 else None
-        step, verdict, kind = row["error_step"], row["verdict"], row["kind"]
+        step, verdict = row["error_step"], row["verdict"]
         if verdict not in (*VERDICTS, None) or kind not in KINDS or not (step is None or isinstance(step, int)):
             return None
         ratings = tuple(rating for rating in row.get("ratings") or () if rating in (1, 0, -1))
-        return Label(
-            str(row["id"]), str(row["labeller"]), verdict, step, str(row["note"]), bool(row["blind"]), row["at"], ratings, kind
-        )
-    except (ValueError, KeyError, TypeError):
+        return Label(clean(str(row["id"])), labeller, verdict, step, note, bool(row["blind"]), at, ratings, kind)
+    except UNREADABLE:
         return None
 
 
@@ -243,14 +249,14 @@ def _foreign(line: str, labeller: str) -> Label | None:
         row = json.loads(line)
         step, sound = row.get("first_error_step"), row.get("sound")
         if "verdict" in row:
-            known = {"kind": "label", "labeller": labeller, "error_step": None, "note": "", "blind": False, "at": ""}
+            known = {"labeller": labeller, "error_step": None, "note": "", "blind": False, "at": ""}
             entry = _entry(json.dumps(known | row))
             return entry if isinstance(entry, Label) else None
         if not isinstance(step, int) and not isinstance(sound, bool):
             return None
         unsound = step >= 0 if isinstance(step, int) else not sound
-        return Label(str(row["id"]), labeller, "unsound" if unsound else "sound", step if unsound else None)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return Label(clean(str(row["id"])), labeller, "unsound" if unsound else "sound", step if unsound else None)
+    except UNREADABLE:
         return None
 
 

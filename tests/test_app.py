@@ -226,14 +226,14 @@ def test_filters_live_in_the_link(open_app: Any, whole: Path) -> None:
 
 def test_the_keys_walk_through_the_filtered_set(open_app: Any, whole: Path) -> None:
     app = healthy(open_app("rationales", "--root", str(whole.parent), cell="right-unsound"))
-    assert app.button(key="jump-K").disabled
-    healthy(app.button(key="jump-J").click().run())
+    assert button(app, "jump-K").disabled
+    healthy(button(app, "jump-J").click().run())
     first = link(app)["id"]
-    healthy(app.button(key="jump-J").click().run())
+    healthy(button(app, "jump-J").click().run())
     assert link(app)["id"] != first and "3 of " in words(app)
-    healthy(app.button(key="jump-K").click().run())
+    healthy(button(app, "jump-K").click().run())
     assert link(app)["id"] == first
-    healthy(app.button(key="jump-X").click().run())
+    healthy(button(app, "jump-X").click().run())
     assert link(app)["cell"] == "right-unsound"
 
 
@@ -310,6 +310,44 @@ def test_ranking_hides_the_origin_and_stores_the_order(open_app: Any, tmp_path: 
     assert "ann has ranked every question" in words(app)
     app = healthy(open_app("label", "--records", str(path), tab="agreement", who="ann"))
     assert [button.proto.label for button in app.get("download_button")] == ["All rankings as CSV"]
+
+
+def test_a_skipped_question_is_ranked_last_and_is_not_called_ranked(open_app: Any, tmp_path: Path) -> None:
+    path = tmp_path / "three.jsonl"
+    write_records(path, [
+        Record(f"{q}{m}", question=q, steps=(f"way {m}",), answer="2", answer_correct=q != "wrong?", generator=m)
+        for q in ("one?", "two?", "wrong?") for m in "abc"
+    ])  # fmt: skip
+    app = healthy(open_app("label", "--records", str(path), tab="rank", who="ann"))
+
+    def question() -> str:
+        return next(q for q in ("one?", "two?", "wrong?") if q in words(app))
+
+    seen = []
+    for _ in range(6):  # all three are skipped, and come round again
+        seen.append(question())
+        healthy(button(app, "skip").click().run())
+    assert set(seen[:2]) == {"one?", "two?"} and seen[2] == "wrong?" and seen[:3] == seen[3:]
+    asked, (number, shown) = link(app)["ask"], app.session_state["turn"]
+    app.session_state["turn"] = (number + 1, shown)  # the server has gone on, and the browser shows what was before
+    healthy(button(app, "skip").click().run())
+    assert link(app)["ask"] == asked and "It was ignored" in words(app)
+    for _ in range(3):
+        healthy(button(app, "tie").click().run())
+    assert "ann has ranked every question that can be ranked: 3." in words(app)
+
+
+def test_a_skip_pressed_before_the_rationale_was_on_screen_is_ignored(open_app: Any, tmp_path: Path) -> None:
+    path = sums(tmp_path / "sums.jsonl", {"one": range(3)})
+    app = healthy(open_app("label", "--records", str(path), who="ann", by_step="False"))
+    assert "is this step right?" not in words(app)  # by_step=False is what the switch shows: off
+    number, shown = app.session_state["turn"]
+    app.session_state["turn"] = (number + 1, shown)
+    healthy(button(app, "jump-J").click().run())
+    assert not read_labels(tmp_path / "sums.labels").skipped
+    assert "It was ignored" in words(app)
+    healthy(button(app, "jump-J").click().run())
+    assert len(read_labels(tmp_path / "sums.labels").skipped) == 1
 
 
 def test_ranking_says_when_answers_may_be_wrong(open_app: Any, tmp_path: Path) -> None:

@@ -64,6 +64,13 @@ def test_a_draft_is_kept_until_there_is_a_label_and_a_skip_for_good(tmp_path: Pa
     assert read_labels(tmp_path).drafts == {} and read_labels(tmp_path).latest["ann", "x"].ratings == (1, -1)
 
 
+def test_taking_back_a_label_of_steps_takes_back_its_last_rating_only(tmp_path: Path) -> None:
+    append(tmp_path, Label("x", "ann", "unsound", 2, ratings=(1, 0, -1)))
+    append(tmp_path, Label("x", "ann", None))
+    labels = read_labels(tmp_path)
+    assert not labels.latest and labels.drafts == {("ann", "x"): (1, 0)}
+
+
 def test_a_label_is_taken_back_together_with_its_note(tmp_path: Path) -> None:
     append(tmp_path, Label("x", "ann", "unsound", 1))
     append(tmp_path, Label("x", "ann", "unsound", 1, note="the carry"))
@@ -104,6 +111,12 @@ def test_a_majority_is_more_than_half_of_the_votes(votes: tuple[Verdict, ...], v
     assert Labels({(label.labeller, "x"): label for label in people}).verdicts() == {"x": verdict}
 
 
+def test_a_first_wrong_step_is_named_only_where_the_verdict_is_unsound() -> None:
+    people = [Label("x", "ann", "sound"), Label("x", "bo", "sound"), Label("x", "cy", "unsound", 1)]
+    assert Labels({(label.labeller, "x"): label for label in people}).error_steps() == {}
+    assert Labels({(label.labeller, "x"): label for label in people[2:]}).error_steps() == {"x": 1}
+
+
 def test_many_writers_of_one_file_lose_nothing(tmp_path: Path) -> None:
     def write(start: int) -> None:
         for i in range(start, start + 25):
@@ -129,12 +142,34 @@ def test_a_torn_line_costs_that_line_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["[]", "7", '{"kind": "label"}', '{"kind": "ranking", "problem": "p", "labeller": "a", "order": "x"}', "\x00", "{"],
+    [
+        "[]",
+        "7",
+        "[" * 100_000,
+        '{"kind": "label"}',
+        '{"kind": "ranking", "problem": "p", "labeller": "a", "order": "x"}',
+        "\x00",
+        "{",
+    ],
 )
 def test_lines_of_any_shape_never_raise(tmp_path: Path, line: str) -> None:
     (tmp_path / "ann.jsonl").write_text(line + "\n", encoding="utf-8")
     labels = read_labels(tmp_path)
     assert labels.torn == 1 and not labels.latest
+    assert imported(line, "ann") == ([], 1)
+
+
+def test_a_time_that_is_a_number_and_half_a_surrogate_pair_spoil_no_export(tmp_path: Path) -> None:
+    label = asdict(Label("x\ud800", "ann", "sound", note="\udfff!", at="2026-01-01")) | {"at": 1700000000}
+    foreign = {"id": "y\ud800", "sound": False}
+    found, unread = imported(json.dumps(label) + "\n" + json.dumps(foreign), "bo")
+    assert [(one.id, one.note, one.at) for one in found] == [("x?", "?!", ""), ("y?", "", "")] and unread == 0
+    append(tmp_path, Label("z", "ann", "sound"))
+    with label_file(tmp_path, "ann").open("a") as file:
+        file.write(json.dumps(label) + "\n")
+    labels = read_labels(tmp_path)
+    assert [one.id for one in labels.recent("ann", 2)] == ["z", "x?"]
+    assert b'"?!"' in to_jsonl(export_rows(labels, {})).encode()
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/home/x", "a" * 300, "", "Ann", "ä", ".", "con\x00"])
@@ -160,6 +195,8 @@ def test_export_round_trips_and_disarms_formulas(tmp_path: Path) -> None:
     append(tmp_path, Label("y", "ann", "sound", note="a, b\nc"))
     rows = export_rows(read_labels(tmp_path), {"x": 0.5, "y": math.nan})
     assert [json.loads(line) for line in to_jsonl(rows).splitlines()] == rows
+    (tmp_path / "out.jsonl").write_text(to_jsonl(rows), encoding="utf-8")
+    assert read_labels(tmp_path / "out.jsonl").latest == read_labels(label_file(tmp_path, "ann")).latest
     back = list(csv.DictReader(io.StringIO(to_csv(rows))))
     assert [row["note"] for row in back] == ['\'=cmd|"/C calc"!A0', "a, b\nc"]
     assert [row["p_unsound"] for row in rows] == [0.5, None] and to_csv([]) == ""

@@ -380,3 +380,9 @@ def test_a_runs_own_check_is_not_called_a_label(source: Path, capsys: pytest.Cap
     write_records(source, [replace(record, sound=False, label_source="auto") for record in RECORDS])
     main([str(source), "-o", str(source.parent / "out.jsonl")])
     assert "labelled" not in capsys.readouterr().out
+
+
+def test_a_label_that_names_a_step_only_is_counted(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_records(source, [replace(record, sound=None, first_error_step=0) for record in RECORDS])
+    main([str(source), "-o", str(source.parent / "out.jsonl")])
+    assert "labelled" in capsys.readouterr().out

@@ -15,13 +15,14 @@ import pytest
 
 from analysis import score, sources
 from analysis.rationales import filters as browsing
-from analysis.rationales import table_reading
+from analysis.rationales import scorer_columns, table_reading
 from analysis.rationales.filters import View
 from analysis.rationales.records import Record, RecordError, write_records
 from analysis.rationales.table import UNKNOWN, parse_flags
 from analysis.rationales.tables import load_table
 from analysis.sources import Source
 from star import run as runs
+from star.row_files import read_rows
 from star.run import Run
 from tests.run_factory import HOSTILE, make_run
 
@@ -239,6 +240,15 @@ def test_record_files(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPat
     assert f"python -m analysis.score {path} -o {tmp_path / 'mine.scores.parquet'}" in table.notes[-1]
 
 
+def test_labels_of_a_file_are_people_s_and_a_run_s_own_check_is_the_exact_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    step_only, check = Record("a", steps=("one",), first_error_step=0), Record("b", steps=("one",), sound=True, label_source="auto")
+    write_records(path, [step_only, check, Record("c", steps=("one",), first_error_step=0, label_source="auto")])
+    frame = load_table(Source("file", path, path.name)).frame
+    assert frame["human"].tolist() == [0, -1, -1] and frame["human_step"].tolist() == [0, UNKNOWN, UNKNOWN]
+    assert frame["exact"].tolist() == [-1, 1, -1]
+
+
 def test_a_small_record_file_is_scored_on_the_spot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stub(records: list[Record]) -> pd.DataFrame:
         flags = [[{"step": 0, "check": "x", "message": "why", "severity": 1.0}], []]
@@ -351,7 +361,9 @@ SAID = {
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
-def test_what_each_scorer_said_of_a_file_is_in_columns_of_its_own(tmp_path: Path, ending: str) -> None:
+def test_what_each_scorer_said_of_a_file_is_in_columns_of_its_own(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "mine.jsonl"
     write_records(path, [Record(name, steps=("one", "two")) for name in "abc"])
     rows = [
@@ -365,7 +377,10 @@ def test_what_each_scorer_said_of_a_file_is_in_columns_of_its_own(tmp_path: Path
         scores.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     else:
         pd.DataFrame(rows).to_parquet(scores)
+    read: list[Path] = []
+    monkeypatch.setattr(scorer_columns, "read_rows", lambda file: read.append(file) or read_rows(file))
     table = load_table(Source("file", path, path.name))
+    assert read == ([scores] if ending == "jsonl" else [])  # once for all scorers
     assert table.scorers == ("judge", "prm") and table.frame["judge_status"].tolist() == ["ok", "refused", "error"]
     assert table.rationale(0).row["judge_first_error_step"] == 1 and table.rationale(2).row["judge_why"] == "HTTP 500"
     assert browsing.queue(table, np.arange(3), "disagree", "", 0.65).tolist()[0] == 0  # 0.9 and 0.1 differ most

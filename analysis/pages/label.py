@@ -118,14 +118,14 @@ def _label(table: Table, *, blind: bool, auto: bool) -> None:
         else:
             rationale.judgement(one, table.scorers)
         own = labels.latest.get((who, one.id))
-        by_step = state.param("by_step") is not None
+        by_step = state.param("by_step") == "True"
         notes = labelling.step_notes(one, labels) if by_step else None
         rationale.steps(one, blind=blind, error_step=own.error_step if own else None, notes=notes)
     with right:
         with st.container(key="labelling"):
-            labelling.bar(one, labels, blind=blind, after=upcoming if auto else None, by_step=by_step)
+            turn = labelling.bar(one, labels, blind=blind, after=upcoming if auto else None, by_step=by_step)
         with st.container(horizontal=True, vertical_alignment="center"):
-            state.walk(names[rows], place, skip=partial(labelling.skip, one.id, labels))
+            state.walk(names[rows], place, skip=partial(labelling.skip, turn, one.id, labels), turn=turn)
             rationale.raw_button()
         where = f"{place + 1:,} of {len(rows):,}" if place >= 0 else f"not among the {len(rows):,} filtered ones"
         how = QUEUES[str(state.choice("queue", list(QUEUES), "mixed"))]

@@ -64,8 +64,7 @@ def labelled(steps: Sequence[str], first_error: int | None, source: str) -> Fiel
     """Steps with a label: the first wrong step from 0, -1 for none, None for no label."""
     if first_error is not None and not -1 <= first_error < len(steps):
         raise ValueError(f"the label names step {first_error} (from 0) of {len(steps)} steps")
-    known = {"sound": first_error == -1, "label_source": source} if first_error is not None else {}
-    return {"steps": list(steps), "first_error_step": first_error, **known}
+    return {"steps": list(steps), "first_error_step": first_error, "label_source": None if first_error is None else source}
 
 
 def first_false(flags: Sequence[Any], steps: Sequence[str]) -> int:

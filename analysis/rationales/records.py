@@ -53,12 +53,17 @@ class Record:
     first_error_step: int | None = None
     """Label. 0-based; -1: free of errors; None: not labelled."""
     sound: bool | None = None
-    """Label of the whole rationale."""
+    """Label of the whole rationale; of records that are read, by `first_error_step` where only that is given."""
     label_source: str | None = None
     """human, auto, or None where there is no label."""
     generator: str | None = None
     generator_params_b: float | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_label(record: Record) -> bool:
+    """Whether `sound` and `first_error_step` of a record are people's labels, and no program's."""
+    return record.label_source != "auto"
 
 
 _OWN = {item.name for item in fields(Record)} | {"rationale"}
@@ -139,6 +144,7 @@ def record_from(row: Any, *, default_id: str) -> Record:
     if not isinstance(row, Mapping):
         found = "null" if row is None else type(row).__name__
         raise RecordError(f"expected a JSON object with the fields of a record, found {found}")
+    first_error, sound = _whole(row, "first_error_step"), _flag(row, "sound")
     record = Record(
         id=_text(row, "id") or default_id,
         source=_text(row, "source") or "",
@@ -149,8 +155,8 @@ def record_from(row: Any, *, default_id: str) -> Record:
         answer=_text(row, "answer"),
         gold=_text(row, "gold"),
         answer_correct=_flag(row, "answer_correct"),
-        first_error_step=_whole(row, "first_error_step"),
-        sound=_flag(row, "sound"),
+        first_error_step=first_error,
+        sound=first_error < 0 if sound is None and first_error is not None else sound,
         label_source=_text(row, "label_source"),
         generator=_text(row, "generator"),
         generator_params_b=_real(row, "generator_params_b"),
@@ -164,7 +170,7 @@ def matches_gold(record: Record) -> bool | None:
     return is_right(record.answer, record.gold, record.choices, record.question)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Half a surrogate pair cannot be written as UTF-8: replace it."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
@@ -172,7 +178,7 @@ def _clean(text: str) -> str:
 def _text(row: Mapping[str, Any], name: str) -> str | None:
     value = row.get(name)
     if value is None or isinstance(value, str):
-        return None if value is None else _clean(value)
+        return None if value is None else clean(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise RecordError(f"{name}: expected text, found {type(value).__name__}")
@@ -218,11 +224,11 @@ def _object(value: Any, name: str) -> dict[str, Any] | None:
 
 def _choices(value: Any) -> dict[str, str] | None:
     if isinstance(value, list):
-        return {chr(ord("A") + index): _clean(str(text)) for index, text in enumerate(value)}
+        return {chr(ord("A") + index): clean(str(text)) for index, text in enumerate(value)}
     found = _object(value, "choices")
     if found and set(found) == {"text", "label"} and all(isinstance(part, list) for part in found.values()):
         found = dict(zip(map(str, found["label"]), found["text"], strict=False))  # as data sets of Hugging Face have it
-    return {_clean(str(k)): _clean(str(v)) for k, v in found.items() if v is not None} if found else None
+    return {clean(str(k)): clean(str(v)) for k, v in found.items() if v is not None} if found else None
 
 
 def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -233,9 +239,9 @@ def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:
             raise RecordError("expected `steps` (a list of texts) or `rationale` (one text), found neither")
         return tuple(split_steps(text))
     if isinstance(steps, str):
-        return tuple(split_steps(_clean(steps)))
+        return tuple(split_steps(clean(steps)))
     if isinstance(steps, list) and all(isinstance(step, str) for step in steps):
-        return tuple(_clean(step) for step in steps)
+        return tuple(clean(step) for step in steps)
     raise RecordError("steps: expected a list of texts")
 
 

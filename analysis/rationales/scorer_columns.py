@@ -37,10 +37,10 @@ def scorer_files(run: Run) -> list[str]:
 def scorer_columns(source: Source, ids: Sequence[str], notes: list[str]) -> dict[str, pd.DataFrame]:
     """Name of a scorer -> its columns, row by row, missing where it was not asked. `notes`: gets what cannot be read."""
     found: dict[str, pd.DataFrame] = {}
-    for file, name in _places(source):
+    for file, name, lines in _places(source):
         prefix = "" if source.kind == "run" else f"{name}_"
         try:
-            table = _read(file, "attempt_id" if source.kind == "run" else "id", prefix)
+            table = _read(file, "attempt_id" if source.kind == "run" else "id", prefix, lines)
         except (RunError, RowFileError, OSError, ValueError, OverflowError, pa.ArrowException) as error:
             notes.append(f"What {name} said cannot be read: {error}".replace(f"{source.path}/", ""))
             continue
@@ -50,31 +50,29 @@ def scorer_columns(source: Source, ids: Sequence[str], notes: list[str]) -> dict
     return found
 
 
-def _places(source: Source) -> Iterator[tuple[Path, str]]:
-    """(file, name of the scorer)."""
+def _places(source: Source) -> Iterator[tuple[Path, str, list[dict[str, object]]]]:
+    """(file, name of the scorer, rows of a file of lines, which is read once for all scorers)."""
     if source.kind == "run":
         run = Run(source.path)
         for name in scorer_files(run):
             try:
-                yield run.file(name), Path(name).stem
+                yield run.file(name), Path(name).stem, []
             except RunError:  # a link that leads out of the run
                 continue
         return
     for file in score_files(source.path)[:1]:
         try:
-            names = pq.read_schema(file).names if file.name.endswith(".parquet") else list(next(_rows(file), {}))
+            is_table = file.name.endswith(".parquet")
+            lines = [] if is_table else [dict(row) for _, row in read_rows(file) if isinstance(row, Mapping)]
+            names = pq.read_schema(file).names if is_table else list(next(iter(lines), {}))
         except (OSError, RowFileError, pa.ArrowException):  # the reader of the scores has said so
             continue
-        yield from ((file, name.removesuffix(FIRST)) for name in names if name.endswith(FIRST))
+        yield from ((file, name.removesuffix(FIRST), lines) for name in names if name.endswith(FIRST))
 
 
-def _read(file: Path, identifier: str, prefix: str) -> pa.Table:
+def _read(file: Path, identifier: str, prefix: str, lines: list[dict[str, object]]) -> pa.Table:
     columns = [("place", pa.int64()), (identifier, pa.string()), *((prefix + name, kind) for name, kind in SAID.items())]
     schema = pa.schema(columns)
     if file.name.endswith(".parquet"):
         return read_table(file, schema)
-    return pa.Table.from_pylist([dict(row) | {"id": str(row.get("id"))} for row in _rows(file)], schema=schema)
-
-
-def _rows(file: Path) -> Iterator[Mapping[str, object]]:
-    return (row for _, row in read_rows(file) if isinstance(row, Mapping))
+    return pa.Table.from_pylist([row | {"id": str(row.get("id"))} for row in lines], schema=schema)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from analysis.rationales.index import Columns, read_index, write_index
 from analysis.rationales.joining import rows_of_scores, unjoined
 from analysis.rationales.reading import read_records
-from analysis.rationales.records import BrokenLine, Record, RecordError, record_to, unique_ids
+from analysis.rationales.records import BrokenLine, Record, RecordError, is_label, record_to, unique_ids
 from analysis.rationales.scorer_columns import score_files, scorer_columns
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
@@ -300,6 +300,8 @@ def _record_frame(records: list[Record]) -> pd.DataFrame:
         plain = (value if isinstance(value, str | int | float) else None for value in values)
         return pd.Categorical([None if value in (None, "") else str(value) for value in plain])
 
+    people = [record if is_label(record) else Record(record.id) for record in records]
+    exact = [trit(None if is_label(r) or r.first_error_step is not None else r.sound) for r in records]  # with a step: estimated
     return pd.DataFrame(
         {
             "id": [record.id for record in records],
@@ -307,9 +309,9 @@ def _record_frame(records: list[Record]) -> pd.DataFrame:
             "answer": [record.answer for record in records],
             "gold": [record.gold for record in records],
             "right": np.array([trit(record.answer_correct) for record in records], dtype="int8"),
-            "human": np.array([trit(record.sound) for record in records], dtype="int8"),
-            "exact": np.full(len(records), -1, dtype="int8"),
-            "human_step": np.array([UNKNOWN if r.first_error_step is None else r.first_error_step for r in records], dtype="int32"),
+            "human": np.array([trit(record.sound) for record in people], dtype="int8"),
+            "exact": np.array(exact, dtype="int8"),
+            "human_step": np.array([UNKNOWN if r.first_error_step is None else r.first_error_step for r in people], dtype="int32"),
             "round": category([record.meta.get("round") for record in records]),
             "mode": category([record.meta.get("mode") for record in records]),
             "split": category([record.meta.get("split") for record in records]),
@@ -346,4 +348,5 @@ def _scores_now(records: list[Record], notes: list[str]) -> pa.Table | None:
         return None
     notes.append(f"Scored just now, {len(records):,} rationales; the scores are not stored.")
     named = scores.rename(columns={"id": "attempt_id"})[[name for name in SCORES.names if name != "place"]]
-    return pa.Table.from_pandas(named.assign(place=range(len(records))), preserve_index=False)
+    named = named.assign(place=range(len(records)), flags=scores["flags"].map(json.dumps))
+    return pa.Table.from_pandas(named, preserve_index=False)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from analysis.rationales.records import Record
+from analysis.rationales.records import Record, is_label
 from analysis.soundness.grades import THRESHOLD, flagged
 from analysis.soundness.judging import Judgement
 
@@ -40,7 +40,7 @@ class Tally:
             counted = ["records", judgement.grade]
             if judgement.grade == "scored" and flagged(judgement.p_unsound):
                 counted.append("flagged")
-            if record.sound is not None and record.label_source != "auto":  # that one is no person's, and stands beside it
+            if record.sound is not None and is_label(record):
                 counted += ["labelled", *(() if record.sound else ("labelled unsound",))]
             self.counts.update((*row, what) for what in counted)
             self.fitted_on += record.source in FITTED_ON

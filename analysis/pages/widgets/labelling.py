@@ -74,11 +74,12 @@ def bar(
     after: str | None = None,
     who: str | None = None,
     by_step: bool = False,
-) -> None:
+) -> int:
     """Buttons S, U, N and 1 to 9 (unsound, wrong from that step on), a note, and Z to undo the last label.
 
     `after`: the rationale to go on to once this one is labelled; None stays. `who`: whose label it is, by default the person's in
-    the link. `by_step`: S, U and N rate one step after the other.
+    the link. `by_step`: S, U and N rate one step after the other. Returns the
+    number of the turn.
     """
     who = who or context.labeller()
     mine = labels.latest.get((who, one.id))
@@ -112,6 +113,7 @@ def bar(
     others = sorted({label.labeller for label in labels.of(one.id)} - {who, SETTLED})
     more = f" Also labelled by {len(others)} other{'s' * (len(others) > 1)}." if others and who != SETTLED else ""
     st.caption(f"{text.plain(who)} says: {said}.{more}")
+    return number
 
 
 def _rated(label: Label, given: tuple[int, ...], n_steps: int) -> Label:
@@ -209,8 +211,10 @@ def store(entry: Label | Ranking) -> bool:
     return True
 
 
-def skip(identifier: str, labels: Labels, going: dict[str, str | None]) -> None:
+def skip(number: int, identifier: str, labels: Labels, going: dict[str, str | None]) -> None:
     """Put a rationale, or a problem to be ranked, off until nothing else is left, and change the link."""
+    if too_early(number):
+        return
     who = context.labeller()
     known = (who, identifier) in labels.skipped or (who, identifier) in labels.latest
     if known or store(Label(identifier, who, None, kind="skip")):

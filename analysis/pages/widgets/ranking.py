@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -53,28 +53,40 @@ def triples(table: Table, who: str, *, right: bool) -> list[tuple[int, int, int]
     return [(int(g[0]), int(g[len(g) // 2]), int(g[-1])) for g in (groups[int(index)] for index in order)]
 
 
-def _next_triple(table: Table, who: str, ranked: set[str]) -> tuple[tuple[int, int, int], bool] | None:
-    """Three rationales that differ, of a question not ranked yet, and whether all are right: such ones come first."""
+def _open_triples(table: Table, who: str, ranked: set[str], skipped: set[str]) -> Iterator[tuple[tuple[int, int, int], bool]]:
+    """Three rationales that differ, of a question not ranked yet, and whether all are right: such ones come first, and skipped
+    questions last. Of each kind the one that the link asks for comes first, then those after it."""
     asked = table.row_of(state.param("ask") or "")
     problems = table.frame["problem"].to_numpy()
-    for right in (True, False):
-        found = [one for one in triples(table, who, right=right) if problems[one[0]] not in ranked]
-        for one in [one for one in found if one[0] == asked] + found[:TRIED]:
-            if len({table.texts.get("rationale", row) for row in one}) == 3:
-                return one, right
-    return None
+
+    def differ(triple: tuple[int, int, int]) -> bool:
+        return len({table.texts.get("rationale", row) for row in triple}) == 3
+
+    for late, kinds in ((False, (True,)), (False, (False,)), (True, (True, False))):
+        found: dict[str, tuple[tuple[int, int, int], bool]] = {}
+        for right in kinds:
+            for one in triples(table, who, right=right):
+                problem = problems[one[0]]
+                if problem not in ranked and (problem in skipped) == late and (not late or differ(one)):
+                    found.setdefault(problem, (one, right))
+        left = list(found.values())
+        start = next((place for place, (one, _) in enumerate(left) if one[0] == asked), 0)
+        yield from (each for each in (left[start:] + left[:start])[:TRIED] if differ(each[0]))
 
 
 def tab(table: Table, labels: Labels) -> None:
     """Three rationales of one question, their origin hidden; the keys 1, 2, 3 pick the best, then the next best."""
     who = context.labeller()
-    ranked = {problem for name, problem in (*labels.rankings, *labels.skipped) if name == who}
-    found = _next_triple(table, who, ranked)
+    ranked, skipped = ({problem for name, problem in given if name == who} for given in (labels.rankings, labels.skipped))
+    open_triples = _open_triples(table, who, ranked, skipped)
+    found = next(open_triples, None)
     if found is not None:
         triple, right = found
         if not right:
             st.caption("No question with three right answers is left: answers of this one may be wrong.")
-        _ranking(table, triple, who, labels)
+        ids, problems = (table.frame[name].to_numpy() for name in ("id", "problem"))
+        after = next((ids[other[0]] for other, _ in open_triples if problems[other[0]] != problems[triple[0]]), None)
+        _ranking(table, triple, after, who, labels)
     elif ranked:
         st.success(f"{text.plain(who)} has ranked every question that can be ranked: {len(ranked):,}.")
     else:
@@ -85,7 +97,8 @@ def tab(table: Table, labels: Labels) -> None:
     _ranking_results(labels)
 
 
-def _ranking(table: Table, triple: tuple[int, int, int], who: str, labels: Labels) -> None:
+def _ranking(table: Table, triple: tuple[int, int, int], after: str | None, who: str, labels: Labels) -> None:
+    """`after`: the id that the link asks for once these are skipped."""
     shown = [int(row) for row in shuffled(np.array(triple), f"{who} {table.frame['problem'].iat[triple[0]]}")]
     given = [int(digit) for digit in (state.param("picked") or "") if digit in "123"][:2]
     picked = list(dict.fromkeys(given))
@@ -115,8 +128,10 @@ def _ranking(table: Table, triple: tuple[int, int, int], who: str, labels: Label
         st.button(
             "Tie", key=f"tie-{number}", shortcut="T", help="None is better than another.", on_click=_tie, args=tied
         )
-        going = {"picked": None, "ask": None}
-        st.button("Skip", key=f"skip-{number}", shortcut="J", on_click=labelling.skip, args=(problem, labels, going))
+        skipped = (number, problem, labels, {"picked": None, "ask": after})
+        st.button(
+            "Skip", key=f"skip-{number}", shortcut="J", disabled=after is None, on_click=labelling.skip, args=skipped
+        )
         if picked:
             st.button("Start again", shortcut="Z", type="tertiary", on_click=state.go, args=({"picked": None},))
 

@@ -146,10 +146,17 @@ def flip(name: str, on: str, off: str, **more: Any) -> bool:
     return is_on
 
 
-def walk(targets: Sequence[str], place: int, name: str = "id", skip: Callable[[dict[str, str | None]], None] | None = None) -> None:
+def walk(
+    targets: Sequence[str],
+    place: int,
+    name: str = "id",
+    skip: Callable[[dict[str, str | None]], None] | None = None,
+    turn: int = 0,
+) -> None:
     """Buttons with the keys K, J and X that set a parameter to the target before, after, or any of them.
 
     `place`: of the target on show, -1 where it is none of them. `skip`: changes the link in place of `go` when J is pressed.
+    `turn`: what is on screen now; a press on a button of an earlier turn is told apart by its number.
     """
     before = targets[place - 1] if place > 0 else None
     after = targets[place + 1] if place + 1 < len(targets) else None
@@ -160,4 +167,4 @@ def walk(targets: Sequence[str], place: int, name: str = "id", skip: Callable[[d
         ("Random", random.choice(targets), "X", ":material/casino:", go),
     ):
         off, change = target is None, {name: target}
-        st.button(label, key=f"jump-{key}", shortcut=key, icon=icon, disabled=off, on_click=act, args=(change,))
+        st.button(label, key=f"jump-{key}-{turn}", shortcut=key, icon=icon, disabled=off, on_click=act, args=(change,))
