@@ -150,7 +150,7 @@ def test_the_steps_of_an_epoch_are_those_of_the_packed_sequences(
 
     def noted(job: Job) -> dict[str, Any]:
         jobs.append(job)
-        return {**scripted_finetune(job), "dropped_rows": 3}
+        return {**scripted_finetune(job), "rows": len(job.rows) - 3, "dropped_rows": 3}
 
     monkeypatch.setattr(star_loop, "finetune", noted)
     training = {"batch_size": 2, "max_length": 256, "steps": {"epochs": 2}}
