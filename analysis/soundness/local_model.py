@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import chain
@@ -96,13 +97,13 @@ class LocalScorer(Scorer[RowT]):
         self.memory = Memory(place.memory)
         self.engine: Engine[Any] = Engine(name, self.start)
 
+    @abstractmethod
     def start(self) -> Any:
         """The engine. Raises InputError where it cannot be had."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ask(self, engine: Any, rows: Sequence[RowT]) -> list[StepScores]:
         """What the engine makes of rows; RuntimeError or SamplerError where one of them is too much for it."""
-        raise NotImplementedError
 
     def run(self, rows: Sequence[RowT]) -> list[StepScores]:
         """One result per row; only what is not remembered is asked."""

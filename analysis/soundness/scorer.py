@@ -7,6 +7,7 @@ item; what no item can be scored with is an InputError.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
@@ -138,7 +139,7 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-class Scorer(Generic[RowT]):
+class Scorer(ABC, Generic[RowT]):
     """Anything that scores rationales. A scorer says how an item is read (`prepared`) and scores what was read (`run`); what is
     wrong with an item becomes its status here."""
 
@@ -147,9 +148,9 @@ class Scorer(Generic[RowT]):
     fingerprint: str = ""
     """Of every result: see StepScores."""
 
+    @abstractmethod
     def prepared(self, item: Item) -> RowT | StepScores:
         """What `run` takes of an item that has steps, or why it cannot be scored. InputError: no item can be."""
-        raise NotImplementedError
 
     def run(self, rows: Sequence[RowT]) -> list[StepScores]:
         """One result per row, in order."""
