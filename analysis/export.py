@@ -28,10 +28,11 @@ from analysis.soundness.grades import flag_words, flagged, score_words
 from analysis.sources import Source, run_labels, source_of
 from star.command_line import parse, run_command
 from star.errors import UsageError
-from star.report import cells, label, percent, warnings
+from star.report import cells, warnings
+from star.report_data import label, run_values
 from star.run import TEST, Run, write_text
 from star.run_summary import RunSummary, summarise_run
-from star.statistics import wilson
+from star.statistics import percent, wilson
 
 if TYPE_CHECKING:
     from analysis.rationales.table import Rationale, Table
@@ -268,7 +269,7 @@ def page(run: Path, most: int) -> str:
         cases=[case_view(case, questions.get(case.row["problem_id"], "")) for case in cases],
         about_probes=about_probes,
         probes=probes,
-        details=[{"": name, "value": value} for name, value in cells(summary).items()],
+        details=[{"": name, "value": value} for name, value in cells(run_values(summary)).items()],
         recipe=yaml.safe_dump(dict(folder.recipe), sort_keys=False, allow_unicode=True),
     )
 
