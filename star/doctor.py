@@ -15,7 +15,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -59,17 +58,6 @@ class Arguments:
     """Precision you mean to use."""
     runs_dir: Path = Path("runs")
     """Where run directories are made: looked for on every machine of a Ray cluster."""
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of the packages that matter, as installed; absent ones are left out."""
-    found = {}
-    for name in (*REQUIRED, *OPTIONAL):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def check_versions(versions: Mapping[str, str]) -> list[Finding]:
@@ -204,8 +192,10 @@ def look(path: str) -> None:
 
 def diagnose(arguments: Arguments) -> int:
     """Print the diagnosis and return the exit status."""
-    versions = installed_versions()
-    print(f"python {platform.python_version()}, {platform.system()} {platform.release()}")
+    from star.provenance import versions as installed
+
+    versions = installed((*REQUIRED, *OPTIONAL))
+    print(f"{platform.system()} {platform.release()}")
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
     findings = check_versions(versions)
     lines, device_findings = check_devices(versions, arguments.dtype)

