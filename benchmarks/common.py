@@ -28,11 +28,11 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from star import command_line as commands
+from star import provenance
 from star.errors import UsageError
 from star.run import write_json
 
@@ -129,7 +129,7 @@ def envelope(
         "command": command_line(),
         "seeds": list(seeds) if seeds is not None else None,
         "hardware": hardware(device),
-        "versions": versions(),
+        "versions": provenance.versions(PACKAGES),
         "figures": tidy(figures),
     }
 
@@ -186,7 +186,7 @@ def hardware(device: str = "cpu") -> dict[str, Any]:
     import psutil
 
     found = {
-        "processor": _processor(),
+        "processor": provenance.processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
@@ -196,26 +196,6 @@ def hardware(device: str = "cpu") -> dict[str, Any]:
 
         found["gpu"] = torch.cuda.get_device_name(0)
         found["gpu_memory_gb"] = round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)
-    return found
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.lower().startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def versions() -> dict[str, str]:
-    """Python and the installed packages that results depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 

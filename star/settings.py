@@ -40,10 +40,14 @@ class GrowSettings(Section):
     """Selection accuracy on the longest sums of the pool from which on the next length joins."""
 
 
+TaskName = Literal["addition", "gsm8k", "commonsense_qa", "records"]
+"""Tasks: files in `star/tasks/`."""
+
+
 class TaskSettings(Section):
     """Which problems."""
 
-    name: Literal["addition", "gsm8k", "commonsense_qa", "records"] = "addition"
+    name: TaskName = "addition"
     """addition | gsm8k | commonsense_qa | records (your own question/answer rows)."""
     path: str | None = None
     """Local training file (.jsonl, .json, .csv, .tsv, .parquet; text also as .gz); None loads the task's data set from the Hub."""

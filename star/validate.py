@@ -21,12 +21,11 @@ import tyro
 from pydantic import BaseModel, ConfigDict
 
 from star.command_line import parse, run_command
-from star.errors import UsageError
 from star.grading import grade
 from star.grading.numbers import parse_number, show_number
 from star.grading.verdicts import fold
 from star.problem import Problem, Task, Verdict
-from star.recipe import TaskSettings
+from star.settings import TaskName, TaskSettings
 
 
 class Arguments(BaseModel):
@@ -34,8 +33,8 @@ class Arguments(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK")]
-    """addition | gsm8k | commonsense_qa | records"""
+    name: Annotated[TaskName, tyro.conf.Positional]
+    """Which task."""
     task: TaskSettings = TaskSettings()
     """Which problems, as in a recipe."""
     seed: int = 0
@@ -118,10 +117,8 @@ def written(problem: Problem) -> list[str]:
 
 def validate(arguments: Arguments) -> int:
     """Load, check, print. Returns the exit status."""
-    from star.tasks import BUILDERS, load_task
+    from star.tasks import load_task
 
-    if arguments.name not in BUILDERS:
-        raise UsageError(f"no task {arguments.name!r}; expected one of {', '.join(BUILDERS)}")
     settings = TaskSettings.model_validate({**arguments.task.model_dump(), "name": arguments.name})
     task = load_task(settings, arguments.seed)
     loaded = task.load()

@@ -31,8 +31,8 @@ ROWS = tuple(((5 + i, 6, 7), (*range(20 + i, 24 + i), END)) for i in range(8))
 
 def make_job(base: Path, output: Path, steps: int = 4, rows: Any = ROWS, **settings: Any) -> Job:
     values = {"learning_rate": 1e-2, "warmup_steps": 0, "batch_size": 8, "max_length": 64, **settings}
-    dumped = TrainingSettings.model_validate(values).model_dump(mode="json")
-    return Job(base=str(base), output=str(output), rows=rows, steps=steps, seed=1, settings=dumped)
+    made = TrainingSettings.model_validate(values)
+    return Job(base=str(base), output=str(output), rows=rows, steps=steps, seed=1, settings=made)
 
 
 def weights(folder: Path) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def weights(folder: Path) -> dict[str, Any]:
 
 
 def prepared(job: Job) -> tuple[list[dict[str, list[int]]], int]:
-    return prepare(job.rows, TrainingSettings.model_validate(job.settings))
+    return prepare(job.rows, job.settings)
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,7 @@ def preference_job(base: Path, folder: Path, **changes: Any) -> Job:
     )
     content: dict[str, Any] = {
         "base": str(base), "output": str(folder / "model"), "rows": tuple(pair[:2] for pair in pairs),
-        "rejected": tuple(pair[2] for pair in pairs), "steps": 12, "seed": 0, "settings": settings.model_dump(mode="json"),
+        "rejected": tuple(pair[2] for pair in pairs), "steps": 12, "seed": 0, "settings": settings,
         "preference": {"beta": 0.1, "nll": 1.0},
     }  # fmt: skip
     return Job(**(content | changes))

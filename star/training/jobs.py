@@ -29,7 +29,7 @@ def row_job(
         rows=encoded,
         steps=steps_of_round(settings.steps, number, count_sequences(encoded, settings), settings.batch_size),
         seed=recipe.seed + number,
-        settings=settings.model_dump(mode="json"),
+        settings=settings,
         dtype=recipe.model.dtype,
         trust_remote_code=recipe.model.trust_remote_code,
         run_name=f"{recipe.name}-round-{number:02d}",
@@ -72,7 +72,7 @@ def verifier_job(
     return replace(
         job,
         steps=wanted.steps,
-        settings={**job.settings, "learning_rate": wanted.learning_rate},
+        settings=job.settings.model_copy(update={"learning_rate": wanted.learning_rate}),
         preference={"beta": wanted.beta, "nll": 0.0},
         run_name=f"{recipe.name}-verifier",
         generates=False,

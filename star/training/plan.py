@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from star.errors import InputError
 from star.settings import StepSchedule, TrainingSettings
@@ -30,8 +29,7 @@ class Job:
     rows: tuple[Encoded, ...]
     steps: int
     seed: int
-    settings: dict[str, Any] = field(default_factory=dict)
-    """A dumped TrainingSettings."""
+    settings: TrainingSettings
     dtype: str = "auto"
     trust_remote_code: bool = False
     run_name: str = "star"

@@ -103,9 +103,9 @@ def _lora(settings: TrainingSettings) -> Any:
     )
 
 
-def train(job: Job, settings: TrainingSettings) -> Training:
+def train(job: Job) -> Training:
     """Train and save the model to `job.output`. Raises FinetuningError when training diverged."""
-    started = time.monotonic()
+    started, settings = time.monotonic(), job.settings
     rows, truncated = prepare(job.rows, settings) if job.preference is None else prepare_pairs(job, settings)
     import datasets
 
@@ -202,8 +202,8 @@ def count_endings(model: Any, job: Job, count: int = 4) -> int:
     """How many of `count` training prompts get a greedy completion that ends by itself: none means a lost end token."""
     import torch
 
-    settings, ended = TrainingSettings.model_validate(job.settings), 0
-    for prompt, completion in [row for row in job.rows if has_target(*row, settings)][:count]:
+    ended = 0
+    for prompt, completion in [row for row in job.rows if has_target(*row, job.settings)][:count]:
         ids = torch.tensor([prompt], device=model.device)
         with torch.no_grad():
             out = model.generate(
