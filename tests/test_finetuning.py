@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from star.recipe import SEEDS, RecipeError, TrainingSettings
+from star.training import sft
 from star.training.finetuning import command_of, finetune
 from star.training.plan import FinetuningError, Job, count_sequences, prepare
 from star.training.sft import weights_dtype
@@ -131,6 +132,13 @@ def test_packed_sequences_are_counted_as_trl_packs_them(shape: str) -> None:
     assert count_sequences(rows, settings) == len(packed) >= sum(map(len, ids)) / 64
     assert count_sequences(rows, settings.model_copy(update={"packing": False})) == len(rows)
     assert count_sequences((*rows, ((7,) * 64, (9,))), settings) == len(packed), "what is left out takes no room"
+
+
+def test_the_loss_on_logits_is_trls(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = finetune(make_job(base_model, tmp_path / "logits", steps=3))
+    monkeypatch.setattr(sft, "MOST_LOGITS", 0)
+    theirs = finetune(make_job(base_model, tmp_path / "tiles", steps=3))
+    assert ours["loss_curve"] == pytest.approx(theirs["loss_curve"], abs=1e-5) and ours["tokens"] == theirs["tokens"]
 
 
 def test_accumulation_changes_nothing(base_model: Path, tmp_path: Path) -> None:

@@ -319,7 +319,7 @@ def canonical_number(value: Any) -> str | None:
 
 def show_number(value: Fraction) -> str:
     """The shortest plain spelling: whole, finite decimal, or fraction."""
-    with localcontext(prec=3 * MAX_NUMBER):
+    with localcontext(prec=10 * MAX_NUMBER):
         decimal = Decimal(value.numerator) / value.denominator
     if Fraction(decimal) != value or decimal.adjusted() - len(decimal.as_tuple().digits) + 1 < -30:
         return f"{value.numerator}/{value.denominator}"

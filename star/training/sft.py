@@ -19,6 +19,10 @@ from star.training.plan import FinetuningError, Job, has_target, prepare
 from star.training.saving import publish, save_model
 from star.training.trackers import guard_tracker
 
+MOST_LOGITS = 2**26
+"""Logits of a micro batch, 256 MB, up to which the model's own loss is taken. TRL's computes them in tiles and twice, which saves
+memory where a vocabulary is large, and costs the embedded model a third more CPU time a step (196 against 144 ms)."""
+
 
 def weights_dtype(method: str, dtype: str, *, cuda: bool) -> str:
     """Type of the trained model's weights. Always float32 when all of them are trained.
@@ -84,13 +88,22 @@ def shared_arguments(job: Job, settings: TrainingSettings, folder: Path) -> dict
 
 def _trainer(job: Job, settings: TrainingSettings, rows: list[dict[str, list[int]]], **common: Any) -> Any:
     import datasets
+    from transformers import Trainer
     from trl import SFTConfig, SFTTrainer
+
+    class OnLogits(SFTTrainer):
+        def compute_loss(self, model: Any, inputs: dict[str, Any], *more: Any, **named: Any) -> Any:
+            return Trainer.compute_loss(self, model, {**inputs, "use_cache": False}, *more, **named)
 
     arguments = shared_arguments(job, settings, Path(job.output + ".tmp"))
     if job.preference is not None:
         return preference_trainer(rows, job.preference, arguments, **common)
-    config = SFTConfig(**arguments, completion_only_loss=True, packing=settings.packing)
-    return SFTTrainer(args=config, train_dataset=datasets.Dataset.from_list(rows), **common)
+    config = SFTConfig(
+        **arguments, completion_only_loss=True, packing=settings.packing, include_num_input_tokens_seen="non_padding"
+    )
+    logits = arguments["per_device_train_batch_size"] * settings.max_length * common["model"].config.get_text_config().vocab_size
+    kind = OnLogits if logits <= MOST_LOGITS and not settings.packing else SFTTrainer
+    return kind(args=config, train_dataset=datasets.Dataset.from_list(rows), **common)
 
 
 def _lora(settings: TrainingSettings) -> Any:
@@ -124,7 +137,10 @@ def train(job: Job) -> Training:
     facts: Training = {
         "steps": job.steps,
         "rows": len(rows),
-        "tokens": next((int(entry["num_tokens"]) for entry in reversed(trainer.state.log_history) if "num_tokens" in entry), 0),
+        "tokens": next(
+            (int(entry["num_tokens"]) for entry in reversed(trainer.state.log_history) if "num_tokens" in entry),
+            int(trainer.state.num_input_tokens_seen),
+        ),
         "loss": float(losses[-1] if losses else outcome.training_loss),
         "loss_curve": losses,
         "truncated_rows": truncated,
