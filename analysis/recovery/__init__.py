@@ -9,7 +9,15 @@ read. `classify` gives the outcome of the added-mistake probe with the same mode
 """
 
 from analysis.recovery.fitting import fit, is_labelled
-from analysis.recovery.model import MODEL_FILE, case_of, is_recovery, judge_recovery, load_model, p_unfaithful, score_cases
+from analysis.recovery.model import (
+    MODEL_FILE,
+    case_of,
+    is_recovery,
+    judge_recovery,
+    load_model,
+    p_unfaithful,
+    score_cases,
+)
 from analysis.recovery.outcomes import classify
 
 __all__ = [

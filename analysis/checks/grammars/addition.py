@@ -79,7 +79,7 @@ def parse_question(question: str) -> tuple[str, str] | None:
 
 
 def read_state(line: str) -> tuple[str, int | None] | None:
-    """The digits found and the carry after a line of a scratchpad, None instead of the carry after the sum; None for another text."""
+    """The digits found and the carry after a line of a scratchpad, no carry after the sum; None for another text."""
     state = _STATE.fullmatch(_tight(line.strip())[: 2 * MAX_DIGITS])
     return None if state is None else (state["sum"] or state["digits"], None if state["sum"] else int(state["carry"]))
 
