@@ -18,7 +18,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis import comparing as comparison
-from analysis.faithfulness.base import row_schema
+from analysis.faithfulness.rows import row_schema
 from analysis.labels import Label, append, label_folder, read_labels
 from analysis.pages.faithfulness import commit_steps, probed_steps
 from analysis.pages.widgets import text

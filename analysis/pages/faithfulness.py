@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.compute as pc
 import streamlit as st
 
-from analysis.faithfulness.base import row_schema
+from analysis.faithfulness.rows import row_schema
 from analysis.pages.widgets import averages, context, parts, rationale, state, text
 from analysis.pages.widgets.probe_words import outcome_words, probe_words
 from analysis.rationales.table import Table
