@@ -22,8 +22,7 @@ import tyro
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis.pages.widgets.probe_words import interval_words, measure_unit, measure_words, probe_words
-from analysis.pages.widgets.run_words import MODES, NO_REASON
+from analysis.pages.widgets.words import MODES, NO_REASON, interval_words, measure_unit, measure_words, probe_words
 from analysis.soundness.grades import flag_words, score_words
 from analysis.sources import Source, run_labels, source_of
 from star.command_line import parse, run_command

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.faithfulness.base import row_schema
+from analysis.faithfulness.rows import row_schema
 from benchmarks.arms import cost_of, made_by, test_rows
 from benchmarks.common import envelope
 from star import run as runs
