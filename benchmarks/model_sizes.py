@@ -49,6 +49,7 @@ LADDERS: dict[str, tuple[Size, ...]] = {
     "cpu": ("0.03m", "0.1m", "0.2m", "0.5m", "1m", "4m"),
     "gpu": ("0.2m", "1m", "4m", "16m", "100m"),
 }
+STAGES = ("pretraining", "fine_tuning")
 RATES = (1e-3, 3e-3, 1e-2)
 SEARCH_SEED = 99
 GOAL = MATCHED = 0.9
@@ -310,7 +311,7 @@ def write(runs: Mapping[tuple[Size, str, int, str], dict[str, Any]], arguments: 
     figures = {
         "goal": GOAL,
         "made": made([run["made_by"] for run in runs.values()]),
-        "rates": [{"size": size} | {stage: each[stage] for stage in ("pretraining", "fine_tuning")} for size, each in rates.items()],
+        "rates": [{"size": size, **{stage: each[stage] for stage in STAGES}} for size, each in rates.items()],
         "bases": [
             {"size": size, "seed": seed, "base": base, **known}
             for size, seed in product(rates, arguments.seeds)
