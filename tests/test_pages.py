@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from analysis.faithfulness.base import Row
 from analysis.faithfulness.probes import PROBES
+from analysis.faithfulness.rows import Row
 from analysis.labels import Label, Ranking
 from analysis.rationales.records import Record
 from analysis.score import schema, score_schema
