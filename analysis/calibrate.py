@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -55,7 +55,8 @@ class Arguments:
     columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
     labels: Path | None = None
     """A folder or file of labels from the app, or JSON lines with `id` and `first_error_step` (-1: sound) or `sound`. Default:
-    the labels in the records themselves."""
+    the labels in the records themselves; those of a program (`label_source`: auto, as in rows of TRL and Math-Shepherd) count too,
+    and a warning says how many: figures then say how well a scorer agrees with that program."""
     scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
     """Scorers, for example file:scores.jsonl. None: soft flags and place alone."""
     scoring: tyro.conf.OmitArgPrefixes[ScorerOptions] = field(default_factory=ScorerOptions)
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def calibrate(arguments: Arguments) -> Calibration:
     """Read, fit, print and write. Raises InputError."""
     from analysis.rationales.reading import read_whole
+    from analysis.rationales.records import is_label
     from analysis.soundness.calibration import fit
     from analysis.soundness.scorer import Item, per_step
     from analysis.soundness.usage import Totals
@@ -91,6 +93,10 @@ def calibrate(arguments: Arguments) -> Calibration:
         raise UsageError(f"--output {arguments.output}: its folder does not exist.")
     placed = enumerate(targets_of(records, arguments.labels))
     targets = {place: target for place, target in placed if target is not None}
+    estimated = 0 if arguments.labels is not None else sum(not is_label(records[place]) for place in targets)
+    if estimated:
+        said = f"{estimated:,} of {len(targets):,} labels are a program's (label_source: auto), not people's."
+        print(f"warning: {said}", file=sys.stderr)
     items = [Item.of(records[place], place) for place in targets]
     with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
         scores = {scorer.name: scorer.score(items) for scorer in scorers}
