@@ -178,23 +178,20 @@ def questions_left_out(rows: Rows) -> np.ndarray:
 
 
 def calibrate(p: np.ndarray, unsound: np.ndarray) -> Scaling:
-    """Logistic regression of labels on log-odds (Platt 1999) with a knot at their KNOT quantile."""
-    from sklearn.linear_model import LogisticRegression
-
+    """Platt's scaling (Platt 1999) of log-odds with a knot at their KNOT quantile."""
     x = logit(p)
-    knot = float(np.quantile(x, KNOT))
-    model = LogisticRegression(C=1.0).fit(np.column_stack([np.minimum(x, knot), np.maximum(x - knot, 0)]), unsound)
-    slope, above = (round(max(float(value), 0.02), 4) for value in model.coef_[0])
-    return Scaling(round(float(model.intercept_[0]), 4), slope, round(knot, 4), above)
+    knot = round(float(np.quantile(x, KNOT)), 4)
+    intercept, slope, above = _logistic(unsound, np.minimum(x, knot), np.maximum(x - knot, 0))
+    return Scaling(intercept, max(slope, 0.02), knot, max(above, 0.02))
 
 
-def weigh_answer(log_odds: np.ndarray, right: np.ndarray, unsound: np.ndarray) -> tuple[float, float, float]:
-    """`Hazard.gold`: logistic regression of labels on calibrated log-odds and on the answer."""
+def _logistic(unsound: np.ndarray, *columns: np.ndarray) -> tuple[float, float, float]:
+    """Intercept and weights of two columns, by logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=1.0).fit(np.column_stack([log_odds, 1.0 - 2.0 * right]), unsound)
-    slope, answer = (round(float(value), 4) for value in model.coef_[0])
-    return round(float(model.intercept_[0]), 4), slope, answer
+    model = LogisticRegression(C=1.0).fit(np.column_stack(columns), unsound)
+    first, second = (round(float(value), 4) for value in model.coef_[0])
+    return round(float(model.intercept_[0]), 4), first, second
 
 
 def gains(rows: Rows, score: np.ndarray, baseline: np.ndarray) -> dict[str, dict[str, tuple[float, float, int]]]:
@@ -225,7 +222,7 @@ def fit(rows: Rows, speaks: tuple[str, ...]) -> Hazard:
     matches = [matches_gold(record) for record in rows.records]
     graded = known & np.array([match is not None for match in matches])
     right = np.array([bool(match) for match in matches], dtype=float)
-    gold = weigh_answer(calibration.log_odds(p[graded]), right[graded], rows.unsound[graded])
+    gold = _logistic(rows.unsound[graded], calibration.log_odds(p[graded]), 1.0 - 2.0 * right[graded])
     return replace(hazard, speaks_for=speaks, calibration=calibration, gold=gold)
 
 
