@@ -33,15 +33,13 @@ if TYPE_CHECKING:
 Target = tuple[bool, int | None]
 """(unsound, first error: 0-based, -1 sound, None not known)."""
 
-BENCHMARKS = {f"processbench-{name}": name for name in ("gsm8k", "math", "olympiadbench", "omnimath")}
-"""Name -> split of Qwen/ProcessBench on the Hub (Apache-2.0)."""
 PUBLISHED = {
     "processbench-gsm8k": "Qwen2.5-Math-PRM-7B 82.4, Qwen2.5-Math-7B-PRM800K 68.2, Math-Shepherd 7B 47.9",
     "processbench-math": "Qwen2.5-Math-PRM-7B 77.6, Qwen2.5-Math-7B-PRM800K 62.6, Math-Shepherd 7B 29.5",
     "processbench-olympiadbench": "Qwen2.5-Math-PRM-7B 67.5, Qwen2.5-Math-7B-PRM800K 50.7, Math-Shepherd 7B 24.8",
     "processbench-omnimath": "Qwen2.5-Math-PRM-7B 66.3, Qwen2.5-Math-7B-PRM800K 44.3, Math-Shepherd 7B 23.8",
 }
-"""F1 in percent as published: Zhang et al. 2025 (arXiv 2501.07301), Zheng et al. 2024 (arXiv 2412.06559)."""
+"""processbench-SPLIT of Qwen/ProcessBench on the Hub (Apache-2.0) -> F1 in percent as published: Zhang et al. 2025 (arXiv 2501.07301), Zheng et al. 2024 (arXiv 2412.06559)."""
 HALF = 0.5
 """The threshold on P(step right) at which the published figures were taken."""
 
@@ -259,12 +257,12 @@ def benchmark_records(name: str) -> list[Record]:
     from analysis.rationales.formats import format_of
     from analysis.rationales.records import RecordError, records_from
 
-    if name not in BENCHMARKS:
-        raise UsageError(f"--benchmark {name}: expected one of {', '.join(BENCHMARKS)}.")
+    if name not in PUBLISHED:
+        raise UsageError(f"--benchmark {name}: expected one of {', '.join(PUBLISHED)}.")
     from datasets import load_dataset
 
     try:
-        rows = load_dataset("Qwen/ProcessBench", split=BENCHMARKS[name])
+        rows = load_dataset("Qwen/ProcessBench", split=name.removeprefix("processbench-"))
     except Exception as error:  # the library raises whatever its network stack raises
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise RecordError(f"Qwen/ProcessBench cannot be had from the Hub ({first}).") from error

@@ -25,6 +25,8 @@ LEAST_LABELS = 30
 FOLDS = 5
 PULLS = (3.0, 10.0, 30.0, 100.0)
 """Strengths of the pull that are tried, in units of one step's information; the cross-fitted likelihood chooses."""
+SCALE_PULL = 3.0
+"""The same of the scale of the scorers' word."""
 EXTREME = 1e-3
 """P(step right) is read between this and 1 - this: a scorer's certainty is worth that much at most."""
 PLACE = ("place", "last", "length")
@@ -153,7 +155,7 @@ def features(evidence: Evidence, scorers: Sequence[str]) -> tuple[list[str], np.
     return names, np.column_stack(columns)
 
 
-def fit(rows: Sequence[Labelled], scorers: Sequence[str], *, seed: int = 0) -> tuple[Calibration, list[Judged | None]]:
+def fit(rows: Sequence[Labelled], scorers: Sequence[str]) -> tuple[Calibration, list[Judged | None]]:
     """The model of all labels, and what models that have not seen its question say of each row (None: not judged).
 
     Raises CalibrationError for fewer than LEAST_LABELS rows that a scorer judges, or labels of one kind.
@@ -171,15 +173,15 @@ def fit(rows: Sequence[Labelled], scorers: Sequence[str], *, seed: int = 0) -> t
         raise CalibrationError(f"the labels are of {questions} questions; expected at least {FOLDS}: label other questions too.")
 
     def unseen_likelihood(pull: float) -> float:
-        z = _unseen(usable, scorers, pull, seed)
+        z = _unseen(usable, scorers, pull)
         return float(log_likelihood(np.concatenate(z), *_layout(usable))[0])
 
     pull = max(PULLS, key=unseen_likelihood)
     unseen: dict[int, Judged | None] = {}
-    for inside, outside in _folds(rows, seed):
-        model = _fit_one([rows[i] for i in inside], scorers, pull, seed)
+    for inside, outside in _folds(rows):
+        model = _fit_one([rows[i] for i in inside], scorers, pull)
         unseen |= {i: model.judge(rows[i].evidence) for i in outside}
-    return _fit_one(rows, scorers, pull, seed), [unseen[i] for i in range(len(rows))]
+    return _fit_one(rows, scorers, pull), [unseen[i] for i in range(len(rows))]
 
 
 def _usable(rows: Sequence[Labelled], scorers: Sequence[str]) -> list[Labelled]:
@@ -187,10 +189,10 @@ def _usable(rows: Sequence[Labelled], scorers: Sequence[str]) -> list[Labelled]:
     return [row for row in rows if row.evidence.proven is None and row.evidence.judgeable(scorers)]
 
 
-def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str], pull: float, seed: int) -> Calibration:
+def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> Calibration:
     """Weights from all rows; scaling and threshold from what the same fit says of rows that it has not seen."""
     usable = _usable(rows, scorers)
-    raw = _logit(np.array([_survived(sigmoid(z))[0] for z in _unseen(usable, scorers, pull, seed + 1)]))
+    raw = _logit(np.array([_survived(sigmoid(z))[0] for z in _unseen(usable, scorers, pull)]))
     slope, offset = _platt(raw, np.array([row.unsound for row in usable]))
     return Calibration(
         scorers=tuple(scorers),
@@ -204,12 +206,13 @@ def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str], pull: float, seed
 
 
 def _weights(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> dict[str, float]:
-    """Fitted around the scorers' word."""
+    """Fitted around the scorers' word, whose own scale is fitted before: a few labels can correct that better than all weights."""
     tables = [features(row.evidence, scorers) for row in rows]
-    names, x = tables[0][0], np.concatenate([table for _, table in tables])
-    trusted = [f"{name}:wrong" for name in scorers if ":" not in name]  # features say nothing by themselves
-    prior = np.array([1.0 / len(trusted) if name in trusted else 0.0 for name in names])
-    intercept, weights = fit_weights(x, *_layout(rows), pull=pull, prior=prior)
+    names, x, layout = tables[0][0], np.concatenate([table for _, table in tables]), _layout(rows)
+    trusted = [names.index(f"{name}:wrong") for name in scorers if ":" not in name]  # features say nothing by themselves
+    prior = np.zeros(len(names))
+    prior[trusted] = fit_weights(x[:, trusted], *layout, pull=SCALE_PULL, prior=1.0 / max(1, len(trusted)))[1]
+    intercept, weights = fit_weights(x, *layout, pull=pull, prior=prior)
     return {"intercept": intercept, **dict(zip(names, weights.tolist(), strict=True))}
 
 
@@ -223,10 +226,10 @@ def _layout(rows: Sequence[Labelled]) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(np.arange(len(rows)), lengths), np.array(first)
 
 
-def _unseen(rows: Sequence[Labelled], scorers: Sequence[str], pull: float, seed: int) -> list[np.ndarray]:
+def _unseen(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> list[np.ndarray]:
     """The log-odds of the steps of each row, by weights that have not seen its question."""
     found: dict[int, np.ndarray] = {}
-    for inside, outside in _folds(rows, seed):
+    for inside, outside in _folds(rows):
         weights = _weights([rows[i] for i in inside], scorers, pull)
         found |= {i: _log_odds(rows[i].evidence, scorers, weights) for i in outside}
     return [found[i] for i in range(len(rows))]
@@ -244,10 +247,10 @@ def _survived(hazard: np.ndarray) -> tuple[float, int]:
     return float(errors.sum()), int(np.argmax(errors))
 
 
-def _folds(rows: Sequence[Labelled], seed: int) -> list[tuple[list[int], list[int]]]:
+def _folds(rows: Sequence[Labelled]) -> list[tuple[list[int], list[int]]]:
     """(inside, outside) of each fold; the rows of one question are on one side."""
     questions = sorted({row.question for row in rows})
-    np.random.default_rng(seed).shuffle(questions)
+    np.random.default_rng(0).shuffle(questions)
     fold = {question: place % FOLDS for place, question in enumerate(questions)}
     split = []
     for k in range(FOLDS):
