@@ -267,6 +267,8 @@ def _read_columns(path: Path, records: list[Record]) -> Columns:
     notes += [f"{path.name}, line {line.line} is left out: {line.reason}" for line in broken[:3]]
     if len(broken) > 3:
         notes.append(f"{len(broken) - 3:,} more lines of {path.name} are left out.")
+    if estimated := sum(not is_label(record) and record.first_error_step is not None for record in records):
+        notes.append(f"{estimated:,} labels are a program's (label_source: auto): only people's labels and proofs judge here.")
     if not records and broken:
         raise RecordError(f"{path.name} holds no rationale that can be read. {notes[0]}")
     steps = pa.array([list(record.steps) for record in records], pa.list_(pa.large_string()))
