@@ -55,7 +55,7 @@ _NAMED = words(
 """Words whose number is a name: "Equation 1 - 5 * 4 = 20"."""
 _TAKEN_OF = FUNCTIONS | words(
     "reciprocal inverse half third quarter negative opposite digit digits remainder remainders factor factors divisor divisors"
-    " multiple multiples expansion part power term coefficient sign number absolute numerator denominator conjugate factorization"
+    " average mean median multiple multiples expansion part power term coefficient sign number absolute numerator denominator conjugate factorization"
 )
 """What is taken of an expression: "the reciprocal of 7/9 is 9/7"."""
 _WHOLE_OF = words("total sum result amount cost price value score profit product difference quotient answer earnings")
@@ -270,8 +270,9 @@ class _TextReader:
 
     def _same_unit(self, left: Expression, right: Expression, start: int, stop: int) -> bool:
         units = left.units | right.units
-        added = {"+", "-"} & {*left.operators, *right.operators} or "several" in {UNITS[word][0] for word in units}
-        if may_convert(units) or (added and len({UNITS[word][1] for word in units}) > 1):
+        signs = [*left.operators, *right.operators]
+        adds = {"+", "-"} & {*signs} or signs.count("/") > 1 or "several" in {UNITS[word][0] for word in units}
+        if may_convert(units) or (adds and len({UNITS[word][1] for word in units}) > 1):
             return False
         if units & {"cent", "cents"} and any(token.text == "$" for token in self.tokens[start:stop]):
             return False
@@ -369,8 +370,12 @@ def opens(tokens: list[Token], start: int, spoken: bool) -> bool:
         return earlier.kind in ("word", "end") and (earlier.end < before.start or earlier.kind == "end")
     if before.kind != "word" or len(before.text) < 2 or before.value is not None:
         return False
+    if tokens[start].kind == "open" and before.end == tokens[start].start:
+        return False  # "arr[0] + 2"
     lower = before.text.lower()
-    if lower in FUNCTIONS or lower in _NAMED or (spoken and lower in ("to", "than")):
+    if lower in FUNCTIONS or lower in _NAMED or lower == "than" or (spoken and lower == "to"):
+        return False
+    if lower == "as" and earlier.text in ("many", "much"):
         return False
     if lower == "of" and earlier.text.lower() not in _WHOLE_OF and (spoken or earlier.text.lower() in _TAKEN_OF):
         return False
