@@ -39,8 +39,10 @@ def page() -> None:
     with st.container(key="head"):
         left, right = st.columns([3, 2], gap="large")
     with left:
-        if judges(table):
+        if counts.unjudged < counts.total:
             parts.four_way(counts, view)
+        elif judges(table):
+            st.caption("No rationale on show has both a graded answer and a judgement of its reasoning, so none is counted.")
         context.notes(table)
     rows = select(table, view, mask)
     with right:
@@ -131,14 +133,15 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
     )
     if len(rows) > parts.WINDOW:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.session_state["w-part"] = start // parts.WINDOW + 1
-            st.pagination(-(-len(rows) // parts.WINDOW), key="w-part", on_change=lambda: _turned(table, rows))
+            number, now = -(-len(rows) // parts.WINDOW), start // parts.WINDOW + 1
+            turned = f"part-{now}-of-{number}"
+            st.pagination(number, default=now, key=turned, on_change=_turned, args=(table, rows, turned))
             st.caption(f"rows {start + 1:,} to {start + len(shown):,} of {len(rows):,}")
 
 
-def _turned(table: Table, rows: np.ndarray) -> None:
+def _turned(table: Table, rows: np.ndarray, key: str) -> None:
     """To the first row of another part of the table."""
-    state.go({"id": str(table.frame["id"].iat[int(rows[(st.session_state["w-part"] - 1) * parts.WINDOW])])})
+    state.go({"id": str(table.frame["id"].iat[int(rows[(st.session_state[key] - 1) * parts.WINDOW])])})
 
 
 def _clicked(key: str, ids: list[str], sort: str) -> None:

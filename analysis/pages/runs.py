@@ -168,10 +168,9 @@ def _file(source: Source) -> None:
     table = context.table()
     st.write("This is a file of rationales, not a run: it has no rounds.")
     context.notes(table)
-    frame = table.frame
-    group = "generator" if frame["generator"].notna().any() else "slice"
+    group = "generator" if table.frame["generator"].notna().any() else "slice"
     rows = []
-    for name, part in frame.groupby(group, observed=True):
+    for name, part in table.frame.groupby(table.frame[group].astype(object).fillna("not recorded")):
         graded = part[part["right"] >= 0]
         judged = part[part["p_unsound"].notna()]
         doubted = int(flagged(judged["p_unsound"]).sum())

@@ -53,11 +53,8 @@ def question(one: Rationale) -> None:
     if one.choices and (raw() or not any(map(markup.has_markup, one.choices.values()))):
         text.facts(list(one.choices.items()))
     elif one.choices:
-        shown = (
-            f"**{text.plain(label)}**\u2003{markup.markdown(text.clean(option))}"
-            for label, option in one.choices.items()
-        )
-        st.markdown("\n".join(shown))
+        shown = {text.plain(label): markup.markdown(text.clean(option)) for label, option in one.choices.items()}
+        st.markdown("\n\n".join(f"**{label}**\u2003{option}" for label, option in shown.items()))
 
 
 def steps(

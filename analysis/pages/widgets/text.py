@@ -26,7 +26,7 @@ CSS = f"""
   [class*="st-key-stack-"] > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"]
     > [data-testid="stColumn"] {{ width: 100%; min-width: 100%; }}
 }}
-.st-key-labelling {{ position: sticky; top: 2.2rem; z-index: 90; background: light-dark(#fff, #191914); }}
+.st-key-labelling {{ position: sticky; top: 2.2rem; z-index: 90; background: light-dark(#fff, #171614); }}
 @media (max-width: 1000px) {{
   .st-key-labelling:not(:empty) {{ position: fixed; top: auto; bottom: 0; left: 0; right: 0; width: auto; padding: .4rem 1.1rem;
     gap: .4rem; border-top: 1px solid #80808055; }}
