@@ -14,7 +14,7 @@ from analysis import comparing as comparison
 from analysis.comparing import Arm
 from analysis.pages.widgets import changes, context, parts, state, text
 from analysis.pages.widgets.changes import Side
-from analysis.pages.widgets.words import explanations, interval_words, measure_words
+from analysis.pages.widgets.words import explanations, interval_words, measure_words, p_words
 from analysis.rationales.records import RecordError
 from analysis.rationales.tables import load_table
 from analysis.sources import Source
@@ -189,9 +189,7 @@ def _figures_table(figures: Sequence[comparison.Figure]) -> None:
         words, found = _words(figure.measure), figure.interval
         shown = f"{interval_words(vars(found), _unit(figure.measure, '%'))}, n = {found.n:,}"
         rows.setdefault(words, {"measure": words})[figure.arm.label] = shown if found.n else ""
-    st.dataframe(
-        pd.DataFrame(list(rows.values())), hide_index=True, placeholder="", height=min(560, 38 + 35 * len(rows))
-    )
+    parts.table(pd.DataFrame(list(rows.values())), 560)
     said = ["Brackets: 95 % intervals. Sound: by the labels in the file, else the task's exact check, else the automatic score."]
     st.caption("  \n".join(explanations(" ".join(cell for row in rows.values() for cell in row.values())) + said))
 
@@ -207,15 +205,15 @@ def _differences(tests: Sequence[Comparison]) -> None:
                 "to": one.b,
                 "change": interval_words(vars(one.difference), _unit(measure, "points")),
                 "questions": one.n,
-                "p": parts.p_words(one.p),
-                "p, corrected": parts.p_words(one.p_holm),
+                "p": p_words(one.p),
+                "p, corrected": p_words(one.p_holm),
                 "test": one.test,
             }
         )
     if not rows:
         return
     with st.expander(f"Are the differences real? ({len(rows)} paired tests on the same questions)", expanded=True):
-        st.dataframe(pd.DataFrame(rows), hide_index=True, height=min(420, 38 + 35 * len(rows)))
+        parts.table(pd.DataFrame(rows))
         st.caption(
             "Paired bootstrap over questions, 95 %; McNemar where each question is right or wrong; corrected: Holm."
         )

@@ -43,10 +43,9 @@ def show(content: dict[str, Any]) -> None:
         frame = pd.DataFrame(rows).replace("", None).dropna(axis=1, how="all")
         widths = {"n": 60, "control n": 90, "measure": 400, "value": 180, "control": 170, "corrected": 180}
         columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
-        height = min(700, 38 + 35 * len(frame))
         said = ["Corrected: what is left of an effect without its control, (effect - control) / (1 - control)."]
         st.caption("  \n".join(explanations(" ".join(map(str, frame.to_numpy().ravel()))) + said))
-        st.dataframe(frame, hide_index=True, placeholder="", height=height, column_config=columns)
+        parts.table(frame, 700, column_config=columns)
 
 
 def curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:

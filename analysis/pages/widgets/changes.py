@@ -14,7 +14,8 @@ import streamlit as st
 
 from analysis import comparing as comparison
 from analysis.comparing import Arm
-from analysis.pages.widgets import parts, rationale, state, text
+from analysis.pages.widgets import rationale, state, text
+from analysis.pages.widgets.words import p_words, share
 from analysis.rationales.table import Table
 from analysis.sources import Source
 from star.charts import COLOURS
@@ -86,15 +87,15 @@ def show(sides: Sequence[Side]) -> None:
             f"{name}: **{len(groups[name]):,}**",
             key=f"change-{name.replace(' ', '-')}",
             type="primary" if picked == name else "secondary",
-            help=f"{words.capitalize()}; {parts.share(len(groups[name]), compared.n)} of n = {compared.n:,}",
+            help=f"{words.capitalize()}; {share(len(groups[name]), compared.n)} of n = {compared.n:,}",
             width="stretch",
             on_click=state.go,
             args=({"change": None if picked == name else name, "problem": None, "id": None},),
         )
-    fixed, broke = (parts.share(count or 0, compared.n) for count in (compared.only_b, compared.only_a))
+    fixed, broke = (share(count or 0, compared.n) for count in (compared.only_b, compared.only_a))
     st.caption(
         f"n = {compared.n:,} questions. Fixed {fixed}, broke {broke}, 95 % intervals in brackets; "
-        f"McNemar's exact test that both are as frequent: p {'' if compared.p < 1e-10 else '= '}{parts.p_words(compared.p)}."
+        f"McNemar's exact test that both are as frequent: p {'' if compared.p < 1e-10 else '= '}{p_words(compared.p)}."
     )
     _question(sides, groups[picked] if picked else [problem for group in groups.values() for problem in group])
 

@@ -35,10 +35,14 @@ RECENT = 10
 
 
 def turn(shown: str) -> int:
-    """Number of the turn of what is drawn now; another rationale, or the same one after a label, has another number."""
+    """Number of the turn of what is drawn now; another rationale, or the same one after a label, has another number. Says so where
+    a press was ignored."""
     number, before = st.session_state.get("turn", (0, ""))
-    st.session_state["turn"] = (number + (before not in ("", shown)), shown)
-    return int(st.session_state["turn"][0])
+    number += before not in ("", shown)
+    st.session_state["turn"] = (number, shown)
+    if st.session_state.get("ignored in") == number:
+        st.warning("A key was pressed before this was on screen. It was ignored.", icon=":material/bolt:")
+    return int(number)
 
 
 def too_early(number: int) -> bool:
@@ -49,12 +53,6 @@ def too_early(number: int) -> bool:
         return True
     st.session_state["turn"] = (current + 1, "")
     return False
-
-
-def sign(number: int) -> None:
-    """Say so where a press was ignored."""
-    if st.session_state.get("ignored in") == number:
-        st.warning("A key was pressed before this was on screen. It was ignored.", icon=":material/bolt:")
 
 
 def step_notes(one: Rationale, labels: Labels) -> dict[int, str]:
@@ -85,7 +83,6 @@ def bar(
     by_step = by_step and bool(one.steps)
     draft = labels.drafts.get((who, one.id), ()) if by_step else ()
     number = turn(f"{one.id} {len(draft)}")
-    sign(number)
     label = Label(one.id, who, None, blind=blind)
     with st.container(horizontal=True, vertical_alignment="center", key="ratings" if by_step else "verdicts"):
         if by_step:
@@ -268,12 +265,4 @@ def recent(table: Table, labels: Labels, who: str) -> None:
 
 def who_am_i() -> None:
     """The labeller's name; it goes into the link, and each name has a file of its own."""
-    who = context.labeller()
-    st.session_state["w-who"] = who
-    st.text_input(
-        "Labelled by",
-        key="w-who",
-        max_chars=40,
-        width=170,
-        on_change=lambda: state.go({"who": str(st.session_state["w-who"]).strip() or None}),
-    )
+    state.words("Labelled by", "who", default=context.login(), width=170)

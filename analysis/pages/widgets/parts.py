@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import state, text
-from analysis.pages.widgets.words import KINDS, MODES
+from analysis.pages.widgets.words import KINDS, MODES, share
 from analysis.rationales.filters import (
     CELLS,
     EVIDENCE,
@@ -28,7 +27,6 @@ from analysis.rationales.filters import (
 )
 from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD
-from star.statistics import wilson
 
 STATUSES = {
     "unlabelled": "not labelled yet",
@@ -79,6 +77,11 @@ def two(name: str) -> list[Any]:
         return list(st.columns(2, gap="large"))
 
 
+def table(rows: pd.DataFrame, most: int = 400, **more: Any) -> None:
+    """A table without its index, as high as its rows but at most so many pixels; what is missing is blank."""
+    st.dataframe(rows, hide_index=True, height=min(most, 38 + 35 * max(len(rows), 1)), placeholder="", **more)
+
+
 def command(*lines: str) -> None:
     """What to type, all of it in view."""
     st.code("\n".join(lines), language=None, wrap_lines=True)
@@ -89,19 +92,6 @@ def note_missing(table: Table) -> None:
     identifier = state.param("id")
     if identifier is not None and table.row_of(identifier) is None:
         st.info("The rationale that this link names is not here; this is another one.", icon=":material/link_off:")
-
-
-def p_words(p: float) -> str:
-    """A p-value; below 1e-10 its size says nothing."""
-    return "" if math.isnan(p) else "below 1e-10" if p < 1e-10 else f"{p:.2g}"
-
-
-def share(k: int, n: int) -> str:
-    """ "12.3 % (10.1 to 14.8)", or "-" of nothing."""
-    if not n:
-        return "-"
-    interval = wilson(k, n)
-    return f"{100 * interval.value:.1f} % ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
 
 
 def check_words(name: str) -> str:

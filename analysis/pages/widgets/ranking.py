@@ -13,6 +13,7 @@ import streamlit as st
 from analysis import agreement
 from analysis.labels import Labels, Ranking, ranking_rows
 from analysis.pages.widgets import context, labelling, parts, rationale, state, text
+from analysis.pages.widgets.words import share
 from analysis.rationales.filters import shuffled
 from analysis.rationales.table import Table
 from star.spreadsheet import to_csv
@@ -109,7 +110,6 @@ def _ranking(table: Table, triple: tuple[int, int, int], after: str | None, who:
     tie = Ranking(part["problem"].iat[0], who, tuple(part["id"]), tuple(origin(row) for _, row in part.iterrows()), tie=True)
     first = str(table.frame["id"].iat[triple[0]])
     number = labelling.turn(f"{first} {picked}")
-    labelling.sign(number)
     for i, column in enumerate(st.columns(3, gap="medium", border=True)):
         with column:
             st.button(
@@ -153,10 +153,10 @@ def _ranking_results(labels: Labels) -> None:
     n = len(labels.rankings)
     with st.expander(f"Result of {n:,} ranking{'s' * (n > 1)} by {people} {'people' if people > 1 else 'person'}"):
         rows = [
-            {"from": origin, "ranked": n, "best of three": parts.share(first, n), "mean place": round(mean, 2)}
+            {"from": origin, "ranked": n, "best of three": share(first, n), "mean place": round(mean, 2)}
             for origin, n, first, mean in agreement.ranking_results(labels.rankings.values())
         ]
-        st.dataframe(pd.DataFrame(rows), hide_index=True)
+        parts.table(pd.DataFrame(rows))
         st.caption("Best of three with 95 % intervals; by chance it would be 33.3 %, and the mean place 2.")
 
 

@@ -59,6 +59,7 @@ li.r-step {{ margin: 0 !important; display: flex; gap: .7rem; padding: .32rem .6
   overflow-wrap: anywhere; }}
 .katex-display {{ overflow-x: auto; overflow-y: hidden; }}
 li.r-flagged {{ border-left-color: {COLOURS["rationalized"]}; background: {COLOURS["rationalized"]}1f; }}
+li.r-settled {{ border-left-color: {COLOURS["faithfulness"]}; }}
 li.r-first {{ border-left-color: {COLOURS["unsound"]}; background: {COLOURS["unsound"]}26; }}
 .r-why {{ font-family: "Source Sans", sans-serif; font-size: .88rem; margin-top: .15rem; white-space: pre-wrap;
   overflow-wrap: anywhere; }}
