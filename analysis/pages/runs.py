@@ -102,10 +102,10 @@ def _headline(run: Overview) -> None:
 
 
 def _sound(counts: Counts) -> str:
-    share, correct = counts.get("sound_of_correct"), counts["correct"]
-    if share is None or not correct:
+    sound, correct = counts.get("sound_of_correct"), counts["correct"]
+    if sound is None or not correct:
         return ""
-    return f"Of the right ones, {share(round(share * correct), correct)} are sound (n = {correct:,})."
+    return f"Of the right ones, {share(round(sound * correct), correct)} are sound (n = {correct:,})."
 
 
 def _data(run: Overview) -> None:
@@ -131,14 +131,14 @@ def _table(run: Overview) -> None:
     for line in run.rounds:
         selection, training = line["selection"], line.get("training") or {}
         n, correct = selection["n"], selection["correct"]
-        share = selection.get("sound_of_correct")
+        sound = selection.get("sound_of_correct")
         seconds = {name: float(value) for name, value in (line.get("seconds") or {}).items() if value is not None}
         flops = sum(float(value) for value in (line.get("flops") or {}).values() if value is not None)
         rows.append(
             {
                 "round": "base model" if line["round"] == 0 else str(line["round"]),
                 "right": f"{share(correct, n)}, n = {n:,}",
-                "sound, of the right ones": "" if share is None else share(round(share * correct), correct),
+                "sound, of the right ones": "" if sound is None else share(round(sound * correct), correct),
                 "no answer": selection.get("no_answer"),
                 "cut off": selection.get("truncated"),
                 "training rows": training.get("rows"),
