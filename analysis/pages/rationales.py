@@ -12,7 +12,8 @@ import streamlit as st
 from analysis import export, loading
 from analysis.labels import Labels, to_jsonl
 from analysis.pages.widgets import context, labelling, parts, rationale, state, text
-from analysis.rationales.filters import Counts, View, base_mask, count_cells, judges, select
+from analysis.pages.widgets.words import share
+from analysis.rationales.filters import JUDGES, Counts, View, base_mask, count_cells, judges, select
 from analysis.rationales.table import Table
 from star.spreadsheet import to_csv
 
@@ -40,7 +41,7 @@ def page() -> None:
         left, right = st.columns([3, 2], gap="large")
     with left:
         if counts.unjudged < counts.total:
-            parts.four_way(counts, view)
+            _four_way(counts, view)
         elif judges(table):
             st.caption("No rationale on show has both a graded answer and a judgement of its reasoning, so none is counted.")
         context.notes(table)
@@ -88,6 +89,33 @@ def opening(table: Table, view: View, mask: np.ndarray, counts: Counts) -> View:
         return view
     asked = table.row_of(state.param("id") or "")
     return narrowed if asked is None or asked in select(table, narrowed, mask) else view
+
+
+def _four_way(counts: Counts, view: View) -> None:
+    """Answer right or wrong against reasoning sound or unsound; a click on a cell shows its rationales."""
+    judged = counts.total - counts.unjudged
+    words = parts.JUDGED[view.judge == "score"]
+    with st.container(key="four-way", gap="xsmall"):
+        for answer in ("right", "wrong"):
+            for column, sound in zip(st.columns(2, gap="small"), (1, 0), strict=True):
+                name = f"{answer}-{'sound' if sound else 'unsound'}"
+                proven = f" · {counts.proven[name]:,} proven" if view.judge == "score" and counts.proven[name] else ""
+                column.button(
+                    f"{answer} answer, {words[sound]}  \n**{counts.cells[name]:,}** · {share(counts.cells[name], judged)}{proven}",
+                    key=f"cell-{name}",
+                    type="primary" if view.cell == name else "secondary",
+                    width="stretch",
+                    help="Show only these. A second click shows all again.",
+                    on_click=state.go,
+                    args=({"cell": parts.ALL if view.cell == name else name, "id": None},),
+                )
+    right = counts.cells["right-sound"] + counts.cells["right-unsound"]
+    doubted = f"{share(counts.cells['right-unsound'], right)} are {parts.JUDGED[view.judge == 'score'][0]}"
+    of = f" Of {right:,} right answers, {doubted}." if right else ""
+    rest = f" {counts.unjudged:,} more cannot be placed: answer or reasoning is not judged." if counts.unjudged else ""
+    st.caption(
+        f"n = {judged:,} rationales, 95 % intervals in brackets; sound according to {JUDGES[view.judge]}.{of}{rest}"
+    )
 
 
 def browse(table: Table, view: View, rows: np.ndarray, labels: Labels) -> None:

@@ -15,7 +15,7 @@ import streamlit as st
 
 from analysis.labels import SETTLED, Label, LabelError, Labels, Ranking, Verdict, append, label_folder
 from analysis.pages.widgets import context, state, text
-from analysis.rationales.table import Rationale, Table
+from analysis.rationales.table import Rationale
 
 ChoiceT = TypeVar("ChoiceT")
 KEYS: dict[str, tuple[Verdict, str, str]] = {
@@ -30,8 +30,6 @@ RATINGS: dict[str, tuple[int, str, str]] = {
 }
 """Key -> (rating of one step, words, icon)."""
 DIGITS = 9
-RECENT = 10
-"""Labels in the list of the last ones."""
 
 
 def turn(shown: str) -> int:
@@ -244,25 +242,3 @@ def _undo(number: int, back: Label, words: str) -> None:
     if words:
         st.session_state.pop(_note_key(back.id), None)
         st.toast(f"Taken back: {words}.", icon=":material/undo:")
-
-
-def recent(table: Table, labels: Labels, who: str) -> None:
-    """The last labels of one person, each with a jump to its rationale."""
-    last = [(label, row) for label in labels.recent(who, RECENT) if (row := table.row_of(label.id)) is not None]
-    if not last:
-        return
-    with st.expander(f"The last {len(last)} labels" if len(last) > 1 else "The last label", icon=":material/history:"):
-        for place, (label, row) in enumerate(last):
-            asked = text.shorten(table.texts.get("question", row) or label.id, 60)
-            st.button(
-                f"{label_words(label)} · {text.plain(asked)}",
-                key=f"recent-{place}",
-                type="tertiary",
-                on_click=state.go,
-                args=({"id": label.id},),
-            )
-
-
-def who_am_i() -> None:
-    """The labeller's name; it goes into the link, and each name has a file of its own."""
-    state.words("Labelled by", "who", default=context.login(), width=170)

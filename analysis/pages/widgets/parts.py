@@ -11,14 +11,13 @@ import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import state, text
-from analysis.pages.widgets.words import KINDS, MODES, share
+from analysis.pages.widgets.words import KINDS, MODES
 from analysis.rationales.filters import (
     CELLS,
     EVIDENCE,
     FACETS,
     JUDGES,
     SORTS,
-    Counts,
     Judge,
     View,
     evidence,
@@ -205,33 +204,6 @@ def ordering(table: Table, view: View) -> None:
         ]
         default = "suspicious" if table.scored else "stored"
         state.select("Order", "sort", sorts, default=default, show=lambda name: SORTS[name][0], width=220)
-
-
-def four_way(counts: Counts, view: View) -> None:
-    """Answer right or wrong against reasoning sound or unsound; a click on a cell shows its rationales."""
-    judged = counts.total - counts.unjudged
-    words = JUDGED[view.judge == "score"]
-    with st.container(key="four-way", gap="xsmall"):
-        for answer in ("right", "wrong"):
-            for column, sound in zip(st.columns(2, gap="small"), (1, 0), strict=True):
-                name = f"{answer}-{'sound' if sound else 'unsound'}"
-                proven = f" · {counts.proven[name]:,} proven" if view.judge == "score" and counts.proven[name] else ""
-                column.button(
-                    f"{answer} answer, {words[sound]}  \n**{counts.cells[name]:,}** · {share(counts.cells[name], judged)}{proven}",
-                    key=f"cell-{name}",
-                    type="primary" if view.cell == name else "secondary",
-                    width="stretch",
-                    help="Show only these. A second click shows all again.",
-                    on_click=state.go,
-                    args=({"cell": ALL if view.cell == name else name, "id": None},),
-                )
-    right = counts.cells["right-sound"] + counts.cells["right-unsound"]
-    doubted = f"{share(counts.cells['right-unsound'], right)} are {JUDGED[view.judge == 'score'][0]}"
-    of = f" Of {right:,} right answers, {doubted}." if right else ""
-    rest = f" {counts.unjudged:,} more cannot be placed: answer or reasoning is not judged." if counts.unjudged else ""
-    st.caption(
-        f"n = {judged:,} rationales, 95 % intervals in brackets; sound according to {JUDGES[view.judge]}.{of}{rest}"
-    )
 
 
 def window_frame(table: Table, view: View, rows: np.ndarray, labels: Mapping[str, str]) -> pd.DataFrame:
