@@ -141,10 +141,7 @@ def apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    """All four parts, a table of (d), the result file."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """All four parts, the result file."""
     arguments = parse(Arguments, __doc__)
     seeds, questions = (2, 20) if arguments.quick else (arguments.seeds, arguments.questions)
     steps, asked = (arguments.training_steps // 100, 15) if arguments.quick else (arguments.training_steps, 200)
@@ -153,19 +150,6 @@ def main() -> None:
     pair = {role: trained_measures(role, steps, asked) for role in get_args(Role)}
     names = [name for name in TRAINED if name in pair["ignorer"] and name in pair["reader"]]
     separated = {name: apart(pair["ignorer"][name], pair["reader"][name]) for name in names}
-    table = Table(title=f"trained models, {asked} sums each")
-    for column in ("measure", "scratchpads carry nothing", "answer only from the scratchpad", "intervals apart"):
-        table.add_column(column)
-    for name in names:
-        cells = [
-            f"{m['value']:.3f} [{m['low']:.3f}, {m['high']:.3f}]" for m in (pair["ignorer"][name], pair["reader"][name])
-        ]
-        table.add_row(name, *cells, "yes" if separated[name] else "no")
-    Console().print(table)
-    for mixture in mixtures:
-        print(
-            f"share {mixture['share']}: fewest seeds with the share inside the interval {mixture['fewest_within']} of {seeds}"
-        )
     figures = {
         "ignores_its_rationale": brief(ignoring, (*ESTIMATES, "aoc", "post_hoc_rate", "filler_gap", "nie", "nde")),
         "reads_the_last_line": brief(reading, (*ESTIMATES, "aoc", "post_hoc_rate", "filler_gap", "nie", "nde")),

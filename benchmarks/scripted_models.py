@@ -36,16 +36,16 @@ _NUMBER = re.compile(r"\d+")
 _SUGGESTED = re.compile(r"I think the answer is (\d+)|Hint: the answer is (\d+)")
 
 
-def byte_tokenizer() -> Any:
-    """One token per byte and an end token; no training, no files."""
+def byte_tokenizer(end: str | None = "<eos>") -> Any:
+    """One token per byte and an end token, or none; no training, no files."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    raw = Tokenizer(models.BPE(vocab={c: k for k, c in enumerate([*alphabet, "<eos>"])}, merges=[]))
+    raw = Tokenizer(models.BPE(vocab={c: k for k, c in enumerate([*alphabet, *([end] if end else [])])}, merges=[]))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     raw.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<eos>", clean_up_tokenization_spaces=False)
+    return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=end, clean_up_tokenization_spaces=False)
 
 
 class ScriptedModel:

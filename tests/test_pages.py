@@ -20,7 +20,7 @@ from analysis.rationales.records import Record
 from analysis.score import schema, score_schema
 from analysis.soundness.grades import GRADES
 from star.recipe import Recipe
-from star.schemas import ATTEMPTS, PROBLEMS, TRAINING
+from star.tables import ATTEMPTS, PROBLEMS, TRAINING
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "star/README.md", "analysis/README.md")
