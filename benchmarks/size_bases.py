@@ -15,10 +15,10 @@ from star.embedded.model import Size, build_model, build_tokenizer, widened
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
-MIXTURE = Mixture(short=0.3, partial=0.1, hinted=0.6, few_shot=0.0, longest=3)
+MIXTURE = Mixture(short=0.5, partial=0.2, hinted=0.3, few_shot=0.0, longest=3)
 """No sum of three digits without its hint; no examples in prompts, since no arm has any."""
-SKILLS = {"skill .3": 0.3, "skill .1": 0.1, "skill .6": 0.6}
-"""Base -> share of 2-digit sums that it solves without hint, in the order of the work."""
+SKILLS = {"skill .4": 0.4, "skill .2": 0.2, "skill .7": 0.7}
+"""Base -> share of 1- and 2-digit sums that it solves without hint, in the order of the work."""
 TOKENS = "same tokens"
 BAND = 0.15
 """How much more than its skill a base may have, to count as one of that skill."""
@@ -34,7 +34,7 @@ class Base(TypedDict, total=False):
     tokens: int
     """Pretraining tokens, prompts included; all that were spent where the base was not reached."""
     without_hint: float
-    """Share of held-out 2-digit sums that it works out, every line right."""
+    """Share of held-out 1- and 2-digit sums that it works out, every line right."""
     with_hint: float
     """The same of 3-digit sums whose answer it is told."""
     reached: bool
@@ -42,10 +42,10 @@ class Base(TypedDict, total=False):
     """Skill without hint at most BAND above the one asked for. Bases of the same tokens have no band."""
 
 
-def encoded(tokenizer: Any, digits: int, *, hinted: bool) -> Any:
-    """(ids, labels) of the held-out sums of one kind."""
-    rng = random.Random(f"held-out-{digits}")
-    sums = [Document((worked(rng, digits, hinted=hinted),)) for _ in range(HELD_OUT)]
+def encoded(tokenizer: Any, lengths: Sequence[int], *, hinted: bool) -> Any:
+    """(ids, labels) of held-out sums, the lengths in turn."""
+    rng = random.Random(f"held-out-{lengths}")
+    sums = [Document((worked(rng, lengths[at % len(lengths)], hinted=hinted),)) for at in range(HELD_OUT)]
     return pretrain.padded(pretrain.encode(tokenizer, sums), tokenizer.pad_token_id)
 
 
@@ -67,14 +67,14 @@ def loss_after(size: Size, seed: int, rate: float, tokens: float, device: str) -
 
 
 def make_bases(
-    size: Size, seed: int, rate: float, folder: Path, device: str, *, same: float, most: float, skills: Sequence[str]
+    size: Size, seed: int, rate: float, folder: Path, device: str, *, same: float, most: float
 ) -> dict[str, Base]:
     """One pretraining, which saves `folder`/NAME when the skill of NAME is first there and when `same` tokens are seen.
 
     Ends when all are saved, or after `most` tokens. Returns what is known of each.
     """
     model, tokenizer, arguments = _new(size, seed, rate, most, device)
-    kinds = {"without_hint": encoded(tokenizer, 2, hinted=False), "with_hint": encoded(tokenizer, 3, hinted=True)}
+    kinds = {"without_hint": encoded(tokenizer, (1, 2), hinted=False), "with_hint": encoded(tokenizer, (3,), hinted=True)}
     bases: dict[str, Base] = {}
     looked = 0
 
@@ -84,7 +84,7 @@ def make_bases(
             return False
         looked = seen
         now = {kind: solved(model, *rows) for kind, rows in kinds.items()}
-        due = [name for name in skills if now["without_hint"] >= SKILLS[name] and now["with_hint"] >= HINTED]
+        due = [name for name in SKILLS if now["without_hint"] >= SKILLS[name] and now["with_hint"] >= HINTED]
         for name in (*due, *([TOKENS] if seen >= same else [])):
             if name not in bases:
                 saved = widened(copy.deepcopy(model).float().cpu().eval())
@@ -92,12 +92,12 @@ def make_bases(
                 tokenizer.save_pretrained(folder / name)
                 in_band = name == TOKENS or now["without_hint"] <= SKILLS[name] + BAND
                 bases[name] = Base(tokens=seen, reached=True, in_band=in_band, **now)
-        return len(bases) == len(skills) + 1
+        return len(bases) == len(SKILLS) + 1
 
     seen = int(pretrain.train(model, tokenizer, arguments, MIXTURE, enough)["seen"])
     ended = {kind: solved(model, *rows) for kind, rows in kinds.items()}
     missed = Base(tokens=seen, reached=False, in_band=False, **ended)
-    return {name: bases.get(name, missed) for name in (*skills, TOKENS)}
+    return {name: bases.get(name, missed) for name in (*SKILLS, TOKENS)}
 
 
 def _new(size: Size, seed: int, rate: float, tokens: float, device: str) -> tuple[Any, Any, pretrain.Arguments]:
