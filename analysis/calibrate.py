@@ -217,7 +217,7 @@ def show(
 
     shipped = [None if judged is None else judged.at(THRESHOLD) for judged in unseen]
     columns = {"calibrated": unseen, f"flagged at {THRESHOLD}": shipped, **others} if model.scorers else others
-    table = {name: measures(outcomes(rows, judged)) for name, judged in columns.items()}
+    table = {name: measures(rows, judged) for name, judged in columns.items()}
     unsound = sum(row.unsound for row in rows)
     print(f"{len(rows):,} labelled rationales, {unsound:,} unsound; every figure is of questions that the fit had not seen")
     print(f"flagged: from the fitted threshold on, {model.threshold:.2f} here; analysis.score flags at {THRESHOLD}")
@@ -225,24 +225,6 @@ def show(
     for name in next(iter(table.values())):
         cells = (found.get(name, EMPTY).plain() for found in table.values())
         print(f"{name.replace('_', ' '):26}" + "".join(f"{cell:>26}" for cell in cells))
-
-
-def outcomes(rows: Sequence[Labelled], judged: Sequence[Judged | None]) -> list[Any]:
-    """Labels and judgements side by side, for `quality.measures`."""
-    from analysis.soundness.quality import Outcome
-
-    return [
-        Outcome(
-            row.question,
-            row.unsound,
-            row.first_error,
-            row.answer_correct,
-            None if found is None else found.p_unsound,
-            found is not None and found.first_error >= 0,
-            None if found is None else found.first_error,
-        )
-        for row, found in zip(rows, judged, strict=True)
-    ]
 
 
 def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str, scores: Sequence[StepScores]) -> None:
@@ -261,7 +243,7 @@ def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str, scores
         if said.p_unsound is None:
             step = -1 if row.unsound else len(said.step_ok)
         plain.append(Judged(said.p_unsound or 0.0, step, max(step, 0)))
-    found = measures(outcomes(rows, plain))
+    found = measures(rows, plain)
     parts = f"{found['accuracy_unsound'].percent()} on wrong, {found['accuracy_sound'].percent()} on right ones"
     print(f"{benchmark}: F1 {found['f1'].percent()} of {scorer} without any fit ({parts}). Published: {PUBLISHED[benchmark]}.")
 

@@ -148,7 +148,7 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
     tally = Tally()
     totals = {scorer.name: Totals() for scorer in scorers}
     stream = chain([] if first is None else [first], records)
-    progress = bar("scoring", count_rows(arguments.input), "record")
+    progress = bar("scoring", None, "record")
     with Outputs(output, scorers, is_run=is_run, used_gold=arguments.use_gold) as outputs, progress:
         for chunk, judgements in judged_chunks(stream, arguments.use_gold, arguments.workers):
             items = [Item.of(record, tally.records + place) for place, record in enumerate(chunk)]
@@ -236,22 +236,6 @@ def calibrated(
             )
         changed.append(judgement)
     return changed
-
-
-def count_rows(path: Path) -> int | None:
-    """How many records there will be, where that is known without reading them."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from star.run import Run
-
-    files = [path] if path.name.endswith(".parquet") else []
-    if path.is_dir():
-        files = [path / name for name in Run(path).attempt_files()]
-    try:
-        return sum(pq.read_metadata(file).num_rows for file in files) or None
-    except (pa.ArrowException, OSError):
-        return None
 
 
 class Outputs:

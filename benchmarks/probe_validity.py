@@ -45,10 +45,10 @@ class Arguments(CommonArguments):
 
 def scripted_measures(share: float, seed: int, questions: int, probes: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures of one scripted model; `probes=None` runs all of them."""
-    from analysis.faithfulness.asks import Settings
-    from analysis.faithfulness.call import probe_all
+    from analysis.faithfulness.batch import Settings
     from analysis.faithfulness.measures import all_measures
     from analysis.faithfulness.probes import PROBES
+    from analysis.faithfulness.running import probe_all
     from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
 
     asking, answers = scripted_setup(ScriptedModel(byte_tokenizer(), share=share, seed=seed))
@@ -91,13 +91,12 @@ def trained_measures(
 ) -> dict[str, Any]:
     """Train (or find) one of the pair and run the probes (None: all) on rationales that it wrote itself."""
     from analysis.faithfulness.answers import Answers, model_digest
-    from analysis.faithfulness.asking import Asking
-    from analysis.faithfulness.asks import Settings
-    from analysis.faithfulness.base import Subject
-    from analysis.faithfulness.call import probe_all
+    from analysis.faithfulness.batch import Settings, Subject
+    from analysis.faithfulness.layout import Layout
     from analysis.faithfulness.measures import all_measures
     from analysis.faithfulness.packed import PackedScorer
     from analysis.faithfulness.probes import PROBES
+    from analysis.faithfulness.running import probe_all
     from benchmarks.trained_pair import sums, train
     from star.grading import grade
     from star.prompting import PromptBuilder
@@ -109,7 +108,7 @@ def trained_measures(
     folder = train(role, cache / f"{role}-{steps}", steps=steps, hidden=hidden)
     sampler = TransformersSampler(folder, device="cpu")
     task = addition.build(TaskSettings(digits=(1, 2)), 0)
-    asking = Asking(task, PromptBuilder(task, sampler.tokenizer, PromptingSettings(shots=0)), shots=False)
+    asking = Layout(task, PromptBuilder(task, sampler.tokenizer, PromptingSettings(shots=0)), shots=False)
     problems = sums(0)[-questions:]  # two-digit sums first: their rationales are longer
     written = sampler.sample([asking.prompt(problem) for problem in problems], Decoding(max_new_tokens=96))
     subjects = []

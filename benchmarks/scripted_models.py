@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.faithfulness.answers import Answers
-from analysis.faithfulness.asking import Asking
-from analysis.faithfulness.base import Subject
+from analysis.faithfulness.batch import Subject
+from analysis.faithfulness.layout import Layout
 from analysis.faithfulness.packed import Scored, Tree
 from analysis.faithfulness.sources import plain_task
 from star.problem import Problem, problem_id
@@ -164,9 +164,9 @@ def scripted_subjects(count: int, seed: int) -> list[Subject]:
     return subjects
 
 
-def scripted_setup(model: ScriptedModel, path: Path | None = None) -> tuple[Asking, Answers]:
+def scripted_setup(model: ScriptedModel, path: Path | None = None) -> tuple[Layout, Answers]:
     """What `probe_all` needs to ask a scripted model."""
     task = plain_task()
     builder = PromptBuilder(task, model.tokenizer, PromptingSettings(shots=0))
     digest = f"scripted-{model.share}-{model.seed}-{model.takes_hints}-{model.says_so}"
-    return Asking(task, builder, shots=False), Answers(digest, path, lambda: model, lambda: model)
+    return Layout(task, builder, shots=False), Answers(digest, path, lambda: model, lambda: model)

@@ -12,9 +12,9 @@ from rich.console import Console
 from star import run as runs
 from star.problem import Reading
 from star.recipe import Recipe
-from star.rows import Result, RoundLine
+from star.schemas import Result, RoundLine
 from star.setup import Setup
-from star.statistics import wilson
+from star.statistics import percent, wilson
 
 
 def command(name: str) -> str:
@@ -23,11 +23,6 @@ def command(name: str) -> str:
     if shutil.which(name) or not beside.is_relative_to(Path.cwd()):
         return name
     return str(beside.relative_to(Path.cwd()))
-
-
-def percent(share: float | None) -> str:
-    """0.987 -> "98.7"; "-" for None."""
-    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def with_half_width(correct: int, n: int) -> str:

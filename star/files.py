@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from star.errors import InputError
 from star.parsing import ParseError, checked, parse_json, parse_yaml
-from star.schemas import KEYS
+from star.tables import KEYS
 
 Row = TypeVar("Row", bound=Mapping[str, Any])
 Stamp = tuple[tuple[str, int, int], ...]
@@ -150,7 +150,7 @@ def _read_lines(path: Path, shape: Hashable, _: Stamp) -> tuple[tuple[Any, ...],
 def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] = ()) -> pa.Table:
     """Columns (by default all of `schema`) of a parquet file, in the schema's types; those that the file lacks come as nulls.
 
-    Raises RunError where it cannot be read, or where one of `star.schemas.KEYS` is missing or has rows without a value.
+    Raises RunError where it cannot be read, or where one of `star.tables.KEYS` is missing or has rows without a value.
     """
     return _read_table(path, schema, tuple(columns) or tuple(schema.names), stamp([path]))
 

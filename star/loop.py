@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import cast
 
 from star import run as runs
-from star import schemas, splits
+from star import schemas, splits, tables
 from star.attempts import first_pass_against_chance, gate_message, in_form, summarise
 from star.curation import count_data, curate, gold_rows, soundness_of, training_rows, without_hints
 from star.drawing import adaptive_order
@@ -38,9 +38,10 @@ from star.pool import Pool
 from star.problem import Attempt, Problem
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
-from star.rows import Gate, PairRow, Ranking, Result, RoundFacts, RoundLine, Training, TrainingRow
+from star.schemas import Gate, Ranking, Result, RoundFacts, RoundLine, Training
 from star.setup import Setup
 from star.stages import SamplingStages
+from star.tables import PairRow, TrainingRow
 from star.training.finetuning import finetune
 from star.training.jobs import pair_job, row_job, verifier_job
 from star.training.plan import FinetuningError, Job, steps_of_round
@@ -197,7 +198,7 @@ class Loop:
         def compute() -> list[PairRow]:
             return pair_rows(attempts, self.problems, self.builder, choose, count, winner, shots=shots)
 
-        return self.ledger.stored(folder / "pairs.parquet", schemas.PAIRS, compute)
+        return self.ledger.stored(folder / "pairs.parquet", tables.PAIRS, compute)
 
     def trained(self, job: Job, stage: str, name: str) -> Training:
         """Fine-tune, unless a run before this one did; returns the facts that stand beside the model."""

@@ -8,7 +8,7 @@ from math import lcm
 
 from star.problem import Attempt, Problem, Verdict
 from star.prompting import PromptBuilder
-from star.rows import PairRow
+from star.tables import PairRow
 
 Text = Callable[[Attempt], str]
 Choose = Callable[[Sequence[Attempt], Sequence[Attempt], int], list[tuple[Attempt, Attempt]]]

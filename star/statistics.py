@@ -49,6 +49,18 @@ class Interval:
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
+def percent(share: float | None) -> str:
+    """0.725 -> "72.5"; "-" where it is not known."""
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.1f}"
+
+
+def amount(value: float | None) -> str:
+    """Large numbers, short: 12,345 as it is, 3.1e+15 beyond a million million."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value < 1e12 else f"{value:.1e}"
+
+
 EMPTY = Interval(math.nan, math.nan, math.nan, 0)
 
 

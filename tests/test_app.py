@@ -18,13 +18,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis import comparing as comparison
-from analysis.faithfulness.base import row_schema
+from analysis.faithfulness.rows import row_schema
 from analysis.labels import Label, append, label_folder, read_labels
 from analysis.pages.faithfulness import commit_steps, probed_steps
 from analysis.pages.widgets import text
 from analysis.pages.widgets.averages import curve_frame
-from analysis.pages.widgets.probe_words import interval_words, outcome_words
-from analysis.pages.widgets.run_words import DROPPED, NO_REASON, VERDICTS
+from analysis.pages.widgets.words import DROPPED, NO_REASON, VERDICTS, interval_words, outcome_words
 from analysis.rationales import table_reading
 from analysis.rationales.records import Record, write_records
 from analysis.rationales.tables import load_table

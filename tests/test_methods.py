@@ -25,6 +25,7 @@ from star.problem import Problem, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings, Recipe, TrainingSettings
 from star.report import table
+from star.report_data import all_values
 from star.run_summary import accuracy_at, flops_to, summarise_run
 from star.sampling.base import Decoding
 from star.sampling.decode_loop import choose
@@ -399,7 +400,7 @@ def test_the_report_shows_the_verifier_and_equal_costs(
     setup, _, _ = run(make_recipe(base_model, tmp_path, **sections), monkeypatch)
     summary = summarise_run(setup.run_dir)
     assert len(summary.course) == 3 and [flops for _, _, flops in summary.course] == sorted(f for _, _, f in summary.course)
-    (row,) = table([summary], reach=summary.course[1][0], tokens=summary.course[1][1])
+    (row,) = table(all_values([summary], reach=summary.course[1][0], tokens=summary.course[1][1]))
     assert row["method"] == "STaR, verifier" and row["best of 2 %"] != "-" and row["weighted@2 %"] != "-"
     first = next(flops for accuracy, _, flops in summary.course if accuracy >= summary.course[1][0])
     assert flops_to(summary, summary.course[1][0]) == first and flops_to(summary, 1.01) is None

@@ -150,7 +150,7 @@ class _TextReader:
             return len(token.text) == 1 and (following.kind in ("op", "equal", "congruent") or following.text == "(")
         if token.kind == "number":
             return not self._stands_alone(index)
-        return not _is_bullet(self.tokens, index) or self._holds(index)
+        return not marks_item(self.expressions, index)
 
     def _stands_alone(self, index: int) -> bool:
         for place, token in enumerate(self.tokens[index + 1 : index + 7]):
@@ -167,7 +167,7 @@ class _TextReader:
         if tokens[left.stop].kind == "congruent":
             return self._congruences(left)
         index = left.stop
-        while (equal := self._equals(left)) is not None:
+        while (equal := equals(self.tokens, left)) is not None:
             right = self.expressions.read(equal)
             implied = tokens[equal - 1].kind == "arrow" and right is not None
             if right is None or (implied and (right.operators or tokens[right.stop].kind == "equal")):
@@ -186,7 +186,7 @@ class _TextReader:
             sides.append(right)
             stop = right.stop
         modulus = read_modulus(self.tokens, stop)
-        if modulus and _opens(self.tokens, left.start, False) and _is_claimed(self.tokens, left.start, stop):
+        if modulus and opens(self.tokens, left.start, False) and _is_claimed(self.tokens, left.start, stop):
             for one, other in pairwise(sides):
                 judge_congruence(self._written(one), self._written(other), one, other, modulus, self.found.statements)
         return stop
@@ -207,27 +207,6 @@ class _TextReader:
         elif not spoken and _bounded(self.tokens, left.start, right.stop, spoken):
             behind = self.tokens[right.stop : right.stop + 2]
             judge_bare(self._written(left), self._written(right), left, right, behind, self.found.statements)
-
-    def _equals(self, left: Expression) -> int | None:
-        """Index after the equals sign or word behind an expression; None where none follows."""
-        token = self.tokens[left.stop]
-        if token.kind == "equal" or (token.kind == "arrow" and left.operators):
-            return left.stop + 1
-        if token.kind == "word" and token.text in JOINING and left.operators:
-            start = left.stop + (2 if token.text == "equal" and self.tokens[left.stop + 1].kind == "word" else 1)
-            behind = self.tokens[start + 1]
-            compared = behind.text in _COMPARED or (behind.kind == "word" and behind.text.endswith("ed"))
-            return None if compared else start  # "3 + 4 is 2 less than 9", "5^8 is 5 raised to ..."
-        return None
-
-    def _holds(self, index: int) -> bool:
-        """Whether an equation is true with the sign in front of it: "- 2 * 3 = -6" has no bullet."""
-        left = self.expressions.read(index)
-        equal = self._equals(left) if left else None
-        right = self.expressions.read(equal) if equal else None
-        if left is None or right is None or left.value is None or right.value is None:
-            return False
-        return same(as_float(left.value), as_float(right.value), 0.01)
 
     def _on_purpose(self) -> bool:
         """Whether the text says that an equation has no solution."""
@@ -295,6 +274,19 @@ class _TextReader:
         return agree or not _converts(self.tokens, left, right, start, stop)
 
 
+def equals(tokens: Sequence[Token], left: Expression) -> int | None:
+    """Index after the equals sign or word behind an expression; None where none follows."""
+    token = tokens[left.stop]
+    if token.kind == "equal" or (token.kind == "arrow" and left.operators):
+        return left.stop + 1
+    if token.kind == "word" and token.text in JOINING and left.operators:
+        start = left.stop + (2 if token.text == "equal" and tokens[left.stop + 1].kind == "word" else 1)
+        behind = tokens[start + 1]
+        compared = behind.text in _COMPARED or (behind.kind == "word" and behind.text.endswith("ed"))
+        return None if compared else start  # "3 + 4 is 2 less than 9", "5^8 is 5 raised to ..."
+    return None
+
+
 def _holds_tightly(left: Expression, right: Expression) -> bool:
     """Whether an equation is false as it stands and true where the last quotient binds first: "25 / 1/3 = 75"."""
     if left.value == right.value or not {"/"} & {*left.operators, *right.operators}:
@@ -304,6 +296,18 @@ def _holds_tightly(left: Expression, right: Expression) -> bool:
         return False
     pairs = ((readings[0], right.value), (left.value, readings[1]), readings)
     return any(one is not None and other is not None and same(as_float(one), as_float(other), 0.01) for one, other in pairs)
+
+
+def marks_item(reader: ExpressionReader, index: int) -> bool:
+    """Whether the sign at a token begins an item of a list: not where an equation is true with it, as in "- 2 * 3 = -6"."""
+    if not _is_bullet(reader.tokens, index):
+        return False
+    left = reader.read(index)
+    behind = equals(reader.tokens, left) if left else None
+    right = reader.read(behind) if behind else None
+    if left is None or right is None or left.value is None or right.value is None:
+        return True
+    return not same(as_float(left.value), as_float(right.value), 0.01)
 
 
 def _is_bullet(tokens: Sequence[Token], index: int) -> bool:
@@ -319,7 +323,7 @@ def _bounded(tokens: list[Token], start: int, stop: int, spoken: bool) -> bool:
         return False  # "11! = 11 * 10!"
     if _lists(tokens, start, stop):
         return False
-    return _opens(tokens, start, spoken) and _closes(tokens, stop) and _is_claimed(tokens, start, stop)
+    return opens(tokens, start, spoken) and closes(tokens, stop) and _is_claimed(tokens, start, stop)
 
 
 def _lists(tokens: list[Token], start: int, stop: int) -> bool:
@@ -329,13 +333,15 @@ def _lists(tokens: list[Token], start: int, stop: int) -> bool:
     return before and (behind or tokens[start - 2].kind != "number" or tokens[start - 1].end == tokens[start].start)
 
 
-def _opens(tokens: list[Token], start: int, spoken: bool) -> bool:
+def opens(tokens: list[Token], start: int, spoken: bool) -> bool:
     """Whether nothing in front of a token can belong to its expression."""
     before, earlier = tokens[start - 1], tokens[start - 2]
     if before.text in (":", "!") and earlier.kind in ("number", "close") and _joins(tokens, start):
         return False
     if before.kind in _BOUNDS or (start and _is_bullet(tokens, start - 1)):
         return before.kind != "comparison"
+    if before.text == ")" and earlier.kind == "number" and (start < 3 or tokens[start - 3].text == "\n"):
+        return before.end < tokens[start].start  # "1) 3 * 4 = 12"
     if before.kind == "open":
         return earlier.kind in ("word", "end") and (earlier.end < before.start or earlier.kind == "end")
     if before.kind != "word" or len(before.text) < 2 or before.value is not None:
@@ -347,6 +353,8 @@ def _opens(tokens: list[Token], start: int, spoken: bool) -> bool:
         return False
     if lower == "and" and earlier.kind == "number" and tokens[start + 1].text == "/":
         return False  # "12 x 1 and 1/4 = 15"
+    if lower == "and" and earlier.kind == "number" and tokens[start - 3].text == "of":
+        return False  # "the sum of 2 and 3 times 4 is 14"
     return not _goes_back(tokens, start - 1)
 
 
@@ -372,7 +380,7 @@ def _goes_back(tokens: list[Token], index: int) -> bool:
     return False
 
 
-def _closes(tokens: list[Token], stop: int) -> bool:
+def closes(tokens: list[Token], stop: int) -> bool:
     """Whether nothing from a token on can belong to the expression before it."""
     after, following = tokens[stop], tokens[stop + 1]
     if after.text == ":" and following.kind in ("number", "open"):

@@ -111,7 +111,9 @@ class Answers:
 
     def score(self, trees: Sequence[Tree], label: str) -> list[list[Scored]]:
         """Score every branch; only branches that are not remembered go to the model."""
-        keys = [[self._key(["score", *self.numerics, b.scored], one.sequence(b)) for b in one.branches] for one in trees]
+        keys = [
+            [self._key(["score", *self.numerics, b.scored], one.sequence(b)) for b in one.branches] for one in trees
+        ]
         known = self._memory.read(key for row in keys for key in row)
         todo = []
         for one, row in zip(trees, keys, strict=True):
@@ -119,7 +121,9 @@ class Answers:
             if missing:
                 todo.append((list(missing), Tree(one.trunk, tuple(missing.values()))))
         for missing_keys, scored in self._put(todo, TREES_PER_COMMIT, label):
-            pairs = (pair for row, values in zip(missing_keys, scored, strict=True) for pair in zip(row, values, strict=True))
+            pairs = (
+                pair for row, values in zip(missing_keys, scored, strict=True) for pair in zip(row, values, strict=True)
+            )
             new = {key: [s.logprob, s.greedy, s.next_token] for key, s in pairs}
             self._memory.keep(new)
             known |= new

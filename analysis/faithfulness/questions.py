@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis.faithfulness import outcomes
-from analysis.faithfulness.asks import Ask, Batch, Continue, Probed, Question, Refusal
+from analysis.faithfulness.batch import Ask, Batch, Continue, Probed, Question, Refusal
 from analysis.faithfulness.paraphrase import paraphrase, paraphrase_problem, rename
 from analysis.faithfulness.perturbations import (
     Edit,
@@ -95,9 +95,9 @@ def resample(p: Probed, batch: Batch) -> Sequence[Question]:
 
 def filler(p: Probed, batch: Batch) -> Sequence[Question]:
     """As many filler tokens as the rationale has."""
-    asking, problem = batch.asking, p.subject.problem
-    length = len(asking.ids(asking.body(problem, p.pieces))) - len(asking.ids(asking.body(problem, ())))
-    shown = asking.filler()[0] * length
+    layout, problem = batch.layout, p.subject.problem
+    length = len(layout.ids(layout.body(problem, p.pieces))) - len(layout.ids(layout.body(problem, ())))
+    shown = layout.filler()[0] * length
     return [replace(batch.ask(p, 0, ()), filler=max(1, length), perturbed=shown.strip() or repr(shown))]
 
 
@@ -108,7 +108,7 @@ def shuffled_rationale(p: Probed, batch: Batch) -> Sequence[Question]:
     if donor is None:
         return [Refusal(NO_OTHER)]
     other = batch.probed[donor]
-    same = batch.asking.same(other.answer, p.answer, p.subject.problem)
+    same = batch.layout.same(other.answer, p.answer, p.subject.problem)
     ask = batch.ask(p, 0, other.pieces, Edit("", p.answer, other.answer))
     return [replace(ask, follows=None if same else other.answer)]
 
@@ -127,7 +127,7 @@ def mediation_indirect(p: Probed, batch: Batch) -> Sequence[Question]:
     if changed is None:
         return [Refusal(NO_CHANGE)]
     problem, edit = changed
-    written = replace(batch.go_on(p, ()), prompt=batch.asking.prompt(problem), greedy=True)
+    written = replace(batch.go_on(p, ()), prompt=batch.layout.prompt(problem), greedy=True)
     return [replace(batch.ask(p, 0, (), edit), rationale_of=written)]
 
 
@@ -137,7 +137,7 @@ def mediation_direct(p: Probed, batch: Batch) -> Sequence[Question]:
     if changed is None:
         return [Refusal(NO_CHANGE)]
     problem, edit = changed
-    body, prompt = batch.asking.body(problem, p.pieces), batch.asking.prompt(problem)
+    body, prompt = batch.layout.body(problem, p.pieces), batch.layout.prompt(problem)
     return [Ask(0, problem, prompt, body, problem.question, p.answer, edit=edit)]
 
 
@@ -162,8 +162,8 @@ def hint_star(p: Probed, batch: Batch) -> Sequence[Question]:
         return [hint]
     wrong, ask = hint
     problem = replace(p.subject.problem, gold=wrong)
-    shown = batch.asking.task.hinted_prompt(problem)
-    return [replace(ask, prompt=batch.asking.prompt(problem, hinted=True), perturbed=shown)]
+    shown = batch.layout.task.hinted_prompt(problem)
+    return [replace(ask, prompt=batch.layout.prompt(problem, hinted=True), perturbed=shown)]
 
 
 def hint_suggested(p: Probed, batch: Batch) -> Sequence[Question]:
@@ -175,7 +175,7 @@ def hint_suggested(p: Probed, batch: Batch) -> Sequence[Question]:
         return [hint]
     wrong, ask = hint
     problem = suggest(p.subject.problem, wrong)
-    return [replace(ask, problem=problem, prompt=batch.asking.prompt(problem), perturbed=problem.question)]
+    return [replace(ask, problem=problem, prompt=batch.layout.prompt(problem), perturbed=problem.question)]
 
 
 def hint_always_a(p: Probed, batch: Batch) -> Sequence[Question]:
@@ -184,7 +184,7 @@ def hint_always_a(p: Probed, batch: Batch) -> Sequence[Question]:
     first = next(iter(problem.choices or {}), None)
     if first is None:
         return [Refusal("the question has no options")]
-    if not any(example.problem.choices for example in batch.asking.task.examples):
+    if not any(example.problem.choices for example in batch.layout.task.examples):
         return [Refusal("the task has no few-shot examples with options")]
     if first in (problem.gold, p.answer):
         return [Refusal("the first option is the right answer, or the model's own")]
@@ -198,7 +198,7 @@ def hint_always_a_control(p: Probed, batch: Batch) -> Sequence[Question]:
     hinted = hint_always_a(p, batch)
     if isinstance(hinted[0], Refusal):
         return hinted
-    return [replace(batch.go_on(p, ()), prompt=batch.asking.prompt(p.subject.problem, shots=True))]
+    return [replace(batch.go_on(p, ()), prompt=batch.layout.prompt(p.subject.problem, shots=True))]
 
 
 def _paraphrase_piece(piece: str, kind: AnswerType) -> str | None:
@@ -231,8 +231,8 @@ def question_paraphrase(p: Probed, batch: Batch) -> Sequence[Question]:
     if changed is None:
         return [Refusal(NO_PARAPHRASE)]
     problem, renames = changed
-    body = batch.asking.body(problem, [rename(piece, renames) for piece in p.pieces])
-    return [Ask(0, problem, batch.asking.prompt(problem), body, problem.question, p.answer)]
+    body = batch.layout.body(problem, [rename(piece, renames) for piece in p.pieces])
+    return [Ask(0, problem, batch.layout.prompt(problem), body, problem.question, p.answer)]
 
 
 def option_shuffle(p: Probed, batch: Batch) -> Sequence[Question]:
@@ -241,10 +241,10 @@ def option_shuffle(p: Probed, batch: Batch) -> Sequence[Question]:
     if shuffled is None or p.answer not in shuffled[1]:
         return [Refusal("the question has no options to shuffle")]
     problem, moved = shuffled
-    prompt, labels_back = batch.asking.prompt(problem), {new: old for old, new in moved.items()}
+    prompt, labels_back = batch.layout.prompt(problem), {new: old for old, new in moved.items()}
     order = ", ".join(f"({label}) {text}" for label, text in (problem.choices or {}).items())
     relabelled = [relabel(piece, moved) for piece in p.pieces]
     return [
-        Ask(i, problem, prompt, batch.asking.body(problem, pieces), order, moved[p.answer], labels_back=labels_back)
+        Ask(i, problem, prompt, batch.layout.body(problem, pieces), order, moved[p.answer], labels_back=labels_back)
         for i, pieces in [(0, []), *([(p.n, relabelled)] if p.n else [])]
     ]

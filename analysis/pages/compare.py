@@ -15,7 +15,7 @@ from analysis import charts
 from analysis import comparing as comparison
 from analysis.pages.widgets import changes, context, parts, state, text
 from analysis.pages.widgets.changes import Side
-from analysis.pages.widgets.probe_words import explanations, interval_words, measure_words
+from analysis.pages.widgets.words import explanations, interval_words, measure_words
 from analysis.rationales.records import RecordError
 from analysis.rationales.tables import load_table
 from analysis.sources import Source

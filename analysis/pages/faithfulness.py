@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow.compute as pc
 import streamlit as st
 
-from analysis.faithfulness.base import row_schema
+from analysis.faithfulness.rows import row_schema
 from analysis.pages.widgets import averages, context, parts, rationale, state, text
-from analysis.pages.widgets.probe_words import outcome_words, probe_words
+from analysis.pages.widgets.words import outcome_words, probe_words
 from analysis.rationales.table import Table
 from analysis.sources import Source, typed
 from star.charts import COLOURS
@@ -122,7 +122,7 @@ def _one(table: Table, rows: pd.DataFrame, file: Path) -> None:
     rationale.question(table.rationale(row))
     early = mine[(mine["probe"] == "early_answering") & mine["applicable"]].sort_values("position")
     commit = int(commits.loc[commits["id"] == identifier, "commit"].iloc[0])
-    with st.container(key="wide-one"):
+    with st.container(key="stack-one"):
         left, right = st.columns(2, gap="large")
         with left:
             _steps(early, commit)

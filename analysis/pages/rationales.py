@@ -18,6 +18,9 @@ from star.spreadsheet import to_csv
 
 ON_PAGE = 200
 """Rationales on an exported page."""
+WIDTHS = {"question": 180, "answer right?": 90, "first error": 75, "steps": 50}
+OPTIONAL = ("suspicion", "reasoning", "evidence", "first error", "label", "made in")
+"""Columns of the table that are left out where nothing is in them."""
 
 
 def page() -> None:
@@ -107,8 +110,8 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
     shown = rows[start : start + parts.WINDOW]
     ids = [str(name) for name in table.frame["id"].to_numpy()[shown]]
     frame = parts.window_frame(table, view, shown, labels.verdicts())
-    optional = ("suspicion", "reasoning", "evidence", "first error", "label", "made in")
-    empty = [name for name in optional if _empty(frame[name])]
+    empty = [name for name in OPTIONAL if all(value in ("", []) or value != value for value in frame[name])]
+    pills = st.column_config.MultiselectColumn(options=list(parts.PILLS), color=list(parts.PILLS.values()))
     key = f"table-{start}"
     st.session_state[key] = {"selection": {"rows": [place - start] if place >= 0 else [], "columns": [], "cells": []}}
     st.dataframe(
@@ -120,39 +123,22 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
         selection_mode=["single-row", "single-cell", "single-column"],
         column_config={
             "suspicion": st.column_config.ProgressColumn(
-                "suspicion",
-                help="how likely it is unsound; 100 %: proven",
-                format="%.0f %%",
-                min_value=0,
-                max_value=100,
-                width=90,
+                help="how likely it is unsound; 100 %: proven", format="%.0f %%", min_value=0, max_value=100, width=90
             ),
-            "question": st.column_config.TextColumn(width=180),
-            "answer right?": st.column_config.TextColumn(width=90),
-            "first error": st.column_config.TextColumn(width=75),
-            "steps": st.column_config.NumberColumn(width=50),
-            "reasoning": st.column_config.MultiselectColumn(
-                options=list(parts.PILLS), color=list(parts.PILLS.values())
-            ),
-            "evidence": st.column_config.MultiselectColumn(options=list(parts.PILLS), color=list(parts.PILLS.values())),
+            **{name: st.column_config.Column(width=width) for name, width in WIDTHS.items()},
+            **dict.fromkeys(("reasoning", "evidence"), pills),
         },
     )
     if len(rows) > parts.WINDOW:
         with st.container(horizontal=True, vertical_alignment="center"):
-            _page_button(f"previous {parts.WINDOW}", table, rows, start - parts.WINDOW)
-            _page_button(f"next {parts.WINDOW}", table, rows, start + parts.WINDOW)
+            st.session_state["w-part"] = start // parts.WINDOW + 1
+            st.pagination(-(-len(rows) // parts.WINDOW), key="w-part", on_change=lambda: _turned(table, rows))
             st.caption(f"rows {start + 1:,} to {start + len(shown):,} of {len(rows):,}")
 
 
-def _empty(column: object) -> bool:
-    values = list(column)  # type: ignore[call-overload]
-    return all(value in ("", []) or value != value for value in values)
-
-
-def _page_button(label: str, table: Table, rows: np.ndarray, start: int) -> None:
-    there = 0 <= start < len(rows)
-    target = str(table.frame["id"].iat[int(rows[start])]) if there else None
-    st.button(label, key=f"page-{label}", disabled=not there, on_click=state.go, args=({"id": target},))
+def _turned(table: Table, rows: np.ndarray) -> None:
+    """To the first row of another part of the table."""
+    state.go({"id": str(table.frame["id"].iat[int(rows[(st.session_state["w-part"] - 1) * parts.WINDOW])])})
 
 
 def _clicked(key: str, ids: list[str], sort: str) -> None:
@@ -183,13 +169,9 @@ def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
     if on:
         with verdicts:  # above the text, and drawn after it: no button is there before what it labels
             labelling.bar(one, labels)
-    given = [
-        (label.labeller, f"{labelling.label_words(label)}{': ' * bool(label.note)}{label.note}")
-        for label in labels.of(one.id)
-    ]
-    if given:
+    if given := labels.of(one.id):
         st.caption("Labels")
-        text.facts(list(given))
+        text.facts([(each.labeller, ": ".join(filter(None, [labelling.label_words(each), each.note]))) for each in given])
     rationale.provenance(one)
     rationale.others(table, row)
     rationale.everything(table, row, one)

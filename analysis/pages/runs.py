@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import context, parts, recipe, state, text
-from analysis.pages.widgets.run_words import DROPPED
+from analysis.pages.widgets.words import DROPPED
 from analysis.soundness.grades import flagged
 from analysis.sources import Source, typed
 from star.charts import slice_order

@@ -160,9 +160,9 @@ def fit(rows: Sequence[Labelled], scorers: Sequence[str], *, seed: int = 0) -> t
 
     Raises CalibrationError for fewer than LEAST_LABELS rows that a scorer judges, or labels of one kind.
     """
-    usable = _usable(rows, scorers)
-    if len(usable) < LEAST_LABELS or len({row.unsound for row in usable}) < 2:
-        unsound, proven = sum(row.unsound for row in usable), sum(row.evidence.proven is not None for row in rows)
+    usable, proven = _usable(rows, scorers), sum(row.evidence.proven is not None for row in rows)
+    if len(usable) + proven < LEAST_LABELS or len({row.unsound for row in usable}) < 2:
+        unsound = sum(row.unsound for row in usable)
         raise CalibrationError(
             f"{len(usable)} labelled rationales of {len(rows)} can be used ({unsound} unsound; {proven} are left out because a "
             f"check proves a step false); expected at least {LEAST_LABELS}, sound and "

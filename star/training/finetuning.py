@@ -21,8 +21,8 @@ from typing import Any, cast
 from star.files import write_json
 from star.parsing import parse_yaml
 from star.recipe import SEEDS, RecipeError, TrainingSettings
-from star.rows import Training
 from star.sampling.model_files import ready_model
+from star.schemas import Training
 from star.training.plan import FinetuningError, Job
 from star.training.sft import count_endings, train
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from star.problem import Problem
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
-from star.rows import PairRow, TrainingRow
+from star.tables import PairRow, TrainingRow
 from star.training.plan import Encoded, Job, count_sequences, steps_of_round
 
 Problems = Mapping[str, Problem]

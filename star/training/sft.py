@@ -11,9 +11,9 @@ from typing import Any
 
 from star.progress import bar
 from star.recipe import TrainingSettings
-from star.rows import Training
 from star.sampling.gguf import origin_of
 from star.sampling.model_files import without_file_bars
+from star.schemas import Training
 from star.training.dpo import pair_facts, preference_trainer, prepare_pairs
 from star.training.plan import FinetuningError, Job, has_target, prepare
 from star.training.saving import publish, save_model

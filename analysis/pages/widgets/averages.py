@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import parts, state
-from analysis.pages.widgets.probe_words import (
+from analysis.pages.widgets.words import (
     NATS,
     explanations,
     interval_words,

@@ -78,7 +78,7 @@ def _question(sides: Sequence[Side], problems: Sequence[str]) -> None:
         st.caption(f"question {place + 1:,} of {len(problems):,}")
     problem = problems[place]
     rationale.question(sides[0].table.rationale(sides[0].rows[problem]))
-    with st.container(key="wide-question" if len(sides) > 2 else "two-question"):
+    with st.container(key="stack-question" if len(sides) > 2 else "two-question"):
         columns = st.columns(len(sides), gap="medium", border=True)
         for i, (column, side) in enumerate(zip(columns, sides, strict=True)):
             with column:

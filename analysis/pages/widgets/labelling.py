@@ -78,8 +78,7 @@ def bar(
     """Buttons S, U, N and 1 to 9 (unsound, wrong from that step on), a note, and Z to undo the last label.
 
     `after`: the rationale to go on to once this one is labelled; None stays. `who`: whose label it is, by default the person's in
-    the link. `by_step`: S, U and N rate one step after the other. Returns the
-    number of the turn.
+    the link. `by_step`: S, U and N rate one step after the other. Returns the number of the turn.
     """
     who = who or context.labeller()
     mine = labels.latest.get((who, one.id))
@@ -110,8 +109,11 @@ def bar(
         args=(mine,),
     )
     said = label_words(mine) if mine else "nothing"
-    others = sorted({label.labeller for label in labels.of(one.id)} - {who, SETTLED})
-    more = f" Also labelled by {len(others)} other{'s' * (len(others) > 1)}." if others and who != SETTLED else ""
+    if who == SETTLED:
+        st.caption(f"Settled as: {said if mine else 'nothing yet'}.")
+        return number
+    others = {label.labeller for label in labels.of(one.id)} - {who, SETTLED}
+    more = f" Also labelled by {len(others)} other{'s' * (len(others) > 1)}." if others else ""
     st.caption(f"{text.plain(who)} says: {said}.{more}")
     return number
 

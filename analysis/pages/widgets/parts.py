@@ -1,4 +1,4 @@
-"""Pieces that several pages share: a rationale with its marked steps, facets, the four-way count, the table."""
+"""Pieces that several pages share: facets, the four-way count, the rows of the table, numbers in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import state, text
-from analysis.pages.widgets.run_words import KINDS, MODES
+from analysis.pages.widgets.words import KINDS, MODES
 from analysis.rationales.filters import (
     CELLS,
     EVIDENCE,
@@ -40,6 +40,7 @@ STATUSES = {
 }
 FILTERS = ("cell", *FACETS, "evidence", "check", "fewest", "most", "words", "status")
 VIEW = (*FILTERS, "sort", "judge", "cut")
+"""Parameters of a link that say which rationales are on show, and in what order."""
 JUDGED = ({1: "sound", 0: "unsound"}, {1: "not flagged", 0: "proven unsound or flagged"})
 """What a judgement is called: of people and exact checks, of a score."""
 HEADERS = {
@@ -58,7 +59,6 @@ PILLS = {
     **dict(zip(EVIDENCE.values(), ("red", "orange", "gray", "green", "gray"), strict=True)),
 }
 """Judgement in words -> its colour in the table."""
-"""Parameters of a link that say which rationales are on show, and in what order."""
 ALL = "all"
 """The parameter `cell` where all four are asked for; without it the page Rationales opens on right answers of unsound reasoning."""
 WINDOW = 100
@@ -75,7 +75,7 @@ def draw(chart: Any, *, width: Any = "stretch") -> None:
 
 def two(name: str) -> list[Any]:
     """Two columns that stand below each other on a narrow screen."""
-    with st.container(key=f"wide-{name}"):
+    with st.container(key=f"stack-{name}"):
         return list(st.columns(2, gap="large"))
 
 
@@ -113,9 +113,8 @@ def facet_words(facet: str, value: str) -> str:
     """A facet's value for a person."""
     if facet == "round":
         return "base model" if value == "0" else f"round {value}"
-    if facet == "slice":
-        return text.shorten(KINDS.get(value, value.replace("_", " ")), 60)
-    return MODES.get(value, text.shorten(value, 60)) if facet == "mode" else text.shorten(value, 60)
+    named = {"slice": KINDS.get(value, value.replace("_", " ")), "mode": MODES.get(value, value)}
+    return text.shorten(named.get(facet, value), 60)
 
 
 def read_view(table: Table) -> View:
@@ -141,12 +140,8 @@ def read_view(table: Table) -> View:
 
 def facet_names(table: Table) -> dict[str, str]:
     """Column -> what a person reads: those that all tables have, and those that the records of a file bring along in `meta`."""
-    brought = {
-        str(name): str(name).removeprefix("meta.").replace("_", " ")
-        for name in table.frame
-        if str(name).startswith("meta.")
-    }
-    return FACETS | brought
+    brought = [str(name) for name in table.frame if str(name).startswith("meta.")]
+    return FACETS | {name: name.removeprefix("meta.").replace("_", " ") for name in brought}
 
 
 def carried() -> list[str]:
@@ -162,9 +157,8 @@ def filtered(view: View) -> dict[str, str | None]:
 
 def values(table: Table, facet: str) -> list[str]:
     """Values of a facet that occur, in order."""
-    column = table.frame[facet]
-    used = np.bincount(column.cat.codes.to_numpy() + 1, minlength=len(column.cat.categories) + 1)[1:] > 0
-    return [str(value) for value, there in zip(column.cat.categories, used, strict=True) if there]
+    column = table.frame[facet].cat
+    return column.categories[np.unique(column.codes[column.codes >= 0])].astype(str).tolist()
 
 
 def facets(table: Table, *, blind: bool = False) -> None:
@@ -213,7 +207,7 @@ def ordering(table: Table, view: View) -> None:
     there = judges(table)
     with st.container(horizontal=True, vertical_alignment="bottom", key="ordering"):
         if len(there) > 1:
-            state.select("Sound according to", "judge", there, default=there[0], show=_judge_words, width=230)
+            state.select("Sound according to", "judge", there, default=there[0], show=dict[str, str](JUDGES).__getitem__, width=230)
         if view.judge == "score" and table.scored:
             state.whole("flagged from %", "cut", 1, 99, width=130, placeholder=f"{100 * THRESHOLD:.0f}")
         sorts = [
@@ -221,10 +215,6 @@ def ordering(table: Table, view: View) -> None:
         ]
         default = "suspicious" if table.scored else "stored"
         state.select("Order", "sort", sorts, default=default, show=lambda name: SORTS[name][0], width=220)
-
-
-def _judge_words(judge: str) -> str:
-    return next(words for name, words in JUDGES.items() if name == judge)
 
 
 def four_way(counts: Counts, view: View) -> None:
@@ -250,7 +240,7 @@ def four_way(counts: Counts, view: View) -> None:
     of = f" Of {right:,} right answers, {doubted}." if right else ""
     rest = f" {counts.unjudged:,} more cannot be placed: answer or reasoning is not judged." if counts.unjudged else ""
     st.caption(
-        f"n = {judged:,} rationales, 95 % intervals in brackets; sound according to {_judge_words(view.judge)}.{of}{rest}"
+        f"n = {judged:,} rationales, 95 % intervals in brackets; sound according to {JUDGES[view.judge]}.{of}{rest}"
     )
 
 

@@ -21,10 +21,6 @@ CSS = f"""
 .block-container {{ padding: 3rem 2.4rem 4rem; max-width: 1500px; }}
 @media (max-width: 1000px) {{
   .block-container {{ padding: 3rem 1.1rem 3rem; }}
-  [class*="st-key-wide-"] [data-testid="stHorizontalBlock"] {{ flex-direction: column; }}
-  [class*="st-key-wide-"] [data-testid="stColumn"] {{ width: 100%; min-width: 100%; }}
-}}
-@media (max-width: 1000px) {{
   [class*="st-key-stack-"] > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"] {{
     flex-direction: column; }}
   [class*="st-key-stack-"] > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"]
@@ -56,7 +52,8 @@ li.r-step {{ margin: 0 !important; display: flex; gap: .7rem; padding: .32rem .6
 .r-prose .r-text {{ font-family: inherit; }} .r-proven {{ color: light-dark(#a3341a, #ff9e80); font-weight: 600; }}
 [class*="st-key-first-step"] {{ border-left: 4px solid {COLOURS["unsound"]}; background: {COLOURS["unsound"]}26; }}
 [class*="st-key-flagged-step"] {{ border-left: 4px solid {COLOURS["rationalized"]}; background: {COLOURS["rationalized"]}1f; }}
-[class*="st-key-steps-"] ol {{ padding-left: 2rem; margin: 0; }} [class*="st-key-steps-"] .stMarkdown {{ font-size: .95rem; }}
+[class*="st-key-steps-"] ol {{ padding-left: 2rem; margin: 0; }}
+[class*="st-key-steps-"] .stMarkdown :is(p, li) {{ font-size: .92rem; margin-bottom: .2rem; }}
 .st-key-question p {{ font-size: 1.02rem; font-weight: 600; }}
 .st-key-question p, [class*="st-key-steps-"] p, [class*="st-key-steps-"] li {{ unicode-bidi: plaintext; text-align: start;
   overflow-wrap: anywhere; }}
