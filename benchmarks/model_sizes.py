@@ -1,16 +1,16 @@
 """Model sizes: do larger models gain more from their own rationales, and do they use them less? A ladder of sizes on addition.
 
-    python benchmarks/model_sizes.py [--quick] [--ladder cpu|gpu] [--sizes 0.03m 0.1m ...] [--bases "skill .4" ...] [--seeds 0 1 2]
+    python benchmarks/model_sizes.py [--quick] [--ladder cpu|gpu] [--sizes 0.03m 0.1m ...] [--bases "skill .3" ...] [--seeds 0 1 2]
     python benchmarks/model_sizes.py --collect      # runs nothing: the result of what is kept
 
 Design. A size is only compared with another one where both start from the same point. So there are two series of bases, all from
 one corpus of 1- to 3-digit sums in which 3 digits never occur without a hint (`size_bases.py`):
-- same skill: pretraining stops when the model solves .2, .4 or .7 of held-out sums of 1 and 2 digits without hint, and at least
-  half of those of 3 digits with one. A base counts where its skill lies in the band above that; "not reached" is a result too.
+- same skill: pretraining stops when the model solves .1, .3 or .6 of held-out 2-digit sums without hint, and at least half of those
+  of 3 digits with one. A base counts where its skill lies in the band above that; "not reached in N tokens" is a result.
 - same tokens: whatever skill these give, as a user with one budget has it.
 From each base: itself, STaR, and STaR that keeps sound rationales only, for the same rounds, problems and steps. Learning rates are
 searched for each size on SEARCH_SEED, which is not reported: of RATES that with the lowest loss after a short pretraining, then
-that with the best selection accuracy after one round of STaR from the base of skill .4 (where it is not reached, the next one).
+that with the best selection accuracy after one round of STaR from the base of skill .3 (where it is not reached, the next one).
 Reported per size: the smallest skill from which STaR ends above its base (intervals over test problems apart); rounds and FLOPs to
 GOAL on selection; accuracy, sound and right-but-unsound share; faithfulness of right answers by early answering, an added mistake
 and filler, matched on accuracy: bases by their band, trained models where they are right in MATCHED of the test or more.

@@ -16,7 +16,7 @@ from star.statistics import wilson
 
 
 def made_up(
-    size: str, parameters: int, arm: str, right: int, *, base: str = "skill .4", seed: int = 0, flip: float = 0.5
+    size: str, parameters: int, arm: str, right: int, *, base: str = "skill .3", seed: int = 0, flip: float = 0.5
 ) -> dict[str, Any]:
     known = {"tokens": 1_000, "without_hint": 0.3, "with_hint": 0.6, "reached": True, "in_band": True}
     return {
@@ -60,13 +60,13 @@ def test_collecting_runs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def test_a_size_bootstraps_where_star_ends_clear_above_its_base() -> None:
     listed = [
-        *(made_up("0.1m", 1_000, "base", 20, base=base) for base in ("skill .2", "skill .4")),
-        made_up("0.1m", 1_000, "STaR", 25, base="skill .2"),
-        made_up("0.1m", 1_000, "STaR", 95, base="skill .4"),
+        *(made_up("0.1m", 1_000, "base", 20, base=base) for base in ("skill .1", "skill .3")),
+        made_up("0.1m", 1_000, "STaR", 25, base="skill .1"),
+        made_up("0.1m", 1_000, "STaR", 95, base="skill .3"),
         *(made_up("4m", 10_000, arm, right) for arm, right in (("base", 20), ("STaR", 20))),
     ]
     found = {row["size"]: row for row in size_figures.bootstraps(listed)}
-    assert (found["0.1m"]["tried"], found["0.1m"]["smallest"]) == ([0.2, 0.4], 0.4)
+    assert (found["0.1m"]["tried"], found["0.1m"]["smallest"]) == ([0.1, 0.3], 0.3)
     assert found["4m"]["smallest"] is None
     row = size_figures.over_seeds([listed[3], made_up("0.1m", 1_000, "STaR", 75, seed=1)])
     assert (row["seeds"], row["reached_goal"], row["rounds_to_goal"]["value"], row["accuracy"]["value"]) == (2, 1, 2.0, 0.85)
@@ -96,7 +96,7 @@ def test_skill_is_the_share_that_greedy_decoding_works_out(tmp_path: Path) -> No
     from star.sampling.transformers_sampler import TransformersSampler
 
     sampler = TransformersSampler(SEEDS / "models" / "addition-0.2m", device="cpu")
-    ids, labels = size_bases.encoded(sampler.tokenizer, (2,), hinted=False)
+    ids, labels = size_bases.encoded(sampler.tokenizer, 2, hinted=False)
     ids, labels = ids[:40], labels[:40]
     starts = [int((row != -100).nonzero()[0]) for row in labels]
     wanted = [row[row != -100].tolist() for row in labels]
@@ -110,10 +110,10 @@ def test_skill_is_the_share_that_greedy_decoding_works_out(tmp_path: Path) -> No
 
 def test_bases_are_saved_when_their_skill_or_tokens_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(size_bases, "HELD_OUT", 8)
-    found = size_bases.make_bases("0.03m", 3, 3e-3, tmp_path, "cpu", same=3e3, most=6e3)
-    assert found["same tokens"]["reached"] and 3e3 <= found["same tokens"]["tokens"] < 4.5e3
-    assert (tmp_path / "same tokens" / "model.safetensors").is_file() and not (tmp_path / "skill .7").exists()
-    assert (found["skill .7"]["reached"], found["skill .7"]["tokens"] >= 6e3) == (False, True)
+    found = size_bases.make_bases("0.03m", 3, 3e-3, tmp_path, "cpu", same=3e4, most=2.5e4)
+    assert found["same tokens"]["reached"] and 3e4 <= found["same tokens"]["tokens"] < 5.2e4
+    assert (tmp_path / "same tokens" / "model.safetensors").is_file() and not (tmp_path / "skill .6").exists()
+    assert (found["skill .6"]["reached"], found["skill .6"]["tokens"] >= 5e4) == (False, True)
     assert runs.read_json(tmp_path / "same tokens" / "config.json")["hidden_size"] == 24
 
 
