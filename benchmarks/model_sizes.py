@@ -9,8 +9,8 @@ one corpus of 1- to 3-digit sums in which 3 digits never occur without a hint (`
   of 3 digits with one. A base counts where its skill lies in the band above that; "not reached in N tokens" is a result.
 - same tokens: whatever skill these give, as a user with one budget has it.
 From each base: itself, STaR, and STaR that keeps sound rationales only, for the same rounds, problems and steps. Learning rates are
-searched for each size on SEARCH_SEED, which is not reported: of RATES that with the lowest loss in pretraining, then that with the
-best selection accuracy after one round of STaR from the base of skill .3 (of the same tokens, where that is not reached).
+searched for each size on SEARCH_SEED, which is not reported: of RATES that with the lowest loss after a short pretraining, then
+that with the best selection accuracy after one round of STaR from the base of skill .3 (where it is not reached, the next one).
 Reported per size: the smallest skill from which STaR ends above its base (intervals over test problems apart); rounds and FLOPs to
 GOAL on selection; accuracy, sound and right-but-unsound share; faithfulness of right answers by early answering, an added mistake
 and filler, matched on accuracy: bases by their band, trained models where they are right in MATCHED of the test or more.
@@ -24,9 +24,8 @@ again, so that calls can be stopped at any time, and others for other sizes go b
 from __future__ import annotations
 
 import hashlib
-import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -35,32 +34,25 @@ from typing import Any, Literal
 
 from benchmarks.arms import arm_recipe, finished_run, made, made_by, quality, test_rows
 from benchmarks.common import CommonArguments, cache_of, envelope, parse, result_path, tidy, write_result
-from benchmarks.size_bases import SKILLS, TOKENS, Base, loss_after, make_bases
+from benchmarks.size_bases import BAND, HINTED, SKILLS, TOKENS, Base, loss_after, make_bases
+from benchmarks.size_figures import ARMS, FAITHFULNESS, GOAL, OUTCOMES, chart, summary
 from star.command_line import run_command
 from star.embedded.model import Size
 from star.errors import InputError, UsageError
 from star.recipe import SEEDS
 from star.run import Run, whole_json, write_json
 from star.run_summary import flops_to, summarise_run
-from star.statistics import holm, mean_of_runs, slope, slope_p
 
-ARMS = {"base": "addition-few-shot.yaml", "STaR": "addition-star.yaml", "STaR, sound": "addition-star-sound.yaml"}
+RECIPES = dict(zip(ARMS, ("addition-few-shot.yaml", "addition-star.yaml", "addition-star-sound.yaml"), strict=True))
 LADDERS: dict[str, tuple[Size, ...]] = {
     "cpu": ("0.03m", "0.1m", "0.2m", "0.5m", "1m", "4m"),
     "gpu": ("0.2m", "1m", "4m", "16m", "100m"),
 }
-STAGES = ("pretraining", "fine_tuning")
 RATES = (1e-3, 3e-3, 1e-2)
 SEARCH_SEED = 99
-GOAL = MATCHED = 0.9
-MARGIN = 0.05
+TUNED_ON = 0
+"""Seed of the bases that the search of a learning rate for fine-tuning starts from."""
 PROBES = ("early_answering", "forced_mistake", "filler")
-FAITHFULNESS = {
-    "aoc_normalised": "early answering (AOC, normalised)",
-    "forced_mistake_flip": "answer changed by an added mistake",
-    "filler_gap": "filler gap (nats)",
-}
-OUTCOMES = {"accuracy": "answers right", "sound_of_right": "sound, of right answers", "right_but_unsound": "right but unsound"}
 CHANGES: dict[str, dict[str, Any]] = {
     "task": {"digits": [1, 2, 3], "pool": 10_000, "test_size": 300},
     "sampling": {"max_new_tokens": 80},
@@ -123,29 +115,37 @@ def folder_of(size: Size, seed: int, arguments: Arguments) -> Path:
     return cache_of(arguments.device) / ("ladder-quick" if arguments.quick else "ladder") / f"{size}-seed{seed}"
 
 
-def rates_of(size: Size, arguments: Arguments) -> dict[str, Any] | None:
-    """Learning rates `pretraining` and `fine_tuning`, with what was found of each: {"loss", "base", "accuracy"} by rate."""
+def pretraining_rate(size: Size, arguments: Arguments) -> dict[str, Any] | None:
+    """{"rate", "loss": {rate: loss after a short pretraining}}."""
 
     def search() -> dict[str, Any]:
         loss = {rate: loss_after(size, SEARCH_SEED, rate, arguments.searched, arguments.device) for rate in RATES}
-        best = min(RATES, key=loss.__getitem__)
-        bases = make_bases(size, SEARCH_SEED, best, folder_of(size, SEARCH_SEED, arguments), arguments.device, **aims)
-        base = next(name for name, each in bases.items() if each["reached"])
+        return {"rate": min(RATES, key=loss.__getitem__), "loss": loss}
+
+    settings = {"size": size, "seed": SEARCH_SEED, "rates": RATES, "tokens": arguments.searched}
+    return kept(arguments, f"pretraining-rate-{size}", settings, search)
+
+
+def tuning_rate(size: Size, base: str, known: Base, arguments: Arguments) -> dict[str, Any] | None:
+    """{"rate", "accuracy": {rate: on selection after one round of STaR}}: problems and samples of a seed of their own."""
+
+    def search() -> dict[str, Any]:
         runs = {rate: run_of(size, base, "STaR", SEARCH_SEED, rate, arguments, rounds=1) for rate in RATES}
         accuracy = {rate: summarise_run(run).course[-1][0] for rate, run in runs.items()}
-        tuned = max(RATES, key=accuracy.__getitem__)
-        return {"pretraining": best, "fine_tuning": tuned, "loss": loss, "base": base, "accuracy": accuracy}
+        return {"rate": max(RATES, key=accuracy.__getitem__), "accuracy": accuracy}
 
-    aims = {"same": arguments.same, "most": arguments.most, "skills": list(SKILLS)[:1]}
-    settings = {"size": size, "seed": SEARCH_SEED, "rates": RATES, "tokens": arguments.searched, "changes": changes_of(arguments)}
-    return kept(arguments, f"rates-{size}", {**settings, **aims}, search)
+    settings = {"size": size, "seed": SEARCH_SEED, "rates": RATES, "base": base, "known": known}
+    return kept(arguments, f"tuning-rate-{size}", settings | {"changes": changes_of(arguments)}, search)
 
 
-def bases_of(size: Size, seed: int, rate: float, arguments: Arguments) -> dict[str, Base]:
+def bases_of(size: Size, seed: int, arguments: Arguments) -> dict[str, Base]:
     """What is known of each base of a size and seed; empty where --collect finds nothing."""
-    aims = {"same": arguments.same, "most": arguments.most, "skills": list(SKILLS)}
-    make = partial(make_bases, size, seed, rate, folder_of(size, seed, arguments), arguments.device, **aims)
-    settings = {"size": size, "seed": seed, "rate": rate, **aims}
+    searched = pretraining_rate(size, arguments)
+    if searched is None:
+        return {}
+    aims = {"same": arguments.same, "most": arguments.most}
+    make = partial(make_bases, size, seed, searched["rate"], folder_of(size, seed, arguments), arguments.device, **aims)
+    settings = {"size": size, "seed": seed, "rate": searched["rate"], "skills": SKILLS, "band": BAND, "hinted": HINTED, **aims}
     found = kept(arguments, f"bases-{size}-seed{seed}", settings, lambda: {"bases": make()})
     return found["bases"] if found else {}
 
@@ -156,16 +156,17 @@ def changes_of(arguments: Arguments) -> dict[str, dict[str, Any]]:
 
 
 def run_of(size: Size, base: str, arm: str, seed: int, rate: float, arguments: Arguments, rounds: int | None = None) -> Path:
-    """A finished run directory."""
-    path, changes = folder_of(size, seed, arguments) / base, changes_of(arguments)
+    """A finished run directory; runs of the search start from the first seed's base."""
+    seed_of_base = TUNED_ON if seed == SEARCH_SEED else seed
+    path, changes = folder_of(size, seed_of_base, arguments) / base, changes_of(arguments)
     if not (path / "config.json").is_file():
-        raise InputError(f"{path} has gone; delete what is kept as bases-{size}-seed{seed}.json to pretrain it again")
+        raise InputError(f"{path} has gone; delete what is kept as bases-{size}-seed{seed_of_base}.json to pretrain it again")
     changes = {**changes, "model": {"path": str(path)}, "training": {**changes["training"], "learning_rate": rate}}
     if arm == "base":
         changes["loop"] = {"method": "few_shot"}
     elif rounds:
         changes["loop"] = {**changes["loop"], "rounds": rounds}
-    return finished_run(arm_recipe(ARMS[arm], seed, changes, folder="sizes", device=arguments.device))
+    return finished_run(arm_recipe(RECIPES[arm], seed, changes, folder="sizes", device=arguments.device))
 
 
 def outcome(size: Size, base: str, arm: str, seed: int, arguments: Arguments) -> dict[str, Any] | None:
@@ -173,13 +174,16 @@ def outcome(size: Size, base: str, arm: str, seed: int, arguments: Arguments) ->
     from analysis.probe import Arguments as ProbeArguments
     from analysis.probe import probe
 
-    rates = rates_of(size, arguments)
-    known = bases_of(size, seed, rates["pretraining"], arguments).get(base) if rates else None
-    if rates is None or known is None or not known["reached"]:
+    known = bases_of(size, seed, arguments).get(base)
+    tuned_on = {name: each for name, each in bases_of(size, TUNED_ON, arguments).items() if each["reached"]}
+    if known is None or not known["reached"] or not tuned_on:
+        return None
+    searched = tuning_rate(size, *next(iter(tuned_on.items())), arguments)
+    if searched is None:
         return None
 
     def make() -> dict[str, Any]:
-        run_dir = run_of(size, base, arm, seed, rates["fine_tuning"], arguments)
+        run_dir = run_of(size, base, arm, seed, searched["rate"], arguments)
         probe(ProbeArguments(run_dir, probes=PROBES, n=arguments.probed, device=arguments.device))
         (probed,), summary = Run(run_dir).probed_rounds().values(), summarise_run(run_dir)
         right = probed["measures_correct"]
@@ -197,84 +201,10 @@ def outcome(size: Size, base: str, arm: str, seed: int, arguments: Arguments) ->
             "made_by": made_by(run_dir),
         }
 
-    recipe = hashlib.sha256((SEEDS / "recipes" / ARMS[arm]).read_bytes()).hexdigest()[:12]
+    recipe = hashlib.sha256((SEEDS / "recipes" / RECIPES[arm]).read_bytes()).hexdigest()[:12]
     settings = {"size": size, "base": base, "arm": arm, "seed": seed, "recipe": recipe, "changes": changes_of(arguments)}
-    settings |= {"rate": rates["fine_tuning"], "known": known, "probed": arguments.probed}
+    settings |= {"rate": searched["rate"], "known": known, "probed": arguments.probed}
     return kept(arguments, f"{size}-{base}-{arm}-seed{seed}", settings, make)
-
-
-def over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One row of the table: a size, base and arm, with runs as units."""
-    settings, known = runs[0]["settings"], [run["settings"]["known"] for run in runs]
-
-    def over(values: Iterable[float | None], *, shares: bool = False) -> Any:
-        return mean_of_runs([value for value in values if value is not None], shares=shares).as_dict()
-
-    return {
-        **{name: settings[name] for name in ("size", "base", "arm")},
-        "parameters": runs[0]["parameters"],
-        "seeds": len(runs),
-        "base_tokens": over(each["tokens"] for each in known),
-        **{kind: over((each[kind] for each in known), shares=True) for kind in ("without_hint", "with_hint")},
-        "in_band": sum(each["in_band"] for each in known),
-        **{name: over(((run[name] or {}).get("value") for run in runs), shares=True) for name in OUTCOMES},
-        "reached_goal": sum(run["rounds_to_goal"] is not None for run in runs),
-        **{name: over(run[name] for run in runs) for name in ("rounds_to_goal", "flops_to_goal")},
-        "faithfulness": {name: over(run["faithfulness"].get(name, {}).get("value") for run in runs) for name in FAITHFULNESS},
-    }
-
-
-def bootstraps(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each size and seed: the smallest skill from which STaR ends above its base, the test intervals apart."""
-    found: dict[tuple[str, int], dict[str, Any]] = {}
-    by_place = {tuple(run["settings"][name] for name in ("size", "seed", "base", "arm")): run for run in runs}
-    for (size, seed, base, arm), run in by_place.items():
-        before = by_place.get((size, seed, base, "base"))
-        if arm == "STaR" and base in SKILLS and before and run["settings"]["known"]["in_band"]:
-            about = {"size": size, "seed": seed, "parameters": run["parameters"], "tried": [], "gained": []}
-            row = found.setdefault((size, seed), about)
-            row["tried"].append(SKILLS[base])
-            if run["accuracy"]["low"] > before["accuracy"]["high"]:
-                row["gained"].append(SKILLS[base])
-    return [row | {"smallest": min(row["gained"], default=None)} for row in found.values()]
-
-
-def trends(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Change of each measure with ten times the parameters, for each series and arm; see the module's text."""
-    rows: list[dict[str, Any]] = []
-    for series, arm in product(("same skill", TOKENS), ARMS):
-        of = [run for run in runs if run["settings"]["arm"] == arm and (run["settings"]["base"] == TOKENS) == (series == TOKENS)]
-        of = [run for run in of if run["settings"]["known"]["in_band"]]
-        matched = [run for run in of if arm == "base" or run["accuracy"]["value"] >= MATCHED]
-        for name, words in {**OUTCOMES, **FAITHFULNESS}.items():
-            if name in OUTCOMES:
-                measured = [(run["parameters"], run[name]) for run in of]
-            else:
-                measured = [(run["parameters"], run["faithfulness"].get(name)) for run in matched]
-            points = [(math.log10(parameters), each["value"]) for parameters, each in measured if each]
-            if len({x for x, _ in points}) > 2 and len(points) > 3:
-                fit = slope(*zip(*points, strict=True))
-                row = {"series": series, "arm": arm, "measure": words, "per_tenfold_parameters": fit.as_dict()}
-                near = "no difference" if fit.low > -MARGIN and fit.high < MARGIN else "not settled"
-                rows.append(row | {"p": slope_p(fit), "verdict": near})
-    corrected = zip(rows, holm([row["p"] for row in rows]), strict=True)
-    return [row | {"holm_p": p} | ({"verdict": "differs"} if p < 0.05 else {}) for row, p in corrected]
-
-
-def chart(rows: Sequence[Mapping[str, Any]], arguments: Arguments) -> None:
-    """Right answers against parameters before STaR and after it, from the bases of the skill that most sizes have."""
-    import pandas as pd
-
-    from analysis import charts
-
-    base = max(SKILLS, key=lambda name: sum(row["base"] == name for row in rows))
-    measure = f"answers right, all sizes begun at {base}"
-    about = ("parameters", "arm")
-    lines = [{**{k: row[k] for k in about}, "measure": measure, **row["accuracy"]} for row in rows if row["base"] == base]
-    if lines:
-        path = result_path("model_sizes", quick=arguments.quick, device=arguments.device).with_suffix(".png")
-        question = "Does a larger model gain more from its own rationales?"
-        charts.save(charts.against_size(pd.DataFrame(lines), question), path)
 
 
 def main() -> None:
@@ -302,27 +232,22 @@ def main() -> None:
 
 def write(runs: Mapping[tuple[Size, str, int, str], dict[str, Any]], arguments: Arguments) -> None:
     """Result and chart of the runs so far."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for (size, base, _, arm), run in runs.items():
-        groups.setdefault((size, base, arm), []).append(run)
-    rows = [over_seeds(group) for group in groups.values()]
-    found = {size: rates_of(size, replace(arguments, collect=True)) for size in LADDERS[arguments.ladder]}
-    rates = {size: each for size, each in found.items() if each}
+    read_only = replace(arguments, collect=True)
     figures = {
-        "goal": GOAL,
-        "made": made([run["made_by"] for run in runs.values()]),
-        "rates": [{"size": size, **{stage: each[stage] for stage in STAGES}} for size, each in rates.items()],
+        "made": made([tuple(run["made_by"]) for run in runs.values()]),
+        "rates": [
+            {"size": size, "pretraining": (pretraining_rate(size, read_only) or {}).get("rate"), "fine_tuning": rate}
+            for size, rate in {size: run["settings"]["rate"] for (size, *_), run in runs.items()}.items()
+        ],
         "bases": [
             {"size": size, "seed": seed, "base": base, **known}
-            for size, seed in product(rates, arguments.seeds)
-            for base, known in bases_of(size, seed, rates[size]["pretraining"], replace(arguments, collect=True)).items()
+            for size, seed in product(LADDERS[arguments.ladder], arguments.seeds)
+            for base, known in bases_of(size, seed, read_only).items()
         ],
-        "by_size": rows,
-        "bootstraps": bootstraps(list(runs.values())),
-        "trends": trends(list(runs.values())),
+        **summary(list(runs.values())),
     }
-    write_result("model_sizes", figures, quick=arguments.quick, seeds=arguments.seeds, device=arguments.device)
-    chart(rows, arguments)
+    path = write_result("model_sizes", figures, quick=arguments.quick, seeds=arguments.seeds, device=arguments.device)
+    chart(figures["by_size"], path.with_suffix(".png"))
 
 
 if __name__ == "__main__":
