@@ -166,10 +166,11 @@ def fit(rows: Sequence[Labelled], scorers: Sequence[str]) -> tuple[Calibration, 
     usable, proven = _usable(rows, scorers), sum(row.evidence.proven is not None for row in rows)
     if len(usable) + proven < LEAST_LABELS or len({row.unsound for row in usable}) < 2:
         unsound = sum(row.unsound for row in usable)
+        decided = "Where a check decides, no scorer is needed." if proven and not unsound else ""
         raise CalibrationError(
             f"{len(usable)} labelled rationales of {len(rows)} can be used ({unsound} unsound; {proven} are left out because a "
-            f"check proves a step false); expected at least {LEAST_LABELS}, sound and "
-            "unsound ones among them. Label more, or give a scorer that judges more of them."
+            f"check proves a step false); expected at least {LEAST_LABELS}, sound and unsound ones among them. "
+            f"{decided or 'Label more, or give a scorer that judges more of them.'}"
         )
     questions = len({row.question for row in usable})
     if questions < FOLDS:
