@@ -22,17 +22,17 @@ import tyro
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis.pages.widgets.probe_words import measure_words
-from analysis.pages.widgets.run_words import MODES, NO_REASON
+from analysis.pages.widgets.words import MODES, NO_REASON, measure_words
 from analysis.probe import measure_rows
 from analysis.soundness.grades import flag_words, score_words
 from analysis.sources import Source, run_labels, source_of
 from star.command_line import parse, run_command
 from star.errors import UsageError
-from star.report import cells, label, percent, warnings
+from star.report import cells, warnings
+from star.report_data import label, run_values
 from star.run import Run, write_text
 from star.run_summary import RunSummary, summarise_run
-from star.statistics import wilson
+from star.statistics import percent, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,7 +220,7 @@ def page(run: Path, most: int) -> str:
         cases=cases,
         about_probes=about_probes,
         probes=probes,
-        details=[{"": name, "value": value} for name, value in cells(summary).items()],
+        details=[{"": name, "value": value} for name, value in cells(run_values(summary)).items()],
         recipe=yaml.safe_dump(dict(folder.recipe), sort_keys=False, allow_unicode=True),
     )
 

@@ -7,7 +7,7 @@
 Two files are written to `<run>/analysis/` (for a record file: to `--out`, by default `<file>.analysis/`), plus
 `answers.sqlite`, the cache that makes a second call free and an interrupted one resume.
 
-**probes.parquet**: one row per rationale, probe and position; columns in `analysis.faithfulness.base.Row`, probes in
+**probes.parquet**: one row per rationale, probe and position; columns in `analysis.faithfulness.rows.Row`, probes in
 `analysis.faithfulness.probes.PROBES`. `applicable` is false, with the `reason`, where a probe could not be used on a rationale;
 `changed` is then null, so such a row never counts as "no change". `control` rows are edits that should change nothing.
 A second call with other `--probes` or another `--round` replaces only the rows of those probes and that round; one
@@ -45,9 +45,9 @@ import tyro
 
 if TYPE_CHECKING:
     from analysis.faithfulness.answers import Answers
-    from analysis.faithfulness.asking import Asking
-    from analysis.faithfulness.asks import Settings
-    from analysis.faithfulness.base import Row
+    from analysis.faithfulness.batch import Settings
+    from analysis.faithfulness.layout import Layout
+    from analysis.faithfulness.rows import Row
     from analysis.faithfulness.sources import Source
 
 from analysis.faithfulness.probes import PROBES
@@ -101,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def probe(arguments: Arguments) -> None:
     """Probe, write both files, print the table."""
-    from analysis.faithfulness.asks import Settings
-    from analysis.faithfulness.call import probe_all
+    from analysis.faithfulness.batch import Settings
+    from analysis.faithfulness.running import probe_all
     from star.sampling.model_files import context_length
     from star.setup import resolve_model
 
@@ -164,14 +164,14 @@ def read_source(arguments: Arguments) -> Source:
     return replace(source, model=source.model.model_copy(update=given))
 
 
-def _asking(source: Source, model_dir: Path) -> Asking:
-    from analysis.faithfulness.asking import Asking
+def _asking(source: Source, model_dir: Path) -> Layout:
+    from analysis.faithfulness.layout import Layout
     from star.prompting import PromptBuilder
     from star.sampling.model_files import load_tokenizer
 
     tokenizer = load_tokenizer(model_dir, trust_remote_code=source.model.trust_remote_code)
     builder = PromptBuilder(source.task, tokenizer, source.prompting)
-    return Asking(source.task, builder, shots=source.shows_examples(builder))
+    return Layout(source.task, builder, shots=source.shows_examples(builder))
 
 
 def open_answers(source: Source, model_dir: Path, device: str, workers: int = 0) -> Answers:
@@ -206,8 +206,8 @@ def write_results(
     """
     from dataclasses import asdict
 
-    from analysis.faithfulness.base import SCHEMA_VERSION, row_schema
     from analysis.faithfulness.measures import all_measures, applicability, truncation_curves
+    from analysis.faithfulness.rows import SCHEMA_VERSION, row_schema
     from star.run import read_table, whole_json, write_json, write_parquet
     from star.schemas import ProbesFile
     from star.statistics import wilson

@@ -167,10 +167,6 @@ def main() -> None:
     if executable is None:
         raise InputError(INSTALL)
     figures = benchmark(arguments, executable)
-    for name, found in figures["opened"].items():
-        print(f"{name}: {', '.join(f'{what} {value:.2f}' for what, value in found.items())}")
-    for name, found in figures["views"].items():
-        print(f"{name:32s} {found['s']:.2f} s")
     write_result("app_speed", figures, quick=arguments.quick, device=arguments.device)
 
 

@@ -21,6 +21,7 @@ from analysis.rationales.scorer_columns import score_files, scorer_columns
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
+from star.errors import first_line
 from star.parsing import ParseError, checked
 from star.row_files import read_rows
 from star.run import ATTEMPTS, PROBLEMS, SCORES, Run, RunError, read_table
@@ -190,7 +191,7 @@ def _read_scores(files: list[Path], notes: list[str]) -> pa.Table | None:
         except RunError as error:
             notes.append(_short(str(error), file.parent))
         except (OSError, EOFError, ValueError) as error:
-            notes.append(f"{file.name} cannot be read: {_first_line(error)}")
+            notes.append(f"{file.name} cannot be read: {first_line(error)}")
     return None
 
 
@@ -236,10 +237,6 @@ def _table(
         frame["id"] = unique_ids(frame["id"].tolist())
     checks = _fired(holder.column("checks" if "checks" in texts else "flags")) if scored else {}
     return Table(source, frame, checks, holder, scored, tuple(notes), tuple(said))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def read_file(source: Source) -> Table:
@@ -346,7 +343,7 @@ def _scores_now(records: list[Record], notes: list[str]) -> pa.Table | None:
     try:
         scores = score_records(records)
     except OSError as error:
-        notes.append(f"These rationales could not be scored: {_first_line(error)}")
+        notes.append(f"These rationales could not be scored: {first_line(error)}")
         return None
     notes.append(f"Scored just now, {len(records):,} rationales; the scores are not stored.")
     named = scores.rename(columns={"id": "attempt_id"})[[name for name in SCORES.names if name != "place"]]

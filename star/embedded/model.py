@@ -53,7 +53,7 @@ def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
     )
 
 
-def build_model(size: Size, vocab_size: int, seed: int, eos: int, pad: int) -> LlamaForCausalLM:
+def build_model(size: Size, vocab_size: int, seed: int, eos: int | None, pad: int | None) -> LlamaForCausalLM:
     """A random Llama of the ladder."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
