@@ -39,7 +39,8 @@ PUBLISHED = {
     "processbench-olympiadbench": "Qwen2.5-Math-PRM-7B 67.5, Qwen2.5-Math-7B-PRM800K 50.7, Math-Shepherd 7B 24.8",
     "processbench-omnimath": "Qwen2.5-Math-PRM-7B 66.3, Qwen2.5-Math-7B-PRM800K 44.3, Math-Shepherd 7B 23.8",
 }
-"""processbench-SPLIT of Qwen/ProcessBench on the Hub (Apache-2.0) -> F1 in percent as published: Zhang et al. 2025 (arXiv 2501.07301), Zheng et al. 2024 (arXiv 2412.06559)."""
+"""processbench-SPLIT of Qwen/ProcessBench on the Hub (Apache-2.0) -> F1 in percent as published: Zhang et al. 2025
+(arXiv 2501.07301), Zheng et al. 2024 (arXiv 2412.06559)."""
 HALF = 0.5
 """The threshold on P(step right) at which the published figures were taken."""
 
