@@ -165,13 +165,10 @@ def last_number(text: str, gold: str) -> bool:
 
 
 def measure(grader: Grader, texts: Sequence[Text]) -> dict[str, Any]:
-    """Accuracy with both kinds of error, by category too, and the speed."""
+    """Accuracy with both kinds of error, and the speed."""
     started = time.process_time()
     accepted = [grader(text.text, text.gold) for text in texts]
     seconds = time.process_time() - started
-    categories: dict[str, list[bool]] = {}
-    for text, verdict in zip(texts, accepted, strict=True):
-        categories.setdefault(text.category, []).append(verdict == text.right)
     wrong_accepted = sum(verdict and not text.right for text, verdict in zip(texts, accepted, strict=True))
     right_refused = sum(text.right and not verdict for text, verdict in zip(texts, accepted, strict=True))
     return {
@@ -182,7 +179,6 @@ def measure(grader: Grader, texts: Sequence[Text]) -> dict[str, Any]:
         "right_refused": right_refused,
         "of_right": sum(text.right for text in texts),
         "cpu_seconds_per_10000": seconds / len(texts) * 10_000,
-        "by_category": {name: sum(hits) / len(hits) for name, hits in categories.items()},
     }
 
 

@@ -77,7 +77,6 @@ def main() -> None:
         "speaks_for": list(fit.speaks_for(fit.gains(rows, score, baseline))),
         "school": school(judged, score, baseline, resamples),
         "grades": grades(judged),
-        "worked_solutions": worked_solutions(limit),
         "calibration": calibration(rows),
         "recovery": evaluate_recovery(arguments.quick),
     }
@@ -171,19 +170,6 @@ def grades(judged: Judged) -> dict[str, Any]:
             if mask.any():
                 share = {grade: float((counted[mask] == grade).mean()) for grade in GRADES}
                 found[name][label] = share | {"flagged": wilson(int(flag[mask].sum()), int(mask.sum()))}
-    return found
-
-
-def worked_solutions(limit: int | None) -> dict[str, Any]:
-    """Sound solutions that nothing was fitted on: how many are flagged, and how many have a step that is said to be false."""
-    records = labelled.worked("gsm8k_test")[: limit or None] + labelled.worked("svamp")[: limit or None]
-    judgements = judge(records)
-    found = {}
-    for source in sorted({record.source for record in records}):
-        mine = [j for record, j in zip(records, judgements, strict=True) if record.source == source]
-        flags = sum(j.p_unsound is not None and bool(flagged(j.p_unsound)) for j in mine)
-        proven = sum(j.grade == "proven" for j in mine)
-        found[source] = {"flagged": wilson(flags, len(mine)), "proven": wilson(proven, len(mine))}
     return found
 
 
