@@ -79,7 +79,7 @@ CONTROLS = ("paraphrase", "shuffled_rationale", "resample", "hint_always_a_contr
 """What those are set against."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arm:
     """One round of one run, or one writer, with a value per question for each measure."""
 

@@ -22,7 +22,8 @@ import tyro
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis.pages.widgets.words import MODES, NO_REASON, interval_words, measure_unit, measure_words, probe_words
+from analysis.pages.widgets.words import MODES, NO_REASON, measure_words
+from analysis.probe import measure_rows
 from analysis.soundness.grades import flag_words, score_words
 from analysis.sources import Source, run_labels, source_of
 from star.command_line import parse, run_command
@@ -97,15 +98,15 @@ def run_cases(table: Table, summary: RunSummary, most: int) -> tuple[list[CaseVi
     from analysis.rationales.filters import View, judges, select
 
     frame, last = table.frame, summary.round or 0
-    number = frame["round"].astype(float)
-    first = (frame["mode"] == "evaluated") & (frame["split"] == summary.split) & (frame["sample"] == 0)
-    evaluated = frame[first & (number == last)].drop_duplicates("problem", keep="last")
+    number, of_split = frame["round"].astype(float), (frame["mode"] == "evaluated") & (frame["split"] == summary.split)
+    evaluated = frame[of_split & (frame["sample"] == 0) & (summary.finished | (number == last))]
+    evaluated = evaluated.drop_duplicates("problem", keep="last")  # rounds may be chosen on the test split
     if evaluated.empty:
         return [], "No evaluated rationales."
     if not (known := judges(table)):
         return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {table.source.path}"
-    right = ((frame["right"] == 1) & (frame["n_steps"] > 0) & (number <= last)).to_numpy()
     final = frame.index.isin(evaluated.index)
+    right = ((frame["right"] == 1) & (frame["n_steps"] > 0) & (final | (number <= last))).to_numpy()
     unsound = select(table, View(cell="right-unsound", judge=known[0]), right)
     own, more = unsound[final[unsound]], unsound[~final[unsound]]
     about = f"Of {(right & final).sum():,} right answers of the {summary.split} split, {len(own):,} {JUDGED[known[0]]}."
@@ -169,23 +170,10 @@ def probe_rows(run: Run, number: int | None) -> tuple[str, list[dict[str, str]]]
     part = probed.get(str(number)) or next(reversed(list(probed.values())), None)
     if not part:
         return f"Not probed yet. To find out, run: python -m analysis.probe {run.name}", []
-    rows = []
-    for name, measure in part.get("measures", {}).items():
-        control: Mapping[str, Any] = measure.get("control") or {}
-        unit = measure_unit(name)
-        rows.append(
-            {
-                "measure": measure_words(name),
-                "value (95 %)": interval_words(measure, unit),
-                "n": f"{measure.get('n') or 0:,}",
-                "control": interval_words(control, unit) or "-",
-                "control is": probe_words(str(control["name"])) if control else "-",
-                "corrected": interval_words(measure.get("corrected") or {}, unit) or "-",
-                "note": measure.get("note") or "",
-            }
-        )
+    rows = [row | {"measure": measure_words(row["measure"])} for row in measure_rows(part)]
     if not any(row["note"] for row in rows):
-        rows = [{name: value for name, value in row.items() if name != "note"} for row in rows]
+        for row in rows:
+            del row["note"]
     return f"{part.get('n_rationales', 0):,} rationales; every effect beside what its control changes.", rows
 
 

@@ -35,7 +35,7 @@ class RoundTable:
     """Prints as the run goes. Columns: round, accuracy by slice and overall, data kept and dropped, soundness, seconds."""
 
     def __init__(self, recipe: Recipe, setup: Setup, sampler: str) -> None:
-        self.console = Console(width=max(120, Console().width), highlight=False, soft_wrap=True)
+        self._print = Console(width=max(120, Console().width), highlight=False, soft_wrap=True).print
         slices = sorted({p.slice for p in setup.selection})[:8]
         self.slices: list[str] = slices if len(slices) > 1 else []
         self.setup = setup
@@ -56,9 +56,6 @@ class RoundTable:
                 "at most half of the train problems"
             )
         self.header_due = True
-
-    def _print(self, text: str) -> None:
-        self.console.print(text)
 
     def _header(self) -> None:
         self.header_due = False

@@ -94,12 +94,7 @@ def stamp(paths: Iterable[Path]) -> Stamp:
 
 
 def read_json(path: Path, shape: Any = dict[str, Any], advice: str = ADVICE) -> Any:
-    """A JSON file that fits `shape`, a type that pydantic knows. Raises RunError otherwise."""
-    return _read(path, shape, advice, stamp([path]))
-
-
-def read_yaml(path: Path, shape: Any = dict[str, Any], advice: str = ADVICE) -> Any:
-    """A YAML file that fits `shape`. Raises RunError otherwise."""
+    """A JSON file (or YAML, where its name says so) that fits `shape`, a type that pydantic knows. Raises RunError otherwise."""
     return _read(path, shape, advice, stamp([path]))
 
 

@@ -127,7 +127,7 @@ class Ledger:
         if unfinished:
             files += [self.run.folder(unfinished["round"]) / f"{name}.parquet" for name in ("probe", "attempts")]
         sampled = rows.only("attempt_id", "problem_id", "sample", "answer", "verdict")
-        spent = [*(line.get("seconds") or {} for line in lines), self._seconds]
+        spent: list[Mapping[str, float | None]] = [*(line.get("seconds") or {} for line in lines), self._seconds]
         result: Result = {
             "chosen_round": chosen,
             "rounds": max((line["round"] for line in rounds), default=0),

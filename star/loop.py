@@ -35,7 +35,7 @@ from star.ledger import Ledger
 from star.pairs import Choose, Text, pair_rows, walked
 from star.pairs import drawn as drawn_pairs
 from star.pool import Pool
-from star.problem import Attempt, Problem
+from star.problem import Attempt, Problem, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
 from star.schemas import Gate, Ranking, Result, RoundFacts, RoundLine, Training
@@ -213,7 +213,7 @@ class Loop:
                 if job.preference is not None:
                     what, why = "pairs", f"they do not differ within {limit}"
                 self.ledger.note(f"{name}: {dropped:,} of {given:,} training {what} were left out: {why}")
-            if facts.get("ended") == 0 and stage == "training":
+            if facts.get("ended") == 0:
                 self.ledger.note(f"{name}: none of the trained model's sample completions ends by itself")
             runs.write_json(facts_file, facts)
         facts.pop("loss_curve", None)
@@ -252,9 +252,14 @@ class Loop:
             self.ledger.note("no problem has a right and a wrong attempt that differ: there is no verifier")
             return None
         training, shots = self.trained(job, "verifier", "verifier"), recipe.prompting.shots_in_training
-        asked = rows.only("attempt_id", "problem_id", "sample", "completion")
+        asked = rows.only("attempt_id", "problem_id", "sample", "completion", "verdict")
         sampled = [row for row in asked if row["sample"] > 0]
-        encoded = [self.builder.encoded(self.problems[row["problem_id"]], row["completion"], shots=shots) for row in sampled]
+        encoded = [
+            self.builder.encoded(
+                self.problems[row["problem_id"]], row["completion"], shots=shots, ended=row["verdict"] != Verdict.truncated
+            )
+            for row in sampled
+        ]
         self.pool.sleep()
         trust = recipe.model.trust_remote_code
         scores = self.ledger.timed("ranking", lambda: completion_scores(folder / "model", encoded, trust_remote_code=trust))

@@ -66,6 +66,7 @@ def pair_rows(
                 "prompt": prompt,
                 "chosen": text(won),
                 "rejected": lost["completion"],
+                "rejected_ended": lost["verdict"] != Verdict.truncated,
             }
             for won, lost in (choose(right, wrong, count) if right and wrong else [])
         ]

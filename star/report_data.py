@@ -34,7 +34,7 @@ def run_values(
     summary: RunSummary, slices: Sequence[str] = (), reach: float | None = None, tokens: int | None = None
 ) -> Figures:
     """One run's row: the columns of every format, under the names that data have."""
-    row = {"method": label(summary), "run": summary.path.name, "seed": summary.seed, "n": summary.accuracy.n}
+    row: Figures = {"method": label(summary), "run": summary.path.name, "seed": summary.seed, "n": summary.accuracy.n}
     row |= {name: getattr(summary, name) for name in COLUMNS}
     row |= {f"pass@{k}": share for k, share in summary.pass_at_k.items()}
     row |= {f"maj@{k}": share for k, share in summary.maj_at_k.items() if k > 1}

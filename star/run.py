@@ -41,7 +41,6 @@ from star.files import (
     read_lines,
     read_rows,
     read_table,
-    read_yaml,
     stamp,
     whole_json,
     write_json,
@@ -137,7 +136,7 @@ class Run:
                 "runs/addition-1a2b3c; `python -m star.train` makes one."
             )
         advice = "Copy the recipe that made the run in its place."
-        return cast(RecipeFile, read_yaml(path, RecipeFile, advice))
+        return cast(RecipeFile, read_json(path, RecipeFile, advice))
 
     @property
     def manifest(self) -> Manifest:

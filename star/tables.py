@@ -76,6 +76,7 @@ PAIRS = pa.schema(
         ("prompt", pa.string()),
         ("chosen", pa.string()),
         ("rejected", pa.string()),
+        ("rejected_ended", pa.bool_()),  # false: cut off at sampling.max_new_tokens, so trained on without an end token
     ]
 )
 
@@ -116,3 +117,4 @@ class PairRow(TypedDict):
     prompt: str
     chosen: str
     rejected: str
+    rejected_ended: bool | None

@@ -11,6 +11,8 @@ Program, none of which had a hint, the words below are found in 4 (hint) and 4 (
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -72,21 +74,16 @@ def recovery(p: Probed, ask: Continue, text: str, layout: Layout) -> str:
     return classify(problem.question, ask.prefix, edit.injected, edit.original, text, kept, answer=answer).outcome
 
 
-def suggestion(p: Probed, ask: Continue, text: str, layout: Layout) -> str:
-    """What the model made of a suggested answer; the task's own rule may say that it is mentioned, too."""
+def suggestion(p: Probed, ask: Continue, text: str, layout: Layout, says: Callable[[str], bool] | None = None) -> str:
+    """What the model made of a suggested answer. `says`: whether a rationale mentions it; by default the task's rule or ours."""
     rationale, answer = layout.read(ask.prefix + text, ask.problem)
-    return _switch(p, ask, answer, layout.task.mentions_hint(rationale) or mentions_hint(rationale), layout)
-
-
-def pattern(p: Probed, ask: Continue, text: str, layout: Layout) -> str:
-    """What the model made of few-shot examples whose answer is always the first option."""
-    rationale, answer = layout.read(ask.prefix + text, ask.problem)
-    return _switch(p, ask, answer, mentions_pattern(rationale), layout)
-
-
-def _switch(p: Probed, ask: Continue, answer: str | None, said: bool, layout: Layout) -> str:
+    said = says(rationale) if says else layout.task.mentions_hint(rationale) or mentions_hint(rationale)
     kept, hint = layout.same(answer, p.answer, p.subject.problem), ask.edit.injected if ask.edit else None
     return hint_outcome(answer, kept, layout.same(answer, hint, p.subject.problem), said)
+
+
+pattern = partial(suggestion, says=mentions_pattern)
+"""What the model made of few-shot examples whose answer is always the first option."""
 
 
 def hint_outcome(answer: str | None, kept: bool, hinted: bool, verbalised: bool) -> str:

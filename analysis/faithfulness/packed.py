@@ -186,22 +186,17 @@ class PackedScorer:
         mask.masked_fill_(~(in_trunk | own)[:, None], torch.finfo(dtype).min)
         needed = [(row, at) for row, (_, places) in enumerate(laid_out) for at in places]
         logits = self._logits(needed, input_ids=ids, attention_mask=mask, position_ids=positions)
-        return _read_off(logits, [branch for one in trees for branch in one.branches], trees)
+        return _by_tree(_read_off(logits, [branch for one in trees for branch in one.branches]), trees)
 
     def _plain(self, trees: Sequence[Tree]) -> list[list[Scored]]:
         """The naive way: every sequence whole, in batches padded on the right."""
         jobs = [(one.sequence(branch), branch) for one in trees for branch in one.branches]
         found: dict[int, Scored] = {}
         for batch in self.batches([len(ids) for ids, _ in jobs]):
-            found.update(zip(batch, self._plain_batch([jobs[k] for k in batch]), strict=True))
-        flat = iter(found[k] for k in range(len(jobs)))
-        return [[next(flat) for _ in one.branches] for one in trees]
-
-    def _plain_batch(self, jobs: Sequence[tuple[tuple[int, ...], Branch]]) -> list[Scored]:
-        needed = [range(len(whole) - branch.scored - 1, len(whole)) for whole, branch in jobs]
-        logits = self.padded_logits([whole for whole, _ in jobs], needed)
-        branches = [branch for _, branch in jobs]
-        return _read_off(logits, branches, [Tree((), tuple(branches))])[0]
+            sequences, branches = zip(*(jobs[k] for k in batch), strict=True)
+            needed = [range(len(ids) - branch.scored - 1, len(ids)) for ids, branch in zip(sequences, branches, strict=True)]
+            found.update(zip(batch, _read_off(self.padded_logits(sequences, needed), branches), strict=True))
+        return _by_tree([found[k] for k in range(len(jobs))], trees)
 
     def padded_logits(self, sequences: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> Any:
         """Outputs [all positions, width of the head], float32, at positions of whole sequences: one pass, padded on the right."""
@@ -266,8 +261,8 @@ def _laid_out(one: Tree) -> tuple[list[tuple[int, int, int, int]], list[int]]:
     return tokens, places
 
 
-def _read_off(logits: Any, branches: Sequence[Branch], trees: Sequence[Tree]) -> list[list[Scored]]:
-    """Logits at every branch's predictors, in order -> one result per branch, grouped by tree."""
+def _read_off(logits: Any, branches: Sequence[Branch]) -> list[Scored]:
+    """Logits at every branch's predictors, in order -> one result per branch."""
     import torch
 
     answer = [branch.tokens[len(branch.tokens) - branch.scored :] for branch in branches]
@@ -281,8 +276,12 @@ def _read_off(logits: Any, branches: Sequence[Branch], trees: Sequence[Tree]) ->
         end = at + len(tokens)
         flat.append(Scored(sum(wanted[at:end]), best[at:end] == list(tokens), best[end], min(wanted[at:end])))
         at = end + 1
-    results = iter(flat)
-    return [[next(results) for _ in one.branches] for one in trees]
+    return flat
+
+
+def _by_tree(results: Sequence[Scored], trees: Sequence[Tree]) -> list[list[Scored]]:
+    remaining = iter(results)
+    return [[next(remaining) for _ in one.branches] for one in trees]
 
 
 def _length(one: Tree) -> int:

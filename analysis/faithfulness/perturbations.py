@@ -179,9 +179,7 @@ def always_first(example: Example) -> Example:
     return Example(problem, relabel(example.rationale, moved))
 
 
-def wrong_answer(
-    problem: Problem, answer: str, kind: AnswerType, rng: random.Random, donors: Sequence[str]
-) -> str | None:
+def wrong_answer(problem: Problem, answer: str, kind: AnswerType, rng: random.Random, donors: Sequence[str]) -> str | None:
     """A plausible answer that is neither gold nor the model's own; None where there is none.
 
     `donors` are gold answers of other questions, used for free text.

@@ -173,9 +173,7 @@ PROBES: dict[str, Probe] = {
         "filler instead of the reasoning",
         questions.filler,
         {
-            "filler_flip": Measure(
-                "filler instead of the reasoning changes the answer", changed, PARAPHRASE, rate=True
-            ),
+            "filler_flip": Measure("filler instead of the reasoning changes the answer", changed, PARAPHRASE, rate=True),
             "filler_gap": Measure(
                 "filler instead of the reasoning, in log-probability",
                 values.log_gap,

@@ -5,11 +5,12 @@ Probes that change steps are only asked about rationales that have some; see `ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from analysis.faithfulness import outcomes
-from analysis.faithfulness.batch import Ask, Batch, Continue, Probed, Question, Refusal
+from analysis.faithfulness.batch import Ask, Batch, Probed, Question, Refusal
 from analysis.faithfulness.paraphrase import paraphrase, paraphrase_problem, rename
 from analysis.faithfulness.perturbations import (
     Edit,
@@ -146,36 +147,36 @@ def resample_rationale(p: Probed, batch: Batch) -> Sequence[Question]:
     return [replace(batch.ask(p, 0, ()), rationale_of=batch.go_on(p, ()))]
 
 
-def _hint(p: Probed, batch: Batch, name: str) -> tuple[str, Continue] | Refusal:
-    """A wrong answer to suggest, and the bare question to suggest it in."""
+def _hint(p: Probed, batch: Batch, name: str, changes: Callable[[str], dict[str, Any]]) -> Sequence[Question]:
+    """A wrong answer suggested, all regenerated. `changes`: what that makes of the bare question."""
     donors = [other.subject.problem.gold for other in batch.probed]
     wrong = wrong_answer(p.subject.problem, p.answer, p.kind, batch.rng(p, name), donors)
     if wrong is None:
-        return Refusal("there is no wrong answer to suggest that the model does not give by itself")
-    return wrong, replace(batch.go_on(p, (), Edit("", p.answer, wrong)), outcome=outcomes.suggestion)
+        return [Refusal("there is no wrong answer to suggest that the model does not give by itself")]
+    bare = batch.go_on(p, (), Edit("", p.answer, wrong))
+    return [replace(bare, outcome=outcomes.suggestion, **changes(wrong))]
 
 
 def hint_star(p: Probed, batch: Batch) -> Sequence[Question]:
     """The task's rationalization prompt (STaR section 3.3) with a wrong answer, all regenerated."""
-    hint = _hint(p, batch, "hint_star")
-    if isinstance(hint, Refusal):
-        return [hint]
-    wrong, ask = hint
-    problem = replace(p.subject.problem, gold=wrong)
-    shown = batch.layout.task.hinted_prompt(problem)
-    return [replace(ask, prompt=batch.layout.prompt(problem, hinted=True), perturbed=shown)]
+
+    def changes(wrong: str) -> dict[str, Any]:
+        problem, layout = replace(p.subject.problem, gold=wrong), batch.layout
+        return {"prompt": layout.prompt(problem, hinted=True), "perturbed": layout.task.hinted_prompt(problem)}
+
+    return _hint(p, batch, "hint_star", changes)
 
 
 def hint_suggested(p: Probed, batch: Batch) -> Sequence[Question]:
     """A wrong answer suggested in words in the prompt, all regenerated."""
     if p.kind == "addition":
         return [Refusal("an addition prompt has no place for words; hint_star puts a wrong sum there")]
-    hint = _hint(p, batch, "hint_suggested")
-    if isinstance(hint, Refusal):
-        return [hint]
-    wrong, ask = hint
-    problem = suggest(p.subject.problem, wrong)
-    return [replace(ask, problem=problem, prompt=batch.layout.prompt(problem), perturbed=problem.question)]
+
+    def changes(wrong: str) -> dict[str, Any]:
+        problem = suggest(p.subject.problem, wrong)
+        return {"problem": problem, "prompt": batch.layout.prompt(problem), "perturbed": problem.question}
+
+    return _hint(p, batch, "hint_suggested", changes)
 
 
 def hint_always_a(p: Probed, batch: Batch) -> Sequence[Question]:

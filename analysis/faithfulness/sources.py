@@ -93,9 +93,7 @@ def from_run(
     return Source(
         subjects=chosen,
         task=load_task(recipe.task, recipe.seed),
-        model=recipe.model.model_copy(update={"path": str(directory.model(number))})
-        if own_model and number
-        else recipe.model,
+        model=recipe.model.model_copy(update={"path": str(directory.model(number))}) if own_model and number else recipe.model,
         prompting=recipe.prompting,
         sampling=recipe.sampling,
         out=directory.file("analysis"),
@@ -135,9 +133,7 @@ def _draw(subjects: Sequence[Subject], n: int, seed: int) -> tuple[Subject, ...]
     return tuple(subjects[k] for k in chosen)
 
 
-def from_records(
-    path: Path, model: str, n: int, seed: int, out: Path | None, *, columns: Columns | None = None
-) -> Source:
+def from_records(path: Path, model: str, n: int, seed: int, out: Path | None, *, columns: Columns | None = None) -> Source:
     """The rationales of a record file, asked in the format of `plain_task` (addition: the task's own)."""
     from star.tasks.addition import build
 

@@ -12,7 +12,8 @@ import streamlit as st
 from analysis import export, loading
 from analysis.labels import Labels, to_jsonl
 from analysis.pages.widgets import context, labelling, parts, rationale, state, text
-from analysis.rationales.filters import Counts, View, base_mask, count_cells, judges, select
+from analysis.pages.widgets.words import share
+from analysis.rationales.filters import JUDGES, Counts, View, base_mask, count_cells, judges, select
 from analysis.rationales.table import Table
 from star.spreadsheet import to_csv
 
@@ -39,8 +40,10 @@ def page() -> None:
     with st.container(key="head"):
         left, right = st.columns([3, 2], gap="large")
     with left:
-        if judges(table):
-            parts.four_way(counts, view)
+        if counts.unjudged < counts.total:
+            _four_way(counts, view)
+        elif judges(table):
+            st.caption("No rationale on show has both a graded answer and a judgement of its reasoning, so none is counted.")
         context.notes(table)
     rows = select(table, view, mask)
     with right:
@@ -88,6 +91,33 @@ def opening(table: Table, view: View, mask: np.ndarray, counts: Counts) -> View:
     return narrowed if asked is None or asked in select(table, narrowed, mask) else view
 
 
+def _four_way(counts: Counts, view: View) -> None:
+    """Answer right or wrong against reasoning sound or unsound; a click on a cell shows its rationales."""
+    judged = counts.total - counts.unjudged
+    words = parts.JUDGED[view.judge == "score"]
+    with st.container(key="four-way", gap="xsmall"):
+        for answer in ("right", "wrong"):
+            for column, sound in zip(st.columns(2, gap="small"), (1, 0), strict=True):
+                name = f"{answer}-{'sound' if sound else 'unsound'}"
+                proven = f" · {counts.proven[name]:,} proven" if view.judge == "score" and counts.proven[name] else ""
+                column.button(
+                    f"{answer} answer, {words[sound]}  \n**{counts.cells[name]:,}** · {share(counts.cells[name], judged)}{proven}",
+                    key=f"cell-{name}",
+                    type="primary" if view.cell == name else "secondary",
+                    width="stretch",
+                    help="Show only these. A second click shows all again.",
+                    on_click=state.go,
+                    args=({"cell": parts.ALL if view.cell == name else name, "id": None},),
+                )
+    right = counts.cells["right-sound"] + counts.cells["right-unsound"]
+    doubted = f"{share(counts.cells['right-unsound'], right)} are {parts.JUDGED[view.judge == 'score'][0]}"
+    of = f" Of {right:,} right answers, {doubted}." if right else ""
+    rest = f" {counts.unjudged:,} more cannot be placed: answer or reasoning is not judged." if counts.unjudged else ""
+    st.caption(
+        f"n = {judged:,} rationales, 95 % intervals in brackets; sound according to {JUDGES[view.judge]}.{of}{rest}"
+    )
+
+
 def browse(table: Table, view: View, rows: np.ndarray, labels: Labels) -> None:
     """The table on the left, the selected rationale on the right."""
     parts.note_missing(table)
@@ -131,14 +161,15 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
     )
     if len(rows) > parts.WINDOW:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.session_state["w-part"] = start // parts.WINDOW + 1
-            st.pagination(-(-len(rows) // parts.WINDOW), key="w-part", on_change=lambda: _turned(table, rows))
+            number, now = -(-len(rows) // parts.WINDOW), start // parts.WINDOW + 1
+            turned = f"part-{now}-of-{number}"
+            st.pagination(number, default=now, key=turned, on_change=_turned, args=(table, rows, turned))
             st.caption(f"rows {start + 1:,} to {start + len(shown):,} of {len(rows):,}")
 
 
-def _turned(table: Table, rows: np.ndarray) -> None:
+def _turned(table: Table, rows: np.ndarray, key: str) -> None:
     """To the first row of another part of the table."""
-    state.go({"id": str(table.frame["id"].iat[int(rows[(st.session_state["w-part"] - 1) * parts.WINDOW])])})
+    state.go({"id": str(table.frame["id"].iat[int(rows[(st.session_state[key] - 1) * parts.WINDOW])])})
 
 
 def _clicked(key: str, ids: list[str], sort: str) -> None:

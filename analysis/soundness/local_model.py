@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from analysis.memory import Memory
-from analysis.soundness.scorer import Failure, RowT, Scorer, StepScores, first_line, safe_name
+from analysis.soundness.scorer import Failure, RowT, Scorer, StepScores, safe_name
 from analysis.soundness.scorers import Place
+from star.errors import first_line
 from star.sampling.base import SamplerError
 
 EngineT = TypeVar("EngineT")

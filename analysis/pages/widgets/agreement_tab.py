@@ -11,6 +11,7 @@ import streamlit as st
 from analysis import agreement, charts
 from analysis.labels import Labels, export_rows, imported, label_folder, to_jsonl
 from analysis.pages.widgets import context, labelling, parts, ranking, state, text
+from analysis.pages.widgets.words import share
 from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD
 from analysis.sources import typed
@@ -99,9 +100,9 @@ def _numbers(found: agreement.Agreement) -> None:
         same, placed = found.steps
         text.facts(
             [
-                ("agreement", f"{parts.share(agreed, found.n)}, n = {found.n:,}"),
+                ("agreement", f"{share(agreed, found.n)}, n = {found.n:,}"),
                 ("Cohen's kappa", f"{_kappa_words(found.n, found.kappa)}, n = {found.n:,}"),
-                ("same first wrong step", f"{parts.share(same, placed)}, n = {placed:,}" if placed else None),
+                ("same first wrong step", f"{share(same, placed)}, n = {placed:,}" if placed else None),
                 ("left out", f"{found.unsure:,} unsure or not scored" if found.unsure else None),
             ]
         )
@@ -115,11 +116,11 @@ def _numbers(found: agreement.Agreement) -> None:
         st.dataframe(table, hide_index=True)
         if found.precision:
             rows = [
-                {"k": k, "unsound by label": f"{hits} of {k}", "share": parts.share(hits, k)}
+                {"k": k, "unsound by label": f"{hits} of {k}", "share": share(hits, k)}
                 for k, hits in found.precision
             ]
             st.caption("Precision at k: the k labelled rationales with the highest score")
-            st.dataframe(pd.DataFrame(rows), hide_index=True)
+            parts.table(pd.DataFrame(rows))
         st.caption(
             "Brackets: 95 % intervals (Wilson; kappa: bootstrap). Labels given to picked rationales favour the score."
         )
@@ -153,9 +154,9 @@ def _people(labels: Labels) -> None:
             "first": text.shorten(first, 40),
             "second": text.shorten(second, 40),
             "both labelled": n,
-            "agree": parts.share(same, n),
+            "agree": share(same, n),
             "kappa": _kappa_words(n, kappa),
         }
         for first, second, n, same, kappa in pairs
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    parts.table(pd.DataFrame(rows))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +18,6 @@ from analysis.rationales.filters import (
     FACETS,
     JUDGES,
     SORTS,
-    Counts,
     Judge,
     View,
     evidence,
@@ -28,7 +26,6 @@ from analysis.rationales.filters import (
 )
 from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD
-from star.statistics import wilson
 
 STATUSES = {
     "unlabelled": "not labelled yet",
@@ -79,6 +76,11 @@ def two(name: str) -> list[Any]:
         return list(st.columns(2, gap="large"))
 
 
+def table(rows: pd.DataFrame, most: int = 400, **more: Any) -> None:
+    """A table without its index, as high as its rows but at most so many pixels; what is missing is blank."""
+    st.dataframe(rows, hide_index=True, height=min(most, 38 + 35 * max(len(rows), 1)), placeholder="", **more)
+
+
 def command(*lines: str) -> None:
     """What to type, all of it in view."""
     st.code("\n".join(lines), language=None, wrap_lines=True)
@@ -89,19 +91,6 @@ def note_missing(table: Table) -> None:
     identifier = state.param("id")
     if identifier is not None and table.row_of(identifier) is None:
         st.info("The rationale that this link names is not here; this is another one.", icon=":material/link_off:")
-
-
-def p_words(p: float) -> str:
-    """A p-value; below 1e-10 its size says nothing."""
-    return "" if math.isnan(p) else "below 1e-10" if p < 1e-10 else f"{p:.2g}"
-
-
-def share(k: int, n: int) -> str:
-    """ "12.3 % (10.1 to 14.8)", or "-" of nothing."""
-    if not n:
-        return "-"
-    interval = wilson(k, n)
-    return f"{100 * interval.value:.1f} % ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
 
 
 def check_words(name: str) -> str:
@@ -215,33 +204,6 @@ def ordering(table: Table, view: View) -> None:
         ]
         default = "suspicious" if table.scored else "stored"
         state.select("Order", "sort", sorts, default=default, show=lambda name: SORTS[name][0], width=220)
-
-
-def four_way(counts: Counts, view: View) -> None:
-    """Answer right or wrong against reasoning sound or unsound; a click on a cell shows its rationales."""
-    judged = counts.total - counts.unjudged
-    words = JUDGED[view.judge == "score"]
-    with st.container(key="four-way", gap="xsmall"):
-        for answer in ("right", "wrong"):
-            for column, sound in zip(st.columns(2, gap="small"), (1, 0), strict=True):
-                name = f"{answer}-{'sound' if sound else 'unsound'}"
-                proven = f" · {counts.proven[name]:,} proven" if view.judge == "score" and counts.proven[name] else ""
-                column.button(
-                    f"{answer} answer, {words[sound]}  \n**{counts.cells[name]:,}** · {share(counts.cells[name], judged)}{proven}",
-                    key=f"cell-{name}",
-                    type="primary" if view.cell == name else "secondary",
-                    width="stretch",
-                    help="Show only these. A second click shows all again.",
-                    on_click=state.go,
-                    args=({"cell": ALL if view.cell == name else name, "id": None},),
-                )
-    right = counts.cells["right-sound"] + counts.cells["right-unsound"]
-    doubted = f"{share(counts.cells['right-unsound'], right)} are {JUDGED[view.judge == 'score'][0]}"
-    of = f" Of {right:,} right answers, {doubted}." if right else ""
-    rest = f" {counts.unjudged:,} more cannot be placed: answer or reasoning is not judged." if counts.unjudged else ""
-    st.caption(
-        f"n = {judged:,} rationales, 95 % intervals in brackets; sound according to {JUDGES[view.judge]}.{of}{rest}"
-    )
 
 
 def window_frame(table: Table, view: View, rows: np.ndarray, labels: Mapping[str, str]) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import streamlit as st
 from analysis import agreement
 from analysis.labels import Labels, Ranking, ranking_rows
 from analysis.pages.widgets import context, labelling, parts, rationale, state, text
+from analysis.pages.widgets.words import share
 from analysis.rationales.filters import shuffled
 from analysis.rationales.table import Table
 from star.spreadsheet import to_csv
@@ -28,11 +30,11 @@ def origin(row: pd.Series) -> str:
     return ", ".join(filter(None, [*words, text.shorten(generator, 60)])) or "this file"
 
 
-def triples(table: Table, who: str, *, right: bool) -> list[tuple[int, int, int]]:
-    """Three rationales of the same question with different origins: the first, the middle and the last one.
+@lru_cache(maxsize=4)
+def triples(table: Table, *, right: bool) -> list[tuple[int, int, int]]:
+    """Three rationales of each question with different origins: the first, the middle and the last one.
 
-    Questions come in an order mixed by the labeller's name. `right`: only rationales with a right answer; the paper's raters saw
-    questions that all arms had solved.
+    `right`: only rationales with a right answer; the paper's raters saw questions that all arms had solved.
     """
     frame = table.frame
     usable = frame["n_steps"].to_numpy() > 0
@@ -43,10 +45,12 @@ def triples(table: Table, who: str, *, right: bool) -> list[tuple[int, int, int]
     origin = number * 2 + kind + 1_000 * writer
     found = pd.DataFrame({"row": rows, "problem": part["problem"].to_numpy(), "origin": origin})
     found = found.drop_duplicates(["problem", "origin"]).sort_values(["problem", "origin"], kind="stable")
-    found = found[found.groupby("problem")["row"].transform("size") >= 3]
-    groups = [group.to_numpy() for _, group in found.groupby("problem", sort=False)["row"]]
-    order = shuffled(np.arange(len(groups)), who)
-    return [(int(g[0]), int(g[len(g) // 2]), int(g[-1])) for g in (groups[int(index)] for index in order)]
+    grouped = found.groupby("problem", sort=False)["row"]
+    sizes = grouped.size().to_numpy()
+    first = (np.cumsum(sizes) - sizes)[sizes >= 3]
+    row, sizes = found["row"].to_numpy(), sizes[sizes >= 3]
+    picked = [row[first], row[first + sizes // 2], row[first + sizes - 1]]
+    return list(zip(*(column.tolist() for column in picked), strict=True))
 
 
 def _open_triples(table: Table, who: str, ranked: set[str], skipped: set[str]) -> Iterator[tuple[tuple[int, int, int], bool]]:
@@ -61,7 +65,8 @@ def _open_triples(table: Table, who: str, ranked: set[str], skipped: set[str]) -
     for late, kinds in ((False, (True,)), (False, (False,)), (True, (True, False))):
         found: dict[str, tuple[tuple[int, int, int], bool]] = {}
         for right in kinds:
-            for one in triples(table, who, right=right):
+            known = triples(table, right=right)
+            for one in (known[place] for place in shuffled(np.arange(len(known)), who)):
                 problem = problems[one[0]]
                 if problem not in ranked and (problem in skipped) == late and (not late or differ(one)):
                     found.setdefault(problem, (one, right))
@@ -105,7 +110,6 @@ def _ranking(table: Table, triple: tuple[int, int, int], after: str | None, who:
     tie = Ranking(part["problem"].iat[0], who, tuple(part["id"]), tuple(origin(row) for _, row in part.iterrows()), tie=True)
     first = str(table.frame["id"].iat[triple[0]])
     number = labelling.turn(f"{first} {picked}")
-    labelling.sign(number)
     for i, column in enumerate(st.columns(3, gap="medium", border=True)):
         with column:
             st.button(
@@ -149,10 +153,10 @@ def _ranking_results(labels: Labels) -> None:
     n = len(labels.rankings)
     with st.expander(f"Result of {n:,} ranking{'s' * (n > 1)} by {people} {'people' if people > 1 else 'person'}"):
         rows = [
-            {"from": origin, "ranked": n, "best of three": parts.share(first, n), "mean place": round(mean, 2)}
+            {"from": origin, "ranked": n, "best of three": share(first, n), "mean place": round(mean, 2)}
             for origin, n, first, mean in agreement.ranking_results(labels.rankings.values())
         ]
-        st.dataframe(pd.DataFrame(rows), hide_index=True)
+        parts.table(pd.DataFrame(rows))
         st.caption("Best of three with 95 % intervals; by chance it would be 33.3 %, and the mean place 2.")
 
 

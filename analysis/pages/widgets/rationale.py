@@ -53,11 +53,8 @@ def question(one: Rationale) -> None:
     if one.choices and (raw() or not any(map(markup.has_markup, one.choices.values()))):
         text.facts(list(one.choices.items()))
     elif one.choices:
-        shown = (
-            f"**{text.plain(label)}**\u2003{markup.markdown(text.clean(option))}"
-            for label, option in one.choices.items()
-        )
-        st.markdown("\n".join(shown))
+        shown = {text.plain(label): markup.markdown(text.clean(option)) for label, option in one.choices.items()}
+        st.markdown("\n\n".join(f"**{label}**\u2003{option}" for label, option in shown.items()))
 
 
 def steps(
@@ -86,7 +83,7 @@ def steps(
     style = {i: "first" if i in certain else "flagged" for i in {*marks, *reasons}}
     with st.container(key=f"steps-{place}", gap="xsmall"):
         if code or raw() or not any(map(markup.has_markup, shown)):
-            steps = [_html_step(i, step, style.get(i, ""), marks, reasons, hits) for i, step in enumerate(shown)]
+            steps = [step_line(i, step, style.get(i, ""), marks, reasons, hits) for i, step in enumerate(shown)]
             st.html(f'<ol class="r-steps{" r-prose" if prose else ""}">{"".join(steps)}</ol>')
         else:
             for _, group in itertools.groupby(range(len(shown)), key=lambda i: i if i in style else -1):
@@ -126,11 +123,12 @@ def _marks(one: Rationale, blind: bool, error_step: int | None) -> tuple[Notes, 
     return marks, reasons, certain
 
 
-def _html_step(i: int, step: str, style: str, marks: Notes, reasons: Notes, hits: list[str]) -> str:
+def step_line(i: int, step: str, style: str, marks: Notes, reasons: Notes, hits: Sequence[str] = (), first: int = 1) -> str:
+    """HTML of step `i`, 0-based, with what it is called and why below it. `first`: number of step 0."""
     below = "".join(f'<div class="r-why r-mark" dir="auto">\u25b2 {text.escaped(words)}</div>' for words in marks.get(i, []))
     below += "".join(f'<div class="r-why" dir="auto">\u21b3 {text.escaped(why)}</div>' for why in reasons.get(i, []))
     body = f'<div class="r-text" dir="auto">{text.with_hits(step, hits)}{below}</div>'
-    return f'<li class="r-step{style and f" r-{style}"}"><span class="r-no">{i + 1}</span>{body}</li>'
+    return f'<li class="r-step{style and f" r-{style}"}"><span class="r-no">{i + first}</span>{body}</li>'
 
 
 def _markdown_step(i: int, step: str, marks: Notes, reasons: Notes, hits: list[str]) -> str:

@@ -107,11 +107,11 @@ def segments(label: str, name: str, options: Sequence[str], default: str, show: 
     return str(_bound(st.segmented_control, name, choice(name, options, default), default, **more))
 
 
-def words(label: str, name: str, forget: Sequence[str] = (), **more: Any) -> str:
+def words(label: str, name: str, forget: Sequence[str] = (), default: str = "", **more: Any) -> str:
     """A line of text bound to a parameter."""
-    value = (param(name) or "")[:200]
+    value = (param(name) or default)[:200]
     key = f"w-{name}-{value}"  # a new box for every text: it has lost the focus, so that keys work again
-    return str(_bound(st.text_input, name, value, "", forget, key, label=label, max_chars=200, **more))
+    return str(_bound(st.text_input, name, value, default, forget, key, label=label, max_chars=200, **more))
 
 
 def whole(label: str, name: str, low: int, high: int, **more: Any) -> int | None:

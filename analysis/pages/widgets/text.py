@@ -26,7 +26,7 @@ CSS = f"""
   [class*="st-key-stack-"] > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"]
     > [data-testid="stColumn"] {{ width: 100%; min-width: 100%; }}
 }}
-.st-key-labelling {{ position: sticky; top: 2.2rem; z-index: 90; background: light-dark(#fff, #191914); }}
+.st-key-labelling {{ position: sticky; top: 2.2rem; z-index: 90; background: light-dark(#fff, #171614); }}
 @media (max-width: 1000px) {{
   .st-key-labelling:not(:empty) {{ position: fixed; top: auto; bottom: 0; left: 0; right: 0; width: auto; padding: .4rem 1.1rem;
     gap: .4rem; border-top: 1px solid #80808055; }}
@@ -59,6 +59,7 @@ li.r-step {{ margin: 0 !important; display: flex; gap: .7rem; padding: .32rem .6
   overflow-wrap: anywhere; }}
 .katex-display {{ overflow-x: auto; overflow-y: hidden; }}
 li.r-flagged {{ border-left-color: {COLOURS["rationalized"]}; background: {COLOURS["rationalized"]}1f; }}
+li.r-settled {{ border-left-color: {COLOURS["faithfulness"]}; }}
 li.r-first {{ border-left-color: {COLOURS["unsound"]}; background: {COLOURS["unsound"]}26; }}
 .r-why {{ font-family: "Source Sans", sans-serif; font-size: .88rem; margin-top: .15rem; white-space: pre-wrap;
   overflow-wrap: anywhere; }}

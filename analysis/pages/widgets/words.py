@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.faithfulness.probes import PROBES, measure_named
+from star.statistics import wilson
 
 MODES = {"generated": "generated", "rationalized": "rationalized (saw the answer)", "evaluated": "evaluation"}
 KINDS = {"math_word": "word problems", "multiple_choice": "multiple choice"}
@@ -87,3 +88,16 @@ def interval_words(found: Mapping[str, Any], unit: str = "%") -> str:
 
 def _rounded(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.0"
+
+
+def p_words(p: float) -> str:
+    """A p-value; below 1e-10 its size says nothing."""
+    return "" if math.isnan(p) else "below 1e-10" if p < 1e-10 else f"{p:.2g}"
+
+
+def share(k: int, n: int) -> str:
+    """ "12.3 % (10.1 to 14.8)", or "-" of nothing."""
+    if not n:
+        return "-"
+    interval = wilson(k, n)
+    return f"{100 * interval.value:.1f} % ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
