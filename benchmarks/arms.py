@@ -84,33 +84,17 @@ def _share(rows: Sequence[Mapping[str, Any]], outcomes: Sequence[bool]) -> dict[
 
 def pooled_lines(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     """Selection counts by round, seeds pooled, as lines that `star.charts.rounds_frame` reads; rounds that all seeds reached."""
-    by_round: dict[int, list[Mapping[str, Any]]] = {}
-    for run_dir in run_dirs:
-        for line in Run(run_dir).rounds:
-            by_round.setdefault(line["round"], []).append(line["selection"])
-    return [
-        {"round": number, "selection": _pooled(seeds)}
-        for number, seeds in sorted(by_round.items())
-        if len(seeds) == len(run_dirs)
-    ]
-
-
-def _pooled(selections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    slices: dict[str, dict[str, int]] = {}
-    for selection in selections:
-        for name, part in selection["slices"].items():
-            total = slices.setdefault(name, {"n": 0, "correct": 0, "sound": 0})
-            for key in total:
-                total[key] += part[key]
-    correct = sum(selection["correct"] for selection in selections)
-    checked = any(selection["sound_of_correct"] is not None for selection in selections)
-    sound = sum(part["sound"] for part in slices.values())
-    return {
-        "n": sum(selection["n"] for selection in selections),
-        "correct": correct,
-        "sound_of_correct": sound / correct if checked and correct else None,
-        "slices": slices,
-    }
+    keys = ("n", "correct", "sound")
+    pooled = []
+    for lines in zip(*(Run(run_dir).rounds for run_dir in run_dirs), strict=False):
+        selections = [line["selection"] for line in lines]
+        names = selections[0]["slices"]
+        slices = {name: {key: sum(each["slices"][name][key] for each in selections) for key in keys} for name in names}
+        whole = {key: sum(part[key] for part in slices.values()) for key in keys}
+        checked = any(each["sound_of_correct"] is not None for each in selections)
+        share = whole["sound"] / whole["correct"] if checked and whole["correct"] else None
+        pooled.append({"round": lines[0]["round"], "selection": {**whole, "sound_of_correct": share, "slices": slices}})
+    return pooled
 
 
 def cost(run_dirs: Sequence[Path]) -> dict[str, float]:

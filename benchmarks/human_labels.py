@@ -182,16 +182,9 @@ def calibration(rows: fit.Rows) -> dict[str, Any]:
         train, test = mask & (fold != number) & ~rows.proven, mask & (fold == number)
         probability[test] = sigmoid(fit.calibrate(p[train], rows.unsound[train]).log_odds(p[test]))
     whole, scored = np.where(rows.proven, 1.0, probability), mask & ~rows.proven
-    clean = scored & (rows.unsound == 0)
     return {
         "scored": ev.reliability(probability[scored], rows.unsound[scored]),
         "with_proofs": ev.reliability(whole[mask], rows.unsound[mask]),
-        "error_free_flagged_by_threshold": {
-            f"{cut:.2f}": wilson(int((probability[clean] >= cut).sum()), int(clean.sum())) for cut in (0.5, 0.6, 0.7, 0.8)
-        },
-        "unsound_flagged": wilson(
-            int(flagged(whole[mask & (rows.unsound == 1)]).sum()), int((mask & (rows.unsound == 1)).sum())
-        ),
     }
 
 
