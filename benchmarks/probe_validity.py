@@ -42,17 +42,15 @@ class Arguments(CommonArguments):
     """Optimizer steps of each trained model."""
 
 
-def scripted_measures(share: float, seed: int, questions: int, probes: Sequence[str] | None = None) -> dict[str, Any]:
-    """Measures of one scripted model; `probes=None` runs all of them."""
+def scripted_measures(share: float, seed: int, questions: int) -> dict[str, Any]:
+    """Measures of one scripted model."""
     from analysis.faithfulness.batch import Settings
     from analysis.faithfulness.measures import all_measures
-    from analysis.faithfulness.probes import PROBES
     from analysis.faithfulness.running import probe_all
     from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
 
     asking, answers = scripted_setup(ScriptedModel(byte_tokenizer(), share=share, seed=seed))
-    settings = Settings(max_positions=3 if probes else 8)
-    rows = probe_all(scripted_subjects(questions, seed), asking, answers, tuple(probes or PROBES), settings)
+    rows = probe_all(scripted_subjects(questions, seed), asking, answers, SCRIPTED_PROBES, Settings(max_positions=3))
     answers.close()
     return all_measures([row.as_dict() for row in rows])
 
@@ -72,7 +70,7 @@ def coverage(share: float, seeds: int, questions: int) -> dict[str, Any]:
     held = dict.fromkeys(ESTIMATES, 0)
     total = dict.fromkeys(ESTIMATES, 0.0)
     for seed in bar(f"mixtures with share {share}", unit="seed", over=range(seeds)):
-        found = scripted_measures(share, seed, questions, SCRIPTED_PROBES)
+        found = scripted_measures(share, seed, questions)
         for name in ESTIMATES:
             held[name] += found[name]["low"] <= share <= found[name]["high"]
             total[name] += found[name]["value"]
