@@ -146,13 +146,15 @@ tags: [star, addition]
 # addition-{size}
 
 A Llama-architecture model of {parameters:,} parameters, pretrained from scratch as the starting point of STaR on n-digit
-addition: it adds one digit, two digits in part, longer numbers not at all, and can explain a longer sum whose answer it is
-told. Corpus, format and purpose: `star/embedded/corpus.py`. Not useful for anything else.
+addition: {skill} Corpus, format and purpose: `star/embedded/corpus.py`. Not useful for anything else.
 
 Made by `{command}` (torch {torch}):
 {steps} steps, {seen:,} tokens, {seconds:.0f} s, final training loss {loss:.4f}.{heads}
 """
 
+SUMS_SKILL = """it adds one digit, two digits in part, longer numbers not at all, and can explain a longer sum whose answer it is
+told."""
+COPIES_SKILL = """it adds numbers of up to five digits, has seen no longer sum, and copies numbers of up to ten."""
 WIDENED = """
 Its heads of {old} dimensions are stored as heads of {new}, the further ones zero, because vLLM's CPU attention begins there: the
 same function with more parameters."""
@@ -206,6 +208,7 @@ def save(model: LlamaForCausalLM, tokenizer: Any, arguments: Arguments, trained:
     card = CARD.format(
         size=arguments.size,
         parameters=model.num_parameters(),
+        skill=COPIES_SKILL if arguments.copies else SUMS_SKILL,
         command=command(arguments),
         torch=torch.__version__,
         heads=WIDENED.format(old=old, new=new) if new != old else "",

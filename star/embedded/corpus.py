@@ -9,12 +9,12 @@ Four kinds of document make such a model, in the format of `star/tasks/addition.
     .50    hinted      1- to 6-digit sums with the carry-prefixed sum after `Target:`, then the scratchpad
     .15    few-shot    two to five documents of 1 digit (unhinted) in one, as a few-shot prompt looks
 
-Sums of three and more digits never occur unhinted. A base that is to go beyond the lengths of its sums (COPIES) has seen less of
-these and two further kinds, in which nothing is added, of up to `longest_copy` digits:
+Sums of three and more digits never occur unhinted. A base that is to go beyond the lengths of its sums (COPIES) has none of the
+last two kinds, worked sums of up to 5 digits, and two further kinds of up to 10 digits in which nothing is added:
 
     share  kind        what it teaches
-    .27    line        the question and the first line of its scratchpad, a copy of the question; the document is cut off there
-    .08    copied      a whole scratchpad whose operator is | and whose answer is the number on its left
+    .30    line        the first line of a scratchpad, a copy of the question; the document is cut off there
+    .15    copied      a whole scratchpad whose operator is | and whose answer is the number on its left
 
 Every other document ends with the end-of-text token; the loss is on what comes after each `Target:` block. All of it follows from
 (seed, document index): nothing is stored.
@@ -42,12 +42,13 @@ class Mixture:
     few_shot: float = 0.15
     line: float = 0.0
     copied: float = 0.0
+    longest_partial: int = 2
     longest: int = 6
     longest_copy: int = 10
 
 
 SUMS = Mixture()
-COPIES = Mixture(short=0.25, partial=0.30, hinted=0.10, few_shot=0.0, line=0.27, copied=0.08, longest=5)
+COPIES = Mixture(short=0.2, partial=0.35, hinted=0.0, few_shot=0.0, line=0.3, copied=0.15, longest_partial=5)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def first_line(rng: random.Random, digits: int) -> tuple[str, str]:
     return prompt, "\n".join(completion.split("\n")[:2])
 
 
-def copied(rng: random.Random, digits: int, *, hinted: bool) -> tuple[str, str]:
+def copied(rng: random.Random, digits: int) -> tuple[str, str]:
     """(prompt, completion) of a scratchpad that adds nothing: the answer is the number on the left.
 
     6 2 4 | 2 5 9 , C: 0
@@ -89,13 +90,13 @@ def copied(rng: random.Random, digits: int, *, hinted: bool) -> tuple[str, str]:
     """
     a, b = _sum(rng, digits)
     top, bottom = str(a), str(b)
-    question, hint = f"{addition.spaced(a)} | {addition.spaced(b)}", f"0 {addition.spaced(a)}"
+    question = f"{addition.spaced(a)} | {addition.spaced(b)}"
     lines = [addition.OPEN, f"{question} , C: 0"]
     for place in range(digits - 1, -1, -1):
         pair = f"{top[place - 1]} | {bottom[place - 1]} " if place else ""
         lines.append(f"{pair}, {' '.join(top[place:])} C: 0")
-    prompt = f"Input:\n{question}\nTarget:\n" + (f"{hint}\n" if hinted else "")
-    return prompt, addition.completion("\n".join([*lines, hint, addition.CLOSE]), top)
+    lines += [f"0 {addition.spaced(a)}", addition.CLOSE]
+    return f"Input:\n{question}\nTarget:\n", addition.completion("\n".join(lines), top)
 
 
 def document(rng: random.Random, mixture: Mixture) -> Document:
@@ -104,11 +105,12 @@ def document(rng: random.Random, mixture: Mixture) -> Document:
     if (draw := draw - mixture.line) < 0:
         return Document((first_line(rng, rng.randint(1, mixture.longest_copy)),), ends=False)
     if (draw := draw - mixture.copied) < 0:
-        return Document((copied(rng, rng.randint(1, mixture.longest_copy), hinted=rng.random() < 0.25),))
+        return Document((copied(rng, rng.randint(1, mixture.longest_copy)),))
     if (draw := draw - mixture.short) < 0:
         return Document((worked(rng, 1, hinted=False),))
     if (draw := draw - mixture.partial) < 0:
-        return Document((worked(rng, 2, hinted=False),))
+        longest = mixture.longest_partial
+        return Document((worked(rng, 2 if longest == 2 else rng.randint(2, longest), hinted=False),))
     if draw - mixture.hinted < 0:
         lengths = range(1, mixture.longest + 1)
         digits = rng.choices(lengths, weights=[length + 1 for length in lengths])[0]
