@@ -11,6 +11,7 @@ import numpy as np
 
 from analysis.labels import Labels, Ranking
 from analysis.soundness.grades import THRESHOLD, flagged
+from star.statistics import bootstrap
 
 KS = (5, 10, 20, 50)
 """Cut-offs of precision at k."""
@@ -77,23 +78,16 @@ def agreement(
     )
 
 
-def _kappa(a: np.ndarray, b: np.ndarray, resamples: int = 2_000) -> tuple[float, float, float]:
-    """Cohen's kappa of two yes/no raters (Cohen 1960) with a 95 % percentile bootstrap interval over items."""
-    n = len(a)
-    if n == 0:
-        return (math.nan, math.nan, math.nan)
-    counts = np.array([(a & b).sum(), (a & ~b).sum(), (~a & b).sum(), (~a & ~b).sum()])
-    drawn = np.random.default_rng(0).multinomial(n, counts / n, size=resamples)
-    table = np.vstack([counts, drawn]) / n
-    expected = (table[:, 0] + table[:, 1]) * (table[:, 0] + table[:, 2])
-    expected += (table[:, 2] + table[:, 3]) * (table[:, 1] + table[:, 3])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        kappas = (table[:, 0] + table[:, 3] - expected) / (1 - expected)
-    known = kappas[1:][np.isfinite(kappas[1:])]
-    if not np.isfinite(kappas[0]) or not len(known):
-        return (math.nan, math.nan, math.nan)
-    low, high = np.quantile(known, [0.025, 0.975])
-    return (float(kappas[0]), float(low), float(high))
+def _kappa(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
+    """Cohen's kappa of two yes/no raters (Cohen 1960) with a 95 % bootstrap interval over items."""
+
+    def kappa(sums: np.ndarray) -> np.ndarray:
+        both, first, second, n = sums.T
+        chance = (first * second + (n - first) * (n - second)) / n**2
+        return ((n - first - second + 2 * both) / n - chance) / (1 - chance)
+
+    found = bootstrap(kappa, [list(column) for column in (a & b, a, b, np.ones(len(a)))])
+    return found.value, found.low, found.high
 
 
 def _reliability(person: np.ndarray, p: np.ndarray) -> tuple[tuple[float, float, int, float, int], ...]:
@@ -108,15 +102,12 @@ def _reliability(person: np.ndarray, p: np.ndarray) -> tuple[tuple[float, float,
 def between_people(labels: Labels) -> list[tuple[str, str, int, int, tuple[float, float, float]]]:
     """(person, person, rationales both called sound or unsound, agreed, kappa) for each pair with any."""
     rows = []
-    names = labels.labellers
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            left, right = labels.verdicts(first), labels.verdicts(second)
-            shared = [x for x in left if x in right and "unsure" not in (left[x], right[x])]
-            if shared:
-                a = np.array([left[x] == "unsound" for x in shared])
-                b = np.array([right[x] == "unsound" for x in shared])
-                rows.append((first, second, len(shared), int((a == b).sum()), _kappa(a, b)))
+    for first, second in itertools.combinations(labels.labellers, 2):
+        left, right = labels.verdicts(first), labels.verdicts(second)
+        shared = [x for x in left if x in right and "unsure" not in (left[x], right[x])]
+        if shared:
+            a, b = (np.array([said[x] == "unsound" for x in shared]) for said in (left, right))
+            rows.append((first, second, len(shared), int((a == b).sum()), _kappa(a, b)))
     return rows
 
 

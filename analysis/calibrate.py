@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -33,15 +33,13 @@ if TYPE_CHECKING:
 Target = tuple[bool, int | None]
 """(unsound, first error: 0-based, -1 sound, None not known)."""
 
-BENCHMARKS = {f"processbench-{name}": name for name in ("gsm8k", "math", "olympiadbench", "omnimath")}
-"""Name -> split of Qwen/ProcessBench on the Hub (Apache-2.0)."""
 PUBLISHED = {
     "processbench-gsm8k": "Qwen2.5-Math-PRM-7B 82.4, Qwen2.5-Math-7B-PRM800K 68.2, Math-Shepherd 7B 47.9",
     "processbench-math": "Qwen2.5-Math-PRM-7B 77.6, Qwen2.5-Math-7B-PRM800K 62.6, Math-Shepherd 7B 29.5",
     "processbench-olympiadbench": "Qwen2.5-Math-PRM-7B 67.5, Qwen2.5-Math-7B-PRM800K 50.7, Math-Shepherd 7B 24.8",
     "processbench-omnimath": "Qwen2.5-Math-PRM-7B 66.3, Qwen2.5-Math-7B-PRM800K 44.3, Math-Shepherd 7B 23.8",
 }
-"""F1 in percent as published: Zhang et al. 2025 (arXiv 2501.07301), Zheng et al. 2024 (arXiv 2412.06559)."""
+"""processbench-SPLIT of Qwen/ProcessBench on the Hub (Apache-2.0) -> F1 in percent as published: Zhang et al. 2025 (arXiv 2501.07301), Zheng et al. 2024 (arXiv 2412.06559)."""
 HALF = 0.5
 """The threshold on P(step right) at which the published figures were taken."""
 
@@ -55,7 +53,8 @@ class Arguments:
     columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
     labels: Path | None = None
     """A folder or file of labels from the app, or JSON lines with `id` and `first_error_step` (-1: sound) or `sound`. Default:
-    the labels in the records themselves."""
+    the labels in the records themselves; those of a program (`label_source`: auto, as in rows of TRL and Math-Shepherd) count too,
+    and a warning says how many: figures then say how well a scorer agrees with that program."""
     scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
     """Scorers, for example file:scores.jsonl. None: soft flags and place alone."""
     scoring: tyro.conf.OmitArgPrefixes[ScorerOptions] = field(default_factory=ScorerOptions)
@@ -77,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def calibrate(arguments: Arguments) -> Calibration:
     """Read, fit, print and write. Raises InputError."""
     from analysis.rationales.reading import read_whole
+    from analysis.rationales.records import is_label
     from analysis.soundness.calibration import fit
     from analysis.soundness.scorer import Item, per_step
     from analysis.soundness.usage import Totals
@@ -91,6 +91,10 @@ def calibrate(arguments: Arguments) -> Calibration:
         raise UsageError(f"--output {arguments.output}: its folder does not exist.")
     placed = enumerate(targets_of(records, arguments.labels))
     targets = {place: target for place, target in placed if target is not None}
+    estimated = 0 if arguments.labels is not None else sum(not is_label(records[place]) for place in targets)
+    if estimated:
+        said = f"{estimated:,} of {len(targets):,} labels are a program's (label_source: auto), not people's."
+        print(f"warning: {said}", file=sys.stderr)
     items = [Item.of(records[place], place) for place in targets]
     with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
         scores = {scorer.name: scorer.score(items) for scorer in scorers}
@@ -217,7 +221,7 @@ def show(
 
     shipped = [None if judged is None else judged.at(THRESHOLD) for judged in unseen]
     columns = {"calibrated": unseen, f"flagged at {THRESHOLD}": shipped, **others} if model.scorers else others
-    table = {name: measures(outcomes(rows, judged)) for name, judged in columns.items()}
+    table = {name: measures(rows, judged) for name, judged in columns.items()}
     unsound = sum(row.unsound for row in rows)
     print(f"{len(rows):,} labelled rationales, {unsound:,} unsound; every figure is of questions that the fit had not seen")
     print(f"flagged: from the fitted threshold on, {model.threshold:.2f} here; analysis.score flags at {THRESHOLD}")
@@ -225,24 +229,6 @@ def show(
     for name in next(iter(table.values())):
         cells = (found.get(name, EMPTY).plain() for found in table.values())
         print(f"{name.replace('_', ' '):26}" + "".join(f"{cell:>26}" for cell in cells))
-
-
-def outcomes(rows: Sequence[Labelled], judged: Sequence[Judged | None]) -> list[Any]:
-    """Labels and judgements side by side, for `quality.measures`."""
-    from analysis.soundness.quality import Outcome
-
-    return [
-        Outcome(
-            row.question,
-            row.unsound,
-            row.first_error,
-            row.answer_correct,
-            None if found is None else found.p_unsound,
-            found is not None and found.first_error >= 0,
-            None if found is None else found.first_error,
-        )
-        for row, found in zip(rows, judged, strict=True)
-    ]
 
 
 def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str, scores: Sequence[StepScores]) -> None:
@@ -261,7 +247,7 @@ def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str, scores
         if said.p_unsound is None:
             step = -1 if row.unsound else len(said.step_ok)
         plain.append(Judged(said.p_unsound or 0.0, step, max(step, 0)))
-    found = measures(outcomes(rows, plain))
+    found = measures(rows, plain)
     parts = f"{found['accuracy_unsound'].percent()} on wrong, {found['accuracy_sound'].percent()} on right ones"
     print(f"{benchmark}: F1 {found['f1'].percent()} of {scorer} without any fit ({parts}). Published: {PUBLISHED[benchmark]}.")
 
@@ -271,12 +257,12 @@ def benchmark_records(name: str) -> list[Record]:
     from analysis.rationales.formats import format_of
     from analysis.rationales.records import RecordError, records_from
 
-    if name not in BENCHMARKS:
-        raise UsageError(f"--benchmark {name}: expected one of {', '.join(BENCHMARKS)}.")
+    if name not in PUBLISHED:
+        raise UsageError(f"--benchmark {name}: expected one of {', '.join(PUBLISHED)}.")
     from datasets import load_dataset
 
     try:
-        rows = load_dataset("Qwen/ProcessBench", split=BENCHMARKS[name])
+        rows = load_dataset("Qwen/ProcessBench", split=name.removeprefix("processbench-"))
     except Exception as error:  # the library raises whatever its network stack raises
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise RecordError(f"Qwen/ProcessBench cannot be had from the Hub ({first}).") from error

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from analysis.faithfulness import measures
-from analysis.faithfulness.base import row_schema
-from analysis.faithfulness.table import Values as ProbeValues
+from analysis.faithfulness.rows import row_schema
+from analysis.faithfulness.values import Values as ProbeValues
 from analysis.rationales.joining import scores_of_run
 from analysis.soundness.grades import THRESHOLD, flagged
 from star.paired import Comparison, corrected, paired
@@ -79,7 +79,7 @@ CONTROLS = ("paraphrase", "shuffled_rationale", "resample", "hint_always_a_contr
 """What those are set against."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arm:
     """One round of one run, or one writer, with a value per question for each measure."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,32 +22,32 @@ import tyro
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis.pages.widgets.probe_words import interval_words, measure_unit, measure_words, probe_words
-from analysis.pages.widgets.run_words import MODES, NO_REASON
-from analysis.soundness.grades import flag_words, flagged, score_words
+from analysis.pages.widgets.words import MODES, NO_REASON, measure_words
+from analysis.probe import measure_rows
+from analysis.soundness.grades import flag_words, score_words
 from analysis.sources import Source, run_labels, source_of
 from star.command_line import parse, run_command
 from star.errors import UsageError
-from star.report import cells, label, percent, warnings
-from star.run import TEST, Run, write_text
+from star.report import cells, warnings
+from star.report_data import label, run_values
+from star.run import Run, write_text
 from star.run_summary import RunSummary, summarise_run
-from star.statistics import wilson
+from star.statistics import percent, wilson
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.rationales.filters import Judge
     from analysis.rationales.table import Rationale, Table
 
 MAX_TEXT = 4_000
 """Characters of one step or question that are shown."""
 MAX_STEPS = 60
-JUDGED = {
-    "human": "unsound by the labels in the file",
-    "exact": "unsound by the task's exact check",
-    "score": "proven unsound or flagged by the score",
+JUDGED: dict[Judge, str] = {
+    "human": "rest on unsound reasoning, by the labels in the file",
+    "exact": "rest on unsound reasoning, by the task's exact check",
+    "score": f"are proven unsound or {flag_words()}",
 }
-CASE_COLUMNS = ("attempt_id", "problem_id", "round", "mode", "split", "slice", "sample", "rationale", "answer", "gold",
-                "verdict", "sound")  # fmt: skip
-"""Columns of attempts that a case shows."""
-SCORE_COLUMNS = ("p_unsound", "first_error_step", "flags")
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,6 @@ class Arguments:
     """The page to write."""
     cases: int = 20
     """Right-but-unsound rationales to show, 0 or more."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A rationale whose answer is right and whose reasoning is suspected to be wrong."""
-
-    row: Mapping[str, Any]
-    p_unsound: float | None
-    first_error: int | None
-    flags: tuple[tuple[int, str], ...]
-    """(0-based step, reason)."""
 
 
 @dataclass(frozen=True)
@@ -100,90 +89,65 @@ def image(chart: Any) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
 
 
-def read_cases(run: Run, summary: RunSummary, most: int) -> tuple[list[Case], str]:
+def run_cases(table: Table, summary: RunSummary, most: int) -> tuple[list[CaseView], str]:
     """The top right-but-unsound rationales, worst first, and sentences about them.
 
     Those of the evaluated split come first; where they are fewer than `most`, the rounds up to the chosen one fill the
     list. Rationalized ones are counted apart: their answers are right because they were shown.
     """
-    last, files = summary.round or 0, run.attempt_files()
-    evaluation = f"{run.folder(TEST if summary.finished else last).name}/evaluation.parquet"
-    if evaluation not in files:
+    from analysis.rationales.filters import View, judges, select
+
+    frame, last = table.frame, summary.round or 0
+    number, of_split = frame["round"].astype(float), (frame["mode"] == "evaluated") & (frame["split"] == summary.split)
+    evaluated = frame[of_split & (frame["sample"] == 0) & (summary.finished | (number == last))]
+    evaluated = evaluated.drop_duplicates("problem", keep="last")  # rounds may be chosen on the test split
+    if evaluated.empty:
         return [], "No evaluated rationales."
-    rows = [row for row in _right_rows(run, evaluation) if not row["sample"]]
-    earlier = [f"{run.folder(number).name}/{name}.parquet" for number in range(last, -1, -1) for name in ("evaluation", "attempts")]
-    others = [row for file in earlier if file in files and file != evaluation for row in _right_rows(run, file)]
-    scored = any(row["p_unsound"] is not None for row in (*rows, *others))
-    checked = any(row["sound"] is not None for row in rows)
-    if not checked and not scored:
-        return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {run.path}"
-    rest = "rest on unsound reasoning, by the task's exact check"
-    how = rest if checked else f"are proven unsound or {flag_words()}"
-    cases = _cases(rows)
-    about = f"Of {len(rows):,} right answers of the {summary.split} split, {len(cases):,} {how}."
-    if len(cases) >= most:
-        return cases[:most], about + (f" The {most} most suspicious:" if len(cases) > most > 0 else "")
-    more = _cases(others)
-    about += _about_others(others, [case.row for case in more], last)
-    filled = more[: most - len(cases)]
-    return [*cases, *filled], about + (f" {len(filled)} of the rounds, the most suspicious, are below." if filled else "")
+    if not (known := judges(table)):
+        return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {table.source.path}"
+    final = frame.index.isin(evaluated.index)
+    right = ((frame["right"] == 1) & (frame["n_steps"] > 0) & (final | (number <= last))).to_numpy()
+    unsound = select(table, View(cell="right-unsound", judge=known[0]), right)
+    own, more = unsound[final[unsound]], unsound[~final[unsound]]
+    about = f"Of {(right & final).sum():,} right answers of the {summary.split} split, {len(own):,} {JUDGED[known[0]]}."
+    if len(own) >= most:
+        about += f" The {most} most suspicious:" if len(own) > most > 0 else ""
+    else:
+        about += _about_others(frame[right & ~final], frame.iloc[more], last)
+        more = more[: most - len(own)]
+        about += f" {len(more)} of the rounds, the most suspicious, are below." if len(more) else ""
+    return [case_view(table.rationale(row)) for row in [*own, *more][:most]], about
 
 
-def _about_others(right: Sequence[Mapping[str, Any]], unsound: Sequence[Mapping[str, Any]], last: int) -> str:
+def _about_others(right: pd.DataFrame, unsound: pd.DataFrame, last: int) -> str:
     """How many of the rounds' right answers are unsound, in sentences; nothing where there is no other right answer."""
     where = f"in rounds 0 to {last}" if last else "of the base model"
-    (own, own_unsound), (shown, shown_unsound) = (
-        [sum((row["mode"] == "rationalized") is saw for row in rows) for rows in (right, unsound)] for saw in (False, True)
-    )
-    about = f" Of {own:,} other right answers {where}, {own_unsound:,}." if right else ""
+    (shown, shown_unsound) = ((rows["mode"] == "rationalized").sum() for rows in (right, unsound))
+    about = f" Of {len(right) - shown:,} other right answers {where}, {len(unsound) - shown_unsound:,}." if len(right) else ""
     return about + (f" Of {shown:,} rationalized ones, which saw the answer, {shown_unsound:,}." if shown else "")
 
 
-def _right_rows(run: Run, file: str) -> list[dict[str, Any]]:
-    """Rationales of a file that end in a right answer, with their scores (None: not scored)."""
-    from analysis.rationales.joining import scores_of_run
-
-    rows = run.table(file, CASE_COLUMNS).to_pylist()
-    scores = scores_of_run(run, file, SCORE_COLUMNS)
-    scored = scores.to_pylist() if scores else [dict.fromkeys(SCORE_COLUMNS)] * len(rows)
-    both = [row | score for row, score in zip(rows, scored, strict=True)]
-    return [row for row in both if row["verdict"] == "correct" and row["rationale"]]
-
-
-def _cases(rows: Iterable[Mapping[str, Any]]) -> list[Case]:
-    """The unsound ones of rows with right answers, the most suspicious first."""
-    from analysis.rationales.table import parse_flags
-
-    cases = []
-    for row in rows:
-        p = row["p_unsound"]
-        if row["sound"] is False if row["sound"] is not None else (p is not None and flagged(p)):
-            flags = tuple((flag.step, flag.message) for flag in parse_flags(row["flags"]))
-            cases.append(Case(row, p, row["first_error_step"], flags))
-    return sorted(cases, key=lambda case: -(case.p_unsound if case.p_unsound is not None else 1.0))
-
-
-def case_view(case: Case, question: str) -> CaseView:
-    """What the page shows of a case: the steps, each with the reasons why it is flagged."""
-    from analysis.rationales.steps import split_steps
-
+def case_view(one: Rationale) -> CaseView:
+    """What the page shows of a rationale: the steps, each with the reasons why it is flagged."""
     reasons: dict[int, list[str]] = {}
-    for step, reason in case.flags:
-        reasons.setdefault(step, []).append(reason)
-    if case.first_error is not None and case.first_error >= 0:
-        reasons.setdefault(case.first_error, [NO_REASON])
-    about = f"{case.row['slice'] or ''} · {origin(case.row)} · answer {case.row['answer']}, gold {case.row['gold']}"
-    if case.p_unsound is not None:
-        about += f" · {score_words(case.p_unsound)}"
-    steps = split_steps(case.row["rationale"])[:MAX_STEPS]
-    return CaseView(about, question, reasons.get(-1, []), [(step, reasons.get(k, [])) for k, step in enumerate(steps)])
+    for flag in one.flags:
+        reasons.setdefault(flag.step, []).append(flag.message)
+    if one.human_step >= 0:
+        reasons.setdefault(one.human_step, []).append("first wrong step by the label in the file")
+    if one.first_error >= 0:
+        reasons.setdefault(one.first_error, [NO_REASON])
+    known = [f"answer {one.answer}", f"gold {one.gold}" if one.gold else "", score_words(one.p_unsound)]
+    about = " · ".join(filter(None, [one.id, one.row.get("slice"), one.row.get("generator"), origin(one.row), *known]))
+    steps = [(step, reasons.get(k, [])) for k, step in enumerate(one.steps[:MAX_STEPS])]
+    return CaseView(about, one.question, reasons.get(-1, []), steps)
 
 
 def origin(row: Mapping[str, Any]) -> str:
-    """Split, round and way of a rationale: "train split, round 2, rationalized (saw the answer)"."""
-    model = "base model" if row["round"] == 0 else f"round {row['round']}"
-    split = f"{row['split']} split"
-    return ", ".join([split, model] + ([] if row["mode"] == "evaluated" else [MODES.get(row["mode"], row["mode"])]))
+    """Split, round and way of a rationale: "train split, round 2, rationalized (saw the answer)"; "" where none is known."""
+    split, number, mode = (row.get(name) for name in ("split", "round", "mode"))
+    model = "base model" if number == "0" else f"round {number}"
+    made = MODES.get(mode or "", mode) if mode != "evaluated" else None
+    return ", ".join(filter(None, [f"{split} split" if split else None, model if number else None, made]))
 
 
 def figure_cards(summary: RunSummary) -> list[tuple[str, str, str]]:
@@ -206,23 +170,10 @@ def probe_rows(run: Run, number: int | None) -> tuple[str, list[dict[str, str]]]
     part = probed.get(str(number)) or next(reversed(list(probed.values())), None)
     if not part:
         return f"Not probed yet. To find out, run: python -m analysis.probe {run.name}", []
-    rows = []
-    for name, measure in part.get("measures", {}).items():
-        control: Mapping[str, Any] = measure.get("control") or {}
-        unit = measure_unit(name)
-        rows.append(
-            {
-                "measure": measure_words(name),
-                "value (95 %)": interval_words(measure, unit),
-                "n": f"{measure.get('n') or 0:,}",
-                "control": interval_words(control, unit) or "-",
-                "control is": probe_words(str(control["name"])) if control else "-",
-                "corrected": interval_words(measure.get("corrected") or {}, unit) or "-",
-                "note": measure.get("note") or "",
-            }
-        )
+    rows = [row | {"measure": measure_words(row["measure"])} for row in measure_rows(part)]
     if not any(row["note"] for row in rows):
-        rows = [{name: value for name, value in row.items() if name != "note"} for row in rows]
+        for row in rows:
+            del row["note"]
     return f"{part.get('n_rationales', 0):,} rationales; every effect beside what its control changes.", rows
 
 
@@ -244,10 +195,11 @@ def images(run: Run) -> list[tuple[str, str]]:
 
 def page(run: Path, most: int) -> str:
     """The whole page. Raises RunError for a directory that is no run."""
+    from analysis.rationales.tables import load_table
+
     summary, folder = summarise_run(run), Run(run)
     manifest = folder.manifest
-    cases, about_cases = read_cases(folder, summary, most)
-    questions = {row["problem_id"]: row["question"] or "" for row in folder.problems(["problem_id", "question"])}
+    cases, about_cases = run_cases(load_table(source_of(run)), summary, most)
     about_probes, probes = probe_rows(folder, summary.round)
     model = (folder.recipe.get("model") or {}).get("path", "")
     size = f", {summary.parameters:,} parameters" if summary.parameters else ""
@@ -265,10 +217,10 @@ def page(run: Path, most: int) -> str:
             for name, share in summary.slices.items()
         ],
         about_cases=about_cases,
-        cases=[case_view(case, questions.get(case.row["problem_id"], "")) for case in cases],
+        cases=cases,
         about_probes=about_probes,
         probes=probes,
-        details=[{"": name, "value": value} for name, value in cells(summary).items()],
+        details=[{"": name, "value": value} for name, value in cells(run_values(summary)).items()],
         recipe=yaml.safe_dump(dict(folder.recipe), sort_keys=False, allow_unicode=True),
     )
 
@@ -298,24 +250,9 @@ def table_page(table: Table, rows: Sequence[int], heading: str, about: str) -> s
         slices=[],
         heading=heading,
         about_cases=about,
-        cases=[rationale_view(table.rationale(row)) for row in rows],
+        cases=[case_view(table.rationale(row)) for row in rows],
         recipe="",
     )
-
-
-def rationale_view(one: Rationale) -> CaseView:
-    """What the page shows of a rationale of a table."""
-    reasons: dict[int, list[str]] = {}
-    for flag in one.flags:
-        reasons.setdefault(flag.step, []).append(flag.message)
-    if one.human_step >= 0:
-        reasons.setdefault(one.human_step, []).append("first wrong step by the label in the file")
-    if one.first_error >= 0:
-        reasons.setdefault(one.first_error, [NO_REASON])
-    known = [f"answer {one.answer}", f"gold {one.gold}" if one.gold else "", score_words(one.p_unsound)]
-    about = " · ".join(filter(None, [one.id, one.row.get("generator"), *known]))
-    steps = [(step, reasons.get(k, [])) for k, step in enumerate(one.steps[:MAX_STEPS])]
-    return CaseView(about, one.question, reasons.get(-1, []), steps)
 
 
 def file_page(path: Path, most: int) -> str:
@@ -326,7 +263,7 @@ def file_page(path: Path, most: int) -> str:
     table = load_table(source_of(path))
     view = View(cell="right-unsound", judge=(judges(table) or ["score"])[0])
     rows = select(table, view, base_mask(table, view))
-    about = f"{len(rows):,} right answers rest on reasoning that is {JUDGED[view.judge]}."
+    about = f"{len(rows):,} right answers {JUDGED[view.judge]}."
     return table_page(table, rows[:most].tolist(), "Right answer, wrong reasoning", about)
 
 

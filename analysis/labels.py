@@ -211,9 +211,16 @@ def read_labels(path: Path) -> Labels:
     return Labels(latest, rankings, drafts, frozenset(skipped), torn)
 
 
-def _entry(line: str) -> Label | Ranking | None:
+def _entry(line: str, labeller: str | None = None) -> Label | Ranking | None:
+    """`labeller`: of a line from elsewhere, which may lack what only the app writes."""
     try:
         row = json.loads(line)
+        if labeller is not None:
+            row = {"labeller": labeller, "error_step": None, "note": "", "blind": False, "at": ""} | row
+            step, sound = row.get("first_error_step"), row.get("sound")
+            if "verdict" not in row and (isinstance(step, int) or isinstance(sound, bool)):
+                unsound = step >= 0 if isinstance(step, int) else not sound
+                row |= {"verdict": "unsound" if unsound else "sound", "error_step": step if unsound else None}
         kind = row.get("kind", "label")
         labeller, note = clean(str(row["labeller"])), clean(str(row["note"]))
         at = clean(row["at"]) if isinstance(row["at"], str) else ""  # labels are sorted by it
@@ -237,27 +244,11 @@ def imported(content: str, labeller: str) -> tuple[list[Label], int]:
     """
     found, unread = [], 0
     for line in filter(str.strip, content.split("\n")):
-        entry = _entry(line) or _foreign(line, labeller)
+        entry = _entry(line, labeller)
         if isinstance(entry, Label):
             found.append(entry)
         unread += entry is None
     return found, unread
-
-
-def _foreign(line: str, labeller: str) -> Label | None:
-    try:
-        row = json.loads(line)
-        step, sound = row.get("first_error_step"), row.get("sound")
-        if "verdict" in row:
-            known = {"labeller": labeller, "error_step": None, "note": "", "blind": False, "at": ""}
-            entry = _entry(json.dumps(known | row))
-            return entry if isinstance(entry, Label) else None
-        if not isinstance(step, int) and not isinstance(sound, bool):
-            return None
-        unsound = step >= 0 if isinstance(step, int) else not sound
-        return Label(clean(str(row["id"])), labeller, "unsound" if unsound else "sound", step if unsound else None)
-    except UNREADABLE:
-        return None
 
 
 def export_rows(labels: Labels, scores: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +63,7 @@ def _column(table: Table, name: str, places: pa.Array) -> list[Any]:
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows for JSON: missing values are None."""
-    return [{str(name): _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list | Mapping):
-        return value
-    return None if pd.isna(value) else value.item() if isinstance(value, np.generic) else value
+    return [dict(row) for row in json.loads(frame.to_json(orient="records", double_precision=15))]
 
 
 def flat_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

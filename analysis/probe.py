@@ -7,7 +7,7 @@
 Two files are written to `<run>/analysis/` (for a record file: to `--out`, by default `<file>.analysis/`), plus
 `answers.sqlite`, the cache that makes a second call free and an interrupted one resume.
 
-**probes.parquet**: one row per rationale, probe and position; columns in `analysis.faithfulness.base.Row`, probes in
+**probes.parquet**: one row per rationale, probe and position; columns in `analysis.faithfulness.rows.Row`, probes in
 `analysis.faithfulness.probes.PROBES`. `applicable` is false, with the `reason`, where a probe could not be used on a rationale;
 `changed` is then null, so such a row never counts as "no change". `control` rows are edits that should change nothing.
 A second call with other `--probes` or another `--round` replaces only the rows of those probes and that round; one
@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,9 +45,9 @@ import tyro
 
 if TYPE_CHECKING:
     from analysis.faithfulness.answers import Answers
-    from analysis.faithfulness.asking import Asking
-    from analysis.faithfulness.asks import Settings
-    from analysis.faithfulness.base import Row
+    from analysis.faithfulness.batch import Settings
+    from analysis.faithfulness.layout import Layout
+    from analysis.faithfulness.rows import Row
     from analysis.faithfulness.sources import Source
 
 from analysis.faithfulness.probes import PROBES
@@ -101,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def probe(arguments: Arguments) -> None:
     """Probe, write both files, print the table."""
-    from analysis.faithfulness.asks import Settings
-    from analysis.faithfulness.call import probe_all
+    from analysis.faithfulness.batch import Settings
+    from analysis.faithfulness.running import probe_all
     from star.sampling.model_files import context_length
     from star.setup import resolve_model
 
@@ -137,14 +137,10 @@ def chosen_probes(wanted: Sequence[str]) -> tuple[str, ...]:
 
 def _check_ranges(arguments: Arguments) -> None:
     """Raises UsageError for a number that no call can use."""
-    if arguments.n < 1:
-        raise UsageError(f"--n {arguments.n}: expected at least one rationale.")
-    if arguments.max_positions < 1:
-        raise UsageError(f"--max-positions {arguments.max_positions}: expected at least one step per rationale.")
-    if arguments.max_new_tokens is not None and arguments.max_new_tokens < 1:
-        raise UsageError(f"--max-new-tokens {arguments.max_new_tokens}: expected at least one token.")
-    if arguments.workers < 0:
-        raise UsageError(f"--workers {arguments.workers}: expected 0 (this process alone) or more.")
+    for name, least in (("n", 1), ("max_positions", 1), ("max_new_tokens", 1), ("workers", 0)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: expected {least} or more.")
     if not 0 <= arguments.temperature < math.inf:
         raise UsageError(f"--temperature {arguments.temperature}: expected 0 (greedy) or above.")
 
@@ -168,14 +164,14 @@ def read_source(arguments: Arguments) -> Source:
     return replace(source, model=source.model.model_copy(update=given))
 
 
-def _asking(source: Source, model_dir: Path) -> Asking:
-    from analysis.faithfulness.asking import Asking
+def _asking(source: Source, model_dir: Path) -> Layout:
+    from analysis.faithfulness.layout import Layout
     from star.prompting import PromptBuilder
     from star.sampling.model_files import load_tokenizer
 
     tokenizer = load_tokenizer(model_dir, trust_remote_code=source.model.trust_remote_code)
     builder = PromptBuilder(source.task, tokenizer, source.prompting)
-    return Asking(source.task, builder, shots=source.shows_examples(builder))
+    return Layout(source.task, builder, shots=source.shows_examples(builder))
 
 
 def open_answers(source: Source, model_dir: Path, device: str, workers: int = 0) -> Answers:
@@ -210,8 +206,8 @@ def write_results(
     """
     from dataclasses import asdict
 
-    from analysis.faithfulness.base import SCHEMA_VERSION, row_schema
     from analysis.faithfulness.measures import all_measures, applicability, truncation_curves
+    from analysis.faithfulness.rows import SCHEMA_VERSION, row_schema
     from star.run import read_table, whole_json, write_json, write_parquet
     from star.schemas import ProbesFile
     from star.statistics import wilson
@@ -262,49 +258,45 @@ def _unlike(
     return ", ".join(name for name, differs in found.items() if differs)
 
 
-def print_report(content: dict[str, Any], source: Source, asked: int) -> None:
-    """Accuracy, then every measure beside its control, then what could not be probed."""
-    from rich.console import Console
-    from rich.table import Table
+def measure_rows(part: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The measures of a round of probes.json as rows of a table, each beside the largest of its controls."""
+    from analysis.pages.widgets.probe_words import interval_words, measure_unit, probe_words
 
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    accuracy = content["accuracy"]
-    shown = f"accuracy {_interval(accuracy)} of {accuracy['n']}" if accuracy["n"] else "answers not graded"
+    rows, right = [], part.get("measures_correct", {})
+    for name, found in part.get("measures", {}).items():
+        unit, control = measure_unit(name), found.get("control") or {}
+        beside = {"control": control, "corrected": found.get("corrected") or {}, "right answers only": right.get(name) or {}}
+        rows.append(
+            {"measure": name, "value (95 %)": interval_words(found, unit), "n": f"{found.get('n') or 0:,}"}
+            | {column: interval_words(one, unit) or "-" for column, one in beside.items()}
+            | {"control is": probe_words(str(control["name"])) if control else "-", "note": found.get("note") or ""}
+        )
+    return rows
+
+
+def print_report(content: Mapping[str, Any], source: Source, asked: int) -> None:
+    """Accuracy, then every measure beside its control, then what could not be probed."""
+    from analysis.pages.widgets.probe_words import interval_words
+    from star.report import print_table
+
+    accuracy, total = content["accuracy"], content["n_rationales"]
+    shown = f"accuracy {interval_words(accuracy)} of {accuracy['n']}" if accuracy["n"] else "answers not graded"
     where = f"round {source.round}" if source.round is not None else "record file"
-    table = Table(title=f"{source.model.path}, {where}: {content['n_rationales']} rationales, {shown}")
-    for column in ("measure", "value [95 %]", "n", "control [95 %]", "n", "corrected [95 %]", "right answers only"):
-        name = column == "measure"
-        table.add_column(column, justify="left" if name else "right", no_wrap=name)
     notes: dict[str, list[str]] = {}
-    for name, found in content["measures"].items():
-        right = content["measures_correct"].get(name)
-        beside = [f"{control['name']} {_interval(control)}" for control in found["controls"]] or ["-"]
-        numbers = [str(control["n"]) for control in found["controls"]]
-        corrected = _interval(found["corrected"]) if found["corrected"] else "-"
-        if found["note"]:
-            notes.setdefault(found["note"], []).append(name)
-        only = f"{_interval(right)} ({right['n']})" if right else "-"
-        table.add_row(name, _interval(found), str(found["n"]), "\n".join(beside), "\n".join(numbers), corrected, only)
-    console.print(table)
-    for note, names in notes.items():
-        console.print(f"{', '.join(names)}: {note}", markup=False)
+    if rows := measure_rows(content):
+        for row in rows:
+            notes.setdefault(row.pop("note"), []).append(row["measure"])
+        print_table(rows, f"{source.model.path}, {where}: {total} rationales, {shown}")
+    for note in filter(None, notes):
+        print(f"{', '.join(notes[note])}: {note}")
     by_reason: dict[tuple[str, int], list[str]] = {}
     for probe, use in content["applicability"].items():
         for reason, count in use["reasons"].items():
             by_reason.setdefault((reason, count), []).append(probe)
     for (reason, count), probes in by_reason.items():
         which = "any probe" if len(probes) == len(content["applicability"]) else ", ".join(probes)
-        console.print(f"Not on {count} of {content['n_rationales']} rationales: {reason} ({which})", markup=False)
-    console.print(f"{asked} questions put to the model; written to {source.out / 'probes.json'}", markup=False)
-
-
-def _interval(found: dict[str, Any]) -> str:
-    """ "0.62 [0.55, 0.69]"."""
-    if found["value"] is None:
-        return "-"
-    if found["low"] is None:
-        return f"{found['value']:.3f}"
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+        print(f"Not on {count} of {total} rationales: {reason} ({which})")
+    print(f"{asked} questions put to the model; written to {source.out / 'probes.json'}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, fields
 from itertools import chain, islice
 from pathlib import Path
@@ -148,8 +148,16 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
     tally = Tally()
     totals = {scorer.name: Totals() for scorer in scorers}
     stream = chain([] if first is None else [first], records)
-    progress = bar("scoring", count_rows(arguments.input), "record")
-    with Outputs(output, scorers, is_run=is_run, used_gold=arguments.use_gold) as outputs, progress:
+    progress = bar("scoring", None, "record")
+    # A run gets a file for each scorer beside its judgements; the scores of a record file are columns of the one output.
+    apart = list(totals) if is_run and output.parent.name == "analysis" else []
+    together = [name for name in totals if name not in apart]
+    with ExitStack() as files, progress:
+        columns = schema(is_run=is_run, used_gold=arguments.use_gold, scorers=together)
+        written = files.enter_context(Writer(output, columns))
+        paths = {name: output.parent / "scores" / f"{name}.parquet" for name in apart}
+        of_scorers = {name: files.enter_context(Writer(path, score_schema("attempt_id"))) for name, path in paths.items()}
+        gold = {"used_gold": True} if arguments.use_gold else {}
         for chunk, judgements in judged_chunks(stream, arguments.use_gold, arguments.workers):
             items = [Item.of(record, tally.records + place) for place, record in enumerate(chunk)]
             results = {scorer.name: scorer.score(items) for scorer in scorers}
@@ -158,7 +166,11 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
             if calibration is not None:
                 judgements = calibrated(calibration, chunk, judgements, results)
                 unlike += sum(judgement.task_kind not in calibration.domains for judgement in judgements)
-            outputs.write(chunk, judgements, results)
+            rows = output_rows(chunk, judgements, {name: results[name] for name in together}, is_run=is_run, first=tally.records)
+            written.write(row | gold for row in rows)
+            for name, writer in of_scorers.items():
+                ids = ({"attempt_id": item.id, "place": item.place} for item in items)
+                writer.write(each | score_row(result) for each, result in zip(ids, results[name], strict=True))
             tally.add(chunk, judgements)
             progress.update(len(chunk))
     tally.show(used_gold=arguments.use_gold)
@@ -238,67 +250,8 @@ def calibrated(
     return changed
 
 
-def count_rows(path: Path) -> int | None:
-    """How many records there will be, where that is known without reading them."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from star.run import Run
-
-    files = [path] if path.name.endswith(".parquet") else []
-    if path.is_dir():
-        files = [path / name for name in Run(path).attempt_files()]
-    try:
-        return sum(pq.read_metadata(file).num_rows for file in files) or None
-    except (pa.ArrowException, OSError):
-        return None
-
-
-class Outputs:
-    """The files of one call, each written under a temporary name and renamed at the end: the judgements, and for a run a file for
-    each scorer beside them; the scores of a record file are columns of the one output.
-    """
-
-    def __init__(self, output: Path, scorers: Sequence[Scorer], *, is_run: bool, used_gold: bool):
-        self.is_run, self.used_gold, self.names = is_run, used_gold, [scorer.name for scorer in scorers]
-        apart = is_run and output.parent.name == "analysis"
-        self.together = [] if apart else self.names
-        columns = schema(is_run=is_run, used_gold=used_gold, scorers=self.together)
-        self.judgements = Writer(output, columns)
-        self.apart = {
-            name: Writer(output.parent / "scores" / f"{name}.parquet", score_schema("attempt_id"))
-            for name in (self.names if apart else [])
-        }
-        self.written = 0
-
-    def __enter__(self) -> Outputs:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        for writer in (self.judgements, *self.apart.values()):
-            writer.close(whole=kind is None)
-
-    def write(
-        self, records: Sequence[Record], judgements: Sequence[Judgement], results: Mapping[str, Sequence[StepScores]]
-    ) -> None:
-        """The rows of one chunk."""
-        rows = []
-        for number, (record, judgement) in enumerate(zip(records, judgements, strict=True)):
-            row = row_of(record, judgement, is_run=self.is_run) | {"place": self.written + number}
-            for name in self.together:
-                row |= {f"{name}_{key}": value for key, value in score_row(results[name][number]).items()}
-            rows.append(row | {"used_gold": True} if self.used_gold else row)
-        self.judgements.write(rows)
-        for name, writer in self.apart.items():
-            writer.write(
-                {"attempt_id": record.id, "place": self.written + number} | score_row(result)
-                for number, (record, result) in enumerate(zip(records, results[name], strict=True))
-            )
-        self.written += len(rows)
-
-
 class Writer:
-    """Rows to a .jsonl or .parquet file, chunk by chunk."""
+    """Rows to a .jsonl or .parquet file, chunk by chunk: under a temporary name, which is dropped where this ends in an error."""
 
     def __init__(self, path: Path, columns: Any):
         self.path, self.columns = path, columns
@@ -322,12 +275,12 @@ class Writer:
             texts = [row | {"flags": json.dumps(row["flags"], ensure_ascii=False)} if "flags" in row else row for row in rows]
             self.table.write_table(table_of(texts, self.columns))
 
-    def close(self, *, whole: bool) -> None:
-        """Give the file its name, or take back what was begun."""
-        for handle in (self.lines, self.table):
-            if handle is not None:
-                handle.close()
-        if whole:
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        (self.table or self.lines).close()
+        if kind is None:
             self.temporary.replace(self.path)
         self.temporary.unlink(missing_ok=True)
 
@@ -406,6 +359,23 @@ def score_row(result: StepScores) -> dict[str, Any]:
         "fingerprint": result.fingerprint,
         "usage": asdict(result.usage),
     }
+
+
+def output_rows(
+    records: Sequence[Record],
+    judgements: Sequence[Judgement],
+    scores: Mapping[str, Sequence[StepScores]],
+    *,
+    is_run: bool,
+    first: int,
+) -> list[dict[str, Any]]:
+    """Rows of `schema`, from place `first` on, with the columns of the scorers whose `scores` are given."""
+    pairs = enumerate(zip(records, judgements, strict=True), start=first)
+    rows = [row_of(record, judgement, is_run=is_run) | {"place": place} for place, (record, judgement) in pairs]
+    for name, results in scores.items():
+        for row, result in zip(rows, results, strict=True):
+            row |= {f"{name}_{key}": value for key, value in score_row(result).items()}
+    return rows
 
 
 def row_of(record: Record, judgement: Judgement, *, is_run: bool = False) -> dict[str, Any]:

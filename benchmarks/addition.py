@@ -18,7 +18,6 @@ from typing import Any, Literal, get_args
 from benchmarks.arms import (
     arm_recipe,
     cost,
-    curve_table,
     finished_run,
     made,
     made_by,
@@ -125,7 +124,6 @@ def arm_figures(name: Arm, arguments: Arguments) -> tuple[dict[str, Any], dict[i
         **quality([row for seed in arguments.seeds for row in rows[seed]], explained=explained),
         "by_seed": by_seed,
         "over_seeds": mean_of_runs(by_seed, shares=True).as_dict(),
-        "curve": curve_table(pooled_lines(list(run_dirs.values()))),
         "longer": quality(longer, explained=explained),
         "cost": cost(list(run_dirs.values())),
         "made": made([made_by(run_dir) for run_dir in run_dirs.values()]),

@@ -62,10 +62,9 @@ def build(folder: Path, rationales: int) -> Path:
     ids = [f"{texts[index].id}-{place // len(texts)}" for place, index in enumerate(repeated)]
     path = folder / "rationales.jsonl"
     write_records(path, (replace(texts[index], id=name) for index, name in zip(repeated, ids, strict=True)))
-    writer = Writer(folder / "rationales.scores.parquet", schema(is_run=False, used_gold=False))
-    rows = enumerate(zip(repeated, ids, strict=True))
-    writer.write(scores[index] | {"id": name, "place": place} for place, (index, name) in rows)
-    writer.close(whole=True)
+    with Writer(folder / "rationales.scores.parquet", schema(is_run=False, used_gold=False)) as writer:
+        rows = enumerate(zip(repeated, ids, strict=True))
+        writer.write(scores[index] | {"id": name, "place": place} for place, (index, name) in rows)
     for place, name in enumerate(ids[:: max(1, len(ids) // LABELS)]):
         append(label_folder(source_of(path)), Label(name, "reader", "unsound" if place % 3 else "sound", blind=True))
     return path
@@ -168,10 +167,6 @@ def main() -> None:
     if executable is None:
         raise InputError(INSTALL)
     figures = benchmark(arguments, executable)
-    for name, found in figures["opened"].items():
-        print(f"{name}: {', '.join(f'{what} {value:.2f}' for what, value in found.items())}")
-    for name, found in figures["views"].items():
-        print(f"{name:32s} {found['s']:.2f} s")
     write_result("app_speed", figures, quick=arguments.quick, device=arguments.device)
 
 

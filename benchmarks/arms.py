@@ -113,20 +113,6 @@ def _pooled(selections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def curve_table(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Accuracy by round and slice: the paper's Figure 4 as a table."""
-    return [
-        {
-            "round": line["round"],
-            "n": line["selection"]["n"],
-            "accuracy": line["selection"]["correct"] / line["selection"]["n"],
-            "sound_of_right": line["selection"]["sound_of_correct"],
-            **{name: part["correct"] / part["n"] for name, part in sorted(line["selection"]["slices"].items())},
-        }
-        for line in lines
-    ]
-
-
 def cost(run_dirs: Sequence[Path]) -> dict[str, float]:
     """Mean samples, tokens, seconds and rounds of the runs."""
     return mean([cost_of(run_dir) for run_dir in run_dirs])

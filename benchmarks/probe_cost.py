@@ -4,9 +4,7 @@
 
 Random models of about 4M parameters (Llama, Qwen2, GPT-2), rationales of 4 to 32 steps of about 16 tokens behind a
 question of 48, an answer of 4 tokens behind a trigger of 6. Compared: one call per truncation; the same calls in padded
-batches of the best size; one packed pass; and a plain forward pass over as many tokens as the packed one. Then the first
-pass over truncations that are to be continued: each whole, and what they have in common once. Writes
-benchmarks/results/probe_cost.json.
+batches of the best size; one packed pass; and a plain forward pass over as many tokens as the packed one.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from unittest import mock
 
 from benchmarks.common import CommonArguments, parse, write_result
 from star.command_line import run_command
@@ -151,65 +148,24 @@ def measure(architecture: str, steps: int, arguments: Arguments, repeats: int, c
     }
 
 
-def measure_shared_prefixes(steps: int, arguments: Arguments, repeats: int, count: int) -> dict[str, Any]:
-    """What the transformers sampler saves before it continues all truncations of some rationales (Llama)."""
-    import torch
-
-    from star.sampling import prefill
-
-    model = model_of("llama", arguments.device)
-    prompts = [one.trunk[: branch.shared] for one in trees_of(steps, count) for branch in one.branches]
-
-    def once() -> Any:
-        with torch.inference_mode():
-            return prefill.prefill(model, prompts).logits
-
-    def whole() -> Any:
-        with mock.patch.object(prefill, "WORTH_IT", 0.0):
-            return once()
-
-    seconds = fastest({"whole": whole, "shared prefixes once": once}, repeats, arguments.device)
-    return {
-        "steps": steps,
-        "rationales": count,
-        "prompts": len(prompts),
-        "seconds": seconds,
-        "times_faster": seconds["whole"] / seconds["shared prefixes once"],
-        "largest_difference_in_logprob": float((whole().log_softmax(-1) - once().log_softmax(-1)).abs().max()),
-    }
-
-
 def _largest_gap(a: Sequence[Sequence[Any]], b: Sequence[Sequence[Any]]) -> float:
     return max(abs(x.logprob - y.logprob) for xs, ys in zip(a, b, strict=True) for x, y in zip(xs, ys, strict=True))
 
 
 def main() -> None:
-    """All architectures and lengths, a table, the result file."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """All architectures and lengths, the result file."""
     arguments = parse(Arguments, __doc__, gpu=True)
     lengths = (16,) if arguments.quick else (4, 8, 16, 32)
     repeats, count = (1, 1) if arguments.quick else (arguments.repeats, arguments.rationales)
     jobs = [(architecture, steps) for architecture in ARCHITECTURES for steps in lengths]
     rows = [measure(a, s, arguments, repeats, count) for a, s in bar("probe cost", len(jobs), "case", over=jobs)]
-    passes = [measure_shared_prefixes(steps, arguments, repeats, 4 if arguments.quick else 16) for steps in lengths]
-    table = Table(title="packed against naive")
-    for column in ("model", "steps", "x one call each", "x batched", "x plain pass", "largest difference"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        ratios = ("times_faster_than_one_call_each", "times_faster_than_batched", "times_a_plain_pass")
-        cells = [f"{row[name]:.2f}" for name in ratios]
-        table.add_row(row["architecture"], str(row["steps"]), *cells, f"{row['largest_difference_in_logprob']:.1e}")
-    Console().print(table)
     at16 = [row for row in rows if row["steps"] == 16]
     worst = {
         "times_faster_than_one_call_each": min(row["times_faster_than_one_call_each"] for row in at16),
         "times_faster_than_batched": min(row["times_faster_than_batched"] for row in at16),
         "times_a_plain_pass": max(row["times_a_plain_pass"] for row in at16),
     }
-    figures = {"worst_at_16_steps": worst, "rows": rows, "first_pass_of_continued_truncations": passes}
-    write_result("probe_cost", figures, quick=arguments.quick, device=arguments.device)
+    write_result("probe_cost", {"worst_at_16_steps": worst, "rows": rows}, quick=arguments.quick, device=arguments.device)
 
 
 if __name__ == "__main__":

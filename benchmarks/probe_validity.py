@@ -45,10 +45,10 @@ class Arguments(CommonArguments):
 
 def scripted_measures(share: float, seed: int, questions: int, probes: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures of one scripted model; `probes=None` runs all of them."""
-    from analysis.faithfulness.asks import Settings
-    from analysis.faithfulness.call import probe_all
+    from analysis.faithfulness.batch import Settings
     from analysis.faithfulness.measures import all_measures
     from analysis.faithfulness.probes import PROBES
+    from analysis.faithfulness.running import probe_all
     from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
 
     asking, answers = scripted_setup(ScriptedModel(byte_tokenizer(), share=share, seed=seed))
@@ -91,13 +91,12 @@ def trained_measures(
 ) -> dict[str, Any]:
     """Train (or find) one of the pair and run the probes (None: all) on rationales that it wrote itself."""
     from analysis.faithfulness.answers import Answers, model_digest
-    from analysis.faithfulness.asking import Asking
-    from analysis.faithfulness.asks import Settings
-    from analysis.faithfulness.base import Subject
-    from analysis.faithfulness.call import probe_all
+    from analysis.faithfulness.batch import Settings, Subject
+    from analysis.faithfulness.layout import Layout
     from analysis.faithfulness.measures import all_measures
     from analysis.faithfulness.packed import PackedScorer
     from analysis.faithfulness.probes import PROBES
+    from analysis.faithfulness.running import probe_all
     from benchmarks.trained_pair import sums, train
     from star.grading import grade
     from star.prompting import PromptBuilder
@@ -109,7 +108,7 @@ def trained_measures(
     folder = train(role, cache / f"{role}-{steps}", steps=steps, hidden=hidden)
     sampler = TransformersSampler(folder, device="cpu")
     task = addition.build(TaskSettings(digits=(1, 2)), 0)
-    asking = Asking(task, PromptBuilder(task, sampler.tokenizer, PromptingSettings(shots=0)), shots=False)
+    asking = Layout(task, PromptBuilder(task, sampler.tokenizer, PromptingSettings(shots=0)), shots=False)
     problems = sums(0)[-questions:]  # two-digit sums first: their rationales are longer
     written = sampler.sample([asking.prompt(problem) for problem in problems], Decoding(max_new_tokens=96))
     subjects = []
@@ -142,10 +141,7 @@ def apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    """All four parts, a table of (d), the result file."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """All four parts, the result file."""
     arguments = parse(Arguments, __doc__)
     seeds, questions = (2, 20) if arguments.quick else (arguments.seeds, arguments.questions)
     steps, asked = (arguments.training_steps // 100, 15) if arguments.quick else (arguments.training_steps, 200)
@@ -154,19 +150,6 @@ def main() -> None:
     pair = {role: trained_measures(role, steps, asked) for role in get_args(Role)}
     names = [name for name in TRAINED if name in pair["ignorer"] and name in pair["reader"]]
     separated = {name: apart(pair["ignorer"][name], pair["reader"][name]) for name in names}
-    table = Table(title=f"trained models, {asked} sums each")
-    for column in ("measure", "scratchpads carry nothing", "answer only from the scratchpad", "intervals apart"):
-        table.add_column(column)
-    for name in names:
-        cells = [
-            f"{m['value']:.3f} [{m['low']:.3f}, {m['high']:.3f}]" for m in (pair["ignorer"][name], pair["reader"][name])
-        ]
-        table.add_row(name, *cells, "yes" if separated[name] else "no")
-    Console().print(table)
-    for mixture in mixtures:
-        print(
-            f"share {mixture['share']}: fewest seeds with the share inside the interval {mixture['fewest_within']} of {seeds}"
-        )
     figures = {
         "ignores_its_rationale": brief(ignoring, (*ESTIMATES, "aoc", "post_hoc_rate", "filler_gap", "nie", "nde")),
         "reads_the_last_line": brief(reading, (*ESTIMATES, "aoc", "post_hoc_rate", "filler_gap", "nie", "nde")),

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +28,10 @@ from star.errors import InputError
 if __name__ == "__main__":  # as a script, the repository root is not on the path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common import ROOT, CommonArguments, parse, write_result
+from benchmarks.common import CommonArguments, in_new_process, parse, peak_mb, write_result
+from benchmarks.scripted_models import byte_tokenizer
+from star.embedded.model import Size, widened
+from star.embedded.model import build_model as ladder_model
 from star.progress import bar
 
 Way = Literal["transformers", "generate", "vllm", "llm_generate", "llm_generate_logprobs"]
@@ -38,8 +40,7 @@ BARE: dict[Way, tuple[Way, ...]] = {
     "vllm": ("llm_generate", "llm_generate_logprobs"),
 }
 """Our samplers and the bare calls beneath them."""
-SIZES = {"0.2M": (64, 3), "1M": (128, 5), "4M": (256, 5)}
-"""Name: hidden size, layers (heads of size 32; the feed-forward is four times as wide)."""
+SIZES: dict[str, Size] = {"0.2M": "0.2m", "1M": "1m", "4M": "4m"}
 VOCABULARY = 256
 SHARED = 400
 """Tokens of the few-shot prefix."""
@@ -76,31 +77,12 @@ def prompts_of(case: Case) -> list[list[int]]:
     ]
 
 
-def build_model(path: Path, hidden: int, layers: int) -> None:
-    """A random Llama without end token, with a tokenizer of one token per byte."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    raw = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(alphabet)}, merges=[]))
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=hidden,
-        intermediate_size=4 * hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=hidden // 32,
-        num_key_value_heads=hidden // 32,
-        max_position_embeddings=1024,
-        bos_token_id=None,
-        eos_token_id=None,
-        pad_token_id=None,
-    )
-    LlamaForCausalLM(config).save_pretrained(path)
-    PreTrainedTokenizerFast(tokenizer_object=raw).save_pretrained(path)
+def build_model(path: Path, size: Size) -> None:
+    """A random model of the embedded ladder without end token, with a tokenizer of one token per byte."""
+    tokenizer = byte_tokenizer(end=None)
+    model = widened(ladder_model(size, len(tokenizer), 0, None, None))
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
 
 
 def sampler_way(case: Case) -> tuple[Callable[[Sequence[list[int]]], int], Callable[[], int]]:
@@ -124,27 +106,35 @@ def sampler_way(case: Case) -> tuple[Callable[[Sequence[list[int]]], int], Calla
     return call, lambda: sampler.worker.process.pid if case.way == "vllm" else 0
 
 
+def bare_generate(
+    model: Any, prompts: Sequence[Sequence[int]], batch_size: int, limit: int, *, by_length: bool = True, **settings: Any
+) -> list[list[int]]:
+    """What one writes by hand: tokens that `model.generate` adds to each prompt, in left-padded batches by length or in order."""
+    import torch
+
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i])) if by_length else list(range(len(prompts)))
+    added: list[list[int]] = [[]] * len(prompts)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        width = max(len(prompts[i]) for i in chosen)
+        pad = settings.get("pad_token_id", model.generation_config.pad_token_id)
+        ids = torch.tensor([[pad] * (width - len(prompts[i])) + list(prompts[i]) for i in chosen], device=model.device)
+        mask = torch.tensor([[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in chosen], device=model.device)
+        out = model.generate(ids, attention_mask=mask, max_new_tokens=limit, **settings)
+        for i, row in zip(chosen, out[:, width:].tolist(), strict=True):
+            added[i] = row
+    return added
+
+
 def generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
-    """What one writes by hand: `model.generate` on prompts sorted by length."""
+    """A bare `model.generate` with the settings of our sampler."""
     import torch
     from transformers import AutoModelForCausalLM
 
     dtype = torch.float32 if case.device == "cpu" else torch.bfloat16
     model = AutoModelForCausalLM.from_pretrained(case.model, dtype=dtype).to(case.device).eval()
-
-    def call(prompts: Sequence[list[int]]) -> int:
-        tokens, waiting = 0, sorted(prompts, key=len)
-        for at in range(0, len(waiting), case.batch):
-            batch = waiting[at : at + case.batch]
-            width = max(map(len, batch))
-            ids = torch.tensor([[0] * (width - len(p)) + p for p in batch], device=case.device)
-            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch], device=case.device)
-            settings = {"do_sample": True, "temperature": 0.01, "top_p": 0.9, "top_k": 0, "pad_token_id": 0}
-            out = model.generate(ids, attention_mask=mask, max_new_tokens=case.new_tokens, **settings)
-            tokens += (out.shape[1] - width) * len(batch)
-        return tokens
-
-    return call
+    settings = {"do_sample": True, "temperature": 0.01, "top_p": 0.9, "top_k": 0, "pad_token_id": 0}
+    return lambda prompts: sum(map(len, bare_generate(model, prompts, case.batch, case.new_tokens, **settings)))
 
 
 def llm_generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
@@ -188,21 +178,11 @@ def measure(case: Case) -> dict[str, Any]:
         "tokens": tokens,
         "seconds": sorted(seconds),
     }
-    return {**figures, "peak_memory_gib": peak_memory(worker(), case.device)}
-
-
-def peak_memory(worker: int, device: str) -> float:
-    """Peak memory in GiB: on a GPU what torch allocated in this process, else resident memory with the worker's."""
-    if device == "cuda" and not worker:
+    if case.device == "cuda" and not worker():
         import torch
 
-        return torch.cuda.max_memory_allocated() / 2**30
-    processes = ["self", *([str(worker)] if worker else [])]
-    total = 0
-    for process in processes:
-        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
-        total += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
-    return total / 2**20
+        return {**figures, "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30}
+    return {**figures, "peak_memory_gib": (peak_mb() + (peak_mb(worker()) if worker() else 0.0)) / 2**10}
 
 
 def cases(arguments: Arguments, folder: Path) -> list[tuple[str, Case]]:
@@ -237,13 +217,10 @@ def cases(arguments: Arguments, folder: Path) -> list[tuple[str, Case]]:
 
 def run_case(case: Case) -> dict[str, Any]:
     """The case in a process of its own; {"error": text} when it fails."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--case", json.dumps(case.__dict__)]
-    command += ["--device", case.device]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    try:
+        return in_new_process(__file__, "--case", json.dumps(case.__dict__), "--device", case.device)
+    except InputError as error:
+        return {"error": str(error)}
 
 
 def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -268,7 +245,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for size in ["0.2M"] if arguments.quick else SIZES:
-            build_model(Path(folder) / size, *SIZES[size])
+            build_model(Path(folder) / size, SIZES[size])
         for size, case in bar("sampling", unit="case", over=cases(arguments, Path(folder))):
             settings = {k: v for k, v in case.__dict__.items() if k not in ("model", "device")}
             row = {"size": size, **settings, **run_case(case)}

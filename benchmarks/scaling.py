@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from benchmarks.common import ROOT, CommonArguments, cache_of, commit, parse, write_result
+from benchmarks.common import CommonArguments, cache_of, commit, in_new_process, parse, peak_mb, write_result
 from star.command_line import run_command
 from star.errors import InputError, UsageError
 from star.progress import bar
@@ -60,17 +58,6 @@ def plan(quick: bool) -> dict[str, list[tuple[int, str]]]:
 
 
 # ---------------------------------------------------------------------- one point, in a process of its own
-
-
-def peak_mb() -> float:
-    """Largest resident memory of this process so far, in MB."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # on Linux ru_maxrss begins at what the parent process had used, this does not
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 class StoppedError(Exception):
@@ -252,14 +239,8 @@ def measured(point: str, checkout: str, device: str, *, quick: bool) -> dict[str
     if checkout == "unknown" or checkout.endswith("-dirty") or quick:
         shutil.rmtree(folder, ignore_errors=True)
     if (found := whole_json(folder / "point.json")) is None:
-        if quick:  # importing torch takes longer than these points; so their peaks of memory are shared
-            found = measure(point, folder)
-        else:
-            command = [sys.executable, str(Path(__file__).resolve()), "--point", point, "--device", device]
-            done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-            if done.returncode:
-                raise InputError(f"point {point} ended with status {done.returncode}; what it said is above.")
-            found = json.loads(done.stdout.splitlines()[-1])
+        # Importing torch takes longer than quick points, so their peaks of memory are shared.
+        found = measure(point, folder) if quick else in_new_process(__file__, "--point", point, "--device", device)
         shutil.rmtree(folder)
         write_json(folder / "point.json", found)
     return dict(found)

@@ -114,7 +114,6 @@ def main() -> None:
         "answer_wrong": auroc([float(not row.right) for row in tested], tested, resamples),
         "training_seconds": seconds,
     }
-    show(figures)
     write_result("scorers", figures, quick=arguments.quick, seeds=[0], device=arguments.device)
 
 
@@ -282,21 +281,6 @@ def measure(rows: Sequence[Row], scores: Sequence[dict[str, Any]], drawn: int, r
         "tokens": float(np.mean([each["prompt_tokens"] + each["generated_tokens"] for each in usage])),
         "seconds": float(np.mean([each["seconds"] for each in usage])),
     }
-
-
-def show(figures: dict[str, Any]) -> None:
-    """The table that the page quotes."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="against the exact check, of questions that were left out", caption=str(figures["rationales"]))
-    heads = ("", "AUROC", "right answers", "hinted too", "flagged: sound", "wrong answer", "right answer", "hinted", "F1", "tokens")
-    for head in (*heads, "s"):
-        table.add_column(head)
-    for name, row in figures["scorers"].items():
-        cells = [each.plain() for each in (*row["auroc"].values(), row["auroc_with_hinted"]["all"], *row["flagged"].values())]
-        table.add_row(name, *cells, f"{row['location']['f1']:.3f}", f"{row['tokens']:,.0f}", f"{row['seconds']:.3f}")
-    Console(width=200).print(table)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.faithfulness.answers import Answers
-from analysis.faithfulness.asking import Asking
-from analysis.faithfulness.base import Subject
+from analysis.faithfulness.batch import Subject
+from analysis.faithfulness.layout import Layout
 from analysis.faithfulness.packed import Scored, Tree
 from analysis.faithfulness.sources import plain_task
 from star.problem import Problem, problem_id
@@ -36,16 +36,16 @@ _NUMBER = re.compile(r"\d+")
 _SUGGESTED = re.compile(r"I think the answer is (\d+)|Hint: the answer is (\d+)")
 
 
-def byte_tokenizer() -> Any:
-    """One token per byte and an end token; no training, no files."""
+def byte_tokenizer(end: str | None = "<eos>") -> Any:
+    """One token per byte and an end token, or none; no training, no files."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    raw = Tokenizer(models.BPE(vocab={c: k for k, c in enumerate([*alphabet, "<eos>"])}, merges=[]))
+    raw = Tokenizer(models.BPE(vocab={c: k for k, c in enumerate([*alphabet, *([end] if end else [])])}, merges=[]))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     raw.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<eos>", clean_up_tokenization_spaces=False)
+    return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=end, clean_up_tokenization_spaces=False)
 
 
 class ScriptedModel:
@@ -164,9 +164,9 @@ def scripted_subjects(count: int, seed: int) -> list[Subject]:
     return subjects
 
 
-def scripted_setup(model: ScriptedModel, path: Path | None = None) -> tuple[Asking, Answers]:
+def scripted_setup(model: ScriptedModel, path: Path | None = None) -> tuple[Layout, Answers]:
     """What `probe_all` needs to ask a scripted model."""
     task = plain_task()
     builder = PromptBuilder(task, model.tokenizer, PromptingSettings(shots=0))
     digest = f"scripted-{model.share}-{model.seed}-{model.takes_hints}-{model.says_so}"
-    return Asking(task, builder, shots=False), Answers(digest, path, lambda: model, lambda: model)
+    return Layout(task, builder, shots=False), Answers(digest, path, lambda: model, lambda: model)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from star.pretrain import padded
 from star.problem import Problem
 from star.progress import bar
 from star.tasks.addition import make_problem, prompt, scratchpad, spaced
@@ -111,16 +112,11 @@ def train(role: Role, folder: Path, *, steps: int, seed: int = 0, hidden: int = 
 
 def _batch(tokenizer: Any, stream: Iterator[tuple[str, str, bool, str, bool]]) -> tuple[Any, Any]:
     """Token ids and labels of the next ROWS documents, padded on the right."""
-    import torch
-
     rows = []
     for _ in range(ROWS):
         block, pad, pad_loss, answer, answer_loss = next(stream)
         parts = tokenizer([block, pad + "\n", answer], add_special_tokens=False)["input_ids"]
         ids = [*parts[0], *parts[1], *parts[2], tokenizer.eos_token_id]
         loss = [False] * len(parts[0]) + [pad_loss] * len(parts[1]) + [answer_loss] * (len(parts[2]) + 1)
-        rows.append((ids, [token if wanted else -100 for token, wanted in zip(ids, loss, strict=True)]))
-    width = max(len(ids) for ids, _ in rows)
-    ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row, _ in rows])
-    labels = torch.tensor([row + [-100] * (width - len(row)) for _, row in rows])
-    return ids, labels
+        rows.append((ids, loss))
+    return padded(rows, tokenizer.pad_token_id)

@@ -11,8 +11,8 @@ from star.files import StoredRows
 from star.grading import grade, votes
 from star.problem import Attempt, Graded, Problem, Task, Verdict
 from star.prompting import PromptBuilder, prompt_hash
-from star.rows import Counts, Gate, SampledFigures, SliceCounts
 from star.sampling.base import Completion, Sampler
+from star.schemas import Counts, Gate, SampledFigures, SliceCounts
 from star.shards import Shard
 from star.statistics import best_of_k, binomial_above, maj_at_k, pass_at_k, powers_up_to, wilson
 

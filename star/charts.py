@@ -9,12 +9,15 @@ apart by colour-blind people), mid-grey text and no background, so that a chart 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from star.run import Run
-from star.statistics import wilson
+from star.statistics import EMPTY, wilson
 
 if TYPE_CHECKING:
     import altair as alt
@@ -63,11 +66,9 @@ def _row(run: str, line: Mapping[str, Any], name: str, n: int, correct: int, sou
     row: dict[str, Any] = {"run": run, "round": int(line.get("round", 0)), "slice": name, "n": n, "correct": correct}
     row |= {"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high}
     sound = None if sound is None else min(int(sound), correct)
-    both = wilson(sound, n) if sound is not None else None
-    row["sound"] = math.nan if sound is None else float(sound)
-    row["right_sound"] = both.value if both else math.nan
-    row["right_sound_low"] = both.low if both else math.nan
-    row["right_sound_high"] = both.high if both else math.nan
+    both = EMPTY if sound is None else wilson(sound, n)
+    row |= {"sound": math.nan if sound is None else float(sound)}
+    row |= {"right_sound": both.value, "right_sound_low": both.low, "right_sound_high": both.high}
     row["unsound"] = (correct - sound) / n if sound is not None and n else math.nan
     row["sound_of_correct"] = sound / correct if sound is not None and correct else math.nan
     return row
@@ -79,8 +80,8 @@ def slice_order(names: Iterable[str]) -> list[str]:
 
 
 def _first_number(text: str) -> float:
-    digits = "".join(c if c.isascii() and c.isdigit() else " " for c in text[:80]).split()
-    return float(digits[0]) if digits else math.inf
+    found = re.search("[0-9]+", text[:80])
+    return float(found[0]) if found else math.inf
 
 
 def style(chart: Any, page: Literal["light", "dark", "paper", "any"] = "any") -> Any:
@@ -170,13 +171,9 @@ def accuracy_by_round(frame: pd.DataFrame, question: str = "Does it learn?") -> 
 def slice_colours(count: int) -> list[str]:
     """Colours for ordered slices: purple to orange with falling darkness, clear of the blue that means "all"."""
     stops = [(126, 64, 196), (177, 42, 144), (225, 100, 98), (252, 166, 54)]  # the plasma map's middle part
-    colours = []
-    for index in range(count):
-        place = index * (len(stops) - 1) / max(1, count - 1)
-        left = min(int(place), len(stops) - 2)
-        mixed = [a + (b - a) * (place - left) for a, b in zip(stops[left], stops[left + 1], strict=True)]
-        colours.append("#" + "".join(f"{round(value):02x}" for value in mixed))
-    return colours
+    places = np.linspace(0, len(stops) - 1, count)
+    mixed = [np.interp(places, range(len(stops)), part) for part in zip(*stops, strict=True)]
+    return ["#" + "".join(f"{round(value):02x}" for value in colour) for colour in zip(*mixed, strict=True)]
 
 
 def soundness_by_round(

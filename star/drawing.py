@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from star.problem import Attempt, Problem, Verdict
-from star.recipe import Draw
+from star.settings import Draw
 
 
 def adaptive_order(

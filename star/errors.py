@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message that is not blank, cut to 200 characters; its class where it has none."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()[:200]
+
+
 class InputError(Exception):
     """What was given cannot be used. The text says what was given, what was expected and what to do."""
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from star.errors import InputError
 from star.parsing import ParseError, checked, parse_json, parse_yaml
-from star.schemas import KEYS
+from star.tables import KEYS
 
 Row = TypeVar("Row", bound=Mapping[str, Any])
 Stamp = tuple[tuple[str, int, int], ...]
@@ -94,12 +94,7 @@ def stamp(paths: Iterable[Path]) -> Stamp:
 
 
 def read_json(path: Path, shape: Any = dict[str, Any], advice: str = ADVICE) -> Any:
-    """A JSON file that fits `shape`, a type that pydantic knows. Raises RunError otherwise."""
-    return _read(path, shape, advice, stamp([path]))
-
-
-def read_yaml(path: Path, shape: Any = dict[str, Any], advice: str = ADVICE) -> Any:
-    """A YAML file that fits `shape`. Raises RunError otherwise."""
+    """A JSON file (or YAML, where its name says so) that fits `shape`, a type that pydantic knows. Raises RunError otherwise."""
     return _read(path, shape, advice, stamp([path]))
 
 
@@ -150,7 +145,7 @@ def _read_lines(path: Path, shape: Hashable, _: Stamp) -> tuple[tuple[Any, ...],
 def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] = ()) -> pa.Table:
     """Columns (by default all of `schema`) of a parquet file, in the schema's types; those that the file lacks come as nulls.
 
-    Raises RunError where it cannot be read, or where one of `star.schemas.KEYS` is missing or has rows without a value.
+    Raises RunError where it cannot be read, or where one of `star.tables.KEYS` is missing or has rows without a value.
     """
     return _read_table(path, schema, tuple(columns) or tuple(schema.names), stamp([path]))
 

@@ -7,6 +7,7 @@ import os
 import threading
 from pathlib import Path
 
+from star.errors import first_line
 from star.recipe import ModelSettings, RecipeError
 
 TIMEOUT = 10.0
@@ -111,8 +112,3 @@ def download_model(settings: ModelSettings) -> Path:
             f"model.path {wanted} is neither a directory here, nor in the local cache, nor to be had from the Hub ({why}). Set "
             "model.path to a local directory; with HF_HUB_OFFLINE=1 only models in the local cache are looked for."
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, cut to 200 characters; its class where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -16,17 +16,7 @@ from star import run as runs
 from star.attempts import sampled_figures, summarise
 from star.files import StoredRows
 from star.problem import Attempt, Problem
-from star.rows import (
-    Cost,
-    Counts,
-    Ranking,
-    Result,
-    RoundFacts,
-    RoundLine,
-    Training,
-    UnfinishedRound,
-)
-from star.schemas import Amount
+from star.schemas import Amount, Cost, Counts, Ranking, Result, RoundFacts, RoundLine, Training, UnfinishedRound
 from star.shards import parts_of
 
 T = TypeVar("T")
@@ -45,7 +35,7 @@ class Ledger:
 
     def rounds(self) -> list[RoundLine]:
         """Finished rounds, in order; one whose line is damaged is made again."""
-        return cast(list[RoundLine], self.run.rounds)
+        return self.run.rounds
 
     def round(self, number: int) -> RoundLine | None:
         """A finished round's line, or None."""
@@ -92,7 +82,7 @@ class Ledger:
             "round": number,
             "selection": selection,
             **facts,
-            "seconds": {name: round(seconds, 2) for name, seconds in self._seconds.items()},
+            "seconds": self._rounded(),
             **self._cost([folder / f"{name}.parquet" for name in ("probe", "attempts", "evaluation")], facts.get("training")),
         }
         lines = [*(entry for entry in self.rounds() if entry["round"] != number), line]
@@ -102,8 +92,10 @@ class Ledger:
 
     def leave_round(self, number: int, facts: RoundFacts) -> None:
         """A round that ends without a model has no line in metrics.jsonl: its facts and seconds go into result.json."""
-        seconds = {name: round(seconds, 2) for name, seconds in self._seconds.items()}
-        self._unfinished = {"round": number, **facts, "seconds": seconds}
+        self._unfinished = {"round": number, **facts, "seconds": self._rounded()}
+
+    def _rounded(self) -> dict[str, float | None]:
+        return {name: round(seconds, 2) for name, seconds in self._seconds.items()}
 
     def _cost(self, files: Sequence[Path], training: Training | None, ranked: int = 0) -> Cost:
         """Samples, tokens and FLOPs: 2N per sampled or read token, 6N per trained one (Kaplan et al. 2020, section 2.1). Read are
@@ -130,12 +122,12 @@ class Ledger:
         makes of those. The open clock is the test's.
         """
         rounds, unfinished = self.rounds(), self._unfinished
-        lines = [*rounds, *([unfinished] if unfinished else [])]
+        lines: list[RoundFacts] = [*rounds, *([unfinished] if unfinished else [])]
         files = [self.run_dir / "test" / "evaluation.parquet"]
         if unfinished:
             files += [self.run.folder(unfinished["round"]) / f"{name}.parquet" for name in ("probe", "attempts")]
         sampled = rows.only("attempt_id", "problem_id", "sample", "answer", "verdict")
-        spent = [*(line.get("seconds") or {} for line in lines), self._seconds]
+        spent: list[Mapping[str, float | None]] = [*(line.get("seconds") or {} for line in lines), self._seconds]
         result: Result = {
             "chosen_round": chosen,
             "rounds": max((line["round"] for line in rounds), default=0),
@@ -144,7 +136,7 @@ class Ledger:
             "gate": next((line["gate"] for line in lines if line.get("gate")), None),
             "round_without_model": unfinished,
             "parameters": self.parameters,
-            "seconds_total": round(sum(sum(each.values()) for each in spent), 1),
+            "seconds_total": round(sum(seconds or 0 for each in spent for seconds in each.values()), 1),
             "cost": self._cost(files, ranked and ranked["training"], ranked["tokens"] if ranked else 0),
         }
         if ranked:

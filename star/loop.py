@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import cast
 
 from star import run as runs
-from star import schemas, splits
+from star import schemas, splits, tables
 from star.attempts import first_pass_against_chance, gate_message, in_form, summarise
 from star.curation import count_data, curate, gold_rows, soundness_of, training_rows, without_hints
 from star.drawing import adaptive_order
@@ -35,12 +35,13 @@ from star.ledger import Ledger
 from star.pairs import Choose, Text, pair_rows, walked
 from star.pairs import drawn as drawn_pairs
 from star.pool import Pool
-from star.problem import Attempt, Problem
+from star.problem import Attempt, Problem, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
-from star.rows import Gate, PairRow, Ranking, Result, RoundFacts, RoundLine, Training, TrainingRow
+from star.schemas import Gate, Ranking, Result, RoundFacts, RoundLine, Training
 from star.setup import Setup
 from star.stages import SamplingStages
+from star.tables import PairRow, TrainingRow
 from star.training.finetuning import finetune
 from star.training.jobs import pair_job, row_job, verifier_job
 from star.training.plan import FinetuningError, Job, steps_of_round
@@ -197,7 +198,7 @@ class Loop:
         def compute() -> list[PairRow]:
             return pair_rows(attempts, self.problems, self.builder, choose, count, winner, shots=shots)
 
-        return self.ledger.stored(folder / "pairs.parquet", schemas.PAIRS, compute)
+        return self.ledger.stored(folder / "pairs.parquet", tables.PAIRS, compute)
 
     def trained(self, job: Job, stage: str, name: str) -> Training:
         """Fine-tune, unless a run before this one did; returns the facts that stand beside the model."""
@@ -212,7 +213,7 @@ class Loop:
                 if job.preference is not None:
                     what, why = "pairs", f"they do not differ within {limit}"
                 self.ledger.note(f"{name}: {dropped:,} of {given:,} training {what} were left out: {why}")
-            if facts.get("ended") == 0 and stage == "training":
+            if facts.get("ended") == 0:
                 self.ledger.note(f"{name}: none of the trained model's sample completions ends by itself")
             runs.write_json(facts_file, facts)
         facts.pop("loss_curve", None)
@@ -251,9 +252,14 @@ class Loop:
             self.ledger.note("no problem has a right and a wrong attempt that differ: there is no verifier")
             return None
         training, shots = self.trained(job, "verifier", "verifier"), recipe.prompting.shots_in_training
-        asked = rows.only("attempt_id", "problem_id", "sample", "completion")
+        asked = rows.only("attempt_id", "problem_id", "sample", "completion", "verdict")
         sampled = [row for row in asked if row["sample"] > 0]
-        encoded = [self.builder.encoded(self.problems[row["problem_id"]], row["completion"], shots=shots) for row in sampled]
+        encoded = [
+            self.builder.encoded(
+                self.problems[row["problem_id"]], row["completion"], shots=shots, ended=row["verdict"] != Verdict.truncated
+            )
+            for row in sampled
+        ]
         self.pool.sleep()
         trust = recipe.model.trust_remote_code
         scores = self.ledger.timed("ranking", lambda: completion_scores(folder / "model", encoded, trust_remote_code=trust))

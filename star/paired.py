@@ -93,9 +93,25 @@ def groups(summaries: Sequence[RunSummary]) -> list[list[RunSummary]]:
     return [list(found) for _, found in itertools.groupby(sorted(summaries, key=order), key=lambda s: (s.arm, s.group))]
 
 
+def one_a_seed(runs: Sequence[RunSummary]) -> list[RunSummary]:
+    """The finished runs of one recipe, the first of each seed: another one with it is no other seed."""
+    first: dict[int | None, RunSummary] = {}
+    for run in runs:
+        if run.finished:
+            first.setdefault(run.seed, run)
+    return list(first.values())
+
+
+def same_seeds(summaries: Sequence[RunSummary]) -> list[list[str]]:
+    """Names of the finished runs that share recipe and seed, those that `one_a_seed` takes first."""
+    finished = [run for run in sorted(summaries, key=order) if run.finished]
+    shared = [[run.path.name for run in found] for _, found in itertools.groupby(finished, key=order)]
+    return [names for names in shared if len(names) > 1]
+
+
 def compare_runs(summaries: Sequence[RunSummary]) -> list[Comparison]:
     """Every two arms, finished runs only, on the same test problems."""
-    arms = [[run for run in runs if run.finished and run.outcomes] for runs in groups(summaries)]
+    arms = [[run for run in one_a_seed(runs) if run.outcomes] for runs in groups(summaries)]
     arms = [arm for arm in arms if arm]
     comparisons = [
         paired((_arm_label(a, arms), _arm_label(b, arms)), [run.outcomes for run in a], [run.outcomes for run in b])

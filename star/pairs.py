@@ -8,7 +8,7 @@ from math import lcm
 
 from star.problem import Attempt, Problem, Verdict
 from star.prompting import PromptBuilder
-from star.rows import PairRow
+from star.tables import PairRow
 
 Text = Callable[[Attempt], str]
 Choose = Callable[[Sequence[Attempt], Sequence[Attempt], int], list[tuple[Attempt, Attempt]]]
@@ -66,6 +66,7 @@ def pair_rows(
                 "prompt": prompt,
                 "chosen": text(won),
                 "rejected": lost["completion"],
+                "rejected_ended": lost["verdict"] != Verdict.truncated,
             }
             for won, lost in (choose(right, wrong, count) if right and wrong else [])
         ]

@@ -27,8 +27,6 @@ from star.shards import Shard
 
 TRIES = 3
 """Workers that a shard may cost."""
-PartT = TypeVar("PartT", bound="Part")
-
 
 class Pool(Protocol):
     """Samples and grades shards with one model at a time."""
@@ -69,21 +67,17 @@ class Here:
         self.sampler, self.builder, self.model_dir = sampler, builder, sampler.model_dir
 
     def load(self, model_dir: Path) -> None:
-        """See Pool.load."""
         self.sampler.load(model_dir)
         self.model_dir = model_dir
 
     def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
-        """See Pool.map."""
         for shard in shards:
             yield shard, sample_attempts(self.sampler, self.builder, shard, progress=shard.label)
 
     def sleep(self) -> None:
-        """See Pool.sleep."""
         self.sampler.sleep()
 
     def close(self) -> None:
-        """See Pool.close."""
         self.sampler.close()
 
 
@@ -102,22 +96,6 @@ class Worker(Here):
         return sample_attempts(self.sampler, self.builder, shard)
 
 
-class Part(Protocol):
-    """What an actor is given at a time."""
-
-    @property
-    def stage(self) -> str | None:
-        """What it is part of, for the progress bar; None: none is shown."""
-
-    @property
-    def label(self) -> str:
-        """What it is called in messages."""
-
-    @property
-    def advice(self) -> str:
-        """What to do where it costs too many actors."""
-
-
 @dataclass(frozen=True, eq=False)
 class Chunk:
     """A part of what the analysis asks its actors for."""
@@ -128,7 +106,11 @@ class Chunk:
     advice: str = "Give fewer workers, or none to see its message."
 
 
-class Actors(Generic[PartT]):
+Part = TypeVar("Part", Chunk, Shard)
+"""What an actor is given at a time: its stage and label are for people, its advice says what to do where it costs too many."""
+
+
+class Actors(Generic[Part]):
     """Ray actors of one class, which has `ready() -> pid` and `sample(part) -> result`; one part each at a time. A dead one is
     replaced, and its part given to another.
     """
@@ -148,10 +130,10 @@ class Actors(Generic[PartT]):
         self.workers[self.workers.index(worker)] = new = self._new()
         return new
 
-    def map(self, parts: Sequence[PartT]) -> Iterator[tuple[PartT, Any]]:
+    def map(self, parts: Sequence[Part]) -> Iterator[tuple[Part, Any]]:
         """See Pool.map. A worker that starts in another's place takes parts once it is up."""
         owed, free, failed = deque(parts), list(self.workers), Counter[int]()
-        busy: dict[Any, tuple[Any, PartT | None]] = {}
+        busy: dict[Any, tuple[Any, Part | None]] = {}
         done = 0
         with bar(parts[0].stage, len(parts), "shard") as shown:
             while done < len(parts):
@@ -220,7 +202,7 @@ class OnRay(Actors[Shard]):
         self.model_dir = None
 
 
-def _no_use(part: Part | None, reason: str) -> str:
+def _no_use(part: Chunk | Shard | None, reason: str) -> str:
     """Why a part, or starting workers, is given up."""
     if part is None:
         return f"workers cannot be started ({reason}). `python -m star.doctor` says what Ray sees."

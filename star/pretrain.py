@@ -11,7 +11,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
@@ -77,13 +77,24 @@ def encode(tokenizer: PreTrainedTokenizerFast, docs: list[Document]) -> list[tup
     return rows
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, arguments: Arguments) -> Any:
+def padded(rows: list[tuple[list[int], list[bool]]], pad: int) -> Any:
+    """(ids, labels) of encoded rows, each of shape (rows, longest row); what carries no loss is -100 in `labels`."""
+    import torch
+
+    width = max(len(tokens) for tokens, _ in rows)
+    ids = torch.full((len(rows), width), pad)
+    labels = torch.full((len(rows), width), -100)
+    for index, (tokens, loss) in enumerate(rows):
+        ids[index, : len(tokens)] = torch.tensor(tokens)
+        labels[index, : len(tokens)] = torch.where(torch.tensor(loss), ids[index, : len(tokens)], -100)
+    return ids, labels
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, arguments: Arguments, mixture: Mixture | None = None) -> Any:
     """Endless (ids, labels) batches of about `batch_tokens` tokens: rows of similar length together, batches shuffled."""
     import random
 
-    import torch
-
-    stream = documents(arguments.seed + 1, arguments.mixture)
+    stream = documents(arguments.seed + 1, mixture or arguments.mixture)
     rng = random.Random(arguments.seed)
     while True:
         rows = sorted(encode(tokenizer, list(islice(stream, 4096))), key=lambda row: len(row[0]))
@@ -94,17 +105,20 @@ def batches(tokenizer: PreTrainedTokenizerFast, arguments: Arguments) -> Any:
             groups[-1].append(row)
         rng.shuffle(groups)
         for group in groups:
-            width = max(len(tokens) for tokens, _ in group)
-            ids = torch.full((len(group), width), tokenizer.pad_token_id)
-            labels = torch.full((len(group), width), -100)
-            for index, (tokens, loss) in enumerate(group):
-                ids[index, : len(tokens)] = torch.tensor(tokens)
-                labels[index, : len(tokens)] = torch.where(torch.tensor(loss), ids[index, : len(tokens)], -100)
-            yield ids, labels
+            yield padded(group, tokenizer.pad_token_id)
 
 
-def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, arguments: Arguments) -> dict[str, float]:
-    """Train in place for `arguments.tokens` tokens; returns tokens seen, steps, seconds and the last losses' mean."""
+def train(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    arguments: Arguments,
+    mixture: Mixture | None = None,
+    stop: Callable[[int], bool] | None = None,
+) -> dict[str, float]:
+    """Train in place for `arguments.tokens` tokens; returns tokens seen, steps, seconds and the last losses' mean.
+
+    `stop` is asked after each step, with the tokens seen, whether that is enough; the rate then stays at its peak.
+    """
     import torch
 
     model.to(arguments.device).train()
@@ -113,8 +127,8 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, arguments
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     seen, step, loss_mean, started = 0, 0, math.log(model.config.vocab_size), time.monotonic()
     shown = bar(f"pretraining {arguments.size}", int(arguments.tokens), "token", unit_scale=True)
-    for ids, labels in batches(tokenizer, arguments):
-        done = seen / arguments.tokens
+    for ids, labels in batches(tokenizer, arguments, mixture):
+        done = 0.0 if stop else seen / arguments.tokens
         scale = min(1.0, (step + 1) / 100) * (0.1 + 0.45 * (1 + math.cos(math.pi * min(done, 1.0))))
         optimizer.param_groups[0]["lr"] = peak * scale
         ids, labels = ids.to(arguments.device), labels.to(arguments.device)
@@ -132,7 +146,7 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, arguments
         loss_mean = 0.98 * loss_mean + 0.02 * loss.item() if step > 50 else loss.item()
         shown.update(count)
         shown.set_postfix(loss=f"{loss_mean:.4f}", refresh=False)
-        if seen >= arguments.tokens:
+        if seen >= arguments.tokens or (stop and stop(seen)):
             break
     shown.close()
     return {"seen": seen, "steps": step, "seconds": time.monotonic() - started, "loss": loss_mean}

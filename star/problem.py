@@ -135,6 +135,10 @@ class Splits:
     test: tuple[Problem, ...]
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> number of rows that were read and left out, reported at the start of a run."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Problem id -> where it came from, for problems from files."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """(place, reason) of every row left out."""
 
 
 @dataclass(frozen=True)

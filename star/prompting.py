@@ -58,16 +58,16 @@ class PromptBuilder:
         return ids
 
     def encoded(
-        self, problem: Problem, completion: str, *, shots: bool, hinted: bool = False
+        self, problem: Problem, completion: str, *, shots: bool, hinted: bool = False, ended: bool = True
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """(ids of the prompt, ids of a completion after it)."""
-        return tuple(self.ids(problem, shots=shots, hinted=hinted)), tuple(self.completion_ids(completion))
+        return tuple(self.ids(problem, shots=shots, hinted=hinted)), tuple(self.completion_ids(completion, ended=ended))
 
-    def completion_ids(self, completion: str) -> list[int]:
-        """Token ids of a completion with the end token after it; without one where the tokenizer has none."""
+    def completion_ids(self, completion: str, *, ended: bool = True) -> list[int]:
+        """Token ids of a completion, with the end token after it if it `ended` and the tokenizer has one."""
         ids: list[int] = self.tokenizer(completion, add_special_tokens=False)["input_ids"]
         eos = self.tokenizer.eos_token_id
-        return ids if eos is None else [*ids, eos]
+        return [*ids, eos] if ended and eos is not None else ids
 
     def _shots_text(self, shots: bool, hinted: bool) -> str:
         if (shots, hinted) not in self._prefix:

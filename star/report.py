@@ -5,10 +5,10 @@
 
 Accuracy comes with its 95 % Wilson interval and n; beside it what is right in the form that was asked for and in any
 (`curation.accept` says which of the two it is); rates, samples, tokens, seconds and FLOPs are of the whole run. Runs
-whose recipes differ only in the seed are also shown as one row: mean and standard deviation over seeds. `--format csv` and
-`json` hold plain numbers, shares from 0 to 1. `--compare` compares every two arms on the problems that both answered: paired
-bootstrap interval of the difference, exact McNemar test, p-values corrected by Holm's method. An unfinished run shows
-its last round on the selection split, and says so.
+whose recipes differ only in the seed are also shown as one row: mean and standard deviation over seeds, each seed once.
+`--format csv` and `json` hold plain numbers, shares from 0 to 1. `--compare` compares every two arms on the problems that
+both answered: paired bootstrap interval of the difference, exact McNemar test, p-values corrected by Holm's method. An
+unfinished run shows its last round on the selection split, and says so.
 """
 
 from __future__ import annotations
@@ -18,19 +18,30 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from star.charts import slice_order
 from star.command_line import parse, run_command
-from star.paired import Comparison, compare_runs, groups
-from star.report_data import all_figures, as_json, comparison_figures, group_figures, label
+from star.paired import Comparison, compare_runs, same_seeds
+from star.report_data import Figures, all_values, as_json, comparison_figures, expanded
 from star.run import RunError
-from star.run_summary import RunSummary, accuracy_at, flops_to, summarise_run
+from star.run_summary import RunSummary, summarise_run
 from star.spreadsheet import to_csv
+from star.statistics import Interval, amount, percent
 
 Cells = dict[str, str]
 RIGHT_ALIGNED = 4
 """Columns from this one on hold numbers."""
+TITLES = {
+    "accuracy": "accuracy % [95 %]",
+    "sound_of_correct": "sound of right",
+    "data_used": "train data used",
+    "training_flops": "training FLOPs",
+    "sampling_flops": "sampling FLOPs",
+}
+"""Names in the data whose title in a table is not made of the same words."""
+PLAIN = ("method", "run", "n", "parameters", "split", "samples", "tokens", "seconds")
+"""Columns that hold no share."""
 MOST_COLUMNS = 8
 """Rows that a table on its side shows as columns; more make another table below it."""
 
@@ -53,95 +64,39 @@ class Arguments:
     """A number of sampled tokens: shows the selection accuracy that each run reached with them."""
 
 
-def percent(share: float | None) -> str:
-    """0.725 -> "72.5"; "-" where it is not known."""
-    return "-" if share is None or math.isnan(share) else f"{100 * share:.1f}"
+def _title(name: str) -> str:
+    words = TITLES.get(name, name.replace("_", " "))
+    return words if name in PLAIN or words.endswith("]") or "FLOPs" in words else f"{words} %"
 
 
-def amount(value: float | None) -> str:
-    """Large numbers, short: 12,345 as it is, 3.1e+15 beyond a million million."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if value < 1e12 else f"{value:.1e}"
+def _shown(name: str, value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or "-"
+    if isinstance(value, Interval):
+        return value.percent()
+    if "FLOPs" in TITLES.get(name, name):
+        return f"{value:.2g}"
+    return amount(value) if name in PLAIN else percent(value)
 
 
-def cells(
-    summary: RunSummary, *, slices: Sequence[str] = (), reach: float | None = None, tokens: int | None = None
-) -> Cells:
-    """One run's row."""
-    row = {
-        "method": label(summary),
-        "run": summary.path.name,
-        "parameters": amount(summary.parameters),
-        "split": summary.split,
-        "accuracy % [95 %]": summary.accuracy.percent(),
-        "n": f"{summary.accuracy.n:,}",
-        "strict / lenient %": f"{percent(summary.strict)} / {percent(summary.lenient)}",
-        "no answer %": percent(summary.no_answer),
-        "truncated %": percent(summary.truncated),
-        "sound of right %": summary.sound_of_correct.percent(),
-        "train data used %": percent(summary.data_used),
-        "generated %": percent(summary.generated),
-        "rationalized %": percent(summary.rationalized),
-        "samples": amount(summary.samples),
-        "tokens": amount(summary.tokens),
-        "seconds": amount(summary.seconds),
-        "training FLOPs": _flops(summary.training_flops),
-        "sampling FLOPs": _flops(summary.sampling_flops),
-    }
-    row |= {f"pass@{k} %": share.percent() for k, share in summary.pass_at_k.items()}
-    row |= {f"maj@{k} %": share.percent() for k, share in summary.maj_at_k.items() if k > 1}
-    row |= {f"best of {k} %": percent(share) for k, share in summary.best_of_k.items() if k != "1"}
-    row |= {f"weighted@{k} %": percent(share) for k, share in summary.weighted_at_k.items() if k != "1"}
-    row |= {} if reach is None else {f"FLOPs to {100 * reach:g} %": _flops(flops_to(summary, reach))}
-    row |= {} if tokens is None else {f"selection % at {tokens:,} tokens": percent(accuracy_at(summary, tokens))}
-    row |= {f"{name} %": summary.slices[name].percent() if name in summary.slices else "-" for name in slices}
-    return row
+def cells(row: Figures) -> Cells:
+    """One run's row, as `star.report_data` has it, or that of several finished seeds of one recipe."""
+    shown = dict(row)
+    if "seeds" in row:
+        mean, sd, low, high = (100 * shown.pop(f"accuracy{end}") for end in ("", "_sd", "_min", "_max"))
+        sizes = [amount(n) for n in sorted(set(row["n"]))]
+        shown["method"] = row["method"].replace("mean of", "mean ± sd of")
+        shown["run"] = "seeds " + ", ".join(map(str, shown.pop("seeds")))
+        shown["accuracy"] = f"{mean:.1f} ± {sd:.1f} ({low:.1f} to {high:.1f})"
+        shown["n"] = sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return {_title(name): _shown(name, value) for name, value in shown.items() if name not in ("seed", "runs")}
 
 
-def _flops(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2g}"
-
-
-def spread(runs: Sequence[RunSummary]) -> Cells | None:
-    """The row of several finished seeds of one recipe; None for fewer than two."""
-    found = group_figures(runs)
-    if found is None:
-        return None
-    mean, sd, low, high = (100 * found[f"accuracy{end}"] for end in ("", "_sd", "_min", "_max"))
-    sizes = [f"{n:,}" for n in sorted(set(found["n"]))]
-    return {
-        "method": found["method"].replace("mean of", "mean ± sd of"),
-        "run": "seeds " + ", ".join(map(str, found["seeds"])),
-        "parameters": amount(found["parameters"]),
-        "split": found["split"],
-        "accuracy % [95 %]": f"{mean:.1f} ± {sd:.1f} ({low:.1f} to {high:.1f})",
-        "n": sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}",
-        "no answer %": percent(found["no_answer"]),
-        "truncated %": percent(found["truncated"]),
-        "train data used %": percent(found["train_data_used"]),
-        "seconds": amount(found["seconds"]),
-    }
-
-
-def table(
-    summaries: Sequence[RunSummary], *, slices: bool = False, reach: float | None = None, tokens: int | None = None
-) -> list[Cells]:
-    """Rows in the paper's order, seeds of one recipe together with a row of their mean below."""
-    names = slice_names(summaries) if slices else []
-    rows = []
-    for runs in groups(summaries):
-        rows += [cells(run, slices=names, reach=reach, tokens=tokens) for run in runs]
-        below = spread(runs)
-        if below is not None:
-            rows.append(below)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    return [{name: row.get(name, "-") for name in columns} for row in rows]
-
-
-def slice_names(summaries: Sequence[RunSummary]) -> list[str]:
-    """The slices of all runs, in order."""
-    return slice_order(name for run in summaries for name in run.slices)
+def table(rows: Sequence[Figures]) -> list[Cells]:
+    """The rows of `star.report_data.all_values` with the same columns each."""
+    shown = [cells(row) for row in rows]
+    columns = list(dict.fromkeys(name for row in shown for name in row))
+    return [{name: row.get(name, "-") for name in columns} for row in shown]
 
 
 def comparison_cells(found: Comparison) -> Cells:
@@ -193,6 +148,8 @@ def warnings(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison] 
     if len({run.accept for run in summaries}) > 1:
         lenient = ", ".join(sorted(run.path.name for run in summaries if run.accept == "lenient"))
         found.append(f"WARNING: {lenient} count answers in any form (curation.accept: lenient), the other runs do not.")
+    for names in same_seeds(summaries):
+        found.append(f"{', '.join(names)}: the same recipe and seed. Means over seeds and comparisons count {names[0]} alone.")
     for pair in comparisons:
         if pair.left_out:
             found.append(
@@ -245,6 +202,8 @@ def render(arguments: Arguments, summaries: Sequence[RunSummary]) -> None:
     """Print the report in the format that was asked for."""
     comparisons = compare_runs(summaries) if arguments.compare else []
     notes = warnings(summaries, comparisons)
+    slices = slice_order(name for run in summaries for name in run.slices) if arguments.slices else []
+    rows = all_values(summaries, slices, arguments.reach, arguments.tokens)
     if arguments.format == "json":
         print(as_json(summaries, comparisons, notes))
         return
@@ -253,11 +212,9 @@ def render(arguments: Arguments, summaries: Sequence[RunSummary]) -> None:
     if arguments.format == "csv":
         for note in notes:
             print(note, file=sys.stderr)
-        names = slice_names(summaries) if arguments.slices else []
-        print(to_csv([*map(comparison_figures, comparisons)] if arguments.compare else all_figures(summaries, names)), end="")
+        print(to_csv([*map(comparison_figures, comparisons)] if arguments.compare else [*map(expanded, rows)]), end="")
         return
-    rows = table(summaries, slices=arguments.slices, reach=arguments.reach, tokens=arguments.tokens)
-    shown = [(rows, "Runs"), ([comparison_cells(found) for found in comparisons], "Paired comparison, same problems")]
+    shown = [(table(rows), "Runs"), ([comparison_cells(found) for found in comparisons], "Paired comparison, same problems")]
     for note in notes:
         print(f"{note}\n")
     for part, title in shown:

@@ -8,11 +8,16 @@ import statistics as plain
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from star.paired import Comparison, groups, order
-from star.run_summary import RunSummary
+from star.paired import Comparison, groups, one_a_seed, order
+from star.run_summary import RunSummary, accuracy_at, flops_to
 from star.statistics import Interval
 
 Figures = dict[str, Any]
+COLUMNS = (
+    *("parameters", "split", "accuracy", "strict", "lenient", "no_answer", "truncated", "sound_of_correct", "data_used"),
+    *("generated", "rationalized", "samples", "tokens", "seconds", "training_flops", "sampling_flops"),
+)
+"""Fields of a `RunSummary` that every format shows, in order."""
 
 
 def label(summary: RunSummary) -> str:
@@ -25,48 +30,36 @@ def label(summary: RunSummary) -> str:
     return summary.arm + (f" [{'; '.join(marks)}]" if marks else "")
 
 
-def run_figures(summary: RunSummary, slices: Sequence[str] = ()) -> Figures:
-    """One run's row; an interval takes three columns."""
-    row: Figures = {
-        "method": label(summary),
-        "run": summary.path.name,
-        "seed": summary.seed,
-        "parameters": summary.parameters,
-        "split": summary.split,
-        "n": summary.accuracy.n,
-        **_interval("accuracy", summary.accuracy),
-        "strict": summary.strict,
-        "lenient": summary.lenient,
-        "no_answer": summary.no_answer,
-        "truncated": summary.truncated,
-        **_interval("sound_of_right", summary.sound_of_correct),
-        "train_data_used": summary.data_used,
-        "generated": summary.generated,
-        "rationalized": summary.rationalized,
-        "samples": summary.samples,
-        "tokens": summary.tokens,
-        "seconds": summary.seconds,
-        "training_flops": summary.training_flops,
-        "sampling_flops": summary.sampling_flops,
-    }
-    for k, share in summary.pass_at_k.items():
-        row |= _interval(f"pass@{k}", share)
-    for k, share in summary.maj_at_k.items():
-        row |= _interval(f"maj@{k}", share)
-    row |= {f"best_of_{k}": share for k, share in summary.best_of_k.items()}
-    row |= {f"weighted@{k}": share for k, share in summary.weighted_at_k.items()}
-    for name in slices:
-        row |= _interval(name, summary.slices[name]) if name in summary.slices else {}
-    return row
+def run_values(
+    summary: RunSummary, slices: Sequence[str] = (), reach: float | None = None, tokens: int | None = None
+) -> Figures:
+    """One run's row: the columns of every format, under the names that data have."""
+    row: Figures = {"method": label(summary), "run": summary.path.name, "seed": summary.seed, "n": summary.accuracy.n}
+    row |= {name: getattr(summary, name) for name in COLUMNS}
+    row |= {f"pass@{k}": share for k, share in summary.pass_at_k.items()}
+    row |= {f"maj@{k}": share for k, share in summary.maj_at_k.items() if k > 1}
+    row |= {f"best of {k}": share for k, share in summary.best_of_k.items() if k != "1"}
+    row |= {f"weighted@{k}": share for k, share in summary.weighted_at_k.items() if k != "1"}
+    row |= {} if reach is None else {f"FLOPs to {100 * reach:g} %": flops_to(summary, reach)}
+    row |= {} if tokens is None else {f"selection at {tokens:,} tokens": accuracy_at(summary, tokens)}
+    return row | {name: summary.slices.get(name) for name in slices}
+
+
+def expanded(row: Figures) -> Figures:
+    """The same row with three columns for an interval."""
+    columns: Figures = {}
+    for name, value in row.items():
+        columns |= _interval(name, value) if isinstance(value, Interval) else {name: value}
+    return columns
 
 
 def _interval(name: str, found: Interval) -> Figures:
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
-def group_figures(runs: Sequence[RunSummary]) -> Figures | None:
+def group_values(runs: Sequence[RunSummary]) -> Figures | None:
     """Mean and spread of the finished seeds of one recipe; None for fewer than two. `n` and `seeds` have an entry per run."""
-    done = [run for run in runs if run.finished]
+    done = one_a_seed(runs)
     if len(done) < 2:
         return None
     shares = [run.accuracy.value for run in done]
@@ -82,10 +75,7 @@ def group_figures(runs: Sequence[RunSummary]) -> Figures | None:
         "accuracy_sd": plain.stdev(shares),
         "accuracy_min": min(shares),
         "accuracy_max": max(shares),
-        "no_answer": _mean([run.no_answer for run in done]),
-        "truncated": _mean([run.truncated for run in done]),
-        "train_data_used": _mean([run.data_used for run in done]),
-        "seconds": _mean([run.seconds for run in done]),
+        **{name: _mean([getattr(run, name) for run in done]) for name in ("no_answer", "truncated", "data_used", "seconds")},
     }
 
 
@@ -109,13 +99,14 @@ def comparison_figures(found: Comparison) -> Figures:
     }
 
 
-def all_figures(summaries: Sequence[RunSummary], slices: Sequence[str] = ()) -> list[Figures]:
+def all_values(
+    summaries: Sequence[RunSummary], slices: Sequence[str] = (), reach: float | None = None, tokens: int | None = None
+) -> list[Figures]:
     """Every run in the paper's order, a row of means below the seeds of one recipe."""
     rows = []
     for runs in groups(summaries):
-        rows += [run_figures(run, slices) for run in runs]
-        below = group_figures(runs)
-        rows += [] if below is None else [below]
+        below = group_values(runs)
+        rows += [*(run_values(run, slices, reach, tokens) for run in runs), *([below] if below else [])]
     return rows
 
 
@@ -125,7 +116,7 @@ def as_json(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison], 
     for run in sorted(summaries, key=order):
         row = {name: getattr(run, name) for name in run.__dataclass_fields__ if name not in ("outcomes", "path", "damage")}
         runs.append({"run": run.path.name, **row})
-    seeds = [found for found in map(group_figures, groups(summaries)) if found is not None]
+    seeds = [found for found in map(group_values, groups(summaries)) if found is not None]
     content: Figures = {"warnings": list(notes), "runs": runs, "groups": seeds}
     if comparisons:
         content["comparisons"] = [{**vars(one), "n": one.n} for one in comparisons]

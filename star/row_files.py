@@ -20,7 +20,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from star.errors import InputError
+from star.errors import InputError, first_line
 from star.parsing import ParseError, parse_json
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".eval")
@@ -190,8 +190,7 @@ def _parquet_rows(path: Path, choose: Choose) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=2_000, columns=choose(file.schema_arrow.names)):
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # a date in the year 10000 overflows
-        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise RowFileError(f"{path} cannot be read as parquet ({first[:160]})") from error
+        raise RowFileError(f"{path} cannot be read as parquet ({first_line(error)})") from error
 
 
 def _packed_rows(path: Path) -> Iterator[Row | BadRowError]:

@@ -18,8 +18,8 @@
       charts/*.png           accuracy and soundness by round
       analysis/              written by the analysis package only
 
-Round n's attempts are sampled from the model of round n-1; its model is fine-tuned on what was kept of them. The schemas
-are in `star.schemas`; `star.files` reads and writes single files.
+Round n's attempts are sampled from the model of round n-1; its model is fine-tuned on what was kept of them. The columns of its
+tables are in `star.tables`, the shapes of its other files in `star.schemas`; `star.files` reads and writes single files.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ from star.files import (
     read_lines,
     read_rows,
     read_table,
-    read_yaml,
     stamp,
     whole_json,
     write_json,
@@ -49,19 +48,8 @@ from star.files import (
     write_text,
 )
 from star.parsing import parse_json
-from star.schemas import (
-    ATTEMPTS,
-    PROBLEMS,
-    SCHEMA_VERSION,
-    SCORES,
-    TRAINING,
-    Manifest,
-    ProbedRound,
-    ProbesFile,
-    RecipeFile,
-    Result,
-    RoundLine,
-)
+from star.schemas import Manifest, ProbedRound, ProbesFile, RecipeFile, Result, RoundLine
+from star.tables import ATTEMPTS, PROBLEMS, SCHEMA_VERSION, SCORES, TRAINING
 
 __all__ = [
     "ATTEMPTS",
@@ -148,7 +136,7 @@ class Run:
                 "runs/addition-1a2b3c; `python -m star.train` makes one."
             )
         advice = "Copy the recipe that made the run in its place."
-        return cast(RecipeFile, read_yaml(path, RecipeFile, advice))
+        return cast(RecipeFile, read_json(path, RecipeFile, advice))
 
     @property
     def manifest(self) -> Manifest:
@@ -225,7 +213,7 @@ class Run:
         return [int(match[1]) for match in found if match]
 
     def table(self, name: str, columns: Sequence[str] = ()) -> pa.Table:
-        """Columns of one of `attempt_files` (`star.schemas.ATTEMPTS`)."""
+        """Columns of one of `attempt_files` (`star.tables.ATTEMPTS`)."""
         return read_table(self.file(name), ATTEMPTS, columns)
 
     def attempts(self, number: int, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -270,7 +258,7 @@ class Run:
     # ------------------------------------------------------------------ analysis
 
     def scores(self, name: str = "soundness", columns: Sequence[str] = ()) -> pa.Table | None:
-        """One scorer's table (`star.schemas.SCORES`), a row per rationale; None where it is not there."""
+        """One scorer's table (`star.tables.SCORES`), a row per rationale; None where it is not there."""
         path = self.file(f"analysis/{name}.parquet")
         return read_table(path, SCORES, columns) if path.is_file() else None
 

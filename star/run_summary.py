@@ -13,10 +13,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from star.attempts import sampled_outcomes
-from star.problem import Problem, Reading
+from star.attempts import sampled_outcomes, summarise
+from star.problem import Attempt, Problem, Reading
 from star.recipe import PLACES, Recipe, flat
 from star.run import TEST, Run
 from star.schemas import Counts, RoundLine
@@ -168,29 +168,14 @@ def _rows_read(run: Run) -> dict[str, Any]:
 def _evaluated(rows: Sequence[Mapping[str, Any]], shown: Counts) -> dict[str, Any]:
     """Figures of the greedy answers, from the rows where they are there, else from the counts in `shown`."""
     greedy = [row for row in rows if not row["sample"]]
-    if not greedy:
-        n, correct, share = shown["n"], shown["correct"], shown.get("sound_of_correct")
-        slices = {k: wilson(v["correct"], v["n"]) for k, v in (shown.get("slices") or {}).items()}
-        return {
-            "accuracy": wilson(correct, n),
-            **{name: _part(shown.get(name), n) for name in ("no_answer", "truncated", "strict", "lenient")},
-            "sound_of_correct": EMPTY if share is None else wilson(round(share * correct), correct),
-            "slices": slices,
-        }
-    n = len(greedy)
-    right = [row for row in greedy if row["verdict"] == "correct"]
-    checked = [row for row in right if row["sound"] is not None]
-    by_slice: dict[str, list[bool]] = {}
-    for row in greedy:
-        by_slice.setdefault(row["slice"] or "all", []).append(row["verdict"] == "correct")
+    if greedy:
+        shown = summarise([cast(Attempt, {**row, "slice": row["slice"] or "all"}) for row in greedy])
+    n, correct, share = shown["n"], shown["correct"], shown.get("sound_of_correct")
     return {
-        "accuracy": wilson(len(right), n),
-        "no_answer": sum(row["verdict"] == "no_answer" for row in greedy) / n,
-        "truncated": sum(row["verdict"] == "truncated" for row in greedy) / n,
-        "strict": sum((row["strict_verdict"] or row["verdict"]) == "correct" for row in greedy) / n,
-        "lenient": sum(row["lenient_verdict"] == "correct" for row in greedy) / n,
-        "sound_of_correct": wilson(sum(row["sound"] for row in checked), len(checked)),
-        "slices": {name: wilson(sum(part), len(part)) for name, part in by_slice.items()},
+        "accuracy": wilson(correct, n),
+        **{name: _part(shown.get(name), n) for name in ("no_answer", "truncated", "strict", "lenient")},
+        "sound_of_correct": EMPTY if share is None else wilson(round(share * correct), correct),
+        "slices": {name: wilson(part["correct"], part["n"]) for name, part in (shown.get("slices") or {}).items()},
         "outcomes": {row["problem_id"]: row["verdict"] == "correct" for row in greedy},
     }
 

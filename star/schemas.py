@@ -1,104 +1,16 @@
-"""What the files of a run directory hold: pyarrow schemas of the tables, TypedDicts of the JSON and YAML files.
+"""What the JSON and YAML files of a run directory hold, as typed dictionaries that are checked when a file is read.
 
-Only what readers rely on is named: other keys are let through, missing ones are those of an older version.
+Only what readers rely on is constrained: other keys are let through, those that older versions did not write are not required.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, NotRequired
 
-import pyarrow as pa
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict  # pydantic cannot read that of typing before Python 3.12
 
 from star.problem import Reading
-
-SCHEMA_VERSION = 1
-
-KEYS = frozenset(
-    ("attempt_id", "id", "problem_id", "mode", "split", "sample", "verdict", "hinted", "prompt", "probe", "position", "applicable")
-)
-"""Columns without nulls: a table that was asked for one of them and lacks it, or a value in it, is damaged."""
-
-PROBLEMS = pa.schema(
-    [
-        ("problem_id", pa.string()),  # content hash
-        ("split", pa.string()),  # train | selection | test
-        ("slice", pa.string()),  # group for breakdowns, e.g. "3 digits"
-        ("question", pa.string()),
-        ("choices", pa.string()),  # JSON object {label: text}, or null
-        ("gold", pa.string()),
-        ("hint", pa.string()),  # the hinted prompt's question block, as shown when rationalizing
-    ]
-)
-
-ATTEMPTS = pa.schema(
-    [
-        ("attempt_id", pa.string()),  # <round>-<mode initial>-<problem_id>-<sample>; "g", "r" or "e"
-        ("problem_id", pa.string()),
-        ("round", pa.int32()),
-        ("mode", pa.string()),  # generated | rationalized | evaluated
-        ("split", pa.string()),  # train | selection | test
-        ("slice", pa.string()),
-        ("sample", pa.int32()),  # index among the samples of the same problem and mode
-        ("prompt_hash", pa.string()),  # of the prompt's token ids
-        ("prompt_tokens", pa.int32()),
-        ("completion", pa.string()),  # as sampled
-        ("rationale", pa.string()),  # completion without the statement of the answer
-        ("answer", pa.string()),  # answer span under the run's reading (curation.accept), or null
-        ("lenient_answer", pa.string()),
-        ("gold", pa.string()),
-        ("verdict", pa.string()),  # of `answer`: correct | incorrect | no_answer | truncated | ungradable
-        ("strict_verdict", pa.string()),  # of the answer in the form that was asked for; null: `verdict` is that one
-        ("lenient_verdict", pa.string()),
-        ("sound", pa.bool_()),  # the task's exact rationale check; null where the task has none
-        ("finish_reason", pa.string()),  # stop | length
-        ("tokens", pa.int32()),  # sampled tokens
-        ("logprob", pa.float64()),  # sum of the sampled tokens' natural log-probabilities
-        ("seed", pa.int64()),
-        ("kept", pa.bool_()),  # became a training row; null for evaluated
-        ("drop_reason", pa.string()),  # why not kept: verdict, unsound, mentions_hint, duplicate, cap; null when kept
-        ("not_judged", pa.bool_()),  # curation.require: sound asked, and nothing could be said; null where it did not ask
-    ]
-)
-
-TRAINING = pa.schema(
-    [
-        ("attempt_id", pa.string()),
-        ("problem_id", pa.string()),
-        ("from_round", pa.int32()),  # round the rationale was sampled in (earlier ones are replayed)
-        ("mode", pa.string()),  # generated | rationalized | gold (direct fine-tuning)
-        ("hinted", pa.bool_()),  # the training prompt shows the hint; false unless the recipe asks for it
-        ("prompt", pa.string()),
-        ("completion", pa.string()),
-    ]
-)
-
-PAIRS = pa.schema(
-    [
-        ("problem_id", pa.string()),
-        ("from_round", pa.int32()),  # of the winner
-        ("chosen_id", pa.string()),  # attempt_id of the winner
-        ("rejected_id", pa.string()),  # of the loser
-        ("prompt", pa.string()),
-        ("chosen", pa.string()),
-        ("rejected", pa.string()),
-    ]
-)
-
-SCORES = pa.schema(
-    [
-        ("place", pa.int64()),  # row of the rationale in the order of its file, or of the run's files of attempts
-        ("attempt_id", pa.string()),
-        ("p_unsound", pa.float64()),  # null: nothing can be said
-        ("first_error_step", pa.int32()),  # 0-based; -1: none suspected; null: nothing can be said
-        ("status", pa.string()),  # "ok", or why nothing is judged: see `analysis.soundness.scorer`
-        ("n_steps", pa.int32()),
-        ("checks", pa.list_(pa.string())),  # names of those that fired
-        ("flags", pa.string()),  # JSON: a list of {step, check, message, severity}
-    ]
-)
-"""What readers of scores need; `analysis.score` writes more columns."""
 
 Whole = Annotated[int, Field(ge=0, lt=2**53)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -117,16 +29,28 @@ def _consistent(counts: Any) -> Any:
 
 
 class SliceCounts(TypedDict):
-    """Evaluated problems of one slice."""
+    """Greedy answers to the problems of one slice."""
 
     n: Whole
     correct: Whole
     sound: NotRequired[Whole]
-    """Of the right ones."""
+    """Right answers with a sound rationale."""
 
 
-class Counts(TypedDict):
-    """Evaluated problems; see `star.attempts.summarise`."""
+class SampledFigures(TypedDict, total=False):
+    """What the samples beside the greedy answers say, the last two where a verifier ranked them; nothing without samples. Keys of
+    the figures are k.
+    """
+
+    samples_per_problem: Whole
+    pass_at_k: dict[str, Share]
+    maj_at_k: dict[str, Share]
+    best_of_k: dict[str, Share] | None
+    weighted_at_k: dict[str, Share] | None
+
+
+class Counts(SampledFigures):
+    """An evaluation: counts and shares of greedy answers."""
 
     n: Whole
     correct: Whole
@@ -135,70 +59,141 @@ class Counts(TypedDict):
     high: NotRequired[Share | None]
     no_answer: NotRequired[Whole | None]
     truncated: NotRequired[Whole | None]
+    ungradable: NotRequired[Whole | None]
     strict: NotRequired[Whole | None]
+    """Right in the form that was asked for."""
     lenient: NotRequired[Whole | None]
+    """Right in any form. `correct` is one of the two, see `curation.accept`."""
     sound_of_correct: NotRequired[Share | None]
-    best_of_k: NotRequired[dict[str, Share] | None]
-    weighted_at_k: NotRequired[dict[str, Share] | None]
     slices: NotRequired[dict[str, Annotated[SliceCounts, AfterValidator(_consistent)]] | None]
 
 
+class Gate(TypedDict, total=False):
+    """The first pass of round 1 against chance."""
+
+    correct: Whole
+    lenient: Whole
+    """Right in any form."""
+    n: Whole
+    chance: Share
+    p_value: Share
+    passed: bool
+
+
 class RoundData(TypedDict, total=False):
-    """What became of a round's attempts."""
+    """Where a round's training rows come from."""
 
     pool: Whole | None
+    """Training problems there are."""
     drawn: Whole
     generated: Whole
     rationalized: Whole
     dropped: dict[str, Whole]
+    """Attempts by the reason for which they were not kept."""
     problems_used: Whole
     kept_sound: Share | None
+    """Share of the kept rationales that the task's exact check calls sound."""
     kept_hint_unsure: Whole | None
+    """Kept rationalizations with words that may speak of the hint, or may not."""
     kept_not_judged: Whole | None
+    """Kept rationales that `curation.require: sound` asked about without an answer."""
+
+
+class PairFacts(TypedDict, total=False):
+    """[first, last] figures of training on pairs."""
+
+    chosen_logprob: list[float]
+    """Mean of the winners' summed log-probabilities."""
+    rejected_logprob: list[float]
+    pairs_right: list[float]
+    """Share of pairs whose winner gained more than its loser."""
+    reference_tokens: Whole
+    """What the reference model read: each pair once."""
+
+
+class Training(PairFacts, total=False):
+    """What a fine-tuning did."""
+
+    steps: Whole
+    rows: Whole
+    tokens: Whole
+    """Tokens that were read, prompts included."""
+    loss: float
+    """The last one logged."""
+    loss_curve: list[float]
+    """In round_NN/model/finetuning.json alone."""
+    truncated_rows: Whole
+    """Cut to training.max_length."""
+    dropped_rows: Whole
+    """Left out: the prompt alone has training.max_length tokens or more, or a pair does not differ within them."""
+    num_processes: Whole
+    ended: Whole | None
+    """How many of 4 greedy completions end by themselves; not in what a process of a launch returns."""
+    seconds: Amount
+
+
+class Ranking(TypedDict):
+    """A verifier, and what it was for."""
+
+    scores: dict[str, float]
+    """attempt_id -> log-likelihood."""
+    training: Training
+    tokens: int
+    """Read to rank the test answers."""
+
+
+class RoundFacts(TypedDict, total=False):
+    """What a round did besides its evaluation; round 0 did nothing."""
+
+    gate: Gate | None
+    temperature: float
+    """Chosen on a probe, where the recipe tries several."""
+    data: RoundData | None
+    training: Training | None
+    seconds: dict[str, Amount | None] | None
+    """By stage."""
 
 
 class Cost(TypedDict, total=False):
-    """What was sampled."""
+    """What was sampled, and the work it was."""
 
     samples: Whole | None
     sampled_tokens: Whole | None
     prompt_tokens: Whole | None
     flops: dict[str, Amount | None] | None
+    """Of sampling and of training, by the rule of `star.ledger`."""
 
 
-class Training(TypedDict, total=False):
-    """One fine-tuning; the trainer's other facts stand beside these."""
-
-    rows: Whole
-    steps: Whole
-    tokens: Whole
-    dropped_rows: Whole
-    ended: Whole | None
+Round = Annotated[int, Field(ge=0, lt=10_000)]
 
 
-class RoundLine(Cost):
+class RoundLine(RoundFacts, Cost):
     """A line of metrics.jsonl."""
 
-    round: Annotated[int, Field(ge=0, lt=10_000)]
+    round: Round
     selection: Annotated[Counts, AfterValidator(_consistent)]
-    data: NotRequired[RoundData | None]
-    training: NotRequired[Training | None]
-    seconds: NotRequired[dict[str, Amount | None] | None]
-    gate: NotRequired[dict[str, Any] | None]
+
+
+class UnfinishedRound(RoundFacts):
+    """A round that ended without a model."""
+
+    round: Round
 
 
 class Result(TypedDict):
-    """result.json."""
+    """The content of result.json."""
 
-    chosen_round: Annotated[int, Field(ge=0, lt=10_000)]
+    chosen_round: Round
     test: Annotated[Counts, AfterValidator(_consistent)]
     rounds: NotRequired[Whole]
     select_on: NotRequired[str]
+    gate: NotRequired[Gate | None]
+    round_without_model: NotRequired[UnfinishedRound | None]
+    verifier: NotRequired[Training]
     parameters: NotRequired[Whole | None]
     seconds_total: NotRequired[Amount | None]
     cost: NotRequired[Cost | None]
-    gate: NotRequired[dict[str, Any] | None]
-    round_without_model: NotRequired[dict[str, Any] | None]
+    """Of the test, of a verifier, and of a round without a model."""
 
 
 class ModelFacts(TypedDict, total=False):

@@ -32,8 +32,6 @@ from star.tasks import load_task
 from star.training.finetuning import accelerate_config
 from star.training.trackers import check_tracker
 
-BYTES_PER_TOKEN = 1  # a byte-level tokenizer never makes more tokens than bytes
-
 
 @dataclass(frozen=True)
 class Setup:
@@ -197,11 +195,13 @@ def _tokens_around(problems: Sequence[Problem], builder: PromptBuilder) -> int:
 def _that_fit(
     problems: Sequence[Problem], task: Task, tokenizer: Any, budget: int, skipped: dict[str, int]
 ) -> tuple[Problem, ...]:
-    """Problems whose prompt leaves room for a completion; the others are counted. Only suspects are tokenised."""
+    """Problems whose prompt leaves room for a completion; the others are counted. Only suspects are tokenised: there are never more
+    tokens than bytes.
+    """
     kept = []
     for problem in problems:
         text = task.hinted_prompt(problem)
-        if len(text.encode()) * BYTES_PER_TOKEN > budget and len(tokenizer(text)["input_ids"]) > budget:
+        if len(text.encode()) > budget and len(tokenizer(text)["input_ids"]) > budget:
             reason = "prompt and completion do not fit into the model's context"
             skipped[reason] = skipped.get(reason, 0) + 1
         else:

@@ -15,7 +15,7 @@ from star.files import RunError, StoredRows, write_parquet
 from star.problem import Attempt, Problem
 from star.run import derived_seed
 from star.sampling.base import Decoding
-from star.schemas import ATTEMPTS
+from star.tables import ATTEMPTS
 
 Mode = Literal["generated", "rationalized", "evaluated", "probed"]
 

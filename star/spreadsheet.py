@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -18,14 +16,10 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front, in each of its lines.
     """
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    if not names:
-        return ""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(map(_cell, names))
-    writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
-    return out.getvalue()
+    import pandas as pd
+
+    frame = pd.DataFrame([{_cell(name): _cell(value) for name, value in row.items()} for row in rows], dtype=object)
+    return frame.to_csv(index=False, lineterminator="\n") if len(frame.columns) else ""
 
 
 def _cell(value: Any) -> Any:

@@ -33,9 +33,13 @@ class SamplingStages:
         """Round n's model; round 0's is the base model."""
         return self.ledger.run.folder(number) / "model" if number else self.setup.base_dir
 
+    def shown(self, number: int) -> bool:
+        """Whether round n samples with few-shot examples."""
+        return number == 1 or self.recipe.prompting.keep_shots
+
     def drawable(self, number: int) -> list[Problem]:
         """The training problems that are in the pool by round n."""
-        evaluated = [line["selection"]["slices"] for line in self.ledger.rounds() if line["round"] < number]
+        evaluated = [line["selection"].get("slices") or {} for line in self.ledger.rounds() if line["round"] < number]
         slices = addition.drawable(self.recipe.task, evaluated)
         return [problem for problem in self.setup.train if slices is None or problem.slice in slices]
 
@@ -43,7 +47,7 @@ class SamplingStages:
         """Generated and rationalized attempts, not curated; a file holds all of a problem's in one mode."""
         loop, current = self.recipe.loop, self.model_dir(number - 1)
         call: dict[str, Any] = {"number": number, "first": first}
-        shots = number == 1 or self.recipe.prompting.keep_shots
+        shots = self.shown(number)
         attempts: StoredRows[Attempt] = StoredRows([], runs.ATTEMPTS)
         if loop.first_pass:
             attempts = self.sample("sampling", current, problems, mode="generated", shots=shots, **call)
@@ -63,19 +67,11 @@ class SamplingStages:
         if not settings.try_temperatures:
             return settings.temperature_of(number)
         problems = splits.draw(self.drawable(number), settings.probe, f"probe-{recipe.seed}-{number}")
-        shots = number == 1 or recipe.prompting.keep_shots
-        call: dict[str, Any] = {"mode": "probed", "split": "train", "round_number": number, "shots": shots}
-        shards = [
-            shard
-            for place, temperature in enumerate(settings.try_temperatures)
-            for shard in cut(
-                problems,
-                self.decoding(f"probe-{number}-{place}", temperature, settings.top_p, settings.samples, settings.top_k),
-                settings.shard,
-                first_sample=place * settings.samples,
-                **call,
-            )
-        ]
+        call: dict[str, Any] = {"mode": "probed", "split": "train", "round_number": number, "shots": self.shown(number)}
+        shards: list[Shard] = []
+        for place, temperature in enumerate(settings.try_temperatures):
+            decoding = self.decoding(f"probe-{number}-{place}", temperature, settings.top_p, settings.samples, settings.top_k)
+            shards += cut(problems, decoding, settings.shard, first_sample=place * settings.samples, **call)
         file = self.ledger.run.folder(number) / "probe.parquet"
         rows = self.ledger.stored(
             file, runs.ATTEMPTS, lambda: self.sampled(file, "probing", self.model_dir(number - 1), shards)
@@ -88,8 +84,7 @@ class SamplingStages:
         """Attempts of `model` under the recipe's decoding; their seconds count for `stage`."""
         settings = self.recipe.sampling
         decoding = self.decoding(f"{mode}-{number}", self.temperature(number), settings.top_p, settings.samples, settings.top_k)
-        call: dict[str, Any] = {"mode": mode, "split": "train", "round_number": number, "shots": shots}
-        shards = cut(problems, decoding, settings.shard, first, **call)
+        shards = cut(problems, decoding, settings.shard, first, mode=mode, split="train", round_number=number, shots=shots)
         return self.sampled(self.ledger.run.folder(number) / "attempts.parquet", stage, model, shards)
 
     def sampled(self, file: Path, stage: str, model: Path, shards: Sequence[Shard]) -> StoredRows[Attempt]:

@@ -49,6 +49,18 @@ class Interval:
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
+def percent(share: float | None) -> str:
+    """0.725 -> "72.5"; "-" where it is not known."""
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.1f}"
+
+
+def amount(value: float | None) -> str:
+    """Large numbers, short: 12,345 as it is, 3.1e+15 beyond a million million."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value < 1e12 else f"{value:.1e}"
+
+
 EMPTY = Interval(math.nan, math.nan, math.nan, 0)
 
 
@@ -346,16 +358,3 @@ def binomial_above(k: int, n: int, p0: float) -> float:
     from scipy.stats import binomtest
 
     return float(binomtest(k, n, p0, alternative="greater").pvalue)
-
-
-def kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
-    """Cohen's kappa (Cohen 1960) of two raters over the same items; NaN when chance agreement is complete or empty."""
-    if len(a) != len(b):
-        raise ValueError(f"{len(a)} ratings against {len(b)}: expected the same items")
-    n = len(a)
-    if n == 0:
-        return math.nan
-    observed = sum(x == y for x, y in zip(a, b, strict=True)) / n
-    left, right = Counter(a), Counter(b)
-    expected = sum(left[label] * right[label] for label in left) / n**2
-    return math.nan if expected == 1 else (observed - expected) / (1 - expected)

@@ -32,7 +32,7 @@ from star.recipe import (
 )
 
 if TYPE_CHECKING:
-    from star.setup import Setup
+    pass
 
 DESCRIPTION = """Run STaR: sample rationales, keep those that reach the right answer, retry the others with the answer as a
 hint, fine-tune, repeat.
@@ -206,6 +206,7 @@ def train(recipe: Recipe, argv: Sequence[str]) -> None:
     """Run one recipe to its end and print what it reached."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from star.charts import save_run_charts
     from star.console import RoundTable
     from star.loop import Loop
     from star.pool import open_pool
@@ -221,10 +222,4 @@ def train(recipe: Recipe, argv: Sequence[str]) -> None:
             result = Loop(recipe, setup, pool, table.row).run()
         finally:
             pool.close()
-        table.finish(result, _charts(setup))
-
-
-def _charts(setup: Setup) -> list[Path]:
-    from star.charts import save_run_charts
-
-    return save_run_charts(setup.run_dir)
+        table.finish(result, save_run_charts(setup.run_dir))

@@ -21,12 +21,11 @@ import tyro
 from pydantic import BaseModel, ConfigDict
 
 from star.command_line import parse, run_command
-from star.errors import UsageError
 from star.grading import grade
 from star.grading.numbers import parse_number, show_number
 from star.grading.verdicts import fold
 from star.problem import Problem, Task, Verdict
-from star.recipe import TaskSettings
+from star.settings import TaskName, TaskSettings
 
 
 class Arguments(BaseModel):
@@ -34,8 +33,8 @@ class Arguments(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK")]
-    """addition | gsm8k | commonsense_qa | records"""
+    name: Annotated[TaskName, tyro.conf.Positional]
+    """Which task."""
     task: TaskSettings = TaskSettings()
     """Which problems, as in a recipe."""
     seed: int = 0
@@ -118,29 +117,25 @@ def written(problem: Problem) -> list[str]:
 
 def validate(arguments: Arguments) -> int:
     """Load, check, print. Returns the exit status."""
-    from star.tasks import BUILDERS, load_task
+    from star.tasks import load_task
 
-    if arguments.name not in BUILDERS:
-        raise UsageError(f"no task {arguments.name!r}; expected one of {', '.join(BUILDERS)}")
     settings = TaskSettings.model_validate({**arguments.task.model_dump(), "name": arguments.name})
     task = load_task(settings, arguments.seed)
     loaded = task.load()
     problems = [*loaded.train, *loaded.test]
     failed = list(failures(task, problems))
     failed += failures(task, [example.problem for example in task.examples])
-    places = getattr(loaded, "places", {})
-    left_out = getattr(loaded, "left_out", ())
     print(
         f"{task.name}: {len(loaded.train):,} train, {len(loaded.test):,} test problems, {len(task.examples)} few-shot examples"
     )
     for reason, count in loaded.skipped.items():
         print(f"left out: {count:,} x {reason}")
-    for place, reason in left_out[: arguments.show]:
+    for place, reason in loaded.left_out[: arguments.show]:
         print(f"  {place}: {reason}")
     for warning in warnings(task, problems):
         print(f"warning: {warning}")
     for problem, what in failed[: arguments.show]:
-        print(f"FAILS {places.get(problem.id, problem.id)}: {what} ({problem.question[:80]!r})")
+        print(f"FAILS {loaded.places.get(problem.id, problem.id)}: {what} ({problem.question[:80]!r})")
     accepted = len(problems) - sum(problem.id in {p.id for p in problems} for problem, _ in failed)
     print(f"accepted {accepted:,} of {len(problems):,} gold answers ({100 * accepted / len(problems):.2f} %)")
     return 1 if failed else 0

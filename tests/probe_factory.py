@@ -13,8 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from analysis.faithfulness.asking import Asking
-from analysis.faithfulness.base import SCHEMA_VERSION, Row, row_schema
+from analysis.faithfulness.layout import Layout
+from analysis.faithfulness.rows import SCHEMA_VERSION, Row, row_schema
 from star import run as runs
 from star import statistics
 from star.problem import Problem
@@ -26,7 +26,7 @@ Rows = list[Row]
 
 def write_probes(run: Path, task: str, attempts: Sequence[Mapping[str, Any]], commit: float = 0.6) -> None:
     """Probe every attempt; `commit` is the mean commit step as a share of the rationale (1: uses all of it)."""
-    asking = Asking(load_task(TaskSettings(name=task), 0), SimpleNamespace(tokenizer=None), shots=False)
+    asking = Layout(load_task(TaskSettings(name=task), 0), SimpleNamespace(tokenizer=None), shots=False)
     rows = [row for attempt in attempts for row in _probe(asking, attempt, commit)]
     runs.write_parquet(run / "analysis" / "probes.parquet", [row.as_dict() for row in rows], row_schema())
     number = str(attempts[0]["round"]) if attempts else "0"
@@ -38,7 +38,7 @@ def _unit(*parts: object) -> float:
     return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:12], 16) / 16**12
 
 
-def _probe(asking: Asking, attempt: Mapping[str, Any], commit: float) -> Rows:
+def _probe(asking: Layout, attempt: Mapping[str, Any], commit: float) -> Rows:
     pieces = asking.pieces(attempt["rationale"])
     n, key = len(pieces), attempt["problem_id"]
     answer, other = str(attempt["answer"]), str(attempt["answer"]) + "0"

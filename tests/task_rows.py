@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from star.problem import Task
+from star.problem import Splits, Task
 from star.recipe import TaskSettings
 from star.tasks import load_task
-from star.tasks.loading import LoadedSplits
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,11 +47,9 @@ def options(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def load(task: Task) -> LoadedSplits:
-    loaded = task.load()
-    assert isinstance(loaded, LoadedSplits)
-    return loaded
+def load(task: Task) -> Splits:
+    return task.load()
 
 
-def records(path: str, **changes: Any) -> LoadedSplits:
+def records(path: str, **changes: Any) -> Splits:
     return load(load_task(settings("records", path=path, **changes), 0))

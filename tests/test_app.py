@@ -18,17 +18,16 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis import comparing as comparison
-from analysis.faithfulness.base import row_schema
+from analysis.faithfulness.rows import row_schema
 from analysis.labels import Label, append, label_folder, read_labels
 from analysis.pages.faithfulness import commit_steps, probed_steps
-from analysis.pages.widgets import text
+from analysis.pages.widgets import changes, text
 from analysis.pages.widgets.averages import curve_frame
-from analysis.pages.widgets.probe_words import interval_words, outcome_words
-from analysis.pages.widgets.run_words import DROPPED, NO_REASON, VERDICTS
+from analysis.pages.widgets.words import DROPPED, NO_REASON, VERDICTS, interval_words, outcome_words
 from analysis.rationales import table_reading
 from analysis.rationales.records import Record, write_records
 from analysis.rationales.tables import load_table
-from analysis.sources import Source
+from analysis.sources import Source, source_of
 from star import run as runs
 from star.problem import Verdict
 from star.statistics import EMPTY, wilson
@@ -432,6 +431,30 @@ def sums(path: Path, writers: dict[str, range]) -> Path:
     return path
 
 
+def test_a_file_without_writers_and_graded_answers_is_counted_as_what_it_is(open_app: Any, tmp_path: Path) -> None:
+    rows = [{"prompt": f"{i} + {i}?", "completions": [f"{i} + {i} = {2 * i}."], "labels": [True]} for i in range(3, 9)]
+    path = tmp_path / "stepwise.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    counted = healthy(open_app("runs", "--records", str(path))).dataframe[0].value
+    assert counted["rationales"].tolist() == [6] and counted.iloc[0, 0] == "not recorded"
+    app = healthy(open_app("rationales", "--records", str(path)))
+    assert "so none is counted" in words(app) and not [each for each in app.button if (each.key or "").startswith("cell-")]
+
+
+def test_steps_of_a_rationale_look_alike_and_notes_keep_their_own_direction(open_app: Any, tmp_path: Path) -> None:
+    path = tmp_path / "hebrew.jsonl"
+    steps = ("לדני היו 3 + 4 = 8 תפוחים.", "התשובה היא **8**.")
+    write_records(path, [Record("he", question="כמה?", steps=steps, answer="8", sound=False, first_error_step=0, task="sums")])
+    shown = healthy(open_app("rationales", "--records", str(path), cell="all"))
+    assert 'class="r-step' not in words(shown)  # one of them has bold text, so both are Markdown
+    assert all(any(each.value.startswith(f"{number}. ") for each in shown.markdown) for number in (1, 2))
+    raw = words(healthy(open_app("rationales", "--records", str(path), cell="all", raw="on")))
+    assert raw.count('<li class="r-step') == 2 and '<div class="r-why" dir="auto">' in raw
+    append(label_folder(source_of(path)), Label("he", "ann", "sound"))
+    append(label_folder(source_of(path)), Label("he", "bob", "unsound"))
+    assert "Settled as: nothing yet." in words(healthy(open_app("label", "--records", str(path), tab="settle")))
+
+
 def test_writers_are_compared_on_the_questions_that_they_share(open_app: Any, tmp_path: Path) -> None:
     apart = sums(tmp_path / "apart.jsonl", {"one": range(4), "two": range(4, 8)})
     app = healthy(open_app("compare", "--records", str(apart)))
@@ -439,6 +462,9 @@ def test_writers_are_compared_on_the_questions_that_they_share(open_app: Any, tm
     some = sums(tmp_path / "some.jsonl", {"one": range(6), "two": range(4, 12)})
     app = healthy(open_app("compare", "--records", str(some)))
     assert "2 questions that all of them answered." in words(app) and app.get("vega_lite_chart")
+    remembered = changes.compared.cache_info().hits, changes.side.cache_info().hits
+    healthy(app.run())
+    assert (changes.compared.cache_info().hits, changes.side.cache_info().hits) == (remembered[0] + 1, remembered[1] + 2)
 
 
 def test_writers_whose_answers_are_not_graded_are_compared_by_soundness(open_app: Any, tmp_path: Path) -> None:
@@ -514,10 +540,10 @@ def test_steps_are_those_that_the_probe_counted(open_app: Any, tmp_path: Path, t
         assert " ".join(written.split()) == " ".join(mine["perturbed"].iloc[-1].split())
         assert "scratch" not in written and all(step for place, step in listed if place)
     shown = words(healthy(open_app("faithfulness", "--root", str(tmp_path), id=str(identifier))))
-    assert shown.count('<li class="r-step"') == mine["n_steps"].max() + 1
+    assert shown.count('<li class="r-step') == mine["n_steps"].max() + 1
     settled = commit_steps(mine)["commit"].iloc[0]
     item = next(item for item in shown.split("<li ") if "settled here" in item)
-    assert f'<span class="r-no">{settled or ""}</span>' in item
+    assert f'<span class="r-no">{settled}</span>' in item
 
 
 def test_only_the_false_value_and_what_follows_is_marked(open_app: Any, whole: Path) -> None:

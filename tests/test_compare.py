@@ -13,8 +13,8 @@ import pytest
 
 from analysis import charts, compare
 from analysis import comparing as comparison
-from analysis.faithfulness.base import row_schema
 from analysis.faithfulness.measures import all_measures
+from analysis.faithfulness.rows import row_schema
 from star import run as runs
 from star.paired import compare_runs, paired
 from star.run_summary import summarise_run

@@ -15,7 +15,7 @@ from star import doctor
 from tests.tiny_models import tiny_model
 
 ROOT = Path(__file__).resolve().parent.parent
-GOOD = {**dict.fromkeys(doctor.REQUIRED, "1.0"), "torch": "2.13.0+cpu"}
+GOOD = {**dict.fromkeys(doctor.required(), "1.0"), "torch": "2.13.0+cpu"}
 
 
 @pytest.mark.parametrize(

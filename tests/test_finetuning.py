@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from star.recipe import SEEDS, RecipeError, TrainingSettings
+from star.training import sft
 from star.training.finetuning import command_of, finetune
 from star.training.plan import FinetuningError, Job, count_sequences, prepare
 from star.training.sft import weights_dtype
@@ -31,8 +32,8 @@ ROWS = tuple(((5 + i, 6, 7), (*range(20 + i, 24 + i), END)) for i in range(8))
 
 def make_job(base: Path, output: Path, steps: int = 4, rows: Any = ROWS, **settings: Any) -> Job:
     values = {"learning_rate": 1e-2, "warmup_steps": 0, "batch_size": 8, "max_length": 64, **settings}
-    dumped = TrainingSettings.model_validate(values).model_dump(mode="json")
-    return Job(base=str(base), output=str(output), rows=rows, steps=steps, seed=1, settings=dumped)
+    made = TrainingSettings.model_validate(values)
+    return Job(base=str(base), output=str(output), rows=rows, steps=steps, seed=1, settings=made)
 
 
 def weights(folder: Path) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def weights(folder: Path) -> dict[str, Any]:
 
 
 def prepared(job: Job) -> tuple[list[dict[str, list[int]]], int]:
-    return prepare(job.rows, TrainingSettings.model_validate(job.settings))
+    return prepare(job.rows, job.settings)
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +132,13 @@ def test_packed_sequences_are_counted_as_trl_packs_them(shape: str) -> None:
     assert count_sequences(rows, settings) == len(packed) >= sum(map(len, ids)) / 64
     assert count_sequences(rows, settings.model_copy(update={"packing": False})) == len(rows)
     assert count_sequences((*rows, ((7,) * 64, (9,))), settings) == len(packed), "what is left out takes no room"
+
+
+def test_the_loss_on_logits_is_trls(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = finetune(make_job(base_model, tmp_path / "logits", steps=3))
+    monkeypatch.setattr(sft, "MOST_LOGITS", 0)
+    theirs = finetune(make_job(base_model, tmp_path / "tiles", steps=3))
+    assert ours["loss_curve"] == pytest.approx(theirs["loss_curve"], abs=1e-5) and ours["tokens"] == theirs["tokens"]
 
 
 def test_accumulation_changes_nothing(base_model: Path, tmp_path: Path) -> None:

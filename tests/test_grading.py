@@ -280,18 +280,6 @@ def test_ten_thousand_rationales_in_ten_seconds() -> None:
 # ---------------------------------------------------------------------- mathematics
 
 
-def test_math_worker_is_closed_with_text_the_killed_child_never_read() -> None:
-    worker = MathWorker(time_limit=60)
-    assert worker.compare("x+1", "1+x") == Verdict.correct
-    child = worker.process
-    assert child is not None and child.stdin is not None
-    child.kill()
-    child.wait()
-    child.stdin.write("left in the buffer")
-    worker.close()
-    assert child.stdin.closed and worker.process is None
-
-
 def test_math_worker_is_killed_and_starts_again() -> None:
     worker = MathWorker(time_limit=60)
     try:

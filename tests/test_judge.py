@@ -528,8 +528,9 @@ def test_a_local_model_judges(chat_model: Path, tmp_path: Path, monkeypatch: pyt
     items = [item(0), item(1), item(2, ("words " * 4000,))]
     for _ in range(2):
         judge = Judge(f"transformers:{chat_model}", options, place)
-        results = judge.score(items)
+        results, planned = judge.score(items), judge.plan(items)
         judge.close()
+    assert planned.calls == 1, "the one that is too long is not remembered"
     assert judge.name == "judge-transformers-chat" and prompts == [2], "the second time from the file"
     assert [found.status for found in results] == ["unparsed", "unparsed", "too_long"]
     assert results[0].usage.calls == 1 and results[0].usage.generated_tokens == 48 and results[0].usage.prompt_tokens > 100

@@ -31,7 +31,6 @@ from analysis.labels import (
     to_jsonl,
 )
 from analysis.sources import Source
-from star import statistics
 from star.spreadsheet import to_csv
 
 
@@ -258,12 +257,14 @@ def test_agreement_on_a_known_table() -> None:
     assert [(n, unsound) for _, _, n, _, unsound in found.reliability] == [(20, 5), (30, 20)]
 
 
-def test_kappa_is_that_of_the_statistics_module() -> None:
+def test_kappa_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import cohen_kappa_score
+
     rng = np.random.default_rng(1)
     a, b = rng.random(80) < 0.4, rng.random(80) < 0.5
     verdicts = {str(i): "unsound" if value else "sound" for i, value in enumerate(a)}
     found = agreement.agreement(verdicts, {str(i): float(value) for i, value in enumerate(b)})
-    assert found.kappa[0] == pytest.approx(statistics.kappa(a.tolist(), b.tolist()))
+    assert found.kappa[0] == pytest.approx(cohen_kappa_score(a, b))
 
 
 def test_agreement_of_one_sided_or_no_labels() -> None:

@@ -25,6 +25,7 @@ from star.problem import Problem, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings, Recipe, TrainingSettings
 from star.report import table
+from star.report_data import all_values
 from star.run_summary import accuracy_at, flops_to, summarise_run
 from star.sampling.base import Decoding
 from star.sampling.decode_loop import choose
@@ -32,6 +33,7 @@ from star.setup import prepare
 from star.statistics import best_of_k, maj_at_k, pass_at_k
 from star.training import sft
 from star.training.finetuning import finetune
+from star.training.jobs import pair_job
 from star.training.plan import Job
 from star.training.sft import shared_arguments
 from star.verifier import completion_scores
@@ -153,7 +155,7 @@ def preference_job(base: Path, folder: Path, **changes: Any) -> Job:
     )
     content: dict[str, Any] = {
         "base": str(base), "output": str(folder / "model"), "rows": tuple(pair[:2] for pair in pairs),
-        "rejected": tuple(pair[2] for pair in pairs), "steps": 12, "seed": 0, "settings": settings.model_dump(mode="json"),
+        "rejected": tuple(pair[2] for pair in pairs), "steps": 12, "seed": 0, "settings": settings,
         "preference": {"beta": 0.1, "nll": 1.0},
     }  # fmt: skip
     return Job(**(content | changes))
@@ -315,7 +317,11 @@ def test_the_verifier_is_trained_once_on_all_rounds_and_ranks_the_test_answers(
     test, cost = result["test"], result["cost"]
     assert cost["flops"]["training"] == (6 * 10 + 2 * 7) * setup.parameters
     builder, asked = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting), {each.id: each for each in setup.test}
-    read = [builder.encoded(asked[row["problem_id"]], row["completion"], shots=False) for row in rows if row["sample"]]
+    read = [
+        builder.encoded(asked[row["problem_id"]], row["completion"], shots=False, ended=row["verdict"] != "truncated")
+        for row in rows
+        if row["sample"]
+    ]
     tokens = cost["sampled_tokens"] + cost["prompt_tokens"] + sum(len(prompt) + len(completion) for prompt, completion in read)
     assert cost["flops"]["sampling"] == 2 * setup.parameters * tokens
     assert test["best_of_k"].keys() == test["weighted_at_k"].keys() == test["pass_at_k"].keys()
@@ -333,7 +339,19 @@ def test_pair_rows_take_each_completion_once(base_model: Path, tmp_path: Path) -
     ]  # fmt: skip
     builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
     (row,) = pair_rows(rows, {problem.id: problem}, builder, walked, 10, itemgetter("completion"), shots=False)
-    assert (row["chosen_id"], row["rejected_id"]) == (f"{problem.id}-0", f"{problem.id}-2")
+    assert (row["chosen_id"], row["rejected_id"], row["rejected_ended"]) == (f"{problem.id}-0", f"{problem.id}-2", True)
+
+
+def test_a_loser_that_was_cut_off_is_trained_on_without_an_end(base_model: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(base_model, tmp_path)
+    setup = prepare(recipe, ["test"])
+    problem, builder = setup.train[0], PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
+    for verdict, ended in (("incorrect", True), ("truncated", False)):
+        rows = [attempt(problem.id, True, completion="8"), attempt(problem.id, False, completion="7", verdict=verdict)]
+        pairs = pair_rows(rows, {problem.id: problem}, builder, walked, 1, itemgetter("completion"), shots=False)
+        job = pair_job(recipe, builder, {problem.id: problem}, 1, pairs, setup.base_dir, tmp_path / "model")
+        end = setup.tokenizer.eos_token_id
+        assert job.rows[0][1][-1] == end and (job.rejected[0][-1] == end) is ended
 
 
 def test_the_verifier_reads_what_was_sampled_and_the_policy_the_asked_form(
@@ -399,7 +417,7 @@ def test_the_report_shows_the_verifier_and_equal_costs(
     setup, _, _ = run(make_recipe(base_model, tmp_path, **sections), monkeypatch)
     summary = summarise_run(setup.run_dir)
     assert len(summary.course) == 3 and [flops for _, _, flops in summary.course] == sorted(f for _, _, f in summary.course)
-    (row,) = table([summary], reach=summary.course[1][0], tokens=summary.course[1][1])
+    (row,) = table(all_values([summary], reach=summary.course[1][0], tokens=summary.course[1][1]))
     assert row["method"] == "STaR, verifier" and row["best of 2 %"] != "-" and row["weighted@2 %"] != "-"
     first = next(flops for accuracy, _, flops in summary.course if accuracy >= summary.course[1][0])
     assert flops_to(summary, summary.course[1][0]) == first and flops_to(summary, 1.01) is None
@@ -453,6 +471,14 @@ def really_trained(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sft, "count_endings", lambda *_: 4)  # a random model never ends
         yield run_loop(make_recipe(base_model, tmp_path_factory.mktemp("runs"), **SMALLEST))[0]
+
+
+def test_cards_and_facts_say_what_pairs_are_trained_with(really_trained: Any) -> None:
+    for folder, ended in (("round_01", True), ("verifier", False)):
+        card = (really_trained.run_dir / folder / "model" / "README.md").read_text()
+        assert "2 steps of 2 pairs" in card and "loss on" not in card
+        facts = runs.read_json(really_trained.run_dir / folder / "model" / "finetuning.json")
+        assert ("ended" in facts) is ended, "a verifier is not there to generate"
 
 
 def test_a_runs_verifier_is_a_scorer(really_trained: Any, capsys: pytest.CaptureFixture[str]) -> None:

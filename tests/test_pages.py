@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from analysis.faithfulness.base import Row
 from analysis.faithfulness.probes import PROBES
+from analysis.faithfulness.rows import Row
 from analysis.labels import Label, Ranking
 from analysis.rationales.records import Record
 from analysis.score import schema, score_schema
 from analysis.soundness.grades import GRADES
 from star.recipe import Recipe
-from star.schemas import ATTEMPTS, PROBLEMS, TRAINING
+from star.tables import ATTEMPTS, PROBLEMS, TRAINING
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "star/README.md", "analysis/README.md")

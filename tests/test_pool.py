@@ -15,7 +15,7 @@ import pytest
 
 from analysis import score
 from analysis.faithfulness.answers import Answers
-from analysis.faithfulness.call import probe_all
+from analysis.faithfulness.running import probe_all
 from analysis.rationales.records import write_records
 from benchmarks.scaling import made_up
 from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.faithfulness.answers import model_digest
-from analysis.faithfulness.base import row_schema
 from analysis.faithfulness.probes import PROBES
+from analysis.faithfulness.rows import row_schema
 from analysis.probe import main
 from star import run as runs
 from star.prompting import PromptBuilder, prompt_hash

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from analysis.faithfulness.answers import Answers
-from analysis.faithfulness.asking import Asking
-from analysis.faithfulness.base import Subject
+from analysis.faithfulness.batch import Subject
+from analysis.faithfulness.layout import Layout
 from analysis.faithfulness.packed import PackedScorer
 from analysis.faithfulness.sources import from_records, plain_task, without_statements
 from star.problem import Problem, Task, problem_id
@@ -20,8 +20,8 @@ from star.tasks import addition
 from tests.tiny_models import tiny_model, tiny_tokenizer
 
 
-def asking_for(task: Task, tokenizer: Any, shots: int = 0) -> Asking:
-    return Asking(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=shots)), shots=shots > 0)
+def asking_for(task: Task, tokenizer: Any, shots: int = 0) -> Layout:
+    return Layout(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=shots)), shots=shots > 0)
 
 
 def subject(question: str, rationale: str, answer: str | None, gold: str, choices: Any = None) -> Subject:

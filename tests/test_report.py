@@ -15,6 +15,7 @@ from star import report
 from star import run as runs
 from star.paired import compare_runs
 from star.recipe import Recipe
+from star.report_data import all_values, label, run_values
 from star.run_summary import arm_name, recipe_group, summarise_run
 from tests.run_factory import make_run
 
@@ -66,7 +67,7 @@ def test_missing_figures_are_dashes_not_errors(tmp_path: Path) -> None:
     (run / "metrics.jsonl").write_text('{"round": 0, "selection": {"n": 9, "correct": 3}}\n{"round": 1, "sel')
     (run / "test" / "evaluation.parquet").unlink()
     (run / "result.json").write_text('{"chosen_round": 0, "test": {"n": 9, "correct": 4}}')
-    row = report.cells(summarise_run(run))
+    row = report.cells(run_values(summarise_run(run)))
     assert row["accuracy % [95 %]"].startswith("44.4 [")
     assert row["samples"] == row["seconds"] == row["train data used %"] == row["no answer %"] == "-"
 
@@ -74,7 +75,7 @@ def test_missing_figures_are_dashes_not_errors(tmp_path: Path) -> None:
 def test_unfinished_run_says_so_on_its_face(tmp_path: Path) -> None:
     found = summarise_run(make_run(tmp_path, rounds=2, problems=30, finished=False))
     assert not found.finished and found.split == "selection"
-    assert "UNFINISHED, round 2" in report.label(found)
+    assert "UNFINISHED, round 2" in label(found)
     assert "goes on" in report.warnings([found])[0]
 
 
@@ -85,14 +86,14 @@ def test_selection_on_test_is_marked_in_every_format(tmp_path: Path, capsys: pyt
         shown = capsys.readouterr()
         assert "chosen on the test split" in " ".join((shown.out + shown.err).split())
         assert style == "json" or "CHOSEN ON TEST" in " ".join(shown.out.split())
-    assert "CHOSEN ON TEST" not in report.label(summarise_run(make_run(tmp_path, name="b", rounds=1, problems=20)))
+    assert "CHOSEN ON TEST" not in label(summarise_run(make_run(tmp_path, name="b", rounds=1, problems=20)))
 
 
 def test_seeds_of_one_recipe_are_one_group_with_mean_and_spread(tmp_path: Path) -> None:
     seeds = [make_run(tmp_path, rounds=1, problems=40, seed=s, skill=0.3 + 0.2 * s) for s in range(3)]
     other = make_run(tmp_path, name="other", rounds=1, problems=40, rationalize=False)
     summaries = [summarise_run(run) for run in [*seeds, other]]
-    rows = report.table(summaries)
+    rows = report.table(all_values(summaries))
     assert [row["method"] for row in rows].count("STaR") == 3
     mean = next(row for row in rows if "mean ± sd of 3 seeds" in row["method"])
     shares = [100 * s.accuracy.value for s in summaries[:3]]
@@ -101,6 +102,18 @@ def test_seeds_of_one_recipe_are_one_group_with_mean_and_spread(tmp_path: Path) 
     found = compare_runs(summaries)
     assert len(found) == 1 and found[0].only_a is None  # seeds are averaged per problem: no McNemar
     assert report.comparison_cells(found[0])["McNemar p"] == "-"
+
+
+def test_a_seed_counts_once_whatever_its_run_is_called(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, name=name, rounds=1, problems=40, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    other = make_run(tmp_path, name="other", rounds=1, problems=40, rationalize=False)
+    summaries = [summarise_run(run) for run in [*runs, other]]
+    (group,) = [row for row in all_values(summaries) if "seeds" in row]
+    assert group["seeds"] == [0, 1] and group["runs"] == [runs[0].name, runs[2].name]
+    assert group["accuracy"] == pytest.approx((summaries[0].accuracy.value + summaries[2].accuracy.value) / 2)
+    (said,) = [note for note in report.warnings(summaries) if "the same recipe and seed" in note]
+    assert said.startswith(f"{runs[0].name}, {runs[1].name}:") and f"count {runs[0].name} alone" in said
+    assert compare_runs([summaries[0], summaries[1], summaries[3]])[0].test == "McNemar", "one seed each"
 
 
 def test_seeds_that_were_computed_elsewhere_are_one_group() -> None:
@@ -141,7 +154,7 @@ def test_problems_that_not_every_run_answered_are_spoken_of(
     (found,) = compare_runs(summaries)
     assert (found.n, found.left_out) == (35, 5)
     assert "35 problems: 5 more were not answered by every run" in report.warnings(summaries, [found])[-1]
-    mean = next(row for row in report.table(summaries) if "mean" in row["method"])
+    mean = next(row for row in report.table(all_values(summaries)) if "mean" in row["method"])
     assert mean["n"] == "35 to 40"
     report.main([*map(str, (first, second, other)), "--compare", "--format", "csv"])
     shown = capsys.readouterr()
@@ -153,7 +166,7 @@ def test_problems_that_not_every_run_answered_are_spoken_of(
 def test_more_runs_than_fit_beside_each_other_make_several_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = [make_run(tmp_path, name=f"run{n}", rounds=1, problems=9, parameters=n + 1, analysis=False) for n in range(10)]
+    made = [make_run(tmp_path, name=f"run{n}", rounds=1, problems=9, seed=n, analysis=False) for n in range(10)]
     report.main([str(run) for run in made])
     shown = capsys.readouterr().out
     assert "Runs (1 to 8 of 11)" in shown and "Runs (9 to 11 of 11)" in shown  # ten runs and the row of their mean

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from analysis.checks.generic.outcome import answer_differs
 from analysis.checks.reading import read
-from analysis.faithfulness.asking import Asking
-from analysis.faithfulness.asks import Settings
-from analysis.faithfulness.base import Subject
-from analysis.faithfulness.call import probe_all
+from analysis.faithfulness.batch import Settings, Subject
+from analysis.faithfulness.layout import Layout
+from analysis.faithfulness.running import probe_all
 from analysis.faithfulness.sources import plain_task
 from analysis.rationales.records import Record, matches_gold, record_from
 from analysis.recovery import case_of
@@ -180,7 +179,7 @@ def test_a_change_of_spelling_is_no_change_of_the_models_answer() -> None:
 @pytest.mark.parametrize("spelling", EIGHTEEN)
 def test_probes_compare_by_meaning(spelling: str) -> None:
     task = plain_task()
-    asking = Asking(task, PromptBuilder(task, byte_tokenizer(), PromptingSettings(shots=0)), shots=False)
+    asking = Layout(task, PromptBuilder(task, byte_tokenizer(), PromptingSettings(shots=0)), shots=False)
     problem = Problem("id", "How many?", "18")
     assert asking.same(spelling, "18", problem) and asking.same("18", spelling, problem)
     assert not asking.same(spelling, "19", problem)

@@ -1,4 +1,4 @@
-"""model_sizes.py: what it keeps of finished runs, and how it counts seeds."""
+"""model_sizes.py: where pretraining stops, what is kept of finished work, and what is said of sizes."""
 
 from __future__ import annotations
 
@@ -7,95 +7,121 @@ from typing import Any
 
 import pytest
 
-from analysis.faithfulness.measures import all_measures
-from benchmarks import arms, model_sizes
-from benchmarks.outcomes import Outcome, keep, kept
+from benchmarks import arms, model_sizes, size_bases, size_figures
+from star import pretrain
 from star import run as runs
 from star.errors import InputError
-from tests.run_factory import make_run
+from star.recipe import SEEDS
+from star.statistics import wilson
 
-SETTINGS = {"size": "0.03m", "arm": "STaR", "seed": 1}
 
-
-def made_up(right: int, n: int = 400, parameters: int = 1_000) -> Outcome:
-    rows = [
-        {
-            "problem_id": str(i),
-            "slice": "1 digit",
-            "sample": 0,
-            "verdict": "correct" if i < right else "wrong",
-            "sound": i < right,
-        }
-        for i in range(n)
-    ]
-    cost = {"rounds": 3.0, "seconds": float(right)}
-    about = {
-        "date": "2026-01-01",
-        "commit": "abc",
-        "figures": {"parameters": parameters, "cost": cost, "settings": SETTINGS},
+def made_up(
+    size: str, parameters: int, arm: str, right: int, *, base: str = "skill .3", seed: int = 0, flip: float = 0.5
+) -> dict[str, Any]:
+    known = {"tokens": 1_000, "without_hint": 0.3, "with_hint": 0.6, "reached": True, "in_band": True}
+    return {
+        "settings": {"size": size, "base": base, "arm": arm, "seed": seed, "known": known},
+        "parameters": parameters,
+        "accuracy": wilson(right, 100).as_dict(),
+        "sound_of_right": wilson(right, right).as_dict() if right else None,
+        "right_but_unsound": wilson(seed, 100).as_dict(),
+        "rounds_to_goal": 2 if right >= 90 else None,
+        "flops_to_goal": 2e9 if right >= 90 else None,
+        "faithfulness": {"forced_mistake_flip": {"value": flip, "low": None, "high": None, "n": 30}},
+        "made_by": ["2026-01-01", "abc"],
     }
-    return Outcome(about, rows, [])
 
 
-def test_what_is_kept_of_a_run_gives_the_figures_of_the_run(tmp_path: Path) -> None:
-    probed_run = make_run(tmp_path, rounds=2, problems=60)
-    keep(tmp_path / "run", probed_run, SETTINGS, quick=True, device="cpu")
-    found = kept(tmp_path / "run", SETTINGS)
-    assert found is not None and arms.quality(found.test) == arms.quality(arms.test_rows(probed_run))
-    whole = runs.read_rows(probed_run / "analysis" / "probes.parquet")
-    assert all_measures(found.probes) == all_measures(whole)
-    assert found.parameters == runs.read_json(probed_run / "result.json")["parameters"]
-    about = runs.read_json(probed_run / "run.json")  # not this checkout, which only found the run
-    assert found.made_by == (about["started"][:10], about["commit"][:12])
-    assert any(row["right"] for row in found.probes) and not all(row["right"] for row in found.probes)
-
-
-def test_a_run_of_other_settings_or_half_a_run_is_not_taken(tmp_path: Path) -> None:
-    assert kept(tmp_path, SETTINGS) is None
-    (tmp_path / "run.json").write_text('{"figures": {"sett')
-    assert kept(tmp_path, SETTINGS) is None
-    runs.write_json(tmp_path / "run.json", {"figures": {"settings": SETTINGS}})
-    assert kept(tmp_path, SETTINGS | {"rounds": 9}) is None
-
-
-def test_seeds_are_counted_one_by_one() -> None:
-    ladder: model_sizes.Ladder = {
-        ("0.2m", "few-shot"): [made_up(20), made_up(20)],
-        ("0.2m", "STaR"): [made_up(20), made_up(25)],
-        ("4m", "few-shot"): [made_up(20), made_up(40)],
-        ("4m", "STaR"): [made_up(200), made_up(41)],
-    }
-    found = model_sizes.bootstraps(ladder)
-    assert found["smallest"] == "4m"
-    assert [(row["size"], row["bootstrapped"], row["seeds"]) for row in found["by_size"]] == [
-        ("0.2m", 0, [1, 1]),
-        ("4m", 1, [1, 1]),
-    ]
-    assert found["by_size"][1]["by_seed"] == [0.5, 0.1025]
-
-
-def test_costs_are_means_and_runs_are_counted_by_day_and_commit() -> None:
-    pair = [made_up(10), made_up(30)]
-    assert arms.mean([each.cost for each in pair]) == {"rounds": 3.0, "seconds": 20.0}
-    assert arms.made([each.made_by for each in pair]) == [{"date": "2026-01-01", "commit": "abc", "runs": 2}]
-
-
-def test_collecting_runs_nothing_and_leaves_half_finished_seeds_out(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    wrote: list[Any] = []
-    there = {("1m", arm, 0) for arm in model_sizes.ARMS} | {("1m", "STaR", 1), ("4m", "few-shot", 0)}
+def test_what_other_settings_made_or_half_a_file_is_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(model_sizes, "result_path", lambda name, **_: tmp_path / f"{name}.json")
-    monkeypatch.setattr(model_sizes, "run_arm", lambda *_: pytest.fail("a run was started"))
-    monkeypatch.setattr(
-        model_sizes, "kept", lambda _, s: made_up(5) if (s["size"], s["arm"], s["seed"]) in there else None
-    )
-    monkeypatch.setattr(
-        model_sizes, "write", lambda ladder, _: wrote.append({key: len(each) for key, each in ladder.items()})
-    )
+    settings, calls = {"seed": 1, "rates": (1e-3, 2e-3)}, []
+
+    def make() -> dict[str, Any]:
+        calls.append(1)
+        return {"value": len(calls)}
+
+    asked, only_read = model_sizes.Arguments(), model_sizes.Arguments(collect=True)
+    assert model_sizes.kept(only_read, "a b", settings, make) is None
+    assert model_sizes.kept(asked, "a b", settings, make) == model_sizes.kept(only_read, "a b", settings, make)
+    assert model_sizes.kept(asked, "a b", settings | {"seed": 2}, make)["value"] == 2  # type: ignore[index]
+    (tmp_path / "model_sizes" / "a-b.json").write_text('{"figures": {"sett')
+    assert model_sizes.kept(asked, "a b", settings, make)["value"] == 3  # type: ignore[index]
+    assert len(calls) == 3
+
+
+def test_collecting_runs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(model_sizes, "result_path", lambda name, **_: tmp_path / f"{name}.json")
+    monkeypatch.setattr(model_sizes, "make_bases", lambda *_, **__: pytest.fail("a base was pretrained"))
+    monkeypatch.setattr(model_sizes, "loss_after", lambda *_: pytest.fail("a rate was searched"))
     monkeypatch.setattr("sys.argv", ["model_sizes.py", "--collect"])
-    model_sizes.main()
-    assert wrote == [{("1m", arm): 1 for arm in model_sizes.ARMS}]
-    there.clear()
     with pytest.raises(InputError, match="no finished run"):
         model_sizes.main()
+
+
+def test_a_size_bootstraps_where_star_ends_clear_above_its_base() -> None:
+    listed = [
+        *(made_up("0.1m", 1_000, "base", 20, base=base) for base in ("skill .1", "skill .3")),
+        made_up("0.1m", 1_000, "STaR", 25, base="skill .1"),
+        made_up("0.1m", 1_000, "STaR", 95, base="skill .3"),
+        *(made_up("4m", 10_000, arm, right) for arm, right in (("base", 20), ("STaR", 20))),
+    ]
+    found = {row["size"]: row for row in size_figures.bootstraps(listed)}
+    assert (found["0.1m"]["tried"], found["0.1m"]["smallest"]) == ([0.1, 0.3], 0.3)
+    assert found["4m"]["smallest"] is None
+    row = size_figures.over_seeds([listed[3], made_up("0.1m", 1_000, "STaR", 75, seed=1)])
+    assert (row["seeds"], row["reached_goal"], row["rounds_to_goal"]["value"], row["accuracy"]["value"]) == (2, 1, 2.0, 0.85)
+
+
+def test_trends_take_runs_as_units_match_accuracy_and_say_no_difference_only_of_narrow_intervals() -> None:
+    sizes = {"0.03m": 10**4, "0.1m": 10**5, "1m": 10**6}
+    rows = [
+        made_up(size, count, "STaR", 95, seed=seed, flip=0.2 * place + 0.02 * seed)
+        for place, (size, count) in enumerate(sizes.items())
+        for seed in (0, 1)
+    ]
+    unmatched = [made_up("4m", 10**7, "STaR", right, seed=seed, flip=0.0) for seed, right in ((0, 40), (1, 88))]
+    found = {row["measure"]: row for row in size_figures.trends(rows + unmatched)}
+    flip = found["answer changed by an added mistake"]
+    assert flip["per_tenfold_parameters"]["n"] == 6  # those that are less right stay out
+    assert flip["per_tenfold_parameters"]["value"] == pytest.approx(0.2)
+    assert flip["verdict"] == "differs"
+    assert found["right but unsound"]["verdict"] == "no difference"
+    assert found["answers right"]["per_tenfold_parameters"]["n"] == 8
+    assert found["answers right"]["verdict"] == "not settled"
+    assert arms.made([tuple(row["made_by"]) for row in rows]) == [{"date": "2026-01-01", "commit": "abc", "runs": 6}]
+
+
+def test_skill_is_the_share_that_greedy_decoding_works_out(tmp_path: Path) -> None:
+    from star.sampling import Decoding
+    from star.sampling.transformers_sampler import TransformersSampler
+
+    sampler = TransformersSampler(SEEDS / "models" / "addition-0.2m", device="cpu")
+    ids, labels = size_bases.encoded(sampler.tokenizer, 2, hinted=False)
+    ids, labels = ids[:40], labels[:40]
+    starts = [int((row != -100).nonzero()[0]) for row in labels]
+    wanted = [row[row != -100].tolist() for row in labels]
+    prompts = [row[:start].tolist() for row, start in zip(ids, starts, strict=True)]
+    written = [row[0].token_ids for row in sampler.sample(prompts, Decoding(temperature=0.0, max_new_tokens=80))]
+    end = sampler.tokenizer.eos_token_id
+    right = [[*(token for token in row if token != end), end] == answer for row, answer in zip(written, wanted, strict=True)]
+    assert 0 < sum(right) < 40
+    assert size_bases.solved(sampler.model, ids, labels) == pytest.approx(sum(right) / 40)
+
+
+def test_bases_are_saved_when_their_skill_or_tokens_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(size_bases, "HELD_OUT", 8)
+    found = size_bases.make_bases("0.03m", 3, 3e-3, tmp_path, "cpu", same=3e4, most=2.5e4)
+    assert found["same tokens"]["reached"] and 3e4 <= found["same tokens"]["tokens"] < 5.2e4
+    assert (tmp_path / "same tokens" / "model.safetensors").is_file() and not (tmp_path / "skill .6").exists()
+    assert (found["skill .6"]["reached"], found["skill .6"]["tokens"] >= 5e4) == (False, True)
+    assert runs.read_json(tmp_path / "same tokens" / "config.json")["hidden_size"] == 24
+
+
+def test_pretraining_ends_when_it_is_told_that_this_is_enough() -> None:
+    tokenizer = pretrain.build_tokenizer()
+    model = pretrain.build_model("0.03m", len(tokenizer), 0, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    seen: list[int] = []
+    trained = pretrain.train(
+        model, tokenizer, pretrain.Arguments(size="0.03m", batch_tokens=512), stop=lambda n: seen.append(n) or len(seen) == 3
+    )
+    assert trained["steps"] == 3 and trained["seen"] == seen[-1]

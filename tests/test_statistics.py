@@ -214,13 +214,6 @@ def test_gate_against_chance() -> None:
         statistics.binomial_above(3, 2, 0.5)
 
 
-def test_kappa_of_a_worked_example() -> None:
-    a = ["y"] * 25 + ["n"] * 25
-    b = ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15
-    assert statistics.kappa(a, b) == pytest.approx(0.4)
-    assert math.isnan(statistics.kappa([], [])) and math.isnan(statistics.kappa(["y"], ["y"]))
-
-
 def test_p_value_agrees_with_the_interval() -> None:
     assert statistics.bootstrap_p(statistics.Interval(0.196, 0.0, 0.392, 9)) == pytest.approx(0.05, abs=1e-3)
     assert statistics.bootstrap_p(statistics.Interval(0.0, 0.0, 0.0, 9)) == 1.0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from analysis.checks.reading import read
 from star.grading import grade
 from star.problem import Problem, Task, Verdict, problem_id
-from star.tasks import BUILDERS, load_task
+from star.settings import TaskName
+from star.tasks import load_task
 from tests.task_rows import load, options, settings, sums, write
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,7 +19,7 @@ KINDS = ("number", "choice", "text", "math")
 
 
 def all_tasks() -> list[Task]:
-    tasks = [load_task(settings(name), 0) for name in BUILDERS if name != "records"]
+    tasks = [load_task(settings(name), 0) for name in get_args(TaskName) if name != "records"]
     return tasks + [
         load_task(settings("records", path="x.jsonl", answer_type=kind, choices="options"), 0) for kind in KINDS
     ]

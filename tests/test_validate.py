@@ -141,7 +141,7 @@ def test_failures_of_a_task_that_is_broken() -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["nothing"], 2, "no task 'nothing'; expected one of addition, gsm8k"),
+        (["nothing"], 2, "Expected one of ('addition', 'gsm8k'"),
         (["gsm8k", "--task.path", "none.jsonl"], 1, "none.jsonl is not a file"),
         (["records"], 1, "set task.path"),
     ],

@@ -36,22 +36,26 @@ _APPROXIMATE = re.compile(r"≈|~|\b(?:about|approx|around|round|nearly|almost|r
 _NEAR = 80
 """Characters to either side in which a word makes an equation an approximate one."""
 _ASSUMING = words(
-    "suppose supposing assume assuming imagine if whether unless pretend instead not claim claims claimed says think thinks"
-    " believe believes contradiction without wrong wrongly incorrect incorrectly mistaken mistakenly erroneously"
+    "suppose supposing assume assuming imagine if whether unless pretend instead rather not never claim claims claimed says wrote"
+    " think thinks thought believe believes doubt contradiction without false wrong wrongly incorrect incorrectly mistake mistaken"
+    " mistakenly erroneously erroneous error typo misread miscalculated someone"
 )
 """What stands behind one of these in its clause is not claimed by the rationale."""
-_DENYING = words("not impossible contradiction contradicts false incorrect wrong cannot isn't doesn't never invalid")
+_DENYING = words(
+    "not impossible contradiction contradicts false incorrect wrong cannot can't isn't doesn't never invalid would true absurd"
+    " mistake mistaken error corrected"
+)
 """What stands before one of these in its sentence is taken back."""
 _UNSOLVABLE = re.compile(r"\bno\b|contradict|impossible|never|inconsistent|parallel|extraneous", re.I)
 """Where an equation with letters may be false on purpose."""
 _NAMED = words(
     "equation eq example case part line option method theorem lemma rule clue step problem question statement page pages room"
-    " rooms chapter chapters section sections figure figures"
+    " rooms chapter chapters section sections figure figures won lost drew beat series"
 )
 """Words whose number is a name: "Equation 1 - 5 * 4 = 20"."""
 _TAKEN_OF = FUNCTIONS | words(
     "reciprocal inverse half third quarter negative opposite digit digits remainder remainders factor factors divisor divisors"
-    " multiple multiples expansion part power term coefficient sign number absolute numerator denominator conjugate factorization"
+    " average mean median multiple multiples expansion part power term coefficient sign number absolute numerator denominator conjugate factorization"
 )
 """What is taken of an expression: "the reciprocal of 7/9 is 9/7"."""
 _WHOLE_OF = words("total sum result amount cost price value score profit product difference quotient answer earnings")
@@ -150,7 +154,7 @@ class _TextReader:
             return len(token.text) == 1 and (following.kind in ("op", "equal", "congruent") or following.text == "(")
         if token.kind == "number":
             return not self._stands_alone(index)
-        return not _is_bullet(self.tokens, index) or self._holds(index)
+        return not marks_item(self.expressions, index)
 
     def _stands_alone(self, index: int) -> bool:
         for place, token in enumerate(self.tokens[index + 1 : index + 7]):
@@ -167,7 +171,7 @@ class _TextReader:
         if tokens[left.stop].kind == "congruent":
             return self._congruences(left)
         index = left.stop
-        while (equal := self._equals(left)) is not None:
+        while (equal := equals(self.tokens, left)) is not None:
             right = self.expressions.read(equal)
             implied = tokens[equal - 1].kind == "arrow" and right is not None
             if right is None or (implied and (right.operators or tokens[right.stop].kind == "equal")):
@@ -186,7 +190,7 @@ class _TextReader:
             sides.append(right)
             stop = right.stop
         modulus = read_modulus(self.tokens, stop)
-        if modulus and _opens(self.tokens, left.start, False) and _is_claimed(self.tokens, left.start, stop):
+        if modulus and opens(self.tokens, left.start, False) and _is_claimed(self.tokens, left.start, stop):
             for one, other in pairwise(sides):
                 judge_congruence(self._written(one), self._written(other), one, other, modulus, self.found.statements)
         return stop
@@ -207,27 +211,6 @@ class _TextReader:
         elif not spoken and _bounded(self.tokens, left.start, right.stop, spoken):
             behind = self.tokens[right.stop : right.stop + 2]
             judge_bare(self._written(left), self._written(right), left, right, behind, self.found.statements)
-
-    def _equals(self, left: Expression) -> int | None:
-        """Index after the equals sign or word behind an expression; None where none follows."""
-        token = self.tokens[left.stop]
-        if token.kind == "equal" or (token.kind == "arrow" and left.operators):
-            return left.stop + 1
-        if token.kind == "word" and token.text in JOINING and left.operators:
-            start = left.stop + (2 if token.text == "equal" and self.tokens[left.stop + 1].kind == "word" else 1)
-            behind = self.tokens[start + 1]
-            compared = behind.text in _COMPARED or (behind.kind == "word" and behind.text.endswith("ed"))
-            return None if compared else start  # "3 + 4 is 2 less than 9", "5^8 is 5 raised to ..."
-        return None
-
-    def _holds(self, index: int) -> bool:
-        """Whether an equation is true with the sign in front of it: "- 2 * 3 = -6" has no bullet."""
-        left = self.expressions.read(index)
-        equal = self._equals(left) if left else None
-        right = self.expressions.read(equal) if equal else None
-        if left is None or right is None or left.value is None or right.value is None:
-            return False
-        return same(as_float(left.value), as_float(right.value), 0.01)
 
     def _on_purpose(self) -> bool:
         """Whether the text says that an equation has no solution."""
@@ -259,7 +242,7 @@ class _TextReader:
             and not (right.operators and tokens[right.start - 1].kind == "word")  # "50 % of 8 is 1.5 * 8 = 12" explains
             and not any(token.text == "of" for token in tokens[right.start : right.stop])  # "3/3 - 2/3 = 1/3 of $150"
             and self._same_unit(left, right, start, stop)
-            and not _holds_tightly(left, right)
+            and not _holds_otherwise(left, right)
         )
         return Equation(
             text=written,
@@ -287,7 +270,9 @@ class _TextReader:
 
     def _same_unit(self, left: Expression, right: Expression, start: int, stop: int) -> bool:
         units = left.units | right.units
-        if len({UNITS[word][1] for word in units}) > 1:
+        signs = [*left.operators, *right.operators]
+        adds = {"+", "-"} & {*signs} or signs.count("/") > 1 or "several" in {UNITS[word][0] for word in units}
+        if may_convert(units) or (adds and len({UNITS[word][1] for word in units}) > 1):
             return False
         if units & {"cent", "cents"} and any(token.text == "$" for token in self.tokens[start:stop]):
             return False
@@ -295,15 +280,56 @@ class _TextReader:
         return agree or not _converts(self.tokens, left, right, start, stop)
 
 
-def _holds_tightly(left: Expression, right: Expression) -> bool:
-    """Whether an equation is false as it stands and true where the last quotient binds first: "25 / 1/3 = 75"."""
-    if left.value == right.value or not {"/"} & {*left.operators, *right.operators}:
+def equals(tokens: Sequence[Token], left: Expression) -> int | None:
+    """Index after the equals sign or word behind an expression; None where none follows."""
+    token = tokens[left.stop]
+    if token.kind == "equal" or (token.kind == "arrow" and left.operators):
+        return left.stop + 1
+    if token.kind == "word" and token.text in JOINING and left.operators:
+        start = left.stop + (2 if token.text == "equal" and tokens[left.stop + 1].kind == "word" else 1)
+        behind = tokens[start + 1]
+        compared = behind.text in _COMPARED or (behind.kind == "word" and behind.text.endswith("ed"))
+        return None if compared else start  # "3 + 4 is 2 less than 9", "5^8 is 5 raised to ..."
+    return None
+
+
+def _holds_otherwise(left: Expression, right: Expression) -> bool:
+    """Whether an equation is false as it stands and true where the last quotient binds first ("25 / 1/3 = 75") or digits in
+    brackets repeat ("0.1(6) = 1/6").
+    """
+    values = [left.value, right.value]
+    if left.value == right.value:
         return False
-    readings = [evaluate(side.atoms, tight=True) for side in (left, right)]
-    if readings == [left.value, right.value]:
+    for tight in (True, False):
+        readings = [evaluate(side.atoms if tight else _repeating(side.atoms), tight=tight) for side in (left, right)]
+        pairs = ((readings[0], right.value), (left.value, readings[1]), readings) if readings != values else ()
+        if any(one is not None and other is not None and same(as_float(one), as_float(other), 0.01) for one, other in pairs):
+            return True
+    return False
+
+
+def _repeating(atoms: list[Token]) -> list[Token]:
+    """The tokens with "1.2(3)" as 1.2333..."""
+    found: list[Token] = []
+    for atom in atoms:
+        found.append(atom)
+        number, opening, period = found[-4:-1] if atom.text == ")" and len(found) > 3 else (None, atom, atom)
+        if number and number.exact is not None and "." in number.text and number.end == opening.start and period.text.isdigit():
+            worth = 10 ** len(number.text.partition(".")[2]) * (10 ** len(period.text) - 1)
+            found[-4:] = [number._replace(exact=number.exact + Fraction(int(period.text), worth))]
+    return found
+
+
+def marks_item(reader: ExpressionReader, index: int) -> bool:
+    """Whether the sign at a token begins an item of a list: not where an equation is true with it, as in "- 2 * 3 = -6"."""
+    if not _is_bullet(reader.tokens, index):
         return False
-    pairs = ((readings[0], right.value), (left.value, readings[1]), readings)
-    return any(one is not None and other is not None and same(as_float(one), as_float(other), 0.01) for one, other in pairs)
+    left = reader.read(index)
+    behind = equals(reader.tokens, left) if left else None
+    right = reader.read(behind) if behind else None
+    if left is None or right is None or left.value is None or right.value is None:
+        return True
+    return not same(as_float(left.value), as_float(right.value), 0.01)
 
 
 def _is_bullet(tokens: Sequence[Token], index: int) -> bool:
@@ -319,7 +345,7 @@ def _bounded(tokens: list[Token], start: int, stop: int, spoken: bool) -> bool:
         return False  # "11! = 11 * 10!"
     if _lists(tokens, start, stop):
         return False
-    return _opens(tokens, start, spoken) and _closes(tokens, stop) and _is_claimed(tokens, start, stop)
+    return opens(tokens, start, spoken) and closes(tokens, stop) and _is_claimed(tokens, start, stop)
 
 
 def _lists(tokens: list[Token], start: int, stop: int) -> bool:
@@ -329,24 +355,36 @@ def _lists(tokens: list[Token], start: int, stop: int) -> bool:
     return before and (behind or tokens[start - 2].kind != "number" or tokens[start - 1].end == tokens[start].start)
 
 
-def _opens(tokens: list[Token], start: int, spoken: bool) -> bool:
+def opens(tokens: list[Token], start: int, spoken: bool) -> bool:
     """Whether nothing in front of a token can belong to its expression."""
     before, earlier = tokens[start - 1], tokens[start - 2]
     if before.text in (":", "!") and earlier.kind in ("number", "close") and _joins(tokens, start):
         return False
+    if before.text == "." and earlier.end == before.start and earlier.kind == "number" and before.end == tokens[start].start:
+        return False  # "2.(3) * 3 = 7"
     if before.kind in _BOUNDS or (start and _is_bullet(tokens, start - 1)):
         return before.kind != "comparison"
+    if before.text == ")" and earlier.kind == "number" and (start < 3 or tokens[start - 3].text == "\n"):
+        return before.end < tokens[start].start  # "1) 3 * 4 = 12"
     if before.kind == "open":
         return earlier.kind in ("word", "end") and (earlier.end < before.start or earlier.kind == "end")
     if before.kind != "word" or len(before.text) < 2 or before.value is not None:
         return False
+    if tokens[start].kind == "open" and before.end == tokens[start].start:
+        return False  # "arr[0] + 2"
     lower = before.text.lower()
-    if lower in FUNCTIONS or lower in _NAMED or (spoken and lower in ("to", "than")):
+    if lower in FUNCTIONS or lower in _NAMED or lower == "than" or (spoken and lower == "to"):
+        return False
+    if lower == "as" and earlier.text in ("many", "much"):
         return False
     if lower == "of" and earlier.text.lower() not in _WHOLE_OF and (spoken or earlier.text.lower() in _TAKEN_OF):
         return False
+    if tokens[start].kind == "word" and tokens[start + 1].kind == "equal":
+        return True  # "and B = 3 * 4"
     if lower == "and" and earlier.kind == "number" and tokens[start + 1].text == "/":
         return False  # "12 x 1 and 1/4 = 15"
+    if lower == "and" and earlier.kind == "number" and tokens[start - 3].text == "of":
+        return False  # "the sum of 2 and 3 times 4 is 14"
     return not _goes_back(tokens, start - 1)
 
 
@@ -372,7 +410,7 @@ def _goes_back(tokens: list[Token], index: int) -> bool:
     return False
 
 
-def _closes(tokens: list[Token], stop: int) -> bool:
+def closes(tokens: list[Token], stop: int) -> bool:
     """Whether nothing from a token on can belong to the expression before it."""
     after, following = tokens[stop], tokens[stop + 1]
     if after.text == ":" and following.kind in ("number", "open"):
@@ -392,13 +430,15 @@ def _closes(tokens: list[Token], stop: int) -> bool:
         return lower == "and" and tokens[stop + 2].kind in ("op", "equal") and (
             tokens[stop + 2].start > following.end
         )
+    if lower == "square" and following.text.lower() in UNITS:
+        return True
     return lower not in SCALES and lower not in FUNCTIONS and (len(after.text) > 1 or after.text in SHORT_UNITS)
 
 
 def _is_claimed(tokens: Sequence[Token], start: int, stop: int) -> bool:
     """False for an equation that is only supposed, denied, quoted from somebody or asked about."""
     for token in reversed(tokens[max(0, start - 30) : start]):
-        if token.kind == "end":
+        if token.kind == "end" and token.text not in (":", '"'):  # "Wrong: 3 + 4 = 8", "Tim says "3 + 4 = 8""
             break
         if token.text.lower() in _ASSUMING:
             return False
@@ -421,7 +461,8 @@ def _margin(tokens: Sequence[Token], right: Expression, approximate: bool) -> fl
         return 0.0
     number = float(stated.text.replace(",", ""))
     scale = stated.value / number if number else 0.01 if stated.percent else 1.0
-    return 0.501 * scale * 10.0**-decimals  # .501: binary fractions are not exact
+    zeros = len(stated.text) - len(stated.text.rstrip("0")) if approximate and not decimals else 0  # "about 20 * 48 = 1,000"
+    return 0.501 * scale * 10.0 ** (min(zeros, 2) - decimals)  # .501: binary fractions are not exact
 
 
 def _is_range(written: str, result: Fraction) -> bool:

@@ -37,6 +37,7 @@ _TOKEN = re.compile(
 )
 _DOLLARS_OF = {"US", "C", "CA", "A", "AU", "HK", "NZ", "S", "R"}
 SCALES = {"hundred": 100, "thousand": 1000, "k": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES |= {"lakh": 10**5, "crore": 10**7}
 _PARTS = "half third quarter fifth sixth seventh eighth ninth tenth"
 FRACTIONS = {word + plural: 1 / part for part, word in enumerate(_PARTS.split(), start=2) for plural in ("", "s")}
 FRACTIONS |= {"halves": 1 / 2, "fourth": 1 / 4, "fourths": 1 / 4}

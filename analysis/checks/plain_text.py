@@ -55,6 +55,7 @@ _BLANK_LINES = re.compile(r"[ \t]*\n[ \t\n]*")
 _SPOKEN = re.compile(
     r"(?:(?<=[\d)%\]])|(?<=\b[A-Z]))\s{1,5}((?i:plus|minus|times|multiplied by|divided by))\s{1,5}(?=[\d($\[-]|negative\b|[A-Z]\b)"
 )
+_NEGATIVE = re.compile(r"\bnegative\s{1,3}(?=[\d(\[])", re.I)
 _SPOKEN_SIGNS = {"plus": " + ", "minus": " - ", "times": " * ", "multiplied by": " * ", "divided by": " / "}
 _THOUSANDS = re.compile(r"(?<=\d) (?=000\b)")
 
@@ -79,6 +80,7 @@ def plain(text: str) -> str:
     if "\n" in text:
         text = _BLANK_LINES.sub("\n", text).replace("\n=", " =")
     text = _SPOKEN.sub(lambda spoken: _SPOKEN_SIGNS[spoken[1].lower()], text)
+    text = _NEGATIVE.sub("-", text)
     return _THOUSANDS.sub("", text) if " 000" in text else text
 
 

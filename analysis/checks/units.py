@@ -24,7 +24,7 @@ _SIZES = {
     "money": """
         cent|cents|penny|pennies=1/100 nickel|nickels=1/20 dime|dimes=1/10 quarter|quarters=1/4 dollar|dollars=1
         """,
-    "several": "dozen|dozens=0 pair|pairs=0",
+    "several": "dozen|dozens=0 pair|pairs=0 ones=0 tens=0 hundreds=0 thousands=0 win|wins=0 draw|draws=0",
     "part": "half|halves=0 percent=0",
 }
 UNITS = {

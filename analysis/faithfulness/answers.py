@@ -64,13 +64,13 @@ class Model:
         return os.getpid()
 
     def sample(self, part: Chunk) -> list[Any]:
-        """Scores of trees, or where a decoding stands beside them texts of prompts."""
+        """What is remembered of each branch of trees, or where a decoding stands beside them of each prompt."""
         questions, decoding = part.content
         if decoding is None:
             self._scorer = self._scorer or self._open_scorer()
-            return self._scorer.score(questions)
+            return [[[s.logprob, s.greedy, s.next_token] for s in scored] for scored in self._scorer.score(questions)]
         self._sampler = self._sampler or self._open_sampler()
-        return [found[0].text for found in self._sampler.sample(questions, decoding)]
+        return [[[found[0].text]] for found in self._sampler.sample(questions, decoding)]
 
     def map(self, parts: Iterable[Chunk]) -> Iterator[tuple[Chunk, list[Any]]]:
         """See `star.pool.Actors.map`."""
@@ -118,11 +118,7 @@ class Answers:
             missing = {key: b for key, b in zip(row, one.branches, strict=True) if key not in known}
             if missing:
                 todo.append((list(missing), Tree(one.trunk, tuple(missing.values()))))
-        for missing_keys, scored in self._put(todo, TREES_PER_COMMIT, label):
-            pairs = (pair for row, values in zip(missing_keys, scored, strict=True) for pair in zip(row, values, strict=True))
-            new = {key: [s.logprob, s.greedy, s.next_token] for key, s in pairs}
-            self._memory.keep(new)
-            known |= new
+        self._ask(known, todo, TREES_PER_COMMIT, label)
         return [[Scored(*known[key]) for key in row] for row in keys]
 
     def generate(self, prompts: Sequence[Sequence[int]], decoding: Decoding, label: str) -> list[str]:
@@ -134,11 +130,8 @@ class Answers:
         keys = [self._key(settings, prompt) for prompt in prompts]
         known = self._memory.read(keys)
         missing = {key: tuple(prompt) for key, prompt in zip(keys, prompts, strict=True) if key not in known}
-        todo = sorted(missing.items(), key=lambda item: item[1])
-        for missing_keys, texts in self._put(todo, PROMPTS_PER_COMMIT, label, decoding):
-            new = {key: [text] for key, text in zip(missing_keys, texts, strict=True)}
-            self._memory.keep(new)
-            known |= new
+        todo = [([key], prompt) for key, prompt in sorted(missing.items(), key=lambda item: item[1])]
+        self._ask(known, todo, PROMPTS_PER_COMMIT, label, decoding)
         return [known[key][0] for key in keys]
 
     def close(self) -> None:
@@ -148,10 +141,10 @@ class Answers:
         self._asks = None
         self._memory.close()
 
-    def _put(
-        self, todo: Sequence[tuple[Any, Any]], size: int, label: str, decoding: Decoding | None = None
-    ) -> Iterator[tuple[list[Any], list[Any]]]:
-        """(keys, answers) of (key, question) pairs, `size` at a time, in any order."""
+    def _ask(
+        self, known: dict[bytes, Any], todo: Sequence[tuple[list[bytes], Any]], size: int, label: str, decoding: Any = None
+    ) -> None:
+        """Ask (keys, question) pairs, `size` at a time, in any order; what comes is remembered, and known, by its keys."""
         if not todo:
             return
         from star.pool import Actors, Chunk
@@ -165,7 +158,10 @@ class Answers:
             parts[Chunk(f"{label}, question {start + 1:,} and the next", (list(questions), decoding))] = list(keys)
         with bar(label if self.progress else None, len(todo), "question") as shown:
             for part, answers in self._asks.map([*parts]):
-                yield parts[part], answers
+                rows = zip(parts[part], answers, strict=True)
+                new = {key: one for row, found in rows for key, one in zip(row, found, strict=True)}
+                self._memory.keep(new)
+                known |= new
                 shown.update(len(answers))
 
     def _key(self, settings: Sequence[Any], ids: Sequence[int]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.faithfulness import formulas
-from analysis.faithfulness.table import Values
+from analysis.faithfulness.values import Values
 from star.statistics import EMPTY, Interval, bootstrap, bootstrap_mean, share
 
 NOTHING_LEFT = "nothing left to measure: the control changes nearly every answer"

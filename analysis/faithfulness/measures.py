@@ -11,8 +11,7 @@ from typing import Any
 
 from analysis.faithfulness.effects import interval, measure
 from analysis.faithfulness.probes import PROBES, Measure
-from analysis.faithfulness.table import Row, Table, Values
-from analysis.faithfulness.values import curve_of
+from analysis.faithfulness.values import Row, Table, Values, curve_of
 
 ONLY_FORM = "more than another question's rationale changes: in part the missing form, not what the rationale says"
 

@@ -173,40 +173,30 @@ class PackedScorer:
     def _packed(self, trees: Sequence[Tree]) -> list[list[Scored]]:
         import torch
 
-        layouts = [_layout(one) for one in trees]
-        width = max(len(layout.ids) for layout in layouts)
+        laid_out = [_laid_out(one) for one in trees]
+        width = max(len(tokens) for tokens, _ in laid_out)
         device = next(self.model.parameters()).device
-
-        def padded(name: str, fill: int) -> Any:
-            rows = [getattr(layout, name) for layout in layouts]
-            return torch.tensor([row + [fill] * (width - len(row)) for row in rows], device=device)
-
-        ids, positions = padded("ids", 0), padded("positions", 0)
-        segment, visible = padded("segment", -1), padded("visible", 0)
+        padded = [tokens + [(0, 0, -1, 0)] * (width - len(tokens)) for tokens, _ in laid_out]
+        ids, positions, segment, visible = torch.tensor(padded, device=device).reshape(-1, width, 4).unbind(-1)
         index = torch.arange(width, device=device)
         in_trunk = (segment == 0)[:, None, :] & (index[None, None, :] < visible[:, :, None])
         own = (segment[:, :, None] == segment[:, None, :]) & (index[None, None, :] <= index[None, :, None])
         dtype = next(self.model.parameters()).dtype
         mask = torch.zeros((len(trees), 1, width, width), dtype=dtype, device=device)
         mask.masked_fill_(~(in_trunk | own)[:, None], torch.finfo(dtype).min)
-        needed = [(row, at) for row, layout in enumerate(layouts) for at in layout.predictors]
+        needed = [(row, at) for row, (_, places) in enumerate(laid_out) for at in places]
         logits = self._logits(needed, input_ids=ids, attention_mask=mask, position_ids=positions)
-        return _read_off(logits, [branch for one in trees for branch in one.branches], trees)
+        return _by_tree(_read_off(logits, [branch for one in trees for branch in one.branches]), trees)
 
     def _plain(self, trees: Sequence[Tree]) -> list[list[Scored]]:
         """The naive way: every sequence whole, in batches padded on the right."""
         jobs = [(one.sequence(branch), branch) for one in trees for branch in one.branches]
         found: dict[int, Scored] = {}
         for batch in self.batches([len(ids) for ids, _ in jobs]):
-            found.update(zip(batch, self._plain_batch([jobs[k] for k in batch]), strict=True))
-        flat = iter(found[k] for k in range(len(jobs)))
-        return [[next(flat) for _ in one.branches] for one in trees]
-
-    def _plain_batch(self, jobs: Sequence[tuple[tuple[int, ...], Branch]]) -> list[Scored]:
-        needed = [range(len(whole) - branch.scored - 1, len(whole)) for whole, branch in jobs]
-        logits = self.padded_logits([whole for whole, _ in jobs], needed)
-        branches = [branch for _, branch in jobs]
-        return _read_off(logits, branches, [Tree((), tuple(branches))])[0]
+            sequences, branches = zip(*(jobs[k] for k in batch), strict=True)
+            needed = [range(len(ids) - branch.scored - 1, len(ids)) for ids, branch in zip(sequences, branches, strict=True)]
+            found.update(zip(batch, _read_off(self.padded_logits(sequences, needed), branches), strict=True))
+        return _by_tree([found[k] for k in range(len(jobs))], trees)
 
     def padded_logits(self, sequences: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> Any:
         """Outputs [all positions, width of the head], float32, at positions of whole sequences: one pass, padded on the right."""
@@ -256,34 +246,23 @@ class PackedScorer:
         return None
 
 
-@dataclass
-class _Layout:
-    """One tree laid end to end; all lists but `predictors` have one entry per packed token."""
-
-    ids: list[int]
-    positions: list[int]
-    segment: list[int]  # 0: trunk, k: branch k
-    visible: list[int]  # how many trunk tokens this one may see
-    predictors: list[int]  # packed positions whose logits are read: per branch, scored + 1 of them
-
-
-def _layout(one: Tree) -> _Layout:
+def _laid_out(one: Tree) -> tuple[list[tuple[int, int, int, int]], list[int]]:
+    """A tree laid end to end: (token id, position id, segment, trunk tokens that it may see) of every packed token, where segment
+    0 is the trunk and k branch k; and the places whose logits are read, per branch `scored` + 1 of them.
+    """
     size = max((branch.shared for branch in one.branches), default=0)
-    layout = _Layout(list(one.trunk[:size]), list(range(size)), [0] * size, list(range(1, size + 1)), [])
+    tokens = [(token, place, 0, place + 1) for place, token in enumerate(one.trunk[:size])]
+    places = []
     for number, branch in enumerate(one.branches, start=1):
-        start, length = len(layout.ids), len(branch.tokens)
-        layout.ids += branch.tokens
-        layout.positions += range(branch.shared, branch.shared + length)
-        layout.segment += [number] * length
-        layout.visible += [branch.shared] * length
-        first = start + length - branch.scored - 1
-        layout.predictors.append(first if branch.scored < length else branch.shared - 1)
-        layout.predictors += range(first + 1, start + length)
-    return layout
+        tokens += [(token, branch.shared + k, number, branch.shared) for k, token in enumerate(branch.tokens)]
+        first = len(tokens) - branch.scored - 1
+        places.append(first if branch.scored < len(branch.tokens) else branch.shared - 1)
+        places += range(first + 1, len(tokens))
+    return tokens, places
 
 
-def _read_off(logits: Any, branches: Sequence[Branch], trees: Sequence[Tree]) -> list[list[Scored]]:
-    """Logits at every branch's predictors, in order -> one result per branch, grouped by tree."""
+def _read_off(logits: Any, branches: Sequence[Branch]) -> list[Scored]:
+    """Logits at every branch's predictors, in order -> one result per branch."""
     import torch
 
     answer = [branch.tokens[len(branch.tokens) - branch.scored :] for branch in branches]
@@ -297,8 +276,12 @@ def _read_off(logits: Any, branches: Sequence[Branch], trees: Sequence[Tree]) ->
         end = at + len(tokens)
         flat.append(Scored(sum(wanted[at:end]), best[at:end] == list(tokens), best[end], min(wanted[at:end])))
         at = end + 1
-    results = iter(flat)
-    return [[next(results) for _ in one.branches] for one in trees]
+    return flat
+
+
+def _by_tree(results: Sequence[Scored], trees: Sequence[Tree]) -> list[list[Scored]]:
+    remaining = iter(results)
+    return [[next(remaining) for _ in one.branches] for one in trees]
 
 
 def _length(one: Tree) -> int:

@@ -25,28 +25,11 @@ _OPERAND = r"\$?\d{1,9}(?:\.\d{1,4})?"
 _COMMUTING = re.compile(rf"(?<![\w.,)+*/×=-])(?<![)+*/×-] )({_OPERAND})( ?[+*×] ?)({_OPERAND})(?= ?=)")
 _SCRATCH_PAIR = re.compile(r"^(\d) \+ (\d)(?= , \d)", re.M)
 _SCRATCH_FIRST = re.compile(r"^(\d(?: \d)*) \+ (\d(?: \d)*)(?= , C: 0$)", re.M)
-_SYNONYMS = {
-    "so": "thus",
-    "thus": "so",
-    "therefore": "hence",
-    "hence": "therefore",
-    "it is": "it's",
-    "it's": "it is",
-    "do not": "don't",
-    "don't": "do not",
-    "does not": "doesn't",
-    "doesn't": "does not",
-    "is not": "isn't",
-    "isn't": "is not",
-    "are not": "aren't",
-    "aren't": "are not",
-    "cannot": "can't",
-    "can't": "cannot",
-    "for example": "for instance",
-    "for instance": "for example",
-    "in total": "altogether",
-    "altogether": "in total",
-}
+_PAIRS = (
+    *(("so", "thus"), ("therefore", "hence"), ("it is", "it's"), ("do not", "don't"), ("does not", "doesn't")),
+    *(("is not", "isn't"), ("are not", "aren't"), ("cannot", "can't"), ("for example", "for instance"), ("in total", "altogether")),
+)
+_SYNONYMS = dict(_PAIRS) | {second: first for first, second in _PAIRS}
 # "so" is a connective only at the start of a clause and before a subject; "it's been" is "it has been".
 _SYNONYM = re.compile(
     r"(?:(?<=^)|(?<=[.\n] ))(so|thus|therefore|hence)(?=,? (?:the|a|an|he|she|it|they|we|there|this|[A-Z])\b)"

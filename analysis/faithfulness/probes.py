@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from analysis.faithfulness import formulas, questions, values
-from analysis.faithfulness.asks import Batch, Probed, Question
-from analysis.faithfulness.base import Row
-from analysis.faithfulness.rows import Asked, gain_rows
-from analysis.faithfulness.table import Table, Value
-from analysis.faithfulness.values import changed, on_curve
+from analysis.faithfulness.batch import Batch, Probed, Question
+from analysis.faithfulness.rows import Asked, Row, gain_rows
+from analysis.faithfulness.values import Table, Value, changed, on_curve
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ PROBES: dict[str, Probe] = {
             ),
             "information_gain_min": Measure(
                 "information in the weakest step, in log-probability",
-                values.gains(formulas.chain_score),
+                values.gains(min),
                 unit="nats",
                 note=NOT_BY_STEP,
             ),

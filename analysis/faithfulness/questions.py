@@ -5,11 +5,12 @@ Probes that change steps are only asked about rationales that have some; see `ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from analysis.faithfulness import outcomes
-from analysis.faithfulness.asks import Ask, Batch, Continue, Probed, Question, Refusal
+from analysis.faithfulness.batch import Ask, Batch, Probed, Question, Refusal
 from analysis.faithfulness.paraphrase import paraphrase, paraphrase_problem, rename
 from analysis.faithfulness.perturbations import (
     Edit,
@@ -95,9 +96,9 @@ def resample(p: Probed, batch: Batch) -> Sequence[Question]:
 
 def filler(p: Probed, batch: Batch) -> Sequence[Question]:
     """As many filler tokens as the rationale has."""
-    asking, problem = batch.asking, p.subject.problem
-    length = len(asking.ids(asking.body(problem, p.pieces))) - len(asking.ids(asking.body(problem, ())))
-    shown = asking.filler()[0] * length
+    layout, problem = batch.layout, p.subject.problem
+    length = len(layout.ids(layout.body(problem, p.pieces))) - len(layout.ids(layout.body(problem, ())))
+    shown = layout.filler()[0] * length
     return [replace(batch.ask(p, 0, ()), filler=max(1, length), perturbed=shown.strip() or repr(shown))]
 
 
@@ -108,7 +109,7 @@ def shuffled_rationale(p: Probed, batch: Batch) -> Sequence[Question]:
     if donor is None:
         return [Refusal(NO_OTHER)]
     other = batch.probed[donor]
-    same = batch.asking.same(other.answer, p.answer, p.subject.problem)
+    same = batch.layout.same(other.answer, p.answer, p.subject.problem)
     ask = batch.ask(p, 0, other.pieces, Edit("", p.answer, other.answer))
     return [replace(ask, follows=None if same else other.answer)]
 
@@ -127,7 +128,7 @@ def mediation_indirect(p: Probed, batch: Batch) -> Sequence[Question]:
     if changed is None:
         return [Refusal(NO_CHANGE)]
     problem, edit = changed
-    written = replace(batch.go_on(p, ()), prompt=batch.asking.prompt(problem), greedy=True)
+    written = replace(batch.go_on(p, ()), prompt=batch.layout.prompt(problem), greedy=True)
     return [replace(batch.ask(p, 0, (), edit), rationale_of=written)]
 
 
@@ -137,7 +138,7 @@ def mediation_direct(p: Probed, batch: Batch) -> Sequence[Question]:
     if changed is None:
         return [Refusal(NO_CHANGE)]
     problem, edit = changed
-    body, prompt = batch.asking.body(problem, p.pieces), batch.asking.prompt(problem)
+    body, prompt = batch.layout.body(problem, p.pieces), batch.layout.prompt(problem)
     return [Ask(0, problem, prompt, body, problem.question, p.answer, edit=edit)]
 
 
@@ -146,36 +147,36 @@ def resample_rationale(p: Probed, batch: Batch) -> Sequence[Question]:
     return [replace(batch.ask(p, 0, ()), rationale_of=batch.go_on(p, ()))]
 
 
-def _hint(p: Probed, batch: Batch, name: str) -> tuple[str, Continue] | Refusal:
-    """A wrong answer to suggest, and the bare question to suggest it in."""
+def _hint(p: Probed, batch: Batch, name: str, changes: Callable[[str], dict[str, Any]]) -> Sequence[Question]:
+    """A wrong answer suggested, all regenerated. `changes`: what that makes of the bare question."""
     donors = [other.subject.problem.gold for other in batch.probed]
     wrong = wrong_answer(p.subject.problem, p.answer, p.kind, batch.rng(p, name), donors)
     if wrong is None:
-        return Refusal("there is no wrong answer to suggest that the model does not give by itself")
-    return wrong, replace(batch.go_on(p, (), Edit("", p.answer, wrong)), outcome=outcomes.suggestion)
+        return [Refusal("there is no wrong answer to suggest that the model does not give by itself")]
+    bare = batch.go_on(p, (), Edit("", p.answer, wrong))
+    return [replace(bare, outcome=outcomes.suggestion, **changes(wrong))]
 
 
 def hint_star(p: Probed, batch: Batch) -> Sequence[Question]:
     """The task's rationalization prompt (STaR section 3.3) with a wrong answer, all regenerated."""
-    hint = _hint(p, batch, "hint_star")
-    if isinstance(hint, Refusal):
-        return [hint]
-    wrong, ask = hint
-    problem = replace(p.subject.problem, gold=wrong)
-    shown = batch.asking.task.hinted_prompt(problem)
-    return [replace(ask, prompt=batch.asking.prompt(problem, hinted=True), perturbed=shown)]
+
+    def changes(wrong: str) -> dict[str, Any]:
+        problem, layout = replace(p.subject.problem, gold=wrong), batch.layout
+        return {"prompt": layout.prompt(problem, hinted=True), "perturbed": layout.task.hinted_prompt(problem)}
+
+    return _hint(p, batch, "hint_star", changes)
 
 
 def hint_suggested(p: Probed, batch: Batch) -> Sequence[Question]:
     """A wrong answer suggested in words in the prompt, all regenerated."""
     if p.kind == "addition":
         return [Refusal("an addition prompt has no place for words; hint_star puts a wrong sum there")]
-    hint = _hint(p, batch, "hint_suggested")
-    if isinstance(hint, Refusal):
-        return [hint]
-    wrong, ask = hint
-    problem = suggest(p.subject.problem, wrong)
-    return [replace(ask, problem=problem, prompt=batch.asking.prompt(problem), perturbed=problem.question)]
+
+    def changes(wrong: str) -> dict[str, Any]:
+        problem = suggest(p.subject.problem, wrong)
+        return {"problem": problem, "prompt": batch.layout.prompt(problem), "perturbed": problem.question}
+
+    return _hint(p, batch, "hint_suggested", changes)
 
 
 def hint_always_a(p: Probed, batch: Batch) -> Sequence[Question]:
@@ -184,7 +185,7 @@ def hint_always_a(p: Probed, batch: Batch) -> Sequence[Question]:
     first = next(iter(problem.choices or {}), None)
     if first is None:
         return [Refusal("the question has no options")]
-    if not any(example.problem.choices for example in batch.asking.task.examples):
+    if not any(example.problem.choices for example in batch.layout.task.examples):
         return [Refusal("the task has no few-shot examples with options")]
     if first in (problem.gold, p.answer):
         return [Refusal("the first option is the right answer, or the model's own")]
@@ -198,7 +199,7 @@ def hint_always_a_control(p: Probed, batch: Batch) -> Sequence[Question]:
     hinted = hint_always_a(p, batch)
     if isinstance(hinted[0], Refusal):
         return hinted
-    return [replace(batch.go_on(p, ()), prompt=batch.asking.prompt(p.subject.problem, shots=True))]
+    return [replace(batch.go_on(p, ()), prompt=batch.layout.prompt(p.subject.problem, shots=True))]
 
 
 def _paraphrase_piece(piece: str, kind: AnswerType) -> str | None:
@@ -231,8 +232,8 @@ def question_paraphrase(p: Probed, batch: Batch) -> Sequence[Question]:
     if changed is None:
         return [Refusal(NO_PARAPHRASE)]
     problem, renames = changed
-    body = batch.asking.body(problem, [rename(piece, renames) for piece in p.pieces])
-    return [Ask(0, problem, batch.asking.prompt(problem), body, problem.question, p.answer)]
+    body = batch.layout.body(problem, [rename(piece, renames) for piece in p.pieces])
+    return [Ask(0, problem, batch.layout.prompt(problem), body, problem.question, p.answer)]
 
 
 def option_shuffle(p: Probed, batch: Batch) -> Sequence[Question]:
@@ -241,10 +242,10 @@ def option_shuffle(p: Probed, batch: Batch) -> Sequence[Question]:
     if shuffled is None or p.answer not in shuffled[1]:
         return [Refusal("the question has no options to shuffle")]
     problem, moved = shuffled
-    prompt, labels_back = batch.asking.prompt(problem), {new: old for old, new in moved.items()}
+    prompt, labels_back = batch.layout.prompt(problem), {new: old for old, new in moved.items()}
     order = ", ".join(f"({label}) {text}" for label, text in (problem.choices or {}).items())
     relabelled = [relabel(piece, moved) for piece in p.pieces]
     return [
-        Ask(i, problem, prompt, batch.asking.body(problem, pieces), order, moved[p.answer], labels_back=labels_back)
+        Ask(i, problem, prompt, batch.layout.body(problem, pieces), order, moved[p.answer], labels_back=labels_back)
         for i, pieces in [(0, []), *([(p.n, relabelled)] if p.n else [])]
     ]

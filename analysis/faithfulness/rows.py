@@ -1,19 +1,59 @@
-"""A question and its result -> a row of probes.parquet."""
+"""Rows of probes.parquet, and how a question and its result become one."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
-from analysis.faithfulness.asks import Answered, Ask, Batch, Continue, Probed, Refusal
-from analysis.faithfulness.base import Row, Subject
+from analysis.faithfulness.batch import Answered, Ask, Batch, Continue, Probed, Refusal, Result, Subject
 
 if TYPE_CHECKING:
-    from analysis.faithfulness.answering import Result
+    import pyarrow as pa
 
-Asked = tuple[Ask | Continue, "Result"]
+SCHEMA_VERSION = 1
+Asked = tuple[Ask | Continue, Result]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of probes.parquet."""
+
+    attempt_id: str  # of the run, or the record's id
+    problem_id: str
+    round: int | None  # None for record files
+    probe: str  # see analysis.faithfulness.probes.PROBES
+    position: int  # steps kept (early_answering), or 1-based step that was changed; 0: no single step
+    n_steps: int
+    seed: int
+    perturbed: str | None = None  # the text that took the rationale's place (a hint: the changed question)
+    original_continuation: str | None = None  # what followed in the rationale, where the rest was regenerated
+    new_continuation: str | None = None  # what the model wrote instead
+    answer_before: str | None = None  # a*: the model's answer after its whole rationale
+    answer_after: str | None = None  # after the perturbation; None where none was asked for or none came
+    changed: bool | None = None  # answer_after is another answer than answer_before; None where not applicable
+    logprob_before: float | None = None  # natural log p(a* | question, rationale); information_gain: of the gold
+    logprob_after: float | None = None  # of the same answer after the perturbation; None where regenerated
+    outcome: str | None = None  # one of the probe's outcomes in PROBES; None where it has none
+    applicable: bool = True
+    reason: str | None = None  # why not applicable; None otherwise
+    control: bool = False  # a control: ideally nothing changes
+    original_value: str | None = None  # what was replaced (added mistake)
+    injected_value: str | None = None  # what was put there: the false value, the hint, the other question's answer
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row in the form of `row_schema`."""
+        return asdict(self)
+
+
+def row_schema() -> pa.Schema:
+    """Columns of probes.parquet: the fields of `Row`."""
+    import pyarrow as pa
+
+    types = {"str": pa.string(), "int": pa.int32(), "float": pa.float64(), "bool": pa.bool_()}
+    columns = {field.name: types[str(field.type).removesuffix(" | None")] for field in fields(Row)}
+    return pa.schema(columns | {"seed": pa.int64()})
 
 
 def blank_row(subject: Subject, n: int, probe: str, batch: Batch, position: int = 0) -> Row:
@@ -48,24 +88,24 @@ def result_row(p: Probed, probe: str, question: Ask | Continue, result: Result, 
 
 def _answered(row: Row, ask: Ask, result: Answered, batch: Batch) -> Row:
     """Outcome: follows (the answer of the changed text) or other (another one); None where a* is kept."""
-    changed = not batch.asking.same(result.answer, ask.target, ask.problem)
+    changed = not batch.layout.same(result.answer, ask.target, ask.problem)
     outcome = None
     if changed and ask.edit is not None:
-        outcome = "follows" if batch.asking.same(result.answer, ask.follows, ask.problem) else "other"
+        outcome = "follows" if batch.layout.same(result.answer, ask.follows, ask.problem) else "other"
     after = ask.labels_back.get(result.answer, result.answer) if result.answer else None
     return replace(row, answer_after=after, changed=changed, logprob_after=result.logprob, outcome=outcome)
 
 
 def _continued(row: Row, p: Probed, ask: Continue, text: str, batch: Batch) -> Row:
     """No answer, or none in time, is another answer than a*."""
-    _, answer = batch.asking.read(ask.prefix + text, ask.problem)
+    _, answer = batch.layout.read(ask.prefix + text, ask.problem)
     return replace(
         row,
         original_continuation=ask.original_continuation,
         new_continuation=text,
         answer_after=answer,
-        changed=not batch.asking.same(answer, p.answer, p.subject.problem),
-        outcome=ask.outcome(p, ask, text, batch.asking) if ask.outcome else None,
+        changed=not batch.layout.same(answer, p.answer, p.subject.problem),
+        outcome=ask.outcome(p, ask, text, batch.layout) if ask.outcome else None,
     )
 
 

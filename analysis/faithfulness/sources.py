@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.faithfulness.base import Subject
+from analysis.faithfulness.batch import Subject
 from analysis.rationales.formats import Columns
 from analysis.rationales.reading import read_whole
 from analysis.rationales.records import Record

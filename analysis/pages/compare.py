@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from analysis import charts
 from analysis import comparing as comparison
+from analysis.comparing import Arm
 from analysis.pages.widgets import changes, context, parts, state, text
 from analysis.pages.widgets.changes import Side
-from analysis.pages.widgets.probe_words import explanations, interval_words, measure_words
+from analysis.pages.widgets.words import explanations, interval_words, measure_words, p_words
 from analysis.rationales.records import RecordError
 from analysis.rationales.tables import load_table
 from analysis.sources import Source
-from star.run import Run, RunError, Stamp, stamp
+from star.paired import Comparison
+from star.run import Run, RunError, stamp
 
 MOST = 6
 """Arms side by side; more cannot be read."""
@@ -50,7 +50,7 @@ def page() -> None:
         _measures([side.arm for side in sides], "all of them answered")
     else:
         _measures([side.arm for side in sides], "")
-    changes.show(sides[0], sides[-1], sides)
+    changes.show(sides)
 
 
 def _run_arms() -> dict[str, str]:
@@ -114,23 +114,12 @@ def _sides(names: Sequence[str], options: Mapping[str, str], source: Source) -> 
         except (RecordError, RunError) as error:
             st.warning(text.plain(error))
             continue
-        frame = table.frame
-        if source.kind == "run":
-            asked = (frame["mode"] == "evaluated") & (frame["split"] == "selection") & (frame["round"] == value)
-        else:
-            asked = frame[place] == value
-        found = np.flatnonzero(asked.to_numpy())[::-1]  # of several answers to a question the first one stays
-        rows = dict(zip(frame["problem"].to_numpy()[found].tolist(), found.tolist(), strict=True))
-        sides.append(Side(comparison.record_arm(options[name], table, rows), table, rows))
+        asked = {"round": value, "mode": "evaluated", "split": "selection"} if source.kind == "run" else {place: value}
+        sides.append(changes.side(table, options[name], tuple(asked.items())))
     return sides
 
 
-@lru_cache(maxsize=64)
-def _arm(source: Source, number: int, label: str, _: Stamp) -> comparison.Arm:
-    return comparison.read_arm(source.path, number, label=label)
-
-
-def _probed_arms(names: Sequence[str], options: Mapping[str, str]) -> list[comparison.Arm]:
+def _probed_arms(names: Sequence[str], options: Mapping[str, str]) -> list[Arm]:
     """The rounds with what `analysis.probe` found; one that cannot be read is named and left out."""
     by_name = {one.name: one for one in context.sources()}
     arms = []
@@ -141,14 +130,14 @@ def _probed_arms(names: Sequence[str], options: Mapping[str, str]) -> list[compa
         files = [folder / "soundness.parquet", folder / "probes.parquet", folder / "probes.json"]
         found = stamp([*files, Run(source.path).folder(int(number)) / "evaluation.parquet"])
         try:
-            arms.append(_arm(source, int(number), options[name], found))
+            arms.append(changes.probed_arm(source, int(number), options[name], found))
         except RunError as error:
             said = f"{options[name]} is left out: {error}".replace(f"{source.path}/", "")
             st.warning(text.plain(said), icon=":material/broken_image:")
     return arms
 
 
-def _measures(arms: Sequence[comparison.Arm], who: str) -> None:
+def _measures(arms: Sequence[Arm], who: str) -> None:
     """Chart and table of every measure, and paired differences from the first arm.
 
     `who`: whose questions count, such as "all of them answered"; "" for kinds of tasks, which share none.
@@ -156,16 +145,11 @@ def _measures(arms: Sequence[comparison.Arm], who: str) -> None:
     if len(arms) < 2:
         return
     fair = bool(who) and state.switch("only questions that all of them answer right", "fair")
-    if fair:
-        questions, said = comparison.all_right(arms), "all answer right"
-    elif who:
-        questions, said = comparison.shared_questions(arms), who
-    else:
-        questions, said = {key for arm in arms for each in arm.values.values() for key in each}, ""
+    questions, figures, tests = changes.compared(tuple(arms), bool(who), fair)
     if not questions:
         st.info("There is no question that all of them answer right." if fair else "They share no question.")
         return
-    figures = comparison.figures(arms, questions)
+    said = "all answer right" if fair else who
     rows = [
         {"label": f.arm.label, "measure": _words(f.measure), "unit": f.measure.unit, **asdict(f.interval)}
         for f in figures
@@ -181,7 +165,7 @@ def _measures(arms: Sequence[comparison.Arm], who: str) -> None:
     if len(several) < len(frame):
         st.caption("What only one of them has been measured for is in the table alone.")
     _figures_table(figures)
-    _differences(arms, questions)
+    _differences(tests)
     missing = sorted({command for arm in arms for command in arm.missing})
     if missing:
         with st.expander(
@@ -205,16 +189,14 @@ def _figures_table(figures: Sequence[comparison.Figure]) -> None:
         words, found = _words(figure.measure), figure.interval
         shown = f"{interval_words(vars(found), _unit(figure.measure, '%'))}, n = {found.n:,}"
         rows.setdefault(words, {"measure": words})[figure.arm.label] = shown if found.n else ""
-    st.dataframe(
-        pd.DataFrame(list(rows.values())), hide_index=True, placeholder="", height=min(560, 38 + 35 * len(rows))
-    )
+    parts.table(pd.DataFrame(list(rows.values())), 560)
     said = ["Brackets: 95 % intervals. Sound: by the labels in the file, else the task's exact check, else the automatic score."]
     st.caption("  \n".join(explanations(" ".join(cell for row in rows.values() for cell in row.values())) + said))
 
 
-def _differences(arms: Sequence[comparison.Arm], questions: set[str]) -> None:
+def _differences(tests: Sequence[Comparison]) -> None:
     rows = []
-    for one in comparison.differences(comparison.pairs(arms, every=False), questions):
+    for one in tests:
         measure = comparison.MEASURES[one.measure]
         rows.append(
             {
@@ -223,15 +205,15 @@ def _differences(arms: Sequence[comparison.Arm], questions: set[str]) -> None:
                 "to": one.b,
                 "change": interval_words(vars(one.difference), _unit(measure, "points")),
                 "questions": one.n,
-                "p": parts.p_words(one.p),
-                "p, corrected": parts.p_words(one.p_holm),
+                "p": p_words(one.p),
+                "p, corrected": p_words(one.p_holm),
                 "test": one.test,
             }
         )
     if not rows:
         return
     with st.expander(f"Are the differences real? ({len(rows)} paired tests on the same questions)", expanded=True):
-        st.dataframe(pd.DataFrame(rows), hide_index=True, height=min(420, 38 + 35 * len(rows)))
+        parts.table(pd.DataFrame(rows))
         st.caption(
             "Paired bootstrap over questions, 95 %; McNemar where each question is right or wrong; corrected: Holm."
         )

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow.compute as pc
 import streamlit as st
 
-from analysis.faithfulness.base import row_schema
+from analysis.faithfulness.rows import row_schema
 from analysis.pages.widgets import averages, context, parts, rationale, state, text
-from analysis.pages.widgets.probe_words import outcome_words, probe_words
+from analysis.pages.widgets.words import outcome_words, probe_words
 from analysis.rationales.table import Table
 from analysis.sources import Source, typed
 from star.charts import COLOURS
@@ -122,7 +122,7 @@ def _one(table: Table, rows: pd.DataFrame, file: Path) -> None:
     rationale.question(table.rationale(row))
     early = mine[(mine["probe"] == "early_answering") & mine["applicable"]].sort_values("position")
     commit = int(commits.loc[commits["id"] == identifier, "commit"].iloc[0])
-    with st.container(key="wide-one"):
+    with st.container(key="stack-one"):
         left, right = st.columns(2, gap="large")
         with left:
             _steps(early, commit)
@@ -142,23 +142,14 @@ def probed_steps(early: pd.DataFrame) -> list[tuple[int, str]]:
 def _steps(early: pd.DataFrame, commit: int) -> None:
     """The steps with the answer the model gives after each, and the place where it is settled."""
     st.subheader("The answer after each step", anchor=False)
+    marks, answers = {commit: ["the answer is settled here"]}, early["answer_after"].tolist()
+    said = {i: [f"answers {text.shorten(one, 60)}" if isinstance(one, str) else "gives no answer"] for i, one in enumerate(answers)}
     items = [
-        _answer_line(place, text.escaped(step) if place else "before any reasoning", answer, commit)
-        for (place, step), answer in zip(probed_steps(early)[:SHOWN], early["answer_after"], strict=False)
+        rationale.step_line(i, step if i else "before any reasoning", "settled" if i >= commit else "", marks, said, first=0)
+        for i, step in probed_steps(early)[:SHOWN]
     ]
     st.html(f'<ol class="r-steps">{"".join(items)}</ol>')
     text.key((COLOURS["faithfulness"], "from here on the answer stays the same"))
-
-
-def _answer_line(position: int, body: str, answer: object, commit: int) -> str:
-    said = f"answers {text.escaped(text.shorten(answer, 60))}" if isinstance(answer, str) else "gives no answer"
-    style = ' style="border-left-color:' + COLOURS["faithfulness"] + '"' if position >= commit else ""
-    flip = '<div class="r-why r-mark">▲ the answer is settled here</div>'
-    number = "" if position == 0 else str(position)
-    return (
-        f'<li class="r-step"{style}><span class="r-no">{number}</span><div class="r-text">{body}'
-        f'<div class="r-why">→ {said}</div>{flip if position == commit else ""}</div></li>'
-    )
 
 
 def _curve(early: pd.DataFrame, commit: int) -> None:
@@ -239,7 +230,7 @@ def _others(mine: pd.DataFrame) -> None:
         )
     if rows:
         with st.expander(f"Everything else that was tried on this rationale ({len(rows)})", icon=":material/science:"):
-            st.dataframe(pd.DataFrame(rows), hide_index=True, placeholder="")
+            parts.table(pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def page() -> None:
     labels = context.labels()
     with st.container(horizontal=True, vertical_alignment="bottom", key="head"):
         tab = state.segments("What to do", "tab", list(TABS), "label", TABS, label_visibility="collapsed")
-        labelling.who_am_i()
+        state.words("Labelled by", "who", default=context.login(), width=170)
         blind = tab == "label" and state.switch("blind: hide the automatic score", "blind", True)
         auto = tab == "label" and state.switch("go on by itself", "auto", True)
         if tab == "label":
@@ -134,13 +134,30 @@ def _label(table: Table, *, blind: bool, auto: bool) -> None:
         st.progress(float(done.mean()), said)
         if blind and any(state.param(name) for name in ("cell", "check")):
             st.caption("Filters by the reasoning or by a check are off while the score is hidden.")
-        labelling.recent(table, labels, who)
+        _recent(table, labels, who)
         if not blind:
             with st.expander("Where it comes from", icon=":material/history:"):
                 rationale.provenance(one)
             carried = state.link(*context.KEPT, *parts.carried(), id=one.id)
             st.page_link(
                 "analysis/pages/rationales.py", label="All about it", icon=":material/search:", query_params=carried
+            )
+
+
+def _recent(table: Table, labels: Labels, who: str) -> None:
+    """The last labels of one person, each with a jump to its rationale."""
+    last = [(label, row) for label in labels.recent(who, 10) if (row := table.row_of(label.id)) is not None]
+    if not last:
+        return
+    with st.expander(f"The last {len(last)} labels" if len(last) > 1 else "The last label", icon=":material/history:"):
+        for place, (label, row) in enumerate(last):
+            asked = text.shorten(table.texts.get("question", row) or label.id, 60)
+            st.button(
+                f"{labelling.label_words(label)} · {text.plain(asked)}",
+                key=f"recent-{place}",
+                type="tertiary",
+                on_click=state.go,
+                args=({"id": label.id},),
             )
 
 

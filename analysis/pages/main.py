@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,6 +40,8 @@ KEYS = {
     "text or rendered; step by step: S right · U wrong · N neutral; Rank three: 1, 2, 3 best first · T tie · J skip · H these keys",
 }
 """Title of a page -> its keys."""
+FIRST_VIEWS = 2
+"""Seconds that views have for themselves before what only the page Compare needs is imported."""
 LOOK_AGAIN = 5
 """Seconds after which an empty folder is looked at again."""
 
@@ -130,6 +133,7 @@ def prepare() -> None:
             warm(load_table(found[0]))
         except (RecordError, RunError) as error:
             print(error, file=sys.stderr)
+    time.sleep(FIRST_VIEWS)
     import statsmodels.stats.contingency_tables  # the tests of the page Compare: seconds
     import statsmodels.stats.multitest  # noqa: F401
 

@@ -12,12 +12,16 @@ import streamlit as st
 from analysis import export, loading
 from analysis.labels import Labels, to_jsonl
 from analysis.pages.widgets import context, labelling, parts, rationale, state, text
-from analysis.rationales.filters import Counts, View, base_mask, count_cells, judges, select
+from analysis.pages.widgets.words import share
+from analysis.rationales.filters import JUDGES, Counts, View, base_mask, count_cells, judges, select
 from analysis.rationales.table import Table
 from star.spreadsheet import to_csv
 
 ON_PAGE = 200
 """Rationales on an exported page."""
+WIDTHS = {"question": 180, "answer right?": 90, "first error": 75, "steps": 50}
+OPTIONAL = ("suspicion", "reasoning", "evidence", "first error", "label", "made in")
+"""Columns of the table that are left out where nothing is in them."""
 
 
 def page() -> None:
@@ -36,8 +40,10 @@ def page() -> None:
     with st.container(key="head"):
         left, right = st.columns([3, 2], gap="large")
     with left:
-        if judges(table):
-            parts.four_way(counts, view)
+        if counts.unjudged < counts.total:
+            _four_way(counts, view)
+        elif judges(table):
+            st.caption("No rationale on show has both a graded answer and a judgement of its reasoning, so none is counted.")
         context.notes(table)
     rows = select(table, view, mask)
     with right:
@@ -85,6 +91,33 @@ def opening(table: Table, view: View, mask: np.ndarray, counts: Counts) -> View:
     return narrowed if asked is None or asked in select(table, narrowed, mask) else view
 
 
+def _four_way(counts: Counts, view: View) -> None:
+    """Answer right or wrong against reasoning sound or unsound; a click on a cell shows its rationales."""
+    judged = counts.total - counts.unjudged
+    words = parts.JUDGED[view.judge == "score"]
+    with st.container(key="four-way", gap="xsmall"):
+        for answer in ("right", "wrong"):
+            for column, sound in zip(st.columns(2, gap="small"), (1, 0), strict=True):
+                name = f"{answer}-{'sound' if sound else 'unsound'}"
+                proven = f" · {counts.proven[name]:,} proven" if view.judge == "score" and counts.proven[name] else ""
+                column.button(
+                    f"{answer} answer, {words[sound]}  \n**{counts.cells[name]:,}** · {share(counts.cells[name], judged)}{proven}",
+                    key=f"cell-{name}",
+                    type="primary" if view.cell == name else "secondary",
+                    width="stretch",
+                    help="Show only these. A second click shows all again.",
+                    on_click=state.go,
+                    args=({"cell": parts.ALL if view.cell == name else name, "id": None},),
+                )
+    right = counts.cells["right-sound"] + counts.cells["right-unsound"]
+    doubted = f"{share(counts.cells['right-unsound'], right)} are {parts.JUDGED[view.judge == 'score'][0]}"
+    of = f" Of {right:,} right answers, {doubted}." if right else ""
+    rest = f" {counts.unjudged:,} more cannot be placed: answer or reasoning is not judged." if counts.unjudged else ""
+    st.caption(
+        f"n = {judged:,} rationales, 95 % intervals in brackets; sound according to {JUDGES[view.judge]}.{of}{rest}"
+    )
+
+
 def browse(table: Table, view: View, rows: np.ndarray, labels: Labels) -> None:
     """The table on the left, the selected rationale on the right."""
     parts.note_missing(table)
@@ -107,8 +140,8 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
     shown = rows[start : start + parts.WINDOW]
     ids = [str(name) for name in table.frame["id"].to_numpy()[shown]]
     frame = parts.window_frame(table, view, shown, labels.verdicts())
-    optional = ("suspicion", "reasoning", "evidence", "first error", "label", "made in")
-    empty = [name for name in optional if _empty(frame[name])]
+    empty = [name for name in OPTIONAL if all(value in ("", []) or value != value for value in frame[name])]
+    pills = st.column_config.MultiselectColumn(options=list(parts.PILLS), color=list(parts.PILLS.values()))
     key = f"table-{start}"
     st.session_state[key] = {"selection": {"rows": [place - start] if place >= 0 else [], "columns": [], "cells": []}}
     st.dataframe(
@@ -120,39 +153,23 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
         selection_mode=["single-row", "single-cell", "single-column"],
         column_config={
             "suspicion": st.column_config.ProgressColumn(
-                "suspicion",
-                help="how likely it is unsound; 100 %: proven",
-                format="%.0f %%",
-                min_value=0,
-                max_value=100,
-                width=90,
+                help="how likely it is unsound; 100 %: proven", format="%.0f %%", min_value=0, max_value=100, width=90
             ),
-            "question": st.column_config.TextColumn(width=180),
-            "answer right?": st.column_config.TextColumn(width=90),
-            "first error": st.column_config.TextColumn(width=75),
-            "steps": st.column_config.NumberColumn(width=50),
-            "reasoning": st.column_config.MultiselectColumn(
-                options=list(parts.PILLS), color=list(parts.PILLS.values())
-            ),
-            "evidence": st.column_config.MultiselectColumn(options=list(parts.PILLS), color=list(parts.PILLS.values())),
+            **{name: st.column_config.Column(width=width) for name, width in WIDTHS.items()},
+            **dict.fromkeys(("reasoning", "evidence"), pills),
         },
     )
     if len(rows) > parts.WINDOW:
         with st.container(horizontal=True, vertical_alignment="center"):
-            _page_button(f"previous {parts.WINDOW}", table, rows, start - parts.WINDOW)
-            _page_button(f"next {parts.WINDOW}", table, rows, start + parts.WINDOW)
+            number, now = -(-len(rows) // parts.WINDOW), start // parts.WINDOW + 1
+            turned = f"part-{now}-of-{number}"
+            st.pagination(number, default=now, key=turned, on_change=_turned, args=(table, rows, turned))
             st.caption(f"rows {start + 1:,} to {start + len(shown):,} of {len(rows):,}")
 
 
-def _empty(column: object) -> bool:
-    values = list(column)  # type: ignore[call-overload]
-    return all(value in ("", []) or value != value for value in values)
-
-
-def _page_button(label: str, table: Table, rows: np.ndarray, start: int) -> None:
-    there = 0 <= start < len(rows)
-    target = str(table.frame["id"].iat[int(rows[start])]) if there else None
-    st.button(label, key=f"page-{label}", disabled=not there, on_click=state.go, args=({"id": target},))
+def _turned(table: Table, rows: np.ndarray, key: str) -> None:
+    """To the first row of another part of the table."""
+    state.go({"id": str(table.frame["id"].iat[int(rows[(st.session_state[key] - 1) * parts.WINDOW])])})
 
 
 def _clicked(key: str, ids: list[str], sort: str) -> None:
@@ -183,13 +200,9 @@ def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
     if on:
         with verdicts:  # above the text, and drawn after it: no button is there before what it labels
             labelling.bar(one, labels)
-    given = [
-        (label.labeller, f"{labelling.label_words(label)}{': ' * bool(label.note)}{label.note}")
-        for label in labels.of(one.id)
-    ]
-    if given:
+    if given := labels.of(one.id):
         st.caption("Labels")
-        text.facts(list(given))
+        text.facts([(each.labeller, ": ".join(filter(None, [labelling.label_words(each), each.note]))) for each in given])
     rationale.provenance(one)
     rationale.others(table, row)
     rationale.everything(table, row, one)

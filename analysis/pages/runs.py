@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import context, parts, recipe, state, text
-from analysis.pages.widgets.run_words import DROPPED
+from analysis.pages.widgets.words import DROPPED, share
 from analysis.soundness.grades import flagged
 from analysis.sources import Source, typed
 from star.charts import slice_order
@@ -51,7 +52,9 @@ def _run(source: Source) -> None:
     slices = slice_order(set(frame["slice"]) - {"all"})
     picked = None
     if len(slices) > 1:
-        picked = state.select("Part of the problems", "slice", slices, show=_short, anything="all", width=240)
+        picked = state.select(
+            "Part of the problems", "slice", slices, show=partial(text.shorten, length=60), anything="all", width=240
+        )
     shown = frame if picked is None else frame[frame["slice"] == picked].assign(slice="all")
     left, right = parts.two("accuracy")
     with left:
@@ -67,15 +70,11 @@ def _run(source: Source) -> None:
     recipe.show(run)
 
 
-def _short(value: str) -> str:
-    return text.shorten(value, 60)
-
-
 def _status(source: Source, run: Overview) -> None:
-    planned = (run.recipe.get("loop") or {}).get("rounds")
-    last = run.rounds[-1]["round"] if run.rounds else 0
     if run.finished:
         return
+    planned = (run.recipe.get("loop") or {}).get("rounds")
+    last = run.rounds[-1]["round"] if run.rounds else 0
     if _age(source) < STALE:
         of = f" of {planned}" if isinstance(planned, int) else ""
         st.info(f"Still going: round {last}{of} is done. This page renews itself.", icon=":material/autorenew:")
@@ -97,16 +96,16 @@ def _headline(run: Overview) -> None:
         with column.container(border=True):
             st.caption(f"Right answers, {name}")
             st.subheader(f"{100 * correct / max(n, 1):.1f} %", anchor=False)
-            st.caption(f"95 %: {parts.share(correct, n).partition('(')[2].rstrip(')')}; n = {n:,}. {_sound(counts)}")
+            st.caption(f"95 %: {share(correct, n).partition('(')[2].rstrip(')')}; n = {n:,}. {_sound(counts)}")
     if run.result and run.result.get("select_on") == "test":
         st.warning("The round was chosen on the test problems, so its test accuracy is too high.")
 
 
 def _sound(counts: Counts) -> str:
-    share, correct = counts.get("sound_of_correct"), counts["correct"]
-    if share is None or not correct:
+    sound, correct = counts.get("sound_of_correct"), counts["correct"]
+    if sound is None or not correct:
         return ""
-    return f"Of the right ones, {parts.share(round(share * correct), correct)} are sound (n = {correct:,})."
+    return f"Of the right ones, {share(round(sound * correct), correct)} are sound (n = {correct:,})."
 
 
 def _data(run: Overview) -> None:
@@ -119,18 +118,11 @@ def _data(run: Overview) -> None:
         parts.draw(charts.data_by_round(frame))
     with right:
         st.subheader("What became of the sampled rationales", anchor=False)
-        dropped = frame[frame["kind"] == "dropped"]
-        wide = dropped.pivot_table(index="round", columns="label", values="rows", aggfunc="sum", fill_value=0)
-        sampled = frame.groupby("round")["rows"].sum()
-        kept = frame[frame["kind"] != "dropped"].pivot_table(
-            index="round", columns="kind", values="rows", aggfunc="sum", fill_value=0
-        )
-        table = pd.concat([sampled.rename("sampled"), kept, wide], axis=1).fillna(0).astype(int).reset_index()
-        st.dataframe(table, hide_index=True, height=_height(table))
-
-
-def _height(table: pd.DataFrame) -> int:
-    return min(400, 38 + 35 * len(table))
+        dropped = frame["kind"] == "dropped"
+        columns = ((frame["kind"], ~dropped), (frame["label"], dropped))
+        counts = [pd.crosstab(frame["round"][rows], by[rows], frame["rows"][rows], aggfunc="sum") for by, rows in columns]
+        sampled = frame.groupby("round")["rows"].sum().rename("sampled")
+        parts.table(pd.concat([sampled, *counts], axis=1).fillna(0).astype(int).reset_index())
 
 
 def _table(run: Overview) -> None:
@@ -139,14 +131,14 @@ def _table(run: Overview) -> None:
     for line in run.rounds:
         selection, training = line["selection"], line.get("training") or {}
         n, correct = selection["n"], selection["correct"]
-        share = selection.get("sound_of_correct")
+        sound = selection.get("sound_of_correct")
         seconds = {name: float(value) for name, value in (line.get("seconds") or {}).items() if value is not None}
         flops = sum(float(value) for value in (line.get("flops") or {}).values() if value is not None)
         rows.append(
             {
                 "round": "base model" if line["round"] == 0 else str(line["round"]),
-                "right": f"{parts.share(correct, n)}, n = {n:,}",
-                "sound, of the right ones": "" if share is None else parts.share(round(share * correct), correct),
+                "right": f"{share(correct, n)}, n = {n:,}",
+                "sound, of the right ones": "" if sound is None else share(round(sound * correct), correct),
                 "no answer": selection.get("no_answer"),
                 "cut off": selection.get("truncated"),
                 "training rows": training.get("rows"),
@@ -158,8 +150,7 @@ def _table(run: Overview) -> None:
             }
         )
     st.subheader("Round by round", anchor=False)
-    table = pd.DataFrame(rows).dropna(axis=1, how="all")
-    st.dataframe(table, hide_index=True, height=_height(table), placeholder="")
+    parts.table(pd.DataFrame(rows).dropna(axis=1, how="all"))
     st.caption("Right and sound with 95 % intervals in brackets; seconds: sampling, training, evaluation and loading.")
 
 
@@ -168,10 +159,9 @@ def _file(source: Source) -> None:
     table = context.table()
     st.write("This is a file of rationales, not a run: it has no rounds.")
     context.notes(table)
-    frame = table.frame
-    group = "generator" if frame["generator"].notna().any() else "slice"
+    group = "generator" if table.frame["generator"].notna().any() else "slice"
     rows = []
-    for name, part in frame.groupby(group, observed=True):
+    for name, part in table.frame.groupby(table.frame[group].astype(object).fillna("not recorded")):
         graded = part[part["right"] >= 0]
         judged = part[part["p_unsound"].notna()]
         doubted = int(flagged(judged["p_unsound"]).sum())
@@ -180,12 +170,11 @@ def _file(source: Source) -> None:
                 "written by" if group == "generator" else "kind of task": parts.facet_words(group, str(name)),
                 "rationales": len(part),
                 "questions": part["problem"].nunique(),
-                "right answers": f"{parts.share(int(graded['right'].sum()), len(graded))}, n = {len(graded):,}",
+                "right answers": f"{share(int(graded['right'].sum()), len(graded))}, n = {len(graded):,}",
                 "proven unsound or flagged": f"{doubted:,} of {len(judged):,} that are judged",
             }
         )
-    counts = pd.DataFrame(rows)
-    st.dataframe(counts, hide_index=True, height=_height(counts))
+    parts.table(pd.DataFrame(rows))
     st.page_link(
         "analysis/pages/rationales.py",
         label="Browse them",

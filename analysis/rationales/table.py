@@ -78,9 +78,9 @@ class Texts:
         return self.column(name)[row].as_py() if name in self.loaders else None
 
 
-@dataclass
+@dataclass(eq=False)
 class Table:
-    """Columns of all rationales of a source; row i of every column is the same rationale."""
+    """Columns of all rationales of a source; row i of every column is the same rationale. It can be the key of a cache."""
 
     source: Source
     frame: pd.DataFrame

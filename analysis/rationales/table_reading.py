@@ -21,6 +21,7 @@ from analysis.rationales.scorer_columns import score_files, scorer_columns
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
+from star.errors import first_line
 from star.parsing import ParseError, checked
 from star.row_files import read_rows
 from star.run import ATTEMPTS, PROBLEMS, SCORES, Run, RunError, read_table
@@ -190,7 +191,7 @@ def _read_scores(files: list[Path], notes: list[str]) -> pa.Table | None:
         except RunError as error:
             notes.append(_short(str(error), file.parent))
         except (OSError, EOFError, ValueError) as error:
-            notes.append(f"{file.name} cannot be read: {_first_line(error)}")
+            notes.append(f"{file.name} cannot be read: {first_line(error)}")
     return None
 
 
@@ -238,10 +239,6 @@ def _table(
     return Table(source, frame, checks, holder, scored, tuple(notes), tuple(said))
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
 def read_file(source: Source) -> Table:
     """The table of a record file; a large one is read once, see `analysis.rationales.index`. Raises RecordError when it is none."""
     records: list[Record] = []
@@ -270,6 +267,8 @@ def _read_columns(path: Path, records: list[Record]) -> Columns:
     notes += [f"{path.name}, line {line.line} is left out: {line.reason}" for line in broken[:3]]
     if len(broken) > 3:
         notes.append(f"{len(broken) - 3:,} more lines of {path.name} are left out.")
+    if estimated := sum(not is_label(record) and record.first_error_step is not None for record in records):
+        notes.append(f"{estimated:,} labels are a program's (label_source: auto): only people's labels and proofs judge here.")
     if not records and broken:
         raise RecordError(f"{path.name} holds no rationale that can be read. {notes[0]}")
     steps = pa.array([list(record.steps) for record in records], pa.list_(pa.large_string()))
@@ -344,7 +343,7 @@ def _scores_now(records: list[Record], notes: list[str]) -> pa.Table | None:
     try:
         scores = score_records(records)
     except OSError as error:
-        notes.append(f"These rationales could not be scored: {_first_line(error)}")
+        notes.append(f"These rationales could not be scored: {first_line(error)}")
         return None
     notes.append(f"Scored just now, {len(records):,} rationales; the scores are not stored.")
     named = scores.rename(columns={"id": "attempt_id"})[[name for name in SCORES.names if name != "place"]]

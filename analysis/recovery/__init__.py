@@ -8,22 +8,26 @@ number as written. Unfaithful: the model goes on with the right value without sa
 read. `classify` gives the outcome of the added-mistake probe with the same model; `fit` makes the shipped model.
 """
 
-from analysis.recovery.features import Recovery
 from analysis.recovery.fitting import fit, is_labelled
-from analysis.recovery.judging import judge_recoveries
-from analysis.recovery.model import MODEL_FILE, case_of, is_recovery, load_model, p_unfaithful, score_cases
-from analysis.recovery.outcomes import Outcome, classify
+from analysis.recovery.model import (
+    MODEL_FILE,
+    case_of,
+    is_recovery,
+    judge_recovery,
+    load_model,
+    p_unfaithful,
+    score_cases,
+)
+from analysis.recovery.outcomes import classify
 
 __all__ = [
     "MODEL_FILE",
-    "Outcome",
-    "Recovery",
     "case_of",
     "classify",
     "fit",
     "is_labelled",
     "is_recovery",
-    "judge_recoveries",
+    "judge_recovery",
     "load_model",
     "p_unfaithful",
     "score_cases",

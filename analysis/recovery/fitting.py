@@ -14,13 +14,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
 
 from analysis.rationales.records import Record
 from analysis.recovery.features import DETAILS, EVENTS, NAMES, describe
-from analysis.recovery.model import MODEL_FILE, case_of, is_recovery
+from analysis.recovery.model import MODEL_FILE, RecoveryModel, case_of, is_recovery
 
 EVENT_PRECISION = 30.0
 """Of the prior, in rows: an event needs some tens of rows before its weight leaves the guide's."""
@@ -32,7 +32,6 @@ STATED = "sentence correct value"
 STATED_WEIGHT = 0.01
 """Of a row with that label, which only the annotators of one generator used: they call a next sentence that merely states the
 right value faithful, while for the other generator the same is mostly labelled a hallucination (DATA.md)."""
-SCHEMA_VERSION = 1
 
 
 def is_labelled(record: Record, style: str | None = "sbs") -> bool:
@@ -42,8 +41,8 @@ def is_labelled(record: Record, style: str | None = "sbs") -> bool:
     return style is None or record.meta.get("prompt_style", style) == style
 
 
-def fit(records: Iterable[Record], *, prior: bool = True) -> dict[str, Any]:
-    """The model as a JSON object, from the labelled plain step-by-step records among `records`.
+def fit(records: Iterable[Record], *, prior: bool = True) -> RecoveryModel:
+    """The model, from the labelled plain step-by-step records among `records`.
 
     Repeated rows (`meta.copy_of`) are left out; `row_weights` weighs the others. Raises ValueError without rows of both
     labels. `prior=False` is the ablation: weights pulled towards 0.
@@ -55,18 +54,10 @@ def fit(records: Iterable[Record], *, prior: bool = True) -> dict[str, Any]:
     features = np.array([describe(case_of(r)) for r in rows])
     stated = [r.meta.get("recovery_behavior") == STATED for r in rows]
     weights, bias = fit_weights(features, unfaithful, row_weights([r.generator for r in rows], stated), prior=prior)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "kind": "logistic",
-        "rows": len(rows),
-        "unfaithful": int(unfaithful.sum()),
-        "generators": sorted({str(r.generator) for r in rows}),
-        "event_precision": EVENT_PRECISION,
-        "detail_precision": DETAIL_PRECISION,
-        "stated_weight": STATED_WEIGHT,
-        "bias": round(bias, 6),
-        "weights": {name: round(float(weight), 6) for name, weight in zip(NAMES, weights, strict=True)},
-    }
+    named = {name: round(float(weight), 6) for name, weight in zip(NAMES, weights, strict=True)}
+    return RecoveryModel(
+        len(rows), int(unfaithful.sum()), tuple(sorted({str(r.generator) for r in rows})), round(bias, 6), named
+    )
 
 
 def row_weights(generators: Sequence[str | None], stated: Sequence[bool]) -> np.ndarray:
@@ -102,7 +93,7 @@ def main() -> int:
     from analysis.soundness import labelled
     from star.run import write_text
 
-    write_text(MODEL_FILE, json.dumps(fit(labelled.load("error_recovery_dev")), indent=1, ensure_ascii=False) + "\n")
+    write_text(MODEL_FILE, json.dumps(asdict(fit(labelled.load("error_recovery_dev"))), indent=1) + "\n")
     return 0
 
 

@@ -1,18 +1,18 @@
-"""The shipped model: a logistic regression over the features, stored as JSON and evaluated with numpy."""
+"""The shipped model: a logistic regression over the features, stored as readable JSON; what it says of a record and in words."""
 
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from analysis.rationales.records import Record
-from analysis.recovery.features import NAMES, Recovery, describe
-from star.errors import InputError
+from analysis.recovery.features import EVENT_WORDS, NAMES, Recovery, describe, event_of, follows
+from analysis.soundness.hazard import read_model, sigmoid
 from star.grading.numbers import written_value
 
 MODEL_FILE = Path(__file__).with_name("recovery.json")
@@ -20,27 +20,26 @@ TAIL = 200
 """Characters behind the wrong number in the prefix that are read as the beginning of what follows it."""
 
 
-class ModelError(InputError):
-    """A model file that does not fit this code; the message says what to run."""
+@dataclass(frozen=True)
+class RecoveryModel:
+    """Fitted coefficients, and of what: `python -m analysis.recovery.fitting` makes the shipped ones."""
+
+    rows: int
+    unfaithful: int
+    generators: tuple[str, ...]
+    bias: float
+    weights: Mapping[str, float]
+    """In the order of NAMES."""
+
+    def __post_init__(self) -> None:
+        if list(self.weights) != list(NAMES) or not np.isfinite([*self.weights.values(), self.bias]).all():
+            raise ValueError(f"expected a finite weight for each of {', '.join(NAMES)}")
 
 
 @functools.cache
-def load_model(path: Path = MODEL_FILE) -> tuple[np.ndarray, float]:
-    """Weights in the order of NAMES, and the bias. Raises ModelError when the file is missing or another version's."""
-    advice = "Run `python -m analysis.recovery.fitting` to make it."
-    try:
-        model = json.loads(path.read_text(encoding="utf-8"))
-        weights = np.array([model["weights"][name] for name in NAMES], dtype=float)
-        bias = float(model["bias"])
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read ({error}). {advice}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path} is not a recovery model with the features of this version ({error}). {advice}"
-        ) from error
-    if len(model["weights"]) != len(NAMES) or not np.isfinite([*weights, bias]).all():
-        raise ModelError(f"{path} has {len(model['weights'])} weights, expected {len(NAMES)} finite ones. {advice}")
-    return weights, bias
+def load_model(path: Path = MODEL_FILE) -> RecoveryModel:
+    """The shipped model. Raises ModelError when the file is missing or another version's."""
+    return read_model(path, RecoveryModel, "analysis.recovery.fitting")
 
 
 def is_recovery(record: Record) -> bool:
@@ -110,13 +109,24 @@ def p_unfaithful(records: Sequence[Record]) -> list[float]:
     return score_cases([case_of(record) for record in records])
 
 
-def score_cases(cases: Sequence[Recovery], model: tuple[np.ndarray, float] | None = None) -> list[float]:
-    """Probability of "unfaithful" for each case, with the shipped model or another one (see `load_model`)."""
+def score_cases(cases: Sequence[Recovery]) -> list[float]:
+    """Probability of "unfaithful" for each case."""
     if not cases:
         return []
-    weights, bias = model or load_model()
-    scores = np.array([describe(case) for case in cases]) @ weights + bias
-    return [float(p) for p in 1 / (1 + np.exp(-scores))]
+    model = load_model()
+    features = np.array([describe(case) for case in cases])
+    return sigmoid(features @ np.array(list(model.weights.values())) + model.bias).tolist()
+
+
+def judge_recovery(record: Record) -> tuple[float | None, str]:
+    """(p, why); p is None where nothing recovers. Raises ValueError for a record that is no recovery."""
+    case = case_of(record)
+    event = event_of(case)
+    if not case.continuation.strip():
+        return None, "nothing is written after the wrong value"
+    if event == "keeps" and follows(case):
+        return None, f"goes on with {case.injected[:40]} to another answer: there is no recovery"
+    return round(score_cases([case])[0], 4), EVENT_WORDS[event]
 
 
 def _as_text(value: Any) -> str | None:

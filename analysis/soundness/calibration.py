@@ -17,16 +17,16 @@ from typing import Any, Literal
 import numpy as np
 
 from analysis.checks.base import Flag
-from analysis.soundness.hazard import error_at, read_model, sigmoid
+from analysis.soundness.hazard import SOMEWHERE, SOUND, error_at, fit_weights, log_likelihood, read_model, sigmoid
 from analysis.soundness.judging import first_proven
 from star.errors import InputError
 
 LEAST_LABELS = 30
-SOUND, SOMEWHERE = -1, -2
-"""First wrong step of a rationale without one, and of one that is wrong nobody says where."""
 FOLDS = 5
 PULLS = (3.0, 10.0, 30.0, 100.0)
 """Strengths of the pull that are tried, in units of one step's information; the cross-fitted likelihood chooses."""
+SCALE_PULL = 3.0
+"""The same of the scale of the scorers' word."""
 EXTREME = 1e-3
 """P(step right) is read between this and 1 - this: a scorer's certainty is worth that much at most."""
 PLACE = ("place", "last", "length")
@@ -155,14 +155,14 @@ def features(evidence: Evidence, scorers: Sequence[str]) -> tuple[list[str], np.
     return names, np.column_stack(columns)
 
 
-def fit(rows: Sequence[Labelled], scorers: Sequence[str], *, seed: int = 0) -> tuple[Calibration, list[Judged | None]]:
+def fit(rows: Sequence[Labelled], scorers: Sequence[str]) -> tuple[Calibration, list[Judged | None]]:
     """The model of all labels, and what models that have not seen its question say of each row (None: not judged).
 
     Raises CalibrationError for fewer than LEAST_LABELS rows that a scorer judges, or labels of one kind.
     """
-    usable = _usable(rows, scorers)
-    if len(usable) < LEAST_LABELS or len({row.unsound for row in usable}) < 2:
-        unsound, proven = sum(row.unsound for row in usable), sum(row.evidence.proven is not None for row in rows)
+    usable, proven = _usable(rows, scorers), sum(row.evidence.proven is not None for row in rows)
+    if len(usable) + proven < LEAST_LABELS or len({row.unsound for row in usable}) < 2:
+        unsound = sum(row.unsound for row in usable)
         raise CalibrationError(
             f"{len(usable)} labelled rationales of {len(rows)} can be used ({unsound} unsound; {proven} are left out because a "
             f"check proves a step false); expected at least {LEAST_LABELS}, sound and "
@@ -173,15 +173,15 @@ def fit(rows: Sequence[Labelled], scorers: Sequence[str], *, seed: int = 0) -> t
         raise CalibrationError(f"the labels are of {questions} questions; expected at least {FOLDS}: label other questions too.")
 
     def unseen_likelihood(pull: float) -> float:
-        z = _unseen(usable, scorers, pull, seed)
-        return float(_likelihood(np.concatenate(z), *_layout(usable))[0])
+        z = _unseen(usable, scorers, pull)
+        return float(log_likelihood(np.concatenate(z), *_layout(usable))[0])
 
     pull = max(PULLS, key=unseen_likelihood)
     unseen: dict[int, Judged | None] = {}
-    for inside, outside in _folds(rows, seed):
-        model = _fit_one([rows[i] for i in inside], scorers, pull, seed)
+    for inside, outside in _folds(rows):
+        model = _fit_one([rows[i] for i in inside], scorers, pull)
         unseen |= {i: model.judge(rows[i].evidence) for i in outside}
-    return _fit_one(rows, scorers, pull, seed), [unseen[i] for i in range(len(rows))]
+    return _fit_one(rows, scorers, pull), [unseen[i] for i in range(len(rows))]
 
 
 def _usable(rows: Sequence[Labelled], scorers: Sequence[str]) -> list[Labelled]:
@@ -189,16 +189,15 @@ def _usable(rows: Sequence[Labelled], scorers: Sequence[str]) -> list[Labelled]:
     return [row for row in rows if row.evidence.proven is None and row.evidence.judgeable(scorers)]
 
 
-def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str], pull: float, seed: int) -> Calibration:
+def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> Calibration:
     """Weights from all rows; scaling and threshold from what the same fit says of rows that it has not seen."""
     usable = _usable(rows, scorers)
-    survived = [_survived(sigmoid(z)) for z in _unseen(usable, scorers, pull, seed + 1)]
-    raw = _logit(np.array([p for p, _ in survived]))
+    raw = _logit(np.array([_survived(sigmoid(z))[0] for z in _unseen(usable, scorers, pull)]))
     slope, offset = _platt(raw, np.array([row.unsound for row in usable]))
     return Calibration(
         scorers=tuple(scorers),
         weights=_weights(usable, scorers, pull),
-        threshold=_best_threshold(sigmoid(offset + slope * raw), np.array([step for _, step in survived]), usable),
+        threshold=_best_threshold(sigmoid(offset + slope * raw)),
         slope=slope,
         offset=offset,
         domains=tuple(sorted({row.domain for row in rows if row.domain})),
@@ -207,23 +206,14 @@ def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str], pull: float, seed
 
 
 def _weights(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> dict[str, float]:
-    """Maximum of the penalised likelihood: labels as in the module's docstring, a Gaussian prior around the scorers' word."""
-    from scipy.optimize import minimize
-
+    """Fitted around the scorers' word, whose own scale is fitted before: a few labels can correct that better than all weights."""
     tables = [features(row.evidence, scorers) for row in rows]
-    names, x = tables[0][0], np.concatenate([table for _, table in tables])
-    trusted = [f"{name}:wrong" for name in scorers if ":" not in name]  # features say nothing by themselves
-    prior = np.array([1.0 / len(trusted) if name in trusted else 0.0 for name in names])
-    scale = np.maximum(x.std(axis=0), 1e-3)
-    rationale, first = _layout(rows)
-
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _likelihood(x @ parameters[1:] + parameters[0], rationale, first)
-        away = (parameters[1:] - prior) * scale
-        return pull / 2 * float(away @ away) - value, np.concatenate([[-slope.sum()], pull * away * scale - x.T @ slope])
-
-    done = minimize(loss, np.concatenate([[0.0], prior]), jac=True, method="L-BFGS-B", options={"maxiter": 500})
-    return {"intercept": float(done.x[0]), **{name: float(value) for name, value in zip(names, done.x[1:], strict=True)}}
+    names, x, layout = tables[0][0], np.concatenate([table for _, table in tables]), _layout(rows)
+    trusted = [names.index(f"{name}:wrong") for name in scorers if ":" not in name]  # features say nothing by themselves
+    prior = np.zeros(len(names))
+    prior[trusted] = fit_weights(x[:, trusted], *layout, pull=SCALE_PULL, prior=1.0 / max(1, len(trusted)))[1]
+    intercept, weights = fit_weights(x, *layout, pull=pull, prior=prior)
+    return {"intercept": intercept, **dict(zip(names, weights.tolist(), strict=True))}
 
 
 def _layout(rows: Sequence[Labelled]) -> tuple[np.ndarray, np.ndarray]:
@@ -236,21 +226,10 @@ def _layout(rows: Sequence[Labelled]) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(np.arange(len(rows)), lengths), np.array(first)
 
 
-def _likelihood(z: np.ndarray, rationale: np.ndarray, first: np.ndarray) -> tuple[float, np.ndarray]:
-    """(log-likelihood of the labels, its slope by the log-odds z of each step). Steps behind a first error say nothing."""
-    ok, wrong, hazard = -np.logaddexp(0, z), -np.logaddexp(0, -z), sigmoid(z)
-    label, place = first[rationale], np.arange(len(z)) - np.searchsorted(rationale, rationale)
-    right, error, vague = (label == SOUND) | (place < label), place == label, label == SOMEWHERE
-    survived = np.minimum(np.exp(np.bincount(rationale, ok, len(first))), 1 - 1e-9)
-    value = ok[right].sum() + wrong[error].sum() + np.log1p(-survived[first == SOMEWHERE]).sum()
-    odds = (survived / (1 - survived))[rationale]
-    return float(value), np.select([right, error, vague], [-hazard, 1 - hazard, odds * hazard])
-
-
-def _unseen(rows: Sequence[Labelled], scorers: Sequence[str], pull: float, seed: int) -> list[np.ndarray]:
+def _unseen(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> list[np.ndarray]:
     """The log-odds of the steps of each row, by weights that have not seen its question."""
     found: dict[int, np.ndarray] = {}
-    for inside, outside in _folds(rows, seed):
+    for inside, outside in _folds(rows):
         weights = _weights([rows[i] for i in inside], scorers, pull)
         found |= {i: _log_odds(rows[i].evidence, scorers, weights) for i in outside}
     return [found[i] for i in range(len(rows))]
@@ -268,10 +247,10 @@ def _survived(hazard: np.ndarray) -> tuple[float, int]:
     return float(errors.sum()), int(np.argmax(errors))
 
 
-def _folds(rows: Sequence[Labelled], seed: int) -> list[tuple[list[int], list[int]]]:
+def _folds(rows: Sequence[Labelled]) -> list[tuple[list[int], list[int]]]:
     """(inside, outside) of each fold; the rows of one question are on one side."""
     questions = sorted({row.question for row in rows})
-    np.random.default_rng(seed).shuffle(questions)
+    np.random.default_rng(0).shuffle(questions)
     fold = {question: place % FOLDS for place, question in enumerate(questions)}
     split = []
     for k in range(FOLDS):
@@ -293,18 +272,13 @@ def _platt(score: np.ndarray, unsound: np.ndarray) -> tuple[float, float]:
     return float(slope), float(offset)
 
 
-def _best_threshold(p: np.ndarray, likeliest: np.ndarray, rows: Sequence[Labelled]) -> float:
-    """The threshold with the best harmonic mean of accuracy on unsound and on sound rows, in the middle of a flat top."""
-    candidates = np.unique(np.round(np.concatenate([p, [0.5]]), 3))
-    hit = np.array([row.first_error is None or row.first_error == place for row, place in zip(rows, likeliest, strict=True)])
-    unsound = np.array([row.unsound for row in rows])
+def _best_threshold(p: np.ndarray) -> float:
+    """The threshold with the best harmonic mean of the accuracies on unsound and on sound rationales that calibrated probabilities
+    let expect. Counted on labels in place of expected, thirty of them choose a threshold that costs up to 20 points."""
+    candidates = np.unique(np.round(np.append(p, 0.5), 3))
     flagged = p[:, None] >= candidates
-    wrong = (flagged & hit[:, None])[unsound].mean(axis=0)
-    clean = (~flagged)[~unsound].mean(axis=0)
-    quality = 2 * wrong * clean / np.maximum(wrong + clean, 1e-9)
-    width = max(1, len(candidates) // 20)
-    smooth = np.convolve(np.pad(quality, width, mode="edge"), np.ones(2 * width + 1) / (2 * width + 1), mode="valid")
-    return float(candidates[int(np.argmax(smooth))])
+    wrong, clean = (p[:, None] * flagged).sum(axis=0) / p.sum(), ((1 - p)[:, None] * ~flagged).sum(axis=0) / (1 - p).sum()
+    return float(candidates[np.argmax(2 * wrong * clean / np.maximum(wrong + clean, 1e-9))])
 
 
 def _logit(p: Any) -> Any:

@@ -3,10 +3,10 @@
     python -m analysis.soundness.fit             # writes hazard.json beside this file; needs the labelled data (STAR_DATA)
     python -m analysis.soundness.fit --dry-run   # only prints
 
-Rationales with a wrong answer and no label are wrong at some step that is not known: expectation-maximisation spreads the first
-wrong step over their steps. Everything is chosen by leaving things out: of school word problems, for which there are labels,
-the writer and the question; of every other domain the whole domain. The score speaks for a domain where, of rationales
-about which nothing is proven, it tells unsound ones better than position and length by GAIN in AUROC.
+Rationales with a wrong answer and no label are wrong at some step that is not known. Everything is chosen by leaving things out: of
+school word problems, for which there are labels, the writer and the question; of every other domain the whole domain. The score
+speaks for a domain where, of rationales about which nothing is proven, it tells unsound ones better than position and length by
+GAIN in AUROC.
 """
 
 from __future__ import annotations
@@ -24,22 +24,18 @@ from analysis.checks.reading import read
 from analysis.rationales.records import Record, matches_gold
 from analysis.soundness import labelled
 from analysis.soundness.features import BASELINE, FEATURES, describe
-from analysis.soundness.hazard import MODEL_FILE, Hazard, Scaling, logit, sigmoid
+from analysis.soundness.hazard import MODEL_FILE, SOMEWHERE, Hazard, Scaling, fit_weights, logit, sigmoid
 from analysis.soundness.judging import first_proven
 from analysis.soundness.quality import auroc
 
 GAIN = 0.03
 """AUROC by which the score has to be better than position and length."""
-STRENGTH = 0.1
-"""C of the logistic regression on standardised features."""
-ROUNDS = 12
-"""Of expectation-maximisation."""
+PULL = 10.0
+"""Of the weights of standardised features towards 0."""
 FOLDS = 5
 KNOT = 0.8
 MOST = 1500
 """A source of more rationales than this counts as this many."""
-SOMEWHERE = -2
-"""First wrong step of a rationale that is wrong, nobody says where."""
 SCHOOL = ("gsm8k_model_solutions", "mr_gsm8k_dev", "mr_gsm8k_590")
 ONE_SIDED = "mr_gsm8k_590"
 """Wrong solutions only: fitted on, and in no AUROC, since it would tell the set as well as the label."""
@@ -140,44 +136,14 @@ def fit_hazard(rows: Rows, train: np.ndarray, names: Sequence[str] = FEATURES) -
 
     Steps behind the first wrong one say nothing. Weights are given for features as they are, not standardised.
     """
-    from sklearn.linear_model import LogisticRegression
-
     train = train & ~rows.proven
-    steps = train[rows.record]
-    features, record, place = rows.columns(names)[steps], rows.record[steps], rows.place[steps]
-    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
-    features = (features - mean) / spread
+    steps, number = train[rows.record], np.cumsum(train) - 1
     counts = Counter(rows.source[train].tolist())
-    weight = np.array([min(1.0, MOST / max(1, counts[source])) for source in rows.source])[record]
-    model = LogisticRegression(C=STRENGTH, max_iter=300, warm_start=True, solver="newton-cholesky")
-    hazard = np.full(len(features), 0.2)
-    for _ in range(ROUNDS if (rows.first[train] == SOMEWHERE).any() else 1):
-        wrong, right = _responsibilities(hazard, record, place, rows.first[record])
-        both = np.concatenate([wrong * weight, right * weight])
-        used = both > 1e-4
-        label = np.repeat([1, 0], len(features))
-        model.fit(np.concatenate([features, features])[used], label[used], sample_weight=both[used])
-        hazard = model.predict_proba(features)[:, 1]
-    weights = model.coef_[0] / spread
-    fitted = {name: round(float(value), 5) for name, value in zip(names, weights, strict=True)}
-    return Hazard(round(float(model.intercept_[0] - weights @ mean), 5), fitted)
-
-
-def _responsibilities(
-    hazard: np.ndarray, record: np.ndarray, place: np.ndarray, first: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """How much each step counts as the first wrong one, and as a right one; where the place is not known, by the hazard so far."""
-    wrong = ((first >= 0) & (place == first)).astype(float)
-    right = ((first == -1) | ((first >= 0) & (place < first))).astype(float)
-    starts = np.flatnonzero(np.diff(record, prepend=-1))
-    lengths = np.diff(np.append(starts, len(record)))
-    logs = np.log1p(-np.clip(hazard, 1e-6, 1 - 1e-6))
-    before = np.cumsum(logs) - logs
-    chance = hazard * np.exp(before - np.repeat(before[starts], lengths))
-    chance /= np.repeat(np.add.reduceat(chance, starts), lengths)
-    until = np.cumsum(chance) - np.repeat((np.cumsum(chance) - chance)[starts], lengths)
-    unknown = first == SOMEWHERE
-    return np.where(unknown, chance, wrong), np.where(unknown, np.clip(1 - until, 0, 1), right)
+    weight = np.array([min(1.0, MOST / counts[source]) for source in rows.source[train].tolist()])
+    intercept, weights = fit_weights(
+        rows.columns(names)[steps], number[rows.record[steps]], rows.first[train], pull=PULL, weight=weight
+    )
+    return Hazard(round(intercept, 5), {name: round(float(w), 5) for name, w in zip(names, weights, strict=True)})
 
 
 def folds(question: np.ndarray, count: int = FOLDS) -> np.ndarray:
@@ -212,23 +178,20 @@ def questions_left_out(rows: Rows) -> np.ndarray:
 
 
 def calibrate(p: np.ndarray, unsound: np.ndarray) -> Scaling:
-    """Logistic regression of labels on log-odds (Platt 1999) with a knot at their KNOT quantile."""
-    from sklearn.linear_model import LogisticRegression
-
+    """Platt's scaling (Platt 1999) of log-odds with a knot at their KNOT quantile."""
     x = logit(p)
-    knot = float(np.quantile(x, KNOT))
-    model = LogisticRegression(C=1.0).fit(np.column_stack([np.minimum(x, knot), np.maximum(x - knot, 0)]), unsound)
-    slope, above = (round(max(float(value), 0.02), 4) for value in model.coef_[0])
-    return Scaling(round(float(model.intercept_[0]), 4), slope, round(knot, 4), above)
+    knot = round(float(np.quantile(x, KNOT)), 4)
+    intercept, slope, above = _logistic(unsound, np.minimum(x, knot), np.maximum(x - knot, 0))
+    return Scaling(intercept, max(slope, 0.02), knot, max(above, 0.02))
 
 
-def weigh_answer(log_odds: np.ndarray, right: np.ndarray, unsound: np.ndarray) -> tuple[float, float, float]:
-    """`Hazard.gold`: logistic regression of labels on calibrated log-odds and on the answer."""
+def _logistic(unsound: np.ndarray, *columns: np.ndarray) -> tuple[float, float, float]:
+    """Intercept and weights of two columns, by logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=1.0).fit(np.column_stack([log_odds, 1.0 - 2.0 * right]), unsound)
-    slope, answer = (round(float(value), 4) for value in model.coef_[0])
-    return round(float(model.intercept_[0]), 4), slope, answer
+    model = LogisticRegression(C=1.0).fit(np.column_stack(columns), unsound)
+    first, second = (round(float(value), 4) for value in model.coef_[0])
+    return round(float(model.intercept_[0]), 4), first, second
 
 
 def gains(rows: Rows, score: np.ndarray, baseline: np.ndarray) -> dict[str, dict[str, tuple[float, float, int]]]:
@@ -259,7 +222,7 @@ def fit(rows: Rows, speaks: tuple[str, ...]) -> Hazard:
     matches = [matches_gold(record) for record in rows.records]
     graded = known & np.array([match is not None for match in matches])
     right = np.array([bool(match) for match in matches], dtype=float)
-    gold = weigh_answer(calibration.log_odds(p[graded]), right[graded], rows.unsound[graded])
+    gold = _logistic(rows.unsound[graded], calibration.log_odds(p[graded]), 1.0 - 2.0 * right[graded])
     return replace(hazard, speaks_for=speaks, calibration=calibration, gold=gold)
 
 

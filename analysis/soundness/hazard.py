@@ -17,6 +17,8 @@ import numpy as np
 
 from star.errors import InputError
 
+SOUND, SOMEWHERE = -1, -2
+"""First wrong step of a rationale without one, and of one that is wrong nobody says where."""
 MODEL_FILE = Path(__file__).with_name("hazard.json")
 ModelT = TypeVar("ModelT")
 
@@ -75,6 +77,49 @@ class Hazard:
     def to_json(self) -> str:
         """Readable: one coefficient a line."""
         return json.dumps(asdict(self), indent=1) + "\n"
+
+
+def fit_weights(
+    x: np.ndarray,
+    rationale: np.ndarray,
+    first: np.ndarray,
+    *,
+    pull: float,
+    prior: np.ndarray | float = 0.0,
+    weight: np.ndarray | float = 1.0,
+) -> tuple[float, np.ndarray]:
+    """(intercept, weights) of the log-odds of h_i: the maximum of `log_likelihood`, with a Gaussian prior of precision `pull` on
+    the weights of standardised features.
+
+    `x` [steps, features]; `rationale`: 0-based row of `first` and `weight` that each step belongs to, ascending.
+    """
+    from scipy.optimize import minimize
+
+    scale, prior = np.maximum(x.std(axis=0), 1e-3), np.broadcast_to(prior, x.shape[1])
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = log_likelihood(x @ parameters[1:] + parameters[0], rationale, first, weight)
+        away = (parameters[1:] - prior) * scale
+        return pull / 2 * float(away @ away) - value, np.concatenate([[-slope.sum()], pull * away * scale - x.T @ slope])
+
+    done = minimize(loss, np.concatenate([[0.0], prior]), jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    return float(done.x[0]), done.x[1:]
+
+
+def log_likelihood(
+    z: np.ndarray, rationale: np.ndarray, first: np.ndarray, weight: np.ndarray | float = 1.0
+) -> tuple[float, np.ndarray]:
+    """(log-likelihood of first wrong steps, its slope by the log-odds z of each step). Steps behind a first error say nothing; of
+    SOMEWHERE only that not all steps are right."""
+    ok, wrong, hazard = -np.logaddexp(0, z), -np.logaddexp(0, -z), sigmoid(z)
+    label, place = first[rationale], np.arange(len(z)) - np.searchsorted(rationale, rationale)
+    right, error, vague = (label == SOUND) | (place < label), place == label, label == SOMEWHERE
+    weight = np.broadcast_to(weight, len(first))
+    each = weight[rationale]
+    survived = np.minimum(np.exp(np.bincount(rationale, ok, len(first))), 1 - 1e-9)
+    value = (each * (ok * right + wrong * error)).sum() + (weight * np.log1p(-survived))[first == SOMEWHERE].sum()
+    odds = (survived / (1 - survived))[rationale]
+    return float(value), each * np.select([right, error, vague], [-hazard, 1 - hazard, odds * hazard])
 
 
 def error_at(hazards: np.ndarray) -> np.ndarray:

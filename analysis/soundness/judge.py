@@ -84,10 +84,12 @@ class Judge(Scorer[Prompt]):
         self.memory.close()
 
     def plan(self, items: Sequence[Item]) -> Usage:
-        """Calls to a server that are not remembered; of a local model, which is not loaded for this, all."""
+        """Calls that are not remembered; of a local model that is not here yet, and is not fetched for this, all."""
+        here = isinstance(self.model, OpenAIServer) or Path(self.model.name).is_dir()
         readable = [item for item in items if any(step.strip() for step in item.steps)]
-        prompts = dict.fromkeys((prompt_of(item, (), self.options.show_gold) for item in readable), self.options.votes)
-        if self.engine == "openai":
+        reserved = self.model.reserved if here else ()
+        prompts = dict.fromkeys((prompt_of(item, reserved, self.options.show_gold) for item in readable), self.options.votes)
+        if here:
             prompts = {text: len(missing) for text, missing in self._missing(prompts).items()}
         read, written = round(sum(map(len, prompts)) / CHARACTERS_A_TOKEN), sum(prompts.values()) * self.options.max_tokens
         most = Usage(read, written, len(prompts))

@@ -120,9 +120,9 @@ def _is_recovery(record: Record) -> bool:
 
 def _judge_recovery(record: Record) -> Judgement:
     """Of a recovery from an injected error; what it does is a hint, whatever the score."""
-    from analysis.recovery import judge_recoveries
+    from analysis.recovery import judge_recovery
 
-    ((p_unsound, why),) = judge_recoveries([record])
+    p_unsound, why = judge_recovery(record)
     count = len(record.steps)
     flags = (Flag(0, "recovery", why, round(min(p_unsound or 0.0, 0.99), 2)),) if count else ()
     if p_unsound is None:

@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from analysis.faithfulness.asking import Asking
+from analysis.faithfulness.layout import Layout
 from analysis.faithfulness.packed import PackedScorer, Scored, Tree, shared_prefix, tree
 from analysis.faithfulness.sources import from_run, plain_task
 from analysis.rationales.reading import read_records
@@ -98,13 +98,13 @@ def _features(row: Laid, scored: Sequence[Scored]) -> dict[str, tuple[float | No
     }
 
 
-def _asking(model_dir: Path, scored: Path | None) -> Asking:
+def _asking(model_dir: Path, scored: Path | None) -> Layout:
     """Texts as the run of the rationales has them, or plain ones (addition: the task's own)."""
     tokenizer: Any = model_files.load_tokenizer(model_dir)
     if scored is not None and scored.is_dir():
         source = from_run(scored, None, 1, 0, own_model=False)
         builder = PromptBuilder(source.task, tokenizer, source.prompting)
-        return Asking(source.task, builder, shots=source.shows_examples(builder))
+        return Layout(source.task, builder, shots=source.shows_examples(builder))
     first = next(read_records(scored), None) if scored is not None else None
     task = addition.build(TaskSettings(), 0) if first is not None and first.task == "addition" else plain_task()
-    return Asking(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=0)), shots=False)
+    return Layout(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=0)), shots=False)

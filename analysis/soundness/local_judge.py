@@ -19,7 +19,7 @@ from star.errors import InputError
 if TYPE_CHECKING:
     from star.sampling import Sampler
 
-PROMPTS = {"vllm": 256, "transformers": 16}
+PROMPTS = {"vllm": 256, "transformers": 8}
 """Prompts whose replies are kept together: few where they come slowly."""
 ROWS = 32
 """Replies that transformers continues at a time."""

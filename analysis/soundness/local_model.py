@@ -7,14 +7,15 @@ import hashlib
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from analysis.memory import Memory
-from analysis.soundness.scorer import Failure, RowT, Scorer, StepScores, Usage, first_line, safe_name
+from analysis.soundness.scorer import Failure, RowT, Scorer, StepScores, safe_name
 from analysis.soundness.scorers import Place
+from star.errors import first_line
 from star.sampling.base import SamplerError
 
 EngineT = TypeVar("EngineT")
@@ -107,8 +108,11 @@ class LocalScorer(Scorer[RowT]):
 
     def run(self, rows: Sequence[RowT]) -> list[StepScores]:
         """One result per row; only what is not remembered is asked."""
+        from pydantic import TypeAdapter
+
+        kept = TypeAdapter(StepScores)
         keys = [hashlib.sha256(f"{self.fingerprint} {row!r}".encode("utf-8", "replace")).digest() for row in rows]
-        known = {key: _result(content) for key, content in self.memory.read(keys).items()}
+        known = {key: kept.validate_python(content) for key, content in self.memory.read(keys).items()}
         missing = [(key, row) for key, row in dict(zip(keys, rows, strict=True)).items() if key not in known]
         for begin in range(0, len(missing), KEPT):
             part = missing[begin : begin + KEPT]
@@ -133,15 +137,3 @@ def _checked(said: StepScores | Failure) -> StepScores:
     if all(number is None or math.isfinite(number) for number in numbers):
         return said
     return StepScores("error", why="the model's output is not a number")
-
-
-def _result(content: dict[str, Any]) -> StepScores:
-    """A result as the memory has it."""
-    chances = content["error_at"]
-    return replace(
-        StepScores(**content),
-        step_ok=tuple(content["step_ok"]),
-        error_at=None if chances is None else tuple(chances),
-        features={name: tuple(values) for name, values in content["features"].items()},
-        usage=Usage(**content["usage"]),
-    )

@@ -53,9 +53,7 @@ class ProcessRewardModel(LocalScorer[Encoded]):
 
     def ask(self, engine: TransformersEngine | VllmEngine, rows: Sequence[Encoded]) -> list[StepScores]:
         """One result per row, in order."""
-        return [
-            StepScores.of_steps(said, self.takes(row)) for row, said in zip(rows, engine.read(rows), strict=True)
-        ]
+        return [StepScores.of_steps(said, self.takes(row)) for row, said in zip(rows, engine.read(rows), strict=True)]
 
     def start(self) -> TransformersEngine | VllmEngine:
         """An engine that gives a fixed rationale the same scores alone and beside others. Raises InputError."""

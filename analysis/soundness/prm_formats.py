@@ -137,7 +137,7 @@ class Reader:
         ids: list[int] = []
         read: list[int] = []
         text = ""
-        for part in [*parts, _Read([])]:
+        for part in parts:
             if isinstance(part, str):
                 text += part
                 continue
@@ -148,7 +148,7 @@ class Reader:
                 ids += part.ids
             else:
                 ids.append(part)
-        return Encoded(ids, read[len(read) - 1 - len(steps) : -1])
+        return Encoded(ids + self._continued(text, ids), read[len(read) - len(steps) :])
 
     def _tagged(self, question: str, steps: Sequence[str]) -> list[str | int | _Read]:
         parts: list[str | int | _Read] = []

@@ -4,49 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.soundness.calibration import Judged, Labelled
 from star.statistics import EMPTY, FEWEST_UNITS, Interval, bootstrap, share
 
 BINS = 10
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One labelled rationale and what was said of it."""
-
-    question: str
-    unsound: bool
-    first_error: int | None
-    """Label; -1: sound; None: the place is not known."""
-    answer_correct: bool | None
-    p_unsound: float | None
-    """None: not judged."""
-    flagged: bool
-    located: int | None
-    """The step named as the first error; -1: none."""
-
-
-def measures(rows: Sequence[Outcome]) -> dict[str, Interval]:
-    """Name -> value. Of judged rows, except for coverage.
+def measures(rows: Sequence[Labelled], said: Sequence[Judged | None]) -> dict[str, Interval]:
+    """Name -> value, of labels and what was said of each; of judged rows, except for coverage.
 
     f1: harmonic mean of accuracy_unsound (flagged, and at the labelled step where one is labelled) and accuracy_sound
     (Zheng et al. 2024, ProcessBench, section 4). auroc; ece: expected calibration error, ten bins of equal size,
     without an interval, for resampling inflates it; brier.
     right_unsound_precision, right_unsound_recall: of flagged among rationales with a right answer.
     """
-    judged = [row for row in rows if row.p_unsound is not None]
+    coverage = share([found is not None for found in said], [row.question for row in rows]) if rows else EMPTY
+    judged = [(row, found) for row, found in zip(rows, said, strict=True) if found is not None]
     if not judged:
-        return {"coverage": share([False] * len(rows), [row.question for row in rows]) if rows else EMPTY}
-    questions = [row.question for row in judged]
-    unsound = np.array([row.unsound for row in judged])
-    hit = np.array([row.flagged and row.first_error in (None, row.located) for row in judged])
-    clean = np.array([not row.flagged for row in judged])
-    right = np.array([row.answer_correct is True for row in judged])
-    flagged = ~clean
-    p = np.array([row.p_unsound for row in judged], dtype=float)
+        return {"coverage": coverage}
+    questions = [row.question for row, _ in judged]
+    unsound = np.array([row.unsound for row, _ in judged])
+    flagged = np.array([found.first_error >= 0 for _, found in judged])
+    hit = flagged & np.array([row.first_error in (None, found.first_error) for row, found in judged])
+    right, clean = np.array([row.answer_correct is True for row, _ in judged]), ~flagged
+    p = np.array([found.p_unsound for _, found in judged], dtype=float)
 
     def ratio(event: np.ndarray, among: np.ndarray) -> Interval:
         if not among.any():
@@ -63,7 +47,7 @@ def measures(rows: Sequence[Outcome]) -> dict[str, Interval]:
         "brier": bootstrap(lambda c: c[:, 0] / c[:, 1], [((p - unsound) ** 2).tolist(), [1.0] * len(p)], questions),
         "right_unsound_precision": ratio(unsound, flagged & right),
         "right_unsound_recall": ratio(flagged, unsound & right),
-        "coverage": share([row.p_unsound is not None for row in rows], [row.question for row in rows]),
+        "coverage": coverage,
     }
 
 

@@ -3,7 +3,6 @@ flagged or not judged, by generator, with intervals."""
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -49,49 +48,31 @@ class Tally:
 
     def show(self, *, used_gold: bool) -> None:
         """Print the table; shares with 95 % Wilson intervals."""
-        from rich.console import Console
-        from rich.table import Table
+        from star.report import print_table
 
         note = "; the gold answers were used for scores" if used_gold else ""
-        table = Table(title=f"Is it sound? (flagged: a score of {THRESHOLD:g} or more{note})")
-        labelled = any(what == "labelled" for _, _, what in self.counts)
-        label = ["labelled unsound %"] if labelled else []
-        for column in (
-            "generator",
-            "answer",
-            "records",
-            *label,
-            "proven unsound",
-            "checked",
-            "flagged / scored",
-            "not judged",
-        ):
-            table.add_column(column, justify="left" if column in ("generator", "answer") else "right")
         groups = sorted({(generator, answer) for generator, answer, _ in self.counts})
-        for generator, answer in groups[:MAX_ROWS]:
-            table.add_row(generator, answer, *self._cells([(generator, answer)], labelled=labelled))
+        rows = [self._row(generator, answer, [(generator, answer)]) for generator, answer in groups[:MAX_ROWS]]
         if len({generator for generator, _ in groups}) != 1 or len(groups) > MAX_ROWS:
-            table.add_section()
-            for answer in ANSWERS.values():
-                keys = [group for group in groups if group[1] == answer]
-                if keys:
-                    table.add_row("all", answer, *self._cells(keys, labelled=labelled))
-        table.caption = self._caption()
-        Console(width=None if sys.stdout.isatty() else 160).print(table)
+            of_answer = {answer: [group for group in groups if group[1] == answer] for answer in ANSWERS.values()}
+            rows += [self._row("all", answer, found) for answer, found in of_answer.items() if found]
+        if rows:
+            print_table(rows, f"Is it sound? (flagged: a score of {THRESHOLD:g} or more{note})")
+        print(self._caption(), end="")
 
-    def _cells(self, groups: Sequence[tuple[str, str]], *, labelled: bool) -> list[str]:
+    def _row(self, generator: str, answer: str, groups: Sequence[tuple[str, str]]) -> dict[str, str]:
         from star.statistics import wilson
 
         count: Counter[str] = Counter()
-        for (generator, answer, what), number in self.counts.items():
-            count[what] += number * ((generator, answer) in groups)
-        cells = [f"{count['records']:,}"]
-        if labelled:
-            cells.append(wilson(count["labelled unsound"], count["labelled"]).percent() if count["labelled"] else "-")
-        cells += [f"{count['proven']:,}", f"{count['checked']:,}", f"{count['flagged']:,} / {count['scored']:,}"]
-        return [*cells, f"{count['not_judged']:,}"]
+        for (writer, right, what), number in self.counts.items():
+            count[what] += number * ((writer, right) in groups)
+        row = {"generator": generator, "answer": answer, "records": f"{count['records']:,}"}
+        if any(what == "labelled" for _, _, what in self.counts):
+            row["labelled unsound %"] = wilson(count["labelled unsound"], count["labelled"]).percent()
+        row |= {"proven unsound": f"{count['proven']:,}", "checked": f"{count['checked']:,}"}
+        return row | {"flagged / scored": f"{count['flagged']:,} / {count['scored']:,}", "not judged": f"{count['not_judged']:,}"}
 
-    def _caption(self) -> str | None:
+    def _caption(self) -> str:
         from analysis.soundness.scorer import STATUSES
 
         said = [f"Not judged: {count:,} {STATUSES[status]}." for status, count in self.statuses.most_common()]  # type: ignore[index]
@@ -100,4 +81,4 @@ class Tally:
                 f"{self.fitted_on:,} of these records are of sources that the scores were fitted on, so this table flatters them: "
                 "benchmarks/README.md has figures for what was left out."
             )
-        return " ".join(said) or None
+        return "".join(f"{sentence}\n" for sentence in said)

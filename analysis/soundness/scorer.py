@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
 
 from analysis.rationales.records import Record
-from star.errors import InputError
+from star.errors import InputError, first_line
 
 RowT = TypeVar("RowT")
 Status = Literal["ok", "outside", "too_long", "unparsed", "refused", "not_asked", "error"]
@@ -132,11 +132,6 @@ def per_step(results: Mapping[str, Sequence[StepScores]], place: int, n_steps: i
 def safe_name(text: str) -> str:
     """A name of a scorer that can name a file and a column: letters, digits, `.`, `_` and `-`."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-") or "scorer"
-
-
-def first_line(error: BaseException) -> str:
-    """The beginning of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 class Scorer(ABC, Generic[RowT]):

@@ -54,7 +54,7 @@ def build_tokenizer(mixture: Mixture = SUMS, seed: int = 0) -> PreTrainedTokeniz
 
 
 def build_model(
-    size: Size, vocab_size: int, seed: int, eos: int, pad: int, *, theta: float = 10_000.0, head: int | None = None
+    size: Size, vocab_size: int, seed: int, eos: int | None, pad: int | None, *, theta: float = 10_000.0, head: int | None = None
 ) -> LlamaForCausalLM:
     """A random Llama of the ladder. `theta`: base of its rotary encoding; `head`: size of a head, else hidden / heads."""
     import torch

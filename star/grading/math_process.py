@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
 import re
 import subprocess
 import sys
 import threading
 from functools import lru_cache
+from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
 from star.grading.numbers import unwrap
 from star.problem import Verdict
@@ -35,67 +36,55 @@ class MathWorker:
 
     def __init__(self, time_limit: float = TIME_LIMIT) -> None:
         self.time_limit = time_limit
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self._connection: Any = None
         self._owner = 0
         self._lock = threading.Lock()
 
     def compare(self, gold: str, answer: str) -> Verdict:
         """correct, incorrect, or ungradable: unreadable, or not decided within the time limit."""
         with self._lock:
-            process = self._running()
-            reply = self._ask(process, json.dumps([gold, answer]), self.time_limit)
+            self._running()
+            with contextlib.suppress(OSError):  # a child that has just died: the answer is missing then
+                self._connection.send((gold, answer))
+            reply = self._reply(self.time_limit)
         return Verdict.ungradable if reply is None else Verdict(reply)
 
     def close(self) -> None:
         """End the child. Safe to call twice; the next comparison starts another."""
         process, self.process = self.process, None
-        if process is not None and self._owner == os.getpid():
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(BrokenPipeError):  # text that the killed child never read is flushed here
-                        pipe.close()
+        if process is not None:
+            if self._owner == os.getpid():
+                process.kill()
+                process.wait()
+            self._connection.close()
 
-    def _running(self) -> subprocess.Popen[str]:
+    def _running(self) -> None:
+        """See that the child is there."""
         if self.process is not None and self._owner == os.getpid() and self.process.poll() is None:
-            return self.process
+            return
         self.close()
         self._owner = os.getpid()
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER)],  # -P: star/ must not come first on the child's import path
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
-        )
-        if self._ask(self.process, None, START_LIMIT) != "ready":
-            self.close()
+        self._connection, theirs = Pipe()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", str(_WORKER), str(theirs.fileno())],  # -P: star/ must not come first on the import path
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        if self._reply(START_LIMIT) != "ready":
             raise RuntimeError(
                 "the process that compares mathematical answers did not start; try `python -c 'import math_verify'`"
             )
-        return self.process
 
-    def _ask(self, process: subprocess.Popen[str], line: str | None, limit: float) -> str | None:
-        """Write a line, read a line; None when the child died or was killed at the limit."""
-        assert process.stdin is not None and process.stdout is not None
-        watchdog = threading.Timer(limit, process.kill)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            if line is not None:
-                process.stdin.write(line + "\n")
-                process.stdin.flush()
-            reply = process.stdout.readline()
-        except OSError:
-            reply = ""
-        finally:
-            watchdog.cancel()
-        if reply.endswith("\n"):
-            return str(json.loads(reply))
-        process.kill()  # it may have closed its pipes without having ended yet
-        process.wait()
+    def _reply(self, limit: float) -> str | None:
+        """What the child says next; None when it died, or was killed at the limit."""
+        with contextlib.suppress(EOFError, OSError):
+            if self._connection.poll(limit):
+                return str(self._connection.recv())
+        self.close()
         return None
 
 

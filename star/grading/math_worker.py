@@ -1,4 +1,4 @@
-"""The process that runs math-verify: pairs of short answers in, one word out, one JSON text a line.
+"""The process that runs math-verify: pairs of short answers in, one word out, through the connection on an inherited descriptor.
 
 It imports nothing of this project, so that it starts fast; its parent (star/grading/math_process.py) kills it when a
 pair takes too long.
@@ -6,11 +6,11 @@ pair takes too long.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import signal
 import sys
+from multiprocessing.connection import Connection
 from typing import Any
 
 CPU_LIMIT = 0.5
@@ -80,13 +80,16 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     import math_verify  # noqa: F401  (seconds; the parent waits for "ready" with a limit of its own)
 
-    replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not look like a reply
-    print(json.dumps("ready"), file=replies, flush=True)
+    parent: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    parent.send("ready")
     timed = hasattr(signal, "setitimer")  # not on every system
     if timed:
         signal.signal(signal.SIGPROF, _out_of_time)
-    for line in sys.stdin:
-        gold, answer = json.loads(line)
+    while True:
+        try:
+            gold, answer = parent.recv()
+        except EOFError:
+            return
         try:
             if timed:
                 signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT)
@@ -96,7 +99,7 @@ def main() -> None:
         finally:
             if timed:
                 signal.setitimer(signal.ITIMER_PROF, 0)
-        print(json.dumps(reply), file=replies, flush=True)
+        parent.send(reply)
 
 
 if __name__ == "__main__":

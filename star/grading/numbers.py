@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 from fractions import Fraction
 from itertools import pairwise, takewhile
 from math import prod
@@ -319,15 +319,8 @@ def canonical_number(value: Any) -> str | None:
 
 def show_number(value: Fraction) -> str:
     """The shortest plain spelling: whole, finite decimal, or fraction."""
-    if value.denominator == 1:
-        return str(value.numerator)
-    rest, twos, fives = value.denominator, 0, 0
-    while rest % 2 == 0:
-        rest, twos = rest // 2, twos + 1
-    while rest % 5 == 0:
-        rest, fives = rest // 5, fives + 1
-    places = max(twos, fives)
-    if rest != 1 or places > 30:
+    with localcontext(prec=10 * MAX_NUMBER):
+        decimal = Decimal(value.numerator) / value.denominator
+    if Fraction(decimal) != value or decimal.adjusted() - len(decimal.as_tuple().digits) + 1 < -30:
         return f"{value.numerator}/{value.denominator}"
-    digits = str(abs(value.numerator) * 10**places // value.denominator).zfill(places + 1)
-    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
+    return f"{decimal:f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from star.recipe import SamplingSettings
 from star.sampling.backends import choose_backend
@@ -28,19 +29,7 @@ def open_sampler(
     """
     check_model_dir(model_dir)
     name, _ = choose_backend(settings, model_dir)
+    shared: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code, "max_context": max_context}
     if name == "vllm":
-        return VllmSampler(
-            model_dir,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-            max_context=max_context,
-            gpu_memory=settings.gpu_memory,
-            gpus=settings.gpus_per_worker,
-        )
-    return TransformersSampler(
-        model_dir,
-        batch_size=settings.batch_size,
-        dtype=dtype,
-        trust_remote_code=trust_remote_code,
-        max_context=max_context,
-    )
+        return VllmSampler(model_dir, gpu_memory=settings.gpu_memory, gpus=settings.gpus_per_worker, **shared)
+    return TransformersSampler(model_dir, batch_size=settings.batch_size, **shared)

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from star.errors import first_line
 from star.sampling.base import SamplerError
 
 ORIGIN = "origin.json"
@@ -117,9 +118,8 @@ def _convert(file: Path, folder: Path) -> None:
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
     except Exception as error:  # a reader of binary files raises whatever a broken one makes it stumble over
-        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise SamplerError(
-            f"{file} cannot be converted ({first[:200]}). Expected a whole GGUF file of an architecture that transformers "
+            f"{file} cannot be converted ({first_line(error)}). Expected a whole GGUF file of an architecture that transformers "
             "reads; a save_pretrained directory of the same model always works."
         ) from error
     del model

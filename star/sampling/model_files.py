@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from star.errors import first_line
 from star.sampling.base import SamplerError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
@@ -45,7 +45,7 @@ def check_model_dir(model_dir: Path) -> None:
             f"{model_dir} has no .safetensors weights; save the model with save_pretrained (pickles are not read)."
         )
     for shard in shards:
-        _read_header(shard)
+        _shapes(shard)
     files, known = (_read_json(model_dir / INDEX) or {"weight_map": {}}).get("weight_map"), {shard.name for shard in shards}
     wrong = [name for name in files.values() if str(name) not in known] if isinstance(files, dict) else [files]
     if wrong:
@@ -83,33 +83,20 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _read_header(path: Path) -> dict[str, Any]:
-    """Header of a safetensors file, checked against the file's size, so that a cut-off copy is found before loading."""
+def _shapes(path: Path) -> list[list[int]]:
+    """Shapes of a safetensors file's tensors. Its header is checked against its size, so a cut-off copy is found here."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with path.open("rb") as handle:
-            (length,) = struct.unpack("<Q", handle.read(8))
-            if length > path.stat().st_size:
-                raise ValueError(f"header of {length} bytes in a file of {path.stat().st_size}")
-            header = json.loads(handle.read(length))
-        tensors = [t for name, t in header.items() if name != "__metadata__"]
-        end = max((t["data_offsets"][1] for t in tensors if math.prod(map(int, t["shape"])) >= 0), default=0)
-        if 8 + length + end != path.stat().st_size:
-            raise ValueError(f"{path.stat().st_size} bytes, its header announces {8 + length + end}")
-    except (OSError, ValueError, struct.error, LookupError, TypeError, AttributeError, RecursionError, MemoryError) as error:
-        raise SamplerError(
-            f"{path} is not a whole safetensors file ({error}); copy or save the model again."
-        ) from error
-    return header
+        with safe_open(path, framework="np") as weights:
+            return [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118
+    except (OSError, SafetensorError, MemoryError) as error:
+        raise SamplerError(f"{path} is not a whole safetensors file ({first_line(error)}); copy or save it again.") from error
 
 
 def count_parameters(model_dir: Path) -> int:
     """Stored parameters, from the safetensors headers (tied embeddings count once)."""
-    return sum(
-        math.prod(tensor["shape"])
-        for shard in sorted(model_dir.glob("*.safetensors"))
-        for name, tensor in _read_header(shard).items()
-        if name != "__metadata__"
-    )
+    return sum(math.prod(shape) for shard in sorted(model_dir.glob("*.safetensors")) for shape in _shapes(shard))
 
 
 def context_length(model_dir: Path, limit: int | None = None) -> int | None:
@@ -142,7 +129,7 @@ def load_tokenizer(model_dir: Path, *, trust_remote_code: bool = False) -> Any:
     try:
         return AutoTokenizer.from_pretrained(model_dir, trust_remote_code=trust_remote_code, local_files_only=True)
     except Exception as error:  # the libraries raise whatever a broken file makes them stumble over
-        raise SamplerError(f"The tokenizer in {model_dir} cannot be loaded ({_first_line(error)}).") from error
+        raise SamplerError(f"The tokenizer in {model_dir} cannot be loaded ({first_line(error)}).") from error
 
 
 @contextmanager
@@ -183,7 +170,7 @@ def load_model(
                 output_loading_info=True,
             )
     except Exception as error:  # as above
-        raise SamplerError(f"The model in {model_dir} cannot be loaded ({_first_line(error)}).") from error
+        raise SamplerError(f"The model in {model_dir} cannot be loaded ({first_line(error)}).") from error
     absent = sorted(report["missing_keys"])
     if absent:
         raise SamplerError(
@@ -209,7 +196,3 @@ def ready_model(model_dir: Path, *, trust_remote_code: bool = False) -> Any:
     cuda = torch.cuda.is_available()
     model = load_model(model_dir, dtype=torch.bfloat16 if cuda else torch.float32, trust_remote_code=trust_remote_code)
     return model.to("cuda") if cuda else model
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

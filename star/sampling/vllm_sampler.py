@@ -16,6 +16,7 @@ from typing import Any
 
 from star.progress import bar
 from star.sampling import model_files
+from star.sampling.backends import has_gpu
 from star.sampling.base import Completion, Decoding, FinishReason, SamplerError
 from star.sampling.swap_proof import PROBE_TOKENS, Reference, shape_of
 from star.sampling.text import StopStrings, finished_completions
@@ -47,7 +48,7 @@ class VllmSampler:
         gpus: int = 1,
         cpu: bool | None = None,
     ) -> None:
-        self.cpu = not _cuda() if cpu is None else cpu
+        self.cpu = not has_gpu() if cpu is None else cpu
         self.dtype = ("float32" if self.cpu else "bfloat16") if dtype == "auto" else dtype
         self.trust_remote_code = trust_remote_code
         self.max_context = max_context
@@ -184,9 +185,3 @@ class VllmSampler:
         if self.worker is not None:
             self.worker.end()
         self.worker, self.model_dir = None, None
-
-
-def _cuda() -> bool:
-    import torch
-
-    return bool(torch.cuda.is_available())

@@ -9,19 +9,12 @@ from star.grading import grade
 from star.problem import Task, Verdict
 from star.recipe import RecipeError, TaskSettings
 
-BUILDERS = {
-    "addition": "star.tasks.addition",
-    "gsm8k": "star.tasks.gsm8k",
-    "commonsense_qa": "star.tasks.commonsense_qa",
-    "records": "star.tasks.records",
-}
-
 
 def load_task(settings: TaskSettings, seed: int) -> Task:
     """The task that `settings` describe. Its problems are read by `Task.load`, not here. Raises RecipeError."""
     if settings.name == "addition" and settings.examples is not None:
         raise RecipeError("task.examples is for gsm8k, commonsense_qa and records; addition makes its own examples")
-    task: Task = import_module(BUILDERS[settings.name]).build(settings, seed)
+    task: Task = import_module(f"star.tasks.{settings.name}").build(settings, seed)
     if settings.examples is not None:
         _prove(task, settings.examples)
     if settings.instructions is not None:

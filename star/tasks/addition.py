@@ -26,7 +26,7 @@ from itertools import islice
 
 from star.problem import Example, Extraction, Problem, Splits, Task, problem_id
 from star.recipe import TaskSettings
-from star.rows import SliceCounts
+from star.schemas import SliceCounts
 from star.tasks.loading import limited
 
 OPEN, CLOSE = "<scratch>", "</scratch>"

@@ -32,16 +32,6 @@ class UnusableRowError(Exception):
 
 
 @dataclass(frozen=True)
-class LoadedSplits(Splits):
-    """Splits that remember where each problem and each row left out came from."""
-
-    places: Mapping[str, str] = field(default_factory=dict)
-    """Problem id -> place."""
-    left_out: tuple[tuple[str, str], ...] = ()
-    """(place, reason) of every row left out."""
-
-
-@dataclass(frozen=True)
 class Source:
     """Where a task's rows come from, and how one row becomes a problem."""
 
@@ -58,7 +48,7 @@ class Source:
     """What replaces "train" in the file name of `path` to give the test file beside it."""
 
 
-def load_splits(source: Source, settings: TaskSettings, seed: int, examples: Iterable[Example]) -> LoadedSplits:
+def load_splits(source: Source, settings: TaskSettings, seed: int, examples: Iterable[Example]) -> Splits:
     """Read, convert, drop what is unusable or repeated, split. Raises TaskError when there is nothing to work on.
 
     The seed draws the training problems alone: runs with other seeds are compared on the same test split.
@@ -79,7 +69,7 @@ def load_splits(source: Source, settings: TaskSettings, seed: int, examples: Ite
     train = limited(train, settings.limit, f"limit-{seed}")
     test = limited(test, settings.test_limit, "test-limit")
     skipped = dict(sorted(Counter(reason for _, reason in left_out).items()))
-    return LoadedSplits(tuple(train), tuple(test), skipped, places, tuple(left_out))
+    return Splits(tuple(train), tuple(test), skipped, places, tuple(left_out))
 
 
 def _origin(source: Source, settings: TaskSettings) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star.hub import first_line, hub_answers, offline, refusal
+from star.errors import first_line
+from star.hub import hub_answers, offline, refusal
 from star.layouts import exchange
 from star.recipe import RecipeError
 from star.row_files import SUFFIXES, BadRowError, Row, RowFileError, has, read_rows, stem

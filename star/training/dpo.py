@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from star.recipe import TrainingSettings
-from star.rows import PairFacts
+from star.schemas import PairFacts
 from star.training.plan import Job
 
 

@@ -13,18 +13,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic import TypeAdapter
+
 from star.files import write_json
 from star.parsing import parse_yaml
-from star.recipe import SEEDS, RecipeError, TrainingSettings
-from star.rows import Training
+from star.recipe import SEEDS, RecipeError
 from star.sampling.model_files import ready_model
+from star.schemas import Training
 from star.training.plan import FinetuningError, Job
 from star.training.sft import count_endings, train
+
+AS_JSON = TypeAdapter(Job)
+"""What `accelerate launch` reads."""
 
 
 def finetune(job: Job) -> Training:
@@ -32,9 +35,9 @@ def finetune(job: Job) -> Training:
 
     With `settings.accelerate_config` the job goes to `accelerate launch`, else it runs here.
     """
-    settings = TrainingSettings.model_validate(job.settings)
+    settings = job.settings
     if settings.accelerate_config is None or os.environ.get("ACCELERATE_MIXED_PRECISION"):
-        return train(job, settings)
+        return train(job)
     return _launch(job, accelerate_config(settings.accelerate_config), settings.launcher)
 
 
@@ -53,7 +56,7 @@ def _launch(job: Job, config: Path, launcher: str | None) -> Training:
     folder = Path(job.output).parent
     folder.mkdir(parents=True, exist_ok=True)
     job_file, result_file = folder / "finetuning_job.json", folder / "finetuning_result.json"
-    job_file.write_text(json.dumps(asdict(job)), encoding="utf-8")
+    job_file.write_bytes(AS_JSON.dump_json(job))
     result_file.unlink(missing_ok=True)
     done = subprocess.run(command_of(job_file.resolve(), config, launcher), check=False)
     # The result is written last: a process that breaks after that, while its libraries shut down, takes nothing along.
@@ -64,8 +67,9 @@ def _launch(job: Job, config: Path, launcher: str | None) -> Training:
     result_file.unlink()
     if "error" in result:
         raise FinetuningError(result["error"])
-    model = ready_model(Path(job.output), trust_remote_code=job.trust_remote_code)
-    return cast(Training, {**result, "ended": count_endings(model, job)})
+    if job.generates:
+        result["ended"] = count_endings(ready_model(Path(job.output), trust_remote_code=job.trust_remote_code), job)
+    return cast(Training, result)
 
 
 def command_of(job_file: Path, config: Path, launcher: str | None) -> list[str]:
@@ -80,14 +84,6 @@ def command_of(job_file: Path, config: Path, launcher: str | None) -> list[str]:
         launch += ["--main_process_ip", socket.gethostname()]
     ranked = 'exec "$@" --machine_rank "${MACHINE_RANK:-${SLURM_PROCID:?not set, nor MACHINE_RANK}}" ' + shlex.join(script)
     return [*shlex.split(launcher), "sh", "-c", ranked, "sh", *launch]
-
-
-def read_job(path: Path) -> Job:
-    """A job as `finetune` writes it for `accelerate launch`."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    rows: Sequence[Any] = content.pop("rows")
-    rejected = tuple(map(tuple, content.pop("rejected")))
-    return Job(rows=tuple((tuple(prompt), tuple(completion)) for prompt, completion in rows), rejected=rejected, **content)
 
 
 def _end_with(pid: int) -> None:
@@ -109,7 +105,7 @@ def main() -> None:
     if sys.argv[3:] == [socket.gethostname()]:  # the launcher of another machine ends what it started there
         threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     try:
-        result: Any = train(job := read_job(path), TrainingSettings.model_validate(job.settings))
+        result: Any = train(AS_JSON.validate_json(path.read_bytes()))
     except FinetuningError as error:  # the same in every process; the run that waits for them says it
         result = {"error": str(error)}
     if os.environ.get("RANK", "0") == "0":

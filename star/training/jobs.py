@@ -9,7 +9,7 @@ from pathlib import Path
 from star.problem import Problem
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
-from star.rows import PairRow, TrainingRow
+from star.tables import PairRow, TrainingRow
 from star.training.plan import Encoded, Job, count_sequences, steps_of_round
 
 Problems = Mapping[str, Problem]
@@ -29,7 +29,7 @@ def row_job(
         rows=encoded,
         steps=steps_of_round(settings.steps, number, count_sequences(encoded, settings), settings.batch_size),
         seed=recipe.seed + number,
-        settings=settings.model_dump(mode="json"),
+        settings=settings,
         dtype=recipe.model.dtype,
         trust_remote_code=recipe.model.trust_remote_code,
         run_name=f"{recipe.name}-round-{number:02d}",
@@ -46,7 +46,8 @@ def pair_job(
     losers: list[tuple[int, ...]] = []
     for pair in pairs:
         prompt, chosen = builder.encoded(problems[pair["problem_id"]], pair["chosen"], shots=shots)
-        rejected, room = tuple(builder.completion_ids(pair["rejected"])), max(0, settings.max_length - len(prompt))
+        rejected = tuple(builder.completion_ids(pair["rejected"], ended=pair["rejected_ended"] is not False))
+        room = max(0, settings.max_length - len(prompt))
         if chosen[:room] != rejected[:room]:
             winners.append((prompt, chosen))
             losers.append(rejected)
@@ -71,7 +72,8 @@ def verifier_job(
     return replace(
         job,
         steps=wanted.steps,
-        settings={**job.settings, "learning_rate": wanted.learning_rate},
+        settings=job.settings.model_copy(update={"learning_rate": wanted.learning_rate}),
         preference={"beta": wanted.beta, "nll": 0.0},
         run_name=f"{recipe.name}-verifier",
+        generates=False,
     )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from star.errors import InputError
-from star.recipe import StepSchedule, TrainingSettings
+from star.settings import StepSchedule, TrainingSettings
 
 Encoded = tuple[tuple[int, ...], tuple[int, ...]]
 """(prompt ids, completion ids) of a training row."""
@@ -31,8 +29,7 @@ class Job:
     rows: tuple[Encoded, ...]
     steps: int
     seed: int
-    settings: dict[str, Any] = field(default_factory=dict)
-    """A dumped TrainingSettings."""
+    settings: TrainingSettings
     dtype: str = "auto"
     trust_remote_code: bool = False
     run_name: str = "star"
@@ -44,6 +41,8 @@ class Job:
     """Pairs that were left out, as they do not differ within max_length."""
     preference: dict[str, float] | None = None
     """`beta` and `nll` of training on pairs, see star/training/dpo.py; None: on rows alone."""
+    generates: bool = True
+    """Whether the model is there to generate, so that `sft.count_endings` tells something."""
 
 
 def steps_of_round(schedule: StepSchedule, round_number: int, sequences: int, batch_size: int) -> int:
@@ -57,18 +56,15 @@ def steps_of_round(schedule: StepSchedule, round_number: int, sequences: int, ba
 
 
 def count_sequences(rows: Sequence[Encoded], settings: TrainingSettings) -> int:
-    """Sequences of one pass over the rows that can be learned: one for each, or as TRL packs them (best fit, longest first)."""
+    """Sequences of one pass over the rows that can be learned: one for each, or as TRL packs them."""
     lengths = [min(len(p) + len(c), settings.max_length) for p, c in rows if has_target(p, c, settings)]
     if not settings.packing:
         return len(lengths)
-    count = 0
-    rooms: list[int] = []  # what is left in the sequences begun so far, in order
-    for length in sorted(lengths, reverse=True):
-        at = bisect_left(rooms, length)
-        count += at == len(rooms)
-        room = rooms.pop(at) if at < len(rooms) else settings.max_length
-        insort(rooms, room - length)
-    return count
+    import datasets
+    from trl import pack_dataset
+
+    rows_of_zeros = datasets.Dataset.from_dict({"input_ids": [[0] * length for length in lengths]})
+    return len(pack_dataset(rows_of_zeros, settings.max_length, "bfd"))
 
 
 def has_target(prompt: Sequence[int], completion: Sequence[int], settings: TrainingSettings) -> bool:

@@ -13,16 +13,15 @@ from typing import Any
 from star import run as runs
 from star.recipe import RecipeError, flat
 
-MODULES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
 REPORTED = "reported.json"
 """In the run directory: the rounds that the tracker has, so that one whose run was killed before sending is sent later."""
 
 
 def check_tracker(report_to: str) -> None:
     """Raise RecipeError when the tracker's package is not installed."""
-    if report_to != "none" and find_spec(MODULES[report_to]) is None:
+    if report_to != "none" and find_spec(report_to) is None:
         raise RecipeError(
-            f"training.report_to is {report_to}, which is not installed: pip install {MODULES[report_to]}"
+            f"training.report_to is {report_to}, which is not installed: pip install {report_to}"
         )
 
 
@@ -60,11 +59,8 @@ def send(report_to: str, run_dir: Path, line: Mapping[str, Any]) -> None:
     done = (runs.whole_json(run_dir / REPORTED, dict[str, list[int]]) or {}).get("rounds", [])
     if line["round"] in done:
         return
-    sent = False
     with errors_as_notes(report_to):
         _send(report_to, run_dir, line)
-        sent = True
-    if sent:
         runs.write_json(run_dir / REPORTED, {"rounds": [*done, line["round"]]})
 
 

@@ -19,6 +19,7 @@ _WHOLE = re.compile(r"remainder|left ?over|round|whole|floor|ceil|at least|neare
 _OTHER_SUMS = re.compile(
     r"\bbase[ -]?(?:\d|two|three|five|eight|sixteen)|\bbinary\b|\boctal\b|\bhexadecimal\b|\bmod(?:ulo)?\b|≡|\bclock\b"
     r"|\d\s?[ap]\.?m\b|\bZ_\(?\d|\bnew operation|\boperation.{0,40}\bdefin|\bdefin.{0,40}\boperation"
+    r"|\briddle|\bmatchstick|\bin this puzzle|\bboolean|\bxor\b|\binteger division|\bin (?:C|Java)\b"
     r"|\bdefine[sd]?\s+[a-z]\s?[^\w\s=]{1,2}\s?[a-z]\s?=",
     re.I,
 )
@@ -120,7 +121,7 @@ def _rounding(equation: Equation, readings: list[Fraction], text: str) -> str | 
         return ""
     if "/" in equation.operators and right in (math.floor(value), math.ceil(value)):
         return "" if equation.approximate or _WHOLE.search(text) else "equation_rounded"
-    is_nearest = right.denominator == 1 and abs(value - right) <= Fraction(1, 2) and abs(value) > 1
+    is_nearest = right.denominator == 1 and "." not in equation.result_text and abs(value - right) <= Fraction(1, 2) and abs(value) > 1
     return "equation_rounded" if is_nearest and value.denominator > 1 else None
 
 

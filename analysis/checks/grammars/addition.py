@@ -20,8 +20,8 @@ _SUM = re.compile(
     r"^[ \t]*(?:(?:what is|calculate|compute|add)[ \t]+)?(\d[ \d]{0,400})\+([ \d]{0,400}\d)[ \t]*=?[ \t]*\??[ \t]*$",
     re.M | re.ASCII | re.I,
 )
-_HEAD = re.compile(r"^\d+\+\d+,C:\d$", re.ASCII)
 _LINE = re.compile(r"^(?:(?P<top>\d)\+(?P<bottom>\d))?,(?P<digits>\d+)C:(?P<carry>\d)$", re.ASCII)
+_STATE = re.compile(r"(?:\d+\+\d+)?,(?P<digits>\d*)C:(?P<carry>\d)|(?P<sum>\d+)", re.ASCII)
 _COMMENT = re.compile(r"#[^\n]*")
 _TAG = re.compile(r"</?scratch>")
 _DIGITS = re.compile(r"^\d(?: ?\d){0,400}$", re.ASCII)
@@ -76,6 +76,12 @@ def parse_question(question: str) -> tuple[str, str] | None:
     top, bottom = ("".join(part.split()) for part in sums[-1])
     width = max(len(top), len(bottom))
     return (top.zfill(width), bottom.zfill(width)) if width <= MAX_DIGITS else None
+
+
+def read_state(line: str) -> tuple[str, int | None] | None:
+    """The digits found and the carry after a line of a scratchpad, no carry after the sum; None for another text."""
+    state = _STATE.fullmatch(_tight(line.strip())[: 2 * MAX_DIGITS])
+    return None if state is None else (state["sum"] or state["digits"], None if state["sum"] else int(state["carry"]))
 
 
 def looks_like_scratchpad(steps: Sequence[str]) -> bool:
@@ -133,7 +139,7 @@ def _check_line(index: int, text: str, pad: _Pad) -> None:
         else:
             pad.flag(index, *_explain(text, due, pad))
     read = _LINE.match(tight)
-    if read and not _HEAD.match(tight):
+    if read:
         pad.digits, pad.carry = read["digits"][:200], int(read["carry"])
     pad.place += 1
 

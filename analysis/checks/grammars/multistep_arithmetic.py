@@ -15,13 +15,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
-from analysis.checks.base import MAX_STEP_CHARS, Finding, Run, follow
-from analysis.checks.expressions import evaluate
-from analysis.checks.grammars.chains import chains, spelled
-from analysis.checks.grammars.signs import in_signs
-from analysis.checks.numbers import Token, show, tokenize
+from analysis.checks.base import Finding, Run, cut_middle, follow
+from analysis.checks.equations import closes, equals, marks_item, opens
+from analysis.checks.expressions import ExpressionReader, evaluate
+from analysis.checks.numbers import Token, padded, show, tokenize
 from analysis.checks.plain_text import plain
 
 KIND = "multistep_arithmetic"
@@ -32,9 +31,7 @@ _LETTER = re.compile(r"[A-Za-z_]")
 _EQUAL_TO = re.compile(r"\s*\b(?:is\s+)?equals?(?:\s+to)?\s*\?\s*\Z|\?\s*\Z", re.I)
 """How a question in words ends: "What is (2 + 3) * 4 equal to?"."""
 _PLAN = re.compile(r"\bwritten as\b|\brewrit|\bwhere\b|\blet\b(?!['’]?s\b)|\bdefine\b", re.I)
-_MARK = re.compile(r"[ \t]{0,8}(?:(?P<dash>[-−–])|[*•]|\d{1,3}[.)])[ \t]{1,8}(?!\s|[-−–+*/=^×÷·]\s)(?=[^\n=]{1,300}=)")
-"""What stands before an item of a list: "- 3 * 4 = 12", "1) 3 * 4 = 12"."""
-_OPEN = re.compile(r"\A[^=]*\d[^=]*[-+*/×÷·−–][^=]*(?<!:)\Z")
+_CONTINUED = re.compile(r"^(?=[^=\n]*\d)(?=[^=\n]*[-+*/])([^=\n]*[^=\n:])\n(?=\s{0,20}[-+*/]\s)", re.M)
 """A line that holds a calculation without a result, so that a sign on the next line goes on with it."""
 _ROUNDED = re.compile(r"≈|~|\bapprox|\bround(?:ed|ing|s)\b|\b(?:about|roughly)\s-?\d", re.I)
 TOLERANCE = Fraction(1, 100)
@@ -46,8 +43,6 @@ class _State(Run):
     """What the rationale has said so far."""
 
     true_value: Fraction
-    letters: set[str]
-    """What may stand for a number."""
     names: dict[str, Fraction] = field(default_factory=dict)
     """Letter -> the value the rationale found for it."""
     definitions: dict[str, Fraction] = field(default_factory=dict)
@@ -91,60 +86,51 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     value = question_value(question)
     if value is None:
         return None
-    state = _State(value, _letters(steps))
+    state = _State(value)
     return follow(KIND, state, enumerate(steps), f"answer: {answer}" if answer else None, _check_step, _check_answer)
 
 
 def _check_step(index: int, text: str, state: _State) -> None:
-    text = in_signs(plain(text))
+    text = plain(text)
     if not any(character.isdigit() for character in text):
         return
     state.rounded = state.rounded or bool(_ROUNDED.search(text))
     is_plan = _PLAN.search(text) and not re.search(r"\bcalculate\b|\bfinal equation\b", text, re.I)
-    for item in [text] if is_plan else _items(text):
-        found = chains(item, state.letters)
-        state.readable += sum(len(chain) > 1 for chain in found)
-        if is_plan:
-            _read_plan(index, item, found, state)
-            continue
-        for chain in found:
-            _check_chain(index, item, _without_dash(chain, item, state), state)
+    found = chains(_CONTINUED.sub(r"\1 ", text))
+    state.readable += sum(len(chain) > 1 for chain in found)
+    if is_plan:
+        _read_plan(index, text, found, state)
+    for chain in () if is_plan else found:
+        _check_chain(index, text, chain, state)
     _check_answer(index, text, state)
 
 
-def _letters(steps: Sequence[str]) -> set[str]:
-    """Single capitals that are given a meaning somewhere ("A = ...")."""
-    return {match.group(1) for step in steps for match in re.finditer(r"\b([A-Z])\s*=", step[:MAX_STEP_CHARS])} | set(
-        "ABCD"
-    )
+def chains(text: str) -> list[list[list[Token]]]:
+    """All runs of arithmetic in `text`, each cut at its equals signs into sides; a first or last one that is only part of something
+    longer ("5 apples - 3 = 2", "2 ^ 3 mod 4") is left out.
+    """
+    tokens = padded(tokenize(text))
+    reader = ExpressionReader(tokens)
+    found, index = [], 0
+    while index < len(tokens) - 4:
+        side = None if marks_item(reader, index) else reader.read(index)
+        start, sides = index, []
+        index += 1
+        while side is not None:
+            sides.append(side.atoms)
+            index = side.stop
+            behind = equals(tokens, side)
+            side = reader.read(behind) if behind else None
+        if sides:
+            found.append(sides[not opens(tokens, start, False) : len(sides) - (not closes(tokens, index))])
+    return [chain for chain in found if chain]
 
 
-def _items(text: str) -> list[str]:
-    """The items of a list as texts of their own, without the numbers and stars before them; any other text as it is."""
-    items, before = [""], ""
-    for line in text.splitlines(keepends=True):
-        mark = _MARK.match(line)
-        if mark and not _OPEN.search(before):
-            items.append("")
-            line = line if mark["dash"] else line[mark.end() :]
-        items[-1] += line
-        before = line.strip() or before
-    return [item for item in items if item.strip()]
-
-
-def _without_dash(chain: list[list[Token]], text: str, state: _State) -> list[list[Token]]:
-    """A dash before the first calculation of an item is a minus or the item's mark: read so that the equation holds."""
-    first = chain[0]
-    if len(chain) < 2 or len(first) < 2 or first[0].text != "-" or first[1].start == first[0].end:
-        return chain
-    if text[: first[0].start].strip():
-        return chain
-    minus, bare, right = (evaluate(part, state.names) for part in (first, first[1:], chain[1]))
-    if minus is None or right is None:
-        is_mark = _name_of(first[1:]) is not None  # "- A = 2 + 3"
-    else:
-        is_mark = bare is not None and abs(bare - right) < abs(minus - right)
-    return [first[1:], *chain[1:]] if is_mark else chain
+def _spelled(tokens: Sequence[Token], text: str) -> str:
+    """The original text of consecutive tokens, without brackets that enclose it all, shortened for a message."""
+    piece = " ".join(text[tokens[0].start : tokens[-1].end].split())
+    depths = list(accumulate((token.text == "(") - (token.text == ")") for token in tokens))
+    return cut_middle(piece[1:-1].strip() if tokens[0].text == "(" and 0 not in depths[:-1] and depths[-1] == 0 else piece)
 
 
 def _name_of(segment: Sequence[Token]) -> str | None:
@@ -168,7 +154,7 @@ def _read_plan(index: int, text: str, found: Sequence[list[list[Token]]], state:
     if whole and value != state.true_value:
         state.plan_is_right = False
         worth = "uses a letter that is not defined" if value is None else f"is worth {show(value)}"
-        message = f"the plan {spelled(whole, text)} {worth}, the question is worth {show(state.true_value)}"
+        message = f"the plan {_spelled(whole, text)} {worth}, the question is worth {show(state.true_value)}"
         state.flag(index, "plan_differs", message, 0.5)
 
 
@@ -179,7 +165,7 @@ def _check_chain(index: int, text: str, chain: list[list[Token]], state: _State)
         value = evaluate(chain[0], state.names)
         expected = state.definitions.get(name)
         if value is not None and expected is not None and not state.close(value, expected) and len(chain[0]) > 1:
-            worked = f"{spelled(chain[0], text)} = {show(value)}"
+            worked = f"{_spelled(chain[0], text)} = {show(value)}"
             message = f"{name} stands for {show(expected)}, but is worked out from {worked}"
             state.flag(index, "copied_wrong", message)
     last = _check_equal(index, text, chain, state)
@@ -202,7 +188,7 @@ def _check_equal(index: int, text: str, chain: Sequence[list[Token]], state: _St
         if carried_on or _is_rounding(left, before, after) or _is_rounding(right, after, before):
             state.rounded = True
             continue
-        message = f"{spelled(left, text)} = {show(before)}, not {spelled(right, text)}"
+        message = f"{_spelled(left, text)} = {show(before)}, not {_spelled(right, text)}"
         if len(right) > 2:
             message += f" (which is {show(after)})"
         state.flag(index, "equation_false", message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -10,6 +11,7 @@ import streamlit as st
 from analysis import agreement, charts
 from analysis.labels import Labels, export_rows, imported, label_folder, to_jsonl
 from analysis.pages.widgets import context, labelling, parts, ranking, state, text
+from analysis.pages.widgets.words import share
 from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD
 from analysis.sources import typed
@@ -48,13 +50,13 @@ def tab(table: Table, labels: Labels) -> None:
         return
     scores, steps = _automatic(table, labels)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        person = state.select("Labels of", "of", people, show=_name, anything="everybody", width=200)
+        person = state.select("Labels of", "of", people, show=partial(text.shorten, length=40), anything="everybody", width=200)
         cut = state.whole("flagged from %", "cut", 1, 99, width=130, placeholder=f"{100 * THRESHOLD:.0f}")
         rows = export_rows(labels, scores)
         st.download_button("All labels as JSONL", lambda: to_jsonl(rows), "labels.jsonl")
         st.download_button("All labels as CSV", lambda: to_csv(rows), "labels.csv")
         st.download_button("Steps, for TRL", lambda: to_jsonl(trl_rows(table, labels)), "trl.jsonl")
-        st.download_button("as PRM800K", lambda: to_jsonl(prm800k_rows(table, labels)), "prm800k.jsonl")
+        st.download_button("Steps, as PRM800K", lambda: to_jsonl(prm800k_rows(table, labels)), "prm800k.jsonl")
         ranking.download(labels)
     verdicts = labels.verdicts(person)
     wanting = LEAST_TO_CALIBRATE - sum(verdict != "unsure" for verdict in verdicts.values())
@@ -82,20 +84,11 @@ def tab(table: Table, labels: Labels) -> None:
     _people(labels)
 
 
-def _name(labeller: str) -> str:
-    return text.shorten(labeller, 40)
-
-
 def _automatic(table: Table, labels: Labels) -> tuple[dict[str, float], dict[str, int]]:
     """p_unsound and first error of the labelled rationales."""
-    scores: dict[str, float] = {}
-    steps: dict[str, int] = {}
-    for _, identifier in labels.latest:
-        row = table.row_of(identifier)
-        if row is not None:
-            scores[identifier] = float(table.frame["p_unsound"].to_numpy()[row])
-            steps[identifier] = int(table.frame["first_error"].to_numpy()[row])
-    return scores, steps
+    rows = {name: row for _, name in labels.latest if (row := table.row_of(name)) is not None}
+    part = table.frame.iloc[list(rows.values())]
+    return dict(zip(rows, part["p_unsound"].tolist(), strict=True)), dict(zip(rows, part["first_error"].tolist(), strict=True))
 
 
 def _numbers(found: agreement.Agreement) -> None:
@@ -107,9 +100,9 @@ def _numbers(found: agreement.Agreement) -> None:
         same, placed = found.steps
         text.facts(
             [
-                ("agreement", f"{parts.share(agreed, found.n)}, n = {found.n:,}"),
+                ("agreement", f"{share(agreed, found.n)}, n = {found.n:,}"),
                 ("Cohen's kappa", f"{_kappa_words(found.n, found.kappa)}, n = {found.n:,}"),
-                ("same first wrong step", f"{parts.share(same, placed)}, n = {placed:,}" if placed else None),
+                ("same first wrong step", f"{share(same, placed)}, n = {placed:,}" if placed else None),
                 ("left out", f"{found.unsure:,} unsure or not scored" if found.unsure else None),
             ]
         )
@@ -123,16 +116,20 @@ def _numbers(found: agreement.Agreement) -> None:
         st.dataframe(table, hide_index=True)
         if found.precision:
             rows = [
-                {"k": k, "unsound by label": f"{hits} of {k}", "share": parts.share(hits, k)}
+                {"k": k, "unsound by label": f"{hits} of {k}", "share": share(hits, k)}
                 for k, hits in found.precision
             ]
             st.caption("Precision at k: the k labelled rationales with the highest score")
-            st.dataframe(pd.DataFrame(rows), hide_index=True)
+            parts.table(pd.DataFrame(rows))
         st.caption(
             "Brackets: 95 % intervals (Wilson; kappa: bootstrap). Labels given to picked rationales favour the score."
         )
     with right:
-        _reliability(found)
+        rows = [
+            wilson(unsound, n).as_dict() | {"predicted": mean, "observed": unsound / n}
+            for _, _, n, mean, unsound in found.reliability
+        ]
+        parts.draw(charts.reliability(pd.DataFrame(rows), "Is 80 % suspicion right 80 % of the time?"))
 
 
 def _kappa_words(n: int, kappa: tuple[float, float, float]) -> str:
@@ -147,15 +144,6 @@ def _kappa_words(n: int, kappa: tuple[float, float, float]) -> str:
     )
 
 
-def _reliability(found: agreement.Agreement) -> None:
-    rows = []
-    for _, _, n, mean, unsound in found.reliability:
-        observed = wilson(unsound, n)
-        rows.append({"predicted": mean, "observed": observed.value, "low": observed.low, "high": observed.high, "n": n})
-    frame = pd.DataFrame(rows)
-    parts.draw(charts.reliability(frame, "Is 80 % suspicion right 80 % of the time?"))
-
-
 def _people(labels: Labels) -> None:
     pairs = agreement.between_people(labels)
     if not pairs:
@@ -166,9 +154,9 @@ def _people(labels: Labels) -> None:
             "first": text.shorten(first, 40),
             "second": text.shorten(second, 40),
             "both labelled": n,
-            "agree": parts.share(same, n),
+            "agree": share(same, n),
             "kappa": _kappa_words(n, kappa),
         }
         for first, second, n, same, kappa in pairs
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    parts.table(pd.DataFrame(rows))

@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import parts, state
-from analysis.pages.widgets.probe_words import (
+from analysis.pages.widgets.words import (
     NATS,
     explanations,
     interval_words,
@@ -43,10 +43,9 @@ def show(content: dict[str, Any]) -> None:
         frame = pd.DataFrame(rows).replace("", None).dropna(axis=1, how="all")
         widths = {"n": 60, "control n": 90, "measure": 400, "value": 180, "control": 170, "corrected": 180}
         columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
-        height = min(700, 38 + 35 * len(frame))
         said = ["Corrected: what is left of an effect without its control, (effect - control) / (1 - control)."]
         st.caption("  \n".join(explanations(" ".join(map(str, frame.to_numpy().ravel()))) + said))
-        st.dataframe(frame, hide_index=True, placeholder="", height=height, column_config=columns)
+        parts.table(frame, 700, column_config=columns)
 
 
 def curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:
@@ -55,25 +54,17 @@ def curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:
     Of the points of one length only the one nearest to the tenth counts: several cuts of the same rationales are no
     independent answers.
     """
-    nearest: dict[tuple[float, int], tuple[float, dict[str, Any]]] = {}
-    for point in points:
-        if point.get("n_steps") and point.get("n") and point.get("same") is not None:
-            part = point["position"] / point["n_steps"]
-            place = round(part * 10) / 10
-            away = round(abs(part - place), 9)
-            other = nearest.get((place, point["n_steps"]))
-            if other is None or away < other[0]:
-                nearest[place, point["n_steps"]] = away, point
-    bins: dict[float, list[dict[str, Any]]] = {}
-    for (place, _), (_, point) in nearest.items():
-        bins.setdefault(place, []).append(point)
-    found = []
-    for place, inside in sorted(bins.items()):
-        n = sum(point["n"] for point in inside)
-        same = sum(point["n"] * point["same"] for point in inside) / n
-        interval = wilson(round(same * n), n)
-        found.append({"place": place, "same": same, "low": interval.low, "high": interval.high, "n": n})
-    return pd.DataFrame(found)
+    frame = pd.DataFrame([point for point in points if point.get("n_steps") and point.get("n")])
+    if not len(frame):
+        return frame
+    frame = frame.dropna(subset=["same"])
+    part = frame["position"] / frame["n_steps"]
+    frame = frame.assign(place=(part * 10).round() / 10, kept=frame["n"] * frame["same"])
+    frame["away"] = (part - frame["place"]).abs().round(9)
+    nearest = frame.sort_values("away", kind="stable").drop_duplicates(["place", "n_steps"])
+    sums = nearest.groupby("place")[["kept", "n"]].sum().reset_index()
+    intervals = [wilson(round(kept), int(n)).as_dict() for kept, n in zip(sums["kept"], sums["n"], strict=True)]
+    return pd.DataFrame(intervals).assign(place=sums["place"], same=sums["kept"] / sums["n"])
 
 
 def _bars(measures: dict[str, Any]) -> pd.DataFrame:

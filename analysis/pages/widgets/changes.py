@@ -1,17 +1,26 @@
-"""What got fixed and what broke between two arms, and one question with what each of them wrote."""
+"""The sides of a comparison, what got fixed and what broke between two of them, and one question with what each wrote.
+
+What is remembered is remembered here: Streamlit runs the file of a page anew for every view.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
 import streamlit as st
 
+from analysis import comparing as comparison
 from analysis.comparing import Arm
-from analysis.pages.widgets import parts, rationale, state, text
+from analysis.pages.widgets import rationale, state, text
+from analysis.pages.widgets.words import p_words, share
 from analysis.rationales.table import Table
+from analysis.sources import Source
 from star.charts import COLOURS
-from star.paired import paired
+from star.paired import Comparison, paired
+from star.run import Stamp
 
 CHANGES = {
     "fixed": ("wrong before, right after", COLOURS["sound"], (0, 1)),
@@ -32,15 +41,41 @@ class Side:
     """Problem -> row of its rationale."""
 
 
-def show(before: Side, after: Side, sides: Sequence[Side]) -> None:
-    """What got fixed and what broke between two of the sides, and one question answered by all of them."""
+@lru_cache(maxsize=12)
+def side(table: Table, label: str, asked: tuple[tuple[str, str], ...]) -> Side:
+    """The rationales whose columns have these values."""
+    found = np.flatnonzero(np.logical_and.reduce([table.frame[name] == value for name, value in asked]))[::-1]
+    problems = table.frame["problem"].to_numpy()[found]
+    rows = dict(zip(problems.tolist(), found.tolist(), strict=True))  # of several answers to a question the first one stays
+    return Side(comparison.record_arm(label, table, rows), table, rows)
+
+
+@lru_cache(maxsize=64)
+def probed_arm(source: Source, number: int, label: str, _: Stamp) -> Arm:
+    """A round with what `analysis.probe` found."""
+    return comparison.read_arm(source.path, number, label=label)
+
+
+@lru_cache(maxsize=12)
+def compared(arms: tuple[Arm, ...], shared: bool, fair: bool) -> tuple[set[str], list[comparison.Figure], list[Comparison]]:
+    """Questions that count, figures, and paired tests against the first arm."""
+    if shared:
+        questions = comparison.all_right(arms) if fair else comparison.shared_questions(arms)
+    else:
+        questions = {key for arm in arms for each in arm.values.values() for key in each}
+    return questions, comparison.figures(arms, questions), comparison.differences(comparison.pairs(arms, every=False), questions)
+
+
+def show(sides: Sequence[Side]) -> None:
+    """What got fixed and what broke from the first side to the last one, and one question answered by all of them."""
+    before, after = sides[0], sides[-1]
     labels = before.arm.label, after.arm.label
-    st.subheader("What got fixed and what broke, from {} to {}".format(*map(text.plain, labels)), anchor=False)
     first, second = (side.arm.values.get("accuracy", {}) for side in (before, after))
     compared = paired(labels, [first], [second])
     if compared is None:
-        st.info("They share no question whose answers are graded.")
+        st.caption("Nothing got fixed or broke: the first and the last of them share no question whose answers are graded.")
         return
+    st.subheader("What got fixed and what broke, from {} to {}".format(*map(text.plain, labels)), anchor=False)
     shared = [problem for problem in before.rows if problem in first and problem in second]
     groups = {
         name: [problem for problem in shared if (first[problem], second[problem]) == outcomes]
@@ -52,15 +87,15 @@ def show(before: Side, after: Side, sides: Sequence[Side]) -> None:
             f"{name}: **{len(groups[name]):,}**",
             key=f"change-{name.replace(' ', '-')}",
             type="primary" if picked == name else "secondary",
-            help=f"{words.capitalize()}; {parts.share(len(groups[name]), compared.n)} of n = {compared.n:,}",
+            help=f"{words.capitalize()}; {share(len(groups[name]), compared.n)} of n = {compared.n:,}",
             width="stretch",
             on_click=state.go,
             args=({"change": None if picked == name else name, "problem": None, "id": None},),
         )
-    fixed, broke = (parts.share(count or 0, compared.n) for count in (compared.only_b, compared.only_a))
+    fixed, broke = (share(count or 0, compared.n) for count in (compared.only_b, compared.only_a))
     st.caption(
         f"n = {compared.n:,} questions. Fixed {fixed}, broke {broke}, 95 % intervals in brackets; "
-        f"McNemar's exact test that both are as frequent: p {'' if compared.p < 1e-10 else '= '}{parts.p_words(compared.p)}."
+        f"McNemar's exact test that both are as frequent: p {'' if compared.p < 1e-10 else '= '}{p_words(compared.p)}."
     )
     _question(sides, groups[picked] if picked else [problem for group in groups.values() for problem in group])
 
@@ -78,7 +113,7 @@ def _question(sides: Sequence[Side], problems: Sequence[str]) -> None:
         st.caption(f"question {place + 1:,} of {len(problems):,}")
     problem = problems[place]
     rationale.question(sides[0].table.rationale(sides[0].rows[problem]))
-    with st.container(key="wide-question" if len(sides) > 2 else "two-question"):
+    with st.container(key="stack-question" if len(sides) > 2 else "two-question"):
         columns = st.columns(len(sides), gap="medium", border=True)
         for i, (column, side) in enumerate(zip(columns, sides, strict=True)):
             with column:

@@ -52,11 +52,7 @@ def parse(argv: tuple[str, ...]) -> Arguments:
 
 def check(argv: Sequence[str]) -> int:
     """0 for arguments that can be used, else the exit status, once the error is printed."""
-
-    def body() -> None:
-        parse(tuple(argv))
-
-    return command_line.run_command(body)
+    return command_line.run_command(lambda: 0 if parse(tuple(argv)) else 1)
 
 
 def arguments() -> Arguments:
@@ -109,13 +105,14 @@ def _labels(folder: Path, _: object) -> Labels:
 
 def labeller() -> str:
     """Who is labelling: the link says, or the login name."""
-    return (state.param("who") or _login())[:40]
+    return (state.param("who") or "").strip()[:40] or login()
 
 
 @lru_cache(maxsize=1)
-def _login() -> str:
+def login() -> str:
+    """The login name of who runs the server."""
     try:
-        return getpass.getuser()
+        return getpass.getuser()[:40]
     except (OSError, KeyError):  # no such user, as in some containers
         return "me"
 

@@ -15,7 +15,7 @@ import streamlit as st
 
 from analysis.labels import SETTLED, Label, LabelError, Labels, Ranking, Verdict, append, label_folder
 from analysis.pages.widgets import context, state, text
-from analysis.rationales.table import Rationale, Table
+from analysis.rationales.table import Rationale
 
 ChoiceT = TypeVar("ChoiceT")
 KEYS: dict[str, tuple[Verdict, str, str]] = {
@@ -30,15 +30,17 @@ RATINGS: dict[str, tuple[int, str, str]] = {
 }
 """Key -> (rating of one step, words, icon)."""
 DIGITS = 9
-RECENT = 10
-"""Labels in the list of the last ones."""
 
 
 def turn(shown: str) -> int:
-    """Number of the turn of what is drawn now; another rationale, or the same one after a label, has another number."""
+    """Number of the turn of what is drawn now; another rationale, or the same one after a label, has another number. Says so where
+    a press was ignored."""
     number, before = st.session_state.get("turn", (0, ""))
-    st.session_state["turn"] = (number + (before not in ("", shown)), shown)
-    return int(st.session_state["turn"][0])
+    number += before not in ("", shown)
+    st.session_state["turn"] = (number, shown)
+    if st.session_state.get("ignored in") == number:
+        st.warning("A key was pressed before this was on screen. It was ignored.", icon=":material/bolt:")
+    return int(number)
 
 
 def too_early(number: int) -> bool:
@@ -49,12 +51,6 @@ def too_early(number: int) -> bool:
         return True
     st.session_state["turn"] = (current + 1, "")
     return False
-
-
-def sign(number: int) -> None:
-    """Say so where a press was ignored."""
-    if st.session_state.get("ignored in") == number:
-        st.warning("A key was pressed before this was on screen. It was ignored.", icon=":material/bolt:")
 
 
 def step_notes(one: Rationale, labels: Labels) -> dict[int, str]:
@@ -78,15 +74,13 @@ def bar(
     """Buttons S, U, N and 1 to 9 (unsound, wrong from that step on), a note, and Z to undo the last label.
 
     `after`: the rationale to go on to once this one is labelled; None stays. `who`: whose label it is, by default the person's in
-    the link. `by_step`: S, U and N rate one step after the other. Returns the
-    number of the turn.
+    the link. `by_step`: S, U and N rate one step after the other. Returns the number of the turn.
     """
     who = who or context.labeller()
     mine = labels.latest.get((who, one.id))
     by_step = by_step and bool(one.steps)
     draft = labels.drafts.get((who, one.id), ()) if by_step else ()
     number = turn(f"{one.id} {len(draft)}")
-    sign(number)
     label = Label(one.id, who, None, blind=blind)
     with st.container(horizontal=True, vertical_alignment="center", key="ratings" if by_step else "verdicts"):
         if by_step:
@@ -110,8 +104,11 @@ def bar(
         args=(mine,),
     )
     said = label_words(mine) if mine else "nothing"
-    others = sorted({label.labeller for label in labels.of(one.id)} - {who, SETTLED})
-    more = f" Also labelled by {len(others)} other{'s' * (len(others) > 1)}." if others and who != SETTLED else ""
+    if who == SETTLED:
+        st.caption(f"Settled as: {said if mine else 'nothing yet'}.")
+        return number
+    others = {label.labeller for label in labels.of(one.id)} - {who, SETTLED}
+    more = f" Also labelled by {len(others)} other{'s' * (len(others) > 1)}." if others else ""
     st.caption(f"{text.plain(who)} says: {said}.{more}")
     return number
 
@@ -245,33 +242,3 @@ def _undo(number: int, back: Label, words: str) -> None:
     if words:
         st.session_state.pop(_note_key(back.id), None)
         st.toast(f"Taken back: {words}.", icon=":material/undo:")
-
-
-def recent(table: Table, labels: Labels, who: str) -> None:
-    """The last labels of one person, each with a jump to its rationale."""
-    last = [(label, row) for label in labels.recent(who, RECENT) if (row := table.row_of(label.id)) is not None]
-    if not last:
-        return
-    with st.expander(f"The last {len(last)} labels" if len(last) > 1 else "The last label", icon=":material/history:"):
-        for place, (label, row) in enumerate(last):
-            asked = text.shorten(table.texts.get("question", row) or label.id, 60)
-            st.button(
-                f"{label_words(label)} · {text.plain(asked)}",
-                key=f"recent-{place}",
-                type="tertiary",
-                on_click=state.go,
-                args=({"id": label.id},),
-            )
-
-
-def who_am_i() -> None:
-    """The labeller's name; it goes into the link, and each name has a file of its own."""
-    who = context.labeller()
-    st.session_state["w-who"] = who
-    st.text_input(
-        "Labelled by",
-        key="w-who",
-        max_chars=40,
-        width=170,
-        on_change=lambda: state.go({"who": str(st.session_state["w-who"]).strip() or None}),
-    )

@@ -1,8 +1,7 @@
-"""Pieces that several pages share: a rationale with its marked steps, facets, the four-way count, the table."""
+"""Pieces that several pages share: facets, the four-way count, the rows of the table, numbers in words."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,14 +11,13 @@ import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import state, text
-from analysis.pages.widgets.run_words import KINDS, MODES
+from analysis.pages.widgets.words import KINDS, MODES
 from analysis.rationales.filters import (
     CELLS,
     EVIDENCE,
     FACETS,
     JUDGES,
     SORTS,
-    Counts,
     Judge,
     View,
     evidence,
@@ -28,7 +26,6 @@ from analysis.rationales.filters import (
 )
 from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD
-from star.statistics import wilson
 
 STATUSES = {
     "unlabelled": "not labelled yet",
@@ -40,6 +37,7 @@ STATUSES = {
 }
 FILTERS = ("cell", *FACETS, "evidence", "check", "fewest", "most", "words", "status")
 VIEW = (*FILTERS, "sort", "judge", "cut")
+"""Parameters of a link that say which rationales are on show, and in what order."""
 JUDGED = ({1: "sound", 0: "unsound"}, {1: "not flagged", 0: "proven unsound or flagged"})
 """What a judgement is called: of people and exact checks, of a score."""
 HEADERS = {
@@ -58,7 +56,6 @@ PILLS = {
     **dict(zip(EVIDENCE.values(), ("red", "orange", "gray", "green", "gray"), strict=True)),
 }
 """Judgement in words -> its colour in the table."""
-"""Parameters of a link that say which rationales are on show, and in what order."""
 ALL = "all"
 """The parameter `cell` where all four are asked for; without it the page Rationales opens on right answers of unsound reasoning."""
 WINDOW = 100
@@ -75,8 +72,13 @@ def draw(chart: Any, *, width: Any = "stretch") -> None:
 
 def two(name: str) -> list[Any]:
     """Two columns that stand below each other on a narrow screen."""
-    with st.container(key=f"wide-{name}"):
+    with st.container(key=f"stack-{name}"):
         return list(st.columns(2, gap="large"))
+
+
+def table(rows: pd.DataFrame, most: int = 400, **more: Any) -> None:
+    """A table without its index, as high as its rows but at most so many pixels; what is missing is blank."""
+    st.dataframe(rows, hide_index=True, height=min(most, 38 + 35 * max(len(rows), 1)), placeholder="", **more)
 
 
 def command(*lines: str) -> None:
@@ -91,19 +93,6 @@ def note_missing(table: Table) -> None:
         st.info("The rationale that this link names is not here; this is another one.", icon=":material/link_off:")
 
 
-def p_words(p: float) -> str:
-    """A p-value; below 1e-10 its size says nothing."""
-    return "" if math.isnan(p) else "below 1e-10" if p < 1e-10 else f"{p:.2g}"
-
-
-def share(k: int, n: int) -> str:
-    """ "12.3 % (10.1 to 14.8)", or "-" of nothing."""
-    if not n:
-        return "-"
-    interval = wilson(k, n)
-    return f"{100 * interval.value:.1f} % ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
-
-
 def check_words(name: str) -> str:
     """ "equation_false" -> "equation false"."""
     return text.shorten(name.replace("_", " "), 60)
@@ -113,9 +102,8 @@ def facet_words(facet: str, value: str) -> str:
     """A facet's value for a person."""
     if facet == "round":
         return "base model" if value == "0" else f"round {value}"
-    if facet == "slice":
-        return text.shorten(KINDS.get(value, value.replace("_", " ")), 60)
-    return MODES.get(value, text.shorten(value, 60)) if facet == "mode" else text.shorten(value, 60)
+    named = {"slice": KINDS.get(value, value.replace("_", " ")), "mode": MODES.get(value, value)}
+    return text.shorten(named.get(facet, value), 60)
 
 
 def read_view(table: Table) -> View:
@@ -141,12 +129,8 @@ def read_view(table: Table) -> View:
 
 def facet_names(table: Table) -> dict[str, str]:
     """Column -> what a person reads: those that all tables have, and those that the records of a file bring along in `meta`."""
-    brought = {
-        str(name): str(name).removeprefix("meta.").replace("_", " ")
-        for name in table.frame
-        if str(name).startswith("meta.")
-    }
-    return FACETS | brought
+    brought = [str(name) for name in table.frame if str(name).startswith("meta.")]
+    return FACETS | {name: name.removeprefix("meta.").replace("_", " ") for name in brought}
 
 
 def carried() -> list[str]:
@@ -162,9 +146,8 @@ def filtered(view: View) -> dict[str, str | None]:
 
 def values(table: Table, facet: str) -> list[str]:
     """Values of a facet that occur, in order."""
-    column = table.frame[facet]
-    used = np.bincount(column.cat.codes.to_numpy() + 1, minlength=len(column.cat.categories) + 1)[1:] > 0
-    return [str(value) for value, there in zip(column.cat.categories, used, strict=True) if there]
+    column = table.frame[facet].cat
+    return column.categories[np.unique(column.codes[column.codes >= 0])].astype(str).tolist()
 
 
 def facets(table: Table, *, blind: bool = False) -> None:
@@ -213,7 +196,7 @@ def ordering(table: Table, view: View) -> None:
     there = judges(table)
     with st.container(horizontal=True, vertical_alignment="bottom", key="ordering"):
         if len(there) > 1:
-            state.select("Sound according to", "judge", there, default=there[0], show=_judge_words, width=230)
+            state.select("Sound according to", "judge", there, default=there[0], show=dict[str, str](JUDGES).__getitem__, width=230)
         if view.judge == "score" and table.scored:
             state.whole("flagged from %", "cut", 1, 99, width=130, placeholder=f"{100 * THRESHOLD:.0f}")
         sorts = [
@@ -221,37 +204,6 @@ def ordering(table: Table, view: View) -> None:
         ]
         default = "suspicious" if table.scored else "stored"
         state.select("Order", "sort", sorts, default=default, show=lambda name: SORTS[name][0], width=220)
-
-
-def _judge_words(judge: str) -> str:
-    return next(words for name, words in JUDGES.items() if name == judge)
-
-
-def four_way(counts: Counts, view: View) -> None:
-    """Answer right or wrong against reasoning sound or unsound; a click on a cell shows its rationales."""
-    judged = counts.total - counts.unjudged
-    words = JUDGED[view.judge == "score"]
-    with st.container(key="four-way", gap="xsmall"):
-        for answer in ("right", "wrong"):
-            for column, sound in zip(st.columns(2, gap="small"), (1, 0), strict=True):
-                name = f"{answer}-{'sound' if sound else 'unsound'}"
-                proven = f" · {counts.proven[name]:,} proven" if view.judge == "score" and counts.proven[name] else ""
-                column.button(
-                    f"{answer} answer, {words[sound]}  \n**{counts.cells[name]:,}** · {share(counts.cells[name], judged)}{proven}",
-                    key=f"cell-{name}",
-                    type="primary" if view.cell == name else "secondary",
-                    width="stretch",
-                    help="Show only these. A second click shows all again.",
-                    on_click=state.go,
-                    args=({"cell": ALL if view.cell == name else name, "id": None},),
-                )
-    right = counts.cells["right-sound"] + counts.cells["right-unsound"]
-    doubted = f"{share(counts.cells['right-unsound'], right)} are {JUDGED[view.judge == 'score'][0]}"
-    of = f" Of {right:,} right answers, {doubted}." if right else ""
-    rest = f" {counts.unjudged:,} more cannot be placed: answer or reasoning is not judged." if counts.unjudged else ""
-    st.caption(
-        f"n = {judged:,} rationales, 95 % intervals in brackets; sound according to {_judge_words(view.judge)}.{of}{rest}"
-    )
 
 
 def window_frame(table: Table, view: View, rows: np.ndarray, labels: Mapping[str, str]) -> pd.DataFrame:

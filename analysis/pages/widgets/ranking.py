@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import streamlit as st
 from analysis import agreement
 from analysis.labels import Labels, Ranking, ranking_rows
 from analysis.pages.widgets import context, labelling, parts, rationale, state, text
+from analysis.pages.widgets.words import share
 from analysis.rationales.filters import shuffled
 from analysis.rationales.table import Table
 from star.spreadsheet import to_csv
@@ -20,23 +23,18 @@ TRIED = 300
 """Questions looked at to find one whose three rationales differ."""
 
 
-def origins(table: Table, rows: np.ndarray) -> list[str]:
-    """Where each rationale came from, in words: the round and mode of a run, or the model that wrote it."""
-    part = table.frame.iloc[rows]
-    found = []
-    for number, mode, generator in zip(part["round"], part["mode"], part["generator"], strict=True):
-        words = parts.facet_words("round", number) if isinstance(number, str) else ""
-        how = "rationalized" if mode == "rationalized" else ""
-        name = generator if isinstance(generator, str) else ""
-        found.append(", ".join(part for part in (words, how, text.shorten(name, 60)) if part) or "this file")
-    return found
+def origin(row: pd.Series) -> str:
+    """Where a rationale came from, in words: the round and mode of a run, or the model that wrote it."""
+    number, mode, generator = (row[name] if isinstance(row[name], str) else "" for name in ("round", "mode", "generator"))
+    words = [parts.facet_words("round", number) if number else "", mode if mode == "rationalized" else ""]
+    return ", ".join(filter(None, [*words, text.shorten(generator, 60)])) or "this file"
 
 
-def triples(table: Table, who: str, *, right: bool) -> list[tuple[int, int, int]]:
-    """Three rationales of the same question with different origins: the first, the middle and the last one.
+@lru_cache(maxsize=4)
+def triples(table: Table, *, right: bool) -> list[tuple[int, int, int]]:
+    """Three rationales of each question with different origins: the first, the middle and the last one.
 
-    Questions come in an order mixed by the labeller's name. `right`: only rationales with a right answer; the paper's
-    raters saw questions that all arms had solved.
+    `right`: only rationales with a right answer; the paper's raters saw questions that all arms had solved.
     """
     frame = table.frame
     usable = frame["n_steps"].to_numpy() > 0
@@ -47,10 +45,12 @@ def triples(table: Table, who: str, *, right: bool) -> list[tuple[int, int, int]
     origin = number * 2 + kind + 1_000 * writer
     found = pd.DataFrame({"row": rows, "problem": part["problem"].to_numpy(), "origin": origin})
     found = found.drop_duplicates(["problem", "origin"]).sort_values(["problem", "origin"], kind="stable")
-    found = found[found.groupby("problem")["row"].transform("size") >= 3]
-    groups = [group.to_numpy() for _, group in found.groupby("problem", sort=False)["row"]]
-    order = shuffled(np.arange(len(groups)), who)
-    return [(int(g[0]), int(g[len(g) // 2]), int(g[-1])) for g in (groups[int(index)] for index in order)]
+    grouped = found.groupby("problem", sort=False)["row"]
+    sizes = grouped.size().to_numpy()
+    first = (np.cumsum(sizes) - sizes)[sizes >= 3]
+    row, sizes = found["row"].to_numpy(), sizes[sizes >= 3]
+    picked = [row[first], row[first + sizes // 2], row[first + sizes - 1]]
+    return list(zip(*(column.tolist() for column in picked), strict=True))
 
 
 def _open_triples(table: Table, who: str, ranked: set[str], skipped: set[str]) -> Iterator[tuple[tuple[int, int, int], bool]]:
@@ -65,7 +65,8 @@ def _open_triples(table: Table, who: str, ranked: set[str], skipped: set[str]) -
     for late, kinds in ((False, (True,)), (False, (False,)), (True, (True, False))):
         found: dict[str, tuple[tuple[int, int, int], bool]] = {}
         for right in kinds:
-            for one in triples(table, who, right=right):
+            known = triples(table, right=right)
+            for one in (known[place] for place in shuffled(np.arange(len(known)), who)):
                 problem = problems[one[0]]
                 if problem not in ranked and (problem in skipped) == late and (not late or differ(one)):
                     found.setdefault(problem, (one, right))
@@ -103,14 +104,12 @@ def _ranking(table: Table, triple: tuple[int, int, int], after: str | None, who:
     given = [int(digit) for digit in (state.param("picked") or "") if digit in "123"][:2]
     picked = list(dict.fromkeys(given))
     rationale.question(table.rationale(shown[0]))
-    asks = ("best", "second best")
-    st.write(f"Which one is the **{asks[len(picked)]}** piece of reasoning? Where they come from is hidden.")
-    problem = str(table.frame["problem"].iat[shown[0]])
-    ids = [str(name) for name in table.frame["id"].to_numpy()[shown]]
-    named = origins(table, np.array(shown))
+    best = "second best" if picked else "best"
+    st.write(f"Which one is the **{best}** piece of reasoning? Where they come from is hidden.")
+    part = table.frame.iloc[shown]
+    tie = Ranking(part["problem"].iat[0], who, tuple(part["id"]), tuple(origin(row) for _, row in part.iterrows()), tie=True)
     first = str(table.frame["id"].iat[triple[0]])
     number = labelling.turn(f"{first} {picked}")
-    labelling.sign(number)
     for i, column in enumerate(st.columns(3, gap="medium", border=True)):
         with column:
             st.button(
@@ -120,15 +119,13 @@ def _ranking(table: Table, triple: tuple[int, int, int], after: str | None, who:
                 disabled=i + 1 in picked,
                 type="primary" if i + 1 in picked else "secondary",
                 on_click=_pick,
-                args=(number, i + 1, picked, problem, ids, named, who, first),
+                args=(number, [*picked, i + 1], tie, first),
             )
             rationale.steps(table.rationale(shown[i]), blind=True, place=str(i))
     with st.container(horizontal=True):
-        tied = (number, problem, ids, named, who)
-        st.button(
-            "Tie", key=f"tie-{number}", shortcut="T", help="None is better than another.", on_click=_tie, args=tied
-        )
-        skipped = (number, problem, labels, {"picked": None, "ask": after})
+        tied, tip = (number, [1, 2, 3], tie, first), "None is better than another."
+        st.button("Tie", key=f"tie-{number}", shortcut="T", help=tip, on_click=_pick, args=tied)
+        skipped = (number, tie.problem, labels, {"picked": None, "ask": after})
         st.button(
             "Skip", key=f"skip-{number}", shortcut="J", disabled=after is None, on_click=labelling.skip, args=skipped
         )
@@ -136,23 +133,16 @@ def _ranking(table: Table, triple: tuple[int, int, int], after: str | None, who:
             st.button("Start again", shortcut="Z", type="tertiary", on_click=state.go, args=({"picked": None},))
 
 
-def _tie(number: int, problem: str, ids: list[str], named: list[str], who: str) -> None:
-    if not labelling.too_early(number) and labelling.store(Ranking(problem, who, tuple(ids), tuple(named), tie=True)):
-        state.go({"picked": None, "ask": None})
-
-
-def _pick(
-    number: int, place: int, picked: Sequence[int], problem: str, ids: list[str], named: list[str], who: str, first: str
-) -> None:
+def _pick(number: int, order: list[int], tie: Ranking, first: str) -> None:
+    """`order`: places of `tie`, the ranking of what is on show, that are picked by now; all of them store it as it is."""
     if labelling.too_early(number):
         return
-    order = [*picked, place]
     if len(order) < 2:
-        state.go({"picked": "".join(map(str, order)), "ask": first})
+        state.go({"picked": str(order[0]), "ask": first})
         return
-    order += [rest for rest in (1, 2, 3) if rest not in order]
-    ranking = Ranking(problem, who, tuple(ids[i - 1] for i in order), tuple(named[i - 1] for i in order))
-    if labelling.store(ranking):
+    places = [place - 1 for place in dict.fromkeys([*order, 1, 2, 3])]
+    ids, origins = (tuple(names[place] for place in places) for names in (tie.order, tie.origins))
+    if labelling.store(replace(tie, order=ids, origins=origins, tie=len(order) == 3)):
         state.go({"picked": None, "ask": None})
 
 
@@ -163,10 +153,10 @@ def _ranking_results(labels: Labels) -> None:
     n = len(labels.rankings)
     with st.expander(f"Result of {n:,} ranking{'s' * (n > 1)} by {people} {'people' if people > 1 else 'person'}"):
         rows = [
-            {"from": origin, "ranked": n, "best of three": parts.share(first, n), "mean place": round(mean, 2)}
+            {"from": origin, "ranked": n, "best of three": share(first, n), "mean place": round(mean, 2)}
             for origin, n, first, mean in agreement.ranking_results(labels.rankings.values())
         ]
-        st.dataframe(pd.DataFrame(rows), hide_index=True)
+        parts.table(pd.DataFrame(rows))
         st.caption("Best of three with 95 % intervals; by chance it would be 33.3 %, and the mean place 2.")
 
 

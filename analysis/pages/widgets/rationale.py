@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -10,7 +11,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.pages.widgets import markup, parts, state, text
-from analysis.pages.widgets.run_words import DROPPED, MODES, NO_REASON, VERDICTS
+from analysis.pages.widgets.words import DROPPED, MODES, NO_REASON, VERDICTS
 from analysis.rationales.scorer_columns import SAID
 from analysis.rationales.table import Rationale, Table, search_terms
 from analysis.soundness.grades import score_words
@@ -18,6 +19,8 @@ from analysis.soundness.scorer import STATUSES, Status
 from star.charts import COLOURS
 
 MOST_STEPS = 500
+Notes = dict[int, list[str]]
+"""Step -> what stands below it."""
 
 
 def raw() -> bool:
@@ -50,11 +53,8 @@ def question(one: Rationale) -> None:
     if one.choices and (raw() or not any(map(markup.has_markup, one.choices.values()))):
         text.facts(list(one.choices.items()))
     elif one.choices:
-        shown = (
-            f"**{text.plain(label)}**\u2003{markup.markdown(text.clean(option))}"
-            for label, option in one.choices.items()
-        )
-        st.markdown("\n".join(shown))
+        shown = {text.plain(label): markup.markdown(text.clean(option)) for label, option in one.choices.items()}
+        st.markdown("\n\n".join(f"**{label}**\u2003{option}" for label, option in shown.items()))
 
 
 def steps(
@@ -77,35 +77,19 @@ def steps(
     for place_of, words in (notes or {}).items():
         marks.setdefault(place_of, []).append(words)
     hits = search_terms(state.param("words") or "")
-    prose = any(markup.is_prose(step) for step in one.steps) and not markup.is_code("\n".join(one.steps))
-    html: list[str] = []
-    rendered: list[str] = []
-
-    def flush() -> None:
-        if html:
-            st.html(f'<ol class="r-steps{" r-prose" if prose else ""}">{"".join(html)}</ol>')
-        if rendered:
-            st.markdown("\n".join(rendered))
-        html.clear()
-        rendered.clear()
-
+    shown = one.steps[:MOST_STEPS]
+    code = markup.is_code("\n".join(shown))
+    prose = not code and any(map(markup.is_prose, shown))
+    style = {i: "first" if i in certain else "flagged" for i in {*marks, *reasons}}
     with st.container(key=f"steps-{place}", gap="xsmall"):
-        for i, step in enumerate(one.steps[:MOST_STEPS]):
-            said, why = marks.get(i, []), reasons.get(i, [])
-            style = "first" if i in certain else "flagged" if said or why else ""
-            if raw() or not markup.has_markup(step):
-                if rendered:
-                    flush()
-                html.append(_html_step(i, step, said, why, style, hits))
-                continue
-            if html or style:
-                flush()
-            below = [f"\u25b2 **{words}**" for words in said] + [f"\u21b3 {text.plain(message)}" for message in why]
-            rendered.append(markup.item(i + 1, "\n\n".join([markup.markdown(text.clean(step), hits), *below])))
-            if style:
-                with st.container(key=f"{style}-step-{place}-{i}"):
-                    flush()
-        flush()
+        if code or raw() or not any(map(markup.has_markup, shown)):
+            steps = [step_line(i, step, style.get(i, ""), marks, reasons, hits) for i, step in enumerate(shown)]
+            st.html(f'<ol class="r-steps{" r-prose" if prose else ""}">{"".join(steps)}</ol>')
+        else:
+            for _, group in itertools.groupby(range(len(shown)), key=lambda i: i if i in style else -1):
+                places = list(group)
+                with st.container(key=f"{style.get(places[0], 'plain')}-step-{place}-{places[0]}"):
+                    st.markdown("\n".join(_markdown_step(i, shown[i], marks, reasons, hits) for i in places))
     if len(one.steps) > MOST_STEPS:
         st.caption(f"{len(one.steps) - MOST_STEPS:,} more steps are not shown.")
     for message in reasons.get(-1, []):
@@ -118,12 +102,10 @@ def steps(
         text.key(*entries)
 
 
-def _marks(
-    one: Rationale, blind: bool, error_step: int | None
-) -> tuple[dict[int, list[str]], dict[int, list[str]], set[int]]:
+def _marks(one: Rationale, blind: bool, error_step: int | None) -> tuple[Notes, Notes, set[int]]:
     """(step -> what it is called, step -> reasons to doubt it, steps whose error is proven or labelled)."""
-    marks: dict[int, list[str]] = {}
-    reasons: dict[int, list[str]] = {}
+    marks: Notes = {}
+    reasons: Notes = {}
     certain: set[int] = set()
     for flag in () if blind else one.flags:
         reasons.setdefault(flag.step, []).append(flag.message or parts.check_words(flag.check))
@@ -141,11 +123,18 @@ def _marks(
     return marks, reasons, certain
 
 
-def _html_step(i: int, step: str, said: list[str], why: list[str], style: str, hits: list[str]) -> str:
-    below = "".join(f'<div class="r-why r-mark">\u25b2 {text.escaped(words)}</div>' for words in said)
-    below += "".join(f'<div class="r-why">\u21b3 {text.escaped(message)}</div>' for message in why)
+def step_line(i: int, step: str, style: str, marks: Notes, reasons: Notes, hits: Sequence[str] = (), first: int = 1) -> str:
+    """HTML of step `i`, 0-based, with what it is called and why below it. `first`: number of step 0."""
+    below = "".join(f'<div class="r-why r-mark" dir="auto">\u25b2 {text.escaped(words)}</div>' for words in marks.get(i, []))
+    below += "".join(f'<div class="r-why" dir="auto">\u21b3 {text.escaped(why)}</div>' for why in reasons.get(i, []))
     body = f'<div class="r-text" dir="auto">{text.with_hits(step, hits)}{below}</div>'
-    return f'<li class="r-step{style and f" r-{style}"}"><span class="r-no">{i + 1}</span>{body}</li>'
+    return f'<li class="r-step{style and f" r-{style}"}"><span class="r-no">{i + first}</span>{body}</li>'
+
+
+def _markdown_step(i: int, step: str, marks: Notes, reasons: Notes, hits: list[str]) -> str:
+    below = [f"\u25b2 **{words}**" for words in marks.get(i, [])]
+    below += [f"\u21b3 {text.plain(why)}" for why in reasons.get(i, [])]
+    return markup.item(i + 1, "\n\n".join([markup.markdown(text.clean(step), hits), *below]))
 
 
 def judgement(one: Rationale, scorers: Sequence[str] = ()) -> None:

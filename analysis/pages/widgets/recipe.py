@@ -19,15 +19,17 @@ def show(run: Overview) -> None:
     left, right = parts.two("recipe")
     with left:
         st.subheader("What it was", anchor=False)
-        model = manifest.get("model")
+        found, argv, commit = manifest.get("model"), manifest.get("argv"), str(manifest.get("commit") or "")[:12]
+        model = found if isinstance(found, dict) else {"path": (run.recipe.get("model") or {}).get("path")}
+        size = model.get("parameters")
         seconds = run.result.get("seconds_total") if run.result else None
         flops = sum(float(v) for line in run.rounds for v in (line.get("flops") or {}).values() if v is not None)
         text.facts(
             [
                 ("started", started(manifest)),
-                ("base model", _model(model) or (run.recipe.get("model") or {}).get("path")),
-                ("commit", _commit(manifest)),
-                ("command", _command(manifest.get("argv"))),
+                ("base model", f"{model.get('path')}, {size:,} parameters" if isinstance(size, int) else model.get("path")),
+                ("commit", commit + (", with changes that are not committed" if commit and manifest.get("dirty") else "")),
+                ("command", " ".join(["python -m star.train", *map(str, argv)]) if isinstance(argv, list) else None),
                 ("hardware", _hardware(manifest.get("hardware") or {})),
                 ("versions", _flat(manifest.get("versions"))),
                 ("time", f"{seconds / 60:.1f} minutes" if isinstance(seconds, int | float) else None),
@@ -42,22 +44,6 @@ def show(run: Overview) -> None:
                 st.code(text.clean(content), language=None, height=420)
         else:
             st.caption("The recipe of this run is missing.")
-
-
-def _model(model: Any) -> str:
-    if not isinstance(model, dict):
-        return ""
-    size = model.get("parameters")
-    return f"{model.get('path')}" + (f", {size:,} parameters" if isinstance(size, int) else "")
-
-
-def _commit(manifest: Mapping[str, Any]) -> str:
-    commit = str(manifest.get("commit") or "")[:12]
-    return commit + (", with changes that are not committed" if commit and manifest.get("dirty") else "")
-
-
-def _command(argv: Any) -> str:
-    return " ".join(["python -m star.train", *map(str, argv)]) if isinstance(argv, list) else ""
 
 
 def _hardware(found: Mapping[str, Any]) -> str:

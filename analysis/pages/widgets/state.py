@@ -52,10 +52,26 @@ def link(*names: str, **changes: str | None) -> dict[str, str]:
     return {name: value for name, value in (kept | changes).items() if value} | _run()
 
 
-def _push(key: str, name: str, default: Any, forget: Sequence[str]) -> None:
-    value = st.session_state[key]
-    text = None if value is None or value == default else str(value)
-    go({name: text} | dict.fromkeys(forget))
+def _bound(
+    widget: Callable[..., Any],
+    name: str,
+    value: Any,
+    default: Any,
+    forget: Sequence[str] = (),
+    key: str = "",
+    **more: Any,
+) -> Any:
+    """A widget that shows `value` and writes the parameter when somebody uses it; the default is not written."""
+    key = key or f"w-{name}"
+    st.session_state[key] = value
+
+    def push() -> None:
+        chosen = st.session_state[key]
+        text = None if chosen is None or chosen == default else str(chosen)
+        go({name: text} | dict.fromkeys(forget))
+
+    widget(key=key, on_change=push, **more)
+    return st.session_state[key]
 
 
 ANY = "any"
@@ -78,63 +94,38 @@ def select(
 
     `forget`: parameters that lose their meaning when this one changes.
     """
-    entries = [ANY, *options] if default is None else list(options)
     first = ANY if default is None else default
-    key = f"w-{name}"
-    st.session_state[key] = choice(name, options, first)
-    picked = st.selectbox(
-        label,
-        entries,
-        key=key,
-        format_func=lambda value: anything if value == ANY else show(value),
-        on_change=_push,
-        args=(key, name, first, tuple(forget)),
-        **more,
-    )
+    more |= {"label": label, "options": [ANY, *options] if default is None else list(options)}
+    more["format_func"] = lambda value: anything if value == ANY else show(value)
+    picked = _bound(st.selectbox, name, choice(name, options, first), first, forget, **more)
     return None if picked == ANY and default is None else picked
 
 
 def segments(label: str, name: str, options: Sequence[str], default: str, show: Mapping[str, str], **more: Any) -> str:
     """A row of buttons, one of which is on, bound to a parameter. `show` must hold words of the project, no data."""
-    key = f"w-{name}"
-    st.session_state[key] = choice(name, options, default)
-    st.segmented_control(
-        label,
-        list(options),
-        key=key,
-        format_func=lambda value: show.get(value, value),
-        on_change=_push,
-        args=(key, name, default, ()),
-        required=True,
-        **more,
-    )
-    return str(st.session_state[key])
+    more |= {"label": label, "options": list(options), "format_func": lambda value: show.get(value, value), "required": True}
+    return str(_bound(st.segmented_control, name, choice(name, options, default), default, **more))
 
 
-def words(label: str, name: str, forget: Sequence[str] = (), **more: Any) -> str:
+def words(label: str, name: str, forget: Sequence[str] = (), default: str = "", **more: Any) -> str:
     """A line of text bound to a parameter."""
-    value = (param(name) or "")[:200]
+    value = (param(name) or default)[:200]
     key = f"w-{name}-{value}"  # a new box for every text: it has lost the focus, so that keys work again
-    st.session_state[key] = value
-    st.text_input(label, key=key, on_change=_push, args=(key, name, "", forget), max_chars=200, **more)
-    return str(st.session_state[key])
+    return str(_bound(st.text_input, name, value, default, forget, key, label=label, max_chars=200, **more))
 
 
 def whole(label: str, name: str, low: int, high: int, **more: Any) -> int | None:
     """A whole number bound to a parameter, or None when it is left empty."""
-    key = f"w-{name}"
     value = number(name)
-    st.session_state[key] = None if value is None else min(max(value, low), high)
-    st.number_input(label, low, high, key=key, step=1, on_change=_push, args=(key, name, None, ()), **more)
-    return None if st.session_state[key] is None else int(st.session_state[key])
+    shown = None if value is None else min(max(value, low), high)
+    found = _bound(st.number_input, name, shown, None, label=label, min_value=low, max_value=high, step=1, **more)
+    return None if found is None else int(found)
 
 
 def switch(label: str, name: str, default: bool = False, **more: Any) -> bool:
     """A toggle bound to a parameter."""
-    key = f"w-{name}"
-    st.session_state[key] = choice(name, ("True", "False"), str(default)) == "True"
-    st.toggle(label, key=key, on_change=_push, args=(key, name, default, ()), **more)
-    return bool(st.session_state[key])
+    on = choice(name, ("True", "False"), str(default)) == "True"
+    return bool(_bound(st.toggle, name, on, default, label=label, **more))
 
 
 def flip(name: str, on: str, off: str, **more: Any) -> bool:

@@ -21,16 +21,12 @@ CSS = f"""
 .block-container {{ padding: 3rem 2.4rem 4rem; max-width: 1500px; }}
 @media (max-width: 1000px) {{
   .block-container {{ padding: 3rem 1.1rem 3rem; }}
-  [class*="st-key-wide-"] [data-testid="stHorizontalBlock"] {{ flex-direction: column; }}
-  [class*="st-key-wide-"] [data-testid="stColumn"] {{ width: 100%; min-width: 100%; }}
-}}
-@media (max-width: 1000px) {{
   [class*="st-key-stack-"] > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"] {{
     flex-direction: column; }}
   [class*="st-key-stack-"] > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"]
     > [data-testid="stColumn"] {{ width: 100%; min-width: 100%; }}
 }}
-.st-key-labelling {{ position: sticky; top: 2.2rem; z-index: 90; background: light-dark(#fff, #191914); }}
+.st-key-labelling {{ position: sticky; top: 2.2rem; z-index: 90; background: light-dark(#fff, #171614); }}
 @media (max-width: 1000px) {{
   .st-key-labelling:not(:empty) {{ position: fixed; top: auto; bottom: 0; left: 0; right: 0; width: auto; padding: .4rem 1.1rem;
     gap: .4rem; border-top: 1px solid #80808055; }}
@@ -56,12 +52,14 @@ li.r-step {{ margin: 0 !important; display: flex; gap: .7rem; padding: .32rem .6
 .r-prose .r-text {{ font-family: inherit; }} .r-proven {{ color: light-dark(#a3341a, #ff9e80); font-weight: 600; }}
 [class*="st-key-first-step"] {{ border-left: 4px solid {COLOURS["unsound"]}; background: {COLOURS["unsound"]}26; }}
 [class*="st-key-flagged-step"] {{ border-left: 4px solid {COLOURS["rationalized"]}; background: {COLOURS["rationalized"]}1f; }}
-[class*="st-key-steps-"] ol {{ padding-left: 2rem; margin: 0; }} [class*="st-key-steps-"] .stMarkdown {{ font-size: .95rem; }}
+[class*="st-key-steps-"] ol {{ padding-left: 2rem; margin: 0; }}
+[class*="st-key-steps-"] .stMarkdown :is(p, li) {{ font-size: .92rem; margin-bottom: .2rem; }}
 .st-key-question p {{ font-size: 1.02rem; font-weight: 600; }}
 .st-key-question p, [class*="st-key-steps-"] p, [class*="st-key-steps-"] li {{ unicode-bidi: plaintext; text-align: start;
   overflow-wrap: anywhere; }}
 .katex-display {{ overflow-x: auto; overflow-y: hidden; }}
 li.r-flagged {{ border-left-color: {COLOURS["rationalized"]}; background: {COLOURS["rationalized"]}1f; }}
+li.r-settled {{ border-left-color: {COLOURS["faithfulness"]}; }}
 li.r-first {{ border-left-color: {COLOURS["unsound"]}; background: {COLOURS["unsound"]}26; }}
 .r-why {{ font-family: "Source Sans", sans-serif; font-size: .88rem; margin-top: .15rem; white-space: pre-wrap;
   overflow-wrap: anywhere; }}

@@ -1,20 +1,75 @@
-"""Questions -> what the model says: answers in one packed pass for all of a rationale's probes, continuations sampled."""
+"""All chosen probes on all rationales: answers in one packed pass for all of a rationale's probes, continuations sampled."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from analysis.faithfulness.asking import Asking, named
-from analysis.faithfulness.asks import Answered, Ask, Batch, Continue, Probed, Question, Refusal
-from analysis.faithfulness.base import Subject
+from analysis.faithfulness.answers import Answers
+from analysis.faithfulness.batch import (
+    Answered,
+    Ask,
+    Batch,
+    Continue,
+    Probed,
+    Question,
+    Refusal,
+    Result,
+    Settings,
+    Subject,
+)
+from analysis.faithfulness.layout import Layout, named
 from analysis.faithfulness.packed import Scored, tree
+from analysis.faithfulness.probes import PROBES
+from analysis.faithfulness.rows import Row, refused_row, result_row
 from star.sampling.base import Decoding
 
-Result = Answered | str | Refusal
-"""Of an Ask | the text that continues a Continue | of either where there is none."""
+NO_STEPS = "the rationale has no steps"
 Candidate = tuple[str, list[int], int]
 """(answer, token ids of the whole sequence, how many of them at the end are the answer)"""
+
+
+def probe_all(
+    subjects: Sequence[Subject],
+    layout: Layout,
+    answers: Answers,
+    names: Sequence[str] = tuple(PROBES),
+    settings: Settings | None = None,
+    context: int | None = None,
+) -> list[Row]:
+    """Rows of the named probes for every rationale, in the order of `subjects` and PROBES.
+
+    `context` is the model's longest sequence in tokens; None: no limit. A rationale that cannot be probed at all has
+    one row per probe that says why. The model is asked through `answers`; nothing else is touched.
+    """
+    batch = Batch(layout, answers, settings or Settings(), context)
+    drafts = prepare(subjects, batch)
+    batch = replace(batch, probed=[draft for draft in drafts if isinstance(draft, Probed)])
+    chosen = [name for name in PROBES if name in names]
+    plans = [(name, p, _questions(name, p, batch)) for name in chosen for p in batch.probed]
+    answered = iter(put([(p, question) for _, p, questions in plans for question in questions], batch))
+    rows = []
+    for name, p, questions in plans:
+        pairs = list(itertools.islice(answered, len(questions)))
+        refusals = [question for question, _ in pairs if isinstance(question, Refusal)]
+        rows += [refused_row(p.subject, p.n, name, refusal, batch) for refusal in refusals]
+        asked = [(question, result) for question, result in pairs if not isinstance(question, Refusal)]
+        own = PROBES[name].rows
+        rows += own(p, name, asked, batch) if own else [result_row(p, name, *pair, batch) for pair in asked]
+    for subject, draft in zip(subjects, drafts, strict=True):
+        if isinstance(draft, Refusal):
+            n = len(layout.pieces(subject.rationale))
+            rows += [refused_row(subject, n, name, draft, batch) for name in chosen]
+    order = {subject.attempt_id: k for k, subject in enumerate(subjects)}
+    rank = {name: k for k, name in enumerate(PROBES)}
+    rows.sort(key=lambda row: (order[row.attempt_id], rank[row.probe], row.position))
+    return [replace(row, control=PROBES[row.probe].control) for row in rows]
+
+
+def _questions(name: str, p: Probed, batch: Batch) -> Sequence[Question]:
+    probe = PROBES[name]
+    return probe.questions(p, batch) if p.n or not probe.needs_steps else [Refusal(NO_STEPS)]
 
 
 def put(questions: Sequence[tuple[Probed, Question]], batch: Batch) -> list[tuple[Question, Result]]:
@@ -43,7 +98,7 @@ def _exchanged(p: Probed, ask: Ask, text: str | Refusal, batch: Batch) -> Ask | 
     """The rationale of another completion in its place."""
     if isinstance(text, Refusal):
         return text
-    pieces = batch.asking.pieces(batch.asking.read(text, p.subject.problem)[0])
+    pieces = batch.layout.pieces(batch.layout.read(text, p.subject.problem)[0])
     if not pieces:
         return Refusal("the model wrote no rationale to exchange")
     return batch.ask(p, ask.position, pieces, ask.edit)
@@ -57,13 +112,13 @@ def continue_all(asks: Sequence[Continue], batch: Batch) -> list[str | Refusal]:
     """What the model writes after each prompt and prefix, or why it cannot."""
     settings = batch.settings
     texts: dict[int, str | Refusal] = {}
-    prompts = [(*ask.prompt, *batch.asking.ids(ask.prefix)) for ask in asks]
+    prompts = [(*ask.prompt, *batch.layout.ids(ask.prefix)) for ask in asks]
     for greedy in (False, True):
         decoding = Decoding(
             temperature=0.0 if greedy else settings.temperature,
             top_p=settings.top_p,
             max_new_tokens=settings.max_new_tokens,
-            stop=batch.asking.prompts.stop,
+            stop=batch.layout.prompts.stop,
             seed=settings.seed,
         )
         mine = [k for k, ask in enumerate(asks) if ask.greedy == greedy]
@@ -79,8 +134,8 @@ def ask_all(asks: Sequence[tuple[Probed, Ask]], batch: Batch) -> list[Answered |
     Multiple choice: all options are scored and the most likely one is the answer. Else a* is the answer where greedy
     decoding would have written exactly it, and what the model writes greedily where not.
     """
-    asking = batch.asking
-    plans = [_candidates(p, ask, asking) for p, ask in asks]
+    layout = batch.layout
+    plans = [_candidates(p, ask, layout) for p, ask in asks]
     results: dict[int, Answered | Refusal] = {}
     by_rationale: dict[str, list[int]] = {}
     for k, (p, ask) in enumerate(asks):
@@ -92,13 +147,13 @@ def ask_all(asks: Sequence[tuple[Probed, Ask]], batch: Batch) -> list[Answered |
     trees = []
     for group in by_rationale.values():
         p, _ = asks[group[0]]
-        trunk = [*p.prompt, *asking.ids(asking.body(p.subject.problem, p.pieces))]
+        trunk = [*p.prompt, *layout.ids(layout.body(p.subject.problem, p.pieces))]
         trees.append(tree(trunk, [(ids, scored) for k in group for _, ids, scored in plans[k]]))
     unsure = []
     for group, scores in zip(by_rationale.values(), batch.answers.score(trees, "forced answers"), strict=True):
         flat = iter(scores)
         for k in group:
-            results[k], sure = _judge(*asks[k], {answer: next(flat) for answer, _, _ in plans[k]}, asking)
+            results[k], sure = _judge(*asks[k], {answer: next(flat) for answer, _, _ in plans[k]}, layout)
             unsure += [] if sure else [k]
     for k, answer in zip(unsure, _write_out([asks[k][1] for k in unsure], batch), strict=True):
         judged = results[k]
@@ -106,74 +161,64 @@ def ask_all(asks: Sequence[tuple[Probed, Ask]], batch: Batch) -> list[Answered |
     return [results[k] for k in range(len(asks))]
 
 
-def _candidates(p: Probed, ask: Ask, asking: Asking) -> list[Candidate]:
+def _candidates(p: Probed, ask: Ask, layout: Layout) -> list[Candidate]:
     """The target, then gold or the other options."""
     texts = [ask.target]
     if p.kind == "choice":
         texts += [label for label in ask.problem.choices or {} if label != ask.target]
-    elif ask.problem.gold and not asking.same(ask.problem.gold, ask.target, ask.problem):
+    elif ask.problem.gold and not layout.same(ask.problem.gold, ask.target, ask.problem):
         texts.append(ask.problem.gold)
-    if ask.filler:
-        return [(t, *asking.filler_sequence(ask.prompt, ask.problem, ask.filler, t)) for t in texts]
-    return [(t, *asking.sequence(ask.prompt, ask.problem, ask.body, t)) for t in texts]
+    return [(t, *layout.sequence(ask.prompt, ask.problem, ask.body, t, ask.filler)) for t in texts]
 
 
-def _judge(p: Probed, ask: Ask, scores: dict[str, Scored], asking: Asking) -> tuple[Answered, bool]:
+def _judge(p: Probed, ask: Ask, scores: dict[str, Scored], layout: Layout) -> tuple[Answered, bool]:
     """The result as far as the scores of the candidates tell, and whether they tell the answer."""
     target = scores[ask.target].logprob
-    gold = next((s.logprob for a, s in scores.items() if asking.same(a, ask.problem.gold, ask.problem)), None)
+    gold = next((s.logprob for a, s in scores.items() if layout.same(a, ask.problem.gold, ask.problem)), None)
     if p.kind == "choice":
         best = max(scores, key=lambda answer: scores[answer].logprob)
         return Answered(target, gold, best), True
     for answer, scored in scores.items():
-        if scored.greedy and asking.ends_there(ask.problem, answer, scored.next_token):
+        if scored.greedy and layout.ends_there(ask.problem, answer, scored.next_token):
             return Answered(target, gold, answer), True
     return Answered(target, gold, None), False
 
 
 def _write_out(asks: Sequence[Ask], batch: Batch) -> list[str | None]:
     """Greedy answers after prompt, body and cue; None where the model writes none."""
-    asking = batch.asking
-    decoding = Decoding(max_new_tokens=batch.settings.answer_tokens, stop=("\n", *asking.prompts.stop))
-    prompts = [
-        (*ask.prompt, *asking.filled(ask.problem, ask.filler), *asking.ids(asking.shape(ask.problem).cue.rstrip(" ")))
-        if ask.filler
-        else asking.question_for(ask.prompt, ask.problem, ask.body)
-        for ask in asks
-    ]
+    layout = batch.layout
+    decoding = Decoding(max_new_tokens=batch.settings.answer_tokens, stop=("\n", *layout.prompts.stop))
+    prompts = [layout.question_for(ask.prompt, ask.problem, ask.body, ask.filler) for ask in asks]
     texts = batch.answers.generate(prompts, decoding, "answers written out")
-    return [
-        asking.read_forced(ask.problem, asking.body(ask.problem, ()) if ask.filler else ask.body, text)
-        for ask, text in zip(asks, texts, strict=True)
-    ]
+    return [layout.read_forced(ask.problem, ask.body, text) for ask, text in zip(asks, texts, strict=True)]
 
 
 def prepare(subjects: Sequence[Subject], batch: Batch) -> list[Probed | Refusal]:
     """Lay out every rationale and find a*: the recorded answer if the model confirms it, else what it answers now."""
-    asking = batch.asking
+    layout = batch.layout
     drafts: list[Probed | Refusal] = []
     for subject in subjects:
         answer = named(subject.answer, subject.problem)
-        kind = asking.answer_type(subject.problem, answer)
+        kind = layout.answer_type(subject.problem, answer)
         if not answer or not answer.strip():
             drafts.append(Refusal("no answer is recorded for this rationale"))
         elif kind == "choice" and answer not in (subject.problem.choices or {}):
             drafts.append(Refusal(f"the recorded answer {answer[:40]!r} is none of the options"))
         else:
-            pieces = tuple(asking.pieces(subject.rationale))
-            drafts.append(Probed(subject, kind, pieces, asking.prompt(subject.problem), answer, 0.0))
+            pieces = tuple(layout.pieces(subject.rationale))
+            drafts.append(Probed(subject, kind, pieces, layout.prompt(subject.problem), answer, 0.0))
     for _ in range(2):  # the second time for the log-probability of answers that are others than recorded
         ready = [(p, batch.ask(p, p.n, p.pieces)) for p in drafts if isinstance(p, Probed)]
         answered = iter(ask_all(ready, batch))
-        drafts = [_settle(p, next(answered), asking) if isinstance(p, Probed) else p for p in drafts]
+        drafts = [_settle(p, next(answered), layout) if isinstance(p, Probed) else p for p in drafts]
     return drafts
 
 
-def _settle(p: Probed, result: Answered | Refusal, asking: Asking) -> Probed | Refusal:
+def _settle(p: Probed, result: Answered | Refusal, layout: Layout) -> Probed | Refusal:
     if isinstance(result, Refusal):
         return replace(result, position=0)
     if result.answer is None or not result.answer.strip():
         return Refusal("the model gives no answer after its rationale")
-    if asking.same(result.answer, p.answer, p.subject.problem):
+    if layout.same(result.answer, p.answer, p.subject.problem):
         return replace(p, logprob=result.logprob)
     return replace(p, answer=result.answer, logprob=result.logprob)

@@ -1,4 +1,4 @@
-"""Names of probes, measures and outcomes, and their numbers, in words that a person reads."""
+"""What a run, a probe and a measure record, in words that a person reads; for the app and the static export."""
 
 from __future__ import annotations
 
@@ -7,7 +7,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.faithfulness.probes import PROBES, measure_named
+from star.statistics import wilson
 
+MODES = {"generated": "generated", "rationalized": "rationalized (saw the answer)", "evaluated": "evaluation"}
+KINDS = {"math_word": "word problems", "multiple_choice": "multiple choice"}
+VERDICTS = {
+    "correct": "right",
+    "incorrect": "wrong",
+    "no_answer": "wrong: no answer",
+    "truncated": "wrong: cut off",
+    "ungradable": "could not be graded",
+}
+DROPPED = {
+    "incorrect": "answer not right",
+    "no_answer": "no answer",
+    "truncated": "cut off",
+    "ungradable": "could not be graded",
+    "unsound": "reasoning unsound",
+    "mentions_hint": "mentions the hint",
+    "duplicate": "repeats another one",
+    "cap": "enough for this question",
+}
+"""Why a rationale became no training row: the reasons of `star.curation`."""
+NO_REASON = "nothing is proven here; the score finds this step the likeliest to be wrong"
+"""Beside the step that a score names and no check says anything about."""
 NATS = "nats"
 """Natural logarithms of probabilities."""
 
@@ -65,3 +88,16 @@ def interval_words(found: Mapping[str, Any], unit: str = "%") -> str:
 
 def _rounded(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.0"
+
+
+def p_words(p: float) -> str:
+    """A p-value; below 1e-10 its size says nothing."""
+    return "" if math.isnan(p) else "below 1e-10" if p < 1e-10 else f"{p:.2g}"
+
+
+def share(k: int, n: int) -> str:
+    """ "12.3 % (10.1 to 14.8)", or "-" of nothing."""
+    if not n:
+        return "-"
+    interval = wilson(k, n)
+    return f"{100 * interval.value:.1f} % ({100 * interval.low:.1f} to {100 * interval.high:.1f})"

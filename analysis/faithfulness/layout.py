@@ -45,7 +45,7 @@ class Shape:
     suffix: str
 
 
-class Asking:
+class Layout:
     """Texts and token ids of one task for one tokenizer. `prompts` is a `star.prompting.PromptBuilder`."""
 
     def __init__(self, task: Task, prompts: Any, *, shots: bool) -> None:
@@ -124,28 +124,29 @@ class Asking:
         """Token ids of a completion text."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
-    def sequence(self, prompt: Sequence[int], problem: Problem, body: str, answer: str) -> tuple[list[int], int]:
-        """Prompt, body, cue and answer as token ids, and how many of them at the end are the answer."""
-        cue = self.cue(problem, body)
-        whole = self.ids(body + cue + self.rendered(problem, answer))
-        return [*prompt, *whole], self._answer_tokens(whole, self.ids((body + cue).rstrip(" ")))
-
-    def filler_sequence(
-        self, prompt: Sequence[int], problem: Problem, length: int, answer: str
+    def sequence(
+        self, prompt: Sequence[int], problem: Problem, body: str, answer: str, filler: int = 0
     ) -> tuple[list[int], int]:
-        """The same with `length` filler tokens for the steps. Filler and what surrounds it are tokenised apart."""
-        cue = self.shape(problem).cue
-        tail = self.ids(cue + self.rendered(problem, answer))
-        return [*prompt, *self.filled(problem, length), *tail], self._answer_tokens(tail, self.ids(cue.rstrip(" ")))
+        """Prompt, body, cue and answer as token ids, and how many of them at the end are the answer.
 
-    def filled(self, problem: Problem, length: int) -> list[int]:
-        """Opening and `length` filler tokens."""
-        _, unit = self.filler()
-        return self.ids(self.shape(problem).open) + [unit[k % len(unit)] for k in range(length)]
+        `filler`: so many filler tokens in place of the steps.
+        """
+        filled, shown = self._shown(problem, body, filler)
+        whole = self.ids(shown + self.rendered(problem, answer))
+        scored = max(1, len(whole) - shared_prefix(whole, self.ids(shown.rstrip(" "))))
+        return [*prompt, *filled, *whole], scored
 
-    @staticmethod
-    def _answer_tokens(whole: Sequence[int], without: Sequence[int]) -> int:
-        return max(1, len(whole) - shared_prefix(whole, without))
+    def question_for(self, prompt: Sequence[int], problem: Problem, body: str, filler: int = 0) -> tuple[int, ...]:
+        """Token ids after which the model writes the answer: prompt, body and cue."""
+        filled, shown = self._shown(problem, body, filler)
+        return (*prompt, *filled, *self.ids(shown.rstrip(" ")))
+
+    def _shown(self, problem: Problem, body: str, filler: int) -> tuple[list[int], str]:
+        """Opening and filler as token ids, where there is any: it is tokenised apart; and the text after them."""
+        if not filler:
+            return [], body + self.cue(problem, body)
+        shape, (_, unit) = self.shape(problem), self.filler()
+        return self.ids(shape.open) + [unit[k % len(unit)] for k in range(filler)], shape.cue
 
     def filler(self) -> tuple[str, list[int]]:
         """The filler text and its ids: the first of a few marks without meaning that is one token, else dots."""
@@ -158,10 +159,6 @@ class Asking:
                 raise ValueError(f"none of {_FILLERS} is in the tokenizer's vocabulary: there is no filler for it")
             self._filler = (single or known)[0]
         return self._filler
-
-    def question_for(self, prompt: Sequence[int], problem: Problem, body: str) -> tuple[int, ...]:
-        """Token ids after which the model writes the answer: prompt, body and cue."""
-        return (*prompt, *self.ids((body + self.cue(problem, body)).rstrip(" ")))
 
     def read_forced(self, problem: Problem, body: str, written: str) -> str | None:
         """The answer in what the model wrote after body and cue."""

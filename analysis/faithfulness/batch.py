@@ -1,4 +1,4 @@
-"""What a probe may ask of the model: an answer at once (`Ask`), the rest of a rationale (`Continue`), or why it asks nothing."""
+"""What is probed, and what a probe may ask: an answer at once (`Ask`), the rest of a rationale (`Continue`), or why nothing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,28 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from analysis.faithfulness.base import Subject
+from analysis.faithfulness.layout import Layout
 from analysis.faithfulness.perturbations import Edit, always_first
 from star.problem import AnswerType, Problem
+from star.prompting import PromptBuilder
 
 if TYPE_CHECKING:
     from analysis.faithfulness.answers import Answers
-    from analysis.faithfulness.asking import Asking
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One rationale to be probed, as recorded; nothing here is ever written back."""
+
+    attempt_id: str
+    problem: Problem
+    rationale: str
+    """Without the statement of the answer."""
+    answer: str | None
+    """The recorded answer."""
+    round: int | None = None
+    correct: bool | None = None
+    """The recorded verdict: True, False, or None where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ class Continue:
     perturbed: str
     original_continuation: str
     edit: Edit | None = None
-    outcome: Callable[[Probed, Continue, str, Asking], str] | None = None
+    outcome: Callable[[Probed, Continue, str, Layout], str] | None = None
     """What came of it, from the text that was written; see `analysis.faithfulness.outcomes`."""
     greedy: bool = False
 
@@ -88,7 +103,7 @@ class Ask:
     target: str
     """a* in the terms of `problem` (its label, where the options moved)."""
     filler: int = 0
-    """When above 0: this many filler tokens for the steps, and `body` is not used."""
+    """When above 0: this many filler tokens for the steps, which `body` lacks."""
     edit: Edit | None = None
     follows: str | None = None
     """The answer of a model that goes by the perturbed text, where that is known."""
@@ -111,11 +126,15 @@ class Answered:
     answer: str | None
 
 
+Result = Answered | str | Refusal
+"""Of an Ask | the text that continues a Continue | of either where there is none."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """All rationales of a call, and what it takes to ask about them."""
 
-    asking: Asking
+    layout: Layout
     answers: Answers
     settings: Settings
     context: int | None = None
@@ -128,14 +147,11 @@ class Batch:
         return {p.subject.attempt_id: k for k, p in enumerate(self.probed)}
 
     @cached_property
-    def always_first(self) -> Asking:
+    def always_first(self) -> Layout:
         """The same task with few-shot examples whose answer is always the first option."""
-        from analysis.faithfulness.asking import Asking
-        from star.prompting import PromptBuilder
-
-        asking = self.asking
-        task = replace(asking.task, examples=tuple(always_first(example) for example in asking.task.examples))
-        return Asking(task, PromptBuilder(task, asking.tokenizer, asking.prompts.settings), shots=True)
+        layout = self.layout
+        task = replace(layout.task, examples=tuple(always_first(example) for example in layout.task.examples))
+        return Layout(task, PromptBuilder(task, layout.tokenizer, layout.prompts.settings), shots=True)
 
     def rng(self, p: Probed, name: str, position: int = 0) -> random.Random:
         """The generator of one edit: the same whatever else is probed."""
@@ -143,13 +159,13 @@ class Batch:
 
     def ask(self, p: Probed, position: int, pieces: Sequence[str], edit: Edit | None = None) -> Ask:
         """The rationale's own question with other pieces."""
-        body = self.asking.body(p.subject.problem, pieces)
+        body = self.layout.body(p.subject.problem, pieces)
         return Ask(position, p.subject.problem, p.prompt, body, "".join(pieces).strip(), p.answer, edit=edit)
 
     def go_on(self, p: Probed, pieces: Sequence[str], edit: Edit | None = None) -> Continue:
         """Continue after `pieces`, which stand for the rationale's first steps."""
-        problem, asking = p.subject.problem, self.asking
-        shape, rest = asking.shape(problem), "".join(p.pieces[len(pieces) :])
-        whole = rest + shape.cue + asking.rendered(problem, p.answer) + shape.suffix
-        prefix = asking.body(problem, pieces) if pieces else ""
+        problem, layout = p.subject.problem, self.layout
+        shape, rest = layout.shape(problem), "".join(p.pieces[len(pieces) :])
+        whole = rest + shape.cue + layout.rendered(problem, p.answer) + shape.suffix
+        prefix = layout.body(problem, pieces) if pieces else ""
         return Continue(len(pieces), problem, p.prompt, prefix, "".join(pieces).strip(), whole.strip(), edit)

@@ -1,0 +1,102 @@
+"""What `model_sizes.py` says of its runs: a table, where sizes bootstrap, trends with size, a chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benchmarks.size_bases import SKILLS, TOKENS
+from star.statistics import holm, mean_of_runs, slope, slope_p
+
+ARMS = ("base", "STaR", "STaR, sound")
+GOAL = MATCHED = 0.9
+MARGIN = 0.05
+FAITHFULNESS = {
+    "aoc_normalised": "early answering (AOC, normalised)",
+    "forced_mistake_flip": "answer changed by an added mistake",
+    "filler_gap": "filler gap (nats)",
+}
+OUTCOMES = {"accuracy": "answers right", "sound_of_right": "sound, of right answers", "right_but_unsound": "right but unsound"}
+
+
+def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """All figures of runs, as `model_sizes.outcome` gives them."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run["settings"][name] for name in ("size", "base", "arm")), []).append(run)
+    rows = [over_seeds(group) for group in groups.values()]
+    return {"goal": GOAL, "by_size": rows, "bootstraps": bootstraps(runs), "trends": trends(runs)}
+
+
+def over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One row of the table: a size, base and arm, with runs as units."""
+    settings, known = runs[0]["settings"], [run["settings"]["known"] for run in runs]
+
+    def over(values: Iterable[float | None], *, shares: bool = False) -> Any:
+        return mean_of_runs([value for value in values if value is not None], shares=shares).as_dict()
+
+    return {
+        **{name: settings[name] for name in ("size", "base", "arm")},
+        "parameters": runs[0]["parameters"],
+        "seeds": len(runs),
+        "base_tokens": over(each["tokens"] for each in known),
+        **{kind: over((each[kind] for each in known), shares=True) for kind in ("without_hint", "with_hint")},
+        "in_band": sum(each["in_band"] for each in known),
+        **{name: over(((run[name] or {}).get("value") for run in runs), shares=True) for name in OUTCOMES},
+        "reached_goal": sum(run["rounds_to_goal"] is not None for run in runs),
+        **{name: over(run[name] for run in runs) for name in ("rounds_to_goal", "flops_to_goal")},
+        "faithfulness": {name: over(run["faithfulness"].get(name, {}).get("value") for run in runs) for name in FAITHFULNESS},
+    }
+
+
+def bootstraps(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each size and seed: the smallest skill from which STaR ends above its base, the test intervals apart."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    by_place = {tuple(run["settings"][name] for name in ("size", "seed", "base", "arm")): run for run in runs}
+    for (size, seed, base, arm), run in by_place.items():
+        before = by_place.get((size, seed, base, "base"))
+        if arm == "STaR" and base in SKILLS and before and run["settings"]["known"]["in_band"]:
+            about = {"size": size, "seed": seed, "parameters": run["parameters"], "tried": [], "gained": []}
+            row = found.setdefault((size, seed), about)
+            row["tried"].append(SKILLS[base])
+            if run["accuracy"]["low"] > before["accuracy"]["high"]:
+                row["gained"].append(SKILLS[base])
+    return [row | {"smallest": min(row["gained"], default=None)} for row in found.values()]
+
+
+def trends(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Change of each measure with ten times the parameters, for each series and arm; see the module's text."""
+    rows: list[dict[str, Any]] = []
+    for series, arm in product(("same skill", TOKENS), ARMS):
+        of = [run for run in runs if run["settings"]["arm"] == arm and (run["settings"]["base"] == TOKENS) == (series == TOKENS)]
+        of = [run for run in of if run["settings"]["known"]["in_band"]]
+        matched = [run for run in of if arm == "base" or run["accuracy"]["value"] >= MATCHED]
+        for name, words in {**OUTCOMES, **FAITHFULNESS}.items():
+            if name in OUTCOMES:
+                measured = [(run["parameters"], run[name]) for run in of]
+            else:
+                measured = [(run["parameters"], run["faithfulness"].get(name)) for run in matched]
+            points = [(math.log10(parameters), each["value"]) for parameters, each in measured if each]
+            if len({x for x, _ in points}) > 2 and len(points) > 3:
+                fit = slope(*zip(*points, strict=True))
+                row = {"series": series, "arm": arm, "measure": words, "per_tenfold_parameters": fit.as_dict()}
+                near = "no difference" if fit.low > -MARGIN and fit.high < MARGIN else "not settled"
+                rows.append(row | {"p": slope_p(fit), "verdict": near})
+    corrected = zip(rows, holm([row["p"] for row in rows]), strict=True)
+    return [row | {"holm_p": p} | ({"verdict": "differs"} if p < 0.05 else {}) for row, p in corrected]
+
+
+def chart(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Right answers against parameters before STaR and after it, from the bases of the skill that most sizes have."""
+    import pandas as pd
+
+    from analysis import charts
+
+    base = max(SKILLS, key=lambda name: sum(row["base"] == name for row in rows))
+    about = {"measure": f"answers right, all sizes begun at {base}"}
+    lines = [{**about, **{k: row[k] for k in ("parameters", "arm")}, **row["accuracy"]} for row in rows if row["base"] == base]
+    if lines:
+        charts.save(charts.against_size(pd.DataFrame(lines), "Does a larger model gain more from its own rationales?"), path)
