@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from star.command_line import parse, run_command
-from star.embedded.corpus import Document, Mixture, documents
+from star.embedded.corpus import COPIES, SUMS, Document, Mixture, documents
 from star.embedded.model import Size, build_model, build_tokenizer, widened
 from star.errors import InputError, UsageError
 from star.progress import bar
@@ -38,8 +38,12 @@ class Arguments:
     """Pretraining tokens, prompts included."""
     seed: int = 0
     """Seeds the weights and the corpus."""
-    copied: float = 0.0
-    """Share of documents that copy along strings of up to 12 digits, beside 1.0 of the others; sums then have 5 digits at most."""
+    copies: bool = False
+    """A base that is to go beyond the lengths of its sums: hinted sums of at most 5 digits, copies of longer numbers."""
+    rope_theta: float = 10_000.0
+    """Base of the rotary position encoding."""
+    head_size: int | None = None
+    """Dimensions of an attention head; None: hidden / heads."""
     batch_tokens: int = 4096
     """Tokens per optimizer step, padding included."""
     learning_rate: float = 3e-3
@@ -50,6 +54,11 @@ class Arguments:
     """CPU threads; 0 leaves torch's choice."""
     overwrite: bool = False
     """Replace what `out` already holds."""
+
+    @property
+    def mixture(self) -> Mixture:
+        """Of its corpus."""
+        return COPIES if self.copies else SUMS
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, docs: list[Document]) -> list[tuple[list[int], list[bool]]]:
@@ -64,7 +73,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, docs: list[Document]) -> list[tup
             prompt, completion = next(encoded), next(encoded)
             ids += prompt + completion
             loss += [False] * len(prompt) + [True] * len(completion)
-        rows.append(([*ids, tokenizer.eos_token_id], [*loss, True]))
+        rows.append((ids + [tokenizer.eos_token_id] * doc.ends, loss + [True] * doc.ends))
     return rows
 
 
@@ -85,8 +94,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, arguments: Arguments, mixture: M
     """Endless (ids, labels) batches of about `batch_tokens` tokens: rows of similar length together, batches shuffled."""
     import random
 
-    mixture = mixture or (Mixture(copied=arguments.copied, longest=5) if arguments.copied else Mixture())
-    stream = documents(arguments.seed + 1, mixture)
+    stream = documents(arguments.seed + 1, mixture or arguments.mixture)
     rng = random.Random(arguments.seed)
     while True:
         rows = sorted(encode(tokenizer, list(islice(stream, 4096))), key=lambda row: len(row[0]))
@@ -152,13 +160,15 @@ tags: [star, addition]
 # addition-{size}
 
 A Llama-architecture model of {parameters:,} parameters, pretrained from scratch as the starting point of STaR on n-digit
-addition: it adds one digit, two digits in part, longer numbers not at all, and can explain a longer sum whose answer it is
-told. Corpus, format and purpose: `star/embedded/corpus.py`. Not useful for anything else.
+addition: {skill} Corpus, format and purpose: `star/embedded/corpus.py`. Not useful for anything else.
 
 Made by `{command}` (torch {torch}):
 {steps} steps, {seen:,} tokens, {seconds:.0f} s, final training loss {loss:.4f}.{heads}
 """
 
+SUMS_SKILL = """it adds one digit, two digits in part, longer numbers not at all, and can explain a longer sum whose answer it is
+told."""
+COPIES_SKILL = """it adds numbers of up to five digits, has seen no longer sum, and copies numbers of up to ten."""
 WIDENED = """
 Its heads of {old} dimensions are stored as heads of {new}, the further ones zero, because vLLM's CPU attention begins there: the
 same function with more parameters."""
@@ -194,7 +204,8 @@ def command(arguments: Arguments) -> str:
         for field in fields(arguments)
         if field.name not in (*shown, "out", "overwrite", "threads") and getattr(arguments, field.name) != field.default
     }
-    return " ".join(["python -m star.pretrain", *(f"--{k.replace('_', '-')} {v}" for k, v in shown.items())])
+    options = (f"--{k.replace('_', '-')}" + ("" if v is True else f" {v}") for k, v in shown.items())
+    return " ".join(["python -m star.pretrain", *options])
 
 
 def save(model: LlamaForCausalLM, tokenizer: Any, arguments: Arguments, trained: dict[str, float]) -> None:
@@ -211,6 +222,7 @@ def save(model: LlamaForCausalLM, tokenizer: Any, arguments: Arguments, trained:
     card = CARD.format(
         size=arguments.size,
         parameters=model.num_parameters(),
+        skill=COPIES_SKILL if arguments.copies else SUMS_SKILL,
         command=command(arguments),
         torch=torch.__version__,
         heads=WIDENED.format(old=old, new=new) if new != old else "",
@@ -226,8 +238,9 @@ def run(arguments: Arguments) -> None:
     check(arguments)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    tokenizer = build_tokenizer()
-    model = build_model(arguments.size, len(tokenizer), arguments.seed, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    tokenizer = build_tokenizer(arguments.mixture)
+    vocabulary = len(tokenizer), arguments.seed, tokenizer.eos_token_id, tokenizer.pad_token_id
+    model = build_model(arguments.size, *vocabulary, theta=arguments.rope_theta, head=arguments.head_size)
     print(f"{model.num_parameters():,} parameters, vocabulary {len(tokenizer)}")
     save(model, tokenizer, arguments, train(model, tokenizer, arguments))
     print(f"saved to {arguments.out}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from star.embedded.corpus import Mixture, document, documents
+from star.embedded.corpus import COPIES, Mixture, copied, document, documents
 from star.embedded.model import build_model, build_tokenizer, widened
 from star.errors import UsageError
 from star.pretrain import Arguments, PretrainError, command, encode, run
@@ -38,13 +38,30 @@ def test_the_corpus_is_seeded_and_never_shows_a_long_sum_without_its_hint() -> N
     assert 0.3 < hinted / len(docs) < 0.7
 
 
-def test_a_copying_base_sees_long_strings_but_no_long_sum() -> None:
-    docs = list(islice(documents(7, Mixture(copied=0.5, longest=5)), 3000))
-    walks = [doc for doc in docs if "<scratch>" not in doc.parts[0][1]]
-    assert 0.25 < len(walks) / len(docs) < 0.42 and not any("+" in text for doc in walks for part in doc.parts for text in part)
-    assert max(len(doc.parts[0][0].splitlines()[1].split(" , ")[0]) for doc in walks) == 2 * 12 - 1
-    sums = [prompt for doc in docs if doc not in walks for prompt, _ in doc.parts]
-    assert max(len(prompt.partition("Input:\n")[2].split(" + ")[0]) for prompt in sums) == 2 * 5 - 1
+def test_a_copying_base_sees_long_numbers_but_no_long_sum() -> None:
+    docs = list(islice(documents(7, COPIES), 3000))
+    questions = [(doc, doc.parts[0][0].splitlines()[1]) for doc in docs]
+    copies = [doc for doc, question in questions if "|" in question]
+    lines = [(doc, question) for doc, question in questions if not doc.ends]
+    sums = [question for doc, question in questions if doc.ends and "+" in question]
+    assert len(copies) + len(lines) + len(sums) == len(docs)
+    assert 0.12 < len(copies) / len(docs) < 0.18 and 0.26 < len(lines) / len(docs) < 0.34
+    assert max(map(len, sums)) == len(addition.question_of(10**4, 10**4))
+    assert max(len(question) for _, question in lines) == len(addition.question_of(10**9, 10**9))
+    assert all(doc.parts[0][1] == f"{addition.OPEN}\n{question} , C: 0" for doc, question in lines)
+
+
+def test_a_copy_is_a_scratchpad_of_the_same_shape_that_keeps_the_left_number() -> None:
+    rng = random.Random(2)
+    for digits in (1, 3, 10):
+        prompt, completion = copied(rng, digits)
+        top, bottom = (int(number.replace(" ", "")) for number in prompt.splitlines()[1].split(" | "))
+        lines, added = completion.splitlines(), addition.scratchpad(top, bottom, digits)
+        pairs = [line.partition(",")[0].replace("|", "+") for line in lines[1:-3]]
+        assert pairs == [line.partition(",")[0] for line in added[1:-2]]
+        kept = [line.partition(",")[2] for line in lines[2:-3]]
+        assert kept == [line.partition(",")[2] for line in addition.scratchpad(top, 0, digits)[2:-2]]
+        assert lines[-3:] == [f"0 {addition.spaced(top)}", addition.CLOSE, addition.spaced(top)]
 
 
 def test_only_completions_carry_loss_and_documents_end() -> None:
@@ -162,4 +179,4 @@ def test_a_folder_in_use_is_not_overwritten_unasked(tmp_path: Path) -> None:
 
 def test_the_card_names_the_command_that_was_run() -> None:
     assert command(Arguments(tokens=12e6)) == "python -m star.pretrain --size 0.2m --tokens 12000000 --seed 0"
-    assert command(Arguments(batch_tokens=512, out=Path("x"))).endswith("--batch-tokens 512")
+    assert command(Arguments(batch_tokens=512, copies=True, out=Path("x"))).endswith("--copies --batch-tokens 512")

@@ -9,10 +9,15 @@ Four kinds of document make such a model, in the format of `star/tasks/addition.
     .50    hinted      1- to 6-digit sums with the carry-prefixed sum after `Target:`, then the scratchpad
     .15    few-shot    two to five documents of 1 digit (unhinted) in one, as a few-shot prompt looks
 
-Sums of three and more digits never occur unhinted. For a base that is to go beyond the lengths of its sums, `copied` adds a
-fifth kind, in which nothing is added: a walk along two strings of up to `longest_copy` digits, from right to left, that copies
-what it has passed of the first one. Every document ends with the end-of-text token; the loss is on what
-comes after each `Target:` block. All of it follows from (seed, document index): nothing is stored.
+Sums of three and more digits never occur unhinted. A base that is to go beyond the lengths of its sums (COPIES) has none of the
+last two kinds, worked sums of up to 5 digits, and two further kinds of up to 10 digits in which nothing is added:
+
+    share  kind        what it teaches
+    .30    line        the first line of a scratchpad, a copy of the question; the document is cut off there
+    .15    copied      a whole scratchpad whose operator is | and whose answer is the number on its left
+
+Every other document ends with the end-of-text token; the loss is on what comes after each `Target:` block. All of it follows from
+(seed, document index): nothing is stored.
 """
 
 from __future__ import annotations
@@ -29,15 +34,21 @@ PAD = "<|pad|>"
 
 @dataclass(frozen=True)
 class Mixture:
-    """Shares of the kinds of document, and the longest hinted sum and copied string."""
+    """Shares of the kinds of document, and the longest hinted sum and copied number."""
 
     short: float = 0.25
     partial: float = 0.10
     hinted: float = 0.50
     few_shot: float = 0.15
-    longest: int = 6
+    line: float = 0.0
     copied: float = 0.0
-    longest_copy: int = 12
+    longest_partial: int = 2
+    longest: int = 6
+    longest_copy: int = 10
+
+
+SUMS = Mixture()
+COPIES = Mixture(short=0.2, partial=0.35, hinted=0.0, few_shot=0.0, line=0.3, copied=0.15, longest_partial=5)
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ class Document:
     """Alternating (prompt, completion) texts; only completions carry loss."""
 
     parts: tuple[tuple[str, str], ...]
+    ends: bool = True
+    """Whether the end-of-text token follows."""
 
 
 def _sum(rng: random.Random, digits: int) -> tuple[int, int]:
@@ -60,30 +73,44 @@ def worked(rng: random.Random, digits: int, *, hinted: bool) -> tuple[str, str]:
     return prompt, addition.completion("\n".join(addition.scratchpad(a, b, digits)), problem.gold)
 
 
-def walk(rng: random.Random, longest: int) -> tuple[str, str]:
-    """(prompt, completion) of a walk from right to left along two random strings of digits; nothing is added.
+def first_line(rng: random.Random, digits: int) -> tuple[str, str]:
+    """(prompt, completion) of a random sum's question and its copy, the first line of a scratchpad."""
+    prompt, completion = worked(rng, digits, hinted=False)
+    return prompt, "\n".join(completion.split("\n")[:2])
 
-    6 2 4 , 2 5 9         both strings
-    2 , 5 , 4             the next pair, and what has been passed of the first string
-    6 , 2 , 2 4
-    , 6 2 4
+
+def copied(rng: random.Random, digits: int) -> tuple[str, str]:
+    """(prompt, completion) of a scratchpad that adds nothing: the answer is the number on the left.
+
+    6 2 4 | 2 5 9 , C: 0
+    2 | 5 , 4 C: 0
+    6 | 2 , 2 4 C: 0
+    , 6 2 4 C: 0
+    0 6 2 4
     """
-    width = rng.randint(1, longest)
-    top, bottom = ([str(rng.randint(0, 9)) for _ in range(width)] for _ in range(2))
-    strings = f"{' '.join(top)} , {' '.join(bottom)}"
-    lines = [f"{top[at - 1]} , {bottom[at - 1]} , {' '.join(top[at:])}" for at in range(width - 1, 0, -1)]
-    return f"Input:\n{strings}\nTarget:\n", "\n".join([strings, *lines, f", {' '.join(top)}"])
+    a, b = _sum(rng, digits)
+    top, bottom = str(a), str(b)
+    question = f"{addition.spaced(a)} | {addition.spaced(b)}"
+    lines = [addition.OPEN, f"{question} , C: 0"]
+    for place in range(digits - 1, -1, -1):
+        pair = f"{top[place - 1]} | {bottom[place - 1]} " if place else ""
+        lines.append(f"{pair}, {' '.join(top[place:])} C: 0")
+    lines += [f"0 {addition.spaced(a)}", addition.CLOSE]
+    return f"Input:\n{question}\nTarget:\n", addition.completion("\n".join(lines), top)
 
 
 def document(rng: random.Random, mixture: Mixture) -> Document:
     """One random document. Hinted lengths are drawn in proportion to length + 1: long ones are harder to copy."""
-    draw = rng.random() * (mixture.short + mixture.partial + mixture.hinted + mixture.few_shot + mixture.copied)
+    draw = rng.random() * (mixture.short + mixture.partial + mixture.hinted + mixture.few_shot + mixture.line + mixture.copied)
+    if (draw := draw - mixture.line) < 0:
+        return Document((first_line(rng, rng.randint(1, mixture.longest_copy)),), ends=False)
     if (draw := draw - mixture.copied) < 0:
-        return Document((walk(rng, mixture.longest_copy),))
+        return Document((copied(rng, rng.randint(1, mixture.longest_copy)),))
     if (draw := draw - mixture.short) < 0:
         return Document((worked(rng, 1, hinted=False),))
     if (draw := draw - mixture.partial) < 0:
-        return Document((worked(rng, 2, hinted=False),))
+        longest = mixture.longest_partial
+        return Document((worked(rng, 2 if longest == 2 else rng.randint(2, longest), hinted=False),))
     if draw - mixture.hinted < 0:
         lengths = range(1, mixture.longest + 1)
         digits = rng.choices(lengths, weights=[length + 1 for length in lengths])[0]

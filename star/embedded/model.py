@@ -6,7 +6,7 @@ import math
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
-from star.embedded.corpus import END, PAD, Mixture, documents
+from star.embedded.corpus import END, PAD, SUMS, Mixture, documents
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -26,7 +26,7 @@ SIZES: dict[Size, tuple[int, int, int, int]] = {
 }
 
 
-def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
+def build_tokenizer(mixture: Mixture = SUMS, seed: int = 0) -> PreTrainedTokenizerFast:
     """Byte-level BPE: every byte, every digit with and without its space, the words of the format, an end and a pad token."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -42,7 +42,7 @@ def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    sample = islice(documents(seed, Mixture()), 2000)
+    sample = islice(documents(seed, mixture), 2000)
     tokenizer.train_from_iterator(("".join(p + c for p, c in doc.parts) for doc in sample), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -53,8 +53,10 @@ def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
     )
 
 
-def build_model(size: Size, vocab_size: int, seed: int, eos: int | None, pad: int | None) -> LlamaForCausalLM:
-    """A random Llama of the ladder."""
+def build_model(
+    size: Size, vocab_size: int, seed: int, eos: int | None, pad: int | None, *, theta: float = 10_000.0, head: int | None = None
+) -> LlamaForCausalLM:
+    """A random Llama of the ladder. `theta`: base of its rotary encoding; `head`: size of a head, else hidden / heads."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -67,7 +69,9 @@ def build_model(size: Size, vocab_size: int, seed: int, eos: int | None, pad: in
         num_hidden_layers=layers,
         num_attention_heads=heads,
         num_key_value_heads=heads,
+        head_dim=head or hidden // heads,
         max_position_embeddings=2048,
+        rope_parameters={"rope_type": "default", "rope_theta": theta},
         tie_word_embeddings=False,  # some engines keep the old head of a tied model after a weight swap
         bos_token_id=None,
         eos_token_id=eos,
