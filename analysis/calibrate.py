@@ -94,8 +94,8 @@ def calibrate(arguments: Arguments) -> Calibration:
     targets = {place: target for place, target in placed if target is not None}
     estimated = 0 if arguments.labels is not None else sum(not is_label(records[place]) for place in targets)
     if estimated:
-        said = f"{estimated:,} of {len(targets):,} labels are a program's (label_source: auto), not people's."
-        print(f"warning: {said}", file=sys.stderr)
+        warning = f"warning: {estimated:,} of {len(targets):,} labels are a program's (label_source: auto), not people's."
+        print(warning, file=sys.stderr)
     items = [Item.of(records[place], place) for place in targets]
     with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
         scores = {scorer.name: scorer.score(items) for scorer in scorers}
@@ -109,8 +109,8 @@ def calibrate(arguments: Arguments) -> Calibration:
         totals.show(name)
         if arguments.benchmark is not None:
             show_published(arguments.benchmark, rows, name, column)
-    said = list(dict.fromkeys(name for row in rows for name in row.evidence.step_ok)) or list(scores)
-    model, unseen = fit(rows, said)
+    names = list(dict.fromkeys(name for row in rows for name in row.evidence.step_ok)) or list(scores)
+    model, unseen = fit(rows, names)
     show(rows, model, unseen, baselines(rows))
     if arguments.output is not None:
         model.save(arguments.output)
