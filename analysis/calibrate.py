@@ -39,7 +39,8 @@ PUBLISHED = {
     "processbench-olympiadbench": "Qwen2.5-Math-PRM-7B 67.5, Qwen2.5-Math-7B-PRM800K 50.7, Math-Shepherd 7B 24.8",
     "processbench-omnimath": "Qwen2.5-Math-PRM-7B 66.3, Qwen2.5-Math-7B-PRM800K 44.3, Math-Shepherd 7B 23.8",
 }
-"""processbench-SPLIT of Qwen/ProcessBench on the Hub (Apache-2.0) -> F1 in percent as published: Zhang et al. 2025 (arXiv 2501.07301), Zheng et al. 2024 (arXiv 2412.06559)."""
+"""processbench-SPLIT of Qwen/ProcessBench on the Hub (Apache-2.0) -> F1 in percent as published: Zhang et al. 2025
+(arXiv 2501.07301), Zheng et al. 2024 (arXiv 2412.06559)."""
 HALF = 0.5
 """The threshold on P(step right) at which the published figures were taken."""
 
@@ -93,8 +94,8 @@ def calibrate(arguments: Arguments) -> Calibration:
     targets = {place: target for place, target in placed if target is not None}
     estimated = 0 if arguments.labels is not None else sum(not is_label(records[place]) for place in targets)
     if estimated:
-        said = f"{estimated:,} of {len(targets):,} labels are a program's (label_source: auto), not people's."
-        print(f"warning: {said}", file=sys.stderr)
+        warning = f"warning: {estimated:,} of {len(targets):,} labels are a program's (label_source: auto), not people's."
+        print(warning, file=sys.stderr)
     items = [Item.of(records[place], place) for place in targets]
     with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
         scores = {scorer.name: scorer.score(items) for scorer in scorers}
@@ -108,8 +109,8 @@ def calibrate(arguments: Arguments) -> Calibration:
         totals.show(name)
         if arguments.benchmark is not None:
             show_published(arguments.benchmark, rows, name, column)
-    said = list(dict.fromkeys(name for row in rows for name in row.evidence.step_ok)) or list(scores)
-    model, unseen = fit(rows, said)
+    names = list(dict.fromkeys(name for row in rows for name in row.evidence.step_ok)) or list(scores)
+    model, unseen = fit(rows, names)
     show(rows, model, unseen, baselines(rows))
     if arguments.output is not None:
         model.save(arguments.output)

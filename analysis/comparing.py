@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from analysis.faithfulness import measures
+from analysis.faithfulness.effects import Values as ProbeValues
 from analysis.faithfulness.rows import row_schema
-from analysis.faithfulness.values import Values as ProbeValues
 from analysis.rationales.joining import scores_of_run
 from analysis.soundness.grades import THRESHOLD, flagged
 from star.paired import Comparison, corrected, paired

@@ -260,7 +260,7 @@ def _unlike(
 
 def measure_rows(part: Mapping[str, Any]) -> list[dict[str, str]]:
     """The measures of a round of probes.json as rows of a table, each beside the largest of its controls."""
-    from analysis.pages.widgets.probe_words import interval_words, measure_unit, probe_words
+    from analysis.pages.widgets.words import interval_words, measure_unit, probe_words
 
     rows, right = [], part.get("measures_correct", {})
     for name, found in part.get("measures", {}).items():
@@ -276,7 +276,7 @@ def measure_rows(part: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def print_report(content: Mapping[str, Any], source: Source, asked: int) -> None:
     """Accuracy, then every measure beside its control, then what could not be probed."""
-    from analysis.pages.widgets.probe_words import interval_words
+    from analysis.pages.widgets.words import interval_words
     from star.report import print_table
 
     accuracy, total = content["accuracy"], content["n_rationales"]

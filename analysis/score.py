@@ -279,7 +279,9 @@ class Writer:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        (self.table or self.lines).close()
+        for file in (self.table, self.lines):
+            if file is not None:
+                file.close()
         if kind is None:
             self.temporary.replace(self.path)
         self.temporary.unlink(missing_ok=True)

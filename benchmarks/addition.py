@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,6 +20,7 @@ from benchmarks.arms import (
     finished_run,
     made,
     made_by,
+    paired,
     pooled_lines,
     quality,
     test_rows,
@@ -29,7 +29,7 @@ from benchmarks.common import RESULTS, CommonArguments, parse, result_path, writ
 from star import run as runs
 from star.command_line import run_command
 from star.recipe import Recipe
-from star.statistics import mcnemar, mean_of_runs, paired_difference
+from star.statistics import mean_of_runs
 
 Arm = Literal[
     "few-shot", "direct fine-tuning", "STaR without rationalization", "STaR", "STaR, sound", "default recipe"
@@ -131,26 +131,6 @@ def arm_figures(name: Arm, arguments: Arguments) -> tuple[dict[str, Any], dict[i
     return figures, rows
 
 
-def compared(rows: Mapping[Arm, dict[int, list[dict[str, Any]]]], first: Arm, second: Arm) -> dict[str, Any]:
-    """second minus first on the same problems of the same seeds.
-
-    `difference`: paired bootstrap over problems, these trained models given; `over_seeds`: the seeds' differences as units,
-    which is what another training would give; McNemar's exact test for each seed.
-    """
-    pairs = {}
-    for seed, ours in rows[first].items():
-        theirs = {row["problem_id"]: row["verdict"] == "correct" for row in rows[second][seed]}
-        pairs[seed] = [(row["verdict"] == "correct", theirs[row["problem_id"]], row["problem_id"]) for row in ours]
-    a, b, problems = (list(column) for column in zip(*(pair for each in pairs.values() for pair in each), strict=True))
-    by_seed = [sum(y - x for x, y, _ in each) / len(each) for each in pairs.values()]
-    return {
-        "difference": paired_difference(a, b, problems).as_dict(),
-        "by_seed": by_seed,
-        "over_seeds": mean_of_runs(by_seed).as_dict(),
-        "mcnemar_p_by_seed": [mcnemar([x for x, _, _ in each], [y for _, y, _ in each]).p for each in pairs.values()],
-    }
-
-
 def chart(arguments: Arguments) -> None:
     """Accuracy by round and digit length, a panel per arm that trains, beside the result file."""
     from analysis import charts
@@ -177,7 +157,7 @@ def main() -> None:
     arms, rows = {}, {}
     for name in arguments.arms:
         arms[name], rows[name] = arm_figures(name, arguments)
-    comparisons = {f"{b} minus {a}": compared(rows, a, b) for a, b in COMPARISONS if a in rows and b in rows}
+    comparisons = {f"{b} minus {a}": paired(rows[a], rows[b]) for a, b in COMPARISONS if a in rows and b in rows}
     figures = {"arms": arms, "comparisons": comparisons}
     write_result("addition", figures, quick=arguments.quick, seeds=arguments.seeds, device=arguments.device)
     chart(arguments)

@@ -6,14 +6,14 @@ Runs are made by `train` of star/train.py under benchmarks/cache/runs: an interr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common import cache_of
 from star.recipe import SEEDS, Recipe, load_recipe
 from star.run import TEST, Run, RunError
-from star.statistics import share
+from star.statistics import mcnemar, mean_of_runs, paired_difference, share
 
 
 def runs_dir(folder: str, device: str) -> Path:
@@ -63,17 +63,15 @@ def quality(rows: Sequence[Mapping[str, Any]], *, explained: bool = True) -> dic
 
     `explained=False`: answers without rationales, which can be neither sound nor unsound.
     """
-    right = [row for row in rows if row["verdict"] == "correct"]
-    checked = explained and any(row["sound"] is not None for row in right)
+    correct = [row for row in rows if right(row)]
+    checked = explained and any(row["sound"] is not None for row in correct)
     by_slice: dict[str, list[float]] = {}
     for row in rows:
-        by_slice.setdefault(row["slice"], []).append(float(row["verdict"] == "correct"))
+        by_slice.setdefault(row["slice"], []).append(float(right(row)))
     return {
-        "accuracy": _share(rows, [row["verdict"] == "correct" for row in rows]),
-        "sound_of_right": _share(right, [bool(row["sound"]) for row in right]) if checked else None,
-        "right_but_unsound": _share(rows, [row["verdict"] == "correct" and not row["sound"] for row in rows])
-        if checked
-        else None,
+        "accuracy": _share(rows, [right(row) for row in rows]),
+        "sound_of_right": _share(correct, [bool(row["sound"]) for row in correct]) if checked else None,
+        "right_but_unsound": _share(rows, [right_but_unsound(row) for row in rows]) if checked else None,
         "by_slice": {name: sum(values) / len(values) for name, values in sorted(by_slice.items())},
     }
 
@@ -82,35 +80,53 @@ def _share(rows: Sequence[Mapping[str, Any]], outcomes: Sequence[bool]) -> dict[
     return share(outcomes, [row["problem_id"] for row in rows]).as_dict() if rows else None
 
 
+SeedRows = Mapping[int, Sequence[Mapping[str, Any]]]
+"""Test rows of each seed."""
+
+
+def right(row: Mapping[str, Any]) -> bool:
+    """A right answer."""
+    return bool(row["verdict"] == "correct")
+
+
+def right_but_unsound(row: Mapping[str, Any]) -> bool:
+    """A right answer by a rationale with a wrong line."""
+    return right(row) and not row["sound"]
+
+
+def paired(first: SeedRows, second: SeedRows, counted: Callable[[Mapping[str, Any]], bool] = right) -> dict[str, Any]:
+    """Second minus first on the same problems of the same seeds, of the share that is `counted`.
+
+    `difference`: paired bootstrap over problems, these trained models given; `over_seeds`: the seeds' differences as units,
+    which is what another training would give; McNemar's exact test for each seed.
+    """
+    pairs = []
+    for seed, rows in first.items():
+        theirs = {row["problem_id"]: counted(row) for row in second[seed]}
+        pairs.append([(counted(row), theirs[row["problem_id"]], row["problem_id"]) for row in rows])
+    a, b, problems = (list(column) for column in zip(*(pair for each in pairs for pair in each), strict=True))
+    by_seed = [sum(y - x for x, y, _ in each) / len(each) for each in pairs]
+    return {
+        "difference": paired_difference(a, b, problems).as_dict(),
+        "by_seed": by_seed,
+        "over_seeds": mean_of_runs(by_seed).as_dict(),
+        "mcnemar_p_by_seed": [mcnemar([x for x, _, _ in each], [y for _, y, _ in each]).p for each in pairs],
+    }
+
+
 def pooled_lines(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     """Selection counts by round, seeds pooled, as lines that `star.charts.rounds_frame` reads; rounds that all seeds reached."""
-    by_round: dict[int, list[Mapping[str, Any]]] = {}
-    for run_dir in run_dirs:
-        for line in Run(run_dir).rounds:
-            by_round.setdefault(line["round"], []).append(line["selection"])
-    return [
-        {"round": number, "selection": _pooled(seeds)}
-        for number, seeds in sorted(by_round.items())
-        if len(seeds) == len(run_dirs)
-    ]
-
-
-def _pooled(selections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    slices: dict[str, dict[str, int]] = {}
-    for selection in selections:
-        for name, part in selection["slices"].items():
-            total = slices.setdefault(name, {"n": 0, "correct": 0, "sound": 0})
-            for key in total:
-                total[key] += part[key]
-    correct = sum(selection["correct"] for selection in selections)
-    checked = any(selection["sound_of_correct"] is not None for selection in selections)
-    sound = sum(part["sound"] for part in slices.values())
-    return {
-        "n": sum(selection["n"] for selection in selections),
-        "correct": correct,
-        "sound_of_correct": sound / correct if checked and correct else None,
-        "slices": slices,
-    }
+    keys = ("n", "correct", "sound")
+    pooled = []
+    for lines in zip(*(Run(run_dir).rounds for run_dir in run_dirs), strict=False):
+        selections = [line["selection"] for line in lines]
+        names = selections[0]["slices"]
+        slices = {name: {key: sum(each["slices"][name][key] for each in selections) for key in keys} for name in names}
+        whole = {key: sum(part[key] for part in slices.values()) for key in keys}
+        checked = any(each["sound_of_correct"] is not None for each in selections)
+        share = whole["sound"] / whole["correct"] if checked and whole["correct"] else None
+        pooled.append({"round": lines[0]["round"], "selection": {**whole, "sound_of_correct": share, "slices": slices}})
+    return pooled
 
 
 def cost(run_dirs: Sequence[Path]) -> dict[str, float]:

@@ -8,8 +8,7 @@ corrections, hedges, run-on text, wrong answers. hand_written: the number cases 
 meant to fool graders; ours was made to pass them, so its figure there is no estimate. Texts outside the contract of
 the last line (`#### N`), which the other graders do not know of, are left out. A grader errs by accepting a wrong
 answer or by refusing a right one. Ours gives the strict verdict, which counts in a run, and the lenient one. CPU
-seconds, one core. Precision and recall of the hint audit are those on the sentences of tests/hint_cases.json; those that are
-held out were not looked at while its rules were made.
+seconds, one core.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from analysis.soundness.labelled import data_dir
 from benchmarks.common import ROOT, CommonArguments, parse, write_result
 from star.command_line import run_command
 from star.grading import grade
-from star.grading.hints import mentions_answer_hint, mentions_choice_hint
 from star.problem import Problem, Verdict
 from star.recipe import TaskSettings
 from star.statistics import wilson
@@ -165,13 +163,10 @@ def last_number(text: str, gold: str) -> bool:
 
 
 def measure(grader: Grader, texts: Sequence[Text]) -> dict[str, Any]:
-    """Accuracy with both kinds of error, by category too, and the speed."""
+    """Accuracy with both kinds of error, and the speed."""
     started = time.process_time()
     accepted = [grader(text.text, text.gold) for text in texts]
     seconds = time.process_time() - started
-    categories: dict[str, list[bool]] = {}
-    for text, verdict in zip(texts, accepted, strict=True):
-        categories.setdefault(text.category, []).append(verdict == text.right)
     wrong_accepted = sum(verdict and not text.right for text, verdict in zip(texts, accepted, strict=True))
     right_refused = sum(text.right and not verdict for text, verdict in zip(texts, accepted, strict=True))
     return {
@@ -182,22 +177,6 @@ def measure(grader: Grader, texts: Sequence[Text]) -> dict[str, Any]:
         "right_refused": right_refused,
         "of_right": sum(text.right for text in texts),
         "cpu_seconds_per_10000": seconds / len(texts) * 10_000,
-        "by_category": {name: sum(hits) / len(hits) for name, hits in categories.items()},
-    }
-
-
-def hint_figures(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Precision and recall of the hint audit on labelled sentences (`text`, `leak`, `form` of the hint), and the wrong ones."""
-    audits = {"answer": mentions_answer_hint, "choice": mentions_choice_hint}
-    said = [audits[case["form"]](case["text"]) for case in cases]
-    hits = sum(flagged and case["leak"] for flagged, case in zip(said, cases, strict=True))
-    leaks = sum(case["leak"] for case in cases)
-    return {
-        "n": len(cases),
-        "leaks": leaks,
-        "precision": hits / max(1, sum(said)),
-        "recall": hits / max(1, leaks),
-        "wrong": [case["text"] for flagged, case in zip(said, cases, strict=True) if flagged != case["leak"]],
     }
 
 
@@ -213,9 +192,6 @@ def main() -> None:
     for name, texts in sets.items():
         for grader_name, grader in graders().items():
             figures[name][grader_name] = measure(grader, texts)
-    sentences = json.loads((ROOT / "tests" / "hint_cases.json").read_text(encoding="utf-8"))
-    for name, held_out in (("hints", False), ("hints_held_out", True)):
-        figures[name] = hint_figures([case for case in sentences if case["held_out"] == held_out])
     write_result("grading", figures, quick=arguments.quick, seeds=[SEED], device="cpu")
 
 

@@ -77,7 +77,6 @@ def main() -> None:
         "speaks_for": list(fit.speaks_for(fit.gains(rows, score, baseline))),
         "school": school(judged, score, baseline, resamples),
         "grades": grades(judged),
-        "worked_solutions": worked_solutions(limit),
         "calibration": calibration(rows),
         "recovery": evaluate_recovery(arguments.quick),
     }
@@ -174,19 +173,6 @@ def grades(judged: Judged) -> dict[str, Any]:
     return found
 
 
-def worked_solutions(limit: int | None) -> dict[str, Any]:
-    """Sound solutions that nothing was fitted on: how many are flagged, and how many have a step that is said to be false."""
-    records = labelled.worked("gsm8k_test")[: limit or None] + labelled.worked("svamp")[: limit or None]
-    judgements = judge(records)
-    found = {}
-    for source in sorted({record.source for record in records}):
-        mine = [j for record, j in zip(records, judgements, strict=True) if record.source == source]
-        flags = sum(j.p_unsound is not None and bool(flagged(j.p_unsound)) for j in mine)
-        proven = sum(j.grade == "proven" for j in mine)
-        found[source] = {"flagged": wilson(flags, len(mine)), "proven": wilson(proven, len(mine))}
-    return found
-
-
 def calibration(rows: fit.Rows) -> dict[str, Any]:
     """Of labelled school problems, question left out of the fit and of the calibration: scores alone, and with proofs."""
     p = fit.questions_left_out(rows)
@@ -196,16 +182,9 @@ def calibration(rows: fit.Rows) -> dict[str, Any]:
         train, test = mask & (fold != number) & ~rows.proven, mask & (fold == number)
         probability[test] = sigmoid(fit.calibrate(p[train], rows.unsound[train]).log_odds(p[test]))
     whole, scored = np.where(rows.proven, 1.0, probability), mask & ~rows.proven
-    clean = scored & (rows.unsound == 0)
     return {
         "scored": ev.reliability(probability[scored], rows.unsound[scored]),
         "with_proofs": ev.reliability(whole[mask], rows.unsound[mask]),
-        "error_free_flagged_by_threshold": {
-            f"{cut:.2f}": wilson(int((probability[clean] >= cut).sum()), int(clean.sum())) for cut in (0.5, 0.6, 0.7, 0.8)
-        },
-        "unsound_flagged": wilson(
-            int(flagged(whole[mask & (rows.unsound == 1)]).sum()), int((mask & (rows.unsound == 1)).sum())
-        ),
     }
 
 

@@ -16,13 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.addition import QUICK
-from benchmarks.arms import arm_recipe, cost_of, finished_run, made, made_by, quality, runs_dir, test_rows
+from benchmarks.arms import (
+    arm_recipe,
+    cost_of,
+    finished_run,
+    made,
+    made_by,
+    paired,
+    quality,
+    right,
+    right_but_unsound,
+    runs_dir,
+    test_rows,
+)
 from benchmarks.common import CommonArguments, parse, result_path, write_result
 from star.command_line import run_command
 from star.recipe import Recipe
 from star.run import Run
 from star.run_summary import RunSummary, accuracy_at, flops_to, summarise_run
-from star.statistics import mean_of_runs, paired_difference
+from star.statistics import mean_of_runs
 
 METHODS = ("star", "rft", "tpt", "rest-em", "pps", "adastar", "b-star", "v-star", "rpo", "reinforce-rej")
 REACH = 0.95
@@ -70,15 +82,14 @@ def faithfulness(run_dir: Path, count: int) -> dict[str, dict[str, Any]]:
     return {name: measures[name] for name in MEASURES if name in measures and measures[name]["value"] is not None}
 
 
-def seed_rows(summaries: list[RunSummary], arguments: Arguments) -> list[dict[str, Any]]:
-    """Greedy test answers of a method's runs, each with its seed."""
-    runs = zip(arguments.seeds, summaries, strict=True)
-    return [row | {"seed": seed} for seed, summary in runs for row in test_rows(summary.path)]
+def rows_of(summaries: list[RunSummary], arguments: Arguments) -> dict[int, list[dict[str, Any]]]:
+    """Greedy test answers of a method's runs, by seed."""
+    return {seed: test_rows(summary.path) for seed, summary in zip(arguments.seeds, summaries, strict=True)}
 
 
 def method_figures(summaries: list[RunSummary], arguments: Arguments, tokens: int) -> dict[str, Any]:
     """Figures of a method over its seeds; `tokens`: what every method sampled at least."""
-    rows = seed_rows(summaries, arguments)
+    rows = [row for each in rows_of(summaries, arguments).values() for row in each]
     at_equal = [accuracy_at(summary, tokens) for summary in summaries]
     return {
         **quality(rows),
@@ -93,27 +104,6 @@ def method_figures(summaries: list[RunSummary], arguments: Arguments, tokens: in
         "cost": [cost_of(summary.path) for summary in summaries],
         "made": made([made_by(summary.path) for summary in summaries]),
     }
-
-
-def against_star(rows: list[dict[str, Any]], star: list[dict[str, Any]]) -> dict[str, Any]:
-    """This method minus STaR on the same problems: paired bootstrap over problems, these trained models given."""
-    by_problem = {(row["problem_id"], row["seed"]): row for row in star}
-    pairs = [(by_problem[row["problem_id"], row["seed"]], row) for row in rows]
-    return {
-        "accuracy": difference([(x["verdict"] == "correct", y["verdict"] == "correct", x["problem_id"]) for x, y in pairs]),
-        "right_but_unsound": difference([(lucky(x), lucky(y), x["problem_id"]) for x, y in pairs]),
-    }
-
-
-def lucky(row: Mapping[str, Any]) -> bool:
-    """Right, by a rationale with a wrong line."""
-    return row["verdict"] == "correct" and not row["sound"]
-
-
-def difference(pairs: list[tuple[bool, bool, str]]) -> dict[str, Any]:
-    """Mean of the second minus the first."""
-    first, second, problems = (list(column) for column in zip(*pairs, strict=True))
-    return paired_difference(first, second, problems).as_dict()
 
 
 def chart(figures: Mapping[str, Any], arguments: Arguments) -> None:
@@ -149,9 +139,13 @@ def main() -> None:
         "methods": {method: method_figures(summaries, arguments, tokens) for method, summaries in found.items()},
     }
     if "star" in found:
-        star = seed_rows(found["star"], arguments)
-        others = {method: summaries for method, summaries in found.items() if method != "star"}
-        figures["minus_star"] = {name: against_star(seed_rows(each, arguments), star) for name, each in others.items()}
+        rows = {method: rows_of(summaries, arguments) for method, summaries in found.items()}
+        counted = {"accuracy": right, "right_but_unsound": right_but_unsound}
+        figures["minus_star"] = {
+            method: {name: paired(rows["star"], each, counts)["difference"] for name, counts in counted.items()}
+            for method, each in rows.items()
+            if method != "star"
+        }
     chart(figures, arguments)
     write_result("methods", figures, quick=arguments.quick, seeds=arguments.seeds, device=arguments.device)
 

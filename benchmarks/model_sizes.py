@@ -215,7 +215,7 @@ def main() -> None:
     if arguments.ladder == "gpu" and arguments.device == "cpu":
         raise UsageError("--ladder gpu: needs a GPU; give --device cuda, or leave --ladder out.")
     if arguments.quick:
-        small = {"sizes": ("0.03m",), "bases": (TOKENS,), "same": 3e4, "most": 6e4, "searched": 2e4, "probed": 4}
+        small: dict[str, Any] = {"sizes": ("0.03m",), "bases": (TOKENS,), "same": 3e4, "most": 6e4, "searched": 2e4, "probed": 4}
         arguments = replace(Arguments(quick=True, device=arguments.device), **small)
     runs: dict[tuple[Size, str, int, str], dict[str, Any]] = {}
     sizes = arguments.sizes or LADDERS[arguments.ladder]

@@ -4,7 +4,7 @@
 
 Random models of about 4M parameters (Llama, Qwen2, GPT-2), rationales of 4 to 32 steps of about 16 tokens behind a
 question of 48, an answer of 4 tokens behind a trigger of 6. Compared: one call per truncation; the same calls in padded
-batches of the best size; one packed pass; and a plain forward pass over as many tokens as the packed one.
+batches of the best size; and one packed pass.
 """
 
 from __future__ import annotations
@@ -102,7 +102,6 @@ def fastest(ways: dict[str, Callable[[], Any]], repeats: int, device: str) -> di
 
 def measure(architecture: str, steps: int, arguments: Arguments, repeats: int, count: int) -> dict[str, Any]:
     """One row of the table."""
-    import torch
 
     from analysis.faithfulness.packed import PackedScorer, Tree
 
@@ -112,20 +111,10 @@ def measure(architecture: str, steps: int, arguments: Arguments, repeats: int, c
     batched = {size: PackedScorer(model, mode="plain", batch_tokens=size) for size in BATCHES}
     trees = trees_of(steps, count)
     tokens = [max(b.shared for b in t.branches) + sum(len(b.tokens) for b in t.branches) for t in trees]
-    width = sum(tokens) // len(tokens)
-    ids = torch.randint(VOCABULARY, (len(trees), width), device=arguments.device)
-
-    def plain() -> None:
-        with torch.inference_mode():
-            for start in range(0, len(trees), rows):
-                model(input_ids=ids[start : start + rows], use_cache=False)
-
-    rows = max(1, packed.batch_tokens // max(tokens))
     ways: dict[str, Callable[[], Any]] = {
         "packed": lambda: packed.score(trees),
         "one call per truncation": lambda: single.score(trees),
         **{f"batched {size}": partial(scorer.score, trees) for size, scorer in batched.items()},
-        "plain pass over as many tokens": plain,
     }
     seconds = fastest(ways, repeats, arguments.device)
     gap = _largest_gap(packed.score(trees), single.score(trees))
@@ -143,7 +132,6 @@ def measure(architecture: str, steps: int, arguments: Arguments, repeats: int, c
         "seconds": seconds,
         "times_faster_than_one_call_each": seconds["one call per truncation"] / seconds["packed"],
         "times_faster_than_batched": seconds["batched"] / seconds["packed"],
-        "times_a_plain_pass": seconds["packed"] / seconds["plain pass over as many tokens"],
         "largest_difference_in_logprob": gap,
     }
 
@@ -163,7 +151,6 @@ def main() -> None:
     worst = {
         "times_faster_than_one_call_each": min(row["times_faster_than_one_call_each"] for row in at16),
         "times_faster_than_batched": min(row["times_faster_than_batched"] for row in at16),
-        "times_a_plain_pass": max(row["times_a_plain_pass"] for row in at16),
     }
     write_result("probe_cost", {"worst_at_16_steps": worst, "rows": rows}, quick=arguments.quick, device=arguments.device)
 

@@ -12,7 +12,6 @@ README.md and benchmarks/README.md are written anew.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from benchmarks.common import CACHE, ROOT, Device, commit
 from benchmarks.render import sections
 from star.command_line import parse, run_command
 from star.errors import UsageError
-from star.run import write_json
+from star.run import whole_json, write_json
 
 FOLDER = ROOT / "benchmarks"
 NOT_ALONE = {"common", "run_all", "render"}
@@ -51,15 +50,6 @@ def scripts_for(device: str, folder: Path = FOLDER) -> list[str]:
     return [name for name in names if "gpu=True" in (folder / f"{name}.py").read_text(encoding="utf-8")]
 
 
-def read_state(path: Path, key: str) -> dict[str, Any]:
-    """What has finished under `key` (commit, mode, device); empty for another key or an unreadable file."""
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {"key": key, "done": {}}
-    return state if isinstance(state, dict) and state.get("key") == key else {"key": key, "done": {}}
-
-
 def run_script(name: str, flags: Sequence[str], folder: Path = FOLDER) -> tuple[int, float]:
     """Exit status and seconds of one script; its output goes to the terminal."""
     started = time.monotonic()
@@ -72,7 +62,8 @@ def run_all(names: Sequence[str], flags: Sequence[str], state_file: Path, *, aga
     checkout = commit()
     key = " ".join([checkout, *flags])
     fresh = again or checkout.endswith("-dirty")  # further changes of a changed checkout do not show in its name
-    state: dict[str, Any] = {"key": key, "done": {}} if fresh else read_state(state_file, key)
+    found: dict[str, Any] = {} if fresh else whole_json(state_file) or {}
+    state: dict[str, Any] = {"key": key, "done": dict(found["done"]) if found.get("key") == key else {}}
     failed = []
     for number, name in enumerate(names, start=1):
         head = f"[{number}/{len(names)}] {name}"

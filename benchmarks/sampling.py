@@ -133,8 +133,8 @@ def generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
 
     dtype = torch.float32 if case.device == "cpu" else torch.bfloat16
     model = AutoModelForCausalLM.from_pretrained(case.model, dtype=dtype).to(case.device).eval()
-    settings = {"do_sample": True, "temperature": 0.01, "top_p": 0.9, "top_k": 0, "pad_token_id": 0}
-    return lambda prompts: sum(map(len, bare_generate(model, prompts, case.batch, case.new_tokens, **settings)))
+    settings: dict[str, Any] = {"do_sample": True, "temperature": 0.01, "top_p": 0.9, "top_k": 0, "pad_token_id": 0}
+    return lambda prompts: sum(len(row) for row in bare_generate(model, prompts, case.batch, case.new_tokens, **settings))
 
 
 def llm_generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:

@@ -101,18 +101,15 @@ def main() -> None:
     by_rollout = roll_out(run, hinted, folder / "hinted.jsonl")
     test = [i for i, row in enumerate(rows) if not row.trained_on]
     scored = {"rollout": [*(rolled_out[i]["scores"] for i in test), *(each["scores"] for each in by_rollout)]}
-    seconds: dict[str, float] = {}
     tested = [rows[i] for i in test]
     for name in LABELS:
         model = folder / f"{name.replace(' ', '-')}-{epochs}"
-        seconds[name] = train(name, rows, rolled_out, model, epochs)
+        train(name, rows, rolled_out, model, epochs)
         scored[f"prm, {name}"] = prm_scores(model, [*tested, *hinted])
     figures = {
         "made": made([made_by(run)]),
         "rationales": {"n": len(rows), "trained_on": len(rows) - len(tested), **Counter(row.kind for row in [*rows, *hinted])},
         "scorers": {name: measure([*tested, *hinted], scores, len(tested), resamples) for name, scores in scored.items()},
-        "answer_wrong": auroc([float(not row.right) for row in tested], tested, resamples),
-        "training_seconds": seconds,
     }
     write_result("scorers", figures, quick=arguments.quick, seeds=[0], device=arguments.device)
 
@@ -202,23 +199,21 @@ def roll_out(run: Path, rows: Sequence[Row], file: Path) -> list[dict[str, Any]]
     return done
 
 
-def train(name: str, rows: Sequence[Row], rolled_out: Sequence[dict[str, Any]], model: Path, epochs: int) -> float:
-    """Train a process reward model on the first half of the questions; returns seconds."""
+def train(name: str, rows: Sequence[Row], rolled_out: Sequence[dict[str, Any]], model: Path, epochs: int) -> None:
+    """Train a process reward model on the first half of the questions, if it is not there."""
     from analysis import train_scorer
 
-    file, timed = model.with_suffix(".jsonl"), model.with_suffix(".seconds")
-    if timed.is_file():
-        return float(timed.read_text())
+    file, done = model.with_suffix(".jsonl"), model.with_suffix(".done")
+    if done.is_file():
+        return
     with file.open("w", encoding="utf-8") as handle:
         for row, values in zip(rows, rolled_out, strict=True):
             labels = {"labels": values["labels"]} if name == LABELS[0] else {"first_error_step": row.first_error}
             said = name != LABELS[0] or any(label is not None for label in values["labels"])
             if row.trained_on and said:
                 handle.write(json.dumps({"question": row.item.question, "steps": row.item.steps, **labels}) + "\n")
-    began = time.monotonic()
     train_scorer.train(train_scorer.Arguments(file, model, epochs=epochs, learning_rate=1e-3, batch_size=32))
-    timed.write_text(f"{time.monotonic() - began:.1f}")
-    return float(timed.read_text())
+    done.touch()
 
 
 def prm_scores(model: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -77,25 +77,27 @@ def make_bases(
     Ends when all are saved, or after `most` tokens. Returns what is known of each.
     """
     model, tokenizer, arguments = _new(size, seed, rate, most, device)
-    kinds = {"without_hint": encoded(tokenizer, 2, hinted=False), "with_hint": encoded(tokenizer, 3, hinted=True)}
+    plain, hinted = encoded(tokenizer, 2, hinted=False), encoded(tokenizer, 3, hinted=True)
     bases: dict[str, Base] = {}
     known = encoded(tokenizer, 1, hinted=False)
     first = int(pretrain.train(model, tokenizer, arguments, FIRST, _now_and_then(lambda _: solved(model, *known) >= KNOWN))["seen"])
 
+    def skills() -> Base:
+        return {"without_hint": solved(model, *plain), "with_hint": solved(model, *hinted)}
+
     def enough(seen: int) -> bool:
-        now = {kind: solved(model, *rows) for kind, rows in kinds.items()}
+        now = skills()
         due = [name for name, skill in SKILLS.items() if now["without_hint"] >= skill and now["with_hint"] >= HINTED]
         for name in (*due, *([TOKENS] if first + seen >= same else [])):
             if name not in bases:
                 widened(copy.deepcopy(model).float().cpu().eval()).save_pretrained(folder / name)
                 tokenizer.save_pretrained(folder / name)
                 in_band = name == TOKENS or now["without_hint"] <= SKILLS[name] + BAND
-                bases[name] = Base(tokens=first + seen, reached=True, in_band=in_band, **now)
+                bases[name] = {**now, "tokens": first + seen, "reached": True, "in_band": in_band}
         return len(bases) == len(SKILLS) + 1
 
     seen = int(pretrain.train(model, tokenizer, arguments, MIXTURE, _now_and_then(enough))["seen"])
-    ended = {kind: solved(model, *rows) for kind, rows in kinds.items()}
-    missed = Base(tokens=first + seen, reached=False, in_band=False, **ended)
+    missed: Base = {**skills(), "tokens": first + seen, "reached": False, "in_band": False}
     return {name: bases.get(name, missed) for name in (*SKILLS, TOKENS)}
 
 

@@ -32,7 +32,10 @@ class PromptBuilder:
             )
         self.chat = has_template and settings.mode != "few_shot"
         self.examples: tuple[Example, ...] = tuple(task.examples[: settings.shots])
-        self.stop: tuple[str, ...] = () if self.chat else task.stop  # a chat model ends its turn itself
+        self.stop: tuple[str, ...] = task.stop
+        if self.chat:  # it ends its turn itself, but goes on with questions of its own where its instruction shows them in a row
+            in_a_row = bool(self.examples) and settings.shots_as == "instruction"
+            self.stop = tuple("\n" + stop for stop in task.stop) if in_a_row else ()
         self._prefix: dict[tuple[bool, bool], str] = {}
 
     def answer_text(self, rationale: str, answer: str) -> str:

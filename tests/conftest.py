@@ -29,9 +29,12 @@ def absent(what: str) -> NoReturn:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave `torture` out unless it is asked for."""
+    """Leave `torture` out unless it is asked for; what is asked for takes longer than the limit of other tests."""
+    long = [item for item in items if item.get_closest_marker("torture")]
     if "torture" not in config.option.markexpr:
-        items[:] = [item for item in items if item.get_closest_marker("torture") is None]
+        items[:] = [item for item in items if item not in long]
+    for item in long:
+        item.add_marker(pytest.mark.timeout(7_200))
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,8 @@ from tests.run_factory import HOSTILE, make_run
         ("# Step 1", r"**Step 1**"),
         ("`a*b`", "`a*b`"),
         (r"\frac{7}{2}", r"$\frac{7}{2}$"),
+        (r"\frac{\sqrt{2465}{9}", r"`\frac{\sqrt{2465}{9}`"),
+        (r"$\{1, 2\}$", r"$\{1, 2\}$"),
         ("- a\n- b", "- a  \n- b"),
         ("|a|b|\n|---|---|", "|a|b|\n|---|---|"),
         ("1. first", r"1\. first"),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from star.grading import grade, same_answer
+from star.grading import grade, math_process, same_answer
 from star.grading.extraction import extract_marked, extract_stated
 from star.grading.hints import mentions_answer_hint, mentions_choice_hint
 from star.grading.math_process import MathWorker
@@ -278,6 +278,14 @@ def test_ten_thousand_rationales_in_ten_seconds() -> None:
 
 
 # ---------------------------------------------------------------------- mathematics
+
+
+def test_towers_of_powers_are_told_without_asking_the_child() -> None:
+    start = time.monotonic()
+    for answer, gold in (("9^{9^{9^9}}", "9^{9^9}"), ("x+1", "9^9^9^9"), ("9**9**9", "2^{10000000}")):
+        assert math_process.compare(answer, gold) == Verdict.ungradable
+    assert time.monotonic() - start < 0.5
+    assert math_process.compare("2^{2^{5}}", "2^{32}") == Verdict.correct
 
 
 def test_math_worker_is_killed_and_starts_again() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from analysis.checks.reading import calculations
-from benchmarks.grading import hint_figures
 from star.grading.hints import may_mention_hint, mentions_answer_hint, mentions_choice_hint
 
 HINT_CASES = json.loads((Path(__file__).parent / "hint_cases.json").read_text(encoding="utf-8"))
@@ -126,10 +125,14 @@ def test_premises_are_no_hints(text: str) -> None:
 
 @pytest.mark.parametrize(("held_out", "precision", "recall"), [(False, 0.98, 0.98), (True, 0.95, 0.85)])
 def test_labelled_sentences(held_out: bool, precision: float, recall: float) -> None:
-    """The rules were tuned on the sentences that are not held out; benchmarks/grading.py reports the figures."""
-    figures = hint_figures([case for case in HINT_CASES if case["held_out"] == held_out])
-    assert figures["n"] >= 80 and figures["leaks"] >= 40
-    assert figures["precision"] >= precision and figures["recall"] >= recall, figures["wrong"]
+    """The rules were tuned on the sentences that are not held out; those that are were not looked at."""
+    cases = [case for case in HINT_CASES if case["held_out"] == held_out]
+    audits = {"answer": mentions_answer_hint, "choice": mentions_choice_hint}
+    flagged = [case for case in cases if audits[case["form"]](case["text"])]
+    hits, leaks = sum(case["leak"] for case in flagged), sum(case["leak"] for case in cases)
+    wrong = [case["text"] for case in cases if (case in flagged) != case["leak"]]
+    assert len(cases) >= 80 and leaks >= 40
+    assert hits / len(flagged) >= precision and hits / leaks >= recall, wrong
 
 
 def test_what_can_be_read_either_way_is_told() -> None:

@@ -74,7 +74,7 @@ def test_the_command_on_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     stored = content["rounds"]["0"]
     assert content["schema_version"] == 1
     assert (stored["n_rationales"], stored["model_digest"]) == (4, model_digest(model))
-    assert "4 rationales, accuracy 1.000" in " ".join(capsys.readouterr().out.split())
+    assert "4 rationales, accuracy 100.0 %" in " ".join(capsys.readouterr().out.split())
     assert (run / "round_00" / "evaluation.parquet").read_bytes() == before
 
     first = (run / "analysis" / "probes.parquet").read_bytes()

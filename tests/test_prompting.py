@@ -47,11 +47,13 @@ def test_chat_models_get_their_template_once() -> None:
 
 
 def test_examples_of_a_chat_model_can_stand_in_the_instruction() -> None:
-    text = builder(tiny_tokenizer(chat_template=True), shots=2, shots_as="instruction").text(PROBLEM, shots=True)
+    made = builder(tiny_tokenizer(chat_template=True), shots=2, shots_as="instruction")
+    assert made.stop == tuple("\n" + stop for stop in TASK.stop), "a model goes on in the shape that it was shown"
+    text = made.text(PROBLEM, shots=True)
     system, _, rest = text.partition(TASK.prompt(PROBLEM))
     assert system.count("</scratch>\n") == 2 and system.index(TASK.instructions) < system.index("Input:")
     assert "scratch" not in rest and text.count("user") == 1
-    without = builder(tiny_tokenizer(chat_template=True), shots=2, shots_as="instruction").text(PROBLEM, shots=False)
+    without = made.text(PROBLEM, shots=False)
     assert without == builder(tiny_tokenizer(chat_template=True), shots=0).text(PROBLEM, shots=True)
 
 

@@ -13,6 +13,7 @@ from star import run as runs
 from star.errors import InputError
 from star.recipe import SEEDS
 from star.statistics import wilson
+from tests.run_factory import make_run
 
 
 def made_up(
@@ -125,3 +126,19 @@ def test_pretraining_ends_when_it_is_told_that_this_is_enough() -> None:
         model, tokenizer, pretrain.Arguments(size="0.03m", batch_tokens=512), stop=lambda n: seen.append(n) or len(seen) == 3
     )
     assert trained["steps"] == 3 and trained["seen"] == seen[-1]
+
+
+def test_seeds_are_pooled_by_round_and_paired_by_problem(tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=2, problems=60)
+    lines, own = arms.pooled_lines([run, run]), runs.Run(run).rounds
+    assert [line["round"] for line in lines] == [line["round"] for line in own]
+    assert [line["selection"]["correct"] for line in lines] == [2 * line["selection"]["correct"] for line in own]
+    assert lines[-1]["selection"]["sound_of_correct"] == pytest.approx(own[-1]["selection"]["sound_of_correct"])
+    worse, better = (
+        [{"problem_id": str(i), "verdict": "correct" if i < right else "wrong", "sound": i < 5} for i in range(20)]
+        for right in (5, 15)
+    )
+    found = arms.paired({0: worse, 1: worse}, {0: better, 1: better[::-1]})
+    assert (found["difference"]["value"], found["by_seed"]) == (0.5, [0.5, 0.5])
+    assert found["mcnemar_p_by_seed"] == [pytest.approx(2 / 2**10)] * 2
+    assert arms.paired({0: worse}, {0: better}, arms.right_but_unsound)["difference"]["value"] == 0.5

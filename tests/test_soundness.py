@@ -20,7 +20,6 @@ from analysis.agreement import agreement
 from analysis.checks import Flag
 from analysis.checks.base import GENERIC
 from analysis.checks.reading import Reading, read
-from analysis.export import _cases
 from analysis.rationales.filters import View, soundness
 from analysis.rationales.reading import read_records
 from analysis.rationales.records import Record
@@ -73,8 +72,6 @@ def test_one_threshold_and_it_falls_on_one_side_everywhere(p: float, counts: boo
     assert soundness(table, "score", View().cut).tolist() == [1 - counts if judged else -1]  # type: ignore[arg-type]
     found = agreement({"a": "unsound"}, {"a": p})
     assert (found.both_unsound, found.only_person) == ((int(counts), int(not counts)) if judged else (0, 0))
-    row = {"sound": None, "p_unsound": p if judged else None, "first_error_step": None, "flags": "[]"}
-    assert len(_cases([row])) == counts
     tally = Tally()
     grade = "scored" if judged else "not_judged"
     tally.add([GOOD], [judging.Judgement(p if judged else None, None, "math_word", grade=grade)])  # type: ignore[arg-type]
@@ -156,11 +153,11 @@ def test_a_record_that_breaks_the_reader_is_a_status_on_its_row(monkeypatch: pyt
             raise KeyError("½")
         return read(question, *rest)  # type: ignore[arg-type]
 
-    def break_always(records: object) -> list[tuple[float | None, str]]:
+    def break_always(record: object) -> tuple[float | None, str]:
         raise ZeroDivisionError
 
     monkeypatch.setattr(judging, "read", read_or_break)
-    monkeypatch.setattr("analysis.recovery.judge_recoveries", break_always)
+    monkeypatch.setattr("analysis.recovery.judge_recovery", break_always)
     recovery = {"cot_prefix": "so she has 48 / 2 = 29", "injected_value": "29", "continuation": " So 24 are left."}
     broken, again, good = judge(
         [Record("x", question="break", steps=("1 + 1 = 2",)), Record("r", steps=("So",), meta=recovery), GOOD]

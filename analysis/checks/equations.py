@@ -55,7 +55,8 @@ _NAMED = words(
 """Words whose number is a name: "Equation 1 - 5 * 4 = 20"."""
 _TAKEN_OF = FUNCTIONS | words(
     "reciprocal inverse half third quarter negative opposite digit digits remainder remainders factor factors divisor divisors"
-    " average mean median multiple multiples expansion part power term coefficient sign number absolute numerator denominator conjugate factorization"
+    " multiple multiples expansion part power term coefficient sign number absolute numerator denominator conjugate factorization"
+    " average mean median"
 )
 """What is taken of an expression: "the reciprocal of 7/9 is 9/7"."""
 _WHOLE_OF = words("total sum result amount cost price value score profit product difference quotient answer earnings")

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from analysis.faithfulness import formulas
-from analysis.faithfulness.values import Values
 from star.statistics import EMPTY, Interval, bootstrap, bootstrap_mean, share
+
+Values = list[tuple[str, float]]
+"""(problem_id, value) of each rationale."""
 
 NOTHING_LEFT = "nothing left to measure: the control changes nearly every answer"
 NO_CONTROL = "no control could be applied"

@@ -9,9 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.faithfulness.effects import interval, measure
+from analysis.faithfulness.effects import Values, interval, measure
 from analysis.faithfulness.probes import PROBES, Measure
-from analysis.faithfulness.values import Row, Table, Values, curve_of
+from analysis.faithfulness.values import Row, Table, curve_of
 
 ONLY_FORM = "more than another question's rationale changes: in part the missing form, not what the rationale says"
 

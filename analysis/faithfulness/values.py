@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.faithfulness import formulas
 from star.grading import answer_type_of, same_answer
 
+if TYPE_CHECKING:
+    from analysis.faithfulness.effects import Values
+
 Row = Mapping[str, Any]
 Value = Callable[["list[Row]", "Table"], "float | Sequence[float] | None"]
 """Rows of one rationale and probe, and all others -> what they are worth: a number, several, or None (left out)."""
-Values = list[tuple[str, float]]
-"""(problem_id, value) of each rationale."""
-
 
 class Table:
     """Applicable rows by probe and rationale, in order of position."""

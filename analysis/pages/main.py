@@ -66,7 +66,7 @@ def frame() -> None:
         for name, _, _, icon in PAGES:
             carried = (*context.KEPT, *((*one, *parts.carried()) if name in READING else ()))
             st.page_link(pages[name], icon=icon, query_params=state.link(*carried))
-        state.flip("keys", "Hide the keys", "?", shortcut="H", type="tertiary", help="The keys of this page")
+        state.flip("keys", "?", "?", shortcut="H", type="tertiary", help="The keys of this page")
     if state.param("keys"):
         st.caption(KEYS.get(current.title, "H: these keys"))
     if not found:

@@ -25,7 +25,8 @@ META = (
     "kept",
     "drop_reason",
 )
-COLUMNS = ("attempt_id", "rationale", "answer", "gold", "sound", *META)
+SHORT = ("attempt_id", "answer", "gold", "sound", *META)
+"""The columns of an attempt that are no long text."""
 
 
 def read_run(path: Path, broken: list[BrokenLine]) -> Iterator[Record]:
@@ -41,7 +42,7 @@ def read_run(path: Path, broken: list[BrokenLine]) -> Iterator[Record]:
     task, problems = _task_name(run), _problems(run, broken)
     for name in files:
         try:
-            table = run.table(name, COLUMNS)
+            table = run.table(name, (*SHORT, "rationale"))
         except RunError as error:
             broken.append(_broken(run, name, error))
             continue

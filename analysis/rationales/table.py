@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.checks.base import Flag
 from analysis.rationales.steps import split_steps
 from analysis.sources import Source
 from star.parsing import ParseError, parse_json
@@ -23,16 +24,6 @@ from star.run import choices_of
 
 UNKNOWN = -2
 """first_error where nothing is known: not scored, or the score abstains."""
-
-
-@dataclass(frozen=True)
-class Flag:
-    """One reason to doubt a step."""
-
-    step: int
-    """0-based; -1: the rationale as a whole."""
-    check: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -179,10 +170,9 @@ def parse_flags(value: Any) -> tuple[Flag, ...]:
             return ()
     if not isinstance(value, list):
         return ()
-    flags = []
-    for item in value:
-        if isinstance(item, dict):
-            step = item.get("step")
-            place = step if isinstance(step, int) else -1
-            flags.append(Flag(place, str(item.get("check") or "check"), str(item.get("message") or "")))
-    return tuple(flags)
+    found = [item for item in value if isinstance(item, dict)]
+    places = [item["step"] if isinstance(item.get("step"), int) else -1 for item in found]  # -1: the rationale as a whole
+    return tuple(
+        Flag(place, str(item.get("check") or "check"), str(item.get("message") or ""))
+        for place, item in zip(places, found, strict=True)
+    )

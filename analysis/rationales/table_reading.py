@@ -17,6 +17,7 @@ from analysis.rationales.index import Columns, read_index, write_index
 from analysis.rationales.joining import rows_of_scores, unjoined
 from analysis.rationales.reading import read_records
 from analysis.rationales.records import BrokenLine, Record, RecordError, is_label, record_to, unique_ids
+from analysis.rationales.run_records import CORRECT, SHORT
 from analysis.rationales.scorer_columns import score_files, scorer_columns
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
@@ -32,20 +33,6 @@ SMALL_FILE = 2_000
 MANY, LONG = 40, 40
 """Most values of a name in `meta` that becomes a filter, and most characters of each."""
 CATEGORIES = ("round", "mode", "split", "slice", "verdict", "drop_reason", "generator")
-SHORT: tuple[str, ...] = (
-    "attempt_id",
-    "problem_id",
-    "round",
-    "mode",
-    "split",
-    "slice",
-    "verdict",
-    "sound",
-    "tokens",
-    "kept",
-)
-SHORT += ("drop_reason", "answer", "gold", "sample", "finish_reason")
-RIGHT = {"correct": 1, "incorrect": 0, "no_answer": 0, "truncated": 0}
 
 
 def read_run(source: Source) -> Table:
@@ -61,7 +48,7 @@ def read_run(source: Source) -> Table:
             notes.append(_short(str(error), source.path))
     table = pa.concat_tables(parts) if parts else pa.schema([ATTEMPTS.field(name) for name in SHORT]).empty_table()
     frame = _frame(table.rename_columns({"attempt_id": "id", "problem_id": "problem", "sound": "exact"}))
-    frame["right"] = frame["verdict"].map(RIGHT).astype("float").fillna(-1).astype("int8")
+    frame["right"] = frame["verdict"].map(CORRECT).astype("float").fillna(-1).astype("int8")
     frame["human"], frame["human_step"] = np.int8(-1), np.int32(UNKNOWN)
 
     def rationales() -> pa.Array:

@@ -223,7 +223,8 @@ def _overlap(case: Recovery, reading: _Reading) -> float:
 
 def _is_aligned(reading: _Reading) -> bool:
     """Whether the number before the right value is the one before the wrong one."""
-    return bool(reading.first and reading.ahead) and same(reading.ahead[-1], reading.numbers[reading.first - 1].value)
+    before = reading.numbers[: reading.first or 0]
+    return bool(before and reading.ahead) and same(reading.ahead[-1], before[-1].value)
 
 
 def _event(case: Recovery, reading: _Reading, role: str, lower_case: bool) -> str:

@@ -109,25 +109,14 @@ def computed(before: str, numbers: Sequence[Number], injected: float) -> float |
     return None
 
 
-def completed(injected_text: str, continuation: str) -> list[float]:
-    """Numbers that the continuation's first digits make of the injected one: "25" + " 7 girls" -> 27 and 257."""
-    match = re.match(r"\s{0,3}(\d{1,9})(?![\d.])", continuation, re.ASCII)
-    if match is None or not injected_text.isascii() or not injected_text.isdigit() or len(injected_text) > 18:
-        return []
-    digits = match[1]
-    kept = [injected_text[:k] for k in range(1, len(injected_text) + 1)]
-    return [float(head + digits) for head in reversed(kept)]
-
-
 def derive_original(
     question: str, before: str, injected_text: str, continuation: str, following: Sequence[Number], answer: float | None
 ) -> float | None:
     """The number that was falsified right after `before`, worked out from the text; None when nothing fits.
 
     A result is recomputed; an operand inside calculator marks is looked up in the expression before them; a list number
-    follows the last one; another copied number is looked for among the question's and the earlier ones: first as what
-    the continuation's first digits complete it to, then near the injected one (mistakes are small or add about a
-    hundred), the one that the continuation uses first.
+    follows the last one; another copied number is looked for among the question's and the earlier ones near the injected one
+    (mistakes are small or add about a hundred): the one that the continuation uses first.
     """
     injected = written_value(injected_text)
     if injected is None:
@@ -142,9 +131,6 @@ def derive_original(
     if value is not None and not same(value, injected):
         return value
     known = {n.value for n in find_numbers(question)} | {n.value for n in numbers}
-    for candidate in completed(injected_text, continuation):
-        if candidate in known and not same(candidate, injected):
-            return candidate
     later = [n.value for n in following[:60]]
     near = [v for v in [*known, *([answer] if answer is not None else [])] if _plausible(v, injected)]
     if not near:

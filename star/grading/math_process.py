@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import re
 import subprocess
@@ -29,6 +30,10 @@ _RELATION = re.compile(r"=|≈|\\(?:approx|to|implies|Rightarrow|rightarrow)(?![
 DOUBTFUL = re.compile(
     r"\b(?:or|and|wait|not|no|but|maybe|either|actually|instead)\b|\\text\s*\{\s*(?:or|and)\s*\}", re.IGNORECASE
 )
+
+_POWER = re.compile(r"(?=\^[\s{(]{0,9}(\d{1,9})(?:\s?\^[\s{(]{0,9}(\d{1,9}))?)")
+"""An exponent, and its own."""
+
 
 
 class MathWorker:
@@ -103,4 +108,12 @@ def compare(span: str, gold: str) -> Verdict:
     encodable = all(text.isprintable() or "\n" in text for text in (answer, reference))
     if not encodable:
         return Verdict.ungradable
+    if _is_tower(reference) or _is_tower(answer):
+        return Verdict.ungradable  # the child would be killed, after seconds, and started again
     return _worker.compare(reference, answer)
+
+
+def _is_tower(text: str) -> bool:
+    """Whether an exponent is beyond a million: 9^{9^9}."""
+    text = text.replace("**", "^")
+    return any(int(power[2] or 1) * math.log10(int(power[1]) or 1) > 6 for power in _POWER.finditer(text))

@@ -121,7 +121,8 @@ def _rounding(equation: Equation, readings: list[Fraction], text: str) -> str | 
         return ""
     if "/" in equation.operators and right in (math.floor(value), math.ceil(value)):
         return "" if equation.approximate or _WHOLE.search(text) else "equation_rounded"
-    is_nearest = right.denominator == 1 and "." not in equation.result_text and abs(value - right) <= Fraction(1, 2) and abs(value) > 1
+    is_whole = right.denominator == 1 and "." not in equation.result_text
+    is_nearest = is_whole and abs(value - right) <= Fraction(1, 2) and abs(value) > 1
     return "equation_rounded" if is_nearest and value.denominator > 1 else None
 
 

@@ -82,7 +82,8 @@ def markdown(text: str, hits: Sequence[str] = ()) -> str:
         return chr(FIRST + len(kept) - 1)
 
     def formula(content: str, display: bool, whole: str) -> str:
-        if _REFUSED.search(content) or not content.strip() or "$" in content.replace(r"\$", ""):
+        bare = re.sub(r"\\.", "", content)
+        if _REFUSED.search(content) or not content.strip() or "$" in bare or bare.count("{") != bare.count("}"):
             return keep(_inline_code(whole))
         tex = " ".join(content.replace(r"\$", r"\textdollar ").split())
         return keep(f"\n$$\n{tex}\n$$\n" if display else f"${tex}$")

@@ -193,10 +193,10 @@ def _facet(table: Table, name: str) -> None:
 
 def ordering(table: Table, view: View) -> None:
     """Who judges, from which score on, and the order."""
-    there = judges(table)
+    there, words = judges(table), {str(name): said for name, said in JUDGES.items()}
     with st.container(horizontal=True, vertical_alignment="bottom", key="ordering"):
         if len(there) > 1:
-            state.select("Sound according to", "judge", there, default=there[0], show=dict[str, str](JUDGES).__getitem__, width=230)
+            state.select("Sound according to", "judge", there, default=there[0], show=words.__getitem__, width=230)
         if view.judge == "score" and table.scored:
             state.whole("flagged from %", "cut", 1, 99, width=130, placeholder=f"{100 * THRESHOLD:.0f}")
         sorts = [

@@ -107,7 +107,7 @@ def _ranking(table: Table, triple: tuple[int, int, int], after: str | None, who:
     best = "second best" if picked else "best"
     st.write(f"Which one is the **{best}** piece of reasoning? Where they come from is hidden.")
     part = table.frame.iloc[shown]
-    tie = Ranking(part["problem"].iat[0], who, tuple(part["id"]), tuple(origin(row) for _, row in part.iterrows()), tie=True)
+    tie = Ranking(str(part["problem"].iat[0]), who, tuple(part["id"]), tuple(origin(row) for _, row in part.iterrows()), tie=True)
     first = str(table.frame["id"].iat[triple[0]])
     number = labelling.turn(f"{first} {picked}")
     for i, column in enumerate(st.columns(3, gap="medium", border=True)):

@@ -54,6 +54,7 @@ li.r-step {{ margin: 0 !important; display: flex; gap: .7rem; padding: .32rem .6
 [class*="st-key-flagged-step"] {{ border-left: 4px solid {COLOURS["rationalized"]}; background: {COLOURS["rationalized"]}1f; }}
 [class*="st-key-steps-"] ol {{ padding-left: 2rem; margin: 0; }}
 [class*="st-key-steps-"] .stMarkdown :is(p, li) {{ font-size: .92rem; margin-bottom: .2rem; }}
+[class*="st-key-steps-"] [data-testid="stMarkdownContainer"] {{ margin: .2rem 0 !important; }} /* not the -1rem for p */
 .st-key-question p {{ font-size: 1.02rem; font-weight: 600; }}
 .st-key-question p, [class*="st-key-steps-"] p, [class*="st-key-steps-"] li {{ unicode-bidi: plaintext; text-align: start;
   overflow-wrap: anywhere; }}
