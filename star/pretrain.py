@@ -39,7 +39,7 @@ class Arguments:
     seed: int = 0
     """Seeds the weights and the corpus."""
     copies: bool = False
-    """A base that is to go beyond the lengths of its sums: hinted sums of at most 5 digits, copies of longer numbers."""
+    """A base that is to go beyond the lengths of its sums: sums of at most 5 digits, copies of longer numbers."""
     rope_theta: float = 10_000.0
     """Base of the rotary position encoding."""
     head_size: int | None = None
