@@ -39,7 +39,7 @@ class Arguments:
     seed: int = 0
     """Seeds the weights and the corpus."""
     copies: bool = False
-    """A base that is to go beyond the lengths of its sums: hinted sums of at most 5 digits, copies of longer numbers."""
+    """A base that is to go beyond the lengths of its sums: sums of at most 5 digits, copies of longer numbers."""
     rope_theta: float = 10_000.0
     """Base of the rotary position encoding."""
     head_size: int | None = None
@@ -182,11 +182,9 @@ def check(arguments: Arguments) -> None:
     """Raise PretrainError before any work when the arguments cannot lead to a saved model."""
     import torch
 
-    for name in ("tokens", "batch_tokens", "learning_rate", "rope_theta"):
+    for name in ("tokens", "batch_tokens", "learning_rate"):
         if getattr(arguments, name) <= 0:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(arguments, name):g}: expected a number above 0")
-    if arguments.head_size is not None and (arguments.head_size < 2 or arguments.head_size % 2):
-        raise UsageError(f"--head-size {arguments.head_size}: expected an even number above 0, as positions rotate pairs")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch sees no GPU here; use --device cpu")
     if arguments.out.is_dir() and any(arguments.out.iterdir()) and not arguments.overwrite:

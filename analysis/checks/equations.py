@@ -37,7 +37,7 @@ _NEAR = 80
 """Characters to either side in which a word makes an equation an approximate one."""
 _ASSUMING = words(
     "suppose supposing assume assuming imagine if whether unless pretend instead rather not never claim claims claimed says wrote"
-    " think thinks thought believe believes doubt contradiction without false wrong wrongly incorrect incorrectly mistake mistaken"
+    " think thinks thought believe believes doubt contradiction cannot can't impossible without false wrong wrongly incorrect incorrectly mistake mistaken"
     " mistakenly erroneously erroneous error typo misread miscalculated someone"
 )
 """What stands behind one of these in its clause is not claimed by the rationale."""
@@ -446,7 +446,7 @@ def _is_claimed(tokens: Sequence[Token], start: int, stop: int) -> bool:
     for token in tokens[stop : stop + 30]:
         if token.text.lower() in _DENYING or token.text == "?":
             return False
-        if token.kind == "end" and token.text != ",":
+        if token.kind == "end" and token.text not in (",", '"'):  # '"3 + 4 = 8" would be a mistake'
             return True
     return True
 
