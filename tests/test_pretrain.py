@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,27 +42,32 @@ def test_the_corpus_is_seeded_and_never_shows_a_long_sum_without_its_hint() -> N
 def test_a_copying_base_sees_long_numbers_but_no_long_sum() -> None:
     docs = list(islice(documents(7, COPIES), 3000))
     questions = [(doc, doc.parts[0][0].splitlines()[1]) for doc in docs]
-    copies = [doc for doc, question in questions if "|" in question]
+    copies = [doc for doc, question in questions if "+" not in question]
     lines = [(doc, question) for doc, question in questions if not doc.ends]
     sums = [question for doc, question in questions if doc.ends and "+" in question]
     assert len(copies) + len(lines) + len(sums) == len(docs)
-    assert 0.12 < len(copies) / len(docs) < 0.18 and 0.26 < len(lines) / len(docs) < 0.34
+    assert 0.17 < len(copies) / len(docs) < 0.23 and 0.21 < len(lines) / len(docs) < 0.29
     assert max(map(len, sums)) == len(addition.question_of(10**4, 10**4))
     assert max(len(question) for _, question in lines) == len(addition.question_of(10**9, 10**9))
     assert all(doc.parts[0][1] == f"{addition.OPEN}\n{question} , C: 0" for doc, question in lines)
 
 
-def test_a_copy_is_a_scratchpad_of_the_same_shape_that_keeps_the_left_number() -> None:
-    rng = random.Random(2)
-    for digits in (1, 3, 10):
+def test_a_copy_is_a_scratchpad_of_the_same_shape_that_keeps_one_number() -> None:
+    rng, operators = random.Random(2), set()
+    for digits in (1, 3, 10) * 4:
         prompt, completion = copied(rng, digits)
-        top, bottom = (int(number.replace(" ", "")) for number in prompt.splitlines()[1].split(" | "))
-        lines, added = completion.splitlines(), addition.scratchpad(top, bottom, digits)
-        pairs = [line.partition(",")[0].replace("|", "+") for line in lines[1:-3]]
+        question = prompt.splitlines()[1]
+        operator = "|" if "|" in question else "/"
+        operators.add(operator)
+        numbers = [int(number.replace(" ", "")) for number in question.split(f" {operator} ")]
+        kept = numbers[operator == "/"]
+        lines, added = completion.splitlines(), addition.scratchpad(numbers[0], numbers[1], digits)
+        pairs = [line.partition(",")[0].replace(operator, "+") for line in lines[1:-3]]
         assert pairs == [line.partition(",")[0] for line in added[1:-2]]
-        kept = [line.partition(",")[2] for line in lines[2:-3]]
-        assert kept == [line.partition(",")[2] for line in addition.scratchpad(top, 0, digits)[2:-2]]
-        assert lines[-3:] == [f"0 {addition.spaced(top)}", addition.CLOSE, addition.spaced(top)]
+        found = [line.partition(",")[2] for line in lines[2:-3]]
+        assert found == [line.partition(",")[2] for line in addition.scratchpad(kept, 0, digits)[2:-2]]
+        assert lines[-3:] == [f"0 {addition.spaced(kept)}", addition.CLOSE, addition.spaced(kept)]
+    assert operators == {"|", "/"}
 
 
 def test_only_completions_carry_loss_and_documents_end() -> None:
@@ -108,13 +114,15 @@ def test_the_embedded_model_is_untied_small_and_has_a_card() -> None:
     assert "python -m star.pretrain" in (EMBEDDED / "README.md").read_text()
 
 
-@pytest.mark.parametrize("size", ["0.03m", "0.1m"])
-def test_pretraining_lowers_the_loss_and_saves_a_loadable_model(size: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{"size": "0.03m"}, {"size": "0.1m", "copies": True, "head_size": 32, "rope_theta": 100.0}])
+def test_pretraining_lowers_the_loss_and_saves_a_loadable_model(options: dict[str, Any], tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     out = tmp_path / "model"
-    run(Arguments(size=size, out=out, tokens=60_000))  # type: ignore[arg-type]
-    AutoModelForCausalLM.from_pretrained(out)
+    run(Arguments(out=out, tokens=60_000, **options))
+    config = AutoModelForCausalLM.from_pretrained(out).config
+    assert config.rope_parameters["rope_theta"] == options.get("rope_theta", 10_000)
+    assert config.head_dim == options.get("head_size", 12)
     AutoTokenizer.from_pretrained(out)
     card = (out / "README.md").read_text()
     assert float(card.rsplit("final training loss ", 1)[1].split(".\n")[0]) < 5.7  # ln(320) is 5.77

@@ -9,12 +9,12 @@ Four kinds of document make such a model, in the format of `star/tasks/addition.
     .50    hinted      1- to 6-digit sums with the carry-prefixed sum after `Target:`, then the scratchpad
     .15    few-shot    two to five documents of 1 digit (unhinted) in one, as a few-shot prompt looks
 
-Sums of three and more digits never occur unhinted. A base that is to go beyond the lengths of its sums (COPIES) has none of the
-last two kinds, worked sums of up to 5 digits, and two further kinds of up to 10 digits in which nothing is added:
+Sums of three and more digits never occur unhinted. A base that is to go beyond the lengths of its sums (COPIES) has none
+of the last two kinds, worked sums of up to 5 digits, and two further kinds of up to 10 digits in which nothing is added:
 
     share  kind        what it teaches
-    .30    line        the first line of a scratchpad, a copy of the question; the document is cut off there
-    .15    copied      a whole scratchpad whose operator is | and whose answer is the number on its left
+    .25    line        the first line of a scratchpad, a copy of the question; the document is cut off there
+    .20    copied      a whole scratchpad whose answer is one of the two numbers: which one, the operator says
 
 Every other document ends with the end-of-text token; the loss is on what comes after each `Target:` block. All of it follows from
 (seed, document index): nothing is stored.
@@ -48,7 +48,7 @@ class Mixture:
 
 
 SUMS = Mixture()
-COPIES = Mixture(short=0.2, partial=0.35, hinted=0.0, few_shot=0.0, line=0.3, copied=0.15, longest_partial=5)
+COPIES = Mixture(short=0.25, partial=0.3, hinted=0.0, few_shot=0.0, line=0.25, copied=0.2, longest_partial=5)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def first_line(rng: random.Random, digits: int) -> tuple[str, str]:
 
 
 def copied(rng: random.Random, digits: int) -> tuple[str, str]:
-    """(prompt, completion) of a scratchpad that adds nothing: the answer is the number on the left.
+    """(prompt, completion) of a scratchpad that adds nothing: the answer is the number on the left of |, or on the right of /.
 
     6 2 4 | 2 5 9 , C: 0
     2 | 5 , 4 C: 0
@@ -88,15 +88,15 @@ def copied(rng: random.Random, digits: int) -> tuple[str, str]:
     , 6 2 4 C: 0
     0 6 2 4
     """
-    a, b = _sum(rng, digits)
-    top, bottom = str(a), str(b)
-    question = f"{addition.spaced(a)} | {addition.spaced(b)}"
+    operator, numbers = rng.choice("|/"), [str(number) for number in _sum(rng, digits)]
+    answer = numbers["|/".index(operator)]
+    pairs = [f" {operator} ".join(pair) + " " for pair in zip(*numbers, strict=True)]
+    question = f" {operator} ".join(map(" ".join, numbers))
     lines = [addition.OPEN, f"{question} , C: 0"]
     for place in range(digits - 1, -1, -1):
-        pair = f"{top[place - 1]} | {bottom[place - 1]} " if place else ""
-        lines.append(f"{pair}, {' '.join(top[place:])} C: 0")
-    lines += [f"0 {addition.spaced(a)}", addition.CLOSE]
-    return f"Input:\n{question}\nTarget:\n", addition.completion("\n".join(lines), top)
+        lines.append(f"{pairs[place - 1] if place else ''}, {' '.join(answer[place:])} C: 0")
+    lines += [f"0 {' '.join(answer)}", addition.CLOSE]
+    return f"Input:\n{question}\nTarget:\n", addition.completion("\n".join(lines), answer)
 
 
 def document(rng: random.Random, mixture: Mixture) -> Document:

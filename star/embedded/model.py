@@ -96,7 +96,7 @@ def widened(model: LlamaForCausalLM) -> LlamaForCausalLM:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = model.config
-    heads, old = config.num_attention_heads, config.hidden_size // config.num_attention_heads
+    heads, old = config.num_attention_heads, config.head_dim
     if old >= HEAD_SIZE or HEAD_SIZE % old:
         return model
     wide = LlamaForCausalLM(LlamaConfig(**{**config.to_diff_dict(), "head_dim": HEAD_SIZE}))
