@@ -37,8 +37,8 @@ _NEAR = 80
 """Characters to either side in which a word makes an equation an approximate one."""
 _ASSUMING = words(
     "suppose supposing assume assuming imagine if whether unless pretend instead rather not never claim claims claimed says wrote"
-    " think thinks thought believe believes doubt contradiction cannot can't impossible without false wrong wrongly incorrect incorrectly mistake mistaken"
-    " mistakenly erroneously erroneous error typo misread miscalculated someone"
+    " think thinks thought believe believes doubt contradiction without false wrong wrongly incorrect incorrectly mistake mistaken"
+    " mistakenly erroneously erroneous error typo misread miscalculated someone cannot can't impossible"
 )
 """What stands behind one of these in its clause is not claimed by the rationale."""
 _DENYING = words(
@@ -378,6 +378,8 @@ def opens(tokens: list[Token], start: int, spoken: bool) -> bool:
         return False
     if lower == "as" and earlier.text in ("many", "much"):
         return False
+    if lower in UNITS and earlier.kind == "number" and tokens[start + 1].text.lower() in UNITS:
+        return False  # "2 hours 30 minutes / 5 = 30 minutes"
     if lower == "of" and earlier.text.lower() not in _WHOLE_OF and (spoken or earlier.text.lower() in _TAKEN_OF):
         return False
     if tokens[start].kind == "word" and tokens[start + 1].kind == "equal":
