@@ -106,7 +106,8 @@ def run_cases(table: Table, summary: RunSummary, most: int) -> tuple[list[CaseVi
     if not (known := judges(table)):
         return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {table.source.path}"
     final = frame.index.isin(evaluated.index)
-    right = ((frame["right"] == 1) & (frame["n_steps"] > 0) & (final | (number <= last))).to_numpy()
+    counted = (frame["mode"] != "evaluated") | (frame["sample"] == 0)  # further samples of an evaluation are no other answers
+    right = ((frame["right"] == 1) & (frame["n_steps"] > 0) & counted & (final | (number <= last))).to_numpy()
     unsound = select(table, View(cell="right-unsound", judge=known[0]), right)
     own, more = unsound[final[unsound]], unsound[~final[unsound]]
     about = f"Of {(right & final).sum():,} right answers of the {summary.split} split, {len(own):,} {JUDGED[known[0]]}."
@@ -136,7 +137,8 @@ def case_view(one: Rationale) -> CaseView:
         reasons.setdefault(one.human_step, []).append("first wrong step by the label in the file")
     if one.first_error >= 0:
         reasons.setdefault(one.first_error, [NO_REASON])
-    known = [f"answer {one.answer}", f"gold {one.gold}" if one.gold else "", score_words(one.p_unsound)]
+    said = score_words(one.p_unsound) if one.p_unsound >= 0 or one.row["exact"] < 0 else ""  # the exact check has judged it
+    known = [f"answer {one.answer}", f"gold {one.gold}" if one.gold else "", said]
     about = " · ".join(filter(None, [one.id, one.row.get("slice"), one.row.get("generator"), origin(one.row), *known]))
     steps = [(step, reasons.get(k, [])) for k, step in enumerate(one.steps[:MAX_STEPS])]
     return CaseView(about, one.question, reasons.get(-1, []), steps)

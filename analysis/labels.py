@@ -216,11 +216,12 @@ def _entry(line: str, labeller: str | None = None) -> Label | Ranking | None:
     try:
         row = json.loads(line)
         if labeller is not None:
-            row = {"labeller": labeller, "error_step": None, "note": "", "blind": False, "at": ""} | row
+            own = {"labeller": labeller, "error_step": None, "note": "", "blind": False, "at": ""}
             step, sound = row.get("first_error_step"), row.get("sound")
-            if "verdict" not in row and (isinstance(step, int) or isinstance(sound, bool)):
+            if {"verdict", "order"}.isdisjoint(row) and (isinstance(step, int) or isinstance(sound, bool)):
                 unsound = step >= 0 if isinstance(step, int) else not sound
-                row |= {"verdict": "unsound" if unsound else "sound", "error_step": step if unsound else None}
+                row = {"id": row["id"], "verdict": "unsound" if unsound else "sound", "error_step": step if unsound else None}
+            row = own | row
         kind = row.get("kind", "label")
         labeller, note = clean(str(row["labeller"])), clean(str(row["note"]))
         at = clean(row["at"]) if isinstance(row["at"], str) else ""  # labels are sorted by it

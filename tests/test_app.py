@@ -513,6 +513,7 @@ def test_a_probed_file_whose_answers_are_not_graded(open_app: Any, tmp_path: Pat
 def test_the_averaged_curve_counts_every_rationale_once_at_a_place() -> None:
     points = [{"position": i, "n_steps": 40, "same": float(i > 20), "n": 9} for i in range(41)]
     points += [{"position": i, "n_steps": 2, "same": i / 2, "n": 5} for i in range(3)]
+    assert not len(curve_frame([{"position": 1, "n_steps": 2, "n": 5}]))  # no share
     frame = curve_frame(points).set_index("place")
     assert frame["n"].tolist() == [14, 9, 9, 9, 9, 14, 9, 9, 9, 9, 14]
     half = frame.loc[0.5]
@@ -544,6 +545,19 @@ def test_steps_are_those_that_the_probe_counted(open_app: Any, tmp_path: Path, t
     settled = commit_steps(mine)["commit"].iloc[0]
     item = next(item for item in shown.split("<li ") if "settled here" in item)
     assert f'<span class="r-no">{settled}</span>' in item
+
+
+def test_an_answer_stands_at_its_step_where_one_before_is_missing(open_app: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=1, problems=9)
+    rows = runs.read_rows(run / "analysis" / "probes.parquet")
+    first = next(row for row in rows if row["probe"] == "early_answering")["attempt_id"]
+    mine = [row for row in rows if row["attempt_id"] == first and row["probe"] == "early_answering"]
+    kept = [row | {"answer_after": f"after {row['position']}"} for row in mine if row["position"] != 1]
+    runs.write_parquet(run / "analysis" / "probes.parquet", kept, row_schema())
+    shown = words(healthy(open_app("faithfulness", "--root", str(tmp_path), id=first)))
+    for row in kept:
+        item = next(item for item in shown.split("<li ") if f'<span class="r-no">{row["position"]}</span>' in item)
+        assert f"answers after {row['position']}<" in item
 
 
 def test_only_the_false_value_and_what_follows_is_marked(open_app: Any, whole: Path) -> None:

@@ -71,6 +71,13 @@ def test_cases_come_from_the_rounds_where_the_test_has_too_few(tmp_path: Path) -
     assert page.text.count(f"flagged by the score at {THRESHOLD:.2f} (") == 5 and "train split, round " in page.text
 
 
+def test_further_samples_of_the_test_are_no_answers_of_the_rounds(tmp_path: Path) -> None:
+    run = make_run(tmp_path, rounds=1, problems=12, samples=2, analysis=False)
+    page = exported(run, tmp_path)
+    assert f"Of {len(right_rows(run, 1))} other right answers in rounds 0 to 1" in page.text
+    assert "by the task's exact check" in page.text and "not judged" not in page.text
+
+
 def right_rows(run: Path, last: int, *, rationalized: bool = False) -> list[dict[str, Any]]:
     """Right answers that the rounds up to `last` gave, without the hint or with it."""
     files = [file for file in run.glob("round_*/*.parquet") if file.stem in ("attempts", "evaluation")]

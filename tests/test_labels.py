@@ -85,6 +85,11 @@ def test_lines_of_json_end_at_line_feeds_only(tmp_path: Path) -> None:
     assert read_labels(tmp_path).latest["ann", "x"].note == "a\u2028b"
 
 
+@pytest.mark.parametrize("more", [{"labeller": None, "note": None}, {"kind": "gsm"}, {"ratings": 5}, {"labeller": "bob"}])
+def test_of_a_label_from_elsewhere_only_what_it_says_of_the_rationale_is_read(more: dict[str, object]) -> None:
+    assert imported(json.dumps({"id": "x", "first_error_step": 1} | more), "ann") == ([Label("x", "ann", "unsound", 1)], 0)
+
+
 def test_two_people_keep_files_of_their_own(tmp_path: Path) -> None:
     append(tmp_path, Label("x", "ann", "sound"))
     append(tmp_path, Label("x", "bob", "unsound"))

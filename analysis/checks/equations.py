@@ -38,7 +38,7 @@ _NEAR = 80
 _ASSUMING = words(
     "suppose supposing assume assuming imagine if whether unless pretend instead rather not never claim claims claimed says wrote"
     " think thinks thought believe believes doubt contradiction without false wrong wrongly incorrect incorrectly mistake mistaken"
-    " mistakenly erroneously erroneous error typo misread miscalculated someone"
+    " mistakenly erroneously erroneous error typo misread miscalculated someone cannot can't impossible"
 )
 """What stands behind one of these in its clause is not claimed by the rationale."""
 _DENYING = words(
@@ -378,6 +378,8 @@ def opens(tokens: list[Token], start: int, spoken: bool) -> bool:
         return False
     if lower == "as" and earlier.text in ("many", "much"):
         return False
+    if lower in UNITS and earlier.kind == "number" and tokens[start + 1].text.lower() in UNITS:
+        return False  # "2 hours 30 minutes / 5 = 30 minutes"
     if lower == "of" and earlier.text.lower() not in _WHOLE_OF and (spoken or earlier.text.lower() in _TAKEN_OF):
         return False
     if tokens[start].kind == "word" and tokens[start + 1].kind == "equal":
@@ -446,7 +448,7 @@ def _is_claimed(tokens: Sequence[Token], start: int, stop: int) -> bool:
     for token in tokens[stop : stop + 30]:
         if token.text.lower() in _DENYING or token.text == "?":
             return False
-        if token.kind == "end" and token.text != ",":
+        if token.kind == "end" and token.text not in (",", '"'):  # '"3 + 4 = 8" would be a mistake'
             return True
     return True
 

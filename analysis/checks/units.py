@@ -6,8 +6,8 @@ from fractions import Fraction
 
 _SIZES = {
     "time": """
-        second|seconds|sec|secs=1 minute|minutes|min|mins=60 hour|hours|hr|hrs=3600 day|days=0 week|weeks=0 month|months=0
-        year|years=0 ms=1/1000
+        second|seconds|sec|secs=1 minute|minutes|min|mins=60 hour|hours|hr|hrs|mph|kph=3600 day|days=0 week|weeks=0
+        month|months=0 year|years=0 decade|decades=0 century|centuries=0 ms=1/1000
         """,
     "length": """
         um|nm=0 mm|millimeter|millimeters=1/1000 cm|centimeter|centimeters=1/100 m|meter|meters|metre|metres=1

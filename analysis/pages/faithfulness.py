@@ -143,7 +143,8 @@ def _steps(early: pd.DataFrame, commit: int) -> None:
     """The steps with the answer the model gives after each, and the place where it is settled."""
     st.subheader("The answer after each step", anchor=False)
     marks, answers = {commit: ["the answer is settled here"]}, early["answer_after"].tolist()
-    said = {i: [f"answers {text.shorten(one, 60)}" if isinstance(one, str) else "gives no answer"] for i, one in enumerate(answers)}
+    words = [f"answers {text.shorten(one, 60)}" if isinstance(one, str) else "gives no answer" for one in answers]
+    said = {place: [one] for place, one in zip(early["position"].tolist(), words, strict=True)}  # some may lack
     items = [
         rationale.step_line(i, step if i else "before any reasoning", "settled" if i >= commit else "", marks, said, first=0)
         for i, step in probed_steps(early)[:SHOWN]

@@ -54,10 +54,10 @@ def curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:
     Of the points of one length only the one nearest to the tenth counts: several cuts of the same rationales are no
     independent answers.
     """
-    frame = pd.DataFrame([point for point in points if point.get("n_steps") and point.get("n")])
-    if not len(frame):
-        return frame
-    frame = frame.dropna(subset=["same"])
+    known = [point for point in points if point.get("n_steps") and point.get("n") and point.get("same") is not None]
+    if not known:
+        return pd.DataFrame()
+    frame = pd.DataFrame(known)
     part = frame["position"] / frame["n_steps"]
     frame = frame.assign(place=(part * 10).round() / 10, kept=frame["n"] * frame["same"])
     frame["away"] = (part - frame["place"]).abs().round(9)

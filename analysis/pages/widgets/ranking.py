@@ -101,8 +101,7 @@ def tab(table: Table, labels: Labels) -> None:
 def _ranking(table: Table, triple: tuple[int, int, int], after: str | None, who: str, labels: Labels) -> None:
     """`after`: the id that the link asks for once these are skipped."""
     shown = [int(row) for row in shuffled(np.array(triple), f"{who} {table.frame['problem'].iat[triple[0]]}")]
-    given = [int(digit) for digit in (state.param("picked") or "") if digit in "123"][:2]
-    picked = list(dict.fromkeys(given))
+    picked = [int(digit) for digit in (state.param("picked") or "") if digit in "123"][:1]
     rationale.question(table.rationale(shown[0]))
     best = "second best" if picked else "best"
     st.write(f"Which one is the **{best}** piece of reasoning? Where they come from is hidden.")
