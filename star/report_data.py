@@ -42,7 +42,8 @@ def run_values(
     row |= {f"weighted@{k}": share for k, share in summary.weighted_at_k.items() if k != "1"}
     row |= {} if reach is None else {f"FLOPs to {100 * reach:g} %": flops_to(summary, reach)}
     row |= {} if tokens is None else {f"selection at {tokens:,} tokens": accuracy_at(summary, tokens)}
-    return row | {name: summary.slices.get(name) for name in slices}
+    taken = {*row, "runs", "seeds"}  # a task may name its slices as it likes
+    return row | {f"{name} (slice)" if name in taken else name: summary.slices.get(name) for name in slices}
 
 
 def expanded(row: Figures) -> Figures:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -177,6 +178,14 @@ def test_the_first_row_of_a_table_on_its_side_has_a_name(capsys: pytest.CaptureF
     report.print_table([{"a": "STaR", "b": "x" * 200, "problems": "90"}], "Paired comparison")
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split("┃")[1].strip() == "a" and "STaR" in lines[2]
+
+
+def test_slices_may_have_the_names_of_columns(tmp_path: Path) -> None:
+    found = summarise_run(make_run(tmp_path, rounds=1, problems=40))
+    found = replace(found, slices={"tokens": found.accuracy, "seeds": found.accuracy, "easy": found.accuracy})
+    (row,) = report.table(all_values([found], ["tokens", "seeds", "easy"]))
+    assert row["tokens"] == f"{found.tokens:,}"
+    assert row["tokens (slice) %"] == row["seeds (slice) %"] == row["easy %"] == found.accuracy.percent()
 
 
 def test_rows_left_out_are_reported(tmp_path: Path) -> None:
