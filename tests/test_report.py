@@ -14,7 +14,7 @@ import pytest
 
 from star import report
 from star import run as runs
-from star.paired import compare_runs
+from star.paired import compare_runs, one_a_seed
 from star.recipe import Recipe
 from star.report_data import all_values, label, run_values
 from star.run_summary import arm_name, recipe_group, summarise_run
@@ -110,6 +110,7 @@ def test_a_seed_counts_once_whatever_its_run_is_called(tmp_path: Path) -> None:
     other = make_run(tmp_path, name="other", rounds=1, problems=40, rationalize=False)
     summaries = [summarise_run(run) for run in [*runs, other]]
     (group,) = [row for row in all_values(summaries) if "seeds" in row]
+    assert one_a_seed([summaries[0], replace(summaries[1], seed=None)]) == summaries[:1], "0 where a recipe names no seed"
     assert group["seeds"] == [0, 1] and group["runs"] == [runs[0].name, runs[2].name]
     assert group["accuracy"] == pytest.approx((summaries[0].accuracy.value + summaries[2].accuracy.value) / 2)
     (said,) = [note for note in report.warnings(summaries) if "the same recipe and seed" in note]
