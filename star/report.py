@@ -30,7 +30,7 @@ from star.spreadsheet import to_csv
 from star.statistics import Interval, amount, percent
 
 Cells = dict[str, str]
-RIGHT_ALIGNED = 2
+RIGHT_ALIGNED = 4
 """Columns from this one on hold numbers."""
 TITLES = {
     "accuracy": "accuracy % [95 %]",
