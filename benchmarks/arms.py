@@ -120,8 +120,9 @@ def pooled_lines(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     pooled = []
     for lines in zip(*(Run(run_dir).rounds for run_dir in run_dirs), strict=False):
         selections = [line["selection"] for line in lines]
-        names = selections[0]["slices"]
-        slices = {name: {key: sum(each["slices"][name][key] for each in selections) for key in keys} for name in names}
+        names = sorted({name for each in selections for name in each["slices"]})  # a small selection may lack some
+        of_slice = {name: [each["slices"][name] for each in selections if name in each["slices"]] for name in names}
+        slices = {name: {key: sum(part[key] for part in parts) for key in keys} for name, parts in of_slice.items()}
         whole = {key: sum(part[key] for part in slices.values()) for key in keys}
         checked = any(each["sound_of_correct"] is not None for each in selections)
         share = whole["sound"] / whole["correct"] if checked and whole["correct"] else None

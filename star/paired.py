@@ -95,10 +95,10 @@ def groups(summaries: Sequence[RunSummary]) -> list[list[RunSummary]]:
 
 def one_a_seed(runs: Sequence[RunSummary]) -> list[RunSummary]:
     """The finished runs of one recipe, the first of each seed: another one with it is no other seed."""
-    first: dict[int | None, RunSummary] = {}
+    first: dict[int, RunSummary] = {}
     for run in runs:
         if run.finished:
-            first.setdefault(run.seed, run)
+            first.setdefault(run.seed or 0, run)  # the seed of a recipe that names none
     return list(first.values())
 
 

@@ -14,10 +14,10 @@ from star.statistics import Interval
 
 Figures = dict[str, Any]
 COLUMNS = (
-    *("parameters", "split", "accuracy", "strict", "lenient", "no_answer", "truncated", "sound_of_correct", "data_used"),
+    *("accuracy", "strict", "lenient", "no_answer", "truncated", "sound_of_correct", "data_used"),
     *("generated", "rationalized", "samples", "tokens", "seconds", "training_flops", "sampling_flops"),
 )
-"""Fields of a `RunSummary` that every format shows, in order."""
+"""Fields of a `RunSummary` that every format shows after the number of problems, in order."""
 
 
 def label(summary: RunSummary) -> str:
@@ -34,7 +34,8 @@ def run_values(
     summary: RunSummary, slices: Sequence[str] = (), reach: float | None = None, tokens: int | None = None
 ) -> Figures:
     """One run's row: the columns of every format, under the names that data have."""
-    row: Figures = {"method": label(summary), "run": summary.path.name, "seed": summary.seed, "n": summary.accuracy.n}
+    row: Figures = {"method": label(summary), "run": summary.path.name, "seed": summary.seed}
+    row |= {"parameters": summary.parameters, "split": summary.split, "n": summary.accuracy.n}
     row |= {name: getattr(summary, name) for name in COLUMNS}
     row |= {f"pass@{k}": share for k, share in summary.pass_at_k.items()}
     row |= {f"maj@{k}": share for k, share in summary.maj_at_k.items() if k > 1}
@@ -42,7 +43,8 @@ def run_values(
     row |= {f"weighted@{k}": share for k, share in summary.weighted_at_k.items() if k != "1"}
     row |= {} if reach is None else {f"FLOPs to {100 * reach:g} %": flops_to(summary, reach)}
     row |= {} if tokens is None else {f"selection at {tokens:,} tokens": accuracy_at(summary, tokens)}
-    return row | {name: summary.slices.get(name) for name in slices}
+    taken = {*row, "runs", "seeds"}  # a task may name its slices as it likes
+    return row | {f"{name} (slice)" if name in taken else name: summary.slices.get(name) for name in slices}
 
 
 def expanded(row: Figures) -> Figures:

@@ -16,7 +16,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from star import command_line
 from star.errors import InputError, UsageError
@@ -30,9 +30,6 @@ from star.recipe import (
     load_recipe,
     parse_recipe,
 )
-
-if TYPE_CHECKING:
-    pass
 
 DESCRIPTION = """Run STaR: sample rationales, keep those that reach the right answer, retry the others with the answer as a
 hint, fine-tune, repeat.

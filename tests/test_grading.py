@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import threading
 import time
 from decimal import Decimal
@@ -286,6 +287,22 @@ def test_towers_of_powers_are_told_without_asking_the_child() -> None:
         assert math_process.compare(answer, gold) == Verdict.ungradable
     assert time.monotonic() - start < 0.5
     assert math_process.compare("2^{2^{5}}", "2^{32}") == Verdict.correct
+
+
+def test_an_interrupted_comparison_gives_the_next_one_no_verdict() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    worker, before = MathWorker(time_limit=60), signal.signal(signal.SIGALRM, interrupt)
+    try:
+        assert worker.compare("5", "5") == Verdict.correct
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            worker.compare("5", "9^{9^{9^{9}}}")
+        assert worker.compare("5", "7") == Verdict.incorrect
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        worker.close()
 
 
 def test_math_worker_is_killed_and_starts_again() -> None:

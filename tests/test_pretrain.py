@@ -167,6 +167,9 @@ def test_vllm_runs_the_embedded_model_and_says_what_transformers_says() -> None:
         ({"tokens": 0}, "--tokens 0: expected a number above 0"),
         ({"tokens": -5.0}, "--tokens -5"),
         ({"batch_tokens": 0}, "--batch-tokens 0"),
+        ({"rope_theta": -5.0}, "--rope-theta -5: expected a number above 0"),
+        ({"head_size": -4}, "--head-size -4: expected an even number"),
+        ({"head_size": 7}, "--head-size 7: expected an even number"),
     ],
 )
 def test_impossible_options_are_sentences(options: dict[str, float], message: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from star import report
 from star import run as runs
-from star.paired import compare_runs
+from star.paired import compare_runs, one_a_seed
 from star.recipe import Recipe
 from star.report_data import all_values, label, run_values
 from star.run_summary import arm_name, recipe_group, summarise_run
@@ -109,6 +110,7 @@ def test_a_seed_counts_once_whatever_its_run_is_called(tmp_path: Path) -> None:
     other = make_run(tmp_path, name="other", rounds=1, problems=40, rationalize=False)
     summaries = [summarise_run(run) for run in [*runs, other]]
     (group,) = [row for row in all_values(summaries) if "seeds" in row]
+    assert one_a_seed([summaries[0], replace(summaries[1], seed=None)]) == summaries[:1], "0 where a recipe names no seed"
     assert group["seeds"] == [0, 1] and group["runs"] == [runs[0].name, runs[2].name]
     assert group["accuracy"] == pytest.approx((summaries[0].accuracy.value + summaries[2].accuracy.value) / 2)
     (said,) = [note for note in report.warnings(summaries) if "the same recipe and seed" in note]
@@ -177,6 +179,14 @@ def test_the_first_row_of_a_table_on_its_side_has_a_name(capsys: pytest.CaptureF
     report.print_table([{"a": "STaR", "b": "x" * 200, "problems": "90"}], "Paired comparison")
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split("┃")[1].strip() == "a" and "STaR" in lines[2]
+
+
+def test_slices_may_have_the_names_of_columns(tmp_path: Path) -> None:
+    found = summarise_run(make_run(tmp_path, rounds=1, problems=40))
+    found = replace(found, slices={"tokens": found.accuracy, "seeds": found.accuracy, "easy": found.accuracy})
+    (row,) = report.table(all_values([found], ["tokens", "seeds", "easy"]))
+    assert row["tokens"] == f"{found.tokens:,}"
+    assert row["tokens (slice) %"] == row["seeds (slice) %"] == row["easy %"] == found.accuracy.percent()
 
 
 def test_rows_left_out_are_reported(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,13 @@ def test_seeds_are_pooled_by_round_and_paired_by_problem(tmp_path: Path) -> None
     assert [line["round"] for line in lines] == [line["round"] for line in own]
     assert [line["selection"]["correct"] for line in lines] == [2 * line["selection"]["correct"] for line in own]
     assert lines[-1]["selection"]["sound_of_correct"] == pytest.approx(own[-1]["selection"]["sound_of_correct"])
+    other = make_run(tmp_path, name="other", rounds=2, problems=60)
+    rounds = runs.Run(other).rounds
+    lacking = [line["selection"]["slices"].pop("1 digit") for line in rounds]
+    (other / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rounds))
+    for order in ([run, other], [other, run]):  # a small selection may have no problem of some slice
+        for line, alone, gone in zip(arms.pooled_lines(order), own, lacking, strict=True):
+            assert line["selection"]["n"] == 2 * alone["selection"]["n"] - gone["n"]
     worse, better = (
         [{"problem_id": str(i), "verdict": "correct" if i < right else "wrong", "sound": i < 5} for i in range(20)]
         for right in (5, 15)

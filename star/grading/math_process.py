@@ -35,7 +35,6 @@ _POWER = re.compile(r"(?=\^[\s{(]{0,9}(\d{1,9})(?:\s?\^[\s{(]{0,9}(\d{1,9}))?)")
 """An exponent, and its own."""
 
 
-
 class MathWorker:
     """The child process. `compare` may be called from any thread; one pair is compared at a time."""
 
@@ -50,9 +49,13 @@ class MathWorker:
         """correct, incorrect, or ungradable: unreadable, or not decided within the time limit."""
         with self._lock:
             self._running()
-            with contextlib.suppress(OSError):  # a child that has just died: the answer is missing then
-                self._connection.send((gold, answer))
-            reply = self._reply(self.time_limit)
+            try:
+                with contextlib.suppress(OSError):  # a child that has just died: the answer is missing then
+                    self._connection.send((gold, answer))
+                reply = self._reply(self.time_limit)
+            except BaseException:  # Ctrl-C: the answer that is still to come is not that of the next pair
+                self.close()
+                raise
         return Verdict.ungradable if reply is None else Verdict(reply)
 
     def close(self) -> None:
