@@ -281,7 +281,8 @@ def _best_threshold(p: np.ndarray) -> float:
     candidates = np.unique(np.round(np.append(p, 0.5), 3))
     flagged = p[:, None] >= candidates
     wrong, clean = (p[:, None] * flagged).sum(axis=0) / p.sum(), ((1 - p)[:, None] * ~flagged).sum(axis=0) / (1 - p).sum()
-    return float(candidates[np.argmax(2 * wrong * clean / np.maximum(wrong + clean, 1e-9))])
+    expected = 2 * wrong * clean / np.maximum(wrong + clean, 1e-9)
+    return float(np.median(candidates[expected > expected.max() - 1e-9]))  # not the edge of those that are as good
 
 
 def _logit(p: Any) -> Any:
