@@ -283,10 +283,13 @@ def print_report(content: Mapping[str, Any], source: Source, asked: int) -> None
     shown = f"accuracy {interval_words(accuracy)} of {accuracy['n']}" if accuracy["n"] else "answers not graded"
     where = f"round {source.round}" if source.round is not None else "record file"
     notes: dict[str, list[str]] = {}
-    if rows := measure_rows(content):
-        for row in rows:
-            notes.setdefault(row.pop("note"), []).append(row["measure"])
-        print_table(rows, f"{source.model.path}, {where}: {total} rationales, {shown}")
+    title, rows = f"{source.model.path}, {where}: {total} rationales, {shown}", measure_rows(content)
+    for row in rows:
+        notes.setdefault(row.pop("note"), []).append(row["measure"])
+    if rows:
+        print_table(rows, title)
+    else:
+        print(title)
     for note in filter(None, notes):
         print(f"{', '.join(notes[note])}: {note}")
     by_reason: dict[tuple[str, int], list[str]] = {}

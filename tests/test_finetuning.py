@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 
 from star.recipe import SEEDS, RecipeError, TrainingSettings
 from star.training import sft
-from star.training.finetuning import command_of, finetune
+from star.training.finetuning import AS_JSON, command_of, finetune
 from star.training.plan import FinetuningError, Job, count_sequences, prepare
 from star.training.sft import weights_dtype
 from star.training.trackers import check_tracker, send
@@ -228,14 +228,14 @@ def test_a_launcher_goes_in_front_and_gives_each_machine_its_rank(tmp_path: Path
 LAUNCHING = """
 import sys
 from pathlib import Path
-from star.training.finetuning import finetune, read_job
-finetune(read_job(Path(sys.argv[1])))
+from star.training.finetuning import AS_JSON, finetune
+finetune(AS_JSON.validate_json(Path(sys.argv[1]).read_bytes()))
 """
 
 
 def test_the_processes_of_a_launch_end_with_a_killed_run(base_model: Path, tmp_path: Path, no_gpu: None) -> None:
     job = make_job(base_model, tmp_path / "out" / "model", steps=10**6, accelerate_config=TWO)
-    (tmp_path / "job.json").write_text(json.dumps(asdict(job)))
+    (tmp_path / "job.json").write_bytes(AS_JSON.dump_json(job))
     run = subprocess.Popen([sys.executable, "-c", LAUNCHING, str(tmp_path / "job.json")], cwd=SEEDS.parent)
     watched = psutil.Process(run.pid)
     below: list[psutil.Process] = []
