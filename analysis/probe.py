@@ -154,6 +154,8 @@ def read_source(arguments: Arguments) -> Source:
     if arguments.source.is_dir():
         own, trusted = arguments.model is None, arguments.trust_remote_code
         source = from_run(arguments.source, arguments.round, arguments.n, arguments.seed, own_model=own, trusted=trusted)
+    elif not arguments.source.exists():
+        raise SourceError(f"{arguments.source} does not exist: expected a run directory, or a file of rationales with --model.")
     elif arguments.model is None:
         raise SourceError(f"{arguments.source}: rationales from a file need a model to ask; give one with --model.")
     else:

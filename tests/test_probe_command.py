@@ -190,6 +190,7 @@ def test_rows_of_another_call_are_not_mixed_in(
         (["{run}", "--max-new-tokens", "0"], "1 or more"),
         (["{run}", "--max-new-tokens", "-5"], "1 or more"),
         (["{tmp}"], "not a run directory"),
+        (["{tmp}/nowhere"], "does not exist"),
         (["{run}", "--model", "./missing"], "missing"),
     ],
 )

@@ -171,7 +171,7 @@ def _file(source: Source) -> None:
                 "rationales": len(part),
                 "questions": part["problem"].nunique(),
                 "right answers": f"{share(int(graded['right'].sum()), len(graded))}, n = {len(graded):,}",
-                "proven unsound or flagged": f"{doubted:,} of {len(judged):,} that are judged",
+                "proven unsound or flagged": f"{doubted:,} of {len(judged):,} that are judged" if len(judged) else "not judged",
             }
         )
     parts.table(pd.DataFrame(rows))
