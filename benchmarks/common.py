@@ -152,19 +152,11 @@ def tidy(value: Any, digits: int = 6) -> Any:
 
 def commit() -> str:
     """Short hash of the checked-out commit, "unknown" outside git; with "-dirty" when code, models or seeds differ from it."""
-    head = _git("rev-parse", "--short=12", "HEAD")
+    head = provenance.git("rev-parse", "--short=12", "HEAD")
     if not head:
         return "unknown"
     counted = ("*.py", "*.yaml", "analysis/*.json", "seeds")
-    return f"{head}-dirty" if _git("status", "--porcelain", "--untracked-files=no", "--", *counted) else head
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return f"{head}-dirty" if provenance.git("status", "--porcelain", "--untracked-files=no", "--", *counted) else head
 
 
 def command_line() -> str:

@@ -203,11 +203,6 @@ def test_run_all_resumes_and_a_failure_does_not_stop_the_rest(
         assert "ran good" in capfd.readouterr().out
 
 
-def test_unknown_benchmark_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_all.main(["--only", "grdaing"]) == 2
-    assert "no benchmark for cpu called grdaing" in capsys.readouterr().err
-
-
 def test_scripts_start_from_the_command_line() -> None:
     for name in ("render", "run_all"):
         command = [sys.executable, f"benchmarks/{name}.py", "--help"]
