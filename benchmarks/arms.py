@@ -76,6 +76,13 @@ def quality(rows: Sequence[Mapping[str, Any]], *, explained: bool = True) -> dic
     }
 
 
+def over_seeds(rows: SeedRows, *, explained: bool = True) -> dict[str, Any]:
+    """`quality` of all seeds' rows, accuracy seed by seed, and `over_seeds`: what other seeds would give."""
+    by_seed = [sum(map(right, each)) / len(each) for each in rows.values()]
+    pooled = quality([row for each in rows.values() for row in each], explained=explained)
+    return {**pooled, "by_seed": by_seed, "over_seeds": mean_of_runs(by_seed, shares=True).as_dict()}
+
+
 def _share(rows: Sequence[Mapping[str, Any]], outcomes: Sequence[bool]) -> dict[str, Any] | None:
     return share(outcomes, [row["problem_id"] for row in rows]).as_dict() if rows else None
 

@@ -32,7 +32,6 @@ NEAR = 0.3
 """Of the largest hazard. By the most probable first error F1 is 1 to 2 points lower (made-up scores, processbench_math_dev)."""
 EXTREME = 1e-3
 """P(step right) is read between this and 1 - this: a scorer's certainty is worth that much at most."""
-PLACE = ("place", "last", "length")
 
 
 class CalibrationError(InputError):
@@ -137,25 +136,19 @@ def features(evidence: Evidence, scorers: Sequence[str]) -> tuple[list[str], np.
     and above every earlier step; 0 and `:missing` 1 where it says nothing. Beside them: soft flags, place and length.
     """
     n = evidence.n_steps
-    names, columns = [], []
+    columns: dict[str, np.ndarray] = {}
     for scorer in scorers:
-        said = evidence.step_ok.get(scorer)
-        known = np.array([value is not None for value in said], dtype=bool) if said is not None else np.zeros(n, dtype=bool)
-        wrong = np.zeros(n)
-        if known.any() and said is not None:
-            wrong[known] = -_logit(np.array([value for value in said if value is not None], dtype=float))
-        median = float(np.median(wrong[known])) if known.any() else 0.0
-        highest = np.maximum.accumulate(np.where(known, wrong, -np.inf))
-        earlier = np.concatenate([[-np.inf], highest[:-1]])
-        above = np.where(known & np.isfinite(earlier), wrong - np.where(np.isfinite(earlier), earlier, 0), 0.0)
-        names += [f"{scorer}:wrong", f"{scorer}:above_median", f"{scorer}:above_earlier", f"{scorer}:missing"]
-        columns += [wrong, np.where(known, wrong - median, 0.0), np.clip(above, -5, 5), (~known).astype(float)]
-    hints = np.array(list(evidence.hints) or [0.0] * n, dtype=float)
-    place = np.arange(n) / max(1, n - 1)
-    last = (np.arange(n) == n - 1).astype(float)
-    names += ["hints", *PLACE]
-    columns += [hints, place, last, np.full(n, np.log(n))]
-    return names, np.column_stack(columns)
+        wrong = -_logit(np.array(evidence.step_ok.get(scorer, [None] * n), dtype=float))  # NaN where nothing is said
+        known, earlier = wrong[~np.isnan(wrong)], np.fmax.accumulate(np.append(np.nan, wrong[:-1]))
+        columns[f"{scorer}:wrong"] = wrong
+        columns[f"{scorer}:above_median"] = wrong - (np.median(known) if len(known) else 0.0)
+        columns[f"{scorer}:above_earlier"] = np.clip(wrong - earlier, -5, 5)
+        columns[f"{scorer}:missing"] = np.isnan(wrong)
+    columns["hints"] = np.array(list(evidence.hints) or [0.0] * n)
+    columns["place"] = np.arange(n) / max(1, n - 1)
+    columns["last"] = np.arange(n) == n - 1
+    columns["length"] = np.full(n, np.log(n))
+    return list(columns), np.nan_to_num(np.column_stack(list(columns.values())))
 
 
 def fit(rows: Sequence[Labelled], scorers: Sequence[str]) -> tuple[Calibration, list[Judged | None]]:
