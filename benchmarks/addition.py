@@ -59,8 +59,6 @@ QUICK: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Arguments of this benchmark."""
-
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of each arm."""
     arms: tuple[Arm, ...] = get_args(Arm)
@@ -70,7 +68,6 @@ class Arguments(CommonArguments):
 
 
 def recipe_of(name: Arm, seed: int, arguments: Arguments) -> Recipe:
-    """The recipe of an arm and seed."""
     return arm_recipe(ARMS[name], seed, QUICK if arguments.quick else None, device=arguments.device)
 
 
@@ -147,7 +144,6 @@ def chart(arguments: Arguments) -> None:
 
 
 def main() -> None:
-    """Run the arms, write the result."""
     arguments = parse(Arguments, __doc__, gpu=True)
     if arguments.quick:
         arguments = Arguments(quick=True, device=arguments.device, seeds=(0,), arms=arguments.arms)

@@ -92,7 +92,6 @@ SeedRows = Mapping[int, Sequence[Mapping[str, Any]]]
 
 
 def right(row: Mapping[str, Any]) -> bool:
-    """A right answer."""
     return bool(row["verdict"] == "correct")
 
 
@@ -158,5 +157,4 @@ def cost_of(run_dir: Path) -> dict[str, float]:
 
 
 def mean(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each entry."""
     return {key: sum(each[key] for each in costs) / len(costs) for key in costs[0]}

@@ -40,8 +40,6 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Command line."""
-
     problems: int = 1_319
     """GSM8K test problems that are rewritten (--quick: 60)."""
 
@@ -154,7 +152,6 @@ def graders() -> dict[str, Grader]:
 
 
 def last_number(text: str, gold: str) -> bool:
-    """The usual one-liner."""
     numbers = re.findall(r"-?\d[\d,]*\.?\d*", text)
     try:
         return bool(numbers) and float(numbers[-1].replace(",", "")) == float(Fraction(gold))
@@ -181,7 +178,6 @@ def measure(grader: Grader, texts: Sequence[Text]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, write benchmarks/results/grading.json."""
     arguments = parse(Arguments, __doc__)
     sets = {
         "model_solutions": model_solutions(300 if arguments.quick else None),

@@ -37,8 +37,6 @@ BATCHES = (16, 32, 64, 128, 256, 512)
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Arguments of this benchmark."""
-
     problems: int = 2_000
     """Problems of the round."""
     steps: int = 200
@@ -241,7 +239,6 @@ def median_of(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure the ways in turn, write the result."""
     arguments = parse(Arguments, __doc__, gpu=True)
     if arguments.repeats < 1:
         raise UsageError(f"--repeats {arguments.repeats}: expected 1 or more")

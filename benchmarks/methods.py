@@ -48,8 +48,6 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Arguments of this benchmark."""
-
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of each method."""
     methods: tuple[str, ...] = METHODS
@@ -114,7 +112,6 @@ def chart(figures: Mapping[str, Any], arguments: Arguments) -> None:
 
 
 def main() -> None:
-    """Run the methods, write the result."""
     arguments = parse(Arguments, __doc__, gpu=True)
     if arguments.quick:
         arguments = Arguments(quick=True, device=arguments.device, seeds=(0,), methods=("star", "b-star", "v-star"), probed=4)

@@ -141,7 +141,6 @@ def _largest_gap(a: Sequence[Sequence[Any]], b: Sequence[Sequence[Any]]) -> floa
 
 
 def main() -> None:
-    """All architectures and lengths, the result file."""
     arguments = parse(Arguments, __doc__, gpu=True)
     lengths = (16,) if arguments.quick else (4, 8, 16, 32)
     repeats, count = (1, 1) if arguments.quick else (arguments.repeats, arguments.rationales)

@@ -58,8 +58,6 @@ QUICK: Changes = {
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Arguments of this benchmark."""
-
     pieces: tuple[str, ...] = PIECES
     """What to run now; the result has every finished piece."""
     seed: int = 0
@@ -178,7 +176,6 @@ def compared(first: Run, second: Run) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the pieces that are asked for, write what is finished."""
     arguments = parse(Arguments, __doc__, gpu=True)
     if unknown := sorted(set(arguments.pieces) - set(PIECES)):
         raise UsageError(f"--pieces: no piece called {', '.join(unknown)}; there are {', '.join(PIECES)}")

@@ -48,16 +48,12 @@ SHARED = 400
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Arguments of this benchmark."""
-
     case: str | None = None
     """Internal: run the one case in this JSON text and print its figures."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One measurement."""
-
     way: Way
     model: str
     batch: int
@@ -237,7 +233,6 @@ def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run all cases and write benchmarks/results/sampling.json."""
     arguments = parse(Arguments, __doc__, gpu=True)
     if arguments.case is not None:
         print(json.dumps(measure(Case(**json.loads(arguments.case)))))

@@ -28,8 +28,6 @@ PAGES = {
 
 @dataclass(frozen=True)
 class Arguments:
-    """Command line."""
-
     run: Path
     """Run directory."""
     out: Path = RESULTS / "screenshots"
@@ -39,7 +37,6 @@ class Arguments:
 
 
 def main() -> None:
-    """Take the pictures."""
     arguments = parse(Arguments, __doc__)
     executable = find_chromium()
     if not arguments.run.is_dir():

@@ -33,7 +33,6 @@ def sums(seed: int) -> list[Problem]:
 
 
 def rationale(problem: Problem) -> str:
-    """The right scratchpad of a sum."""
     left, right = problem.question.split(" + ")
     return "\n".join(scratchpad(int(left.replace(" ", "")), int(right.replace(" ", "")), (len(left) + 1) // 2))
 

@@ -67,8 +67,6 @@ def evidence(n_steps: int, flags: Sequence[Flag], step_ok: Mapping[str, Sequence
 
 @dataclass(frozen=True)
 class Labelled:
-    """A rationale with a label."""
-
     evidence: Evidence
     question: str
     """Equal for the rationales of one question: they are never on both sides of a fit."""

@@ -65,7 +65,6 @@ class Rows:
 
     @property
     def unsound(self) -> np.ndarray:
-        """1 or 0 per rationale."""
         return (self.first != -1).astype(int)
 
     def p_unsound(self, hazard: Hazard) -> np.ndarray:
@@ -74,7 +73,6 @@ class Rows:
         return 1 - np.exp(np.bincount(self.record, np.log1p(-np.minimum(h, 1 - 1e-9)), len(self.first)))
 
     def columns(self, names: Sequence[str]) -> np.ndarray:
-        """The features of these names."""
         return self.matrix[:, [FEATURES.index(name) for name in names]]
 
 
@@ -227,7 +225,6 @@ def fit(rows: Rows, speaks: tuple[str, ...]) -> Hazard:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Fit, say what was found, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry-run", action="store_true", help="print, write nothing")
     arguments = parser.parse_args(argv)

@@ -54,7 +54,6 @@ class Likelihood(LocalScorer[Laid]):
         self.limit = model_files.context_length(model_dir) or 2**31
 
     def start(self) -> PackedScorer:
-        """The model."""
         return PackedScorer.load(self.model_dir)
 
     def takes(self, row: Laid) -> Usage:
@@ -81,7 +80,6 @@ class Likelihood(LocalScorer[Laid]):
         return Laid(tree(trunk, sequences), len(item.steps))
 
     def ask(self, engine: PackedScorer, rows: Sequence[Laid]) -> list[StepScores]:
-        """One result per row, in order."""
         return [
             StepScores(features=_features(row, scored), usage=self.takes(row))
             for row, scored in zip(rows, engine.score([row.tree for row in rows]), strict=True)
