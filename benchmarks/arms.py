@@ -138,7 +138,8 @@ def pooled_lines(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
 
 def cost(run_dirs: Sequence[Path]) -> dict[str, float]:
     """Mean samples, tokens, seconds and rounds of the runs."""
-    return mean([cost_of(run_dir) for run_dir in run_dirs])
+    costs = [cost_of(run_dir) for run_dir in run_dirs]
+    return {key: sum(each[key] for each in costs) / len(costs) for key in costs[0]}
 
 
 def cost_of(run_dir: Path) -> dict[str, float]:
@@ -154,7 +155,3 @@ def cost_of(run_dir: Path) -> dict[str, float]:
         "trained_tokens": sum((line.get("training") or {}).get("tokens", 0) for line in lines),
         "seconds": result["seconds_total"],
     }
-
-
-def mean(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {key: sum(each[key] for each in costs) / len(costs) for key in costs[0]}

@@ -42,7 +42,7 @@ def load(name: str, limit: int | None = None) -> list[Record]:
 
 
 def question_rows(name: str) -> list[dict[str, Any]]:
-    """The rows of a question file of the labelled data."""
+    """The rows of a file of the labelled data as they stand there."""
     return [dict(row) for _, row in read_rows(data_dir() / f"{name}.jsonl.gz") if not isinstance(row, BadRowError)]
 
 
