@@ -78,7 +78,8 @@ def main() -> None:
 def exact(limit: int | None, resamples: int) -> dict[str, Any]:
     """BIG-Bench-Mistake: exact location of the first mistake, all rows and the hidden fifth."""
     records = labelled.load("bigbench_mistake_dev", limit)
-    groups, hidden, first = labelled.groups(records), labelled.hidden(records), labelled.first_errors(records)
+    groups, hidden = labelled.groups(records), labelled.hidden(records)
+    first = np.array([labelled.UNKNOWN if r.first_error_step is None else r.first_error_step for r in records])
     named = np.array([_named(record) for record in records])
     found: dict[str, Any] = {}
     for task in sorted({record.task for record in records}):

@@ -122,13 +122,18 @@ def bare_generate(
     return added
 
 
-def generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
-    """A bare `model.generate` with the settings of our sampler."""
+def bare_model(path: str | Path, device: str) -> Any:
+    """A model to sample from, in the type that our sampler takes on this device."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    dtype = torch.float32 if case.device == "cpu" else torch.bfloat16
-    model = AutoModelForCausalLM.from_pretrained(case.model, dtype=dtype).to(case.device).eval()
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
+
+
+def generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
+    """A bare `model.generate` with the settings of our sampler."""
+    model = bare_model(case.model, case.device)
     settings: dict[str, Any] = {"do_sample": True, "temperature": 0.01, "top_p": 0.9, "top_k": 0, "pad_token_id": 0}
     return lambda prompts: sum(len(row) for row in bare_generate(model, prompts, case.batch, case.new_tokens, **settings))
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from analysis.checks.base import Flag
-from analysis.soundness.hazard import SOMEWHERE, SOUND, error_at, fit_weights, log_likelihood, read_model, sigmoid
+from analysis.soundness.hazard import SOMEWHERE, SOUND, error_at, fit_weights, log_likelihood, logit, read_model, sigmoid
 from analysis.soundness.judging import first_proven
 from star.errors import InputError
 
@@ -114,7 +114,7 @@ class Calibration:
         if not evidence.judgeable(self.scorers):
             return None
         raw, likeliest = _survived(sigmoid(_log_odds(evidence, self.scorers, self.weights)))
-        p = float(sigmoid(np.array(self.offset + self.slope * _logit(raw))))
+        p = float(sigmoid(np.array(self.offset + self.slope * logit(raw, EXTREME))))
         return Judged(p, SOUND, likeliest).at(self.threshold)
 
     def save(self, path: Path) -> None:
@@ -136,7 +136,7 @@ def features(evidence: Evidence, scorers: Sequence[str]) -> tuple[list[str], np.
     n = evidence.n_steps
     columns: dict[str, np.ndarray] = {}
     for scorer in scorers:
-        wrong = -_logit(np.array(evidence.step_ok.get(scorer, [None] * n), dtype=float))  # NaN where nothing is said
+        wrong = -logit(np.array(evidence.step_ok.get(scorer, [None] * n), dtype=float), EXTREME)  # NaN where nothing is said
         known, earlier = wrong[~np.isnan(wrong)], np.fmax.accumulate(np.append(np.nan, wrong[:-1]))
         columns[f"{scorer}:wrong"] = wrong
         columns[f"{scorer}:above_median"] = wrong - (np.median(known) if len(known) else 0.0)
@@ -187,7 +187,7 @@ def _usable(rows: Sequence[Labelled], scorers: Sequence[str]) -> list[Labelled]:
 def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> Calibration:
     """Weights from all rows; scaling and threshold from what the same fit says of rows that it has not seen."""
     usable = _usable(rows, scorers)
-    raw = _logit(np.array([_survived(sigmoid(z))[0] for z in _unseen(usable, scorers, pull)]))
+    raw = logit(np.array([_survived(sigmoid(z))[0] for z in _unseen(usable, scorers, pull)]), EXTREME)
     slope, offset = _platt(raw, np.array([row.unsound for row in usable]))
     return Calibration(
         scorers=tuple(scorers),
@@ -274,8 +274,3 @@ def _best_threshold(p: np.ndarray) -> float:
     wrong, clean = (p[:, None] * flagged).sum(axis=0) / p.sum(), ((1 - p)[:, None] * ~flagged).sum(axis=0) / (1 - p).sum()
     expected = 2 * wrong * clean / np.maximum(wrong + clean, 1e-9)
     return float(np.median(candidates[expected > expected.max() - 1e-9]))  # not the edge of those that are as good
-
-
-def _logit(p: Any) -> Any:
-    clipped = np.clip(p, EXTREME, 1 - EXTREME)
-    return np.log(clipped / (1 - clipped))

@@ -15,7 +15,7 @@ import argparse
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -230,11 +230,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for part, (score, baseline, count) in parts.items():
             print(f"  {domain:12} {part:16} {score:.3f}  {baseline:.3f}  {count:,}")
     hazard = fit(rows, speaks_for(measured))
-    print(f"speaks for: {', '.join(hazard.speaks_for) or 'nothing'}\n{hazard.to_json()}")
+    print(f"speaks for: {', '.join(hazard.speaks_for) or 'nothing'}\n{hazard}")
     if not arguments.dry_run:
-        from star.run import write_text
+        from star.run import write_json
 
-        write_text(MODEL_FILE, hazard.to_json())
+        write_json(MODEL_FILE, asdict(hazard))
         print(f"wrote {MODEL_FILE.name}")
     return 0
 

@@ -108,8 +108,3 @@ def groups(records: Sequence[Record]) -> np.ndarray:
 def hidden(records: Sequence[Record]) -> np.ndarray:
     """Mask of the rows that are kept out of sight: a fifth of the questions is, by a hash."""
     return np.array([digest(f"hidden {record.question}") % 1000 < 1000 * HIDDEN_SHARE for record in records])
-
-
-def first_errors(records: Sequence[Record]) -> np.ndarray:
-    """The label, or UNKNOWN."""
-    return np.array([UNKNOWN if r.first_error_step is None else r.first_error_step for r in records])
