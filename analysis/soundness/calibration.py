@@ -17,8 +17,8 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.checks.base import Flag
-from analysis.soundness.hazard import SOMEWHERE, SOUND, error_at, fit_weights, log_likelihood, logit, read_model, sigmoid
+from analysis.checks.base import SOUND, Flag
+from analysis.soundness.hazard import SOMEWHERE, error_at, fit_weights, log_likelihood, logit, read_model, sigmoid
 from analysis.soundness.judging import first_proven
 from star.errors import InputError
 

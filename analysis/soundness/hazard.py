@@ -14,10 +14,11 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from analysis.checks.base import SOUND
 from star.errors import InputError
 
-SOUND, SOMEWHERE = -1, -2
-"""First wrong step of a rationale without one, and of one that is wrong nobody says where."""
+SOMEWHERE = -2
+"""First wrong step of a rationale that is wrong nobody says where."""
 MODEL_FILE = Path(__file__).with_name("hazard.json")
 ModelT = TypeVar("ModelT")
 
