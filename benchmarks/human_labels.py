@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from analysis.checks import check_exact, detect_kind
 from analysis.rationales.records import Record
 from analysis.soundness import fit, labelled
@@ -29,6 +27,7 @@ from analysis.soundness.judging import Judgement, judge
 from benchmarks import evaluation as ev
 from benchmarks.common import CommonArguments, parse, write_result
 from benchmarks.recovery import evaluate_recovery
+from star.command_line import run_command
 from star.statistics import wilson
 
 PUBLISHED = {
@@ -190,4 +189,4 @@ def draw(figures: dict[str, Any], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -22,16 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from star.command_line import run_command
-from star.errors import InputError
-
-if __name__ == "__main__":  # as a script, the repository root is not on the path
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from benchmarks.common import CommonArguments, in_new_process, parse, peak_mb, write_result
 from benchmarks.scripted_models import byte_tokenizer
+from star.command_line import run_command
 from star.embedded.model import Size, widened
 from star.embedded.model import build_model as ladder_model
+from star.errors import InputError
 from star.progress import bar
 
 Way = Literal["transformers", "generate", "vllm", "llm_generate", "llm_generate_logprobs"]
