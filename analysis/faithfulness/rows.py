@@ -69,8 +69,9 @@ def refused_row(subject: Subject, n: int, probe: str, refusal: Refusal, batch: B
 
 def result_row(p: Probed, probe: str, question: Question, result: Result, batch: Batch) -> Row:
     """The row of one question."""
-    if isinstance(question, Refusal) or isinstance(result, Refusal):
-        result = question if isinstance(question, Refusal) else result
+    if isinstance(question, Refusal):
+        return refused_row(p.subject, p.n, probe, question, batch)
+    if isinstance(result, Refusal):
         return refused_row(p.subject, p.n, probe, replace(result, position=question.position), batch)
     row = replace(
         blank_row(p.subject, p.n, probe, batch, question.position),
