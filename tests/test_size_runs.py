@@ -92,6 +92,9 @@ def test_trends_take_runs_as_units_match_accuracy_and_say_no_difference_only_of_
     assert found["right but unsound"]["verdict"] == "no difference"
     assert found["answers right"]["per_tenfold_parameters"]["n"] == 8
     assert found["answers right"]["verdict"] == "not settled"
+    alike = [row | {"right_but_unsound": wilson(0, 100).as_dict()} for row in rows]
+    found = {row["measure"]: row for row in size_figures.trends(alike)}
+    assert found["right but unsound"]["verdict"] == "does not vary"
     assert arms.made([tuple(row["made_by"]) for row in rows]) == [{"date": "2026-01-01", "commit": "abc", "runs": 6}]
 
 

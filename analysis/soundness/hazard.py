@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from star.errors import InputError
+from star.parsing import parse_json
 
 SOUND, SOMEWHERE = -1, -2
 """First wrong step of a rationale without one, and of one that is wrong nobody says where."""
@@ -138,7 +139,9 @@ def read_model(path: Path, kind: type[ModelT], command: str) -> ModelT:
     from pydantic import TypeAdapter
 
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        content = path.read_bytes()
+        parse_json(content)  # refuses numbers that are none, strict checks texts that stand for one
+        return TypeAdapter(kind).validate_json(content, strict=True)
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())[:200]
         raise ModelError(f"{path} holds no model that this version reads ({why}). `python -m {command}` makes one.") from error
