@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from analysis.checks import check_exact, detect_kind
 from analysis.checks.base import Flag
-from analysis.checks.equations import read_equations
+from analysis.checks.equations import read_statements
 from analysis.checks.generic import generic_flags
 from analysis.checks.generic.arithmetic import equation_false, value_contradicted
 from analysis.checks.generic.outcome import answer_differs, count_not_whole
@@ -83,8 +83,8 @@ EQUATIONS = {
 @pytest.mark.parametrize("name", EQUATIONS)
 def test_equations_are_read(name: str) -> None:
     text, values = EQUATIONS[name]
-    found = read_equations(plain(text))
-    assert [equation.value for equation in found] == pytest.approx(values)
+    found, _ = read_statements(plain(text))
+    assert [equation.left.value for equation in found] == pytest.approx(values)
     assert not equation_false(read("", [text]))
 
 

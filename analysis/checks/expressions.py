@@ -170,7 +170,8 @@ class Expression:
     atoms: list[Token]
     """What `evaluate` takes: without units, a percentage as a number."""
     operands: list[Operand]
-    operators: list[str]
+    operators: str
+    """In the order of the text, out of + - * / ^ ! C √; a sign in front of a number is none."""
     start: int
     """Index of the first token, a currency sign included."""
     stop: int
@@ -182,15 +183,19 @@ class Expression:
     rounded: bool = False
     """A number has a scale ("2.5 million")."""
     value: Fraction | None = None
+    """None with letters, for a division by zero or for a number out of range."""
+    text: str = ""
+    """As written, without a currency sign in front."""
 
 
 class ExpressionReader:
     """Finds expressions in the tokens of a text. Linear: a bracket that once led nowhere is not tried again.
 
-    The tokens are padded (`numbers.padded`).
+    The tokens are those of the text, padded (`numbers.padded`).
     """
 
-    def __init__(self, tokens: list[Token]) -> None:
+    def __init__(self, text: str, tokens: list[Token]) -> None:
+        self.text = text
         self.tokens = tokens
         self._dead: set[int] = set()
 
@@ -198,7 +203,7 @@ class ExpressionReader:
         """The longest expression that begins at a token; None where none does."""
         if start in self._dead:
             return None
-        found = Expression([], [], [], start, start)
+        found = Expression([], [], "", start, start)
         good: tuple[int, int, int] | None = None
         """Atoms, operands and operators up to the last place where the expression may end."""
         brackets: list[int] = []
@@ -225,6 +230,8 @@ class ExpressionReader:
         )  # fmt: skip
         found.symbols = {atom.text for atom in found.atoms if atom.kind == "word"}
         found.value = None if found.symbols else evaluate(found.atoms)
+        first = self.tokens[start + (self.tokens[start].kind == "currency")]
+        found.text = self.text[first.start : self.tokens[found.stop - 1].end].strip()
         return found
 
     def _operand(self, index: int, found: Expression, brackets: list[int]) -> tuple[int, bool]:
@@ -244,13 +251,13 @@ class ExpressionReader:
             if token.kind == "open":
                 brackets.append(index)
             else:
-                found.operators.append("√")
+                found.operators += "√"
             found.atoms.append(token)
             return index + 1, True
         elif token.text == "C" and following.text == "(" and following.start == token.end:
             brackets.append(index + 1)
             found.atoms.append(token._replace(kind="choose", text="C("))
-            found.operators.append("C")
+            found.operators += "C"
             return index + 2, True
         elif token.kind == "word" and self._is_symbol(index):
             found.atoms.append(token)
@@ -286,7 +293,7 @@ class ExpressionReader:
         operator = self._operator(index)
         if operator:
             found.atoms.append(Token("op", operator, token.start, token.end))
-            found.operators.append(operator)
+            found.operators += operator
             return index + 1, True
         if token.kind == "close" and brackets:
             brackets.pop()
@@ -298,11 +305,11 @@ class ExpressionReader:
         touching = token.start == before.end
         if token.text == "!" and touching and self.tokens[index + 1].kind in ("op", "equal", "close"):
             found.atoms.append(token)
-            found.operators.append("!")
+            found.operators += "!"
             return index + 1, False
         if token.kind in ("open", "root") and touching and before.kind in ("number", "close"):
             if self.tokens[index + 1].kind != "word" or self._is_symbol(index + 1):
-                found.operators.append("*")
+                found.operators += "*"
                 return self._operand(index, found, brackets)
         elif token.kind == "word" and touching and before.kind in ("number", "close") and self._is_product(token):
             for place, letter in enumerate(token.text):

@@ -79,11 +79,6 @@ def padded(tokens: list[Token]) -> list[Token]:
     return [*tokens, *[NOTHING] * 4]
 
 
-def token_at(tokens: list[Token], index: int) -> Token:
-    """A token, or NOTHING outside of the list."""
-    return tokens[index] if 0 <= index < len(tokens) else NOTHING
-
-
 def tokenize(text: str) -> list[Token]:
     """Tokens of a plain text, number words with their values. Linear."""
     tokens: list[Token] = []

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from analysis.checks.equations import MARK, Equation, read_mark, read_statements
-from analysis.checks.numbers import FRACTIONS, MULTIPLES, SCALES, Token, token_at, tokenize, words
+from analysis.checks.numbers import FRACTIONS, MULTIPLES, SCALES, Token, padded, tokenize, words
 from analysis.checks.plain_text import plain
 from analysis.checks.statements import Statement
 from star.grading.numbers import written_value
@@ -104,7 +104,7 @@ def read(
     if reading.answer is None and answer is None:
         reading.answer = stated_answer(reading.steps)
     if choices:
-        reading.choices = [m for text in list(choices.values())[:26] for m in _mentions(tokenize(plain(text[:500])))]
+        reading.choices = [m for text in list(choices.values())[:26] for m in _mentions(padded(tokenize(plain(text[:500]))))]
     return reading
 
 
@@ -163,12 +163,11 @@ def _read_step(raw: str) -> Step:
         for match in MARK.finditer(text):
             marks += read_mark(match[1])
         text = MARK.sub("", text)
-    tokens = tokenize(text)
+    tokens = padded(tokenize(text))
     step = Step(text, _mentions(tokens))
     step.words = [token.text.lower() for token in tokens if token.kind == "word"]
-    written = read_statements(text, tokens)
-    step.equations = _merge(marks, written.equations) if marks else written.equations
-    step.statements = written.statements
+    written, step.statements = read_statements(text, tokens)
+    step.equations = _merge(marks, written) if marks else written
     stated = None if step.equations else _ANSWER.search(text)
     step.is_answer = stated is not None and stated.start() < 25
     return step
@@ -183,13 +182,13 @@ def _merge(marks: list[Equation], written: list[Equation]) -> list[Equation]:
 
 
 def _mentions(tokens: list[Token]) -> list[Mention]:
+    """The numbers among padded tokens."""
     mentions: list[Mention] = []
     for index, token in enumerate(tokens):
         if token.value is None:
             continue
         value = token.value
-        following, third = token_at(tokens, index + 1), token_at(tokens, index + 2)
-        before = token_at(tokens, index - 1)
+        before, following, third = tokens[index - 1], tokens[index + 1], tokens[index + 2]
         is_word, next_word = token.kind == "word", following.text.lower() if following.kind == "word" else ""
         stop = index + 1
         if is_word and following.text == "-" and value >= 20 and (third.value or 99.0) < 10:

@@ -44,7 +44,7 @@ def equation_false(reading: Reading) -> list[Flag]:
         for equation in step.equations:
             if not equation.checkable:
                 continue
-            if equation.value is None:
+            if equation.left.value is None:
                 if "/" in equation.operators and any(operand.value == 0 for operand in equation.operands):
                     flags.append(Flag(index, "equation_undefined", f"{shorten(equation.text)} divides by zero"))
                 continue
@@ -52,7 +52,7 @@ def equation_false(reading: Reading) -> list[Flag]:
             if name == "equation_false" and _OTHER_SUMS.search(reading.question.text):
                 severity = 0.3
             if name == "equation_rounded":
-                message = f"{shorten(equation.text)} = {_right(equation)}, rounded here to {shorten(equation.result_text)}"
+                message = f"{shorten(equation.text)} = {_right(equation)}, rounded here to {shorten(equation.right.text)}"
                 flags.append(Flag(index, name, message, severity))
             elif name:
                 flags.append(Flag(index, name, _false(equation), severity))
@@ -70,15 +70,15 @@ def statement_false(reading: Reading) -> list[Flag]:
 
 
 def _false(equation: Equation) -> str:
-    if equation.computed_result:
-        return f"{shorten(equation.text)} = {_right(equation)}, but {result(equation)} = {show(equation.right)}"
+    if equation.right.operators:
+        return f"{shorten(equation.text)} = {_right(equation)}, but {result(equation)} = {show(equation.right.value or 0)}"
     return f"{shorten(equation.text)} = {_right(equation)}, not {result(equation)}"
 
 
 def judge(equation: Equation, text: str) -> tuple[str, float]:
     """(name of the finding, severity) of one checkable equation with a value; ("", 0) where it holds."""
-    value, right = equation.left, equation.right
-    assert value is not None
+    value, right = equation.left.value, equation.right.value
+    assert value is not None and right is not None
     if value == right:
         return "", 0.0
     start = equation.start
@@ -92,23 +92,27 @@ def judge(equation: Equation, text: str) -> tuple[str, float]:
         name = _rounding(equation, readings, text)
         if name is not None:
             return name, 0.3 if name else 0.0
-    if (right and value / right in _SHIFTS) or (equation.first_result == value and equation.computed_result):
+    first = next((atom.exact for atom in equation.right.atoms if atom.kind == "number"), None)
+    if (right and value / right in _SHIFTS) or (first == value and equation.right.operators):
         return "equation_false", 0.6  # the second: "8 * 45 = 360 / 5 = 72", written as one talks
-    pointed = _POINTED.search(equation.text) and _POINTED.search(equation.result_text)
+    pointed = _POINTED.search(equation.text) and _POINTED.search(equation.right.text)
     loose = pointed or _SIGNED_POWER.search(equation.text) or _OTHER_SUMS.search(text)
     return "equation_false", 0.3 if loose else 1.0
 
 
 def _is_exact(equation: Equation) -> bool:
     """Whether nothing is rounded: whole numbers, of which a division, if there is one, is the last and leaves no remainder."""
-    before = equation.operators[:-1] if equation.operators.endswith("/") else equation.operators
-    value = equation.left
-    return equation.whole and not equation.approximate and value is not None and value.denominator == 1 and "/" not in before
+    value, operands = equation.left.value, (*equation.left.operands, *equation.right.operands)
+    in_full = all(operand.text.replace(",", "").isdigit() and not operand.percent for operand in operands)
+    if not in_full or equation.left.rounded or equation.approximate or value is None:
+        return False
+    return value.denominator == 1 and "/" not in equation.operators.removesuffix("/")
 
 
 def _rounding(equation: Equation, readings: list[Fraction], text: str) -> str | None:
     """The finding where the result is right up to rounding ("" where that is fine); None where it is not."""
-    value, right = readings[0], equation.right
+    value, right = readings[0], equation.right.value
+    assert right is not None
     tolerance = TOLERANCE * (2 if equation.approximate else 1) * (3 if "^" in equation.operators else 1)
     if any(abs(reading - right) <= tolerance * abs(reading) for reading in readings):
         return ""
@@ -121,19 +125,19 @@ def _rounding(equation: Equation, readings: list[Fraction], text: str) -> str | 
         return ""
     if "/" in equation.operators and right in (math.floor(value), math.ceil(value)):
         return "" if equation.approximate or _WHOLE.search(text) else "equation_rounded"
-    is_whole = right.denominator == 1 and "." not in equation.result_text
+    is_whole = right.denominator == 1 and "." not in equation.right.text
     is_nearest = is_whole and abs(value - right) <= Fraction(1, 2) and abs(value) > 1
     return "equation_rounded" if is_nearest and value.denominator > 1 else None
 
 
 def _right(equation: Equation) -> str:
-    value = equation.left if equation.left is not None else Fraction(0)
+    value = equation.left.value or Fraction(0)
     return f"{show(value * 100)}%" if equation.percent_result else show(value)
 
 
 def result(equation: Equation) -> str:
     """The stated result as written, without a unit of more than a word."""
-    return shorten(equation.result_text, 40)
+    return shorten(equation.right.text, 40)
 
 
 @generic_check
@@ -148,9 +152,9 @@ def value_contradicted(reading: Reading) -> list[Flag]:
             if not equation.checkable:  # only supposed, or part of something longer
                 continue
             expression = (tuple(operand.value for operand in equation.operands), equation.operators)
-            before = results.setdefault(expression, (equation.result, equation.result_text))
+            before = results.setdefault(expression, (equation.result, equation.right.text))
             if (
-                not equation.computed_result
+                not equation.right.operators
                 and not same(before[0], equation.result, 0.01)
                 and not same(before[0], equation.result * 100, 0.01)
             ):

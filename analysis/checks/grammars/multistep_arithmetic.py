@@ -18,7 +18,7 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 
 from analysis.checks.base import Finding, Run, cut_middle, follow
-from analysis.checks.equations import closes, equals, marks_item, opens
+from analysis.checks.claims import closes, equals, marks_item, opens
 from analysis.checks.expressions import ExpressionReader, evaluate
 from analysis.checks.numbers import Token, padded, show, tokenize
 from analysis.checks.plain_text import plain
@@ -110,7 +110,7 @@ def chains(text: str) -> list[list[list[Token]]]:
     longer ("5 apples - 3 = 2", "2 ^ 3 mod 4") is left out.
     """
     tokens = padded(tokenize(text))
-    reader = ExpressionReader(tokens)
+    reader = ExpressionReader(text, tokens)
     found, index = [], 0
     while index < len(tokens) - 4:
         side = None if marks_item(reader, index) else reader.read(index)
