@@ -25,8 +25,7 @@ _NEAR = 80
 """Characters to either side in which a word makes an equation an approximate one."""
 _UNSOLVABLE = re.compile(r"\bno\b|contradict|impossible|never|inconsistent|parallel|extraneous", re.I)
 """Where an equation with letters may be false on purpose."""
-_STARTING = frozenset(("number", "currency", "open", "op", "root", "word"))
-_CONTINUING = frozenset(("op", "equal", "close", "arrow", "congruent", "open", "root", "currency"))
+_STARTING = frozenset(("number", "currency", "open", "op", "root"))
 
 
 class Equation(NamedTuple):
@@ -100,29 +99,10 @@ class _TextReader:
         """Take in the whole text."""
         index = 0
         while index < len(self.tokens) - 4 and len(self.equations) < _MAX_EQUATIONS:
-            left = self.expressions.read(index) if self._may_start(index) else None
+            token = self.tokens[index]
+            may_start = token.kind in _STARTING or (token.kind == "word" and len(token.text) == 1)
+            left = self.expressions.read(index) if may_start and not marks_item(self.expressions, index) else None
             index = index + 1 if left is None else self._chain(left)
-
-    def _may_start(self, index: int) -> bool:
-        """Whether an expression that matters may begin at a token: saves most of the attempts to read one."""
-        token = self.tokens[index]
-        if token.kind not in _STARTING:
-            return False
-        if token.kind == "word":
-            following = self.tokens[index + 1]
-            return len(token.text) == 1 and (following.kind in ("op", "equal", "congruent") or following.text == "(")
-        if token.kind == "number":
-            return not self._stands_alone(index)
-        return not marks_item(self.expressions, index)
-
-    def _stands_alone(self, index: int) -> bool:
-        for place, token in enumerate(self.tokens[index + 1 : index + 7]):
-            if token.kind != "word":
-                return token.kind not in _CONTINUING and token.text != "!" and (place > 0 or token.kind != "percent")
-            touching = place == 0 and token.start == self.tokens[index].end
-            if touching or token.text in ("x", "X", "of") or token.text.lower() in SCALES:
-                return False
-        return True
 
     def _chain(self, left: Expression) -> int:
         """Take in all equations of "a = b = c"; returns the place behind them."""

@@ -39,6 +39,8 @@ def evaluate(tokens: Sequence[Token], names: Mapping[str, Any] | None = None, *,
     A bracket too few at the end or too many is forgiven, because that is a slip of writing, not of arithmetic. `tight` reads
     12 / 3/4 as 12 / (3/4) and 1/2(5) as 1/(2(5)). The values of letters, and so the result, may be of any kind that calculates.
     """
+    if len(tokens) == 1 and tokens[0].kind == "number":  # most expressions of a text
+        return tokens[0].exact
     return _Calculation(tokens, names or {}, tight).value() if len(tokens) <= MAX_TOKENS else None
 
 
@@ -203,68 +205,67 @@ class ExpressionReader:
         """The longest expression that begins at a token; None where none does."""
         if start in self._dead:
             return None
-        found = Expression([], [], "", start, start)
-        good: tuple[int, int, int] | None = None
+        side = Expression([], [], "", start, start)
+        whole: tuple[int, int, int] | None = None
         """Atoms, operands and operators up to the last place where the expression may end."""
         brackets: list[int] = []
         operand_next = True
         index, limit = start, min(len(self.tokens) - 4, start + _MAX_READ)
         while index < limit:
             if operand_next:
-                following, operand_next = self._operand(index, found, brackets)
+                following, operand_next = self._operand(index, side, brackets)
             else:
-                following, operand_next = self._joint(index, found, brackets)
+                following, operand_next = self._joint(index, side, brackets)
             if following == index:
                 break
             index = following
             if not operand_next and not brackets:
-                found.stop = index = self._pass_units(index, found)
-                good = len(found.atoms), len(found.operands), len(found.operators)
+                side.stop = index = self._pass_units(index, side)
+                whole = len(side.atoms), len(side.operands), len(side.operators)
             elif not operand_next:
-                index = self._pass_units(index, found)
-        if good is None:
+                index = self._pass_units(index, side)
+        if whole is None:
             self._dead.update(brackets)
             return None
-        found.atoms, found.operands, found.operators = (
-            found.atoms[: good[0]], found.operands[: good[1]], found.operators[: good[2]],
-        )  # fmt: skip
-        found.symbols = {atom.text for atom in found.atoms if atom.kind == "word"}
-        found.value = None if found.symbols else evaluate(found.atoms)
+        del side.atoms[whole[0] :], side.operands[whole[1] :]
+        side.operators = side.operators[: whole[2]]
+        side.symbols = {atom.text for atom in side.atoms if atom.kind == "word"}
+        side.value = None if side.symbols else evaluate(side.atoms)
         first = self.tokens[start + (self.tokens[start].kind == "currency")]
-        found.text = self.text[first.start : self.tokens[found.stop - 1].end].strip()
-        return found
+        side.text = self.text[first.start : self.tokens[side.stop - 1].end].strip()
+        return side
 
-    def _operand(self, index: int, found: Expression, brackets: list[int]) -> tuple[int, bool]:
+    def _operand(self, index: int, side: Expression, brackets: list[int]) -> tuple[int, bool]:
         """Take what may stand where a number is due; returns the next place and whether a number is still due there."""
         token = self.tokens[index]
         following = self.tokens[index + 1]
         chosen = token.kind == "digits" and brackets and self.tokens[brackets[-1] - 1].text == "C"  # C(5,2)
         if token.kind == "number" or chosen:
-            return self._number(index, found), False
+            return self._number(index, side), False
         if token.kind == "currency" and following.kind == "number":
             return index + 1, True
         if token.text == "-" and following.kind in ("number", "currency", "open", "root", "word"):
             if following.kind != "word" or self._is_symbol(index + 1):
-                found.atoms.append(token)
+                side.atoms.append(token)
                 return index + 1, True
         elif (token.kind == "open" and index not in self._dead) or token.kind == "root":
             if token.kind == "open":
                 brackets.append(index)
             else:
-                found.operators += "√"
-            found.atoms.append(token)
+                side.operators += "√"
+            side.atoms.append(token)
             return index + 1, True
         elif token.text == "C" and following.text == "(" and following.start == token.end:
             brackets.append(index + 1)
-            found.atoms.append(token._replace(kind="choose", text="C("))
-            found.operators += "C"
+            side.atoms.append(token._replace(kind="choose", text="C("))
+            side.operators += "C"
             return index + 2, True
         elif token.kind == "word" and self._is_symbol(index):
-            found.atoms.append(token)
+            side.atoms.append(token)
             return index + 1, False
         return index, True
 
-    def _number(self, index: int, found: Expression) -> int:
+    def _number(self, index: int, side: Expression) -> int:
         token = self.tokens[index]
         assert token.exact is not None
         value, stop, percent = token.exact, index + 1, False
@@ -272,48 +273,48 @@ class ExpressionReader:
         if following.kind == "word" and following.text.lower() in SCALES and self._is_scale(index):
             value *= SCALES[following.text.lower()]
             stop += 1
-            found.rounded = True
+            side.rounded = True
         if self.tokens[stop].kind == "percent":
             value, stop, percent = value / 100, stop + 1, True
         if self.tokens[stop].kind == "currency" and self.tokens[stop].start == self.tokens[stop - 1].end:
             stop += 1  # 10€
         as_written = value is token.exact and token.kind == "number"
-        found.atoms.append(token if as_written else token._replace(kind="number", exact=value))
+        side.atoms.append(token if as_written else token._replace(kind="number", exact=value))
         number = token.value if as_written and token.value is not None else float(value)
-        found.operands.append(Operand(number, token.text, percent))
+        side.operands.append(Operand(number, token.text, percent))
         return stop
 
     def _is_scale(self, index: int) -> bool:
         """Whether the word behind a number multiplies it: 4K is four times K, $4K is a price."""
         return len(self.tokens[index + 1].text) > 1 or self.tokens[index - 1].kind == "currency"
 
-    def _joint(self, index: int, found: Expression, brackets: list[int]) -> tuple[int, bool]:
+    def _joint(self, index: int, side: Expression, brackets: list[int]) -> tuple[int, bool]:
         """Take what may stand behind an operand; returns the next place and whether a number is due there."""
         token, before = self.tokens[index], self.tokens[index - 1]
         operator = self._operator(index)
         if operator:
-            found.atoms.append(Token("op", operator, token.start, token.end))
-            found.operators += operator
+            side.atoms.append(Token("op", operator, token.start, token.end))
+            side.operators += operator
             return index + 1, True
         if token.kind == "close" and brackets:
             brackets.pop()
-            found.atoms.append(token)
+            side.atoms.append(token)
             return index + 1, False
         if token.text == "," and brackets and self.tokens[brackets[-1] - 1].text == "C":
-            found.atoms.append(token)
+            side.atoms.append(token)
             return index + 1, True
         touching = token.start == before.end
         if token.text == "!" and touching and self.tokens[index + 1].kind in ("op", "equal", "close"):
-            found.atoms.append(token)
-            found.operators += "!"
+            side.atoms.append(token)
+            side.operators += "!"
             return index + 1, False
         if token.kind in ("open", "root") and touching and before.kind in ("number", "close"):
             if self.tokens[index + 1].kind != "word" or self._is_symbol(index + 1):
-                found.operators += "*"
-                return self._operand(index, found, brackets)
+                side.operators += "*"
+                return self._operand(index, side, brackets)
         elif token.kind == "word" and touching and before.kind in ("number", "close") and self._is_product(token):
             for place, letter in enumerate(token.text):
-                found.atoms.append(Token("word", letter, token.start + place, token.start + place + 1))
+                side.atoms.append(Token("word", letter, token.start + place, token.start + place + 1))
             return index + 1, False
         return index, False
 
@@ -344,7 +345,7 @@ class ExpressionReader:
             return following.start > token.end  # f(2)
         return following.kind in ("op", "equal", "close", "congruent") or (following.kind == "end" and token.text not in "aA")
 
-    def _pass_units(self, stop: int, found: Expression) -> int:
+    def _pass_units(self, stop: int, side: Expression) -> int:
         """Behind the unit or remark of a number ("5 apples + ...", "5 (apples) + ...") where the expression goes on after it."""
         first = stop
         names: list[str] = []
@@ -369,7 +370,7 @@ class ExpressionReader:
         if stop == first or after.text in ("^", "**"):
             return first
         if after.kind in ("op", "equal", "close") or (after.kind == "word" and after.text in ("x", "X")):
-            found.units.update(name for name in names if name in UNITS)
+            side.units.update(name for name in names if name in UNITS)
             return stop
         return first
 
