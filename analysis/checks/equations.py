@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from analysis.checks.claims import equals, is_claimed, is_claimed_whole, marks_item, opens
 from analysis.checks.expressions import JOINING, Expression, ExpressionReader, Operand
-from analysis.checks.numbers import SCALES, Token, as_float, padded, tokenize
+from analysis.checks.numbers import Token, as_float, padded, tokenize
 from analysis.checks.other_meanings import may_mean_otherwise
 from analysis.checks.statements import Statement, judge_bare, judge_congruence, judge_letters, read_modulus
 
