@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from analysis.checks.reading import Reading
@@ -18,7 +18,10 @@ EXACT = (
     "logical_deduction",
     "dyck_languages",
 )
-"""Kinds with an exact checker, each in the module of `analysis.checks.grammars` with that name."""
+"""Kinds with an exact checker. The module of `analysis.checks.grammars` with that name has its one function, total, bounded and
+blind to labels: check(question, steps, answer, choices) judges the steps by the rules of the task that the question states; None
+when they cannot be read as that task. The answer is the one the rationale reached.
+"""
 
 SOUND = -1
 """The value of `first_error_step` that says that no step is wrong."""
@@ -104,17 +107,6 @@ def follow(
     return run.conclude(kind)
 
 
-class Checker(Protocol):
-    """The one function of each exact checker: total, bounded, blind to labels."""
-
-    def __call__(self, question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str]) -> Finding | None:
-        """Judge `steps` by the rules of the task that `question` states; None when they cannot be read as that task.
-
-        `answer` is the one the rationale reached; `choices` are the options, read from the question where none were given.
-        """
-        ...
-
-
 GENERIC: dict[str, Callable[[Reading], list[Flag]]] = {}
 """The checks of `analysis.checks.generic` by name."""
 
@@ -167,10 +159,3 @@ def bare_step(index: int, step: str) -> str:
     """A step without a number that looks like arithmetic: "(3) ...", "Step 3 - ..."."""
     label = _LABEL.match(step)
     return step[label.end() :] if label and int(label[1] or label[2]) in (index, index + 1) else step
-
-
-def within_limits(question: str, steps: Sequence[str]) -> bool:
-    """False for a record so large that an exact checker abstains on it."""
-    if not steps or len(steps) > MAX_STEPS:
-        return False
-    return len(question) + sum(len(step) for step in steps) <= MAX_TOTAL_CHARS

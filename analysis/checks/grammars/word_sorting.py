@@ -50,7 +50,7 @@ class _Run(Run):
     """A word the rationale spells in another way -> the word of the list."""
     current: Ordering | None = None
     """The last full list."""
-    subpart: tuple[str, ...] | None = None
+    subpart: list[str] | None = None
     position: int = 0
     """Which letter is looked at, 0-based."""
     sorted_subpart: Ordering | None = None
@@ -66,8 +66,10 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     for places, text in _columns_joined(texts, run):
         index = places[-1]
         _check_facts(index, text, run)
-        _check_subpart(index, text, run)
-        _check_orderings(index, text, run)
+        if re.search(r"\bsort (?:this|the) (?:subpart|sublist|group|part)\b", text, re.I):
+            _check_subpart(index, text, run)
+        else:
+            _check_orderings(index, text, run)
         _check_answer(places, text, run)
     if answer and run.readable and not run.answered:
         _check_answer((len(steps) - 1,), f"answer: {answer[:MAX_STEP_CHARS]}", run)
@@ -105,7 +107,7 @@ def _check_facts(index: int, text: str, run: _Run) -> None:
         run.readable += 1
         word, letter = fold(quoted or bare), letter.lower()
         told[word] += 1
-        choices = {spelling[run.position] for spelling in (word, plain(word)) if run.position < len(spelling)}
+        choices = _letters(word, run.position)
         if not choices and letter.isalpha():
             run.flag(index, "wrong_letter", f'"{word}" has no {ORDINALS[run.position]} letter')
         elif choices and letter not in choices:
@@ -119,6 +121,11 @@ def _check_facts(index: int, text: str, run: _Run) -> None:
             )
     if run.current is None and len(told) > len(set(run.words)) // 2:
         _check_kept(index, told, run)
+
+
+def _letters(word: str, position: int) -> set[str]:
+    """What may count as a letter of a word: with the punctuation inside it and without."""
+    return {spelling[position] for spelling in (word, plain(word)) if position < len(spelling)}
 
 
 def _check_kept(index: int, told: Counter[str], run: _Run) -> None:
@@ -143,13 +150,11 @@ def _check_kept(index: int, told: Counter[str], run: _Run) -> None:
 
 def _check_subpart(index: int, text: str, run: _Run) -> None:
     """ "Now let's sort this subpart [...]": it is an open group, and no open group before it is left behind."""
-    if not re.search(r"\bsort (?:this|the) (?:subpart|sublist|group|part)\b", text, re.I):
-        return
-    found = next((order for _, order in orderings(text, run.known) if order.open_groups), None)
-    if found is None:
+    subpart = next((order for order in orderings(text, run.known) if order.open_groups), None)
+    if subpart is None:
         return
     run.readable += 1
-    run.subpart, run.sorted_subpart = tuple(found.words), None
+    run.subpart, run.sorted_subpart = subpart.words, None
     if run.current is None:
         return
     unsorted = run.current.open_groups
@@ -164,11 +169,10 @@ def _check_subpart(index: int, text: str, run: _Run) -> None:
 
 
 def _check_orderings(index: int, text: str, run: _Run) -> None:
-    if re.search(r"\bsort (?:this|the) (?:subpart|sublist|group|part)\b", text, re.I):
-        return
-    for offset, order in orderings(text, run.known):
+    for order in orderings(text, run.known):
         run.readable += 1
-        partial = bool(re.match(r"[^.]{0,40}\bsubpart\b", text[offset + _length(order) :][:80])) or (
+        behind = order.start + sum(map(len, order.words))
+        partial = bool(re.match(r"[^.]{0,40}\bsubpart\b", text[behind:][:80])) or (
             run.subpart is not None and set(order.words) == set(run.subpart)
         )
         if partial and run.subpart is not None:
@@ -185,10 +189,6 @@ def _check_orderings(index: int, text: str, run: _Run) -> None:
         run.current = order
 
 
-def _length(order: Ordering) -> int:
-    return sum(len(word) for word in order.words)
-
-
 def _check_partial(index: int, order: Ordering, run: _Run) -> None:
     """What was found for the subpart: its words, all of them, in an order that the letters give."""
     assert run.subpart is not None
@@ -201,12 +201,10 @@ def _check_partial(index: int, order: Ordering, run: _Run) -> None:
     _check_numbers(index, order, run.position, run)
     run.sorted_subpart = order
     if run.current is not None:
-        groups = [
-            part
-            for group in run.current.groups
-            for part in (order.groups if len(group) > 1 and set(group) == set(run.subpart) else (group,))
-        ]
-        run.current = Ordering(tuple(groups), (None,) * len(groups), run.current.signs)
+        groups: list[list[str]] = []
+        for group in run.current.groups:
+            groups += order.groups if len(group) > 1 and set(group) == set(run.subpart) else [group]
+        run.current = Ordering(groups, [None] * len(groups), run.current.signs)
 
 
 def _check_numbers(index: int, order: Ordering, position: int, run: _Run) -> None:
@@ -215,7 +213,7 @@ def _check_numbers(index: int, order: Ordering, position: int, run: _Run) -> Non
         if number is None:
             continue
         for word in group:
-            letters = {spelling[position] for spelling in (word, plain(word)) if position < len(spelling)}
+            letters = _letters(word, position)
             if letters and all(letter.isalpha() and ord(letter) - 96 != number for letter in letters):
                 right = word[position] if position < len(word) else min(letters)
                 message = (
