@@ -75,18 +75,14 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
 
 def _check_answer(index: int, answer: str, run: _Run) -> None:
     if run.work <= MAX_WORK:
-        _expect(index, "answer_wrong", "the right answer", _ending(answer, run), _closing(run), run)
+        closing = [PARTNER[symbol] for symbol in reversed(_true_stack(run.symbols))]
+        _expect(index, "answer_wrong", "the right answer", _ending(answer, run), closing, run)
 
 
 def _without_lists(text: str) -> str:
     """A stack that is written as a list, written as its brackets."""
     text = _LISTED.sub(lambda listed: "".join(_brackets(listed.group()[1:-1])), text)
     return _EMPTY_LIST.sub(r"\1 empty", text)
-
-
-def _closing(run: _Run) -> list[str]:
-    """What closes the brackets that the question leaves open."""
-    return [PARTNER[symbol] for symbol in reversed(_true_stack(run.symbols))]
 
 
 def _true_stack(symbols: str) -> list[str]:

@@ -43,8 +43,8 @@ _STOPWORDS = frozenset(
 class Game:
     """A question: who holds what at the start, who swaps with whom, whose holding is asked for."""
 
-    people: tuple[str, ...]
     start: Mapping[str, str]
+    """Person -> thing."""
     swaps: tuple[tuple[str, str], ...]
     asked: str | None
 
@@ -66,6 +66,19 @@ class _Run(Run):
     reported: set[str] = field(default_factory=set)
     """Whose holdings were said since the last swap."""
 
+    @property
+    def due(self) -> tuple[str, str] | None:
+        """Who swaps next; None after the last swap."""
+        return self.game.swaps[self.done] if self.done < len(self.game.swaps) else None
+
+    def swap(self, pair: tuple[str, str]) -> None:
+        """Two people have each other's thing from here on."""
+        one, other = pair
+        self.now = {**self.now, one: self.now[other], other: self.now[one]}
+        self.done += 1
+        self.pair, self.giver = frozenset(pair), None
+        self.reported.clear()
+
 
 def parse_question(question: str) -> Game | None:
     """Read a question of this kind; None when it is of another."""
@@ -83,7 +96,7 @@ def parse_question(question: str) -> Game | None:
     if len(start) < 2 or not swaps or len(swaps) > MAX_SWAPS or len(set(start.values())) != len(start):
         return None
     name = asked.group(1) if asked and asked.group(1) in start else None
-    return Game(tuple(start), start, tuple(swaps), name)
+    return Game(start, tuple(swaps), name)
 
 
 def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str]) -> Finding | None:
@@ -100,9 +113,9 @@ class _Reader:
 
     def __init__(self, game: Game) -> None:
         self.game = game
-        initials = {person[0].upper(): person for person in game.people}
-        self.names = {person: person for person in game.people}
-        if len(initials) == len(game.people):
+        initials = {person[0].upper(): person for person in game.start}
+        self.names = {person: person for person in game.start}
+        if len(initials) == len(game.start):
             self.names |= {letter: person for letter, person in initials.items() if letter not in self.names}
         name = "|".join(re.escape(known) for known in sorted(self.names, key=len, reverse=True))
         self._claim = re.compile(
@@ -122,26 +135,19 @@ class _Reader:
             rf"\b({name})\b(?:(?!\b(?:{name})\b)[^:.;\n]){{0,60}}?\b(?:gives|gave|hands|passes)\s+"
             rf"(?:[^:.;\n]{{0,60}}?\bto\s+)?({name})\b(?P<back>[^.;\n]{{0,80}}?{_BACK})?"
         )
-        self._memo: dict[str, str | None] = {}
 
     def thing(self, text: str) -> str | None:
         """The one object of the game that `text` (a few words) means; None when it fits none or several."""
-        if text not in self._memo:
-            words = _words(text)
-            exact = [thing for thing, known in self._things.items() if words and words == known]
-            shared = [thing for thing, known in self._things.items() if words and (words <= known or known <= words)]
-            found = exact or shared
-            self._memo[text] = found[0] if len(found) == 1 else None
-        return self._memo[text]
+        words = _words(text)
+        exact = [thing for thing, known in self._things.items() if words == known]
+        meant = exact or [thing for thing, known in self._things.items() if words <= known or known <= words]
+        return meant[0] if words and len(meant) == 1 else None
 
     def swap(self, text: str) -> tuple[str, str] | None:
         """The first pair that the step says swaps."""
         match = self._swap.search(text) or self._pair.search(text)
-        if match is None:
-            return None
-        one, other = [group for group in match.groups() if group]
-        pair = self._person(one), self._person(other)
-        return (pair[0], pair[1]) if pair[0] and pair[1] and pair[0] != pair[1] else None
+        one, other = (self._person(name) for name in match.groups() if name) if match else (None, None)
+        return (one, other) if one and other and one != other else None
 
     def gifts(self, text: str) -> list[tuple[str, str, bool, int]]:
         """Giver, receiver, whether something comes back, and where the words end, of each "Ann gives Ben her ball"."""
@@ -154,7 +160,7 @@ class _Reader:
 
     def holdings(self, text: str) -> dict[str, str | None]:
         """Person -> thing the step says they hold, the last time; None for a thing that is not in the game."""
-        found: dict[str, str | None] = {}
+        held: dict[str, str | None] = {}
         matches = [*self._claim.finditer(text), *(self._terse.finditer(text) if self._terse else ())]
         matches.sort(key=lambda match: match.start())
         for number, match in enumerate(matches):
@@ -162,12 +168,10 @@ class _Reader:
             rest = re.split(
                 r"[,.;\n)|]|\band\b|\bSo\b|\bbecause\b", text[match.end() : min(stop, match.end() + 80)], maxsplit=1
             )[0]
-            words = _words(rest)
             person = self._person(match.group(1))
-            if not words or person is None or rest.split()[0] in self.names:
-                continue
-            found[person] = self.thing(" ".join(rest.split()))
-        return found
+            if person and _words(rest) and rest.split()[0] not in self.names:
+                held[person] = self.thing(rest)
+        return held
 
     def _person(self, name: str) -> str | None:
         return self.names.get(name) or self.names.get(name.capitalize())
@@ -197,14 +201,12 @@ def _check_holdings(index: int, text: str, run: _Run) -> None:
         run.told = not known
     elif run.told or _tells_one_more(known, run):
         run.told = False
-    elif run.done < len(run.game.swaps) and not (closing and len(said) < 2):
+    elif run.due and not (closing and len(said) < 2):
         opening = index == 0 or (run.done == 0 and re.search(r"\bstart\b|\bbegin|\binitial", text, re.I))
-        after = _swapped(run.now, run.game.swaps[run.done])
+        one, other = run.due
+        after = {**run.now, one: run.now[other], other: run.now[one]}
         if not opening or (_agrees(known, after) and not _agrees(known, run.now)):
-            run.pair, run.giver = frozenset(run.game.swaps[run.done]), None
-            run.now = after
-            run.done += 1
-            run.reported.clear()
+            run.swap(run.due)
     _compare(index, said, run)
     run.reported.update(said)
     if swap and len(known) > 1 and len(set(swap) & set(said)) == 1:
@@ -221,7 +223,7 @@ def _tell_gifts(index: int, text: str, run: _Run) -> int:
     end = 0
     for giver, receiver, comes_back, stop in run.reader.gifts(text):
         pair = frozenset((giver, receiver))
-        is_due = run.done < len(run.game.swaps) and pair == set(run.game.swaps[run.done])
+        is_due = run.due is not None and pair == set(run.due)
         other_half = run.giver == receiver and not comes_back
         restated = pair == run.pair and (run.told or other_half or not is_due)
         if not restated and (is_due or comes_back):
@@ -243,24 +245,12 @@ def _tells_one_more(known: Mapping[str, str], run: _Run) -> bool:
 
 
 def _tell_swap(index: int, swap: tuple[str, str], run: _Run) -> None:
-    due = run.game.swaps[run.done] if run.done < len(run.game.swaps) else None
-    if due is None or set(due) != set(swap):
-        told = " and ".join(swap)
-        message = (
-            f"the next swap is between {' and '.join(due)}, not {told}"
-            if due
-            else f"there is no further swap, but {told} swap here"
-        )
-        run.flag(index, "wrong_swap", message)
-    run.now = _swapped(run.now, swap)
-    run.done += 1
-    run.pair, run.giver = frozenset(swap), None
-    run.reported.clear()
-
-
-def _swapped(now: Mapping[str, str], pair: tuple[str, str]) -> dict[str, str]:
-    one, other = pair
-    return {**now, one: now[other], other: now[one]}
+    told = " and ".join(swap)
+    if run.due is None:
+        run.flag(index, "wrong_swap", f"there is no further swap, but {told} swap here")
+    elif set(run.due) != set(swap):
+        run.flag(index, "wrong_swap", f"the next swap is between {' and '.join(run.due)}, not {told}")
+    run.swap(swap)
 
 
 def _agrees(said: Mapping[str, str], now: Mapping[str, str]) -> bool:
@@ -269,22 +259,18 @@ def _agrees(said: Mapping[str, str], now: Mapping[str, str]) -> bool:
 
 def _compare(index: int, said: Mapping[str, str | None], run: _Run) -> None:
     """Flag every stated holding that is not the one after the swaps so far, and follow the rationale from there."""
-    before = dict(run.now)
+    swaps = f"{run.done or 'no'} swap{'s' * (run.done > 1)}"
     for person, thing in said.items():
         if thing is None:
             run.flag(index, "unknown_object", f"{person} is given something that is not in the game", 0.5)
-        elif thing != before[person]:
-            run.flag(index, "wrong_holding", f"after {_count(run.done)}, {person} has {before[person]}, not {thing}")
+        elif thing != run.now[person]:
+            run.flag(index, "wrong_holding", f"after {swaps}, {person} has {run.now[person]}, not {thing}")
             run.now[person] = thing
-
-
-def _count(done: int) -> str:
-    return "no swap" if done == 0 else "1 swap" if done == 1 else f"{done} swaps"
 
 
 def _check_answer(index: int, text: str, run: _Run) -> None:
     stated, asked = run.stated_option(index, text, run.options), run.game.asked
-    thing = run.reader.thing(" ".join(stated[1].rstrip(" .").split())) if stated else None
+    thing = run.reader.thing(stated[1]) if stated else None
     if stated and asked and thing is not None and thing != run.now[asked]:
         message = f"{asked} ends with {run.now[asked]}, but option ({stated[0]}) is {thing}"
         run.flag(index, "answer_differs", message)
