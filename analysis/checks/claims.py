@@ -7,7 +7,7 @@ In "x + 30 = 50" or "the units digit of 7^2 is 9" the numbers alone say nothing,
 from __future__ import annotations
 
 from analysis.checks.expressions import CONJUNCTIONS, FUNCTIONS, JOINING, Expression, ExpressionReader
-from analysis.checks.numbers import SCALES, Token, as_float, same, words
+from analysis.checks.numbers import SCALES, Token, close, words
 from analysis.checks.units import SHORT_UNITS, UNITS
 
 _ASSUMING = words(
@@ -58,9 +58,7 @@ def marks_item(reader: ExpressionReader, index: int) -> bool:
     left = reader.read(index)
     behind = equals(reader.tokens, left) if left else None
     right = reader.read(behind) if behind else None
-    if left is None or right is None or left.value is None or right.value is None:
-        return True
-    return not same(as_float(left.value), as_float(right.value), 0.01)
+    return left is None or right is None or not close(left.value, right.value)
 
 
 def _is_bullet(tokens: list[Token], index: int) -> bool:

@@ -160,7 +160,11 @@ def as_float(value: Fraction) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def same(a: float | Fraction, b: float | Fraction, tolerance: float = 1e-6) -> bool:
+def same(a: float, b: float, tolerance: float = 1e-6) -> bool:
     """Equal up to a relative tolerance."""
-    a, b = float(a), float(b)
     return abs(a - b) <= tolerance * max(abs(a), abs(b), 1e-9)
+
+
+def close(a: Fraction | None, b: Fraction | None) -> bool:
+    """Two values that are there, equal up to 1 %."""
+    return a is not None and b is not None and same(as_float(a), as_float(b), 0.01)

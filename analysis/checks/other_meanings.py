@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import takewhile
 
 from analysis.checks.expressions import CONJUNCTIONS, JOINING, Expression, evaluate
-from analysis.checks.numbers import MULTIPLES, Token, as_float, same, words
+from analysis.checks.numbers import MULTIPLES, Token, close, words
 from analysis.checks.units import UNITS, may_convert
 
 _AMBIGUOUS = re.compile(r"[x*]\s?10\s?-\s?\d|^-\s?\d+/\d+$|/\s?[\d.]+\s?[x*]\s?10\s?\^")
@@ -39,13 +39,12 @@ def _holds_otherwise(left: Expression, right: Expression) -> bool:
     """Whether an equation is false as it stands and true where the last quotient binds first ("25 / 1/3 = 75") or digits in
     brackets repeat ("0.1(6) = 1/6").
     """
-    values = [left.value, right.value]
     if left.value == right.value:
         return False
     for tight in (True, False):
-        readings = [evaluate(side.atoms if tight else _repeating(side.atoms), tight=tight) for side in (left, right)]
-        pairs = ((readings[0], right.value), (left.value, readings[1]), readings) if readings != values else ()
-        if any(one is not None and other is not None and same(as_float(one), as_float(other), 0.01) for one, other in pairs):
+        one, other = (evaluate(side.atoms if tight else _repeating(side.atoms), tight=tight) for side in (left, right))
+        changes = one != left.value or other != right.value
+        if changes and (close(one, right.value) or close(left.value, other) or close(one, other)):
             return True
     return False
 
@@ -91,7 +90,7 @@ def _changes_unit(tokens: Sequence[Token], left: Expression, right: Expression, 
         return True
     if units & {"cent", "cents"} and any(token.text == "$" for token in tokens[start:stop]):
         return True
-    if left.value is None or right.value is None or same(as_float(left.value), as_float(right.value), 0.01):
+    if left.value is None or right.value is None or close(left.value, right.value):
         return False
     words_behind = takewhile(lambda token: token.kind == "word" and token.text.lower() not in _LINKING, tokens[stop : stop + 3])
     behind = {token.text.lower() for token in words_behind} & UNITS.keys()

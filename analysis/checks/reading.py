@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from analysis.checks.equations import MARK, Equation, read_mark, read_statements
-from analysis.checks.numbers import FRACTIONS, MULTIPLES, SCALES, Token, padded, tokenize, words
+from analysis.checks.numbers import FRACTIONS, SCALES, Token, padded, tokenize, words
 from analysis.checks.plain_text import plain
 from analysis.checks.statements import Statement
 from star.grading.numbers import written_value
@@ -44,7 +44,6 @@ class Mention(NamedTuple):
     noun: str
     """The word behind it, lower case and without plural s; "" where there is none."""
     percent: bool
-    money: bool
     word: bool
     """Written as a word."""
     start: int
@@ -97,10 +96,10 @@ def read(
     before = ""
     for text in steps[:MAX_STEPS]:
         whole = continued(before, text) if left > 0 else ""
-        read_steps.append((_read_again if len(whole) < 400 else _read_step)(whole))
+        read_steps.append(_read_step(whole))
         left -= len(text)
         before = text
-    reading = Reading(read_question(question), read_steps, written_value(answer) if answer else None)
+    reading = Reading(_read_step(question), read_steps, written_value(answer) if answer else None)
     if reading.answer is None and answer is None:
         reading.answer = stated_answer(reading.steps)
     if choices:
@@ -145,18 +144,8 @@ def stated_answer(steps: Sequence[Step]) -> float | None:
 
 
 @lru_cache(maxsize=2048)
-def read_question(text: str) -> Step:
-    """A question is read once for all its rationales; nothing changes a Step after it was read."""
-    return _read_step(text)
-
-
-@lru_cache(maxsize=4096)
-def _read_again(raw: str) -> Step:
-    """Solutions of one question share many of their steps."""
-    return _read_step(raw)
-
-
 def _read_step(raw: str) -> Step:
+    """A question comes once with each of its rationales, which share many steps; nothing changes a Step after it was read."""
     marks: list[Equation] = []
     text = plain(raw)
     if "<<" in text:
@@ -219,6 +208,4 @@ def _mention(tokens: Sequence[Token], start: int, stop: int, value: float, *, pe
         if noun not in _NOT_NOUNS:
             break
     noun = noun[:-1] if len(noun) > 3 and noun.endswith("s") and not noun.endswith("ss") else noun
-    money = start > 0 and tokens[start - 1].kind == "currency"
-    written = token.kind == "word" or token.text.lower() in MULTIPLES
-    return Mention(value, token.text, noun, percent, money, written, token.start)
+    return Mention(value, token.text, noun, percent, token.kind == "word", token.start)

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from analysis.checks.base import Flag, generic_check, shorten
 from analysis.checks.equations import Equation
-from analysis.checks.generic.known import CONSTANTS, Known
+from analysis.checks.generic.known import CONSTANTS, all_form_keys, key
 from analysis.checks.numbers import same, show
 from analysis.checks.reading import Reading
 
@@ -146,25 +146,19 @@ def value_contradicted(reading: Reading) -> list[Flag]:
     flags: list[Flag] = []
     results: dict[tuple[tuple[float, ...], str], tuple[float, str]] = {}
     quantities = _question_quantities(reading)
-    known = Known(mention.value for mention in reading.question.mentions)
+    known = all_form_keys(mention.value for mention in reading.question.mentions)
     for index, step in enumerate(reading.steps):
         for equation in step.equations:
             if not equation.checkable:  # only supposed, or part of something longer
                 continue
             expression = (tuple(operand.value for operand in equation.operands), equation.operators)
             before = results.setdefault(expression, (equation.result, equation.right.text))
-            if (
-                not equation.right.operators
-                and not same(before[0], equation.result, 0.01)
-                and not same(before[0], equation.result * 100, 0.01)
-            ):
+            agrees = any(same(before[0], value, 0.01) for value in (equation.result, equation.result * 100))
+            if not equation.right.operators and not agrees:
                 message = f"{shorten(equation.text)} is {result(equation)} here and was {shorten(before[1], 40)} before"
                 flags.append(Flag(index, "value_contradicted", message, 0.8))
         flags += _restated(reading, index, quantities, known)
-        for mention in step.mentions:
-            known.add(mention.value)
-        for equation in step.equations:
-            known.add(equation.result)
+        known |= all_form_keys([*(mention.value for mention in step.mentions), *(each.result for each in step.equations)])
     return flags
 
 
@@ -177,13 +171,13 @@ def _question_quantities(reading: Reading) -> dict[str, float]:
     return {noun: next(iter(found)) for noun, found in values.items() if len(found) == 1}
 
 
-def _restated(reading: Reading, index: int, quantities: dict[str, float], known: Known) -> list[Flag]:
+def _restated(reading: Reading, index: int, quantities: dict[str, float], known: set[str]) -> list[Flag]:
     step = reading.steps[index]
     if step.equations:
         return []
     for mention in step.mentions:
         stated = quantities.get(mention.noun)
-        if stated is None or mention.word or mention.percent or mention.value in known or mention.value in CONSTANTS:
+        if stated is None or mention.word or mention.percent or key(mention.value) in known or mention.value in CONSTANTS:
             continue
         message = f"{mention.text} {mention.noun} here, {show(stated)} in the question"
         return [Flag(index, "value_contradicted", message, 0.6)]
