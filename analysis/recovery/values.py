@@ -90,11 +90,8 @@ def left_side(text: str) -> str | None:
     if equals is None:
         return None
     body = text[: len(text) - len(text[-12:]) + equals.start()][-240:].rstrip()
-    cut = 0
-    for match in _CLAUSE.finditer(body):
-        if match.end() < len(body):
-            cut = match.end()
-    return body[cut:]
+    ends = (match.end() for match in _CLAUSE.finditer(body))
+    return body[max((end for end in ends if end < len(body)), default=0) :]
 
 
 def computed(before: str, numbers: Sequence[Number], injected: float) -> float | None:
