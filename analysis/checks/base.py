@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -66,22 +66,27 @@ class Finding:
 class Run:
     """A rationale while an exact checker goes through it; each checker adds what its task keeps track of."""
 
+    step: int = field(default=0, kw_only=True)
+    """Index of the step that is read."""
+    options: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """Label -> text."""
     flags: list[Flag] = field(default_factory=list, kw_only=True)
     readable: int = field(default=0, kw_only=True)
     """How much of it was understood; the checker abstains where that is nothing."""
     answered: bool = field(default=False, kw_only=True)
     """A step stated the answer."""
 
-    def flag(self, step: int, check: str, message: str, severity: float = 1.0) -> None:
-        """Add a finding."""
-        self.flags.append(Flag(step, check, message, severity))
+    def flag(self, check: str, message: str, severity: float = 1.0) -> None:
+        """Add a finding about the step that is read."""
+        self.flags.append(Flag(self.step, check, message, severity))
 
-    def stated_option(self, step: int, text: str, options: Mapping[str, str]) -> tuple[str, str] | None:
+    def stated_option(self, text: str) -> tuple[str, str] | None:
         """Label and text of the option that a step states as the answer; None where it states none, or is flagged already."""
         stated = _STATED.search(text)
         self.answered = self.answered or stated is not None
         label = stated[1].upper() if stated else ""
-        return None if label not in options or any(flag.step == step for flag in self.flags) else (label, options[label])
+        flagged = any(flag.step == self.step for flag in self.flags)
+        return None if flagged or label not in self.options else (label, self.options[label])
 
     def conclude(self, kind: str) -> Finding | None:
         """First wrong step from the flags that prove one (severity 1); others are only reported. None: nothing was understood."""
@@ -91,19 +96,18 @@ class Run:
 
 
 RunT = TypeVar("RunT", bound=Run)
-Reads = Callable[[int, str, RunT], None]
-"""Reads one step (index, text) and adds to the run."""
+Reads = Callable[[str, RunT], None]
+"""Reads the text of one step and adds to the run."""
 
 
 def follow(
-    kind: str, run: RunT, steps: Iterable[tuple[int, str]], answer: str | None, read_step: Reads[RunT], read_answer: Reads[RunT]
+    kind: str, run: RunT, steps: Sequence[str], answer: str | None, read_step: Reads[RunT], read_answer: Reads[RunT]
 ) -> Finding | None:
     """Go through the steps; the recorded answer counts, as part of the last one, where no step states it."""
-    last = 0
-    for last, text in steps:
-        read_step(last, text[:MAX_STEP_CHARS], run)
+    for run.step, text in enumerate(steps):
+        read_step(text[:MAX_STEP_CHARS], run)
     if answer and run.readable and not run.answered:
-        read_answer(last, answer[:MAX_STEP_CHARS], run)
+        read_answer(answer[:MAX_STEP_CHARS], run)
     return run.conclude(kind)
 
 

@@ -64,7 +64,6 @@ class _Run(Run):
     """Orders that the clues used so far allow."""
     used: bool = False
     """Some clue was restated. A rationale that restates none is held to all clues of the question."""
-    options: Mapping[str, str] = field(default_factory=dict)
     left: int = MAX_TOTAL_READ
     """Characters that are still read."""
     unread: bool = False
@@ -120,18 +119,18 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if run is None:
         return None
     run.options = choices
-    return follow(KIND, run, enumerate(steps), f"answer: {answer[:20]}" if answer else None, _check_step, _check_answer)
+    return follow(KIND, run, steps, f"answer: {answer[:20]}" if answer else None, _check_step, _check_answer)
 
 
-def _check_step(index: int, text: str, run: _Run) -> None:
+def _check_step(text: str, run: _Run) -> None:
     text = text[: min(MAX_READ, run.left)]
     run.left -= len(text)
     if run.left > 0:
-        _check_claims(index, text, run)
-        _check_answer(index, text, run)
+        _check_claims(text, run)
+        _check_answer(text, run)
 
 
-def _check_claims(index: int, text: str, run: _Run) -> None:
+def _check_claims(text: str, run: _Run) -> None:
     claims: list[Statement] = []
     before = run.readable
     text = _LISTED.sub(r"\2 is \1", text)
@@ -166,7 +165,7 @@ def _check_claims(index: int, text: str, run: _Run) -> None:
         if key not in run.reported:
             run.reported.add(key)
             name, message = _explain(claim, run)
-            run.flag(index, name, message, 0.5 if name == "not_shown" and run.unread else 1.0)
+            run.flag(name, message, 0.5 if name == "not_shown" and run.unread else 1.0)
 
 
 def _parts(text: str) -> list[str]:
@@ -293,13 +292,13 @@ def _places(text: str, count: int, high_first: bool) -> list[int]:
     return [count - 1 - place for place in places] if high_first else places
 
 
-def _check_answer(index: int, text: str, run: _Run) -> None:
-    stated = run.stated_option(index, text, run.options)
+def _check_answer(text: str, run: _Run) -> None:
+    stated = run.stated_option(text)
     claims = run.reader.statements(stated[1]) if stated else []
     if stated and len(claims) == 1 and not run.proves(claims[0].mask):
         right = [label for label, option in run.options.items() if _follows(option, run)]
         known = f", ({right[0]}) does" if len(right) == 1 else ""
-        run.flag(index, "answer_wrong", f"option ({stated[0]}) does not follow from the clues{known}")
+        run.flag("answer_wrong", f"option ({stated[0]}) does not follow from the clues{known}")
 
 
 def _follows(option: str, run: _Run) -> bool:

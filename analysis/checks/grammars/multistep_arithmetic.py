@@ -87,10 +87,10 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if value is None:
         return None
     state = _State(value)
-    return follow(KIND, state, enumerate(steps), f"answer: {answer}" if answer else None, _check_step, _check_answer)
+    return follow(KIND, state, steps, f"answer: {answer}" if answer else None, _check_step, _check_answer)
 
 
-def _check_step(index: int, text: str, state: _State) -> None:
+def _check_step(text: str, state: _State) -> None:
     text = plain(text)
     if not any(character.isdigit() for character in text):
         return
@@ -99,10 +99,10 @@ def _check_step(index: int, text: str, state: _State) -> None:
     found = chains(_CONTINUED.sub(r"\1 ", text))
     state.readable += sum(len(chain) > 1 for chain in found)
     if is_plan:
-        _read_plan(index, text, found, state)
+        _read_plan(text, found, state)
     for chain in () if is_plan else found:
-        _check_chain(index, text, chain, state)
-    _check_answer(index, text, state)
+        _check_chain(text, chain, state)
+    _check_answer(text, state)
 
 
 def chains(text: str) -> list[list[list[Token]]]:
@@ -138,7 +138,7 @@ def _name_of(segment: Sequence[Token]) -> str | None:
     return bare[0].text if len(bare) == 1 and bare[0].kind == "word" else None
 
 
-def _read_plan(index: int, text: str, found: Sequence[list[list[Token]]], state: _State) -> None:
+def _read_plan(text: str, found: Sequence[list[list[Token]]], state: _State) -> None:
     """Take in "A = (2 + 3)" and judge, softly, whether the whole is worth what the question is worth."""
     for chain in found:
         name = _name_of(chain[0])
@@ -146,7 +146,7 @@ def _read_plan(index: int, text: str, found: Sequence[list[list[Token]]], state:
             value = evaluate(chain[1], state.definitions)
             if value is not None:
                 state.definitions[name] = value
-            _check_equal(index, text, chain[1:], state)
+            _check_equal(text, chain[1:], state)
     whole = next(
         (chain[0] for chain in found if any(token.kind == "word" for token in chain[0]) and len(chain[0]) > 1), None
     )
@@ -155,10 +155,10 @@ def _read_plan(index: int, text: str, found: Sequence[list[list[Token]]], state:
         state.plan_is_right = False
         worth = "uses a letter that is not defined" if value is None else f"is worth {show(value)}"
         message = f"the plan {_spelled(whole, text)} {worth}, the question is worth {show(state.true_value)}"
-        state.flag(index, "plan_differs", message, 0.5)
+        state.flag("plan_differs", message, 0.5)
 
 
-def _check_chain(index: int, text: str, chain: list[list[Token]], state: _State) -> None:
+def _check_chain(text: str, chain: list[list[Token]], state: _State) -> None:
     name = _name_of(chain[0])
     if name is not None and len(chain) > 1:
         chain = chain[1:]
@@ -167,8 +167,8 @@ def _check_chain(index: int, text: str, chain: list[list[Token]], state: _State)
         if value is not None and expected is not None and not state.close(value, expected) and len(chain[0]) > 1:
             worked = f"{_spelled(chain[0], text)} = {show(value)}"
             message = f"{name} stands for {show(expected)}, but is worked out from {worked}"
-            state.flag(index, "copied_wrong", message)
-    last = _check_equal(index, text, chain, state)
+            state.flag("copied_wrong", message)
+    last = _check_equal(text, chain, state)
     if last is None:
         return
     if name is not None:
@@ -178,7 +178,7 @@ def _check_chain(index: int, text: str, chain: list[list[Token]], state: _State)
         state.found.add(last)
 
 
-def _check_equal(index: int, text: str, chain: Sequence[list[Token]], state: _State) -> Fraction | None:
+def _check_equal(text: str, chain: Sequence[list[Token]], state: _State) -> Fraction | None:
     """Flag neighbours of different value; returns the value of the last segment."""
     values = [evaluate(segment, state.names) for segment in chain]
     for (left, before), (right, after) in pairwise(zip(chain, values, strict=True)):
@@ -191,7 +191,7 @@ def _check_equal(index: int, text: str, chain: Sequence[list[Token]], state: _St
         message = f"{_spelled(left, text)} = {show(before)}, not {_spelled(right, text)}"
         if len(right) > 2:
             message += f" (which is {show(after)})"
-        state.flag(index, "equation_false", message)
+        state.flag("equation_false", message)
     return values[-1]
 
 
@@ -203,7 +203,7 @@ def _is_rounding(numeral: Sequence[Token], value: Fraction, exact: Fraction) -> 
     return abs(value - exact) * 10 ** len(numbers[0].partition(".")[2]) < 1
 
 
-def _check_answer(index: int, text: str, state: _State) -> None:
+def _check_answer(text: str, state: _State) -> None:
     stated = _ANSWER.search(text)
     if stated is None:
         return
@@ -219,7 +219,7 @@ def _check_answer(index: int, text: str, state: _State) -> None:
         message = (
             f"the question is worth {show(state.true_value)}, not {show(value)}: its parts were combined wrongly"
         )
-        state.flag(index, "answer_wrong", message)
+        state.flag("answer_wrong", message)
     elif not (right and any(state.close(value, found) for found in state.found)):  # a check may follow the result
         message = f"the last value found is {show(state.last)}, but the answer is given as {show(value)}"
-        state.flag(index, "answer_differs", message, 0.5 if right else 1.0)  # the last value may stand in words
+        state.flag("answer_differs", message, 0.5 if right else 1.0)  # the last value may stand in words

@@ -53,7 +53,6 @@ class Game:
 class _Run(Run):
     game: Game
     reader: _Reader
-    options: Mapping[str, str]
     now: dict[str, str]
     done: int = 0
     """How many swaps have been told."""
@@ -104,8 +103,8 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     game = parse_question(question)
     if game is None:
         return None
-    run = _Run(game, _Reader(game), choices, dict(game.start))
-    return follow(KIND, run, enumerate(steps), f"answer: {answer[:20]}" if answer else None, _check_step, _check_answer)
+    run = _Run(game, _Reader(game), dict(game.start), options=choices)
+    return follow(KIND, run, steps, f"answer: {answer[:20]}" if answer else None, _check_step, _check_answer)
 
 
 class _Reader:
@@ -182,14 +181,14 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(word for word in words if word not in _STOPWORDS)
 
 
-def _check_step(index: int, text: str, run: _Run) -> None:
-    _check_holdings(index, text, run)
-    _check_answer(index, text, run)
+def _check_step(text: str, run: _Run) -> None:
+    _check_holdings(text, run)
+    _check_answer(text, run)
 
 
-def _check_holdings(index: int, text: str, run: _Run) -> None:
+def _check_holdings(text: str, run: _Run) -> None:
     swap = run.reader.swap(text)
-    told = 0 if swap else _tell_gifts(index, text, run)
+    told = 0 if swap else _tell_gifts(text, run)
     said = run.reader.holdings(text[told:])
     closing = bool(_CLOSING.search(text)) and not swap
     known = {person: thing for person, thing in said.items() if thing is not None}
@@ -197,24 +196,24 @@ def _check_holdings(index: int, text: str, run: _Run) -> None:
         return
     run.readable += len(known)
     if swap:
-        _tell_swap(index, swap, run)
+        _tell_swap(swap, run)
         run.told = not known
     elif run.told or _tells_one_more(known, run):
         run.told = False
     elif run.due and not (closing and len(said) < 2):
-        opening = index == 0 or (run.done == 0 and re.search(r"\bstart\b|\bbegin|\binitial", text, re.I))
+        opening = run.step == 0 or (run.done == 0 and re.search(r"\bstart\b|\bbegin|\binitial", text, re.I))
         one, other = run.due
         after = {**run.now, one: run.now[other], other: run.now[one]}
         if not opening or (_agrees(known, after) and not _agrees(known, run.now)):
             run.swap(run.due)
-    _compare(index, said, run)
+    _compare(said, run)
     run.reported.update(said)
     if swap and len(known) > 1 and len(set(swap) & set(said)) == 1:
         left_out = swap[0] if swap[0] not in said else swap[1]
-        run.flag(index, "holding_left_out", f"{' and '.join(swap)} swap, but what {left_out} has then is left out")
+        run.flag("holding_left_out", f"{' and '.join(swap)} swap, but what {left_out} has then is left out")
 
 
-def _tell_gifts(index: int, text: str, run: _Run) -> int:
+def _tell_gifts(text: str, run: _Run) -> int:
     """Take in swaps told as giving; returns where the last one ends, because what is said before held before it.
 
     Both halves of a swap may be told, and one that was told already may be told once more. One half alone is a swap
@@ -227,7 +226,7 @@ def _tell_gifts(index: int, text: str, run: _Run) -> int:
         other_half = run.giver == receiver and not comes_back
         restated = pair == run.pair and (run.told or other_half or not is_due)
         if not restated and (is_due or comes_back):
-            _tell_swap(index, (giver, receiver), run)
+            _tell_swap((giver, receiver), run)
             run.giver = giver
         elif not restated:
             continue
@@ -244,12 +243,12 @@ def _tells_one_more(known: Mapping[str, str], run: _Run) -> bool:
     return bool(new) and (len(known) == 1 or half_said) and _agrees(known, run.now)
 
 
-def _tell_swap(index: int, swap: tuple[str, str], run: _Run) -> None:
+def _tell_swap(swap: tuple[str, str], run: _Run) -> None:
     told = " and ".join(swap)
     if run.due is None:
-        run.flag(index, "wrong_swap", f"there is no further swap, but {told} swap here")
+        run.flag("wrong_swap", f"there is no further swap, but {told} swap here")
     elif set(run.due) != set(swap):
-        run.flag(index, "wrong_swap", f"the next swap is between {' and '.join(run.due)}, not {told}")
+        run.flag("wrong_swap", f"the next swap is between {' and '.join(run.due)}, not {told}")
     run.swap(swap)
 
 
@@ -257,20 +256,20 @@ def _agrees(said: Mapping[str, str], now: Mapping[str, str]) -> bool:
     return all(now[person] == thing for person, thing in said.items())
 
 
-def _compare(index: int, said: Mapping[str, str | None], run: _Run) -> None:
+def _compare(said: Mapping[str, str | None], run: _Run) -> None:
     """Flag every stated holding that is not the one after the swaps so far, and follow the rationale from there."""
     swaps = f"{run.done or 'no'} swap{'s' * (run.done > 1)}"
     for person, thing in said.items():
         if thing is None:
-            run.flag(index, "unknown_object", f"{person} is given something that is not in the game", 0.5)
+            run.flag("unknown_object", f"{person} is given something that is not in the game", 0.5)
         elif thing != run.now[person]:
-            run.flag(index, "wrong_holding", f"after {swaps}, {person} has {run.now[person]}, not {thing}")
+            run.flag("wrong_holding", f"after {swaps}, {person} has {run.now[person]}, not {thing}")
             run.now[person] = thing
 
 
-def _check_answer(index: int, text: str, run: _Run) -> None:
-    stated, asked = run.stated_option(index, text, run.options), run.game.asked
+def _check_answer(text: str, run: _Run) -> None:
+    stated, asked = run.stated_option(text), run.game.asked
     thing = run.reader.thing(stated[1]) if stated else None
     if stated and asked and thing is not None and thing != run.now[asked]:
         message = f"{asked} ends with {run.now[asked]}, but option ({stated[0]}) is {thing}"
-        run.flag(index, "answer_differs", message)
+        run.flag("answer_differs", message)
