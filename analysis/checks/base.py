@@ -54,10 +54,8 @@ class Flag:
 class Finding:
     """An exact checker's result for one rationale."""
 
-    kind: str
-    """The task kind whose rules were applied."""
-    first_error_step: int | None
-    """0-based; -1 (`SOUND`) when no step is wrong; None when the checker abstains."""
+    first_error_step: int
+    """0-based; -1 (`SOUND`) when no step is wrong."""
     flags: tuple[Flag, ...] = ()
     """In the order of the steps. A flag of severity 1 on the first wrong step says what is wrong there."""
 
@@ -88,11 +86,11 @@ class Run:
         flagged = any(flag.step == self.step for flag in self.flags)
         return None if flagged or label not in self.options else (label, self.options[label])
 
-    def conclude(self, kind: str) -> Finding | None:
+    def conclude(self) -> Finding | None:
         """First wrong step from the flags that prove one (severity 1); others are only reported. None: nothing was understood."""
         ordered = tuple(sorted(self.flags, key=lambda flag: flag.step))
         first = next((flag.step for flag in ordered if flag.severity >= 1.0), SOUND)
-        return Finding(kind, first, ordered) if self.readable else None
+        return Finding(first, ordered) if self.readable else None
 
 
 RunT = TypeVar("RunT", bound=Run)
@@ -101,14 +99,14 @@ Reads = Callable[[str, RunT], None]
 
 
 def follow(
-    kind: str, run: RunT, steps: Sequence[str], answer: str | None, read_step: Reads[RunT], read_answer: Reads[RunT]
+    run: RunT, steps: Sequence[str], answer: str | None, read_step: Reads[RunT], read_answer: Reads[RunT]
 ) -> Finding | None:
     """Go through the steps; the recorded answer counts, as part of the last one, where no step states it."""
     for run.step, text in enumerate(steps):
         read_step(text[:MAX_STEP_CHARS], run)
     if answer and run.readable and not run.answered:
         read_answer(answer[:MAX_STEP_CHARS], run)
-    return run.conclude(kind)
+    return run.conclude()
 
 
 GENERIC: dict[str, Callable[[Reading], list[Flag]]] = {}

@@ -49,12 +49,12 @@ def detect_kind(question: str, steps: Sequence[str], choices: Mapping[str, str] 
     head = question[:20_000]
     told = _read_question(head)
     if told.is_sum and addition.looks_like_scratchpad(steps):
-        return addition.KIND
+        return "addition"
     if told.kind:
         return told.kind
     start = "\n".join(step[:1_000] for step in steps[:5])
     if _SORTING.search(start + head[:300]) and word_sorting.parse_question(head):
-        return word_sorting.KIND
+        return "word_sorting"
     if choices or told.has_options:
         return "multiple_choice"
     return "math_word" if told.has_quantity and (told.has_digit or re.search(r"\d", start)) else "other"
@@ -65,13 +65,13 @@ def _read_question(head: str) -> _Told:
     """Questions come several times in a row, once with each rationale."""
     kind = None
     if dyck_languages.parse_question(head):
-        kind = dyck_languages.KIND
+        kind = "dyck_languages"
     elif multistep_arithmetic.question_value(head) is not None:
-        kind = multistep_arithmetic.KIND
+        kind = "multistep_arithmetic"
     elif re.search(r"swap|trade|switch|exchange", head) and tracking_shuffled_objects.parse_question(head):
-        kind = tracking_shuffled_objects.KIND
+        kind = "tracking_shuffled_objects"
     elif len(_CLUES.findall(head[:4_000])) > 1 and logical_deduction.parse_question(head):
-        kind = logical_deduction.KIND
+        kind = "logical_deduction"
     return _Told(
         kind,
         is_sum=addition.parse_question(head) is not None,

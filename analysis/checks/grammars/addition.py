@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from analysis.checks.base import Finding, Run, cut_middle
 
-KIND = "addition"
 MAX_DIGITS = 100
 
 _SUM = re.compile(
@@ -109,7 +108,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
         pad.flag("missing_line", f"the scratchpad ends without {due}")
     elif not pad.wrong() and answer is not None:
         _check_answer(_plain_answer(answer), pad)
-    return pad.conclude(KIND)
+    return pad.conclude()
 
 
 def _plain_answer(answer: str) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from analysis.checks.base import MAX_STEP_CHARS, Finding, Run, follow
 
-KIND = "dyck_languages"
 MAX_SYMBOLS = 20_000
 MAX_WORK = 2_000_000
 """Stack symbols compared over all steps; later steps are not judged."""
@@ -70,7 +69,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if symbols is None:
         return None
     run = _Run(symbols, any(_LISTED.search(step[:MAX_STEP_CHARS]) for step in steps))
-    return follow(KIND, run, steps, answer, _check_step, _check_answer)
+    return follow(run, steps, answer, _check_step, _check_answer)
 
 
 def _check_answer(answer: str, run: _Run) -> None:

@@ -19,7 +19,6 @@ from analysis.checks.base import Finding, Run, follow
 from analysis.checks.grammars.order_words import DENIED, ORDINAL, numbered, ordinal_index
 from analysis.checks.grammars.orderings import MAX_OBJECTS, Mask, Reader, Statement
 
-KIND = "logical_deduction"
 MAX_CLUES = 40
 MAX_READ = 4_000
 """Characters of one step that are read; longer steps are cut."""
@@ -119,7 +118,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if run is None:
         return None
     run.options = choices
-    return follow(KIND, run, steps, f"answer: {answer[:20]}" if answer else None, _check_step, _check_answer)
+    return follow(run, steps, f"answer: {answer[:20]}" if answer else None, _check_step, _check_answer)
 
 
 def _check_step(text: str, run: _Run) -> None:

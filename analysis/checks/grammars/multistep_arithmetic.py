@@ -23,7 +23,6 @@ from analysis.checks.expressions import ExpressionReader, evaluate
 from analysis.checks.numbers import Token, padded, show, tokenize
 from analysis.checks.plain_text import plain
 
-KIND = "multistep_arithmetic"
 _ANSWER = re.compile(r"\b(?:final )?answer\b\s*(?:is|:|=)\s*:?\s*(?P<value>.{1,80})", re.I)
 _SIGN = re.compile(r"[0-9+\-*/()=−–‒×·⋅∙÷\[\]]")
 _PARTS = frozenset(("number", "op", "open", "close"))
@@ -87,7 +86,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if value is None:
         return None
     state = _State(value)
-    return follow(KIND, state, steps, f"answer: {answer}" if answer else None, _check_step, _check_answer)
+    return follow(state, steps, f"answer: {answer}" if answer else None, _check_step, _check_answer)
 
 
 def _check_step(text: str, state: _State) -> None:

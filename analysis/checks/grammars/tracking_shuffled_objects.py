@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from analysis.checks.base import MAX_STEP_CHARS, Finding, Run, follow
 
-KIND = "tracking_shuffled_objects"
 MAX_PEOPLE = 26
 MAX_SWAPS = 2_000
 
@@ -104,7 +103,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if game is None:
         return None
     run = _Run(game, _Reader(game), dict(game.start), options=choices)
-    return follow(KIND, run, steps, f"answer: {answer[:20]}" if answer else None, _check_step, _check_answer)
+    return follow(run, steps, f"answer: {answer[:20]}" if answer else None, _check_step, _check_answer)
 
 
 class _Reader:

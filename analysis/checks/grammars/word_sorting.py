@@ -29,8 +29,6 @@ from analysis.checks.grammars.word_lists import (
     show,
 )
 
-KIND = "word_sorting"
-
 _FACT = re.compile(
     r"(?:[\"“]([^\"“”]{1,60})[\"”]|\b([A-Za-z][\w'’&.-]{0,59}))\s{0,5}:\s*[\"“']?([A-Za-z'’&.-])[\"”']?\s*\((\d{1,3})\)"
 )
@@ -74,7 +72,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if answer and run.readable and not run.answered:
         run.step = len(steps) - 1
         _check_answer((run.step,), f"answer: {answer[:MAX_STEP_CHARS]}", run)
-    return run.conclude(KIND)
+    return run.conclude()
 
 
 def _columns_joined(steps: Sequence[str], run: _Run) -> Iterator[tuple[tuple[int, ...], str]]:
@@ -113,11 +111,9 @@ def _check_facts(text: str, run: _Run) -> None:
             run.flag("wrong_letter", f'"{word}" has no {ORDINALS[run.position]} letter')
         elif choices and letter not in choices:
             right = word[run.position] if run.position < len(word) else min(choices)
-            run.flag("wrong_letter", f'the {ORDINALS[run.position]} letter of "{word}" is "{right}", not "{letter}"'
-            )
+            run.flag("wrong_letter", f'the {ORDINALS[run.position]} letter of "{word}" is "{right}", not "{letter}"')
         elif letter.isalpha() and int(number) != ord(letter) - 96:
-            run.flag("wrong_letter_number", f'"{letter}" is letter {ord(letter) - 96} of the alphabet, not {number}'
-            )
+            run.flag("wrong_letter_number", f'"{letter}" is letter {ord(letter) - 96} of the alphabet, not {number}')
     if run.current is None and len(told) > len(set(run.words)) // 2:
         _check_kept(told, run)
 
