@@ -16,7 +16,7 @@ from analysis.checks.claims import equals, is_claimed, is_claimed_whole, marks_i
 from analysis.checks.expressions import JOINING, Expression, ExpressionReader, Operand
 from analysis.checks.numbers import Token, as_float, padded, tokenize
 from analysis.checks.other_meanings import may_mean_otherwise
-from analysis.checks.statements import Statement, judge_bare, judge_congruence, judge_letters, read_modulus
+from analysis.checks.statements import FalseStatement, judge_bare, judge_congruence, judge_letters, read_modulus
 
 MARK = re.compile(r"<<([^<>]{1,400})>>")
 _MAX_EQUATIONS = 400
@@ -72,7 +72,7 @@ class Equation(NamedTuple):
         return bool(self.right.operands) and self.right.operands[-1].percent
 
 
-def read_statements(text: str, tokens: list[Token] | None = None) -> tuple[list[Equation], list[Statement]]:
+def read_statements(text: str, tokens: list[Token] | None = None) -> tuple[list[Equation], list[FalseStatement]]:
     """The equations of a plain text, in order and at most 400 of them, and its false statements of other kinds."""
     tokens = padded(tokenize(text)) if tokens is None else tokens
     reader = _TextReader(text, tokens)
@@ -93,7 +93,7 @@ class _TextReader:
         self.tokens = tokens
         self.expressions = ExpressionReader(text, tokens)
         self.equations: list[Equation] = []
-        self.statements: list[Statement] = []
+        self.statements: list[FalseStatement] = []
 
     def read(self) -> None:
         """Take in the whole text."""
@@ -134,7 +134,7 @@ class _TextReader:
         return stop
 
     def _pair(self, left: Expression, right: Expression, spoken: bool) -> None:
-        false: Statement | None = None
+        false: FalseStatement | None = None
         if left.symbols or right.symbols:
             if spoken or self._unsolvable or "√" in left.operators + right.operators or self._is_approximate(left, right):
                 return

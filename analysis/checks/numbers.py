@@ -70,6 +70,14 @@ class Token(NamedTuple):
     exact: Fraction | None = None
 
 
+class Number(NamedTuple):
+    """A number and its place in the text; the sign in front is not part of it."""
+
+    value: float
+    start: int
+    end: int
+
+
 NOTHING = Token("end", "", 0, 0)
 """What stands before the first and behind the last token."""
 
@@ -104,14 +112,15 @@ def tokenize(text: str) -> list[Token]:
     return tokens
 
 
-def numerals(text: str) -> Iterator[Token]:
+def numerals(text: str) -> Iterator[Number]:
     """The numbers in digits of a text, also those glued to a word ("mp3"); all other tokens are passed over, which is fast."""
     for match in _NUMERAL.finditer(text):
-        kind, value, exact = _number(match[0])
+        kind, value, _ = _number(match[0])
         if value is not None:
-            yield Token(kind, match[0], *match.span(), value, exact)
+            yield Number(value, *match.span())
         elif kind == "digits":
-            yield from (piece for piece in _pieces(match[0], match.start()) if piece.value is not None)
+            pieces = _pieces(match[0], match.start())
+            yield from (Number(piece.value, piece.start, piece.end) for piece in pieces if piece.value is not None)
 
 
 @lru_cache(maxsize=16_384)

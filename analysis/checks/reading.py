@@ -14,7 +14,7 @@ from typing import NamedTuple
 from analysis.checks.equations import MARK, Equation, read_mark, read_statements
 from analysis.checks.numbers import FRACTIONS, SCALES, Token, padded, tokenize, words
 from analysis.checks.plain_text import plain
-from analysis.checks.statements import Statement
+from analysis.checks.statements import FalseStatement
 from star.grading.numbers import written_value
 
 MAX_STEPS = 2_000
@@ -57,7 +57,7 @@ class Step:
     """Plain text without calculator marks."""
     mentions: list[Mention] = field(default_factory=list)
     equations: list[Equation] = field(default_factory=list)
-    statements: list[Statement] = field(default_factory=list)
+    statements: list[FalseStatement] = field(default_factory=list)
     """What else it says that is certainly false."""
     is_answer: bool = False
     """Only states the answer ("A: 96", "#### 96", "So the answer is 96.")."""

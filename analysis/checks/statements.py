@@ -23,14 +23,14 @@ _LOOSE = Fraction(15, 100)
 """How far a conversion between systems of units may be off: 1 kg is about 2 pounds."""
 
 
-class Statement(NamedTuple):
+class FalseStatement(NamedTuple):
     """Something that a text says and that is certainly false."""
 
     check: str
     message: str
 
 
-def judge_bare(left: Expression, right: Expression, behind: list[Token]) -> Statement | None:
+def judge_bare(left: Expression, right: Expression, behind: list[Token]) -> FalseStatement | None:
     """ "0.4 = 4%" and "1 kg = 100 g": two numbers without a calculation; `behind` are the next two tokens."""
     if left.value is None or right.value is None or len(left.operands) != 1 or len(right.operands) != 1:
         return None
@@ -43,7 +43,7 @@ def judge_bare(left: Expression, right: Expression, behind: list[Token]) -> Stat
         plain = not left.units and not right.units and behind[0].kind in ("end", "equal", "close")
         if plain and "." in text and 0 < number.value < 1 and abs(number.value - share.value) > margin:
             right_value = f"{show(left.value * 100)}%" if shares[1] else show(left.value)
-            return Statement("percent_false", f"{left.text} = {right_value}, not {right.text}")
+            return FalseStatement("percent_false", f"{left.text} = {right_value}, not {right.text}")
         return None
     unit = next(iter(left.units), "")
     other = behind[0].text
@@ -55,7 +55,7 @@ def judge_bare(left: Expression, right: Expression, behind: list[Token]) -> Stat
     exact = factor.numerator == 1 or factor.denominator == 1
     margin = abs(value) * (0 if exact else _LOOSE) + _last_digit(right.operands[0].text) * ("." in right.operands[0].text)
     if abs(value - right.value) > margin and UNITS[unit][1] != UNITS[other.lower()][1]:
-        return Statement("conversion_false", f"{left.text} = {show(value)} {other}, not {right.text} {other}")
+        return FalseStatement("conversion_false", f"{left.text} = {show(value)} {other}, not {right.text} {other}")
     return None
 
 
@@ -72,16 +72,16 @@ def read_modulus(tokens: list[Token], index: int) -> int | None:
     return int(value) if value and value.denominator == 1 else None
 
 
-def judge_congruence(left: Expression, right: Expression, modulus: int) -> Statement | None:
+def judge_congruence(left: Expression, right: Expression, modulus: int) -> FalseStatement | None:
     """ "9 ≡ 3 (mod 5)"."""
     if left.value is None or right.value is None or left.value.denominator > 1 or right.value.denominator > 1:
         return None
     if (left.value - right.value) % modulus == 0:
         return None
-    return Statement("congruence_false", f"{left.text} ≡ {left.value % modulus} (mod {modulus}), not {right.text}")
+    return FalseStatement("congruence_false", f"{left.text} ≡ {left.value % modulus} (mod {modulus}), not {right.text}")
 
 
-def judge_letters(left: Expression, right: Expression) -> Statement | None:
+def judge_letters(left: Expression, right: Expression) -> FalseStatement | None:
     """ "2(x + 3) = 2x + 5": false for every x. "x = x + 1" gives x a new value, and "64 - 2xy = 40" asks for one."""
     letters = sorted(left.symbols | right.symbols)
     lone = min(len(side.atoms) - (side.atoms[0].text == "-") for side in (left, right)) < 2
@@ -98,7 +98,7 @@ def judge_letters(left: Expression, right: Expression) -> Statement | None:
             return None
     if not _differ_by_a_constant(left, right, letters):
         return None
-    return Statement("identity_false", f"{left.text} = {right.text} is false for every {' and '.join(letters)}")
+    return FalseStatement("identity_false", f"{left.text} = {right.text} is false for every {' and '.join(letters)}")
 
 
 def _differ_by_a_constant(left: Expression, right: Expression, letters: list[str]) -> bool:

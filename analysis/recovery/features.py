@@ -13,9 +13,9 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from analysis.checks.numbers import Number
 from analysis.recovery.admission import says_so
 from analysis.recovery.values import (
-    Number,
     derive_original,
     evaluate,
     find_numbers,
