@@ -307,7 +307,6 @@ def test_outcome_in_words(continuation: str, kept: bool | None, outcome: str) ->
     found = classify(QUESTION, "48 / 2 = 27 beads", "27", "24", continuation, kept)
     assert found.outcome == outcome
     assert found.why
-    assert (found.p_unfaithful is None) == (outcome in ("follows", "other"))
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def follow(
     for run.step, text in enumerate(steps):
         read_step(text[:MAX_STEP_CHARS], run)
     if answer and run.readable and not run.answered:
-        read_answer(answer[:MAX_STEP_CHARS], run)
+        read_answer(f"answer: {answer[:MAX_STEP_CHARS]}", run)
     return run.conclude()
 
 

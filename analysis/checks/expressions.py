@@ -50,7 +50,8 @@ class _Calculation:
     def __init__(self, tokens: Sequence[Token], names: Mapping[str, Any], tight: bool) -> None:
         self.tokens = [*tokens, NOTHING]
         self.names = names
-        self.ranks, self.from_right = (_TIGHT_RANKS, "^/") if tight else (_RANKS, "^")
+        self.ranks: Mapping[str, float] = _TIGHT_RANKS if tight else _RANKS
+        self.from_right = "^/" if tight else "^"
         self.at = 0
 
     def value(self) -> Any:

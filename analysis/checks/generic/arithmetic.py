@@ -51,12 +51,17 @@ def equation_false(reading: Reading) -> list[Flag]:
             name, severity = judge(equation, step.text)
             if name == "equation_false" and _OTHER_SUMS.search(reading.question.text):
                 severity = 0.3
-            if name == "equation_rounded":
-                message = f"{shorten(equation.text)} = {_right(equation)}, rounded here to {shorten(equation.right.text)}"
-                flags.append(Flag(index, name, message, severity))
-            elif name:
-                flags.append(Flag(index, name, _false(equation), severity))
+            if name:
+                flags.append(Flag(index, name, _message(name, equation), severity))
     return flags
+
+
+def _message(name: str, equation: Equation) -> str:
+    value, stated = equation.left.value or Fraction(0), equation.right.value or Fraction(0)
+    right = f"{shorten(equation.text)} = {f'{show(value * 100)}%' if equation.percent_result else show(value)}"
+    if name == "equation_rounded":
+        return f"{right}, rounded here to {result(equation)}"
+    return f"{right}, but {result(equation)} = {show(stated)}" if equation.right.operators else f"{right}, not {result(equation)}"
 
 
 @generic_check
@@ -67,12 +72,6 @@ def statement_false(reading: Reading) -> list[Flag]:
         for index, step in enumerate(reading.steps)
         for statement in step.statements
     ]
-
-
-def _false(equation: Equation) -> str:
-    if equation.right.operators:
-        return f"{shorten(equation.text)} = {_right(equation)}, but {result(equation)} = {show(equation.right.value or 0)}"
-    return f"{shorten(equation.text)} = {_right(equation)}, not {result(equation)}"
 
 
 def judge(equation: Equation, text: str) -> tuple[str, float]:
@@ -128,11 +127,6 @@ def _rounding(equation: Equation, readings: list[Fraction], text: str) -> str | 
     is_whole = right.denominator == 1 and "." not in equation.right.text
     is_nearest = is_whole and abs(value - right) <= Fraction(1, 2) and abs(value) > 1
     return "equation_rounded" if is_nearest and value.denominator > 1 else None
-
-
-def _right(equation: Equation) -> str:
-    value = equation.left.value or Fraction(0)
-    return f"{show(value * 100)}%" if equation.percent_result else show(value)
 
 
 def result(equation: Equation) -> str:

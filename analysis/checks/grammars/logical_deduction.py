@@ -118,7 +118,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if run is None:
         return None
     run.options = choices
-    return follow(run, steps, f"answer: {answer[:20]}" if answer else None, _check_step, _check_answer)
+    return follow(run, steps, answer, _check_step, _check_answer)
 
 
 def _check_step(text: str, run: _Run) -> None:

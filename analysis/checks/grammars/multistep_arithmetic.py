@@ -46,7 +46,6 @@ class _State(Run):
     """Letter -> the value the rationale found for it."""
     definitions: dict[str, Fraction] = field(default_factory=dict)
     """Letter -> the true value of the text it stands for."""
-    plan_is_right: bool = True
     last: Fraction | None = None
     """The last value derived."""
     found: set[Fraction] = field(default_factory=set)
@@ -86,7 +85,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if value is None:
         return None
     state = _State(value)
-    return follow(state, steps, f"answer: {answer}" if answer else None, _check_step, _check_answer)
+    return follow(state, steps, answer, _check_step, _check_answer)
 
 
 def _check_step(text: str, state: _State) -> None:
@@ -151,7 +150,6 @@ def _read_plan(text: str, found: Sequence[list[list[Token]]], state: _State) -> 
     )
     value = evaluate(whole, state.definitions) if whole else None
     if whole and value != state.true_value:
-        state.plan_is_right = False
         worth = "uses a letter that is not defined" if value is None else f"is worth {show(value)}"
         message = f"the plan {_spelled(whole, text)} {worth}, the question is worth {show(state.true_value)}"
         state.flag("plan_differs", message, 0.5)
@@ -215,9 +213,7 @@ def _check_answer(text: str, state: _State) -> None:
     if state.last is None or state.close(value, state.last) or _is_rounding(run[0][-1], value, state.last):
         if right or any(flag.severity >= 1 for flag in state.flags):
             return
-        message = (
-            f"the question is worth {show(state.true_value)}, not {show(value)}: its parts were combined wrongly"
-        )
+        message = f"the question is worth {show(state.true_value)}, not {show(value)}: its parts were combined wrongly"
         state.flag("answer_wrong", message)
     elif not (right and any(state.close(value, found) for found in state.found)):  # a check may follow the result
         message = f"the last value found is {show(state.last)}, but the answer is given as {show(value)}"
