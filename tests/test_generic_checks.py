@@ -92,6 +92,7 @@ NOT_JUDGED = [
     r"5!\frac{1}{4!}=5",
     "4!(1/2) = 12",
     "3!2! = 12",
+    "10 / 5 = 3!",
     "3! 2! = 12",
     r"$6 : \frac{1}{2} = 12$",
     r"So we have $6 : \frac{1}{2} = 12$",
@@ -173,6 +174,7 @@ def test_what_numbers_alone_cannot_decide_is_left_alone(text: str) -> None:
 FALSE = {
     "Step 1: (2 + 1) * 3 = 8": "(2 + 1) * 3 = 9, not 8",
     "Day 1: 2 + 1 = 4": "2 + 1 = 3, not 4",
+    "That is all (2 + 1 = 4).": "2 + 1 = 3, not 4",
     "We sum: (2 + 1) * 3 = 8": "(2 + 1) * 3 = 9, not 8",
     "We are done! (2 + 1) * 3 = 8": "(2 + 1) * 3 = 9, not 8",
     "48 / 2 = 26": "48 / 2 = 24, not 26",
