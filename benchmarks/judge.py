@@ -38,7 +38,6 @@ class Arguments(CommonArguments):
 
 
 def main() -> None:
-    """Judge, write, print."""
     arguments = parse(Arguments, __doc__, gpu=True)
     rows, most = (2, 8) if arguments.quick else (arguments.rows, arguments.max_tokens)
     records = _half_wrong(labelled.load("mr_gsm8k_dev"), rows)

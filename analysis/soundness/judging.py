@@ -72,7 +72,6 @@ class Judging:
         return os.getpid()
 
     def sample(self, part: Chunk) -> list[Judgement]:
-        """The judgements of a chunk's records."""
         return judge(part.content, use_gold=self.use_gold)
 
 
