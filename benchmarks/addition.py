@@ -146,7 +146,7 @@ def chart(arguments: Arguments) -> None:
 def main() -> None:
     arguments = parse(Arguments, __doc__, gpu=True)
     if arguments.quick:
-        arguments = Arguments(quick=True, device=arguments.device, seeds=(0,), arms=arguments.arms)
+        arguments = Arguments(quick=True, device=arguments.device, seeds=(0,), arms=("direct fine-tuning", "STaR"))
     arms, rows = {}, {}
     for name in arguments.arms:
         arms[name], rows[name] = arm_figures(name, arguments)

@@ -98,7 +98,7 @@ def exact(limit: int | None, resamples: int) -> dict[str, Any]:
 def _named(record: Record) -> int:
     kind = detect_kind(record.question, record.steps, record.choices)
     finding = check_exact(kind, record.question, record.steps, record.answer, record.choices)
-    return labelled.UNKNOWN if finding is None or finding.first_error_step is None else finding.first_error_step
+    return labelled.UNKNOWN if finding is None else finding.first_error_step
 
 
 def _share(hit: np.ndarray) -> dict[str, Any]:

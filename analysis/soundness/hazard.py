@@ -16,6 +16,7 @@ import numpy as np
 
 from analysis.checks.base import SOUND
 from star.errors import InputError
+from star.parsing import parse_json
 
 SOMEWHERE = -2
 """First wrong step of a rationale that is wrong nobody says where."""
@@ -134,7 +135,9 @@ def read_model(path: Path, kind: type[ModelT], command: str) -> ModelT:
     from pydantic import TypeAdapter
 
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        content = path.read_bytes()
+        parse_json(content)  # refuses numbers that are none, strict checks texts that stand for one
+        return TypeAdapter(kind).validate_json(content, strict=True)
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())[:200]
         raise ModelError(f"{path} holds no model that this version reads ({why}). `python -m {command}` makes one.") from error
