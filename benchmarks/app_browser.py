@@ -83,12 +83,10 @@ class Server:
         raise RuntimeError("the app's server did not start; try  streamlit run app.py  to see why")
 
     def stop(self) -> None:
-        """End the server."""
         self.process.terminate()
         self.process.wait(20)
 
     def restart(self) -> None:
-        """End the server and start another."""
         self.stop()
         self.process = self._start()
 

@@ -33,7 +33,6 @@ def sums(seed: int) -> list[Problem]:
 
 
 def rationale(problem: Problem) -> str:
-    """The right scratchpad of a sum."""
     left, right = problem.question.split(" + ")
     return "\n".join(scratchpad(int(left.replace(" ", "")), int(right.replace(" ", "")), (len(left) + 1) // 2))
 
@@ -68,7 +67,7 @@ def _damaged(text: str, rng: random.Random) -> str:
     return kept
 
 
-def train(role: Role, folder: Path, *, steps: int, seed: int = 0, hidden: int = 64, progress: bool = True) -> Path:
+def train(role: Role, folder: Path, *, steps: int, hidden: int = 64) -> Path:
     """Train one of the two and save it as a `from_pretrained` directory; one that is there is returned as it is."""
     if (folder / "config.json").is_file():
         return folder
@@ -78,7 +77,7 @@ def train(role: Role, folder: Path, *, steps: int, seed: int = 0, hidden: int = 
     from star.embedded.model import build_tokenizer
 
     tokenizer = build_tokenizer()
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
@@ -92,10 +91,10 @@ def train(role: Role, folder: Path, *, steps: int, seed: int = 0, hidden: int = 
         initializer_range=0.06,
     )
     model = LlamaForCausalLM(config).train()
-    stream = documents(role, sums(seed), seed)
+    stream = documents(role, sums(0), 0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps, pct_start=0.1)
-    for _ in bar(f"training the {role}" if progress else None, unit="step", over=range(steps)):
+    for _ in bar(f"training the {role}", unit="step", over=range(steps)):
         ids, labels = _batch(tokenizer, stream)
         loss = model(input_ids=ids, labels=labels).loss
         loss.backward()

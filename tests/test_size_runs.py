@@ -16,6 +16,8 @@ from star.recipe import SEEDS
 from star.statistics import wilson
 from tests.run_factory import make_run
 
+pytestmark = pytest.mark.slow
+
 
 def made_up(
     size: str, parameters: int, arm: str, right: int, *, base: str = "skill .3", seed: int = 0, flip: float = 0.5
