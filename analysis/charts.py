@@ -41,8 +41,7 @@ def _series(labels: Iterable[str], field: str, **options: Any) -> alt.Color:
     """Colours of labels that have no fixed meaning, in order of appearance."""
     names = list(dict.fromkeys(labels))
     range_ = [SERIES[index % len(SERIES)] for index in range(len(names))]
-    legend = alt.Legend(title=None, columns=3 if len(names) > 4 else 0)
-    options = {"legend": legend} | options
+    options = {"legend": _legend(names)} | options
     return alt.Color(f"{field}:N", sort=names, scale=alt.Scale(domain=names, range=range_), title=None, **options)
 
 
@@ -54,8 +53,18 @@ def _shape(labels: Iterable[str], field: str) -> alt.Shape:
         f"{field}:N",
         sort=names,
         scale=alt.Scale(domain=names, range=[shapes[i % len(shapes)] for i in range(len(names))]),
-        legend=alt.Legend(title=None, columns=3 if len(names) > 4 else 0),
+        legend=_legend(names),
     )
+
+
+def _legend(names: list[str]) -> alt.Legend:
+    return alt.Legend(title=None, columns=3 if len(names) > 4 else 0)
+
+
+def _dots_across(base: alt.Chart, x: alt.X) -> Chart:
+    """Each value as a dot on its interval, from left to right; `x` is of the column low."""
+    rule = base.mark_rule(strokeWidth=3, opacity=0.5).encode(x=x, x2="high:Q")
+    return alt.layer(rule, base.mark_circle(size=90, opacity=1).encode(x="value:Q"))
 
 
 def data_frame(metrics: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -121,11 +130,9 @@ def measure_bars(frame: pd.DataFrame, question: str = "Does changing the rationa
         color=alt.Color("kind:N", scale=alt.Scale(domain=list(kinds), range=list(kinds.values())), title=None),
         tooltip=tips,
     )
-    x = alt.X("low:Q", title="share", **_across(frame))
-    rule = base.mark_rule(strokeWidth=3, opacity=0.5).encode(x=x, x2="high:Q")
-    dot = base.mark_circle(size=90, opacity=1).encode(x="value:Q")
+    drawn = _dots_across(base, alt.X("low:Q", title="share", **_across(frame)))
     note = "grey: what a change that should not matter does; bars: 95 % intervals"
-    return alt.layer(rule, dot).properties(width=WIDTH - 160, height=alt.Step(14), title=title(question, note))
+    return drawn.properties(width=WIDTH - 160, height=alt.Step(14), title=title(question, note))
 
 
 def _across(frame: pd.DataFrame) -> dict[str, Any]:
@@ -179,15 +186,14 @@ def against_size(frame: pd.DataFrame, question: str, *, arms: str = "arm", axis:
         dots = base.mark_point(size=50, filled=True, opacity=1).encode(y=y, shape=_shape(names, arms))
         head = alt.TitleParams(measure, fontSize=13, offset=8)
         panels.append(alt.layer(bars, line, dots).properties(width=width, height=190, title=head))
-    rows = [alt.hconcat(*panels[i : i + across], spacing=26) for i in range(0, len(panels), across)]
-    return alt.vconcat(*rows, spacing=26).properties(title=title(question, f"{n_note(frame)}; bars: 95 % intervals"))
+    drawn = alt.concat(*panels, columns=across, spacing=26)
+    return drawn.properties(title=title(question, f"{n_note(frame)}; bars: 95 % intervals"))
 
 
 def arms_by_round(panels: Mapping[str, pd.DataFrame], question: str = "Which arm learns what, and when?") -> Chart:
     """A panel like `accuracy_by_round` for each arm, two in a row; takes `rounds_frame` of each."""
     drawn = [accuracy_by_round(frame, name).properties(width=(WIDTH - 70) / 2, height=200) for name, frame in panels.items()]
-    rows = [alt.hconcat(*drawn[i : i + 2], spacing=26) for i in range(0, len(drawn), 2)]
-    return alt.vconcat(*rows, spacing=26).properties(title=title(question))
+    return alt.concat(*drawn, columns=2, spacing=26).properties(title=title(question))
 
 
 def comparison(frame: pd.DataFrame, question: str = "Do they differ?") -> Chart:
@@ -208,13 +214,10 @@ def comparison(frame: pd.DataFrame, question: str = "Do they differ?") -> Chart:
         )
         amount = {"axis": alt.Axis(format=".2~f", tickCount=5), "scale": _whole(part)}
         x = alt.X("low:Q", **({"title": "", **_across(part)} if unit == "share" else {"title": unit, **amount}))
-        rule = base.mark_rule(strokeWidth=3, opacity=0.5).encode(x=x, x2="high:Q")
-        dot = base.mark_circle(size=90, opacity=1).encode(x="value:Q")
         head = alt.TitleParams(str(measure), fontSize=13, offset=6)
-        panels.append(alt.layer(rule, dot).properties(width=210, height=alt.Step(24), title=head))
-    rows = [alt.hconcat(*panels[i : i + 2], spacing=30) for i in range(0, len(panels), 2)]
+        panels.append(_dots_across(base, x).properties(width=210, height=alt.Step(24), title=head))
     note = f"{n_note(frame)} questions; bars: 95 % intervals"
-    return alt.vconcat(*rows, spacing=22).properties(title=title(question, note))
+    return alt.concat(*panels, columns=2, spacing=26).properties(title=title(question, note))
 
 
 def reliability(frame: pd.DataFrame, question: str = "Is 30 % unsound really 30 %?") -> Chart:

@@ -22,8 +22,7 @@ import tyro
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis.pages.widgets.words import MODES, NO_REASON, measure_words
-from analysis.probe import measure_rows
+from analysis.pages.widgets.words import MODES, NO_REASON, measure_rows, measure_words
 from analysis.soundness.grades import flag_words, score_words
 from analysis.sources import Source, run_labels, source_of
 from star.command_line import parse, run_command
@@ -172,7 +171,8 @@ def probe_rows(run: Run, number: int | None) -> tuple[str, list[dict[str, str]]]
     part = probed.get(str(number)) or next(reversed(list(probed.values())), None)
     if not part:
         return f"Not probed yet. To find out, run: python -m analysis.probe {run.name}", []
-    rows = [row | {"measure": measure_words(row["measure"])} for row in measure_rows(part)]
+    rows = measure_rows(part.get("measures", {}), part.get("measures_correct"))
+    rows = [row | {"measure": measure_words(row["measure"])} for row in rows]
     if not any(row["note"] for row in rows):
         for row in rows:
             del row["note"]

@@ -29,8 +29,9 @@ def load(path: Path | str) -> pd.DataFrame:
 
     Columns: id, problem, question, rationale, steps (list), answer, gold; right, exact and human (1, 0; -1: not known) with
     human_step (0-based; -1: none; missing: not known) and program_step (the same by a label with `label_source` auto); p_unsound
-    (0 to 1; missing: not judged), evidence (proven, flagged, clear, checked, none), first_error (as human_step), flags (list of {step, check, message}); label (what most people said in the app:
-    sound, unsound, unsure) and label_step; round, mode, split, slice, verdict, generator and meta.NAME as far as there are any.
+    (0 to 1; missing: not judged), evidence (proven, flagged, clear, checked, none), first_error (as human_step), flags (list of
+    {step, check, message}); label (what most people said in the app: sound, unsound, unsure) and label_step; round, mode, split,
+    slice, verdict, generator and meta.NAME as far as there are any.
     """
     source = source_of(path)
     return frame_of(load_table(source), read_labels(label_folder(source)))

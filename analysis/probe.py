@@ -249,32 +249,17 @@ def _unlike(
     return ", ".join(name for name, differs in found.items() if differs)
 
 
-def measure_rows(part: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The measures of a round of probes.json as rows of a table, each beside the largest of its controls."""
-    from analysis.pages.widgets.words import interval_words, measure_unit, probe_words
-
-    rows, right = [], part.get("measures_correct", {})
-    for name, found in part.get("measures", {}).items():
-        unit, control = measure_unit(name), found.get("control") or {}
-        beside = {"control": control, "corrected": found.get("corrected") or {}, "right answers only": right.get(name) or {}}
-        rows.append(
-            {"measure": name, "value (95 %)": interval_words(found, unit), "n": f"{found.get('n') or 0:,}"}
-            | {column: interval_words(one, unit) or "-" for column, one in beside.items()}
-            | {"control is": probe_words(str(control["name"])) if control else "-", "note": found.get("note") or ""}
-        )
-    return rows
-
-
 def print_report(content: Mapping[str, Any], source: Source, asked: int) -> None:
     """Accuracy, then every measure beside its control, then what could not be probed."""
-    from analysis.pages.widgets.words import interval_words
+    from analysis.pages.widgets.words import interval_words, measure_rows
     from star.report import print_table
 
     accuracy, total = content["accuracy"], content["n_rationales"]
     shown = f"accuracy {interval_words(accuracy)} of {accuracy['n']}" if accuracy["n"] else "answers not graded"
     where = f"round {source.round}" if source.round is not None else "record file"
     notes: dict[str, list[str]] = {}
-    title, rows = f"{source.model.path}, {where}: {total} rationales, {shown}", measure_rows(content)
+    title = f"{source.model.path}, {where}: {total} rationales, {shown}"
+    rows = measure_rows(content["measures"], content["measures_correct"])
     for row in rows:
         notes.setdefault(row.pop("note"), []).append(row["measure"])
     if rows:

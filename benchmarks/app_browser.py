@@ -99,7 +99,7 @@ class Server:
 
 def settle(page: Any) -> None:
     """Wait until the app has drawn the view and nothing on it changes any more."""
-    page.wait_for_function(DRAWN)
+    page.wait_for_function(DRAWN, timeout=2 * PATIENCE)  # the whole of a first view on a machine that has other work
 
 
 def visit(page: Any, url: str) -> None:

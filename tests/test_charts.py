@@ -131,7 +131,7 @@ def test_a_dot_at_the_end_of_an_axis_stays_clear_of_the_labels() -> None:
     rows = [{"label": name, "measure": "a", "value": 0.0, "low": 0.0, "high": 0.1, "n": 9} for name in "xy"]
     rows.append({"label": "x", "measure": "b", "value": 1.0, "low": 0.9, "high": 1.0, "n": 9})
     chart = charts.comparison(pd.DataFrame(rows)).to_dict()
-    first, second = chart["vconcat"][0]["hconcat"]
+    first, second = chart["concat"]
     assert first["layer"][0]["encoding"]["x"]["scale"]["domain"] == [-0.03, 1.03]
     assert second["layer"][0]["encoding"]["y"]["scale"]["domain"] == ["x"]  # no empty row for an arm without a value
 

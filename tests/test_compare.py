@@ -266,7 +266,7 @@ def test_a_panel_is_a_share_by_its_measure_and_holds_its_intervals() -> None:
     frame = pd.DataFrame(
         [{"label": "a", "measure": "filler gap", "unit": "nats", "value": 0.4, "low": -0.8, "high": 1.6, "n": 9}]
     )
-    (panel,) = charts.comparison(frame).to_dict()["vconcat"][0]["hconcat"]
+    (panel,) = charts.comparison(frame).to_dict()["concat"]
     x = panel["layer"][0]["encoding"]["x"]
     assert (x["title"], x["scale"]["domain"]) == ("nats", [-0.8, 1.6])
 
@@ -279,7 +279,7 @@ def test_the_line_goes_through_the_mean_of_the_seeds() -> None:
         ]
     )
     found = charts.against_size(frame, "Larger?").to_dict()
-    _, line, dots = found["vconcat"][0]["hconcat"][0]["layer"]
+    _, line, dots = found["concat"][0]["layer"]
     assert line["mark"]["type"] == "line"
     values = [row["value"] for row in found["datasets"][line["data"]["name"]]]
     assert values == pytest.approx([0.3, 0.9])

@@ -52,7 +52,8 @@ def read_run(source: Source) -> Table:
     frame["human"], frame["human_step"] = np.int8(-1), np.int32(UNKNOWN)
 
     def rationales() -> pa.Array:
-        return _join([_texts_of(run, name) for name in files])
+        chunks = [chunk.cast(pa.large_string()) for name in files for chunk in _texts_of(run, name).chunks]
+        return pa.concat_arrays(chunks) if chunks else pa.array([], pa.large_string())
 
     texts: dict[str, Callable[[], pa.Array]] = {"rationale": rationales}
     for name in ("question", "choices", "hint"):
@@ -81,11 +82,6 @@ def _short(sentence: str, folder: Path) -> str:
     return sentence.replace(f"{folder}/", "")
 
 
-def _join(columns: list[pa.ChunkedArray]) -> pa.Array:
-    chunks = [chunk.cast(pa.large_string()) for column in columns for chunk in column.chunks]
-    return pa.concat_arrays(chunks) if chunks else pa.array([], pa.large_string())
-
-
 def _problem_column(run: Run, name: str, frame: pd.DataFrame) -> Callable[[], pa.Array]:
     """A column of problems.parquet, laid out by attempt."""
 
@@ -94,11 +90,9 @@ def _problem_column(run: Run, name: str, frame: pd.DataFrame) -> Callable[[], pa
             problems = read_table(run.file("problems.parquet"), PROBLEMS, ("problem_id", name))
         except RunError:  # missing, or damaged: the rationales are worth showing without it
             return pa.nulls(len(frame), pa.large_string())
-        ids = problems.column("problem_id").to_pandas()
-        first = np.flatnonzero(~ids.duplicated())  # small tasks repeat a question from split to split
-        places = pd.Index(ids.iloc[first]).get_indexer(frame["problem"])
-        rows = np.where(places < 0, 0, first[places]) if len(first) else places
-        return _join([problems.column(name)]).take(pa.array(rows, mask=places < 0))
+        once = problems.to_pandas().drop_duplicates("problem_id")  # small tasks repeat a question from split to split
+        laid_out = once.set_index("problem_id")[name].reindex(frame["problem"])
+        return pa.array(laid_out, pa.large_string(), from_pandas=True)
 
     return load
 
@@ -111,7 +105,7 @@ def _frame(table: pa.Table) -> pd.DataFrame:
         if name in CATEGORIES:
             frame[name] = column.cast(pa.string()).dictionary_encode().to_pandas()
         elif name == "exact":
-            frame[name] = _trits(column)
+            frame[name] = np.asarray(column.cast(pa.int8()).fill_null(-1))
         else:
             frame[name] = column.to_pandas()
     for name in CATEGORIES:
@@ -121,13 +115,6 @@ def _frame(table: pa.Table) -> pd.DataFrame:
             order = sorted(frame[name].cat.categories, key=lambda text: int(text) if text.isdigit() else -1)
             frame[name] = frame[name].cat.reorder_categories(order, ordered=True)
     return frame
-
-
-def _trits(column: pa.ChunkedArray) -> np.ndarray:
-    """Booleans with nulls -> 1, 0, -1."""
-    if not pa.types.is_boolean(column.type):
-        return np.full(len(column), -1, dtype="int8")
-    return np.asarray(column.cast(pa.int8()).fill_null(-1)).astype("int8")
 
 
 def _add_scores(

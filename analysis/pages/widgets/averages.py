@@ -13,9 +13,9 @@ from analysis.pages.widgets.words import (
     NATS,
     explanations,
     interval_words,
+    measure_rows,
     measure_unit,
     measure_words,
-    probe_words,
 )
 from star.statistics import wilson
 
@@ -38,10 +38,11 @@ def show(content: dict[str, Any]) -> None:
     bars = _bars(measures)
     if len(bars):
         parts.draw(charts.measure_bars(bars))
-    rows = [_measure_row(name, found) for name, found in measures.items() if isinstance(found, dict)]
+    rows = measure_rows({name: found for name, found in measures.items() if isinstance(found, dict)})
     if rows:
-        frame = pd.DataFrame(rows).replace("", None).dropna(axis=1, how="all")
-        widths = {"n": 60, "control n": 90, "measure": 400, "value": 180, "control": 170, "corrected": 180}
+        frame = pd.DataFrame(rows).replace(["", "-"], None).dropna(axis=1, how="all")
+        frame["measure"] = frame["measure"].map(measure_words)
+        widths = {"n": 60, "measure": 400, "value (95 %)": 180, "control": 170, "corrected": 180}
         columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
         said = ["Corrected: what is left of an effect without its control, (effect - control) / (1 - control)."]
         st.caption("  \n".join(explanations(" ".join(map(str, frame.to_numpy().ravel()))) + said))
@@ -78,16 +79,3 @@ def _bars(measures: dict[str, Any]) -> pd.DataFrame:
             rows.append({"label": label, "kind": kind} | {key: value.get(key) for key in ("value", "low", "high", "n")})
     return pd.DataFrame(rows)
 
-
-def _measure_row(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    control, unit = found.get("control") or {}, measure_unit(name)
-    return {
-        "measure": measure_words(name),
-        "value": interval_words(found, unit),
-        "n": found.get("n"),
-        "control": interval_words(control, unit),
-        "control n": control.get("n"),
-        "control is": probe_words(control["name"]) if control else "",
-        "corrected": interval_words(found.get("corrected") or {}, unit),
-        "remark": found.get("note") or "",
-    }

@@ -86,6 +86,23 @@ def interval_words(found: Mapping[str, Any], unit: str = "%") -> str:
     return shown if bounds[0] == bounds[1] else f"{shown} ({bounds[0]} to {bounds[1]})"
 
 
+def measure_rows(measures: Mapping[str, Any], right: Mapping[str, Any] | None = None) -> list[dict[str, str]]:
+    """Measures of a round of probes.json as rows of a table, each beside the largest of its controls. `right`: the same measures of
+    right answers only, where they have a column."""
+    rows = []
+    for name, found in measures.items():
+        unit, control = measure_unit(name), found.get("control") or {}
+        beside = {"control": control, "corrected": found.get("corrected") or {}}
+        beside |= {} if right is None else {"right answers only": right.get(name) or {}}
+        made_by = f"{probe_words(str(control['name']))}, n = {control.get('n') or 0:,}" if control else "-"
+        rows.append(
+            {"measure": name, "value (95 %)": interval_words(found, unit), "n": f"{found.get('n') or 0:,}"}
+            | {column: interval_words(one, unit) or "-" for column, one in beside.items()}
+            | {"control is": made_by, "note": found.get("note") or ""}
+        )
+    return rows
+
+
 def _rounded(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.0"
 
