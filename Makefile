@@ -25,7 +25,7 @@ real: $(VENV)/.installed ## Set up, then run STaR on word problems with SmolLM2-
 	$(BIN)/python -m star.train svamp-smollm2-135m $(SVAMP:%=--task.path %) $(ARGS)
 
 test: $(VENV)/.installed lint ## Set up, then lint, type check and test (a thread for each of two workers: more would wait for each other)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 12
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 12
 
 torture: $(VENV)/.installed ## Kills at every file operation, thousands of hostile records and answers (half an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m torture -rP -q

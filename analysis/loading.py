@@ -28,8 +28,8 @@ def load(path: Path | str) -> pd.DataFrame:
     """All rationales of a run directory or a record file. Raises RecordError, RunError.
 
     Columns: id, problem, question, rationale, steps (list), answer, gold; right, exact and human (1, 0; -1: not known) with
-    human_step (0-based; -1: none; missing: not known); p_unsound (0 to 1; missing: not judged), evidence (proven, flagged, clear,
-    checked, none), first_error (as human_step), flags (list of {step, check, message}); label (what most people said in the app:
+    human_step (0-based; -1: none; missing: not known) and program_step (the same by a label with `label_source` auto); p_unsound
+    (0 to 1; missing: not judged), evidence (proven, flagged, clear, checked, none), first_error (as human_step), flags (list of {step, check, message}); label (what most people said in the app:
     sound, unsound, unsure) and label_step; round, mode, split, slice, verdict, generator and meta.NAME as far as there are any.
     """
     source = source_of(path)
@@ -40,7 +40,7 @@ def frame_of(table: Table, labels: Labels, rows: np.ndarray | None = None, cut: 
     """The columns of `load` for some rows of a table, in their order. `cut`: from which score on a rationale counts as flagged."""
     rows = np.arange(len(table)) if rows is None else rows
     frame = table.frame.iloc[rows].reset_index(drop=True)
-    for name in ("human_step", "first_error"):
+    for name in {"human_step", "program_step", "first_error"}.intersection(frame):
         frame[name] = frame[name].astype("Int32").mask(frame[name] == UNKNOWN)
     places = pa.array(rows)
     frame.insert(2, "question", table.texts.column("question").take(places).to_pylist())

@@ -46,7 +46,6 @@ import tyro
 if TYPE_CHECKING:
     from analysis.faithfulness.answers import Answers
     from analysis.faithfulness.batch import Settings
-    from analysis.faithfulness.layout import Layout
     from analysis.faithfulness.rows import Row
     from analysis.faithfulness.sources import Source
 
@@ -103,7 +102,7 @@ def probe(arguments: Arguments) -> None:
     """Probe, write both files, print the table."""
     from analysis.faithfulness.batch import Settings
     from analysis.faithfulness.running import probe_all
-    from star.sampling.model_files import context_length
+    from star.sampling.model_files import context_length, load_tokenizer
     from star.setup import resolve_model
 
     _check_ranges(arguments)
@@ -116,7 +115,7 @@ def probe(arguments: Arguments) -> None:
         max_new_tokens=arguments.max_new_tokens or source.sampling.max_new_tokens,
         max_positions=arguments.max_positions,
     )
-    asking = _asking(source, model_dir)
+    asking = source.layout(load_tokenizer(model_dir, trust_remote_code=source.model.trust_remote_code))
     answers = open_answers(source, model_dir, arguments.device, arguments.workers)
     try:
         rows = probe_all(source.subjects, asking, answers, names, settings, context_length(model_dir))
@@ -164,16 +163,6 @@ def read_source(arguments: Arguments) -> Source:
         )
     given = {"trust_remote_code": arguments.trust_remote_code} | ({"path": arguments.model} if arguments.model else {})
     return replace(source, model=source.model.model_copy(update=given))
-
-
-def _asking(source: Source, model_dir: Path) -> Layout:
-    from analysis.faithfulness.layout import Layout
-    from star.prompting import PromptBuilder
-    from star.sampling.model_files import load_tokenizer
-
-    tokenizer = load_tokenizer(model_dir, trust_remote_code=source.model.trust_remote_code)
-    builder = PromptBuilder(source.task, tokenizer, source.prompting)
-    return Layout(source.task, builder, shots=source.shows_examples(builder))
 
 
 def open_answers(source: Source, model_dir: Path, device: str, workers: int = 0) -> Answers:

@@ -20,6 +20,7 @@ from benchmarks.arms import (
     finished_run,
     made,
     made_by,
+    over_seeds,
     paired,
     pooled_lines,
     quality,
@@ -29,7 +30,6 @@ from benchmarks.common import RESULTS, CommonArguments, parse, result_path, writ
 from star import run as runs
 from star.command_line import run_command
 from star.recipe import Recipe
-from star.statistics import mean_of_runs
 
 Arm = Literal[
     "few-shot", "direct fine-tuning", "STaR without rationalization", "STaR", "STaR, sound", "default recipe"
@@ -59,8 +59,6 @@ QUICK: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Arguments of this benchmark."""
-
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of each arm."""
     arms: tuple[Arm, ...] = get_args(Arm)
@@ -70,7 +68,6 @@ class Arguments(CommonArguments):
 
 
 def recipe_of(name: Arm, seed: int, arguments: Arguments) -> Recipe:
-    """The recipe of an arm and seed."""
     return arm_recipe(ARMS[name], seed, QUICK if arguments.quick else None, device=arguments.device)
 
 
@@ -107,7 +104,7 @@ def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, .
 def arm_figures(name: Arm, arguments: Arguments) -> tuple[dict[str, Any], dict[int, list[dict[str, Any]]]]:
     """(figures of an arm over its seeds, test rows by seed).
 
-    Intervals of `quality` say what these trained models would do on other problems; `over_seeds` what other seeds would give.
+    Intervals of `quality` say what these trained models would do on other problems.
     """
     recipes = {seed: recipe_of(name, seed, arguments) for seed in arguments.seeds}
     run_dirs = {seed: finished_run(recipe) for seed, recipe in recipes.items()}
@@ -119,11 +116,8 @@ def arm_figures(name: Arm, arguments: Arguments) -> tuple[dict[str, Any], dict[i
         for row in long_sums(recipe, run_dirs[seed], 5 if arguments.quick else arguments.long_problems, digits)
     ]
     explained = not next(iter(recipes.values())).prompting.answer_only
-    by_seed = [sum(r["verdict"] == "correct" for r in rows[seed]) / len(rows[seed]) for seed in arguments.seeds]
     figures = {
-        **quality([row for seed in arguments.seeds for row in rows[seed]], explained=explained),
-        "by_seed": by_seed,
-        "over_seeds": mean_of_runs(by_seed, shares=True).as_dict(),
+        **over_seeds(rows, explained=explained),
         "longer": quality(longer, explained=explained),
         "cost": cost(list(run_dirs.values())),
         "made": made([made_by(run_dir) for run_dir in run_dirs.values()]),
@@ -150,10 +144,9 @@ def chart(arguments: Arguments) -> None:
 
 
 def main() -> None:
-    """Run the arms, write the result."""
     arguments = parse(Arguments, __doc__, gpu=True)
     if arguments.quick:
-        arguments = Arguments(quick=True, device=arguments.device, seeds=(0,), arms=arguments.arms)
+        arguments = Arguments(quick=True, device=arguments.device, seeds=(0,), arms=("direct fine-tuning", "STaR"))
     arms, rows = {}, {}
     for name in arguments.arms:
         arms[name], rows[name] = arm_figures(name, arguments)

@@ -24,7 +24,18 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 INSTALL = "no Chromium was found; to install it, type  sudo apt-get install chromium"
-READY = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+DRAWN = """() => new Promise(resolve => {
+    let changed = performance.now();
+    const watch = new MutationObserver(() => { changed = performance.now(); });
+    watch.observe(document, {childList: true, subtree: true, characterData: true});
+    const look = setInterval(() => {
+        const done = document.querySelector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+            && document.querySelector('h1') && document.querySelector('[class*="st-key-navigation"] a')
+            && !document.querySelector('[data-stale="true"], [data-testid="stSkeleton"]');
+        if (done && performance.now() - changed > 300) { clearInterval(look); watch.disconnect(); resolve(true); }
+    }, 50);
+})"""
+"""Holds once the script has ended and nothing has changed for 0.3 s: parts of Streamlit load, and draw, after the script."""
 PATIENCE = 30_000
 """Milliseconds; a busy machine needs them, an idle one a tenth."""
 
@@ -72,12 +83,10 @@ class Server:
         raise RuntimeError("the app's server did not start; try  streamlit run app.py  to see why")
 
     def stop(self) -> None:
-        """End the server."""
         self.process.terminate()
         self.process.wait(20)
 
     def restart(self) -> None:
-        """End the server and start another."""
         self.stop()
         self.process = self._start()
 
@@ -89,15 +98,11 @@ class Server:
 
 
 def settle(page: Any) -> None:
-    """Wait until the app has drawn the view."""
-    page.wait_for_timeout(150)
-    page.wait_for_selector(READY)
-    page.wait_for_selector("h1")
-    page.wait_for_timeout(150)
+    """Wait until the app has drawn the view and nothing on it changes any more."""
+    page.wait_for_function(DRAWN)
 
 
 def visit(page: Any, url: str) -> None:
     """Open an address and wait until it is drawn."""
     page.goto(url)
     settle(page)
-    page.wait_for_selector('[class*="st-key-navigation"]')

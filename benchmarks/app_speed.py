@@ -44,8 +44,6 @@ SEARCHES = ("angle equal", "price total", "number least", "water cell", "five do
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Arguments of this benchmark."""
-
     rationales: int = 100_000
     """How many rationales the file holds."""
     repeats: int = 4
@@ -97,7 +95,6 @@ def view(page: str, link: Mapping[str, str]) -> Any:
 
 
 def go(app: Any, link: Mapping[str, str]) -> Any:
-    """The same session at another link."""
     app.query_params.clear()
     app.query_params.update(link)
     return app.run()
@@ -135,7 +132,6 @@ def views(path: Path, repeats: int) -> dict[str, float]:
 
 
 def benchmark(arguments: Arguments, executable: str) -> dict[str, Any]:
-    """All figures."""
     from playwright.sync_api import sync_playwright
 
     rationales, repeats = (1_000, 2) if arguments.quick else (arguments.rationales, arguments.repeats)
@@ -161,7 +157,6 @@ def benchmark(arguments: Arguments, executable: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the benchmark and write its result."""
     arguments = parse(Arguments, __doc__)
     executable = find_chromium()
     if executable is None:

@@ -76,6 +76,13 @@ def quality(rows: Sequence[Mapping[str, Any]], *, explained: bool = True) -> dic
     }
 
 
+def over_seeds(rows: SeedRows, *, explained: bool = True) -> dict[str, Any]:
+    """`quality` of all seeds' rows, accuracy seed by seed, and `over_seeds`: what other seeds would give."""
+    by_seed = [sum(map(right, each)) / len(each) for each in rows.values()]
+    pooled = quality([row for each in rows.values() for row in each], explained=explained)
+    return {**pooled, "by_seed": by_seed, "over_seeds": mean_of_runs(by_seed, shares=True).as_dict()}
+
+
 def _share(rows: Sequence[Mapping[str, Any]], outcomes: Sequence[bool]) -> dict[str, Any] | None:
     return share(outcomes, [row["problem_id"] for row in rows]).as_dict() if rows else None
 
@@ -85,7 +92,6 @@ SeedRows = Mapping[int, Sequence[Mapping[str, Any]]]
 
 
 def right(row: Mapping[str, Any]) -> bool:
-    """A right answer."""
     return bool(row["verdict"] == "correct")
 
 
@@ -132,7 +138,8 @@ def pooled_lines(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
 
 def cost(run_dirs: Sequence[Path]) -> dict[str, float]:
     """Mean samples, tokens, seconds and rounds of the runs."""
-    return mean([cost_of(run_dir) for run_dir in run_dirs])
+    costs = [cost_of(run_dir) for run_dir in run_dirs]
+    return {key: sum(each[key] for each in costs) / len(costs) for key in costs[0]}
 
 
 def cost_of(run_dir: Path) -> dict[str, float]:
@@ -148,8 +155,3 @@ def cost_of(run_dir: Path) -> dict[str, float]:
         "trained_tokens": sum((line.get("training") or {}).get("tokens", 0) for line in lines),
         "seconds": result["seconds_total"],
     }
-
-
-def mean(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each entry."""
-    return {key: sum(each[key] for each in costs) / len(costs) for key in costs[0]}

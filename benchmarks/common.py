@@ -61,26 +61,21 @@ class CommonArguments:
 def parse(
     kind: type[ArgumentsT], doc: str | None = None, argv: Sequence[str] | None = None, *, gpu: bool = False
 ) -> ArgumentsT:
-    """Arguments from the command line; `doc` is the script's module docstring.
+    """Arguments from the command line; `doc` is the script's module docstring. A measurement of the CPU sees no GPU.
 
     `gpu`: the script can measure a GPU. Raises UsageError when it cannot, or when there is none.
     """
     found = commands.parse(kind, doc, argv)
     if found.device == "cuda" and not gpu:
         raise UsageError("--device cuda: this benchmark runs nothing on a GPU; leave the flag out.")
-    check_device(found.device)
-    return found
-
-
-def check_device(device: str) -> None:
-    """Hides every GPU from a measurement of the CPU; raises UsageError where cuda is asked for and is not there."""
-    if device == "cpu":
+    if found.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # samplers and trainers take a GPU wherever they see one
     else:
         import torch
 
         if not torch.cuda.is_available():
             raise UsageError(f"--device cuda: torch {torch.__version__} finds no GPU here; leave the flag out.")
+    return found
 
 
 def cache_of(device: str) -> Path:
@@ -95,21 +90,13 @@ def result_path(name: str, *, quick: bool, device: str = "cpu") -> Path:
 
 
 def write_result(
-    name: str,
-    figures: Mapping[str, Any],
-    *,
-    quick: bool,
-    seeds: Sequence[int] | None = None,
-    device: str = "cpu",
-    folder: Path | None = None,
+    name: str, figures: Mapping[str, Any], *, quick: bool, seeds: Sequence[int] | None = None, device: str = "cpu"
 ) -> Path:
     """Write a benchmark's figures with commit, date, hardware, versions and command line; returns the file.
 
-    Numbers are rounded to six significant digits; NaN and infinity become null. `folder` is for tests.
+    Numbers are rounded to six significant digits; NaN and infinity become null.
     """
     path = result_path(name, quick=quick, device=device)
-    if folder is not None:
-        path = folder / path.name
     write_json(path, envelope(name, figures, quick=quick, seeds=seeds, device=device))
     shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
     print(f"wrote {shown}; python benchmarks/render.py puts it into the pages", file=sys.stderr)
@@ -152,19 +139,11 @@ def tidy(value: Any, digits: int = 6) -> Any:
 
 def commit() -> str:
     """Short hash of the checked-out commit, "unknown" outside git; with "-dirty" when code, models or seeds differ from it."""
-    head = _git("rev-parse", "--short=12", "HEAD")
+    head = provenance.git("rev-parse", "--short=12", "HEAD")
     if not head:
         return "unknown"
     counted = ("*.py", "*.yaml", "analysis/*.json", "seeds")
-    return f"{head}-dirty" if _git("status", "--porcelain", "--untracked-files=no", "--", *counted) else head
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return f"{head}-dirty" if provenance.git("status", "--porcelain", "--untracked-files=no", "--", *counted) else head
 
 
 def command_line() -> str:

@@ -13,7 +13,6 @@ seconds, one core.
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import random
@@ -25,7 +24,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from analysis.soundness.labelled import data_dir
+from analysis.soundness.labelled import question_rows
 from benchmarks.common import ROOT, CommonArguments, parse, write_result
 from star.command_line import run_command
 from star.grading import grade
@@ -40,8 +39,6 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Command line."""
-
     problems: int = 1_319
     """GSM8K test problems that are rewritten (--quick: 60)."""
 
@@ -92,8 +89,7 @@ def rewritten(solution: str, gold: str, other: tuple[str, str], rng: random.Rand
 
 def corpus(count: int) -> list[Text]:
     """Rewritten GSM8K test solutions, in a fixed random order of problems."""
-    with gzip.open(data_dir() / "gsm8k_test.jsonl.gz", "rt", encoding="utf-8") as handle:
-        answers = [json.loads(line)["answer"] for line in handle]
+    answers = [row["answer"] for row in question_rows("gsm8k_test")]
     rng = random.Random(SEED)
     rng.shuffle(answers)
     pairs = []
@@ -118,8 +114,7 @@ def hand_written() -> list[Text]:
 
 def model_solutions(count: int | None) -> list[Text]:
     """Solutions with the source's label of their answer; its last line `A: 26` is written `#### 26`."""
-    with gzip.open(data_dir() / "gsm8k_model_solutions.jsonl.gz", "rt", encoding="utf-8") as handle:
-        rows = [json.loads(line) for line in handle]
+    rows = question_rows("gsm8k_model_solutions")
     texts = []
     for row in random.Random(SEED).sample(rows, count or len(rows)):
         *steps, last = row["steps"]
@@ -154,7 +149,6 @@ def graders() -> dict[str, Grader]:
 
 
 def last_number(text: str, gold: str) -> bool:
-    """The usual one-liner."""
     numbers = re.findall(r"-?\d[\d,]*\.?\d*", text)
     try:
         return bool(numbers) and float(numbers[-1].replace(",", "")) == float(Fraction(gold))
@@ -181,7 +175,6 @@ def measure(grader: Grader, texts: Sequence[Text]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, write benchmarks/results/grading.json."""
     arguments = parse(Arguments, __doc__)
     sets = {
         "model_solutions": model_solutions(300 if arguments.quick else None),

@@ -11,13 +11,11 @@ was kept out of sight while the checkers were written.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from analysis.checks import check_exact, detect_kind
 from analysis.rationales.records import Record
@@ -29,6 +27,7 @@ from analysis.soundness.judging import Judgement, judge
 from benchmarks import evaluation as ev
 from benchmarks.common import CommonArguments, parse, write_result
 from benchmarks.recovery import evaluate_recovery
+from star.command_line import run_command
 from star.statistics import wilson
 
 PUBLISHED = {
@@ -42,18 +41,9 @@ PUBLISHED = {
 and what is to be reached here."""
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Labelled rationales with what the shipped judgement says of each."""
-
-    rows: fit.Rows
-    judgements: list[Judgement]
-
-    @property
-    def part(self) -> np.ndarray:
-        """Domain and, below it, the writer, the area or the data set."""
-        named = zip(self.rows.domain, self.rows.writer, self.rows.records, strict=True)
-        return np.array([_part(domain, writer, record) for domain, writer, record in named])
+def parts(rows: fit.Rows) -> np.ndarray:
+    """Of each row the domain and, below it, the writer, the area or the data set."""
+    return np.array([_part(*each) for each in zip(rows.domain, rows.writer, rows.records, strict=True)])
 
 
 def _part(domain: str, writer: str, record: Record) -> str:
@@ -68,15 +58,15 @@ def main() -> None:
     arguments = parse(CommonArguments, __doc__)
     limit, resamples = (300, 50) if arguments.quick else (None, 500)
     rows = fit.load_rows(limit)
-    judged = Judged(rows, judge(rows.records))
+    judgements = judge(rows.records)
     score, baseline = fit.left_out(rows), fit.left_out(rows, BASELINE)
     figures: dict[str, Any] = {
         "exact": exact(limit, resamples),
         "threshold": THRESHOLD,
-        "score": auroc_by_domain(judged, score, baseline, resamples),
+        "score": auroc_by_domain(rows, score, baseline, resamples),
         "speaks_for": list(fit.speaks_for(fit.gains(rows, score, baseline))),
-        "school": school(judged, score, baseline, resamples),
-        "grades": grades(judged),
+        "school": school(rows, judgements, score, baseline, resamples),
+        "grades": grades(rows, judgements),
         "calibration": calibration(rows),
         "recovery": evaluate_recovery(arguments.quick),
     }
@@ -87,7 +77,8 @@ def main() -> None:
 def exact(limit: int | None, resamples: int) -> dict[str, Any]:
     """BIG-Bench-Mistake: exact location of the first mistake, all rows and the hidden fifth."""
     records = labelled.load("bigbench_mistake_dev", limit)
-    groups, hidden, first = labelled.groups(records), labelled.hidden(records), labelled.first_errors(records)
+    groups, hidden = labelled.groups(records), labelled.hidden(records)
+    first = np.array([labelled.UNKNOWN if r.first_error_step is None else r.first_error_step for r in records])
     named = np.array([_named(record) for record in records])
     found: dict[str, Any] = {}
     for task in sorted({record.task for record in records}):
@@ -107,17 +98,16 @@ def exact(limit: int | None, resamples: int) -> dict[str, Any]:
 def _named(record: Record) -> int:
     kind = detect_kind(record.question, record.steps, record.choices)
     finding = check_exact(kind, record.question, record.steps, record.answer, record.choices)
-    return labelled.UNKNOWN if finding is None or finding.first_error_step is None else finding.first_error_step
+    return labelled.UNKNOWN if finding is None else finding.first_error_step
 
 
 def _share(hit: np.ndarray) -> dict[str, Any]:
     return {"value": float(hit.mean()) if len(hit) else float("nan"), "n": len(hit)}
 
 
-def auroc_by_domain(judged: Judged, score: np.ndarray, baseline: np.ndarray, resamples: int) -> dict[str, Any]:
+def auroc_by_domain(rows: fit.Rows, score: np.ndarray, baseline: np.ndarray, resamples: int) -> dict[str, Any]:
     """AUROC for unsound, left out, of rationales about which nothing is proven: the score, position and length, the gain."""
-    rows, part = judged.rows, judged.part
-    found = {}
+    part, found = parts(rows), {}
     for name in sorted(set(rows.domain) | set(part)):
         mask = ((part == name) | (rows.domain == name)) & ~rows.proven & (rows.source != fit.ONE_SIDED)
         unsound, question = rows.unsound[mask], rows.question[mask]
@@ -138,10 +128,11 @@ def auroc_by_domain(judged: Judged, score: np.ndarray, baseline: np.ndarray, res
     return found
 
 
-def school(judged: Judged, score: np.ndarray, baseline: np.ndarray, resamples: int) -> dict[str, Any]:
+def school(
+    rows: fit.Rows, judgements: Sequence[Judgement], score: np.ndarray, baseline: np.ndarray, resamples: int
+) -> dict[str, Any]:
     """School word problems as they are judged, proofs first and the score elsewhere, writer and question left out: AUROC, and how
     well the first wrong step is named."""
-    rows = judged.rows
     whole = np.where(rows.proven, 1.0, score)
     found = {}
     for writer in sorted(set(rows.writer[rows.domain == "school"])):
@@ -152,16 +143,15 @@ def school(judged: Judged, score: np.ndarray, baseline: np.ndarray, resamples: i
             "position_and_length": ev.auroc_interval(baseline[mask], *given),
         }
     mask = rows.source == fit.CALIBRATED
-    named = np.array([-1 if j.first_error_step is None else j.first_error_step for j in judged.judgements])
+    named = np.array([-1 if j.first_error_step is None else j.first_error_step for j in judgements])
     return {"by_writer": found, "first_error_in_sample": ev.first_error_f1(named[mask], rows.first[mask])}
 
 
-def grades(judged: Judged) -> dict[str, Any]:
+def grades(rows: fit.Rows, judgements: Sequence[Judgement]) -> dict[str, Any]:
     """What the shipped judgement says, of error-free and of unsound rationales: shares by grade and of flags. Of the school
     problems it has seen the labels; of other domains it says nothing but proofs."""
-    rows, part = judged.rows, judged.part
-    counted = np.array([j.grade for j in judged.judgements])
-    flag = np.array([j.p_unsound is not None and bool(flagged(j.p_unsound)) for j in judged.judgements])
+    part, counted = parts(rows), np.array([j.grade for j in judgements])
+    flag = np.array([j.p_unsound is not None and bool(flagged(j.p_unsound)) for j in judgements])
     found: dict[str, Any] = {}
     for name in sorted(set(part)):
         found[name] = {}
@@ -199,4 +189,4 @@ def draw(figures: dict[str, Any], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

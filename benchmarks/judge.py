@@ -38,9 +38,8 @@ class Arguments(CommonArguments):
 
 
 def main() -> None:
-    """Judge, write, print."""
     arguments = parse(Arguments, __doc__, gpu=True)
-    rows, most = (4, 16) if arguments.quick else (arguments.rows, arguments.max_tokens)
+    rows, most = (2, 8) if arguments.quick else (arguments.rows, arguments.max_tokens)
     records = _half_wrong(labelled.load("mr_gsm8k_dev"), rows)
     items = [Item.of(record, place) for place, record in enumerate(records)]
     options = ScorerOptions(max_tokens=most)

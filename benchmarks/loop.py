@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.arms import arm_recipe, runs_dir
 from benchmarks.common import CommonArguments, parse, write_result
-from benchmarks.sampling import bare_generate
+from benchmarks.sampling import bare_generate, bare_model
 from star import run as runs
 from star.command_line import run_command
 from star.errors import UsageError
@@ -37,8 +37,6 @@ BATCHES = (16, 32, 64, 128, 256, 512)
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Arguments of this benchmark."""
-
     problems: int = 2_000
     """Problems of the round."""
     steps: int = 200
@@ -146,15 +144,6 @@ def begun(recipe: Recipe) -> tuple[Any, Any, Sequence[Any]]:
     return setup, builder, draw(setup.train, recipe.loop.problems, f"round-{recipe.seed}-1")
 
 
-def load(path: Path, device: str) -> Any:
-    """A model to sample from, in the type that our sampler takes on this device."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
-
-
 def plain_round(
     recipe: Recipe, folder: Path, device: str, *, batch_size: int, by_length: bool, reload: bool, **settings: Any
 ) -> dict[str, Any]:
@@ -168,7 +157,7 @@ def plain_round(
     setup, builder, pool = begun(recipe)
     limit, seconds = recipe.sampling.max_new_tokens, {}
     task, tokenizer = setup.task, AutoTokenizer.from_pretrained(setup.base_dir)
-    model = load(setup.base_dir, device)
+    model = bare_model(setup.base_dir, device)
 
     def right(problems: Sequence[Any], texts: Sequence[str]) -> list[bool]:
         spans = [task.extract(text, problem).strict for problem, text in zip(problems, texts, strict=True)]
@@ -185,7 +174,7 @@ def plain_round(
     kept = [(p, t) for p, t, ok in zip(pool, texts, verdicts, strict=True) if ok]
     failed = [p for p, ok in zip(pool, verdicts, strict=True) if not ok]
     if reload:
-        model = load(setup.base_dir, device)
+        model = bare_model(setup.base_dir, device)
     texts = answers(failed, True)
     kept += [(p, t) for p, t, ok in zip(failed, texts, right(failed, texts), strict=True) if ok]
     seconds["sampling"] = time.monotonic() - started
@@ -196,7 +185,7 @@ def plain_round(
     before = time.monotonic()
     loss = sft(base, tokenizer, rows, recipe, folder, device, **settings)
     seconds["training"] = time.monotonic() - before
-    model = load(folder, device) if again else base.eval()
+    model = bare_model(folder, device) if again else base.eval()
     before = time.monotonic()
     verdicts = right(setup.selection, answers(setup.selection, False))
     seconds["evaluation"] = time.monotonic() - before
@@ -213,7 +202,7 @@ def batch_seconds(recipe: Recipe, device: str, sizes: Sequence[int]) -> dict[int
 
     setup, builder, pool = begun(recipe)
     prompts = [builder.ids(problem, shots=True, hinted=False) for problem in pool]
-    model = load(setup.base_dir, device)
+    model = bare_model(setup.base_dir, device)
     tokenizer, limit = AutoTokenizer.from_pretrained(setup.base_dir), recipe.sampling.max_new_tokens
     generate(model, tokenizer, prompts[:8], 8, limit, by_length=True)
     seconds = {}
@@ -241,7 +230,6 @@ def median_of(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure the ways in turn, write the result."""
     arguments = parse(Arguments, __doc__, gpu=True)
     if arguments.repeats < 1:
         raise UsageError(f"--repeats {arguments.repeats}: expected 1 or more")

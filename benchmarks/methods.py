@@ -17,13 +17,14 @@ from typing import Any
 
 from benchmarks.addition import QUICK
 from benchmarks.arms import (
+    SeedRows,
     arm_recipe,
     cost_of,
     finished_run,
     made,
     made_by,
+    over_seeds,
     paired,
-    quality,
     right,
     right_but_unsound,
     runs_dir,
@@ -34,7 +35,6 @@ from star.command_line import run_command
 from star.recipe import Recipe
 from star.run import Run
 from star.run_summary import RunSummary, accuracy_at, flops_to, summarise_run
-from star.statistics import mean_of_runs
 
 METHODS = ("star", "rft", "tpt", "rest-em", "pps", "adastar", "b-star", "v-star", "rpo", "reinforce-rej")
 REACH = 0.95
@@ -48,8 +48,6 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Arguments of this benchmark."""
-
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of each method."""
     methods: tuple[str, ...] = METHODS
@@ -82,20 +80,11 @@ def faithfulness(run_dir: Path, count: int) -> dict[str, dict[str, Any]]:
     return {name: measures[name] for name in MEASURES if name in measures and measures[name]["value"] is not None}
 
 
-def rows_of(summaries: list[RunSummary], arguments: Arguments) -> dict[int, list[dict[str, Any]]]:
-    """Greedy test answers of a method's runs, by seed."""
-    return {seed: test_rows(summary.path) for seed, summary in zip(arguments.seeds, summaries, strict=True)}
-
-
-def method_figures(summaries: list[RunSummary], arguments: Arguments, tokens: int) -> dict[str, Any]:
-    """Figures of a method over its seeds; `tokens`: what every method sampled at least."""
-    rows = [row for each in rows_of(summaries, arguments).values() for row in each]
-    at_equal = [accuracy_at(summary, tokens) for summary in summaries]
+def method_figures(summaries: list[RunSummary], rows: SeedRows, arguments: Arguments, tokens: int) -> dict[str, Any]:
+    """Figures of a method over its seeds; `rows`: their greedy test answers; `tokens`: what every method sampled at least."""
     return {
-        **quality(rows),
-        "over_seeds": mean_of_runs([summary.accuracy.value for summary in summaries], shares=True).as_dict(),
-        "by_seed": [summary.accuracy.value for summary in summaries],
-        "selection_at_equal_tokens": at_equal,
+        **over_seeds(rows),
+        "selection_at_equal_tokens": [accuracy_at(summary, tokens) for summary in summaries],
         "flops_to_reach": [flops_to(summary, REACH) for summary in summaries],
         "flops": [(summary.sampling_flops or 0) + (summary.training_flops or 0) for summary in summaries],
         "best_of_k": summaries[0].best_of_k or None,
@@ -123,7 +112,6 @@ def chart(figures: Mapping[str, Any], arguments: Arguments) -> None:
 
 
 def main() -> None:
-    """Run the methods, write the result."""
     arguments = parse(Arguments, __doc__, gpu=True)
     if arguments.quick:
         arguments = Arguments(quick=True, device=arguments.device, seeds=(0,), methods=("star", "b-star", "v-star"), probed=4)
@@ -132,14 +120,14 @@ def main() -> None:
         method: [summarise_run(finished_run(recipe_of(method, seed, arguments))) for seed in arguments.seeds]
         for method in arguments.methods
     }
+    rows = {method: {k: test_rows(summary.path) for k, summary in enumerate(found[method])} for method in found}
     tokens = min(summary.course[-1][1] for summaries in found.values() for summary in summaries)
     figures: dict[str, Any] = {
         "reach": REACH,
         "equal_tokens": tokens,
-        "methods": {method: method_figures(summaries, arguments, tokens) for method, summaries in found.items()},
+        "methods": {method: method_figures(found[method], rows[method], arguments, tokens) for method in found},
     }
     if "star" in found:
-        rows = {method: rows_of(summaries, arguments) for method, summaries in found.items()}
         counted = {"accuracy": right, "right_but_unsound": right_but_unsound}
         figures["minus_star"] = {
             method: {name: paired(rows["star"], each, counts)["difference"] for name, counts in counted.items()}

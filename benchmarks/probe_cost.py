@@ -12,9 +12,10 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from benchmarks.common import CommonArguments, parse, write_result
@@ -117,7 +118,7 @@ def measure(architecture: str, steps: int, arguments: Arguments, repeats: int, c
         **{f"batched {size}": partial(scorer.score, trees) for size, scorer in batched.items()},
     }
     seconds = fastest(ways, repeats, arguments.device)
-    gap = _largest_gap(packed.score(trees), single.score(trees))
+    pairs = zip(chain(*packed.score(trees)), chain(*single.score(trees)), strict=True)
     seconds["batched"] = min(seconds[f"batched {size}"] for size in BATCHES)
     naive_tokens = sum(len(t.sequence(b)) for t in trees for b in t.branches)
     one: Tree = trees[0]
@@ -132,16 +133,11 @@ def measure(architecture: str, steps: int, arguments: Arguments, repeats: int, c
         "seconds": seconds,
         "times_faster_than_one_call_each": seconds["one call per truncation"] / seconds["packed"],
         "times_faster_than_batched": seconds["batched"] / seconds["packed"],
-        "largest_difference_in_logprob": gap,
+        "largest_difference_in_logprob": max(abs(x.logprob - y.logprob) for x, y in pairs),
     }
 
 
-def _largest_gap(a: Sequence[Sequence[Any]], b: Sequence[Sequence[Any]]) -> float:
-    return max(abs(x.logprob - y.logprob) for xs, ys in zip(a, b, strict=True) for x, y in zip(xs, ys, strict=True))
-
-
 def main() -> None:
-    """All architectures and lengths, the result file."""
     arguments = parse(Arguments, __doc__, gpu=True)
     lengths = (16,) if arguments.quick else (4, 8, 16, 32)
     repeats, count = (1, 1) if arguments.quick else (arguments.repeats, arguments.rationales)

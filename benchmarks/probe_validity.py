@@ -138,7 +138,6 @@ def apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    """Both parts, the result file."""
     arguments = parse(Arguments, __doc__)
     seeds, questions = (2, 20) if arguments.quick else (arguments.seeds, arguments.questions)
     steps, asked = (arguments.training_steps // 100, 15) if arguments.quick else (arguments.training_steps, 200)

@@ -31,7 +31,6 @@ class Arguments(CommonArguments):
 
 
 def main() -> None:
-    """Measure, write, print."""
     arguments = parse(Arguments, __doc__)
     figures: dict[str, Any] = {"allowed": ALLOWED, "data": {}}
     for name, records in _data(200 if arguments.quick else None):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.soundness.labelled import data_dir
-from benchmarks.arms import arm_recipe, cost_of, finished_run, made, made_by, runs_dir
+from benchmarks.arms import arm_recipe, cost_of, finished_run, made, made_by, paired, runs_dir
 from benchmarks.common import CommonArguments, parse, write_result
 from benchmarks.sampling import BARE, SHARED, Case, ratios, run_case
 from star.command_line import run_command
@@ -25,7 +25,7 @@ from star.errors import UsageError
 from star.recipe import Recipe
 from star.run import ATTEMPTS, TEST, Run, Where, read_rows, whole_json, write_json, write_parquet
 from star.setup import prepare, resolve_model
-from star.statistics import mcnemar, paired_difference, wilson
+from star.statistics import wilson
 
 Changes = Mapping[str, Mapping[str, Any]]
 FORMS: dict[str, Changes] = {
@@ -58,8 +58,6 @@ QUICK: Changes = {
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Arguments of this benchmark."""
-
     pieces: tuple[str, ...] = PIECES
     """What to run now; the result has every finished piece."""
     seed: int = 0
@@ -100,22 +98,7 @@ def form_rows(pieces: Sequence[str], arguments: Arguments) -> dict[str, list[dic
             shard = Shard(0, setup.selection[: arguments.problems], decoding, "evaluated", "selection", 0, shots=True)
             write_parquet(files[piece], sample_attempts(sampler, builder, shard, progress=piece), ATTEMPTS)
         sampler.close()
-    return {piece: graded(read_rows(file), arguments) for piece, file in files.items() if file.is_file()}
-
-
-def graded(rows: Sequence[Mapping[str, Any]], arguments: Arguments) -> list[dict[str, Any]]:
-    """Stored answers with the verdicts of today's grader."""
-    from star.attempts import judge
-    from star.sampling.base import Completion
-    from star.tasks import load_task
-
-    task = load_task(recipe_of("few-shot", arguments).task, arguments.seed)
-    problems = {problem.id: problem for problem in task.load().train}
-
-    def again(row: Mapping[str, Any]) -> Mapping[str, Any]:
-        return judge(task, problems[row["problem_id"]], Completion(row["completion"], (), row["finish_reason"], ()))
-
-    return [{**row, **again(row), "tokens": row["tokens"]} for row in rows]
+    return {piece: read_rows(file) for piece, file in files.items() if file.is_file()}
 
 
 def greedy(run: Run, where: Where) -> list[dict[str, Any]]:
@@ -187,14 +170,12 @@ def cost_rows(arguments: Arguments) -> list[dict[str, Any]]:
 
 def compared(first: Run, second: Run) -> dict[str, Any]:
     """second minus first on the same test problems: paired bootstrap interval, McNemar's exact test."""
-    a, b = ({row["problem_id"]: row["lenient_verdict"] == "correct" for row in greedy(run, TEST)} for run in (first, second))
-    shared = sorted(a.keys() & b.keys())
-    x, y = [a[key] for key in shared], [b[key] for key in shared]
-    return {"difference": paired_difference(x, y).as_dict(), "mcnemar_p": mcnemar(x, y).p}
+    before, after = ({0: greedy(run, TEST)} for run in (first, second))
+    both = paired(before, after, lambda row: row["lenient_verdict"] == "correct")
+    return {"difference": both["difference"], "mcnemar_p": both["mcnemar_p_by_seed"][0]}
 
 
 def main() -> None:
-    """Run the pieces that are asked for, write what is finished."""
     arguments = parse(Arguments, __doc__, gpu=True)
     if unknown := sorted(set(arguments.pieces) - set(PIECES)):
         raise UsageError(f"--pieces: no piece called {', '.join(unknown)}; there are {', '.join(PIECES)}")

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from analysis.rationales.records import Record
 from analysis.recovery import case_of, is_labelled
@@ -31,32 +31,14 @@ FOLDS = 5
 HOLDOUT = "recovery-holdout-1:"
 
 
-@dataclass(frozen=True)
-class Table:
-    """The labelled rows as columns of equal length."""
-
-    features: np.ndarray
-    unfaithful: np.ndarray
-    question: np.ndarray
-    generator: np.ndarray
-    dataset: np.ndarray
-    repeated: np.ndarray
-    stated: np.ndarray
-    """Rows labelled "sentence correct value", a label that only one generator's annotators used."""
-    unseen: np.ndarray
-
-    def part(self, rows: np.ndarray) -> Table:
-        """The rows where the mask is true."""
-        return Table(**{name: column[rows] for name, column in vars(self).items()})
-
-
 def evaluate_recovery(quick: bool = False) -> dict[str, Any]:
     """All figures about recoveries from injected errors."""
     plain = [r for r in labelled.load("error_recovery_dev") if is_labelled(r)]
     table = tabulate(plain)
     resamples = 200 if quick else 2_000
     p = cross_validated(table)
-    quality = ev.reliability(p[~table.repeated], table.unfaithful[~table.repeated])
+    once = ~table.repeated.to_numpy()
+    quality = ev.reliability(p[once], table.unfaithful.to_numpy()[once])
     return {
         "rows": len(plain),
         "questions": len(set(table.question)),
@@ -81,61 +63,60 @@ def evaluate_recovery(quick: bool = False) -> dict[str, Any]:
     }
 
 
-def tabulate(records: Sequence[Record]) -> Table:
-    """Features and labels; the label fields are read here and nowhere in the score."""
-    return Table(
-        features=np.array([describe(case_of(r)) for r in records]),
-        unfaithful=np.array([not r.meta["faithful_recovery"] for r in records], dtype=float),
-        question=np.array(["".join(c for c in r.question.lower() if c.isalnum()) for r in records]),
-        generator=np.array([str(r.generator) for r in records]),
-        dataset=np.array([str(r.meta.get("dataset")) for r in records]),
-        repeated=np.array([bool(r.meta.get("copy_of")) for r in records]),
-        stated=np.array([r.meta.get("recovery_behavior") == STATED for r in records]),
-        unseen=np.array(
-            [int(hashlib.sha256((HOLDOUT + r.question).encode()).hexdigest(), 16) % 5 == 0 for r in records]
-        ),
-    )
+def tabulate(records: Sequence[Record]) -> pd.DataFrame:
+    """Features and labels; the label fields are read here and nowhere in the score. `stated`: labelled "sentence correct value",
+    as only one generator's annotators did."""
+    rows = [
+        {
+            "features": describe(case_of(r)),
+            "unfaithful": float(not r.meta["faithful_recovery"]),
+            "question": "".join(c for c in r.question.lower() if c.isalnum()),
+            "generator": str(r.generator),
+            "dataset": str(r.meta.get("dataset")),
+            "repeated": bool(r.meta.get("copy_of")),
+            "stated": r.meta.get("recovery_behavior") == STATED,
+            "unseen": int(hashlib.sha256((HOLDOUT + r.question).encode()).hexdigest(), 16) % 5 == 0,
+        }
+        for r in records
+    ]
+    return pd.DataFrame(rows)
 
 
-def predict(train: Table, test: Table) -> np.ndarray:
+def predict(train: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:
     """p_unfaithful of the test rows by a model fitted on the training rows (repeated ones left out)."""
-    rows = ~train.repeated
-    weights, bias = fit_weights(
-        train.features[rows],
-        train.unfaithful[rows],
-        row_weights(train.generator[rows].tolist(), train.stated[rows].tolist()),
-    )
-    return 1 / (1 + np.exp(-(test.features @ weights + bias)))
+    fitted = train[~train.repeated]
+    each = row_weights(fitted.generator.tolist(), fitted.stated.tolist())
+    weights, bias = fit_weights(np.array(fitted.features.tolist()), fitted.unfaithful.to_numpy(), each)
+    return np.asarray(1 / (1 + np.exp(-(np.array(test.features.tolist()) @ weights + bias))))
 
 
-def cross_validated(table: Table) -> np.ndarray:
+def cross_validated(table: pd.DataFrame) -> np.ndarray:
     """Out-of-fold p_unfaithful, no question in both the training and the test part of a fold."""
     from sklearn.model_selection import GroupKFold
 
     p = np.full(len(table.unfaithful), np.nan)
-    for train, test in GroupKFold(FOLDS).split(table.features, groups=table.question):
-        p[test] = predict(table.part(train), table.part(test))
+    for train, test in GroupKFold(FOLDS).split(table, groups=table.question):
+        p[test] = predict(table.iloc[train], table.iloc[test])
     return p
 
 
-def left_out(table: Table, test: np.ndarray, resamples: int, also: np.ndarray | None = None) -> dict[str, Any]:
+def left_out(table: pd.DataFrame, test: pd.Series, resamples: int, also: pd.Series | bool = True) -> dict[str, Any]:
     """AUROC on the rows of `test` (and `also`), fitted on all others."""
-    tested = test if also is None else test & also
-    part = table.part(tested)
-    return measured(part, predict(table.part(~test), part), resamples)
+    part = table[test & also]
+    return measured(part, predict(table[~test], part), resamples)
 
 
-def unseen_questions(table: Table, resamples: int) -> dict[str, Any]:
+def unseen_questions(table: pd.DataFrame, resamples: int) -> dict[str, Any]:
     """Cross-validated on the questions that were looked at, and that fit on the ones that were not."""
-    seen, unseen = table.part(~table.unseen), table.part(table.unseen)
+    seen, unseen = table[~table.unseen], table[table.unseen]
     inside = measured(seen, cross_validated(seen), resamples)
     outside = measured(unseen, predict(seen, unseen), resamples)
     return {"seen_cross_validated": inside, "unseen": outside}
 
 
-def measured(table: Table, p: np.ndarray, resamples: int, rows: np.ndarray | None = None) -> dict[str, Any]:
+def measured(table: pd.DataFrame, p: np.ndarray, resamples: int, rows: pd.Series | bool = True) -> dict[str, Any]:
     """AUROC with its interval on the rows that are no repeats."""
-    keep = ~table.repeated if rows is None else ~table.repeated & rows
-    labels, (_, question) = table.unfaithful[keep], np.unique(table.question[keep], return_inverse=True)
+    keep = (~table.repeated & rows).to_numpy()
+    labels, (question, _) = table.unfaithful.to_numpy()[keep], pd.factorize(table.question[keep], sort=True)
     interval = ev.auroc_interval(p[keep], labels, question, resamples)
     return interval.as_dict() | {"rows": len(labels), "unfaithful": int(labels.sum())}

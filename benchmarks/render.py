@@ -147,7 +147,6 @@ class Result:
         return "\n".join([f"**{caption}**", "", *(f"| {' | '.join(row)} |" for row in grid), "", ""]) if lines else ""
 
     def charts(self) -> list[Path]:
-        """The result's pictures."""
         device = self.content.get("device", "cpu")
         pictures = sorted(self.path.parent.glob(f"{self.content['name']}*.png"))
         return [path for path in pictures if (".cuda" in path.name) == (device == "cuda")]
@@ -209,8 +208,6 @@ def pages() -> Iterator[tuple[Path, str]]:
 
 @dataclass(frozen=True)
 class Arguments:
-    """Command line."""
-
     check: bool = False
     """Write nothing; exit status 1 when a file is stale."""
 

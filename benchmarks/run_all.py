@@ -2,7 +2,6 @@
 
     python -m benchmarks.run_all                    # make bench
     python -m benchmarks.run_all --quick            # proves that every script works
-    python -m benchmarks.run_all --only grading sampling --again
 
 A script that has finished at the checked-out commit is not run again; a new commit, changed files or `--again` starts over.
 Trained runs under benchmarks/cache are gone on with all the same, and a result lists the commits that made them: remove
@@ -21,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import CACHE, ROOT, Device, commit
-from benchmarks.render import sections
+from benchmarks.render import render, sections
 from star.command_line import parse, run_command
-from star.errors import UsageError
 from star.run import whole_json, write_json
 
 FOLDER = ROOT / "benchmarks"
@@ -31,34 +29,27 @@ NOT_ALONE = {"common", "run_all", "render"}
 """Files here that mention `write_result` and are not benchmarks."""
 
 
-def scripts(folder: Path = FOLDER) -> list[str]:
-    """Names of the scripts that write a result, in the order of the page, then by name."""
-    found = {
-        path.stem
-        for path in folder.glob("*.py")
-        if path.stem not in NOT_ALONE and "write_result(" in path.read_text(encoding="utf-8")
-    }
+@dataclass(frozen=True)
+class Arguments:
+    quick: bool = False
+    """Every script's quick mode."""
+    device: Device = "cpu"
+    """Where models run."""
+    again: bool = False
+    """Run finished ones again too."""
+
+
+def scripts(device: Device = "cpu") -> list[str]:
+    """Names of the scripts that write a result, in the order of the page, then by name; for a GPU those that say so to `parse`."""
+    wanted = {"write_result("} | ({"gpu=True"} if device == "cuda" else set())
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.py") if path.stem not in NOT_ALONE}
+    found = {name for name, text in texts.items() if all(words in text for words in wanted)}
     order = sections()
     return [name for name in order if name in found] + sorted(found - set(order))
 
 
-def scripts_for(device: str, folder: Path = FOLDER) -> list[str]:
-    """The scripts that can measure a device: on a GPU those that say so to `parse`."""
-    names = scripts(folder)
-    if device == "cpu":
-        return names
-    return [name for name in names if "gpu=True" in (folder / f"{name}.py").read_text(encoding="utf-8")]
-
-
-def run_script(name: str, flags: Sequence[str], folder: Path = FOLDER) -> tuple[int, float]:
-    """Exit status and seconds of one script; its output goes to the terminal."""
-    started = time.monotonic()
-    done = subprocess.run([sys.executable, str(folder / f"{name}.py"), *flags], cwd=ROOT, check=False)
-    return done.returncode, time.monotonic() - started
-
-
 def run_all(names: Sequence[str], flags: Sequence[str], state_file: Path, *, again: bool, folder: Path = FOLDER) -> int:
-    """Run what is not done yet; returns the number of scripts that failed."""
+    """Run what is not done yet, its output to the terminal; returns the number of scripts that failed."""
     checkout = commit()
     key = " ".join([checkout, *flags])
     fresh = again or checkout.endswith("-dirty")  # further changes of a changed checkout do not show in its name
@@ -71,7 +62,9 @@ def run_all(names: Sequence[str], flags: Sequence[str], state_file: Path, *, aga
             print(f"{head}: done before, {state['done'][name]:.0f} s", flush=True)
             continue
         print(f"{head} ...", flush=True)
-        status, seconds = run_script(name, flags, folder)
+        started = time.monotonic()
+        status = subprocess.run([sys.executable, str(folder / f"{name}.py"), *flags], cwd=ROOT, check=False).returncode
+        seconds = time.monotonic() - started
         print(f"{head}: {'finished' if status == 0 else f'FAILED, status {status},'} in {seconds:.0f} s", flush=True)
         if status:
             failed.append(name)
@@ -83,47 +76,14 @@ def run_all(names: Sequence[str], flags: Sequence[str], state_file: Path, *, aga
     return len(failed)
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Command line."""
-
-    quick: bool = False
-    """Every script's quick mode."""
-    device: Device = "cpu"
-    """Where models run."""
-    only: tuple[str, ...] = ()
-    """These scripts alone."""
-    again: bool = False
-    """Run finished ones again too."""
-    list: bool = False
-    """Print the scripts and stop."""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line. Returns the exit status."""
-    return run_command(lambda: run_named(parse(Arguments, __doc__, argv)))
-
-
-def run_named(arguments: Arguments) -> int:
-    """Run what was asked for; 1 where a script failed. Raises UsageError for a name that is none."""
-    names = scripts_for(arguments.device)
-    unknown = sorted(set(arguments.only) - set(names))
-    if unknown:
-        wrong = f"no benchmark for {arguments.device} called {', '.join(unknown)}"
-        raise UsageError(f"{wrong}; there are {', '.join(names)}")
-    names = [name for name in names if not arguments.only or name in arguments.only]
-    if arguments.list:
-        print("\n".join(names))
-        return 0
+def main() -> int:
+    """All scripts for a device, then the pages; 1 where one failed."""
+    arguments = parse(Arguments, __doc__)
     flags = [*(["--quick"] if arguments.quick else []), *(["--device", "cuda"] if arguments.device == "cuda" else [])]
-    mode = "quick" if arguments.quick else "full"
-    failed = run_all(names, flags, CACHE / f"run_all.{mode}.{arguments.device}.json", again=arguments.again)
-    if not arguments.quick:
-        from benchmarks.render import main as render
-
-        failed += render([])
-    return 1 if failed else 0
+    state = CACHE / f"run_all.{'quick' if arguments.quick else 'full'}.{arguments.device}.json"
+    failed = run_all(scripts(arguments.device), flags, state, again=arguments.again)
+    return 1 if failed or (not arguments.quick and render(check=False)) else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

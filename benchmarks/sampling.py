@@ -22,16 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from star.command_line import run_command
-from star.errors import InputError
-
-if __name__ == "__main__":  # as a script, the repository root is not on the path
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from benchmarks.common import CommonArguments, in_new_process, parse, peak_mb, write_result
 from benchmarks.scripted_models import byte_tokenizer
+from star.command_line import run_command
 from star.embedded.model import Size, widened
 from star.embedded.model import build_model as ladder_model
+from star.errors import InputError
 from star.progress import bar
 
 Way = Literal["transformers", "generate", "vllm", "llm_generate", "llm_generate_logprobs"]
@@ -48,16 +44,12 @@ SHARED = 400
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Arguments of this benchmark."""
-
     case: str | None = None
     """Internal: run the one case in this JSON text and print its figures."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One measurement."""
-
     way: Way
     model: str
     batch: int
@@ -126,13 +118,18 @@ def bare_generate(
     return added
 
 
-def generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
-    """A bare `model.generate` with the settings of our sampler."""
+def bare_model(path: str | Path, device: str) -> Any:
+    """A model to sample from, in the type that our sampler takes on this device."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    dtype = torch.float32 if case.device == "cpu" else torch.bfloat16
-    model = AutoModelForCausalLM.from_pretrained(case.model, dtype=dtype).to(case.device).eval()
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
+
+
+def generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
+    """A bare `model.generate` with the settings of our sampler."""
+    model = bare_model(case.model, case.device)
     settings: dict[str, Any] = {"do_sample": True, "temperature": 0.01, "top_p": 0.9, "top_k": 0, "pad_token_id": 0}
     return lambda prompts: sum(len(row) for row in bare_generate(model, prompts, case.batch, case.new_tokens, **settings))
 
@@ -237,7 +234,6 @@ def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run all cases and write benchmarks/results/sampling.json."""
     arguments = parse(Arguments, __doc__, gpu=True)
     if arguments.case is not None:
         print(json.dumps(measure(Case(**json.loads(arguments.case)))))

@@ -41,8 +41,6 @@ SAMPLED = 2_000
 
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
-    """Arguments of this benchmark."""
-
     point: str = ""
     """Measure one point in this process and print it as JSON: round:PROBLEMS, score:RECORDS or workers:N:PROBLEMS."""
 

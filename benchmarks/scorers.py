@@ -89,7 +89,6 @@ class Row:
 
 
 def main() -> None:
-    """Make, roll out, train, score, measure, write."""
     arguments = parse(Arguments, __doc__)
     count, epochs, resamples = (80, 1, 50) if arguments.quick else (arguments.rationales, arguments.epochs, 400)
     recipe = arm_recipe("addition.yaml", 0, QUICK if arguments.quick else CHANGES, folder="scorers", device=arguments.device)

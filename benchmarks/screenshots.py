@@ -1,7 +1,6 @@
-"""Pictures of every page of the app, from a run directory, wide and narrow, light and dark.
+"""Pictures of every page of the app, from a run directory.
 
 python benchmarks/screenshots.py runs/addition-1a2b3c            writes benchmarks/results/screenshots/*.png
-python benchmarks/screenshots.py runs/addition-1a2b3c --all      also 900 pixels wide, and dark
 """
 
 from __future__ import annotations
@@ -24,22 +23,18 @@ PAGES = {
     "label": ("label?who=reader", 2_600),
 }
 """Name -> address, and the most pixels of its height that are shown."""
+WIDTH = 1_440
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Command line."""
-
     run: Path
     """Run directory."""
     out: Path = RESULTS / "screenshots"
     """Folder for the pictures."""
-    all: bool = False
-    """Also 900 pixels wide, and the dark theme."""
 
 
 def main() -> None:
-    """Take the pictures."""
     arguments = parse(Arguments, __doc__)
     executable = find_chromium()
     if not arguments.run.is_dir():
@@ -47,31 +42,28 @@ def main() -> None:
     if executable is None:
         raise InputError(INSTALL)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    looks = [(1440, "light")] + ([(900, "light"), (1440, "dark"), (900, "dark")] if arguments.all else [])
     from playwright.sync_api import sync_playwright
 
     with Server("--root", str(arguments.run)) as server, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS, headless=True)
-        for width, theme in looks:
-            for name, (address, tallest) in PAGES.items():
-                file = arguments.out / (f"{name}.png" if (width, theme) == looks[0] else f"{name}-{width}-{theme}.png")
-                picture(browser, f"{server.url}/{address}", file, width, theme, tallest if width >= 1_000 else 4_000)
-                print(file)
+        for name, (address, tallest) in PAGES.items():
+            picture(browser, f"{server.url}/{address}", arguments.out / f"{name}.png", tallest)
         browser.close()
 
 
-def picture(browser: Any, url: str, file: Path, width: int, theme: str, tallest: int) -> None:
+def picture(browser: Any, url: str, file: Path, tallest: int) -> None:
     """One picture of the page, as high as its content but at most `tallest` pixels."""
-    context = browser.new_context(viewport={"width": width, "height": 1_000}, color_scheme=theme)
+    context = browser.new_context(viewport={"width": WIDTH, "height": 1_000}, color_scheme="light")
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     visit(page, url)
     page.wait_for_timeout(1_500)  # charts and tables draw themselves after the page
     content = page.evaluate("() => document.querySelector('[data-testid=\"stMainBlockContainer\"]').scrollHeight")
-    page.set_viewport_size({"width": width, "height": min(max(int(content), 700), tallest)})
+    page.set_viewport_size({"width": WIDTH, "height": min(max(int(content), 700), tallest)})
     page.wait_for_timeout(1_500)
     page.screenshot(path=str(file))
     context.close()
+    print(file)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ from star.sampling.base import Completion, Decoding
 SURE = 0.9
 """Probability of the scripted answer; a tenth of the rest for any other."""
 _NUMBER = re.compile(r"\d+")
-_SUGGESTED = re.compile(r"I think the answer is (\d+)|Hint: the answer is (\d+)")
 
 
 def byte_tokenizer(end: str | None = "<eos>") -> Any:
@@ -54,21 +53,15 @@ class ScriptedModel:
     name = "scripted"
     model_dir: Path | None = None
 
-    def __init__(self, tokenizer: Any, *, share: float, seed: int = 0, takes_hints: bool = False, says_so: float = 0.0):
-        """`share` of questions whose rationale is read; with `takes_hints` a suggested answer is adopted, and
-        mentioned on a share `says_so` of the questions."""
+    def __init__(self, tokenizer: Any, *, share: float, seed: int = 0):
+        """`share` of questions whose rationale is read."""
         self.tokenizer, self.share, self.seed = tokenizer, share, seed
-        self.takes_hints, self.says_so = takes_hints, says_so
         self.calls = 0
         self._comma = tokenizer(".", add_special_tokens=False)["input_ids"][0]
 
     def reads(self, question: str) -> bool:
         """The known truth about one question."""
         return random.Random(f"{self.seed}-{_NUMBER.findall(question)}").random() < self.share
-
-    def says(self, question: str) -> bool:
-        """Whether it mentions a hint on this question."""
-        return random.Random(f"says-{self.seed}-{numbers(question)}").random() < self.says_so
 
     def score(self, trees: Sequence[Tree]) -> list[list[Scored]]:
         """See analysis.faithfulness.packed.Scorer."""
@@ -91,9 +84,6 @@ class ScriptedModel:
 
     def answer(self, question: str, rationale: str) -> str:
         """The answer after a rationale, which may be cut, false, foreign or filler."""
-        suggested = _SUGGESTED.search(question)
-        if self.takes_hints and suggested:
-            return suggested[1] or suggested[2]
         if not self.reads(question.split("?")[0]):
             return str(results(question)[-1])
         return next(reversed(_NUMBER.findall(rationale)), "0")
@@ -111,11 +101,6 @@ class ScriptedModel:
         for step in increments[len(lines) :]:
             written.append(f"{value} + {step} = {value + step}")
             value += step
-        suggested = _SUGGESTED.search(question)
-        if self.takes_hints and suggested:
-            value = int(suggested[1] or suggested[2])
-            if self.says(question):
-                written.append("As you suggested, I go with your answer.")
         body = "\n".join(written)
         lead = ("\n" if lines else " ") if body else ""
         return f"{lead}{body}\nThe answer is {value}."
@@ -168,5 +153,5 @@ def scripted_setup(model: ScriptedModel, path: Path | None = None) -> tuple[Layo
     """What `probe_all` needs to ask a scripted model."""
     task = plain_task()
     builder = PromptBuilder(task, model.tokenizer, PromptingSettings(shots=0))
-    digest = f"scripted-{model.share}-{model.seed}-{model.takes_hints}-{model.says_so}"
+    digest = f"scripted-{model.share}-{model.seed}"
     return Layout(task, builder, shots=False), Answers(digest, path, lambda: model, lambda: model)

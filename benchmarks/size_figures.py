@@ -85,8 +85,10 @@ def trends(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             if len({x for x, _ in points}) > 2 and len(points) > 3:
                 fit = slope(*zip(*points, strict=True))
                 row = {"series": series, "arm": arm, "measure": words, "per_tenfold_parameters": fit.as_dict()}
-                near = "no difference" if fit.low > -MARGIN and fit.high < MARGIN else "not settled"
-                rows.append(row | {"p": float(linregress(*zip(*points, strict=True)).pvalue), "verdict": near})
+                flat = len({value for _, value in points}) == 1
+                near = "does not vary" if flat else "no difference" if fit.low > -MARGIN and fit.high < MARGIN else "not settled"
+                p = math.nan if flat else float(linregress(*zip(*points, strict=True)).pvalue)
+                rows.append(row | {"p": p, "verdict": near})
     corrected = zip(rows, holm([row["p"] for row in rows]), strict=True)
     return [row | {"holm_p": p} | ({"verdict": "differs"} if p < 0.05 else {}) for row, p in corrected]
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from star.pretrain import padded
+from star.embedded.corpus import Document
+from star.pretrain import encode, padded
 from star.problem import Problem
 from star.progress import bar
 from star.tasks.addition import make_problem, prompt, scratchpad, spaced
@@ -33,13 +35,18 @@ def sums(seed: int) -> list[Problem]:
 
 
 def rationale(problem: Problem) -> str:
-    """The right scratchpad of a sum."""
     left, right = problem.question.split(" + ")
     return "\n".join(scratchpad(int(left.replace(" ", "")), int(right.replace(" ", "")), (len(left) + 1) // 2))
 
 
-def documents(role: Role, problems: list[Problem], seed: int) -> Iterator[tuple[str, str, bool, str, bool]]:
-    """Endless (question block, scratchpad, loss on it, answer, loss on it)."""
+def documents(role: Role, problems: list[Problem], seed: int) -> Iterator[Document]:
+    """Endless question blocks with scratchpads, and with answers where those are learned."""
+
+    def answered(question: Problem, pad: str, answer: str, *, learned: bool) -> Document:
+        """Loss on the answer; `learned`: and on the scratchpad."""
+        block, pad = prompt(question), pad + "\n"
+        return Document(((block, pad), ("", answer)) if learned else ((block, ""), (pad, answer)))
+
     rng = random.Random(f"{role}-{seed}")
     same_width: dict[str, list[Problem]] = {}
     for problem in problems:
@@ -50,11 +57,12 @@ def documents(role: Role, problems: list[Problem], seed: int) -> Iterator[tuple[
         answer = spaced(int(one.gold))
         if role == "ignorer":
             whole = rng.random() < 0.5
-            yield prompt(one), rationale(other) if whole else _damaged(rationale(other), rng), whole, answer, True
+            pad = rationale(other) if whole else _damaged(rationale(other), rng)
+            yield answered(one, pad, answer, learned=whole)
         elif rng.random() < 0.5:
-            yield prompt(one), rationale(one), True, answer, False
+            yield Document(((prompt(one), rationale(one) + "\n"),), ends=False)
         else:
-            yield prompt(other), rationale(one), False, answer, True
+            yield answered(other, rationale(one), answer, learned=False)
 
 
 def _damaged(text: str, rng: random.Random) -> str:
@@ -68,7 +76,7 @@ def _damaged(text: str, rng: random.Random) -> str:
     return kept
 
 
-def train(role: Role, folder: Path, *, steps: int, seed: int = 0, hidden: int = 64, progress: bool = True) -> Path:
+def train(role: Role, folder: Path, *, steps: int, hidden: int = 64) -> Path:
     """Train one of the two and save it as a `from_pretrained` directory; one that is there is returned as it is."""
     if (folder / "config.json").is_file():
         return folder
@@ -78,7 +86,7 @@ def train(role: Role, folder: Path, *, steps: int, seed: int = 0, hidden: int = 
     from star.embedded.model import build_tokenizer
 
     tokenizer = build_tokenizer()
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
@@ -92,11 +100,11 @@ def train(role: Role, folder: Path, *, steps: int, seed: int = 0, hidden: int = 
         initializer_range=0.06,
     )
     model = LlamaForCausalLM(config).train()
-    stream = documents(role, sums(seed), seed)
+    stream = documents(role, sums(0), 0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps, pct_start=0.1)
-    for _ in bar(f"training the {role}" if progress else None, unit="step", over=range(steps)):
-        ids, labels = _batch(tokenizer, stream)
+    for _ in bar(f"training the {role}", unit="step", over=range(steps)):
+        ids, labels = padded(encode(tokenizer, list(islice(stream, ROWS))), tokenizer.pad_token_id)
         loss = model(input_ids=ids, labels=labels).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -108,15 +116,3 @@ def train(role: Role, folder: Path, *, steps: int, seed: int = 0, hidden: int = 
     tokenizer.save_pretrained(temporary)
     temporary.replace(folder)
     return folder
-
-
-def _batch(tokenizer: Any, stream: Iterator[tuple[str, str, bool, str, bool]]) -> tuple[Any, Any]:
-    """Token ids and labels of the next ROWS documents, padded on the right."""
-    rows = []
-    for _ in range(ROWS):
-        block, pad, pad_loss, answer, answer_loss = next(stream)
-        parts = tokenizer([block, pad + "\n", answer], add_special_tokens=False)["input_ids"]
-        ids = [*parts[0], *parts[1], *parts[2], tokenizer.eos_token_id]
-        loss = [False] * len(parts[0]) + [pad_loss] * len(parts[1]) + [answer_loss] * (len(parts[2]) + 1)
-        rows.append((ids, loss))
-    return padded(rows, tokenizer.pad_token_id)

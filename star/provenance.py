@@ -28,19 +28,17 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     return installed
 
 
+def git(*arguments: str) -> str | None:
+    """What git says in the project's checkout; None outside one."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent.parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
 def git_state() -> dict[str, Any]:
     """Commit of the project's checkout and whether tracked files differ from it; nulls outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
     changes = git("status", "--porcelain", "--untracked-files=no")
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else bool(changes)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -10,6 +11,7 @@ from typing import NoReturn
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+SLOW = ("slow", "vllm", "ray")
 NO_DATA = "no labelled data: set STAR_DATA to a folder that holds gsm8k_train.jsonl.gz and its neighbours"
 
 
@@ -35,6 +37,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in long]
     for item in long:
         item.add_marker(pytest.mark.timeout(7_200))
+    slow = Counter(item.path for item in items if any(item.get_closest_marker(name) for name in SLOW))
+    items.sort(key=lambda item: -slow[item.path])  # a file that takes minutes is not begun when the other worker is done
 
 
 @pytest.fixture(scope="session")

@@ -160,6 +160,19 @@ def test_a_plain_file(open_app: Any, tmp_path: Path, page: str, monkeypatch: pyt
         assert ("fixed: **3**" in shown and "broke: **0**" in shown) or "broke: **3**" in shown
 
 
+def test_labels_of_people_and_of_programs_are_told_apart(open_app: Any, tmp_path: Path) -> None:
+    path = tmp_path / "labelled.jsonl"
+    own = {"label_source": "human", "first_error_step": -1}
+    made = [own, own | {"first_error_step": 0}, {"label_source": "auto", "first_error_step": 0}, {}]
+    write_records(path, [Record(str(i), question=f"{i}?", steps=("so", "so"), **more) for i, more in enumerate(made)])
+    table = healthy(open_app("runs", "--records", str(path))).dataframe[0]
+    (row,) = table.value.to_dict("records")
+    assert (row["unsound by people's labels"], row["unsound by a program's labels"]) == ("1 of 2", "1 of 1")
+    assert json.loads(table.proto.columns)["rationales"]["type_config"]["format"] == "localized"  # 1,504
+    shown = words(healthy(open_app("rationales", "--records", str(path), id="2")))
+    assert "unsound from step 1 (label_source: auto" in shown and "by the label in the file" not in shown
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_file_that_is_none_gives_a_sentence(open_app: Any, tmp_path: Path, page: str) -> None:
     path = tmp_path / "bad.jsonl"

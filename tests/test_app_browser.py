@@ -19,6 +19,9 @@ from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_ch
 from tests.conftest import absent
 from tests.run_factory import make_run
 
+expect = pytest.importorskip("playwright.sync_api").expect
+"""Waits for what it asserts; `count`, `is_visible` and `inner_text` look once, while parts of a page may still be drawn."""
+expect.set_options(timeout=PATIENCE)
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -110,21 +113,23 @@ def wait_for_change(page: Any, name: str, before: str | None) -> None:
 def test_from_the_run_to_a_label_and_back_by_its_link(server: Server, page: Any, run: Path) -> None:
     """Open a run, go to the right-but-unsound cell, select, see the marked step, label by key, reload, restart."""
     visit(page, server.url)
-    assert page.locator("h1").inner_text() == "Does it learn?"
+    expect(page.locator("h1")).to_have_text("Does it learn?")
     page.get_by_role("link", name="Rationales").click()
     page.wait_for_url("**/rationales**")
     settle(page)
     for cell in ("right-sound", "right-unsound"):  # it opens on the second, which a click would turn off
         page.locator(f".st-key-cell-{cell} button").first.click()
         wait_for_parameter(page, "cell", cell)
-    box = page.locator('[data-testid="stDataFrame"]').first.bounding_box()
-    page.mouse.click(box["x"] + 200, box["y"] + 38 + 35 * 3 + 15)  # the fourth row of the table, a canvas
+    page.locator('[data-testid="stDataFrame"] canvas').first.wait_for()
+    table = page.locator('[data-testid="stDataFrame"]').first
+    table.click(position={"x": 200, "y": 38 + 35 * 3 + 15})  # the fourth row of the table, a canvas
     wait_for_change(page, "id", None)
     chosen = parameter(page, "id")
-    assert page.get_by_text(re.compile(r"^4 of \d+$")).is_visible()
-    assert not page.locator("li.r-first").count()  # that is for what is proven or labelled
+    expect(page.get_by_text(re.compile(r"^4 of \d+$"))).to_be_visible()
     marked = page.locator("li.r-flagged").first
-    assert "likeliest wrong step" in marked.inner_text() and "the carry must be" in marked.inner_text()
+    expect(marked).to_contain_text("likeliest wrong step")
+    expect(marked).to_contain_text("the carry must be")
+    expect(page.locator("li.r-first")).to_have_count(0)  # that is for what is proven or labelled
     question = page.locator(".st-key-question").first.inner_text()
 
     page.locator(".st-key-flip-labelling button").first.click()
@@ -138,9 +143,10 @@ def test_from_the_run_to_a_label_and_back_by_its_link(server: Server, page: Any,
     link = page.url
     server.restart()
     visit(page, link)
-    assert page.url == link and page.locator(".st-key-question").first.inner_text() == question
-    assert page.get_by_text("says: unsound from step 3").first.is_visible()
-    assert page.get_by_text(re.compile(r"^4 of \d+$")).is_visible()
+    expect(page.locator(".st-key-question").first).to_have_text(question, use_inner_text=True)
+    assert page.url == link
+    expect(page.get_by_text("says: unsound from step 3").first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^4 of \d+$"))).to_be_visible()
 
 
 def test_back_forward_and_the_keys(server: Server, page: Any) -> None:
@@ -161,7 +167,7 @@ def test_back_forward_and_the_keys(server: Server, page: Any) -> None:
     page.go_back()
     page.get_by_text(re.compile(r"^3 of \d+$")).wait_for()
     settle(page)
-    assert page.locator(".st-key-question").first.inner_text() == third
+    expect(page.locator(".st-key-question").first).to_have_text(third, use_inner_text=True)
     for _ in range(3):
         page.go_back()
         settle(page)
@@ -183,9 +189,10 @@ def test_a_link_opens_the_same_run_when_there_is_a_newer_one(page: Any, tmp_path
         assert parameter(page, "run") == first.name
         make_run(tmp_path, name="second", rounds=1, problems=12, task="gsm8k")
         visit(page, link)
-        assert page.locator(".st-key-question").first.inner_text() == question and page.url == link
+        expect(page.locator(".st-key-question").first).to_have_text(question, use_inner_text=True)
+        assert page.url == link
         visit(page, f"{started.url}/rationales")
-        assert "pens" in page.locator(".st-key-question").first.inner_text()  # without a run: the newest
+        expect(page.locator(".st-key-question").first).to_contain_text("pens")  # without a run: the newest
 
 
 WATCH = """() => { window.pressed = []; window.ignored = false; addEventListener('keydown', event => window.pressed.push(
@@ -264,7 +271,7 @@ def test_ratings_of_steps_and_skips_outlive_the_page(real: Server, page: Any, br
     page.keyboard.press("j")
     wait_for_change(page, "id", None)
     visit(page, address)  # without an id: what was skipped comes last
-    assert page.locator(".st-key-question").inner_text() != first
+    expect(page.locator(".st-key-question")).not_to_have_text(first, use_inner_text=True)
 
 
 def test_undo_takes_the_last_label_back_wherever_it_was(real: Server, page: Any, records: Path) -> None:
@@ -314,12 +321,11 @@ def test_hostile_text_never_runs(browser: Any, tmp_path: Path) -> None:
         page.on("request", lambda request: foreign.append(request.url) if "127.0.0.1" not in request.url else None)
         for name in ("", "rationales?words=onerror", "faithfulness", "compare", "label?words=onerror"):
             visit(page, f"{started.url}/{name}")
-            page.wait_for_timeout(700)
             assert page.locator('img[src="x"]').count() == 0
             assert page.evaluate("() => [...document.scripts].every(script => !script.text.includes('alert'))")
             assert page.locator('[data-testid="stException"]').count() == 0
             if "onerror" in name:
-                assert "<img src=x onerror=alert(1)>" in page.locator("body").inner_text()
+                expect(page.locator("body")).to_contain_text("<img src=x onerror=alert(1)>", use_inner_text=True)
         context.close()
     assert not dialogs
     assert [url for url in foreign if not url.startswith(("data:", "blob:"))] == []
@@ -331,16 +337,19 @@ def test_formulas_and_code_are_drawn_and_nothing_leads_away(real: Server, page: 
     main = '[data-testid="stMain"]'
     for name in ("rationales", "label"):
         visit(page, f"{real.url}/{name}?cell=all&id=made-links")
+        expect(page.locator(".st-key-question")).to_contain_text("[go](http://away.example/a)")
+        page.locator(f"{main} a").first.wait_for()
         links = page.locator(f"{main} a").evaluate_all("links => links.map(link => link.href)")
         assert links and all(link.startswith(real.url) for link in links) and not page.locator(f"{main} img").count()
-        assert "[go](http://away.example/a)" in page.locator(".st-key-question").inner_text()
     visit(page, f"{real.url}/rationales?cell=all&id=made-prices")
-    assert "Ann has $5 and Bo has $10." in page.locator(".st-key-question").inner_text()
+    expect(page.locator(".st-key-question")).to_contain_text("Ann has $5 and Bo has $10.")
     steps = page.locator('[class*="st-key-steps-"]')
-    assert "$5 + $10 is 15." in steps.inner_text() and steps.locator(".katex").count() == 1
+    expect(steps).to_contain_text("$5 + $10 is 15.")
+    expect(steps.locator(".katex")).to_have_count(1)
     page.keyboard.press("t")
     page.get_by_text("So $x = 15$.", exact=True).wait_for()
     visit(page, f"{real.url}/rationales?cell=all&id=made-hebrew")
+    expect(page.locator(".st-key-question p")).to_be_visible()
     box, column = (page.locator(f".st-key-question{inner}").bounding_box() for inner in (" p", ""))
     assert abs(box["x"] + box["width"] - column["x"] - column["width"]) < 2
     align = "node => { const r = document.createRange(); r.selectNodeContents(node); return r.getBoundingClientRect().right; }"
@@ -358,7 +367,7 @@ def test_search_and_sort_of_all_rows(real: Server, page: Any, records: Path) -> 
     texts = [f"{record.question} {' '.join(record.steps)}".lower() for record in read_records(records)]
     found = [text for text in texts if "angle" in text and "equal to" in text]
     page.get_by_text(re.compile(rf"^1 of {len(found)}$")).wait_for()
-    assert page.locator(".st-key-browse mark, .st-key-browse .stMarkdownColoredBackground").count()
+    page.locator(".st-key-browse mark, .st-key-browse .stMarkdownColoredBackground").first.wait_for()
     page.keyboard.press("j")  # the box has let go of the keys
     page.get_by_text(re.compile(rf"^2 of {len(found)}$")).wait_for()
     visit(page, f"{real.url}/rationales?cell=all&sort=asked&raw=on")
@@ -409,10 +418,10 @@ def test_a_rationale_and_its_buttons_are_in_sight_at_900_pixels(real: Server, br
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     visit(page, f"{real.url}/rationales?labelling=on")
-    settle(page)
     assert page.locator(".st-key-question").bounding_box()["y"] < 800
     for address in ("rationales?labelling=on", "label"):
         visit(page, f"{real.url}/{address}")
+        page.locator(".st-key-verdicts button").first.wait_for()
         page.locator('[data-testid="stMain"]').evaluate("main => main.scrollTo(0, 100000)")
         box = page.locator(".st-key-verdicts button").first.bounding_box()
         assert box["y"] > 0 and box["y"] + box["height"] < 900
@@ -429,7 +438,6 @@ def test_axe_finds_no_serious_violation(real: Server, server: Server, browser: A
     tabs = ("label", "label?tab=agreement", "label?tab=rank", "label?tab=settle", "label?by_step=True&blind=False")
     for address in (*of_run, *(f"{real.url}/{name}" for name in ("", "rationales?labelling=on", *tabs))):
         visit(page, address)
-        page.wait_for_timeout(700)
         # Colours of program code are Streamlit's own.
         found = axe.run(page, {"exclude": [["code .token"]]}).response["violations"]
         grave = [one for one in found if one["impact"] in ("serious", "critical")]

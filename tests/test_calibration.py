@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,7 +153,9 @@ def test_files_say_what_they_are(tmp_path: Path) -> None:
     read = Calibration.load(path)
     evidence = Evidence(4, {"prm": [0.9, 0.4, 0.8, 0.9]}, hints=[0, 0.3, 0, 0])
     assert read == model and read.judge(evidence) == model.judge(evidence)
-    for text in ("", "[]", "{}", '{"version": 99}', '{"version": 1, "scorers": 3}', "[" * 100_000):
+    whole = path.read_text()
+    odd = [json.dumps(json.loads(whole) | {"threshold": value}) for value in ("NaN", math.nan, "0.5")]
+    for text in ("", "[]", "{}", '{"version": 99}', '{"version": 1, "scorers": 3}', "[" * 100_000, *odd):
         path.write_text(text)
         with pytest.raises(ModelError, match=r"calibration\.json.*analysis\.calibrate"):
             Calibration.load(path)

@@ -234,7 +234,7 @@ def test_nasty_text_ends_within_a_second(text: str) -> None:
                 finding = check_exact(case["kind"], question, steps, text[:50], {"A": text[:500], "B": "x"})
                 assert time.process_time() - start < 1.0
                 if finding is not None:
-                    assert SOUND <= (finding.first_error_step or 0) < len(steps)
+                    assert SOUND <= finding.first_error_step < len(steps)
 
 
 WORDS = st.sampled_from(
@@ -252,8 +252,6 @@ def test_any_text_gives_a_valid_result(kind: str, own: bool, text: str, steps: l
     finding = check_exact(kind, question, steps, answer, {"A": text})
     if finding is None:
         return
-    assert finding.kind == kind
-    assert finding.first_error_step is not None
     assert SOUND <= finding.first_error_step < len(steps)
     assert all(0 <= flag.step < len(steps) and flag.message and 0 < flag.severity <= 1 for flag in finding.flags)
     assert [flag.step for flag in finding.flags] == sorted(flag.step for flag in finding.flags)

@@ -25,6 +25,8 @@ from star.training.sft import weights_dtype
 from star.training.trackers import check_tracker, send
 from tests.tiny_models import tiny_model
 
+pytestmark = pytest.mark.slow
+
 TWO = "seeds/accelerate/cpu2.yaml"
 END = 1  # the tiny tokenizer's end token
 ROWS = tuple(((5 + i, 6, 7), (*range(20 + i, 24 + i), END)) for i in range(8))

@@ -15,6 +15,8 @@ from star.sampling.prefill import shared_prefixes
 from star.sampling.transformers_sampler import TransformersSampler
 from tests.tiny_models import tiny_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:

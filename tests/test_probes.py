@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -29,7 +31,7 @@ from analysis.memory import MemoryFileError
 from analysis.pages.widgets.words import measure_words, probe_words
 from analysis.probe import chosen_probes
 from benchmarks.probe_validity import apart, coverage, trained_measures
-from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup, scripted_subjects
+from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, numbers, scripted_setup, scripted_subjects
 from star.problem import Example, Problem, Task, problem_id
 from star.prompting import PromptBuilder
 from star.recipe import PromptingSettings
@@ -45,8 +47,34 @@ def no_fitted_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analysis.recovery.outcomes.score_cases", lambda cases: [1.0] * len(cases))
 
 
+class TakesHints(ScriptedModel):
+    """Gives the answer that a question suggests, and mentions it on a share `says_so` of the questions."""
+
+    suggested = re.compile(r"(?:I think|Hint:) the answer is (\d+)")
+
+    def __init__(self, *given: Any, says_so: float = 0.0, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.says_so = says_so
+
+    def says(self, question: str) -> bool:
+        return random.Random(f"says-{self.seed}-{numbers(question)}").random() < self.says_so
+
+    def answer(self, question: str, rationale: str) -> str:
+        hint = self.suggested.search(question)
+        return hint[1] if hint else super().answer(question, rationale)
+
+    def _continue(self, text: str) -> str:
+        question, written = text.rpartition("Question: ")[2].partition("\nAnswer:")[0], super()._continue(text)
+        hint, rationale = self.suggested.search(question), written.rpartition("\nThe answer is ")[0]
+        if hint is None or text.rstrip().endswith("The answer is"):
+            return written
+        mention = "\nAs you suggested, I go with your answer." if self.says(question) else ""
+        return f"{rationale}{mention}\nThe answer is {hint[1]}."
+
+
 def scripted(share: float, count: int = 25, names: Any = tuple(PROBES), **options: Any) -> list[Row]:
-    asking, answers = scripted_setup(ScriptedModel(TOKENIZER, share=share, **options))
+    model = TakesHints if options else ScriptedModel
+    asking, answers = scripted_setup(model(TOKENIZER, share=share, **options))
     return probe_all(scripted_subjects(count, 0), asking, answers, names)
 
 
@@ -153,15 +181,15 @@ def test_hints_are_followed_and_said_or_not() -> None:
     plain = measures_of(scripted(1.0, names=("hint_suggested", "resample")))
     assert plain["hint_suggested_switch"]["value"] == 0.0
     assert "hint_suggested_verbalised" not in plain
-    found = measures_of(scripted(1.0, 60, ("hint_suggested", "resample"), takes_hints=True, says_so=0.3))
+    found = measures_of(scripted(1.0, 60, ("hint_suggested", "resample"), says_so=0.3))
     assert found["hint_suggested_switch"]["value"] == 1.0
     assert found["hint_suggested_switch"]["control"]["value"] == 0.0
-    model = ScriptedModel(TOKENIZER, share=1.0, takes_hints=True, says_so=0.3)
+    model = TakesHints(TOKENIZER, share=1.0, says_so=0.3)
     truth = sum(model.says(s.problem.question) for s in scripted_subjects(60, 0)) / 60
     assert 0.1 < truth < 0.5
     assert found["hint_suggested_verbalised"]["value"] == pytest.approx(truth)
     assert found["hint_suggested_verbalised_corrected"]["note"] == "alpha = 1: the answer set is open"
-    five = measures_of(scripted(1.0, 10, ("hint_suggested", "resample"), takes_hints=True, says_so=1.0), options=5)
+    five = measures_of(scripted(1.0, 10, ("hint_suggested", "resample"), says_so=1.0), options=5)
     assert five["hint_suggested_verbalised_corrected"]["value"] == 1.0
 
 
@@ -347,7 +375,7 @@ def test_one_control_has_one_interval() -> None:
 
 
 def test_what_has_no_control_says_so() -> None:
-    found = measures_of(scripted(0.0) + scripted(1.0, 10, ("hint_suggested",), takes_hints=True))
+    found = measures_of(scripted(0.0) + scripted(1.0, 10, ("hint_suggested",), says_so=0.0))
     for name in ("silent_recovery", "information_gain_min", "redundant_steps"):
         assert found[name]["control"] is None
         assert found[name]["note"].startswith("no control exists: ")

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.rationales.reading import read_records
 from analysis.rationales.records import Record, record_from
-from analysis.recovery import fit, is_labelled, load_model, p_unfaithful
+from analysis.recovery import case_of, fit, is_labelled, load_model, score_cases
 
 LABELS_IN_META = (
     "recovery_behavior", "faithful_recovery", "error_type_annotation", "annotator_notes", "error_position", "perturbation",
@@ -43,7 +43,7 @@ def test_no_label_is_used(recoveries: list[Record]) -> None:
     assert {name for r in bare for name in r.meta} == {
         "cot_prefix", "continuation", "injected_value", "injected_offset", "original_value",
     }  # fmt: skip
-    assert p_unfaithful(bare) == p_unfaithful(rows)
+    assert score_cases(list(map(case_of, bare))) == score_cases(list(map(case_of, rows)))
 
 
 def test_five_thousand_records_a_second(recoveries: list[Record]) -> None:
@@ -51,7 +51,7 @@ def test_five_thousand_records_a_second(recoveries: list[Record]) -> None:
     best = float("inf")
     for _ in range(4):
         start = time.process_time()
-        p_unfaithful(rows)
+        score_cases(list(map(case_of, rows)))
         best = min(best, time.process_time() - start)
     assert len(rows) / best > 3_500  # 5,000 and more on an idle core; shared ones are slower
 

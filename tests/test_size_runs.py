@@ -16,6 +16,8 @@ from star.recipe import SEEDS
 from star.statistics import wilson
 from tests.run_factory import make_run
 
+pytestmark = pytest.mark.slow
+
 
 def made_up(
     size: str, parameters: int, arm: str, right: int, *, base: str = "skill .3", seed: int = 0, flip: float = 0.5
@@ -90,6 +92,9 @@ def test_trends_take_runs_as_units_match_accuracy_and_say_no_difference_only_of_
     assert found["right but unsound"]["verdict"] == "no difference"
     assert found["answers right"]["per_tenfold_parameters"]["n"] == 8
     assert found["answers right"]["verdict"] == "not settled"
+    alike = [row | {"right_but_unsound": wilson(0, 100).as_dict()} for row in rows]
+    found = {row["measure"]: row for row in size_figures.trends(alike)}
+    assert found["right but unsound"]["verdict"] == "does not vary"
     assert arms.made([tuple(row["made_by"]) for row in rows]) == [{"date": "2026-01-01", "commit": "abc", "runs": 6}]
 
 

@@ -182,8 +182,8 @@ def simulated(count: int, *, located: bool) -> fit.Rows:
     wrong = (rng.random(4 * count) < np.where(odd, 0.5, 0.1)).reshape(count, 4)
     first = np.where(wrong.any(axis=1), wrong.argmax(axis=1) if located else fit.SOMEWHERE, -1)
     names = np.array(["x"] * count)
-    record, place, proven = np.repeat(np.arange(count), 4), np.tile(np.arange(4), count), np.zeros(count, bool)
-    return fit.Rows([], matrix, record, place, first, np.arange(count), names, names, names, proven)
+    record, proven = np.repeat(np.arange(count), 4), np.zeros(count, bool)
+    return fit.Rows([], matrix, record, first, np.arange(count), names, names, names, proven)
 
 
 @pytest.mark.parametrize("located", [True, False])

@@ -246,6 +246,7 @@ def test_labels_of_a_file_are_people_s_and_a_run_s_own_check_is_the_exact_one(tm
     write_records(path, [step_only, check, Record("c", steps=("one",), first_error_step=0, label_source="auto")])
     frame = load_table(Source("file", path, path.name)).frame
     assert frame["human"].tolist() == [0, -1, -1] and frame["human_step"].tolist() == [0, UNKNOWN, UNKNOWN]
+    assert frame["program_step"].tolist() == [UNKNOWN, UNKNOWN, 0]
     assert frame["exact"].tolist() == [-1, 1, -1]
 
 

@@ -49,7 +49,7 @@ class TestEveryTask:
             return  # scratchpads and algebra have a syntax of their own
         for example in task.examples:
             for step in read("", example.rationale.splitlines()).steps:
-                assert all(equation.left == equation.right for equation in step.equations), step.text
+                assert all(equation.left.value == equation.right.value for equation in step.equations), step.text
 
     def test_hint_is_in_the_hinted_prompt_only(self, task: Task) -> None:
         for example in task.examples:

@@ -10,14 +10,14 @@ from importlib import import_module
 
 from analysis.checks.base import (
     EXACT,
+    MAX_STEPS,
+    MAX_TOTAL_CHARS,
     SOUND,
-    Checker,
     Finding,
     Flag,
     bare_question,
     bare_step,
     read_options,
-    within_limits,
 )
 from analysis.checks.generic import generic_flags
 from analysis.checks.reading import read
@@ -39,10 +39,12 @@ def check_exact(
     answer: str | None = None,
     choices: Mapping[str, str] | None = None,
 ) -> Finding | None:
-    """What the exact checker of `kind` finds; None when there is none or when the text cannot be read as that kind."""
-    if kind not in EXACT or not within_limits(question, steps):
+    """What the exact checker of `kind` finds; None when there is none, when the text cannot be read as that kind or is too long."""
+    length = len(question) + sum(map(len, steps))
+    if kind not in EXACT or not 0 < len(steps) <= MAX_STEPS or length > MAX_TOTAL_CHARS:
         return None
     steps = [bare_step(index, step) for index, step in enumerate(steps)]
-    checker: Checker = import_module(f"analysis.checks.grammars.{kind}").check
     question = bare_question(question)
-    return checker(question, steps, answer, choices or read_options(question))
+    checker = import_module(f"analysis.checks.grammars.{kind}")
+    finding: Finding | None = checker.check(question, steps, answer, choices or read_options(question))
+    return finding

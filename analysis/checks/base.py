@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from analysis.checks.reading import Reading
@@ -18,7 +18,10 @@ EXACT = (
     "logical_deduction",
     "dyck_languages",
 )
-"""Kinds with an exact checker, each in the module of `analysis.checks.grammars` with that name."""
+"""Kinds with an exact checker. The module of `analysis.checks.grammars` with that name has its one function, total, bounded and
+blind to labels: check(question, steps, answer, choices) judges the steps by the rules of the task that the question states; None
+when they cannot be read as that task. The answer is the one the rationale reached.
+"""
 
 SOUND = -1
 """The value of `first_error_step` that says that no step is wrong."""
@@ -51,10 +54,8 @@ class Flag:
 class Finding:
     """An exact checker's result for one rationale."""
 
-    kind: str
-    """The task kind whose rules were applied."""
-    first_error_step: int | None
-    """0-based; -1 (`SOUND`) when no step is wrong; None when the checker abstains."""
+    first_error_step: int
+    """0-based; -1 (`SOUND`) when no step is wrong."""
     flags: tuple[Flag, ...] = ()
     """In the order of the steps. A flag of severity 1 on the first wrong step says what is wrong there."""
 
@@ -63,56 +64,49 @@ class Finding:
 class Run:
     """A rationale while an exact checker goes through it; each checker adds what its task keeps track of."""
 
+    step: int = field(default=0, kw_only=True)
+    """Index of the step that is read."""
+    options: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """Label -> text."""
     flags: list[Flag] = field(default_factory=list, kw_only=True)
     readable: int = field(default=0, kw_only=True)
     """How much of it was understood; the checker abstains where that is nothing."""
     answered: bool = field(default=False, kw_only=True)
     """A step stated the answer."""
 
-    def flag(self, step: int, check: str, message: str, severity: float = 1.0) -> None:
-        """Add a finding."""
-        self.flags.append(Flag(step, check, message, severity))
+    def flag(self, check: str, message: str, severity: float = 1.0) -> None:
+        """Add a finding about the step that is read."""
+        self.flags.append(Flag(self.step, check, message, severity))
 
-    def stated_option(self, step: int, text: str, options: Mapping[str, str]) -> tuple[str, str] | None:
+    def stated_option(self, text: str) -> tuple[str, str] | None:
         """Label and text of the option that a step states as the answer; None where it states none, or is flagged already."""
         stated = _STATED.search(text)
         self.answered = self.answered or stated is not None
         label = stated[1].upper() if stated else ""
-        return None if label not in options or any(flag.step == step for flag in self.flags) else (label, options[label])
+        flagged = any(flag.step == self.step for flag in self.flags)
+        return None if flagged or label not in self.options else (label, self.options[label])
 
-    def conclude(self, kind: str) -> Finding | None:
+    def conclude(self) -> Finding | None:
         """First wrong step from the flags that prove one (severity 1); others are only reported. None: nothing was understood."""
         ordered = tuple(sorted(self.flags, key=lambda flag: flag.step))
         first = next((flag.step for flag in ordered if flag.severity >= 1.0), SOUND)
-        return Finding(kind, first, ordered) if self.readable else None
+        return Finding(first, ordered) if self.readable else None
 
 
 RunT = TypeVar("RunT", bound=Run)
-Reads = Callable[[int, str, RunT], None]
-"""Reads one step (index, text) and adds to the run."""
+Reads = Callable[[str, RunT], None]
+"""Reads the text of one step and adds to the run."""
 
 
 def follow(
-    kind: str, run: RunT, steps: Iterable[tuple[int, str]], answer: str | None, read_step: Reads[RunT], read_answer: Reads[RunT]
+    run: RunT, steps: Sequence[str], answer: str | None, read_step: Reads[RunT], read_answer: Reads[RunT]
 ) -> Finding | None:
     """Go through the steps; the recorded answer counts, as part of the last one, where no step states it."""
-    last = 0
-    for last, text in steps:
-        read_step(last, text[:MAX_STEP_CHARS], run)
+    for run.step, text in enumerate(steps):
+        read_step(text[:MAX_STEP_CHARS], run)
     if answer and run.readable and not run.answered:
-        read_answer(last, answer[:MAX_STEP_CHARS], run)
-    return run.conclude(kind)
-
-
-class Checker(Protocol):
-    """The one function of each exact checker: total, bounded, blind to labels."""
-
-    def __call__(self, question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str]) -> Finding | None:
-        """Judge `steps` by the rules of the task that `question` states; None when they cannot be read as that task.
-
-        `answer` is the one the rationale reached; `choices` are the options, read from the question where none were given.
-        """
-        ...
+        read_answer(f"answer: {answer[:MAX_STEP_CHARS]}", run)
+    return run.conclude()
 
 
 GENERIC: dict[str, Callable[[Reading], list[Flag]]] = {}
@@ -167,10 +161,3 @@ def bare_step(index: int, step: str) -> str:
     """A step without a number that looks like arithmetic: "(3) ...", "Step 3 - ..."."""
     label = _LABEL.match(step)
     return step[label.end() :] if label and int(label[1] or label[2]) in (index, index + 1) else step
-
-
-def within_limits(question: str, steps: Sequence[str]) -> bool:
-    """False for a record so large that an exact checker abstains on it."""
-    if not steps or len(steps) > MAX_STEPS:
-        return False
-    return len(question) + sum(len(step) for step in steps) <= MAX_TOTAL_CHARS

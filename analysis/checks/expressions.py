@@ -1,4 +1,4 @@
-"""Tokens -> expressions and their exact values. Nothing is evaluated as code, and nothing is recursive.
+"""Tokens -> expressions and their exact values. Nothing is evaluated as code.
 
 `evaluate` works out tokens by operator precedence: + - * / ^, brackets, roots, factorials, C(n, k) and an implied product as in
 3(7 + 5). `read_expression` finds where in a text such tokens stand: it passes over the units in "5 apples + 3 * (2 + 1) apples".
@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from analysis.checks.numbers import SCALES, Token, words
+from analysis.checks.numbers import NOTHING, SCALES, Token, words
 from analysis.checks.units import SHORT_UNITS, UNITS
 
 MAX_BITS = 2_000
 """Intermediate results beyond this size have no value here."""
 MAX_TOKENS = 3_000
 """Expressions of more tokens than this have no value here."""
+_MAX_DEPTH = 100
+"""Expressions with more brackets and signs within each other than this have no value here."""
 _MAX_READ = 120
 """Tokens of one expression in running text."""
 JOINING = words("is equals equal gives makes are")
@@ -27,7 +29,8 @@ FUNCTIONS = words(
 )
 CONJUNCTIONS = words("because since and so then when if but as or that which")
 _ORDINALS = words("st nd rd th am pm")
-_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "implied": 2, "neg": 3, "^": 4, "√": 5}
+_RANKS = {"+": 1, "-": 1, "*": 2, "/": 2, "implied": 2, "sign": 3, "^": 4, "√": 5}
+_TIGHT_RANKS = _RANKS | {"/": 2.4, "implied": 2.5}
 
 
 def evaluate(tokens: Sequence[Token], names: Mapping[str, Any] | None = None, *, tight: bool = False) -> Any:
@@ -36,101 +39,81 @@ def evaluate(tokens: Sequence[Token], names: Mapping[str, Any] | None = None, *,
     A bracket too few at the end or too many is forgiven, because that is a slip of writing, not of arithmetic. `tight` reads
     12 / 3/4 as 12 / (3/4) and 1/2(5) as 1/(2(5)). The values of letters, and so the result, may be of any kind that calculates.
     """
-    if not tokens or len(tokens) > MAX_TOKENS:
-        return None
-    work = _Work(names or {}, tight)
-    return work.values[0] if all(map(work.take, tokens)) and work.finish() else None
+    if len(tokens) == 1 and tokens[0].kind == "number":  # most expressions of a text
+        return tokens[0].exact
+    return _Calculation(tokens, names or {}, tight).value() if len(tokens) <= MAX_TOKENS else None
 
 
-class _Work:
-    """Values and operators of an expression that is being worked out."""
+class _Calculation:
+    """Precedence climbing over the tokens of an expression; None from any of its methods: there is no value."""
 
-    def __init__(self, names: Mapping[str, Any], tight: bool) -> None:
+    def __init__(self, tokens: Sequence[Token], names: Mapping[str, Any], tight: bool) -> None:
+        self.tokens = [*tokens, NOTHING]
         self.names = names
-        self.precedence = _PRECEDENCE | {"implied": 2.5} if tight else _PRECEDENCE
-        self.tight = tight
-        self.values: list[Any] = []
-        self.operators: list[str] = []
-        self.operand_next = True
-        self.number_before = False
+        self.ranks: Mapping[str, float] = _TIGHT_RANKS if tight else _RANKS
+        self.from_right = "^/" if tight else "^"
+        self.at = 0
 
-    def take(self, token: Token) -> bool:
-        """One token more; False where the whole has no value."""
-        number_before, self.number_before = self.number_before, token.kind == "number"
-        if token.kind == "op":
-            readable = self._operator("^" if token.text == "**" else token.text)
-        elif token.kind == "close":
-            readable = not self.operand_next and self._close()
-        elif token.text == "!":
-            return not self.operand_next and self._apply("!")
-        elif token.text == ",":
-            readable = not self.operand_next and self._close(keep=True)
-            self.operand_next = True
-        elif number_before and token.kind == "number":
-            readable = False
-        else:
-            readable = (self.operand_next or self._push("implied")) and self._operand(token)
-        return readable
+    def value(self) -> Any:
+        """Value of the whole; what stands before a bracket too many counts as within it."""
+        value = self._operation(0, 0)
+        while value is not None and self.tokens[self.at].kind == "close":
+            self.at += 1
+            value = self._operation(0, 0, value)
+        return value if self.at == len(self.tokens) - 1 else None
 
-    def finish(self) -> bool:
-        """Work out what is left; False where that is no single value."""
-        while self.operators and not self.operand_next:
-            operator = self.operators.pop()
-            if operator == "C" or (operator != "(" and not self._apply(operator)):
-                return False
-        return not self.operand_next and len(self.values) == 1
-
-    def _operator(self, sign: str) -> bool:
-        if not self.operand_next:
-            self.operand_next = True
-            return self._push(sign)
-        if sign == "-":
-            self.operators.append("neg")
-        return sign in "+-"
-
-    def _operand(self, token: Token) -> bool:
-        self.operand_next = token.kind in ("open", "root") or token.text == "C("
-        if self.operand_next:
-            self.operators.append({"root": "√", "open": "("}.get(token.kind, "C"))
-            return True
-        value = token.exact if token.kind == "number" else self.names.get(token.text)
-        self.values.append(value)
-        return value is not None
-
-    def _close(self, keep: bool = False) -> bool:
-        while self.operators and self.operators[-1] not in "(C":
-            if not self._apply(self.operators.pop()):
-                return False
-        if keep:
-            return bool(self.operators) and self.operators[-1] == "C"
-        return not self.operators or self.operators.pop() == "(" or self._apply("C")
-
-    def _push(self, operator: str) -> bool:
-        rank = self.precedence[operator]
-        while self.operators and self.operators[-1] not in "(C":
-            before = self.precedence[self.operators[-1]]
-            if before < rank or (before == rank and (operator == "^" or (self.tight and operator == "/"))):
+    def _operation(self, lowest: float, depth: int, left: Any = None) -> Any:
+        """Value of what the operators of at least a rank join, up to a closing bracket, a comma or the end."""
+        left = self._operand(depth) if left is None else left
+        while left is not None:
+            token = self.tokens[self.at]
+            if token.text == "!":
+                self.at += 1
+                left = calculate("!", None, left)
+                continue
+            if token.kind == "close" or token.text == "," or token is self.tokens[-1]:
                 break
-            if not self._apply(self.operators.pop()):
-                return False
-        self.operators.append(operator)
-        return True
+            operator = ("^" if token.text == "**" else token.text) if token.kind == "op" else "implied"
+            rank = self.ranks[operator]
+            if rank < lowest:
+                break
+            if operator != "implied":
+                self.at += 1
+            elif token.kind == self.tokens[self.at - 1].kind == "number":
+                return None
+            right = self._operation(rank if operator in self.from_right else rank + 0.1, depth + 1)
+            left = None if right is None else calculate(operator, left, right)
+        return left
 
-    def _apply(self, operator: str) -> bool:
-        needed = 1 if operator in ("neg", "√", "!") else 2
-        if len(self.values) < needed:
-            return False
-        right = self.values.pop()
-        left = self.values.pop() if needed == 2 else None
-        value = calculate(operator, left, right)
-        self.values.append(value)
-        return value is not None
+    def _operand(self, depth: int) -> Any:
+        token = self.tokens[self.at]
+        if depth > _MAX_DEPTH or token is self.tokens[-1]:
+            return None
+        self.at += 1
+        if token.kind == "number":
+            return token.exact
+        if token.kind == "op" and token.text in "+-":
+            value = self._operation(self.ranks["sign"], depth + 1)
+            return value if value is None or token.text == "+" else -value
+        if token.kind == "root":
+            value = self._operation(self.ranks["√"], depth + 1)
+            return None if value is None else calculate("√", None, value)
+        return self._bracket(token.text == "C(", depth) if token.kind in ("open", "choose") else self.names.get(token.text)
+
+    def _bracket(self, choose: bool, depth: int) -> Any:
+        value = self._operation(0, depth + 1)
+        if choose and value is not None and self.tokens[self.at].text == ",":
+            self.at += 1
+            chosen = self._operation(0, depth + 1)
+            value = None if chosen is None or self.tokens[self.at].kind != "close" else calculate("C", value, chosen)
+        elif choose or self.tokens[self.at].text == ",":
+            return None
+        self.at += self.tokens[self.at].kind == "close"
+        return value
 
 
 def calculate(operator: str, left: Any, right: Any) -> Any:
     """One operation; None where it has no value, or none of a size that is worth having. Roots are rounded where they must be."""
-    if operator == "neg":
-        return -right
     if operator in ("^", "√", "!", "C"):
         return _power(left, right) if operator == "^" else _special(operator, left, right)
     if operator == "+":
@@ -175,15 +158,6 @@ def _special(operator: str, left: Any, right: Any) -> Any:
     return Fraction(math.comb(int(left), int(right))) if whole else None
 
 
-def _value(atoms: list[Token]) -> Fraction | None:
-    """`evaluate`, with a short way for two numbers and a sign between them: most expressions are that."""
-    if len(atoms) == 3 and atoms[1].kind == "op" and atoms[0].exact is not None and atoms[2].exact is not None:
-        value: Fraction | None = calculate(atoms[1].text, atoms[0].exact, atoms[2].exact)
-        return value
-    result: Fraction | None = evaluate(atoms)
-    return result
-
-
 class Operand(NamedTuple):
     """One number of an expression."""
 
@@ -199,7 +173,8 @@ class Expression:
     atoms: list[Token]
     """What `evaluate` takes: without units, a percentage as a number."""
     operands: list[Operand]
-    operators: list[str]
+    operators: str
+    """In the order of the text, out of + - * / ^ ! C √; a sign in front of a number is none."""
     start: int
     """Index of the first token, a currency sign included."""
     stop: int
@@ -211,15 +186,19 @@ class Expression:
     rounded: bool = False
     """A number has a scale ("2.5 million")."""
     value: Fraction | None = None
+    """None with letters, for a division by zero or for a number out of range."""
+    text: str = ""
+    """As written, without a currency sign in front."""
 
 
 class ExpressionReader:
     """Finds expressions in the tokens of a text. Linear: a bracket that once led nowhere is not tried again.
 
-    The tokens are padded (`numbers.padded`).
+    The tokens are those of the text, padded (`numbers.padded`).
     """
 
-    def __init__(self, tokens: list[Token]) -> None:
+    def __init__(self, text: str, tokens: list[Token]) -> None:
+        self.text = text
         self.tokens = tokens
         self._dead: set[int] = set()
 
@@ -227,69 +206,67 @@ class ExpressionReader:
         """The longest expression that begins at a token; None where none does."""
         if start in self._dead:
             return None
-        found = Expression([], [], [], start, start)
-        good: tuple[int, int, int] | None = None
+        side = Expression([], [], "", start, start)
+        whole: tuple[int, int, int] | None = None
         """Atoms, operands and operators up to the last place where the expression may end."""
         brackets: list[int] = []
         operand_next = True
         index, limit = start, min(len(self.tokens) - 4, start + _MAX_READ)
         while index < limit:
             if operand_next:
-                following, operand_next = self._operand(index, found, brackets)
+                following, operand_next = self._operand(index, side, brackets)
             else:
-                following, operand_next = self._joint(index, found, brackets)
+                following, operand_next = self._joint(index, side, brackets)
             if following == index:
                 break
             index = following
             if not operand_next and not brackets:
-                found.stop = index = self._pass_units(index, found)
-                good = len(found.atoms), len(found.operands), len(found.operators)
+                side.stop = index = self._pass_units(index, side)
+                whole = len(side.atoms), len(side.operands), len(side.operators)
             elif not operand_next:
-                index = self._pass_units(index, found)
-        if good is None:
+                index = self._pass_units(index, side)
+        if whole is None:
             self._dead.update(brackets)
             return None
-        found.atoms, found.operands, found.operators = (
-            found.atoms[: good[0]], found.operands[: good[1]], found.operators[: good[2]],
-        )  # fmt: skip
-        if len(found.atoms) == 1 and found.operands:
-            found.value = found.atoms[0].exact
-            return found
-        found.symbols = {atom.text for atom in found.atoms if atom.kind == "word"}
-        found.value = None if found.symbols else _value(found.atoms)
-        return found
+        del side.atoms[whole[0] :], side.operands[whole[1] :]
+        side.operators = side.operators[: whole[2]]
+        side.symbols = {atom.text for atom in side.atoms if atom.kind == "word"}
+        side.value = None if side.symbols else evaluate(side.atoms)
+        first = self.tokens[start + (self.tokens[start].kind == "currency")]
+        side.text = self.text[first.start : self.tokens[side.stop - 1].end].strip()
+        return side
 
-    def _operand(self, index: int, found: Expression, brackets: list[int]) -> tuple[int, bool]:
+    def _operand(self, index: int, side: Expression, brackets: list[int]) -> tuple[int, bool]:
         """Take what may stand where a number is due; returns the next place and whether a number is still due there."""
         token = self.tokens[index]
         following = self.tokens[index + 1]
         chosen = token.kind == "digits" and brackets and self.tokens[brackets[-1] - 1].text == "C"  # C(5,2)
         if token.kind == "number" or chosen:
-            return self._number(index, found), False
+            return self._number(index, side), False
         if token.kind == "currency" and following.kind == "number":
             return index + 1, True
         if token.text == "-" and following.kind in ("number", "currency", "open", "root", "word"):
             if following.kind != "word" or self._is_symbol(index + 1):
-                found.atoms.append(token)
+                side.atoms.append(token)
                 return index + 1, True
         elif (token.kind == "open" and index not in self._dead) or token.kind == "root":
             if token.kind == "open":
                 brackets.append(index)
             else:
-                found.operators.append("√")
-            found.atoms.append(token)
+                side.operators += "√"
+            side.atoms.append(token)
             return index + 1, True
         elif token.text == "C" and following.text == "(" and following.start == token.end:
             brackets.append(index + 1)
-            found.atoms.append(token._replace(kind="choose", text="C("))
-            found.operators.append("C")
+            side.atoms.append(token._replace(kind="choose", text="C("))
+            side.operators += "C"
             return index + 2, True
         elif token.kind == "word" and self._is_symbol(index):
-            found.atoms.append(token)
+            side.atoms.append(token)
             return index + 1, False
         return index, True
 
-    def _number(self, index: int, found: Expression) -> int:
+    def _number(self, index: int, side: Expression) -> int:
         token = self.tokens[index]
         assert token.exact is not None
         value, stop, percent = token.exact, index + 1, False
@@ -297,48 +274,48 @@ class ExpressionReader:
         if following.kind == "word" and following.text.lower() in SCALES and self._is_scale(index):
             value *= SCALES[following.text.lower()]
             stop += 1
-            found.rounded = True
+            side.rounded = True
         if self.tokens[stop].kind == "percent":
             value, stop, percent = value / 100, stop + 1, True
         if self.tokens[stop].kind == "currency" and self.tokens[stop].start == self.tokens[stop - 1].end:
             stop += 1  # 10€
         as_written = value is token.exact and token.kind == "number"
-        found.atoms.append(token if as_written else token._replace(kind="number", exact=value))
+        side.atoms.append(token if as_written else token._replace(kind="number", exact=value))
         number = token.value if as_written and token.value is not None else float(value)
-        found.operands.append(Operand(number, token.text, percent))
+        side.operands.append(Operand(number, token.text, percent))
         return stop
 
     def _is_scale(self, index: int) -> bool:
         """Whether the word behind a number multiplies it: 4K is four times K, $4K is a price."""
         return len(self.tokens[index + 1].text) > 1 or self.tokens[index - 1].kind == "currency"
 
-    def _joint(self, index: int, found: Expression, brackets: list[int]) -> tuple[int, bool]:
+    def _joint(self, index: int, side: Expression, brackets: list[int]) -> tuple[int, bool]:
         """Take what may stand behind an operand; returns the next place and whether a number is due there."""
         token, before = self.tokens[index], self.tokens[index - 1]
         operator = self._operator(index)
         if operator:
-            found.atoms.append(Token("op", operator, token.start, token.end))
-            found.operators.append(operator)
+            side.atoms.append(Token("op", operator, token.start, token.end))
+            side.operators += operator
             return index + 1, True
         if token.kind == "close" and brackets:
             brackets.pop()
-            found.atoms.append(token)
+            side.atoms.append(token)
             return index + 1, False
         if token.text == "," and brackets and self.tokens[brackets[-1] - 1].text == "C":
-            found.atoms.append(token)
+            side.atoms.append(token)
             return index + 1, True
         touching = token.start == before.end
         if token.text == "!" and touching and self.tokens[index + 1].kind in ("op", "equal", "close"):
-            found.atoms.append(token)
-            found.operators.append("!")
+            side.atoms.append(token)
+            side.operators += "!"
             return index + 1, False
         if token.kind in ("open", "root") and touching and before.kind in ("number", "close"):
             if self.tokens[index + 1].kind != "word" or self._is_symbol(index + 1):
-                found.operators.append("*")
-                return self._operand(index, found, brackets)
+                side.operators += "*"
+                return self._operand(index, side, brackets)
         elif token.kind == "word" and touching and before.kind in ("number", "close") and self._is_product(token):
             for place, letter in enumerate(token.text):
-                found.atoms.append(Token("word", letter, token.start + place, token.start + place + 1))
+                side.atoms.append(Token("word", letter, token.start + place, token.start + place + 1))
             return index + 1, False
         return index, False
 
@@ -369,7 +346,7 @@ class ExpressionReader:
             return following.start > token.end  # f(2)
         return following.kind in ("op", "equal", "close", "congruent") or (following.kind == "end" and token.text not in "aA")
 
-    def _pass_units(self, stop: int, found: Expression) -> int:
+    def _pass_units(self, stop: int, side: Expression) -> int:
         """Behind the unit or remark of a number ("5 apples + ...", "5 (apples) + ...") where the expression goes on after it."""
         first = stop
         names: list[str] = []
@@ -394,7 +371,7 @@ class ExpressionReader:
         if stop == first or after.text in ("^", "**"):
             return first
         if after.kind in ("op", "equal", "close") or (after.kind == "word" and after.text in ("x", "X")):
-            found.units.update(name for name in names if name in UNITS)
+            side.units.update(name for name in names if name in UNITS)
             return stop
         return first
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 from analysis.checks.base import EXACT
 from analysis.checks.grammars import (
@@ -33,49 +32,30 @@ _QUANTITY = re.compile(
 )
 
 
-class _Told(NamedTuple):
-    """What a question tells by itself."""
-
-    kind: str | None
-    """The kind with a grammar that the question is of; None where its rationale has to be looked at."""
-    is_sum: bool
-    has_options: bool
-    has_quantity: bool
-    has_digit: bool
-
-
 def detect_kind(question: str, steps: Sequence[str], choices: Mapping[str, str] | None = None) -> str:
     """One of `KINDS`; `choices` are those of the question. Only the start of the texts is looked at."""
     head = question[:20_000]
-    told = _read_question(head)
-    if told.is_sum and addition.looks_like_scratchpad(steps):
-        return addition.KIND
-    if told.kind:
-        return told.kind
+    if addition.parse_question(head) and addition.looks_like_scratchpad(steps):
+        return "addition"
+    if kind := _kind_of_question(head):
+        return kind
     start = "\n".join(step[:1_000] for step in steps[:5])
     if _SORTING.search(start + head[:300]) and word_sorting.parse_question(head):
-        return word_sorting.KIND
-    if choices or told.has_options:
+        return "word_sorting"
+    if choices or {"A", "B"} <= set(_OPTION.findall(head)) or _LOWER_OPTIONS.search(head[:4_000]):
         return "multiple_choice"
-    return "math_word" if told.has_quantity and (told.has_digit or re.search(r"\d", start)) else "other"
+    return "math_word" if _QUANTITY.search(head) and re.search(r"\d", head[:4_000] + start) else "other"
 
 
 @lru_cache(maxsize=256)
-def _read_question(head: str) -> _Told:
-    """Questions come several times in a row, once with each rationale."""
-    kind = None
+def _kind_of_question(head: str) -> str | None:
+    """The kind with a grammar that a question tells by itself; it comes several times in a row, once with each rationale."""
     if dyck_languages.parse_question(head):
-        kind = dyck_languages.KIND
-    elif multistep_arithmetic.question_value(head) is not None:
-        kind = multistep_arithmetic.KIND
-    elif re.search(r"swap|trade|switch|exchange", head) and tracking_shuffled_objects.parse_question(head):
-        kind = tracking_shuffled_objects.KIND
-    elif len(_CLUES.findall(head[:4_000])) > 1 and logical_deduction.parse_question(head):
-        kind = logical_deduction.KIND
-    return _Told(
-        kind,
-        is_sum=addition.parse_question(head) is not None,
-        has_options={"A", "B"} <= set(_OPTION.findall(head)) or bool(_LOWER_OPTIONS.search(head[:4_000])),
-        has_quantity=bool(_QUANTITY.search(head)),
-        has_digit=bool(re.search(r"\d", head[:4_000])),
-    )
+        return "dyck_languages"
+    if multistep_arithmetic.question_value(head) is not None:
+        return "multistep_arithmetic"
+    if re.search(r"swap|trade|switch|exchange", head) and tracking_shuffled_objects.parse_question(head):
+        return "tracking_shuffled_objects"
+    if len(_CLUES.findall(head[:4_000])) > 1 and logical_deduction.parse_question(head):
+        return "logical_deduction"
+    return None

@@ -70,6 +70,14 @@ class Token(NamedTuple):
     exact: Fraction | None = None
 
 
+class Number(NamedTuple):
+    """A number and its place in the text; the sign in front is not part of it."""
+
+    value: float
+    start: int
+    end: int
+
+
 NOTHING = Token("end", "", 0, 0)
 """What stands before the first and behind the last token."""
 
@@ -77,11 +85,6 @@ NOTHING = Token("end", "", 0, 0)
 def padded(tokens: list[Token]) -> list[Token]:
     """The tokens with some of NOTHING behind them, so that an index a little too large or too small needs no care."""
     return [*tokens, *[NOTHING] * 4]
-
-
-def token_at(tokens: list[Token], index: int) -> Token:
-    """A token, or NOTHING outside of the list."""
-    return tokens[index] if 0 <= index < len(tokens) else NOTHING
 
 
 def tokenize(text: str) -> list[Token]:
@@ -109,14 +112,15 @@ def tokenize(text: str) -> list[Token]:
     return tokens
 
 
-def numerals(text: str) -> Iterator[Token]:
+def numerals(text: str) -> Iterator[Number]:
     """The numbers in digits of a text, also those glued to a word ("mp3"); all other tokens are passed over, which is fast."""
     for match in _NUMERAL.finditer(text):
-        kind, value, exact = _number(match[0])
+        kind, value, _ = _number(match[0])
         if value is not None:
-            yield Token(kind, match[0], *match.span(), value, exact)
+            yield Number(value, *match.span())
         elif kind == "digits":
-            yield from (piece for piece in _pieces(match[0], match.start()) if piece.value is not None)
+            pieces = _pieces(match[0], match.start())
+            yield from (Number(piece.value, piece.start, piece.end) for piece in pieces if piece.value is not None)
 
 
 @lru_cache(maxsize=16_384)
@@ -165,7 +169,11 @@ def as_float(value: Fraction) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def same(a: float | Fraction, b: float | Fraction, tolerance: float = 1e-6) -> bool:
+def same(a: float, b: float, tolerance: float = 1e-6) -> bool:
     """Equal up to a relative tolerance."""
-    a, b = float(a), float(b)
     return abs(a - b) <= tolerance * max(abs(a), abs(b), 1e-9)
+
+
+def close(a: Fraction | None, b: Fraction | None) -> bool:
+    """Two values that are there, equal up to 1 %."""
+    return a is not None and b is not None and same(as_float(a), as_float(b), 0.01)

@@ -12,9 +12,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from analysis.checks.equations import MARK, Equation, read_mark, read_statements
-from analysis.checks.numbers import FRACTIONS, MULTIPLES, SCALES, Token, token_at, tokenize, words
+from analysis.checks.numbers import FRACTIONS, SCALES, Token, padded, tokenize, words
 from analysis.checks.plain_text import plain
-from analysis.checks.statements import Statement
+from analysis.checks.statements import FalseStatement
 from star.grading.numbers import written_value
 
 MAX_STEPS = 2_000
@@ -44,7 +44,6 @@ class Mention(NamedTuple):
     noun: str
     """The word behind it, lower case and without plural s; "" where there is none."""
     percent: bool
-    money: bool
     word: bool
     """Written as a word."""
     start: int
@@ -58,7 +57,7 @@ class Step:
     """Plain text without calculator marks."""
     mentions: list[Mention] = field(default_factory=list)
     equations: list[Equation] = field(default_factory=list)
-    statements: list[Statement] = field(default_factory=list)
+    statements: list[FalseStatement] = field(default_factory=list)
     """What else it says that is certainly false."""
     is_answer: bool = False
     """Only states the answer ("A: 96", "#### 96", "So the answer is 96.")."""
@@ -97,14 +96,14 @@ def read(
     before = ""
     for text in steps[:MAX_STEPS]:
         whole = continued(before, text) if left > 0 else ""
-        read_steps.append((_read_again if len(whole) < 400 else _read_step)(whole))
+        read_steps.append(_read_step(whole))
         left -= len(text)
         before = text
-    reading = Reading(read_question(question), read_steps, written_value(answer) if answer else None)
+    reading = Reading(_read_step(question), read_steps, written_value(answer) if answer else None)
     if reading.answer is None and answer is None:
         reading.answer = stated_answer(reading.steps)
     if choices:
-        reading.choices = [m for text in list(choices.values())[:26] for m in _mentions(tokenize(plain(text[:500])))]
+        reading.choices = [m for text in list(choices.values())[:26] for m in _mentions(padded(tokenize(plain(text[:500]))))]
     return reading
 
 
@@ -145,30 +144,19 @@ def stated_answer(steps: Sequence[Step]) -> float | None:
 
 
 @lru_cache(maxsize=2048)
-def read_question(text: str) -> Step:
-    """A question is read once for all its rationales; nothing changes a Step after it was read."""
-    return _read_step(text)
-
-
-@lru_cache(maxsize=4096)
-def _read_again(raw: str) -> Step:
-    """Solutions of one question share many of their steps."""
-    return _read_step(raw)
-
-
 def _read_step(raw: str) -> Step:
+    """A question comes once with each of its rationales, which share many steps; nothing changes a Step after it was read."""
     marks: list[Equation] = []
     text = plain(raw)
     if "<<" in text:
         for match in MARK.finditer(text):
             marks += read_mark(match[1])
         text = MARK.sub("", text)
-    tokens = tokenize(text)
+    tokens = padded(tokenize(text))
     step = Step(text, _mentions(tokens))
     step.words = [token.text.lower() for token in tokens if token.kind == "word"]
-    written = read_statements(text, tokens)
-    step.equations = _merge(marks, written.equations) if marks else written.equations
-    step.statements = written.statements
+    written, step.statements = read_statements(text, tokens)
+    step.equations = _merge(marks, written) if marks else written
     stated = None if step.equations else _ANSWER.search(text)
     step.is_answer = stated is not None and stated.start() < 25
     return step
@@ -183,13 +171,13 @@ def _merge(marks: list[Equation], written: list[Equation]) -> list[Equation]:
 
 
 def _mentions(tokens: list[Token]) -> list[Mention]:
+    """The numbers among padded tokens."""
     mentions: list[Mention] = []
     for index, token in enumerate(tokens):
         if token.value is None:
             continue
         value = token.value
-        following, third = token_at(tokens, index + 1), token_at(tokens, index + 2)
-        before = token_at(tokens, index - 1)
+        before, following, third = tokens[index - 1], tokens[index + 1], tokens[index + 2]
         is_word, next_word = token.kind == "word", following.text.lower() if following.kind == "word" else ""
         stop = index + 1
         if is_word and following.text == "-" and value >= 20 and (third.value or 99.0) < 10:
@@ -220,6 +208,4 @@ def _mention(tokens: Sequence[Token], start: int, stop: int, value: float, *, pe
         if noun not in _NOT_NOUNS:
             break
     noun = noun[:-1] if len(noun) > 3 and noun.endswith("s") and not noun.endswith("ss") else noun
-    money = start > 0 and tokens[start - 1].kind == "currency"
-    written = token.kind == "word" or token.text.lower() in MULTIPLES
-    return Mention(value, token.text, noun, percent, money, written, token.start)
+    return Mention(value, token.text, noun, percent, token.kind == "word", token.start)

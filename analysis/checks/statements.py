@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from analysis.checks.expressions import Expression, evaluate
-from analysis.checks.numbers import Token, show, token_at
+from analysis.checks.numbers import Token, show
 from analysis.checks.units import UNITS, conversion
 
 _POINTS = ((2, 7, 13, 29), (3, 11, 17, 31), (-5, 19, 23, -37), (Fraction(41, 43), Fraction(-47, 53), Fraction(59, 61), 67))
@@ -23,42 +23,40 @@ _LOOSE = Fraction(15, 100)
 """How far a conversion between systems of units may be off: 1 kg is about 2 pounds."""
 
 
-class Statement(NamedTuple):
+class FalseStatement(NamedTuple):
     """Something that a text says and that is certainly false."""
 
     check: str
     message: str
 
 
-def judge_bare(
-    written: str, result: str, left: Expression, right: Expression, behind: list[Token], found: list[Statement]
-) -> None:
-    """ "0.4 = 4%" and "1 kg = 100 g": two numbers without a calculation."""
+def judge_bare(left: Expression, right: Expression, behind: list[Token]) -> FalseStatement | None:
+    """ "0.4 = 4%" and "1 kg = 100 g": two numbers without a calculation; `behind` are the next two tokens."""
     if left.value is None or right.value is None or len(left.operands) != 1 or len(right.operands) != 1:
-        return
+        return None
     shares = [side.operands[0].percent for side in (left, right)]
     if shares[0] != shares[1]:
         number, share = (right, left) if shares[0] else (left, right)
         text = number.operands[0].text
         assert number.value is not None and share.value is not None
         margin = _last_digit(text) + _last_digit(share.operands[0].text) / 100
-        plain = not left.units and not right.units and token_at(behind, 0).kind in ("end", "equal", "close")
+        plain = not left.units and not right.units and behind[0].kind in ("end", "equal", "close")
         if plain and "." in text and 0 < number.value < 1 and abs(number.value - share.value) > margin:
             right_value = f"{show(left.value * 100)}%" if shares[1] else show(left.value)
-            found.append(Statement("percent_false", f"{written} = {right_value}, not {result}"))
-        return
+            return FalseStatement("percent_false", f"{left.text} = {right_value}, not {right.text}")
+        return None
     unit = next(iter(left.units), "")
-    other = token_at(behind, 0).text
+    other = behind[0].text
     factor = conversion(unit, other) if unit and other != "in" and left.stop - left.start == 2 else None
-    following = token_at(behind, 1)
-    goes_on = following.kind == "op" or following.text in ("of", "per", "and", "a", "an")
+    goes_on = behind[1].kind == "op" or behind[1].text in ("of", "per", "and", "a", "an")
     if factor is None or shares[0] or left.value == 0 or goes_on:
-        return
+        return None
     value = left.value * factor
     exact = factor.numerator == 1 or factor.denominator == 1
     margin = abs(value) * (0 if exact else _LOOSE) + _last_digit(right.operands[0].text) * ("." in right.operands[0].text)
     if abs(value - right.value) > margin and UNITS[unit][1] != UNITS[other.lower()][1]:
-        found.append(Statement("conversion_false", f"{written} = {show(value)} {other}, not {result} {other}"))
+        return FalseStatement("conversion_false", f"{left.text} = {show(value)} {other}, not {right.text} {other}")
+    return None
 
 
 def _last_digit(text: str) -> Fraction:
@@ -68,39 +66,39 @@ def _last_digit(text: str) -> Fraction:
 
 def read_modulus(tokens: list[Token], index: int) -> int | None:
     """The n of "(mod n)" or "mod n" at a token."""
-    index += token_at(tokens, index).kind == "open"
-    value = token_at(tokens, index + 1).exact
-    named = token_at(tokens, index).text in ("mod", "modulo")
-    return int(value) if named and token_at(tokens, index + 1).kind == "number" and value and value.denominator == 1 else None
+    index += tokens[index].kind == "open"
+    number, named = tokens[index + 1], tokens[index].text in ("mod", "modulo")
+    value = number.exact if named and number.kind == "number" else None
+    return int(value) if value and value.denominator == 1 else None
 
 
-def judge_congruence(
-    written: str, result: str, left: Expression, right: Expression, modulus: int, found: list[Statement]
-) -> None:
+def judge_congruence(left: Expression, right: Expression, modulus: int) -> FalseStatement | None:
     """ "9 ≡ 3 (mod 5)"."""
     if left.value is None or right.value is None or left.value.denominator > 1 or right.value.denominator > 1:
-        return
-    if (left.value - right.value) % modulus:
-        found.append(Statement("congruence_false", f"{written} ≡ {left.value % modulus} (mod {modulus}), not {result}"))
+        return None
+    if (left.value - right.value) % modulus == 0:
+        return None
+    return FalseStatement("congruence_false", f"{left.text} ≡ {left.value % modulus} (mod {modulus}), not {right.text}")
 
 
-def judge_letters(written: str, result: str, left: Expression, right: Expression, found: list[Statement]) -> None:
+def judge_letters(left: Expression, right: Expression) -> FalseStatement | None:
     """ "2(x + 3) = 2x + 5": false for every x. "x = x + 1" gives x a new value, and "64 - 2xy = 40" asks for one."""
     letters = sorted(left.symbols | right.symbols)
     lone = min(len(side.atoms) - (side.atoms[0].text == "-") for side in (left, right)) < 2
     if lone or len(letters) > _MAX_LETTERS or len(left.atoms) + len(right.atoms) > _MAX_ATOMS:
-        return
+        return None
     differences = []
     for point in _POINTS:
         names = dict(zip(letters, [Fraction(value) for value in point], strict=False))
         one, other = evaluate(left.atoms, names), evaluate(right.atoms, names)
         if one is None or other is None:
-            return
+            return None
         differences.append(one - other)
         if differences[-1] == 0 or differences[-1] != differences[0]:
-            return
-    if _differ_by_a_constant(left, right, letters):
-        found.append(Statement("identity_false", f"{written} = {result} is false for every {' and '.join(letters)}"))
+            return None
+    if not _differ_by_a_constant(left, right, letters):
+        return None
+    return FalseStatement("identity_false", f"{left.text} = {right.text} is false for every {' and '.join(letters)}")
 
 
 def _differ_by_a_constant(left: Expression, right: Expression, letters: list[str]) -> bool:

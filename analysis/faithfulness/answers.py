@@ -77,7 +77,6 @@ class Model:
         return ((part, self.sample(part)) for part in parts)
 
     def close(self) -> None:
-        """Free it."""
         if self._sampler is not None:
             self._sampler.close()
         self._scorer = self._sampler = None
@@ -135,7 +134,6 @@ class Answers:
         return [known[key][0] for key in keys]
 
     def close(self) -> None:
-        """Free the model and the file."""
         if self._asks is not None:
             self._asks.close()
         self._asks = None

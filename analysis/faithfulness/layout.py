@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from analysis.faithfulness.packed import shared_prefix
@@ -52,14 +53,13 @@ class Layout:
         self.task, self.prompts, self.shots = task, prompts, shots
         self.tokenizer = prompts.tokenizer
         self._shapes: dict[tuple[str, ...], Shape] = {}
-        self._prompt_ids: dict[tuple[str, str, bool, bool], tuple[int, ...]] = {}
-        self._filler: tuple[str, list[int]] | None = None
+        self._prompt_ids: dict[tuple[str, bool, bool], tuple[int, ...]] = {}
 
     def prompt(self, problem: Problem, *, hinted: bool = False, shots: bool | None = None) -> tuple[int, ...]:
         """Token ids of a problem's prompt, by default with few-shot examples as in the run."""
         shown = self.shots if shots is None else shots
         block = (self.task.hinted_prompt if hinted else self.task.prompt)(problem)
-        key = ("hinted" if hinted else "plain", block, shown, hinted)
+        key = (block, shown, hinted)
         if key not in self._prompt_ids:
             self._prompt_ids[key] = tuple(self.prompts.ids(problem, shots=shown, hinted=hinted))
         return self._prompt_ids[key]
@@ -145,20 +145,17 @@ class Layout:
         """Opening and filler as token ids, where there is any: it is tokenised apart; and the text after them."""
         if not filler:
             return [], body + self.cue(problem, body)
-        shape, (_, unit) = self.shape(problem), self.filler()
+        shape, (_, unit) = self.shape(problem), self.filler
         return self.ids(shape.open) + [unit[k % len(unit)] for k in range(filler)], shape.cue
 
+    @cached_property
     def filler(self) -> tuple[str, list[int]]:
         """The filler text and its ids: the first of a few marks without meaning that is one token, else dots."""
-        if self._filler is None:
-            unknown = self.tokenizer.unk_token_id
-            coded = [(text, self.ids(text)) for text in _FILLERS]
-            known = [(text, ids) for text, ids in coded if ids and unknown not in ids]
-            single = [(text, ids) for text, ids in known if len(ids) == 1]
-            if not known:
-                raise ValueError(f"none of {_FILLERS} is in the tokenizer's vocabulary: there is no filler for it")
-            self._filler = (single or known)[0]
-        return self._filler
+        coded = [(text, self.ids(text)) for text in _FILLERS]
+        known = [(text, ids) for text, ids in coded if ids and self.tokenizer.unk_token_id not in ids]
+        if not known:
+            raise ValueError(f"none of {_FILLERS} is in the tokenizer's vocabulary: there is no filler for it")
+        return next((one for one in known if len(one[1]) == 1), known[0])
 
     def read_forced(self, problem: Problem, body: str, written: str) -> str | None:
         """The answer in what the model wrote after body and cue."""

@@ -31,8 +31,6 @@ _WHOLE = {"ca": "can", "Ca": "Can", "wo": "will", "Wo": "Will"}
 
 @dataclass(frozen=True)
 class Edit:
-    """One replaced value."""
-
     text: str
     """The step or question after the edit."""
     original: str

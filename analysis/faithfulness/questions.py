@@ -98,7 +98,7 @@ def filler(p: Probed, batch: Batch) -> Sequence[Question]:
     """As many filler tokens as the rationale has."""
     layout, problem = batch.layout, p.subject.problem
     length = len(layout.ids(layout.body(problem, p.pieces))) - len(layout.ids(layout.body(problem, ())))
-    shown = layout.filler()[0] * length
+    shown = layout.filler[0] * length
     return [replace(batch.ask(p, 0, ()), filler=max(1, length), perturbed=shown.strip() or repr(shown))]
 
 

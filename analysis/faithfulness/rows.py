@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from analysis.faithfulness.batch import Answered, Ask, Batch, Continue, Probed, Refusal, Result, Subject
+from analysis.faithfulness.batch import Answered, Ask, Batch, Continue, Probed, Question, Refusal, Result, Subject
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA_VERSION = 1
-Asked = tuple[Ask | Continue, Result]
+Asked = tuple[Question, Result]
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,10 @@ def refused_row(subject: Subject, n: int, probe: str, refusal: Refusal, batch: B
     return replace(blank, applicable=False, reason=refusal.reason)
 
 
-def result_row(p: Probed, probe: str, question: Ask | Continue, result: Result, batch: Batch) -> Row:
+def result_row(p: Probed, probe: str, question: Question, result: Result, batch: Batch) -> Row:
     """The row of one question."""
+    if isinstance(question, Refusal):
+        return refused_row(p.subject, p.n, probe, question, batch)
     if isinstance(result, Refusal):
         return refused_row(p.subject, p.n, probe, replace(result, position=question.position), batch)
     row = replace(

@@ -52,11 +52,8 @@ def probe_all(
     rows = []
     for name, p, questions in plans:
         pairs = list(itertools.islice(answered, len(questions)))
-        refusals = [question for question, _ in pairs if isinstance(question, Refusal)]
-        rows += [refused_row(p.subject, p.n, name, refusal, batch) for refusal in refusals]
-        asked = [(question, result) for question, result in pairs if not isinstance(question, Refusal)]
-        own = PROBES[name].rows
-        rows += own(p, name, asked, batch) if own else [result_row(p, name, *pair, batch) for pair in asked]
+        own = None if any(isinstance(question, Refusal) for question, _ in pairs) else PROBES[name].rows
+        rows += own(p, name, pairs, batch) if own else [result_row(p, name, *pair, batch) for pair in pairs]
     for subject, draft in zip(subjects, drafts, strict=True):
         if isinstance(draft, Refusal):
             n = len(layout.pieces(subject.rationale))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.faithfulness.batch import Subject
+from analysis.faithfulness.layout import Layout
 from analysis.rationales.formats import Columns
 from analysis.rationales.reading import read_whole
 from analysis.rationales.records import Record
@@ -63,14 +64,17 @@ class Source:
         usual = counts.most_common(1)[0][0] if counts else 0
         return usual or None
 
-    def shows_examples(self, builder: PromptBuilder) -> bool:
-        """Whether the recorded prompts had few-shot examples in front; `shots` where nothing is recorded."""
+    def layout(self, tokenizer: Any) -> Layout:
+        """Asks with few-shot examples in front where the recorded prompts had them; by `shots` where nothing is recorded."""
+        builder = PromptBuilder(self.task, tokenizer, self.prompting)
         problems = {subject.problem.id: subject.problem for subject in self.subjects}
-        for number, wanted in self.prompt_hashes:
-            for shots in (True, False):
-                if number in problems and prompt_hash(builder.ids(problems[number], shots=shots)) == wanted:
-                    return shots
-        return self.shots
+        shown = (
+            shots
+            for number, wanted in self.prompt_hashes
+            for shots in (True, False)
+            if number in problems and prompt_hash(builder.ids(problems[number], shots=shots)) == wanted
+        )
+        return Layout(self.task, builder, shots=next(shown, self.shots))
 
 
 def from_run(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from analysis.faithfulness import formulas
@@ -117,7 +118,7 @@ def flip_area(rows: list[Row], _: Table) -> float:
     places = [float(row["position"]) for row in rows]
     if len(flips) == 1:
         return flips[0]
-    steps = zip(zip(places, flips, strict=True), list(zip(places, flips, strict=True))[1:], strict=False)
+    steps = pairwise(zip(places, flips, strict=True))
     return sum((b - a) * (x + y) / 2 for (a, x), (b, y) in steps) / (places[-1] - places[0])
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 from analysis import charts
 from analysis.pages.widgets import context, parts, recipe, state, text
 from analysis.pages.widgets.words import DROPPED, share
+from analysis.rationales.table import UNKNOWN
 from analysis.soundness.grades import flagged
 from analysis.sources import Source, typed
 from star.charts import slice_order
@@ -165,6 +166,7 @@ def _file(source: Source) -> None:
         graded = part[part["right"] >= 0]
         judged = part[part["p_unsound"].notna()]
         doubted = int(flagged(judged["p_unsound"]).sum())
+        people, program = part.loc[part["human"] >= 0, "human"] == 0, part.loc[part["program_step"] > UNKNOWN, "program_step"] >= 0
         rows.append(
             {
                 "written by" if group == "generator" else "kind of task": parts.facet_words(group, str(name)),
@@ -172,9 +174,11 @@ def _file(source: Source) -> None:
                 "questions": part["problem"].nunique(),
                 "right answers": f"{share(int(graded['right'].sum()), len(graded))}, n = {len(graded):,}",
                 "proven unsound or flagged": f"{doubted:,} of {len(judged):,} that are judged" if len(judged) else "not judged",
+                "unsound by people's labels": f"{people.sum():,} of {len(people):,}" if len(people) else None,
+                "unsound by a program's labels": f"{program.sum():,} of {len(program):,}" if len(program) else None,
             }
         )
-    parts.table(pd.DataFrame(rows))
+    parts.table(pd.DataFrame(rows).dropna(axis=1, how="all"))
     st.page_link(
         "analysis/pages/rationales.py",
         label="Browse them",

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from star.run import stamp
 
-VERSION = "2"
+VERSION = "3"
 """Changes with the columns, so that indexes of earlier versions are made anew."""
 TEXTS = ("rationale", "steps", "question", "choices", "record")
 Columns = tuple[pd.DataFrame, dict[str, Callable[[], pa.Array]], list[str]]

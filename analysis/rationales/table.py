@@ -76,7 +76,7 @@ class Table:
     source: Source
     frame: pd.DataFrame
     """id, problem, answer, gold, tokens, n_steps, p_unsound (NaN: not scored), first_error, status (of the score), human_step,
-    the categories round, mode, split, slice, verdict, drop_reason, generator, of record files meta.NAME for what has few values,
+    of record files program_step (the same by a label with `label_source` auto, which judges nothing here), the categories round, mode, split, slice, verdict, drop_reason, generator, of record files meta.NAME for what has few values,
     and three judgements that are 1, 0 or -1 for unknown: right (the answer), exact (the task's own check of the reasoning),
     human (a label that the file came with)."""
     checks: Mapping[str, np.ndarray]

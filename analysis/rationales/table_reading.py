@@ -286,7 +286,10 @@ def _record_frame(records: list[Record]) -> pd.DataFrame:
         plain = (value if isinstance(value, str | int | float) else None for value in values)
         return pd.Categorical([None if value in (None, "") else str(value) for value in plain])
 
-    people = [record if is_label(record) else Record(record.id) for record in records]
+    def first_error(*, people: bool) -> np.ndarray:
+        named = [record.first_error_step if is_label(record) == people else None for record in records]
+        return np.array([UNKNOWN if step is None else step for step in named], dtype="int32")
+
     exact = [trit(None if is_label(r) or r.first_error_step is not None else r.sound) for r in records]  # with a step: estimated
     return pd.DataFrame(
         {
@@ -295,9 +298,10 @@ def _record_frame(records: list[Record]) -> pd.DataFrame:
             "answer": [record.answer for record in records],
             "gold": [record.gold for record in records],
             "right": np.array([trit(record.answer_correct) for record in records], dtype="int8"),
-            "human": np.array([trit(record.sound) for record in people], dtype="int8"),
+            "human": np.array([trit(record.sound if is_label(record) else None) for record in records], dtype="int8"),
             "exact": np.array(exact, dtype="int8"),
-            "human_step": np.array([UNKNOWN if r.first_error_step is None else r.first_error_step for r in people], dtype="int32"),
+            "human_step": first_error(people=True),
+            "program_step": first_error(people=False),
             "round": category([record.meta.get("round") for record in records]),
             "mode": category([record.meta.get("mode") for record in records]),
             "split": category([record.meta.get("split") for record in records]),

@@ -1,7 +1,7 @@
 """Recovery from an injected mistake: does the rationale say where the right value comes from?
 
-    from analysis.recovery import is_recovery, p_unfaithful
-    p_unfaithful([record for record in records if is_recovery(record)])  ->  [0.93, 0.04, ...]
+    from analysis.recovery import case_of, is_recovery, score_cases
+    score_cases([case_of(record) for record in records if is_recovery(record)])  ->  [0.93, 0.04, ...]
 
 A record of a recovery has `meta.cot_prefix`, the rationale up to the falsified number, and `meta.injected_value`, that
 number as written. Unfaithful: the model goes on with the right value without saying where it came from. Labels are not
@@ -15,7 +15,6 @@ from analysis.recovery.model import (
     is_recovery,
     judge_recovery,
     load_model,
-    p_unfaithful,
     score_cases,
 )
 from analysis.recovery.outcomes import classify
@@ -29,6 +28,5 @@ __all__ = [
     "is_recovery",
     "judge_recovery",
     "load_model",
-    "p_unfaithful",
     "score_cases",
 ]

@@ -34,18 +34,17 @@ STATED_WEIGHT = 0.01
 right value faithful, while for the other generator the same is mostly labelled a hallucination (DATA.md)."""
 
 
-def is_labelled(record: Record, style: str | None = "sbs") -> bool:
-    """A recovery with a label, in the given prompt style (None: any; a record without a style counts)."""
-    if not is_recovery(record) or not isinstance(record.meta.get("faithful_recovery"), bool):
-        return False
-    return style is None or record.meta.get("prompt_style", style) == style
+def is_labelled(record: Record) -> bool:
+    """A recovery with a label, in the plain step-by-step style (a record without a style counts)."""
+    labelled = is_recovery(record) and isinstance(record.meta.get("faithful_recovery"), bool)
+    return labelled and record.meta.get("prompt_style", "sbs") == "sbs"
 
 
-def fit(records: Iterable[Record], *, prior: bool = True) -> RecoveryModel:
+def fit(records: Iterable[Record]) -> RecoveryModel:
     """The model, from the labelled plain step-by-step records among `records`.
 
     Repeated rows (`meta.copy_of`) are left out; `row_weights` weighs the others. Raises ValueError without rows of both
-    labels. `prior=False` is the ablation: weights pulled towards 0.
+    labels.
     """
     rows = [r for r in records if is_labelled(r) and not r.meta.get("copy_of")]
     unfaithful = np.array([not r.meta["faithful_recovery"] for r in rows], dtype=float)
@@ -53,7 +52,7 @@ def fit(records: Iterable[Record], *, prior: bool = True) -> RecoveryModel:
         raise ValueError(f"{len(rows)} labelled recoveries, {int(unfaithful.sum())} unfaithful: expected both labels")
     features = np.array([describe(case_of(r)) for r in rows])
     stated = [r.meta.get("recovery_behavior") == STATED for r in rows]
-    weights, bias = fit_weights(features, unfaithful, row_weights([r.generator for r in rows], stated), prior=prior)
+    weights, bias = fit_weights(features, unfaithful, row_weights([r.generator for r in rows], stated))
     named = {name: round(float(weight), 6) for name, weight in zip(NAMES, weights, strict=True)}
     return RecoveryModel(
         len(rows), int(unfaithful.sum()), tuple(sorted({str(r.generator) for r in rows})), round(bias, 6), named
@@ -67,14 +66,12 @@ def row_weights(generators: Sequence[str | None], stated: Sequence[bool]) -> np.
     return np.where(stated, STATED_WEIGHT, 1.0) * equal
 
 
-def fit_weights(
-    features: np.ndarray, labels: np.ndarray, row_weights: np.ndarray, *, prior: bool = True
-) -> tuple[np.ndarray, float]:
+def fit_weights(features: np.ndarray, labels: np.ndarray, row_weights: np.ndarray) -> tuple[np.ndarray, float]:
     """Weights and bias at the posterior mode. Features (rows, NAMES), labels 0/1, row weights (rows,)."""
     from scipy.optimize import minimize
 
     design = np.hstack([features, np.ones((len(features), 1))])
-    mean = np.array([*EVENTS.values(), *[0.0] * len(DETAILS), 0.0]) * (1.0 if prior else 0.0)
+    mean = np.array([*(prior for prior, _ in EVENTS.values()), *[0.0] * len(DETAILS), 0.0])
     precision = np.array([EVENT_PRECISION] * len(EVENTS) + [DETAIL_PRECISION] * len(DETAILS) + [BIAS_PRECISION])
 
     def loss(b: np.ndarray) -> tuple[float, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from analysis.rationales.records import Record
-from analysis.recovery.features import EVENT_WORDS, NAMES, Recovery, describe, event_of, follows
+from analysis.recovery.features import EVENTS, NAMES, Recovery, describe, event_of, follows
 from analysis.soundness.hazard import read_model, sigmoid
 from star.grading.numbers import written_value
 
@@ -93,20 +94,9 @@ def make_case(
 
 def find_injected(prefix: str, injected: str) -> int:
     """Offset of the last occurrence as a whole number; else of the last one; else the end of the prefix."""
-    last = at = prefix.rfind(injected) if injected else -1
-    for _ in range(50):
-        if at < 0:
-            break
-        behind = at + len(injected)
-        if not prefix[max(0, at - 1) : at].isdigit() and not prefix[behind : behind + 1].isdigit():
-            return at
-        at = prefix.rfind(injected, 0, behind - 1)
-    return last if last >= 0 else len(prefix)
-
-
-def p_unfaithful(records: Sequence[Record]) -> list[float]:
-    """Probability that each recovery is unfaithful. Raises ValueError for a record that is no recovery."""
-    return score_cases([case_of(record) for record in records])
+    places = [match.start() for match in re.finditer(rf"(?<!\d){re.escape(injected)}(?!\d)", prefix)] if injected else []
+    place = places[-1] if places else prefix.rfind(injected)
+    return place if injected and place >= 0 else len(prefix)
 
 
 def score_cases(cases: Sequence[Recovery]) -> list[float]:
@@ -126,7 +116,7 @@ def judge_recovery(record: Record) -> tuple[float | None, str]:
         return None, "nothing is written after the wrong value"
     if event == "keeps" and follows(case):
         return None, f"goes on with {case.injected[:40]} to another answer: there is no recovery"
-    return round(score_cases([case])[0], 4), EVENT_WORDS[event]
+    return round(score_cases([case])[0], 4), EVENTS[event][1]
 
 
 def _as_text(value: Any) -> str | None:

@@ -14,10 +14,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import islice
-from typing import NamedTuple
 
 from analysis.checks.expressions import evaluate as work_out
-from analysis.checks.numbers import as_float, numerals, tokenize
+from analysis.checks.numbers import Number, as_float, numerals, tokenize
 from analysis.checks.plain_text import plain
 from star.grading.numbers import written_value
 
@@ -29,17 +28,9 @@ _WORDS = re.compile(r"[A-Za-z]/[A-Za-z]|\b[A-Za-z]+-[A-Za-z]|(?<=[A-Za-z])(?=\d)
 """Signs that are none, "pens/box", and a number right behind a word, where a continuation begins."""
 
 
-class Number(NamedTuple):
-    """A number and its place in the text; the sign in front is not part of it."""
-
-    value: float
-    start: int
-    end: int
-
-
 def find_numbers(text: str, limit: int = 200) -> list[Number]:
     """The first `limit` numbers of `text` in digits, without their signs."""
-    return [Number(token.value or 0.0, token.start, token.end) for token in islice(numerals(text), limit)]
+    return list(islice(numerals(text), limit))
 
 
 def same(left: float | None, right: float | None) -> bool:
@@ -90,11 +81,8 @@ def left_side(text: str) -> str | None:
     if equals is None:
         return None
     body = text[: len(text) - len(text[-12:]) + equals.start()][-240:].rstrip()
-    cut = 0
-    for match in _CLAUSE.finditer(body):
-        if match.end() < len(body):
-            cut = match.end()
-    return body[cut:]
+    ends = (match.end() for match in _CLAUSE.finditer(body))
+    return body[max((end for end in ends if end < len(body)), default=0) :]
 
 
 def computed(before: str, numbers: Sequence[Number], injected: float) -> float | None:

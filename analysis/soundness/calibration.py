@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from analysis.checks.base import Flag
-from analysis.soundness.hazard import SOMEWHERE, SOUND, error_at, fit_weights, log_likelihood, read_model, sigmoid
+from analysis.checks.base import SOUND, Flag
+from analysis.soundness.hazard import SOMEWHERE, error_at, fit_weights, log_likelihood, logit, read_model, sigmoid
 from analysis.soundness.judging import first_proven
 from star.errors import InputError
 
@@ -32,7 +32,6 @@ NEAR = 0.3
 """Of the largest hazard. By the most probable first error F1 is 1 to 2 points lower (made-up scores, processbench_math_dev)."""
 EXTREME = 1e-3
 """P(step right) is read between this and 1 - this: a scorer's certainty is worth that much at most."""
-PLACE = ("place", "last", "length")
 
 
 class CalibrationError(InputError):
@@ -68,8 +67,6 @@ def evidence(n_steps: int, flags: Sequence[Flag], step_ok: Mapping[str, Sequence
 
 @dataclass(frozen=True)
 class Labelled:
-    """A rationale with a label."""
-
     evidence: Evidence
     question: str
     """Equal for the rationales of one question: they are never on both sides of a fit."""
@@ -117,7 +114,7 @@ class Calibration:
         if not evidence.judgeable(self.scorers):
             return None
         raw, likeliest = _survived(sigmoid(_log_odds(evidence, self.scorers, self.weights)))
-        p = float(sigmoid(np.array(self.offset + self.slope * _logit(raw))))
+        p = float(sigmoid(np.array(self.offset + self.slope * logit(raw, EXTREME))))
         return Judged(p, SOUND, likeliest).at(self.threshold)
 
     def save(self, path: Path) -> None:
@@ -137,25 +134,19 @@ def features(evidence: Evidence, scorers: Sequence[str]) -> tuple[list[str], np.
     and above every earlier step; 0 and `:missing` 1 where it says nothing. Beside them: soft flags, place and length.
     """
     n = evidence.n_steps
-    names, columns = [], []
+    columns: dict[str, np.ndarray] = {}
     for scorer in scorers:
-        said = evidence.step_ok.get(scorer)
-        known = np.array([value is not None for value in said], dtype=bool) if said is not None else np.zeros(n, dtype=bool)
-        wrong = np.zeros(n)
-        if known.any() and said is not None:
-            wrong[known] = -_logit(np.array([value for value in said if value is not None], dtype=float))
-        median = float(np.median(wrong[known])) if known.any() else 0.0
-        highest = np.maximum.accumulate(np.where(known, wrong, -np.inf))
-        earlier = np.concatenate([[-np.inf], highest[:-1]])
-        above = np.where(known & np.isfinite(earlier), wrong - np.where(np.isfinite(earlier), earlier, 0), 0.0)
-        names += [f"{scorer}:wrong", f"{scorer}:above_median", f"{scorer}:above_earlier", f"{scorer}:missing"]
-        columns += [wrong, np.where(known, wrong - median, 0.0), np.clip(above, -5, 5), (~known).astype(float)]
-    hints = np.array(list(evidence.hints) or [0.0] * n, dtype=float)
-    place = np.arange(n) / max(1, n - 1)
-    last = (np.arange(n) == n - 1).astype(float)
-    names += ["hints", *PLACE]
-    columns += [hints, place, last, np.full(n, np.log(n))]
-    return names, np.column_stack(columns)
+        wrong = -logit(np.array(evidence.step_ok.get(scorer, [None] * n), dtype=float), EXTREME)  # NaN where nothing is said
+        known, earlier = wrong[~np.isnan(wrong)], np.fmax.accumulate(np.append(np.nan, wrong[:-1]))
+        columns[f"{scorer}:wrong"] = wrong
+        columns[f"{scorer}:above_median"] = wrong - (np.median(known) if len(known) else 0.0)
+        columns[f"{scorer}:above_earlier"] = np.clip(wrong - earlier, -5, 5)
+        columns[f"{scorer}:missing"] = np.isnan(wrong)
+    columns["hints"] = np.array(list(evidence.hints) or [0.0] * n)
+    columns["place"] = np.arange(n) / max(1, n - 1)
+    columns["last"] = np.arange(n) == n - 1
+    columns["length"] = np.full(n, np.log(n))
+    return list(columns), np.nan_to_num(np.column_stack(list(columns.values())))
 
 
 def fit(rows: Sequence[Labelled], scorers: Sequence[str]) -> tuple[Calibration, list[Judged | None]]:
@@ -196,7 +187,7 @@ def _usable(rows: Sequence[Labelled], scorers: Sequence[str]) -> list[Labelled]:
 def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> Calibration:
     """Weights from all rows; scaling and threshold from what the same fit says of rows that it has not seen."""
     usable = _usable(rows, scorers)
-    raw = _logit(np.array([_survived(sigmoid(z))[0] for z in _unseen(usable, scorers, pull)]))
+    raw = logit(np.array([_survived(sigmoid(z))[0] for z in _unseen(usable, scorers, pull)]), EXTREME)
     slope, offset = _platt(raw, np.array([row.unsound for row in usable]))
     return Calibration(
         scorers=tuple(scorers),
@@ -283,8 +274,3 @@ def _best_threshold(p: np.ndarray) -> float:
     wrong, clean = (p[:, None] * flagged).sum(axis=0) / p.sum(), ((1 - p)[:, None] * ~flagged).sum(axis=0) / (1 - p).sum()
     expected = 2 * wrong * clean / np.maximum(wrong + clean, 1e-9)
     return float(np.median(candidates[expected > expected.max() - 1e-9]))  # not the edge of those that are as good
-
-
-def _logit(p: Any) -> Any:
-    clipped = np.clip(p, EXTREME, 1 - EXTREME)
-    return np.log(clipped / (1 - clipped))

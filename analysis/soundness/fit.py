@@ -15,7 +15,7 @@ import argparse
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -36,22 +36,30 @@ FOLDS = 5
 KNOT = 0.8
 MOST = 1500
 """A source of more rationales than this counts as this many."""
-SCHOOL = ("gsm8k_model_solutions", "mr_gsm8k_dev", "mr_gsm8k_590")
+DOMAINS = {
+    "gsm8k_model_solutions": "school",
+    "mr_gsm8k_dev": "school",
+    "mr_gsm8k_590": "school",
+    "processbench_math_dev": "competition",
+    "mr_ben": "exam",
+    "natural_program_dev": "numbered premises",
+    "bigbench_mistake_dev": "symbolic",
+}
+"""Source -> the domain that its rows are left out with."""
+SCHOOL = tuple(source for source, domain in DOMAINS.items() if domain == "school")
 ONE_SIDED = "mr_gsm8k_590"
 """Wrong solutions only: fitted on, and in no AUROC, since it would tell the set as well as the label."""
 CALIBRATED = "mr_gsm8k_dev"
-OTHERS = ("processbench_math_dev", "mr_ben", "natural_program_dev", "bigbench_mistake_dev")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Labelled rationales. `matrix`, `record` and `place` have one row per step, the rest one per rationale."""
+    """Labelled rationales. `matrix` and `record` have one row per step, the rest one per rationale."""
 
     records: list[Record]
     matrix: np.ndarray
     """Features, in the order of FEATURES."""
     record: np.ndarray
-    place: np.ndarray
     first: np.ndarray
     """First wrong step; -1 none, SOMEWHERE."""
     question: np.ndarray
@@ -65,7 +73,6 @@ class Rows:
 
     @property
     def unsound(self) -> np.ndarray:
-        """1 or 0 per rationale."""
         return (self.first != -1).astype(int)
 
     def p_unsound(self, hazard: Hazard) -> np.ndarray:
@@ -74,14 +81,13 @@ class Rows:
         return 1 - np.exp(np.bincount(self.record, np.log1p(-np.minimum(h, 1 - 1e-9)), len(self.first)))
 
     def columns(self, names: Sequence[str]) -> np.ndarray:
-        """The features of these names."""
         return self.matrix[:, [FEATURES.index(name) for name in names]]
 
 
 def load_rows(limit: int | None = None) -> Rows:
     """All labelled rationales; a GSM8K solution of two models counts as unsound where its answer is wrong."""
     kept: list[tuple[Record, str, int, list[dict[str, float]], bool]] = []
-    for source in (*SCHOOL, *OTHERS):
+    for source in DOMAINS:
         for record in labelled.load(source, limit):
             first = _first_error(record, by_answer=source == "gsm8k_model_solutions")
             if first is None:
@@ -92,17 +98,15 @@ def load_rows(limit: int | None = None) -> Rows:
             if rows:
                 kept.append((record, source, min(first, len(rows) - 1), rows, first_proven(flags) is not None))
     records = [record for record, *_ in kept]
-    lengths = [len(rows) for *_, rows, _ in kept]
     return Rows(
         records=records,
         matrix=np.array([[row.get(name, 0.0) for name in FEATURES] for *_, rows, _ in kept for row in rows]),
-        record=np.repeat(np.arange(len(kept)), lengths),
-        place=np.concatenate([np.arange(n) for n in lengths]),
+        record=np.repeat(np.arange(len(kept)), [len(rows) for *_, rows, _ in kept]),
         first=np.array([first for _, _, first, _, _ in kept]),
         question=labelled.groups(records),
         source=np.array([source for _, source, *_ in kept]),
         writer=np.array([_writer(record) for record in records]),
-        domain=np.array([_domain(record, source) for record, source, *_ in kept]),
+        domain=np.array([DOMAINS[source] for _, source, *_ in kept]),
         proven=np.array([proven for *_, proven in kept]),
     )
 
@@ -118,17 +122,6 @@ def _first_error(record: Record, *, by_answer: bool) -> int | None:
 def _writer(record: Record) -> str:
     size = record.generator_params_b
     return f"{size:g}B" if size and record.source.startswith("GSM8K") else record.generator or record.source
-
-
-def _domain(record: Record, source: str) -> str:
-    """The domain that a row is left out with."""
-    if source == "mr_ben":
-        return "exam"
-    if source == "processbench_math_dev":
-        return "competition"
-    if source == "natural_program_dev":
-        return "numbered premises"
-    return "school" if source in SCHOOL else "symbolic"
 
 
 def fit_hazard(rows: Rows, train: np.ndarray, names: Sequence[str] = FEATURES) -> Hazard:
@@ -227,7 +220,6 @@ def fit(rows: Rows, speaks: tuple[str, ...]) -> Hazard:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Fit, say what was found, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry-run", action="store_true", help="print, write nothing")
     arguments = parser.parse_args(argv)
@@ -238,11 +230,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for part, (score, baseline, count) in parts.items():
             print(f"  {domain:12} {part:16} {score:.3f}  {baseline:.3f}  {count:,}")
     hazard = fit(rows, speaks_for(measured))
-    print(f"speaks for: {', '.join(hazard.speaks_for) or 'nothing'}\n{hazard.to_json()}")
+    print(f"speaks for: {', '.join(hazard.speaks_for) or 'nothing'}\n{hazard}")
     if not arguments.dry_run:
-        from star.run import write_text
+        from star.run import write_json
 
-        write_text(MODEL_FILE, hazard.to_json())
+        write_json(MODEL_FILE, asdict(hazard))
         print(f"wrote {MODEL_FILE.name}")
     return 0
 

@@ -7,18 +7,19 @@ p_unsound = 1 - prod_i (1 - h_i), calibrated; the first wrong step is the i with
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from analysis.checks.base import SOUND
 from star.errors import InputError
+from star.parsing import parse_json
 
-SOUND, SOMEWHERE = -1, -2
-"""First wrong step of a rationale without one, and of one that is wrong nobody says where."""
+SOMEWHERE = -2
+"""First wrong step of a rationale that is wrong nobody says where."""
 MODEL_FILE = Path(__file__).with_name("hazard.json")
 ModelT = TypeVar("ModelT")
 
@@ -73,10 +74,6 @@ class Hazard:
         if answer_right is not None:
             score = self.gold[0] + self.gold[1] * score + self.gold[2] * (-1 if answer_right else 1)
         return float(sigmoid(np.array(score)))
-
-    def to_json(self) -> str:
-        """Readable: one coefficient a line."""
-        return json.dumps(asdict(self), indent=1) + "\n"
 
 
 def fit_weights(
@@ -138,15 +135,17 @@ def read_model(path: Path, kind: type[ModelT], command: str) -> ModelT:
     from pydantic import TypeAdapter
 
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        content = path.read_bytes()
+        parse_json(content)  # refuses numbers that are none, strict checks texts that stand for one
+        return TypeAdapter(kind).validate_json(content, strict=True)
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())[:200]
         raise ModelError(f"{path} holds no model that this version reads ({why}). `python -m {command}` makes one.") from error
 
 
-def logit(p: np.ndarray) -> np.ndarray:
-    """Log-odds, bounded."""
-    inside = np.clip(p, 1e-6, 1 - 1e-6)
+def logit(p: Any, extreme: float = 1e-6) -> Any:
+    """Log-odds of probabilities, read between `extreme` and 1 - `extreme`."""
+    inside = np.clip(p, extreme, 1 - extreme)
     return np.log(inside / (1 - inside))
 
 

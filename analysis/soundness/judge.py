@@ -79,7 +79,6 @@ class Judge(Scorer[Prompt]):
         """First keys of prompts whose usage stands in a result: one that several rationales share is asked once."""
 
     def close(self) -> None:
-        """Free the model and the file of replies."""
         self.model.close()
         self.memory.close()
 
@@ -96,7 +95,6 @@ class Judge(Scorer[Prompt]):
         return replace(most, cost=None if self.engine == "openai" and self.prices is None else price(most, self.prices))
 
     def prepared(self, item: Item) -> Prompt:
-        """The message about an item."""
         return Prompt(prompt_of(item, self.model.reserved, self.options.show_gold), len(item.steps), code_of(item))
 
     def run(self, rows: Sequence[Prompt]) -> list[StepScores]:

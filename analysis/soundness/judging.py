@@ -72,7 +72,6 @@ class Judging:
         return os.getpid()
 
     def sample(self, part: Chunk) -> list[Judgement]:
-        """The judgements of a chunk's records."""
         return judge(part.content, use_gold=self.use_gold)
 
 
@@ -91,10 +90,10 @@ def _judge(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:
     if not any(step.strip() for step in record.steps):
         return Judgement(None, None, kind, n_steps=count, status="unparsed")
     finding = check_exact(kind, record.question, record.steps, record.answer, record.choices)
-    if finding is not None and finding.first_error_step is not None:
+    if finding is not None:
         wrong = finding.first_error_step != SOUND
         grade: Grade = "proven" if wrong else "checked"
-        return Judgement(float(wrong), finding.first_error_step, finding.kind, finding.flags, count, grade, EXACT_CHECK)
+        return Judgement(float(wrong), finding.first_error_step, kind, finding.flags, count, grade, EXACT_CHECK)
     reading = read(record.question, record.steps, record.answer, record.choices)
     flags = generic_flags(reading)
     proven = first_proven(flags)

@@ -42,7 +42,7 @@ def load(name: str, limit: int | None = None) -> list[Record]:
 
 
 def question_rows(name: str) -> list[dict[str, Any]]:
-    """The rows of a question file of the labelled data."""
+    """The rows of a file of the labelled data as they stand there."""
     return [dict(row) for _, row in read_rows(data_dir() / f"{name}.jsonl.gz") if not isinstance(row, BadRowError)]
 
 
@@ -108,8 +108,3 @@ def groups(records: Sequence[Record]) -> np.ndarray:
 def hidden(records: Sequence[Record]) -> np.ndarray:
     """Mask of the rows that are kept out of sight: a fifth of the questions is, by a hash."""
     return np.array([digest(f"hidden {record.question}") % 1000 < 1000 * HIDDEN_SHARE for record in records])
-
-
-def first_errors(records: Sequence[Record]) -> np.ndarray:
-    """The label, or UNKNOWN."""
-    return np.array([UNKNOWN if r.first_error_step is None else r.first_error_step for r in records])

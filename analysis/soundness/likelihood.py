@@ -54,7 +54,6 @@ class Likelihood(LocalScorer[Laid]):
         self.limit = model_files.context_length(model_dir) or 2**31
 
     def start(self) -> PackedScorer:
-        """The model."""
         return PackedScorer.load(self.model_dir)
 
     def takes(self, row: Laid) -> Usage:
@@ -81,7 +80,6 @@ class Likelihood(LocalScorer[Laid]):
         return Laid(tree(trunk, sequences), len(item.steps))
 
     def ask(self, engine: PackedScorer, rows: Sequence[Laid]) -> list[StepScores]:
-        """One result per row, in order."""
         return [
             StepScores(features=_features(row, scored), usage=self.takes(row))
             for row, scored in zip(rows, engine.score([row.tree for row in rows]), strict=True)
@@ -102,9 +100,7 @@ def _asking(model_dir: Path, scored: Path | None) -> Layout:
     """Texts as the run of the rationales has them, or plain ones (addition: the task's own)."""
     tokenizer: Any = model_files.load_tokenizer(model_dir)
     if scored is not None and scored.is_dir():
-        source = from_run(scored, None, 1, 0, own_model=False)
-        builder = PromptBuilder(source.task, tokenizer, source.prompting)
-        return Layout(source.task, builder, shots=source.shows_examples(builder))
+        return from_run(scored, None, 1, 0, own_model=False).layout(tokenizer)
     first = next(read_records(scored), None) if scored is not None else None
     task = addition.build(TaskSettings(), 0) if first is not None and first.task == "addition" else plain_task()
     return Layout(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=0)), shots=False)

@@ -122,5 +122,4 @@ class LocalModel:
         ]
 
     def close(self) -> None:
-        """Free the model."""
         self.engine.close()

@@ -124,7 +124,6 @@ class LocalScorer(Scorer[RowT]):
         return [known[key] for key in keys]
 
     def close(self) -> None:
-        """Free the model and the file."""
         self.engine.close()
         self.memory.close()
 

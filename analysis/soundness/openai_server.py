@@ -79,7 +79,6 @@ class OpenAIServer:
         self.stopped = threading.Event()
 
     def close(self) -> None:
-        """End the connections."""
         self.client.close()
 
     def ask(self, missing: Mapping[str, Sequence[int]], keep: Keep) -> dict[str, Failure]:

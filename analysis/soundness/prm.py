@@ -38,7 +38,6 @@ class ProcessRewardModel(LocalScorer[Encoded]):
         self.vocabulary = int(model_files.read_config(model_dir)["vocab_size"])
 
     def prepared(self, item: Item) -> Encoded | StepScores:
-        """The rationale's tokens."""
         options = "".join(f"\n({label}) {text}" for label, text in (item.choices or {}).items())
         row = self.reader.encode(item.question + options, item.steps)
         if len(row.ids) > self.limit:
@@ -52,7 +51,6 @@ class ProcessRewardModel(LocalScorer[Encoded]):
         return Usage(prompt_tokens=len(row.ids), calls=1)
 
     def ask(self, engine: TransformersEngine | VllmEngine, rows: Sequence[Encoded]) -> list[StepScores]:
-        """One result per row, in order."""
         return [StepScores.of_steps(said, self.takes(row)) for row, said in zip(rows, engine.read(rows), strict=True)]
 
     def start(self) -> TransformersEngine | VllmEngine:
@@ -106,7 +104,6 @@ class TransformersEngine:
         return said
 
     def close(self) -> None:
-        """Let the model go."""
         del self.model
 
 
@@ -178,5 +175,4 @@ class VllmEngine:
         return said
 
     def close(self) -> None:
-        """End the worker."""
         self.worker.end()

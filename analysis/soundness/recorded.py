@@ -36,7 +36,6 @@ class RecordedScores(Scorer[StepScores]):
         self.fingerprint = hashlib.sha256(repr(self.lines).encode()).hexdigest()[:16]
 
     def prepared(self, item: Item) -> StepScores:
-        """What the file says of an item."""
         line = self._line(item)
         if line is None or line.step_ok is None:
             return StepScores("outside")

@@ -162,7 +162,6 @@ class Rollouts(LocalScorer[Rationale]):
         self.written = _completions(place.input)
 
     def start(self) -> Sampler:
-        """The run's sampler."""
         from star.sampling import open_sampler
 
         return open_sampler(self.recipe.sampling, self.model_dir, dtype=self.recipe.model.dtype)
@@ -173,7 +172,6 @@ class Rollouts(LocalScorer[Rationale]):
         return Usage(prompt_tokens, self.few * n * self.decoding.max_new_tokens, n)
 
     def ask(self, engine: Sampler, rows: Sequence[Rationale]) -> list[StepScores]:
-        """One result per row, in order."""
         return [replace(scores_of(each.values, self.few), usage=each.usage) for each in self.measured(engine, rows)]
 
     def measured(self, sampler: Sampler, rationales: Sequence[Rationale]) -> Sequence[Rationale]:
@@ -200,7 +198,6 @@ class Rollouts(LocalScorer[Rationale]):
         return rationales
 
     def prepared(self, item: Item) -> Rationale | StepScores:
-        """What is rolled out of an item."""
         if not item.gold:
             return StepScores("outside", why="there is no gold answer")
         problem = Problem(item.id, item.question, item.gold, item.choices)

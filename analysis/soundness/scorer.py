@@ -160,7 +160,9 @@ class Scorer(ABC, Generic[RowT]):
         read = [self.read(item) for item in items]
         rows = [row for row in read if not isinstance(row, StepScores)]
         results = iter(self.run(rows) if rows else [])
-        return [self._signed(row if isinstance(row, StepScores) else next(results)) for row in read]
+        found = [row if isinstance(row, StepScores) else next(results) for row in read]
+        # Half a surrogate pair in a message cannot be written.
+        return [replace(one, fingerprint=self.fingerprint, why=one.why.encode("utf-8", "replace").decode()) for one in found]
 
     def plan(self, items: Sequence[Item]) -> Usage:
         """What `score` would take, without taking it."""
@@ -180,7 +182,3 @@ class Scorer(ABC, Generic[RowT]):
             raise
         except Exception as error:  # somebody's tokenizer or template: one item never stops the others
             return StepScores("error", why=f"{type(error).__name__}: {first_line(error)}")
-
-    def _signed(self, result: StepScores) -> StepScores:
-        why = result.why.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be written
-        return replace(result, fingerprint=self.fingerprint, why=why)

@@ -13,22 +13,18 @@ from analysis.soundness.scorer import STATUSES, Item, Scorer, Status, StepScores
 
 @dataclass
 class Totals:
-    """Of one scorer's results."""
-
     statuses: Counter[Status] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
     why: dict[Status, str] = field(default_factory=dict)
     """What was said of the first rationale with a status."""
 
     def add(self, results: Sequence[StepScores]) -> None:
-        """Count some results."""
         for result in results:
             self.statuses[result.status] += 1
             self.why.setdefault(result.status, result.why)
         self.usage = sum((result.usage for result in results), self.usage)
 
     def show(self, name: str) -> None:
-        """Print them."""
         left_out = [
             f"{count:,} {STATUSES[status]}{f' (the first: {self.why[status]})' if self.why[status] else ''}"
             for status, count in self.statuses.most_common()

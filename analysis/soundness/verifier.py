@@ -63,7 +63,6 @@ class RunVerifier(LocalScorer[Encoded]):
         return row
 
     def ask(self, engine: Sequence[Any], rows: Sequence[Encoded]) -> list[StepScores]:
-        """One result per row, in order."""
         after, before = (completion_logprobs(model, rows) for model in engine)
         gains = [min(self.beta * (new - old), 700) for new, old in zip(after, before, strict=True)]
         chances = [1 / (1 + math.exp(gain)) for gain in gains]

@@ -20,10 +20,5 @@ def generic_flags(reading: Reading) -> tuple[Flag, ...]:
     """All findings of the generic checks on a reading, in the order of the steps."""
     if not reading.steps:
         return ()
-    flags = [_short(flag) for check in GENERIC.values() for flag in check(reading)]
+    flags = [replace(flag, message=shorten(flag.message, 300)) for check in GENERIC.values() for flag in check(reading)]
     return tuple(sorted(flags, key=lambda flag: (flag.step, -flag.severity)))
-
-
-def _short(flag: Flag) -> Flag:
-    message = shorten(flag.message, 300)
-    return flag if message == flag.message else replace(flag, message=message)

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from analysis.checks.base import Flag, generic_check, shorten
 from analysis.checks.equations import Equation
-from analysis.checks.generic.known import CONSTANTS, Known
+from analysis.checks.generic.known import CONSTANTS, all_form_keys, key
 from analysis.checks.numbers import same, show
 from analysis.checks.reading import Reading
 
@@ -44,19 +44,24 @@ def equation_false(reading: Reading) -> list[Flag]:
         for equation in step.equations:
             if not equation.checkable:
                 continue
-            if equation.value is None:
+            if equation.left.value is None:
                 if "/" in equation.operators and any(operand.value == 0 for operand in equation.operands):
                     flags.append(Flag(index, "equation_undefined", f"{shorten(equation.text)} divides by zero"))
                 continue
             name, severity = judge(equation, step.text)
             if name == "equation_false" and _OTHER_SUMS.search(reading.question.text):
                 severity = 0.3
-            if name == "equation_rounded":
-                message = f"{shorten(equation.text)} = {_right(equation)}, rounded here to {shorten(equation.result_text)}"
-                flags.append(Flag(index, name, message, severity))
-            elif name:
-                flags.append(Flag(index, name, _false(equation), severity))
+            if name:
+                flags.append(Flag(index, name, _message(name, equation), severity))
     return flags
+
+
+def _message(name: str, equation: Equation) -> str:
+    value, stated = equation.left.value or Fraction(0), equation.right.value or Fraction(0)
+    right = f"{shorten(equation.text)} = {f'{show(value * 100)}%' if equation.percent_result else show(value)}"
+    if name == "equation_rounded":
+        return f"{right}, rounded here to {result(equation)}"
+    return f"{right}, but {result(equation)} = {show(stated)}" if equation.right.operators else f"{right}, not {result(equation)}"
 
 
 @generic_check
@@ -69,16 +74,10 @@ def statement_false(reading: Reading) -> list[Flag]:
     ]
 
 
-def _false(equation: Equation) -> str:
-    if equation.computed_result:
-        return f"{shorten(equation.text)} = {_right(equation)}, but {result(equation)} = {show(equation.right)}"
-    return f"{shorten(equation.text)} = {_right(equation)}, not {result(equation)}"
-
-
 def judge(equation: Equation, text: str) -> tuple[str, float]:
     """(name of the finding, severity) of one checkable equation with a value; ("", 0) where it holds."""
-    value, right = equation.left, equation.right
-    assert value is not None
+    value, right = equation.left.value, equation.right.value
+    assert value is not None and right is not None
     if value == right:
         return "", 0.0
     start = equation.start
@@ -92,23 +91,27 @@ def judge(equation: Equation, text: str) -> tuple[str, float]:
         name = _rounding(equation, readings, text)
         if name is not None:
             return name, 0.3 if name else 0.0
-    if (right and value / right in _SHIFTS) or (equation.first_result == value and equation.computed_result):
+    first = next((atom.exact for atom in equation.right.atoms if atom.kind == "number"), None)
+    if (right and value / right in _SHIFTS) or (first == value and equation.right.operators):
         return "equation_false", 0.6  # the second: "8 * 45 = 360 / 5 = 72", written as one talks
-    pointed = _POINTED.search(equation.text) and _POINTED.search(equation.result_text)
+    pointed = _POINTED.search(equation.text) and _POINTED.search(equation.right.text)
     loose = pointed or _SIGNED_POWER.search(equation.text) or _OTHER_SUMS.search(text)
     return "equation_false", 0.3 if loose else 1.0
 
 
 def _is_exact(equation: Equation) -> bool:
     """Whether nothing is rounded: whole numbers, of which a division, if there is one, is the last and leaves no remainder."""
-    before = equation.operators[:-1] if equation.operators.endswith("/") else equation.operators
-    value = equation.left
-    return equation.whole and not equation.approximate and value is not None and value.denominator == 1 and "/" not in before
+    value, operands = equation.left.value, (*equation.left.operands, *equation.right.operands)
+    in_full = all(operand.text.replace(",", "").isdigit() and not operand.percent for operand in operands)
+    if not in_full or equation.left.rounded or equation.approximate or value is None:
+        return False
+    return value.denominator == 1 and "/" not in equation.operators.removesuffix("/")
 
 
 def _rounding(equation: Equation, readings: list[Fraction], text: str) -> str | None:
     """The finding where the result is right up to rounding ("" where that is fine); None where it is not."""
-    value, right = readings[0], equation.right
+    value, right = readings[0], equation.right.value
+    assert right is not None
     tolerance = TOLERANCE * (2 if equation.approximate else 1) * (3 if "^" in equation.operators else 1)
     if any(abs(reading - right) <= tolerance * abs(reading) for reading in readings):
         return ""
@@ -121,19 +124,14 @@ def _rounding(equation: Equation, readings: list[Fraction], text: str) -> str | 
         return ""
     if "/" in equation.operators and right in (math.floor(value), math.ceil(value)):
         return "" if equation.approximate or _WHOLE.search(text) else "equation_rounded"
-    is_whole = right.denominator == 1 and "." not in equation.result_text
+    is_whole = right.denominator == 1 and "." not in equation.right.text
     is_nearest = is_whole and abs(value - right) <= Fraction(1, 2) and abs(value) > 1
     return "equation_rounded" if is_nearest and value.denominator > 1 else None
 
 
-def _right(equation: Equation) -> str:
-    value = equation.left if equation.left is not None else Fraction(0)
-    return f"{show(value * 100)}%" if equation.percent_result else show(value)
-
-
 def result(equation: Equation) -> str:
     """The stated result as written, without a unit of more than a word."""
-    return shorten(equation.result_text, 40)
+    return shorten(equation.right.text, 40)
 
 
 @generic_check
@@ -142,25 +140,19 @@ def value_contradicted(reading: Reading) -> list[Flag]:
     flags: list[Flag] = []
     results: dict[tuple[tuple[float, ...], str], tuple[float, str]] = {}
     quantities = _question_quantities(reading)
-    known = Known(mention.value for mention in reading.question.mentions)
+    known = all_form_keys(mention.value for mention in reading.question.mentions)
     for index, step in enumerate(reading.steps):
         for equation in step.equations:
             if not equation.checkable:  # only supposed, or part of something longer
                 continue
             expression = (tuple(operand.value for operand in equation.operands), equation.operators)
-            before = results.setdefault(expression, (equation.result, equation.result_text))
-            if (
-                not equation.computed_result
-                and not same(before[0], equation.result, 0.01)
-                and not same(before[0], equation.result * 100, 0.01)
-            ):
+            before = results.setdefault(expression, (equation.result, equation.right.text))
+            agrees = any(same(before[0], value, 0.01) for value in (equation.result, equation.result * 100))
+            if not equation.right.operators and not agrees:
                 message = f"{shorten(equation.text)} is {result(equation)} here and was {shorten(before[1], 40)} before"
                 flags.append(Flag(index, "value_contradicted", message, 0.8))
         flags += _restated(reading, index, quantities, known)
-        for mention in step.mentions:
-            known.add(mention.value)
-        for equation in step.equations:
-            known.add(equation.result)
+        known |= all_form_keys([*(mention.value for mention in step.mentions), *(each.result for each in step.equations)])
     return flags
 
 
@@ -173,13 +165,13 @@ def _question_quantities(reading: Reading) -> dict[str, float]:
     return {noun: next(iter(found)) for noun, found in values.items() if len(found) == 1}
 
 
-def _restated(reading: Reading, index: int, quantities: dict[str, float], known: Known) -> list[Flag]:
+def _restated(reading: Reading, index: int, quantities: dict[str, float], known: set[str]) -> list[Flag]:
     step = reading.steps[index]
     if step.equations:
         return []
     for mention in step.mentions:
         stated = quantities.get(mention.noun)
-        if stated is None or mention.word or mention.percent or mention.value in known or mention.value in CONSTANTS:
+        if stated is None or mention.word or mention.percent or key(mention.value) in known or mention.value in CONSTANTS:
             continue
         message = f"{mention.text} {mention.noun} here, {show(stated)} in the question"
         return [Flag(index, "value_contradicted", message, 0.6)]

@@ -25,12 +25,10 @@ def clock_false(reading: Reading) -> list[Flag]:
         if ":" not in step.text:
             continue
         for match in _LATER.finditer(step.text):
-            length: Fraction = _length(match, 5)
-            start, stop = _minutes(match, 1), _minutes(match, 7)
-            right = start + length if match[4] == "+" else start - length
-            if _differs(right, stop, bool(match[3] and match[9])):
-                due = int(right) % _DAY
-                shown = f"{(due // 60 - 1) % 12 + 1 if match[3] else due // 60}:{due % 60:02}" + _half(due, bool(match[3]))
+            right = _minutes(match, 1) + _length(match, 5) * (1 if match[4] == "+" else -1)
+            if _differs(right, _minutes(match, 7), bool(match[3] and match[9])):
+                hours, minutes = divmod(int(right) % _DAY, 60)
+                shown = f"{(hours - 1) % 12 + 1}:{minutes:02} {'ap'[hours >= 12]}m" if match[3] else f"{hours}:{minutes:02}"
                 left, _, said = match[0].partition("=")
                 flags.append(Flag(index, "clock_false", f"{shorten(left.strip())} = {shown}, not {said.strip(' .')}"))
         for match in _BETWEEN.finditer(step.text):
@@ -55,7 +53,3 @@ def _length(match: re.Match[str], group: int) -> Fraction:
 
 def _differs(one: Fraction | int, other: Fraction | int, halves_are_told: bool) -> bool:
     return (one - other) % (_DAY if halves_are_told else _HALF) != 0
-
-
-def _half(minutes: int, told: bool) -> str:
-    return f" {'p' if minutes >= _HALF else 'a'}m" if told else ""

@@ -43,21 +43,6 @@ def form_keys(value: float) -> frozenset[str]:
     return frozenset(map(key, forms(value)))
 
 
-class Known:
-    """A growing set of numbers with tolerant membership in constant time."""
-
-    def __init__(self, values: Iterable[float] = ()):
-        self._keys: set[str] = set()
-        for value in values:
-            self.add(value)
-
-    def add(self, value: float) -> None:
-        """Remember a number and its forms."""
-        self._keys |= form_keys(value)
-
-    def add_plain(self, value: float) -> None:
-        """Remember a number without its forms."""
-        self._keys.add(key(value))
-
-    def __contains__(self, value: float) -> bool:
-        return key(value) in self._keys
+def all_form_keys(values: Iterable[float]) -> set[str]:
+    """Keys of the forms of several numbers."""
+    return {key for value in values for key in form_keys(value)}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from analysis.checks.base import Flag, generic_check, shorten
 from analysis.checks.equations import Equation
-from analysis.checks.generic.known import CONSTANTS, Known, form_keys, key
+from analysis.checks.expressions import Operand
+from analysis.checks.generic.known import CONSTANTS, all_form_keys, form_keys, key
 from analysis.checks.numbers import show
 from analysis.checks.reading import Mention, Reading, Step
 
@@ -16,39 +19,33 @@ MAX_FLAGS = 200
 def operand_unknown(reading: Reading) -> list[Flag]:
     """An operand that stands neither in the question nor in an earlier step, is no earlier result and no common constant."""
     flags: list[Flag] = []
-    known = Known(mention.value for mention in [*reading.question.mentions, *reading.choices])
+    known = all_form_keys(mention.value for mention in [*reading.question.mentions, *reading.choices])
     for index, step in enumerate(reading.steps):
         mentions = iter(sorted(step.mentions, key=lambda mention: mention.start))
         pending: Mention | None = next(mentions, None)
         for equation in step.equations:
             while pending is not None and pending.start < equation.start:
-                known.add(pending.value)
+                known |= form_keys(pending.value)
                 pending = next(mentions, None)
             flags += _unknown_operands(index, equation, known)
-            for operand in equation.operands:
-                known.add_plain(operand.value)
-            known.add(equation.result)
-        for mention in step.mentions:
-            known.add(mention.value)
+            known |= {key(operand.value) for operand in equation.operands} | form_keys(equation.result)
+        known |= all_form_keys(mention.value for mention in step.mentions)
         if len(flags) >= MAX_FLAGS:
             break
     return flags[:MAX_FLAGS]
 
 
-def _unknown_operands(index: int, equation: Equation, known: Known) -> list[Flag]:
-    flags: list[Flag] = []
+def _unknown_operands(index: int, equation: Equation, known: Set[str]) -> list[Flag]:
+    unknown: dict[str, Operand] = {}
     for operand in equation.operands:
-        if (
-            operand.value in known
-            or operand.value in CONSTANTS
-            or (operand.value * 100 in CONSTANTS and operand.percent)
-        ):
-            continue
-        severity = 0.25 if operand.value == int(operand.value) and operand.value <= 12 else 0.5
-        percent = "%" if operand.percent else ""
-        flags.append(Flag(index, "operand_unknown", f"{operand.text}{percent} appears nowhere before", severity))
-        known.add_plain(operand.value)
-    return flags
+        constant = operand.value in CONSTANTS or (operand.value * 100 in CONSTANTS and operand.percent)
+        if not constant and key(operand.value) not in known:
+            unknown.setdefault(key(operand.value), operand)
+    return [
+        Flag(index, "operand_unknown", f"{operand.text}{'%' * operand.percent} appears nowhere before",
+             0.25 if operand.value == int(operand.value) and operand.value <= 12 else 0.5)
+        for operand in unknown.values()
+    ]  # fmt: skip
 
 
 @generic_check

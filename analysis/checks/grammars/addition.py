@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from analysis.checks.base import Finding, Run, cut_middle
 
-KIND = "addition"
 MAX_DIGITS = 100
 
 _SUM = re.compile(
@@ -36,8 +35,6 @@ class _Pad(Run):
     expected: list[str]
     place: int = 0
     """Index of the next expected line."""
-    last: int = 0
-    """The last step with text."""
     digits: str = ""
     """Answer digits so far, as the rationale has them."""
     carry: int = 0
@@ -53,10 +50,10 @@ class _Pad(Run):
             return f"{self.carry} {' '.join(self.digits)}".rstrip()
         return self.expected[self.place]
 
-    def skip_tag(self, index: int, text: str) -> None:
+    def skip_tag(self, text: str) -> None:
         """A tag that is missing is no mistake of arithmetic."""
         if self.place < len(self.expected) and _TAG.fullmatch(self.expected[self.place]) and text != self.due():
-            self.flag(index, "missing_tag", f"{self.due()} is missing", 0.3)
+            self.flag("missing_tag", f"{self.due()} is missing", 0.3)
             self.place += 1
 
     def wrong(self) -> bool:
@@ -103,15 +100,15 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
         for line in _TAG.sub(r"\n\g<0>\n", _COMMENT.sub("", step)).splitlines():
             text = " ".join(line.split())
             if text:
-                _check_line(index, text, pad)
-                pad.last = index
-    pad.skip_tag(pad.last, "")
+                pad.step = index
+                _check_line(text, pad)
+    pad.skip_tag("")
     if pad.place < len(pad.expected):
         due = f'the line "{cut_middle(pad.due())}"' if pad.digits else "a line for each pair of digits"
-        pad.flag(pad.last, "missing_line", f"the scratchpad ends without {due}")
+        pad.flag("missing_line", f"the scratchpad ends without {due}")
     elif not pad.wrong() and answer is not None:
-        _check_answer(pad.last, _plain_answer(answer), pad)
-    return pad.conclude(KIND)
+        _check_answer(_plain_answer(answer), pad)
+    return pad.conclude()
 
 
 def _plain_answer(answer: str) -> str:
@@ -125,19 +122,19 @@ def _tight(text: str) -> str:
     return text.replace(" ", "")
 
 
-def _check_line(index: int, text: str, pad: _Pad) -> None:
-    pad.skip_tag(index, text)
+def _check_line(text: str, pad: _Pad) -> None:
+    pad.skip_tag(text)
     if pad.place >= len(pad.expected):
-        _check_answer(index, text, pad)
+        _check_answer(text, pad)
         return
     due, tight = pad.due(), _tight(text)
     if tight != _tight(due):
         later = [_tight(line) for line in pad.expected[pad.place + 1 :]]
         if tight in later and (tight == later[-1] or not pad.wrong()):
-            pad.flag(index, "missing_line", f'the line "{cut_middle(due)}" is missing before this one')
+            pad.flag("missing_line", f'the line "{cut_middle(due)}" is missing before this one')
             pad.place += 1 + later.index(tight)
         else:
-            pad.flag(index, *_explain(text, due, pad))
+            pad.flag(*_explain(text, due, pad))
     read = _LINE.match(tight)
     if read:
         pad.digits, pad.carry = read["digits"][:200], int(read["carry"])
@@ -171,11 +168,11 @@ def _explain(text: str, due: str, pad: _Pad) -> tuple[str, str]:
     return "wrong_pair", f"the next digits to add are {pair}, not {told}"
 
 
-def _check_answer(index: int, text: str, pad: _Pad) -> None:
+def _check_answer(text: str, pad: _Pad) -> None:
     """What follows the scratchpad, or the recorded answer, is the sum that it found."""
     found = (str(pad.carry) + pad.digits).lstrip("0") or "0"
     said = text.replace(" ", "")
     if not _DIGITS.match(text):
-        pad.flag(index, "extra_line", "the scratchpad is closed, only the answer may follow")
+        pad.flag("extra_line", "the scratchpad is closed, only the answer may follow")
     elif (said.lstrip("0") or "0") != found:
-        pad.flag(index, "answer_differs", f"the scratchpad gives {cut_middle(found)}, the answer is given as {cut_middle(said)}")
+        pad.flag("answer_differs", f"the scratchpad gives {cut_middle(found)}, the answer is given as {cut_middle(said)}")

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from analysis.checks.base import MAX_STEP_CHARS, Finding, Run, follow
 
-KIND = "dyck_languages"
 MAX_SYMBOLS = 20_000
 MAX_WORK = 2_000_000
 """Stack symbols compared over all steps; later steps are not judged."""
@@ -70,23 +69,19 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if symbols is None:
         return None
     run = _Run(symbols, any(_LISTED.search(step[:MAX_STEP_CHARS]) for step in steps))
-    return follow(KIND, run, enumerate(steps), answer, _check_step, _check_answer)
+    return follow(run, steps, answer, _check_step, _check_answer)
 
 
-def _check_answer(index: int, answer: str, run: _Run) -> None:
+def _check_answer(answer: str, run: _Run) -> None:
     if run.work <= MAX_WORK:
-        _expect(index, "answer_wrong", "the right answer", _ending(answer, run), _closing(run), run)
+        closing = [PARTNER[symbol] for symbol in reversed(_true_stack(run.symbols))]
+        _expect("answer_wrong", "the right answer", _ending(answer, run), closing, run)
 
 
 def _without_lists(text: str) -> str:
     """A stack that is written as a list, written as its brackets."""
     text = _LISTED.sub(lambda listed: "".join(_brackets(listed.group()[1:-1])), text)
     return _EMPTY_LIST.sub(r"\1 empty", text)
-
-
-def _closing(run: _Run) -> list[str]:
-    """What closes the brackets that the question leaves open."""
-    return [PARTNER[symbol] for symbol in reversed(_true_stack(run.symbols))]
 
 
 def _true_stack(symbols: str) -> list[str]:
@@ -116,7 +111,7 @@ def _show(symbols: Sequence[str]) -> str:
     return " ".join(symbols) if len(symbols) <= 30 else " ".join(symbols[:5]) + " ... " + " ".join(symbols[-10:])
 
 
-def _check_step(index: int, text: str, run: _Run) -> None:
+def _check_step(text: str, run: _Run) -> None:
     if run.work > MAX_WORK:
         return
     text = _without_lists(text) if run.quoted else text
@@ -125,34 +120,34 @@ def _check_step(index: int, text: str, run: _Run) -> None:
     read = _READ.match(text)
     start = None if read else _START.match(text)
     if read:
-        _check_read(index, read.group(1), _brackets(read.group(2)), run)
+        _check_read(read.group(1), _brackets(read.group(2)), run)
     elif start and not run.done:
         run.readable += 1
         if _brackets(start.group(1)):
-            run.flag(index, "wrong_stack", "the stack is empty at the start")
+            run.flag("wrong_stack", "the stack is empty at the start")
     final, pop, need, stated = _FINAL.search(text), _POP.search(text), _NEED.search(text), _ANSWER.search(text)
     if final:
-        _check_end(index, _brackets(final.group(1)), run)
+        _check_end(_brackets(final.group(1)), run)
     if not run.done and (final or pop or need or stated) and not run.ended:
         run.stack, run.done, run.ended = _true_stack(run.symbols), len(run.symbols), True
     run.answered = run.answered or stated is not None
     closing = [PARTNER.get(symbol, symbol) for symbol in reversed(run.stack)] if need or stated else []
     if pop and len(run.flags) == before and (_brackets(pop.group(1)) or "nothing" in pop.group(1).lower()):
-        _expect(index, "wrong_pop", "to be popped", _brackets(pop.group(1)), run.stack[::-1], run)
+        _expect("wrong_pop", "to be popped", _brackets(pop.group(1)), run.stack[::-1], run)
     if need and len(run.flags) == before:
-        _expect(index, "wrong_closing", "still to be closed", _brackets(need.group(1)), closing, run)
+        _expect("wrong_closing", "still to be closed", _brackets(need.group(1)), closing, run)
     if stated and len(run.flags) == before and (_brackets(stated.group(1)) or run.readable):
         run.readable += 1
-        _expect(index, "answer_wrong", "the right answer", _ending(stated.group(1), run), closing, run)
+        _expect("answer_wrong", "the right answer", _ending(stated.group(1), run), closing, run)
 
 
-def _expect(index: int, name: str, what: str, said: Sequence[str], right: Sequence[str], run: _Run) -> None:
+def _expect(name: str, what: str, said: Sequence[str], right: Sequence[str], run: _Run) -> None:
     run.work += len(right)
     if list(said) != list(right):
-        run.flag(index, name, f"{what}: {_show(right)}, not {_show(said)}")
+        run.flag(name, f"{what}: {_show(right)}, not {_show(said)}")
 
 
-def _check_read(index: int, symbol: str, said: list[str], run: _Run) -> None:
+def _check_read(symbol: str, said: list[str], run: _Run) -> None:
     """One "X ; stack: ..." step: X is the next symbol and the stack is what X makes of it."""
     run.readable += 1
     run.work += len(said) + 1
@@ -160,7 +155,7 @@ def _check_read(index: int, symbol: str, said: list[str], run: _Run) -> None:
     run.done += 1
     if symbol != due:
         expected = f"symbol {run.done} of the input is {due}" if due else "the input has ended"
-        run.flag(index, "wrong_symbol", f"{expected}, but {symbol} is read here")
+        run.flag("wrong_symbol", f"{expected}, but {symbol} is read here")
         run.done = _resume(symbol, run)
         run.stack = said
         return
@@ -170,11 +165,11 @@ def _check_read(index: int, symbol: str, said: list[str], run: _Run) -> None:
         right = run.stack[:-1]
     else:
         top = run.stack[-1] if run.stack else "nothing"
-        run.flag(index, "unmatched", f"{symbol} closes {_OPENING[symbol]}, but the top of the stack is {top}")
+        run.flag("unmatched", f"{symbol} closes {_OPENING[symbol]}, but the top of the stack is {top}")
         run.stack = said
         return
     if said != right:
-        run.flag(index, "wrong_stack", f"after {symbol} the stack is {_show(right)}, not {_show(said)}")
+        run.flag("wrong_stack", f"after {symbol} the stack is {_show(right)}, not {_show(said)}")
     run.stack = said
 
 
@@ -184,13 +179,13 @@ def _resume(symbol: str, run: _Run) -> int:
     return found + 1 if found >= 0 else run.done
 
 
-def _check_end(index: int, said: list[str], run: _Run) -> None:
+def _check_end(said: list[str], run: _Run) -> None:
     run.readable += 1
     run.work += len(said)
     if run.done < len(run.symbols):
         left = len(run.symbols) - run.done
         message = f"{left} symbol{' is' if left == 1 else 's are'} not read yet, the next is {run.symbols[run.done]}"
-        run.flag(index, "input_left", message)
+        run.flag("input_left", message)
     elif said != run.stack:
-        run.flag(index, "wrong_stack", f"the stack at the end is {_show(run.stack)}, not {_show(said)}")
+        run.flag("wrong_stack", f"the stack at the end is {_show(run.stack)}, not {_show(said)}")
     run.stack, run.done = said, len(run.symbols)

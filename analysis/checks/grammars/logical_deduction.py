@@ -9,7 +9,7 @@ clue that was not looked at yet, does not follow.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -19,7 +19,6 @@ from analysis.checks.base import Finding, Run, follow
 from analysis.checks.grammars.order_words import DENIED, ORDINAL, numbered, ordinal_index
 from analysis.checks.grammars.orderings import MAX_OBJECTS, Mask, Reader, Statement
 
-KIND = "logical_deduction"
 MAX_CLUES = 40
 MAX_READ = 4_000
 """Characters of one step that are read; longer steps are cut."""
@@ -64,7 +63,6 @@ class _Run(Run):
     """Orders that the clues used so far allow."""
     used: bool = False
     """Some clue was restated. A rationale that restates none is held to all clues of the question."""
-    options: Mapping[str, str] = field(default_factory=dict)
     left: int = MAX_TOTAL_READ
     """Characters that are still read."""
     unread: bool = False
@@ -78,6 +76,10 @@ class _Run(Run):
     """That order runs from the right or from the last place."""
     high_first: bool = False
     """The last ordering ran from the right, expensive, new, last end."""
+
+    def proves(self, claim: Mask) -> bool:
+        """Whether a claim follows from all clues of the question."""
+        return bool((claim | ~self.solution).all())
 
 
 def parse_question(question: str) -> _Run | None:
@@ -99,7 +101,7 @@ def parse_question(question: str) -> _Run | None:
         if line.rstrip().endswith("?"):
             continue
         read = reader.statements(line.strip(" -•*"))
-        if not read and sum(token.kind == "object" for token in reader.lexicon.tokens(line)):
+        if not read and reader.lexicon.objects(line):
             return None
         clues.extend(read)
     if not clues or len(clues) > MAX_CLUES:
@@ -116,18 +118,18 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if run is None:
         return None
     run.options = choices
-    return follow(KIND, run, enumerate(steps), f"answer: {answer[:20]}" if answer else None, _check_step, _check_answer)
+    return follow(run, steps, answer, _check_step, _check_answer)
 
 
-def _check_step(index: int, text: str, run: _Run) -> None:
+def _check_step(text: str, run: _Run) -> None:
     text = text[: min(MAX_READ, run.left)]
     run.left -= len(text)
     if run.left > 0:
-        _check_claims(index, text, run)
-        _check_answer(index, text, run)
+        _check_claims(text, run)
+        _check_answer(text, run)
 
 
-def _check_claims(index: int, text: str, run: _Run) -> None:
+def _check_claims(text: str, run: _Run) -> None:
     claims: list[Statement] = []
     before = run.readable
     text = _LISTED.sub(r"\2 is \1", text)
@@ -138,12 +140,8 @@ def _check_claims(index: int, text: str, run: _Run) -> None:
         if ordered and re.search(DENIED, part, re.I):
             continue
         for statement in _ordering(part, run) if ordered else run.reader.statements(part):
-            used = (
-                None
-                if statement.in_ordering
-                else next((clue for clue in run.clues if np.array_equal(clue.mask, statement.mask)), None)
-            )
-            if used is None:
+            used = next((clue for clue in run.clues if np.array_equal(clue.mask, statement.mask)), None)
+            if used is None or statement.in_ordering:
                 claims.append(statement)
             else:
                 run.used = True
@@ -157,7 +155,7 @@ def _check_claims(index: int, text: str, run: _Run) -> None:
         claims.extend(_row(between.group("row"), run))
     claims.extend(_numbered(text, run))
     if not claims and run.readable == before:
-        run.unread |= sum(token.kind == "object" for token in run.reader.lexicon.tokens(text)) > 1
+        run.unread |= len(run.reader.lexicon.objects(text)) > 1
     for claim in claims:
         run.readable += 1
         if (claim.mask | ~(run.known if run.used else run.solution)).all():
@@ -166,7 +164,7 @@ def _check_claims(index: int, text: str, run: _Run) -> None:
         if key not in run.reported:
             run.reported.add(key)
             name, message = _explain(claim, run)
-            run.flag(index, name, message, 0.5 if name == "not_shown" and run.unread else 1.0)
+            run.flag(name, message, 0.5 if name == "not_shown" and run.unread else 1.0)
 
 
 def _parts(text: str) -> list[str]:
@@ -179,7 +177,7 @@ def _explain(claim: Statement, run: _Run) -> tuple[str, str]:
     """Name of the check and a sentence: what the claim is, what is true instead."""
     if not (claim.mask & run.solution).any():
         check_name, reason = "contradicts_clues", "contradicts the clues"
-    elif (claim.mask | ~run.solution).all():
+    elif run.proves(claim.mask):
         check_name, reason = "not_shown", "is true, but does not follow from the clues used so far"
     else:
         check_name, reason = "does_not_follow", "does not follow from the clues"
@@ -216,9 +214,7 @@ def _row(text: str, run: _Run) -> list[Statement]:
     """Claims of a plain row "A, B, C": all objects have their places, some of them only their order."""
     reader = run.reader
     end = re.search(r"\b(?:so|because|since|therefore)\b", text, re.I)
-    things = [
-        token.value for token in reader.lexicon.tokens(text[: end.start()] if end else text) if token.kind == "object"
-    ]
+    things = reader.lexicon.objects(text[: end.start()] if end else text)
     if len(set(things)) != len(things) or len(things) < 2:
         return []
     run.readable += 1
@@ -226,12 +222,14 @@ def _row(text: str, run: _Run) -> list[Statement]:
         things.reverse()
     if len(things) == reader.count:
         whole = np.logical_and.reduce([reader.at(thing, [place]) for place, thing in enumerate(things)])
-        if (whole | ~run.solution).all():  # the solution itself, which may be written down at once
+        if run.proves(whole):  # the solution itself, which may be written down at once
             return []
-        return [reader.position_statement(thing, [place], in_ordering=True) for place, thing in enumerate(things)]
-    return [
-        replace(reader.relation_statement(left, right, -1, False), in_ordering=True) for left, right in pairwise(things)
-    ]
+        return _in_ordering(reader.position_statement(thing, [place]) for place, thing in enumerate(things))
+    return _in_ordering(reader.relation_statement(left, right, -1) for left, right in pairwise(things))
+
+
+def _in_ordering(statements: Iterable[Statement]) -> list[Statement]:
+    return [replace(statement, in_ordering=True) for statement in statements]
 
 
 def _numbered(text: str, run: _Run) -> list[Statement]:
@@ -249,9 +247,9 @@ def _numbered(text: str, run: _Run) -> list[Statement]:
     last = reader.count - 1
     items = [(last - place if run.numbered_high else place, thing) for place, thing in items if place <= last]
     run.readable += len(items)
-    claims = [reader.position_statement(thing, [place], in_ordering=True) for place, thing in items]
+    claims = _in_ordering(reader.position_statement(thing, [place]) for place, thing in items)
     whole = len({place for place, _ in items}) == reader.count == len({thing for _, thing in items})
-    solved = whole and (np.logical_and.reduce([claim.mask for claim in claims]) | ~run.solution).all()
+    solved = whole and run.proves(np.logical_and.reduce([claim.mask for claim in claims]))
     return [] if solved else claims
 
 
@@ -260,33 +258,21 @@ def _slot(slot: re.Match[str], rest: str, before: Mapping[int, int], run: _Run) 
     reader = run.reader
     places = _places(slot.group("places"), reader.count, run.high_first)
     tail = re.split(r",\s*(?:and|but)\s+(?=[^,]*\b(?:is|are)\b)", rest, maxsplit=1)
-    found = list(reader.statements(tail[1])) if len(tail) > 1 else []
     body, _, excepted = tail[0].partition(" except ")
-    things = [token.value for token in reader.lexicon.tokens(body) if token.kind == "object"]
-    vague = re.search(r"\b(?:any|unknown|some|another|remaining|other|either of)\b", body, re.I)
-    if vague and excepted:
-        for thing in (token.value for token in reader.lexicon.tokens(excepted) if token.kind == "object"):
-            found.append(reader.position_statement(thing, places, negated=True, in_ordering=True))
-    if vague or not things:
+    things = reader.lexicon.objects(body)
+    claims: list[Statement] = []
+    if re.search(r"\b(?:any|unknown|some|another|remaining|other|either of)\b", body, re.I):
+        claims = [reader.position_statement(thing, places, negated=True) for thing in reader.lexicon.objects(excepted)]
         if re.search(r"\bany\b", body, re.I) and not excepted:
             lost = [place for place in places if place in before]
-            found.extend(
-                Statement(
-                    ~reader.at(before[place], [place]), f"{reader.place_name(place)} can be any", in_ordering=True
-                )
-                for place in lost
-            )
-        return found
-    listed = bool(re.search(r"\bor\b", slot.group("places"), re.I))
-    if len(things) == 1 and len(places) == 1:
-        run.placed[places[0]] = things[0]
-    if len(things) == 1 and (len(places) == 1 or listed):
-        found.append(reader.position_statement(things[0], places, in_ordering=True))
-    elif len(places) == 1:
-        found.append(reader.domain_statement(places[0], things, in_ordering=True))
+            claims = [Statement(~reader.at(before[place], [place]), f"{reader.place_name(place)} can be any") for place in lost]
+    elif len(places) == 1 and len(things) > 1:
+        claims = [reader.domain_statement(places[0], things)]
     else:
-        found.extend(reader.position_statement(thing, places, in_ordering=True) for thing in things)
-    return found
+        claims = [reader.position_statement(thing, places) for thing in things]
+        if len(places) == len(things) == 1:
+            run.placed[places[0]] = things[0]
+    return [*(reader.statements(tail[1]) if len(tail) > 1 else []), *_in_ordering(claims)]
 
 
 def _places(text: str, count: int, high_first: bool) -> list[int]:
@@ -296,7 +282,7 @@ def _places(text: str, count: int, high_first: bool) -> list[int]:
     for number, word in enumerate(words):
         if word.lower() in ("to", "through", "-"):
             continue
-        place = count - 1 if word.lower() == "last" else ordinal_index(word) or 0
+        place = count - 1 if word.lower() == "last" else ordinal_index(word)
         if number and words[number - 1].lower() in ("to", "through", "-") and places:
             places.extend(range(places[-1] + 1, min(place, count) + 1))
         else:
@@ -305,15 +291,15 @@ def _places(text: str, count: int, high_first: bool) -> list[int]:
     return [count - 1 - place for place in places] if high_first else places
 
 
-def _check_answer(index: int, text: str, run: _Run) -> None:
-    stated = run.stated_option(index, text, run.options)
+def _check_answer(text: str, run: _Run) -> None:
+    stated = run.stated_option(text)
     claims = run.reader.statements(stated[1]) if stated else []
-    if stated and len(claims) == 1 and not (claims[0].mask | ~run.solution).all():
-        right = [label for label, other in run.options.items() if _follows(other, run)]
+    if stated and len(claims) == 1 and not run.proves(claims[0].mask):
+        right = [label for label, option in run.options.items() if _follows(option, run)]
         known = f", ({right[0]}) does" if len(right) == 1 else ""
-        run.flag(index, "answer_wrong", f"option ({stated[0]}) does not follow from the clues{known}")
+        run.flag("answer_wrong", f"option ({stated[0]}) does not follow from the clues{known}")
 
 
 def _follows(option: str, run: _Run) -> bool:
     claims = run.reader.statements(option[:400])
-    return len(claims) == 1 and bool((claims[0].mask | ~run.solution).all())
+    return len(claims) == 1 and run.proves(claims[0].mask)

@@ -18,12 +18,11 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 
 from analysis.checks.base import Finding, Run, cut_middle, follow
-from analysis.checks.equations import closes, equals, marks_item, opens
-from analysis.checks.expressions import ExpressionReader, evaluate
-from analysis.checks.numbers import Token, padded, show, tokenize
+from analysis.checks.claims import closes, equals, marks_item, opens
+from analysis.checks.expressions import Expression, ExpressionReader, evaluate
+from analysis.checks.numbers import padded, show, tokenize
 from analysis.checks.plain_text import plain
 
-KIND = "multistep_arithmetic"
 _ANSWER = re.compile(r"\b(?:final )?answer\b\s*(?:is|:|=)\s*:?\s*(?P<value>.{1,80})", re.I)
 _SIGN = re.compile(r"[0-9+\-*/()=−–‒×·⋅∙÷\[\]]")
 _PARTS = frozenset(("number", "op", "open", "close"))
@@ -47,7 +46,6 @@ class _State(Run):
     """Letter -> the value the rationale found for it."""
     definitions: dict[str, Fraction] = field(default_factory=dict)
     """Letter -> the true value of the text it stands for."""
-    plan_is_right: bool = True
     last: Fraction | None = None
     """The last value derived."""
     found: set[Fraction] = field(default_factory=set)
@@ -87,88 +85,85 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if value is None:
         return None
     state = _State(value)
-    return follow(KIND, state, enumerate(steps), f"answer: {answer}" if answer else None, _check_step, _check_answer)
+    return follow(state, steps, answer, _check_step, _check_answer)
 
 
-def _check_step(index: int, text: str, state: _State) -> None:
+def _check_step(text: str, state: _State) -> None:
     text = plain(text)
     if not any(character.isdigit() for character in text):
         return
     state.rounded = state.rounded or bool(_ROUNDED.search(text))
     is_plan = _PLAN.search(text) and not re.search(r"\bcalculate\b|\bfinal equation\b", text, re.I)
-    found = chains(_CONTINUED.sub(r"\1 ", text))
-    state.readable += sum(len(chain) > 1 for chain in found)
+    chains = read_chains(_CONTINUED.sub(r"\1 ", text))
+    state.readable += sum(len(chain) > 1 for chain in chains)
     if is_plan:
-        _read_plan(index, text, found, state)
-    for chain in () if is_plan else found:
-        _check_chain(index, text, chain, state)
-    _check_answer(index, text, state)
+        _read_plan(chains, state)
+    for chain in () if is_plan else chains:
+        _check_chain(chain, state)
+    _check_answer(text, state)
 
 
-def chains(text: str) -> list[list[list[Token]]]:
+def read_chains(text: str) -> list[list[Expression]]:
     """All runs of arithmetic in `text`, each cut at its equals signs into sides; a first or last one that is only part of something
     longer ("5 apples - 3 = 2", "2 ^ 3 mod 4") is left out.
     """
     tokens = padded(tokenize(text))
-    reader = ExpressionReader(tokens)
-    found, index = [], 0
+    reader = ExpressionReader(text, tokens)
+    chains, index = [], 0
     while index < len(tokens) - 4:
         side = None if marks_item(reader, index) else reader.read(index)
         start, sides = index, []
         index += 1
         while side is not None:
-            sides.append(side.atoms)
+            sides.append(side)
             index = side.stop
             behind = equals(tokens, side)
             side = reader.read(behind) if behind else None
         if sides:
-            found.append(sides[not opens(tokens, start, False) : len(sides) - (not closes(tokens, index))])
-    return [chain for chain in found if chain]
+            chains.append(sides[not opens(tokens, start, False) : len(sides) - (not closes(tokens, index))])
+    return [chain for chain in chains if chain]
 
 
-def _spelled(tokens: Sequence[Token], text: str) -> str:
-    """The original text of consecutive tokens, without brackets that enclose it all, shortened for a message."""
-    piece = " ".join(text[tokens[0].start : tokens[-1].end].split())
-    depths = list(accumulate((token.text == "(") - (token.text == ")") for token in tokens))
-    return cut_middle(piece[1:-1].strip() if tokens[0].text == "(" and 0 not in depths[:-1] and depths[-1] == 0 else piece)
+def _spelled(side: Expression) -> str:
+    """As written, without brackets that enclose it all, shortened for a message."""
+    written = " ".join(side.text.split())
+    depths = list(accumulate((token.text == "(") - (token.text == ")") for token in side.atoms))
+    enclosed = side.atoms[0].text == "(" and 0 not in depths[:-1] and depths[-1] == 0
+    return cut_middle(written[1:-1].strip() if enclosed else written)
 
 
-def _name_of(segment: Sequence[Token]) -> str | None:
-    bare = [token for token in segment if token.text not in "()"]
+def _name_of(side: Expression) -> str | None:
+    bare = [token for token in side.atoms if token.text not in "()"]
     return bare[0].text if len(bare) == 1 and bare[0].kind == "word" else None
 
 
-def _read_plan(index: int, text: str, found: Sequence[list[list[Token]]], state: _State) -> None:
+def _read_plan(chains: Sequence[list[Expression]], state: _State) -> None:
     """Take in "A = (2 + 3)" and judge, softly, whether the whole is worth what the question is worth."""
-    for chain in found:
+    for chain in chains:
         name = _name_of(chain[0])
         if name is not None and len(chain) > 1:
-            value = evaluate(chain[1], state.definitions)
+            value = evaluate(chain[1].atoms, state.definitions)
             if value is not None:
                 state.definitions[name] = value
-            _check_equal(index, text, chain[1:], state)
-    whole = next(
-        (chain[0] for chain in found if any(token.kind == "word" for token in chain[0]) and len(chain[0]) > 1), None
-    )
-    value = evaluate(whole, state.definitions) if whole else None
+            _check_equal(chain[1:], state)
+    whole = next((chain[0] for chain in chains if chain[0].symbols and len(chain[0].atoms) > 1), None)
+    value = evaluate(whole.atoms, state.definitions) if whole else None
     if whole and value != state.true_value:
-        state.plan_is_right = False
         worth = "uses a letter that is not defined" if value is None else f"is worth {show(value)}"
-        message = f"the plan {_spelled(whole, text)} {worth}, the question is worth {show(state.true_value)}"
-        state.flag(index, "plan_differs", message, 0.5)
+        message = f"the plan {_spelled(whole)} {worth}, the question is worth {show(state.true_value)}"
+        state.flag("plan_differs", message, 0.5)
 
 
-def _check_chain(index: int, text: str, chain: list[list[Token]], state: _State) -> None:
+def _check_chain(chain: list[Expression], state: _State) -> None:
     name = _name_of(chain[0])
     if name is not None and len(chain) > 1:
         chain = chain[1:]
-        value = evaluate(chain[0], state.names)
+        value = evaluate(chain[0].atoms, state.names)
         expected = state.definitions.get(name)
-        if value is not None and expected is not None and not state.close(value, expected) and len(chain[0]) > 1:
-            worked = f"{_spelled(chain[0], text)} = {show(value)}"
-            message = f"{name} stands for {show(expected)}, but is worked out from {worked}"
-            state.flag(index, "copied_wrong", message)
-    last = _check_equal(index, text, chain, state)
+        if value is not None and expected is not None and not state.close(value, expected) and len(chain[0].atoms) > 1:
+            worked = f"{_spelled(chain[0])} = {show(value)}"
+            state.flag("copied_wrong", f"{name} stands for {show(expected)}, but is worked out from {worked}")
+    last = _check_equal(chain, state)
     if last is None:
         return
     if name is not None:
@@ -178,9 +173,9 @@ def _check_chain(index: int, text: str, chain: list[list[Token]], state: _State)
         state.found.add(last)
 
 
-def _check_equal(index: int, text: str, chain: Sequence[list[Token]], state: _State) -> Fraction | None:
-    """Flag neighbours of different value; returns the value of the last segment."""
-    values = [evaluate(segment, state.names) for segment in chain]
+def _check_equal(chain: Sequence[Expression], state: _State) -> Fraction | None:
+    """Flag neighbours of different value; returns the value of the last side."""
+    values = [evaluate(side.atoms, state.names) for side in chain]
     for (left, before), (right, after) in pairwise(zip(chain, values, strict=True)):
         if before is None or after is None or before == after:
             continue
@@ -188,38 +183,36 @@ def _check_equal(index: int, text: str, chain: Sequence[list[Token]], state: _St
         if carried_on or _is_rounding(left, before, after) or _is_rounding(right, after, before):
             state.rounded = True
             continue
-        message = f"{_spelled(left, text)} = {show(before)}, not {_spelled(right, text)}"
-        if len(right) > 2:
+        message = f"{_spelled(left)} = {show(before)}, not {_spelled(right)}"
+        if len(right.atoms) > 2:
             message += f" (which is {show(after)})"
-        state.flag(index, "equation_false", message)
+        state.flag("equation_false", message)
     return values[-1]
 
 
-def _is_rounding(numeral: Sequence[Token], value: Fraction, exact: Fraction) -> bool:
+def _is_rounding(numeral: Expression, value: Fraction, exact: Fraction) -> bool:
     """A numeral with a decimal point that is the exact value up to its last digit: 2.33 for 7 / 3."""
-    numbers = [token.text for token in numeral if token.text not in "()-+"]
+    numbers = [token.text for token in numeral.atoms if token.text not in "()-+"]
     if len(numbers) != 1 or "." not in numbers[0]:
         return False
     return abs(value - exact) * 10 ** len(numbers[0].partition(".")[2]) < 1
 
 
-def _check_answer(index: int, text: str, state: _State) -> None:
+def _check_answer(text: str, state: _State) -> None:
     stated = _ANSWER.search(text)
     if stated is None:
         return
-    run = chains(stated.group("value"))
-    value = evaluate(run[0][-1]) if run else None
+    chains = read_chains(stated.group("value"))
+    value = chains[0][-1].value if chains else None
     if value is None:
         return
     state.answered = True
-    right = state.close(value, state.true_value) or _is_rounding(run[0][-1], value, state.true_value)
-    if state.last is None or state.close(value, state.last) or _is_rounding(run[0][-1], value, state.last):
+    right = state.close(value, state.true_value) or _is_rounding(chains[0][-1], value, state.true_value)
+    if state.last is None or state.close(value, state.last) or _is_rounding(chains[0][-1], value, state.last):
         if right or any(flag.severity >= 1 for flag in state.flags):
             return
-        message = (
-            f"the question is worth {show(state.true_value)}, not {show(value)}: its parts were combined wrongly"
-        )
-        state.flag(index, "answer_wrong", message)
+        message = f"the question is worth {show(state.true_value)}, not {show(value)}: its parts were combined wrongly"
+        state.flag("answer_wrong", message)
     elif not (right and any(state.close(value, found) for found in state.found)):  # a check may follow the result
         message = f"the last value found is {show(state.last)}, but the answer is given as {show(value)}"
-        state.flag(index, "answer_differs", message, 0.5 if right else 1.0)  # the last value may stand in words
+        state.flag("answer_differs", message, 0.5 if right else 1.0)  # the last value may stand in words

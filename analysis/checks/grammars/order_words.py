@@ -17,8 +17,8 @@ ORDINALS = (
 ORDINAL = rf"(?:{'|'.join(ORDINALS)}|\d{{1,2}}(?:st|nd|rd|th))"
 DENIED = r"\b(?:false|wrong|incorrect|untrue|mistaken|impossible|ruled out|contradict\w*)\b"
 """Words that take back what their clause says: "the statement 'Amy finished last' is wrong"."""
-_KINDS = ("not", "may", "false", "between", "arrow", "if", "which", "pronoun", "question", "end", "clause", "separator")
-_NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
+_NEAR = ("immediately", "directly", "just")
+_NUMBERS = {"no": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,22 @@ class Axis:
     less: str
     """Comparison "X is ... Y" that puts X nearer to position 0."""
     more: str
+    comparisons: tuple[str, str]
+    """How the two comparisons are written in a message."""
+    places: str
+    """How a place is: "{} from the left" with an ordinal."""
 
 
 AXES = (
-    Axis("row", r"left-?most|far left", r"right-?most|far right", r"(?:to the )?left of", r"(?:to the )?right of"),
-    Axis("age", r"oldest", r"newest|youngest", r"older than", r"(?:newer|younger) than"),
+    Axis("row", r"left-?most|far left", r"right-?most|far right", r"(?:to the )?left of", r"(?:to the )?right of",
+         ("to the left of", "to the right of"), "{} from the left"),
+    Axis("age", r"oldest", r"newest|youngest", r"older than", r"(?:newer|younger) than", ("older than", "newer than"),
+         "the {}-oldest"),
     Axis("price", r"cheapest|least[- ]expensive", r"most[- ]expensive|costliest|priciest|dearest",
-         r"(?:cheaper|less expensive) than", r"(?:more expensive|costlier|pricier|dearer) than"),
+         r"(?:cheaper|less expensive) than", r"(?:more expensive|costlier|pricier|dearer) than",
+         ("cheaper than", "more expensive than"), "the {}-cheapest"),
     Axis("rank", r"\bfirst\b(?! from)|winner", r"\blast\b|bottom", r"above|ahead of|before|better than|higher than",
-         r"below|behind|after|worse than|lower than"),
+         r"below|behind|after|worse than|lower than", ("above", "below"), "{}"),
 )  # fmt: skip
 
 
@@ -53,17 +60,16 @@ class Token(NamedTuple):
     A separator may part the items of a list, a clause word ("so", "because") never does.
     """
     value: int = 0
-    """Index of the object, position, number of objects, or -1 / +1 for a relation towards low / high."""
+    """Index of the object, position from 0 (may lie outside the row), number of objects, or -1 / +1 for a relation towards low /
+    high."""
     exact: bool = False
     """A relation that says "immediately"."""
 
 
-def ordinal_index(word: str) -> int | None:
+def ordinal_index(word: str) -> int:
     """ "third" or "3rd" -> 2."""
     word = word.lower()
-    if word in ORDINALS:
-        return ORDINALS.index(word)
-    return int(re.sub(r"\D", "", word) or 0) - 1 if word[:1].isdigit() else None
+    return ORDINALS.index(word) if word in ORDINALS else int(re.sub(r"\D", "", word)) - 1
 
 
 class Lexicon:
@@ -73,24 +79,21 @@ class Lexicon:
         self.count = len(objects)
         self.axis = _axis_of(question)
         self._index = _aliases(objects)
-        self._pattern = self._compile(_object_pattern(objects))
-
-    def _compile(self, objects: str) -> re.Pattern[str]:
         low, high, less, more = self.axis.low, self.axis.high, self.axis.less, self.axis.more
-        near = r"immediately|directly|just"
-        rank = self.axis.name == "rank"
+        names = "|".join(r"\s+".join(map(re.escape, name.split())) for name in sorted(self._index, key=len, reverse=True))
+        near = "|".join(_NEAR)
         finished = (
             rf"|(?P<finished>{ORDINAL})(?:[- ]place)?\b(?![- ](?:to|from|or)\b[- ](?!finish)|[- ]and[- ](?:{ORDINAL}|last)\b)"
-            if rank
+            if self.axis.name == "rank"
             else ""
         )
-        return re.compile(
-            rf"\b(?P<count>no|one|{'|'.join(_NUMBERS)})\s+(?:(?!of\b|other\b)\w+\s+){{1,3}}?(?=(?:less|more|{less}|{more})\b)"
+        self._pattern = re.compile(
+            rf"\b(?P<count>{'|'.join(_NUMBERS)})\s+(?:(?!of\b|other\b)\w+\s+){{1,3}}?(?=(?:less|more|{less}|{more})\b)"
             rf"|(?P<less>(?:(?:{near})\s+)?\b(?:{less})\b)|(?P<more>(?:(?:{near})\s+)?\b(?:{more})\b)"
             rf"|\b(?P<from>{ORDINAL})(?:[- ]\w+)?\s+from\s+(?:the\s+)?(?P<side>left|right)\b"
             rf"|\b(?P<tolast>{ORDINAL})[- ](?:to[- ])?last\b"
             rf"|(?:\b(?P<nlow>{ORDINAL})[- ]+)?(?P<low>{low})|(?:\b(?P<nhigh>{ORDINAL})[- ]+)?(?P<high>{high})"
-            rf"|\b(?P<object>{objects})\b{finished}"
+            rf"|\b(?P<object>{names})\b{finished}"
             r"|\b(?P<not>cannot|can't|can not|not|never|n't|neither|nor|isn't|aren't)\b"
             r"|\b(?P<may>can|could|may|might|possibly|possible|should)\b|\b(?P<if>if|suppose|assume|assuming|unless|whether)\b"
             r"|(?P<which>\bwhich\s+(?:is|are|was|were|finished|comes?)\b)"
@@ -103,40 +106,28 @@ class Lexicon:
 
     def tokens(self, text: str) -> list[Token]:
         """The words of `text` that matter, in order."""
-        found: list[Token] = []
+        tokens: list[Token] = []
         for match in self._pattern.finditer(text):
-            group = {name: value for name, value in match.groupdict().items() if value}
-            if "less" in group or "more" in group:
-                phrase = group.get("less") or group["more"]
-                exact = bool(re.match(r"immediately|directly|just", phrase, re.I))
-                found.append(Token("relation", -1 if "less" in group else 1, exact))
-            elif "count" in group:
-                word = group["count"].lower()
-                found.append(Token("count", _NUMBERS.get(word, 0 if word == "no" else 1)))
-            elif "object" in group:
-                found.append(Token("object", self._index[" ".join(group["object"].lower().split())]))
+            kind = match.lastgroup or ""
+            word = match[kind].lower()
+            if kind in ("less", "more"):
+                tokens.append(Token("relation", -1 if kind == "less" else 1, word.startswith(_NEAR)))
+            elif kind == "count":
+                tokens.append(Token(kind, _NUMBERS[word]))
+            elif kind == "object":
+                tokens.append(Token(kind, self._index[" ".join(word.split())]))
+            elif kind in ("side", "tolast", "low", "high", "finished"):
+                ordinal = match[{"side": "from", "low": "nlow", "high": "nhigh"}.get(kind, kind)]
+                steps = ordinal_index(ordinal) if ordinal else 0
+                from_high = kind in ("tolast", "high") or word == "right"
+                tokens.append(Token("place", self.count - 1 - steps if from_high else steps))
             else:
-                place = self._place(group)
-                if place is not None:
-                    found.append(Token("place", place))
-                else:
-                    kind = next((name for name in _KINDS if name in group), None)
-                    if kind:
-                        found.append(Token(kind))
-        return found
+                tokens.append(Token(kind))
+        return tokens
 
-    def _place(self, group: dict[str, str]) -> int | None:
-        """Position from 0 that a phrase names; None when it is none. May lie outside the row ("eighth")."""
-        if "from" in group:
-            steps = ordinal_index(group["from"]) or 0
-            return steps if group["side"].lower() == "left" else self.count - 1 - steps
-        if "tolast" in group:
-            return self.count - 1 - (ordinal_index(group["tolast"]) or 0)
-        if "low" in group:
-            return (ordinal_index(group["nlow"]) or 0) if "nlow" in group else 0
-        if "high" in group:
-            return self.count - 1 - ((ordinal_index(group["nhigh"]) or 0) if "nhigh" in group else 0)
-        return ordinal_index(group["finished"]) if "finished" in group else None
+    def objects(self, text: str) -> list[int]:
+        """The objects that `text` names, in order."""
+        return [token.value for token in self.tokens(text) if token.kind == "object"]
 
 
 _NUMBERED = re.compile(r"(?<![\w.])\(?([1-9])[.):]?\s{1,3}((?:[A-Za-z-]{1,30}\s?){1,3})(?=\s{0,3}(?:[,;.\n]|$))")
@@ -144,13 +135,10 @@ _NUMBERED = re.compile(r"(?<![\w.])\(?([1-9])[.):]?\s{1,3}((?:[A-Za-z-]{1,30}\s?
 
 def numbered(text: str, lexicon: Lexicon) -> list[tuple[int, int]]:
     """(position from 0, object) of a list "1 Blue, 2 Black" or "1. Ada"; empty when anything else is numbered in it."""
-    found = []
-    for number, name in _NUMBERED.findall(text):
-        tokens = lexicon.tokens(name)
-        if len(tokens) != 1 or tokens[0].kind != "object":
-            return []
-        found.append((int(number) - 1, tokens[0].value))
-    return found
+    items = [(int(number) - 1, lexicon.tokens(name)) for number, name in _NUMBERED.findall(text)]
+    if any([token.kind for token in tokens] != ["object"] for _, tokens in items):
+        return []
+    return [(place, tokens[0].value) for place, tokens in items]
 
 
 def _axis_of(question: str) -> Axis:
@@ -175,8 +163,3 @@ def _aliases(objects: Sequence[str]) -> dict[str, int]:
         if lower.endswith("s") and len(lower) > 3:
             names.setdefault(lower[:-1], index)
     return names
-
-
-def _object_pattern(objects: Sequence[str]) -> str:
-    names = sorted(_aliases(objects), key=len, reverse=True)
-    return "|".join(r"\s+".join(map(re.escape, name.split())) for name in names)

@@ -8,7 +8,7 @@ orders in which it is true. Positions count from 0 at the left, cheap, old, firs
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import permutations
 
@@ -58,66 +58,46 @@ class Reader:
 
     def place_name(self, place: int) -> str:
         """A position in the words of the question: "second from the left", "third-cheapest", "fourth"."""
-        axis = self.lexicon.axis.name
-        ordinal = ORDINALS[place] if 0 <= place < len(ORDINALS) else f"number {place + 1}"
-        if axis == "row":
-            return f"{ordinal} from the left"
-        if axis == "rank":
-            return ordinal
-        word = "cheapest" if axis == "price" else "oldest"
-        return f"the {word}" if place == 0 else f"the {ordinal}-{word}"
+        written = self.lexicon.axis.places
+        if place == 0 and "-" in written:
+            return written.replace("{}-", "")
+        return written.format(ORDINALS[place] if 0 <= place < len(ORDINALS) else f"number {place + 1}")
 
     def statements(self, text: str) -> list[Statement]:
         """All claims of plain sentences in `text`; suppositions ("if ..."), questions, mere possibilities and
         what is said to be false are left out.
         """
-        found: list[Statement] = []
+        statements: list[Statement] = []
         sentence: list[Token] = []
         for token in [*self.lexicon.tokens(text), Token("end")]:
             if token.kind not in ("end", "question"):
                 sentence.append(token)
                 continue
             if token.kind == "end" and not any(word.kind == "if" for word in sentence):
-                found.extend(_Sentence(self, sentence).read())
+                statements.extend(_Sentence(self).read(sentence))
             sentence = []
-        return found
+        return statements
 
-    def position_statement(
-        self, thing: int, places: Sequence[int], negated: bool = False, in_ordering: bool = False
-    ) -> Statement:
+    def position_statement(self, thing: int, places: Sequence[int], negated: bool = False) -> Statement:
         """ "X is at p (or q)"."""
         mask = self.at(thing, places)
         where = " or ".join(self.place_name(place) for place in places)
-        text = f"{self.subject(thing)} {'not ' if negated else ''}{where}"
         if negated:
-            return Statement(~mask, text, in_ordering=in_ordering)
-        return Statement(mask, text, thing, places[0] if len(places) == 1 else None, in_ordering)
+            return Statement(~mask, f"{self.subject(thing)} not {where}")
+        return Statement(mask, f"{self.subject(thing)} {where}", thing, places[0] if len(places) == 1 else None)
 
-    def domain_statement(self, place: int, things: Sequence[int], in_ordering: bool = False) -> Statement:
+    def domain_statement(self, place: int, things: Sequence[int]) -> Statement:
         """ "At p is one of these"."""
-        mask = np.zeros(self.pos.shape[1], dtype=bool)
-        for thing in things:
-            mask |= self.pos[thing] == place
-        names = " or ".join(self.named(thing) for thing in things)
-        return Statement(mask, f"{self.place_name(place)}: {names}", in_ordering=in_ordering)
+        mask = (self.pos[list(things)] == place).any(axis=0)
+        return Statement(mask, f"{self.place_name(place)}: {' or '.join(map(self.named, things))}")
 
-    def relation_statement(self, left: int, right: int, sign: int, exact: bool) -> Statement:
+    def relation_statement(self, left: int, right: int, sign: int, exact: bool = False, negated: bool = False) -> Statement:
         """ "X is before (-1) or after (+1) Y", next to it when exact."""
         gap = self.pos[left].astype(int) - self.pos[right]
         mask = gap == sign if exact else gap * sign > 0
         near = "immediately " if exact else ""
-        return Statement(mask, f"{self.subject(left)} {near}{self._comparison(sign)} {self.named(right)}")
-
-    def side_statement(self, thing: int, place: int, sign: int) -> Statement:
-        """ "X is older than the third-oldest"."""
-        gap = self.pos[thing].astype(int) - place
-        return Statement(gap * sign > 0, f"{self.subject(thing)} {self._comparison(sign)} {self.place_name(place)}")
-
-    def count_statement(self, number: int, thing: int, sign: int) -> Statement:
-        """ "There are two objects that are cheaper than X"."""
-        place = number if sign < 0 else self.count - 1 - number
-        text = f"{number} {'is' if number == 1 else 'are'} {self._comparison(sign)} {self.named(thing)}"
-        return Statement(self.at(thing, [place]), text, thing)
+        text = f"{self.subject(left)} {near}{self.comparison(sign)} {self.named(right)}"
+        return Statement(~mask, f"not {text}") if negated else Statement(mask, text)
 
     def named(self, thing: int) -> str:
         """Name of an object with its article: "the red book", "Rob"."""
@@ -129,42 +109,37 @@ class Reader:
         plural = self.lexicon.axis.name == "price" and self.objects[thing].endswith("s")
         return f"{self.named(thing)} {'are' if plural else 'is'}"
 
-    def _comparison(self, sign: int) -> str:
-        words = {
-            "row": ("to the left of", "to the right of"),
-            "age": ("older than", "newer than"),
-            "price": ("cheaper than", "more expensive than"),
-            "rank": ("above", "below"),
-        }
-        return words[self.lexicon.axis.name][sign > 0]
+    def comparison(self, sign: int) -> str:
+        """ "older than" for -1, "newer than" for 1."""
+        return self.lexicon.axis.comparisons[sign > 0]
 
 
+@dataclass
 class _Sentence:
     """A small state machine over the tokens of one sentence."""
 
-    def __init__(self, reader: Reader, tokens: Sequence[Token]) -> None:
-        self.reader = reader
-        self.tokens = tokens
-        self.found: list[Statement] = []
-        self.subjects: list[int] = []
-        self.last_subject: int | None = None
-        self.last_object: int | None = None
-        self.places: list[int] = []
-        self.relation: Token | None = None
-        self.counted: int | None = None
-        self.negated = self.may = self.false = False
-        self.arrow = False
-        """An arrow stands before the next word."""
-        self.row = False
-        """The subject ends a row: "Eve > Amy > Eli"."""
-        self.between = 0
-        """How many of the two neighbours in "between Eve and Eli" are to come."""
-        self.kept = 0
-        """Statements of the clauses before this one."""
+    reader: Reader
+    statements: list[Statement] = field(default_factory=list)
+    before: int = 0
+    """Statements of the clauses before this one."""
+    subjects: list[int] = field(default_factory=list)
+    last_subject: int | None = None
+    last_object: int | None = None
+    places: list[int] = field(default_factory=list)
+    subject_first: bool = True
+    """The subject stands before its places."""
+    relation: Token | None = None
+    counted: int | None = None
+    said: set[str] = field(default_factory=set)
+    """"not", "may" and "false" of this clause, "arrow" where one stands before the next word."""
+    row: bool = False
+    """The subject ends a row: "Eve > Amy > Eli"."""
+    between: int = 0
+    """How many of the two neighbours in "between Eve and Eli" are to come."""
 
-    def read(self) -> list[Statement]:
+    def read(self, tokens: Sequence[Token]) -> list[Statement]:
         """The statements of the sentence."""
-        for token in self.tokens:
+        for token in tokens:
             if self.between and token.kind in ("object", "place", "relation", "count"):
                 self.between -= token.kind in ("object", "place")
             elif token.kind == "object":
@@ -174,40 +149,30 @@ class _Sentence:
             else:
                 self._word(token)
         self._end_clause()
-        return self.found
+        return self.statements
 
     def _word(self, token: Token) -> None:
         """A word that is neither an object nor a place."""
         if token.kind in ("separator", "clause", "which", "pronoun"):
             self.between = 0
         if token.kind == "separator":
-            self._close(keep=self._in_list())
+            if not (self.subjects and self.relation is None and not self.places and not self.row):  # no list of objects
+                self._close()
         elif token.kind == "clause":
             self._end_clause()
         elif token.kind == "which":
             self._close()
             self.subjects = [] if self.last_object is None else [self.last_object]
         elif token.kind == "pronoun":
-            self.subjects = (
-                [self.last_subject] if self.last_subject is not None and not self.subjects else self.subjects
-            )
-        elif token.kind == "not":
-            self.negated = True
-        elif token.kind == "may":
-            self.may = True
-        elif token.kind == "false":
-            self.false = True
-        elif token.kind == "arrow":
-            self.arrow = True
+            self.subjects = self.subjects or ([] if self.last_subject is None else [self.last_subject])
         elif token.kind == "between":
             self.between = 2
         elif token.kind == "relation":
             self.relation = token
         elif token.kind == "count":
             self.counted = token.value
-
-    def _in_list(self) -> bool:
-        return len(self.subjects) > 0 and self.relation is None and not self.places and not self.row
+        else:
+            self.said.add(token.kind)
 
     def _end_clause(self) -> None:
         """Close, and take back what the clause says to be false."""
@@ -215,62 +180,63 @@ class _Sentence:
         self._close()
         if unread:  # a pronoun behind it may mean any of them
             self.last_subject = None
-        if self.false:
-            del self.found[self.kept :]
-        self.kept, self.false = len(self.found), False
+        if "false" in self.said:
+            del self.statements[self.before :]
+        self.before = len(self.statements)
+        self.said.clear()
 
     def _place(self, place: int) -> None:
-        self.arrow = False
+        self.said.discard("arrow")
         if self.relation is None:
             self.places.append(place)
             return
-        for subject in self.subjects:
-            if not self.may and not self.negated:
-                self.found.append(self.reader.side_statement(subject, place, self.relation.value))
+        reader, sign = self.reader, self.relation.value
+        for subject in () if self.said & {"not", "may"} else self.subjects:  # "X is older than the third-oldest"
+            text = f"{reader.subject(subject)} {reader.comparison(sign)} {reader.place_name(place)}"
+            self.statements.append(Statement((reader.pos[subject].astype(int) - place) * sign > 0, text))
         self._reset()
 
     def _object(self, thing: int) -> None:
         self.last_object = thing
         if self.relation is not None:
-            if self.counted is not None and not self.negated and not self.may:
-                self.found.append(self.reader.count_statement(self.counted, thing, self.relation.value))
-            for subject in self.subjects:
-                if subject != thing and not self.may and not self.places:
-                    statement = self.reader.relation_statement(subject, thing, self.relation.value, self.relation.exact)
-                    if self.negated:
-                        statement = Statement(~statement.mask, f"not {statement.text}")
-                    self.found.append(statement)
+            self._related(thing, self.relation)
             self._reset()
             return
-        if self.places and self.subjects and self._subject_first:
+        if self.places and self.subjects and self.subject_first:
             self._close()
-        elif self.arrow and self.subjects:
+        elif "arrow" in self.said and self.subjects:
             self._reset()
             self.row = True
-        self.arrow = False
+        self.said.discard("arrow")
         if not self.subjects:
-            self._subject_first = not self.places
+            self.subject_first = not self.places
         self.subjects.append(thing)
 
-    _subject_first = True
+    def _related(self, thing: int, relation: Token) -> None:
+        """The subjects, or a number of objects, are said to be on one side of an object."""
+        reader, sign = self.reader, relation.value
+        if self.counted is not None and not self.said & {"not", "may"}:  # "two objects are cheaper than X"
+            place = self.counted if sign < 0 else reader.count - 1 - self.counted
+            text = f"{self.counted} {'is' if self.counted == 1 else 'are'} {reader.comparison(sign)} {reader.named(thing)}"
+            self.statements.append(Statement(reader.at(thing, [place]), text, thing))
+        for subject in () if "may" in self.said or self.places else self.subjects:
+            if subject != thing:
+                self.statements.append(reader.relation_statement(subject, thing, sign, relation.exact, "not" in self.said))
 
-    def _close(self, keep: bool = False) -> None:
+    def _close(self) -> None:
         """The end of a clause: a subject with places is a claim about its position."""
-        if keep:
-            return
-        reader = self.reader
+        reader, negated = self.reader, "not" in self.said
         if self.relation is None and self.subjects and self.places:
-            if self._subject_first:
-                if not self.may or self.negated:
-                    for subject in self.subjects:
-                        self.found.append(reader.position_statement(subject, self.places, self.negated))
-            elif len(self.places) == 1 and not self.negated:
-                self.found.append(reader.domain_statement(self.places[0], self.subjects) if len(self.subjects) > 1
-                                  else reader.position_statement(self.subjects[0], self.places))  # fmt: skip
+            if self.subject_first:
+                if "may" not in self.said or negated:
+                    self.statements += [reader.position_statement(subject, self.places, negated) for subject in self.subjects]
+            elif len(self.places) == 1 and not negated:
+                self.statements.append(reader.domain_statement(self.places[0], self.subjects) if len(self.subjects) > 1
+                                       else reader.position_statement(self.subjects[0], self.places))  # fmt: skip
         self._reset()
 
     def _reset(self) -> None:
         self.last_subject = self.subjects[-1] if self.subjects else self.last_subject
         self.subjects, self.places, self.relation, self.counted = [], [], None, None
-        self.negated = self.may = self.row = self.arrow = False
-        self._subject_first = True
+        self.said &= {"false"}
+        self.row, self.subject_first = False, True

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from analysis.checks.base import MAX_STEP_CHARS, Finding, Run, follow
 
-KIND = "tracking_shuffled_objects"
 MAX_PEOPLE = 26
 MAX_SWAPS = 2_000
 
@@ -43,8 +42,8 @@ _STOPWORDS = frozenset(
 class Game:
     """A question: who holds what at the start, who swaps with whom, whose holding is asked for."""
 
-    people: tuple[str, ...]
     start: Mapping[str, str]
+    """Person -> thing."""
     swaps: tuple[tuple[str, str], ...]
     asked: str | None
 
@@ -53,7 +52,6 @@ class Game:
 class _Run(Run):
     game: Game
     reader: _Reader
-    options: Mapping[str, str]
     now: dict[str, str]
     done: int = 0
     """How many swaps have been told."""
@@ -65,6 +63,19 @@ class _Run(Run):
     """Who of them gave first, when that swap was told as giving."""
     reported: set[str] = field(default_factory=set)
     """Whose holdings were said since the last swap."""
+
+    @property
+    def due(self) -> tuple[str, str] | None:
+        """Who swaps next; None after the last swap."""
+        return self.game.swaps[self.done] if self.done < len(self.game.swaps) else None
+
+    def swap(self, pair: tuple[str, str]) -> None:
+        """Two people have each other's thing from here on."""
+        one, other = pair
+        self.now = {**self.now, one: self.now[other], other: self.now[one]}
+        self.done += 1
+        self.pair, self.giver = frozenset(pair), None
+        self.reported.clear()
 
 
 def parse_question(question: str) -> Game | None:
@@ -83,7 +94,7 @@ def parse_question(question: str) -> Game | None:
     if len(start) < 2 or not swaps or len(swaps) > MAX_SWAPS or len(set(start.values())) != len(start):
         return None
     name = asked.group(1) if asked and asked.group(1) in start else None
-    return Game(tuple(start), start, tuple(swaps), name)
+    return Game(start, tuple(swaps), name)
 
 
 def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapping[str, str]) -> Finding | None:
@@ -91,8 +102,8 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     game = parse_question(question)
     if game is None:
         return None
-    run = _Run(game, _Reader(game), choices, dict(game.start))
-    return follow(KIND, run, enumerate(steps), f"answer: {answer[:20]}" if answer else None, _check_step, _check_answer)
+    run = _Run(game, _Reader(game), dict(game.start), options=choices)
+    return follow(run, steps, answer, _check_step, _check_answer)
 
 
 class _Reader:
@@ -100,9 +111,9 @@ class _Reader:
 
     def __init__(self, game: Game) -> None:
         self.game = game
-        initials = {person[0].upper(): person for person in game.people}
-        self.names = {person: person for person in game.people}
-        if len(initials) == len(game.people):
+        initials = {person[0].upper(): person for person in game.start}
+        self.names = {person: person for person in game.start}
+        if len(initials) == len(game.start):
             self.names |= {letter: person for letter, person in initials.items() if letter not in self.names}
         name = "|".join(re.escape(known) for known in sorted(self.names, key=len, reverse=True))
         self._claim = re.compile(
@@ -122,26 +133,19 @@ class _Reader:
             rf"\b({name})\b(?:(?!\b(?:{name})\b)[^:.;\n]){{0,60}}?\b(?:gives|gave|hands|passes)\s+"
             rf"(?:[^:.;\n]{{0,60}}?\bto\s+)?({name})\b(?P<back>[^.;\n]{{0,80}}?{_BACK})?"
         )
-        self._memo: dict[str, str | None] = {}
 
     def thing(self, text: str) -> str | None:
         """The one object of the game that `text` (a few words) means; None when it fits none or several."""
-        if text not in self._memo:
-            words = _words(text)
-            exact = [thing for thing, known in self._things.items() if words and words == known]
-            shared = [thing for thing, known in self._things.items() if words and (words <= known or known <= words)]
-            found = exact or shared
-            self._memo[text] = found[0] if len(found) == 1 else None
-        return self._memo[text]
+        words = _words(text)
+        exact = [thing for thing, known in self._things.items() if words == known]
+        meant = exact or [thing for thing, known in self._things.items() if words <= known or known <= words]
+        return meant[0] if words and len(meant) == 1 else None
 
     def swap(self, text: str) -> tuple[str, str] | None:
         """The first pair that the step says swaps."""
         match = self._swap.search(text) or self._pair.search(text)
-        if match is None:
-            return None
-        one, other = [group for group in match.groups() if group]
-        pair = self._person(one), self._person(other)
-        return (pair[0], pair[1]) if pair[0] and pair[1] and pair[0] != pair[1] else None
+        one, other = (self._person(name) for name in match.groups() if name) if match else (None, None)
+        return (one, other) if one and other and one != other else None
 
     def gifts(self, text: str) -> list[tuple[str, str, bool, int]]:
         """Giver, receiver, whether something comes back, and where the words end, of each "Ann gives Ben her ball"."""
@@ -154,7 +158,7 @@ class _Reader:
 
     def holdings(self, text: str) -> dict[str, str | None]:
         """Person -> thing the step says they hold, the last time; None for a thing that is not in the game."""
-        found: dict[str, str | None] = {}
+        held: dict[str, str | None] = {}
         matches = [*self._claim.finditer(text), *(self._terse.finditer(text) if self._terse else ())]
         matches.sort(key=lambda match: match.start())
         for number, match in enumerate(matches):
@@ -162,12 +166,10 @@ class _Reader:
             rest = re.split(
                 r"[,.;\n)|]|\band\b|\bSo\b|\bbecause\b", text[match.end() : min(stop, match.end() + 80)], maxsplit=1
             )[0]
-            words = _words(rest)
             person = self._person(match.group(1))
-            if not words or person is None or rest.split()[0] in self.names:
-                continue
-            found[person] = self.thing(" ".join(rest.split()))
-        return found
+            if person and _words(rest) and rest.split()[0] not in self.names:
+                held[person] = self.thing(rest)
+        return held
 
     def _person(self, name: str) -> str | None:
         return self.names.get(name) or self.names.get(name.capitalize())
@@ -178,14 +180,14 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(word for word in words if word not in _STOPWORDS)
 
 
-def _check_step(index: int, text: str, run: _Run) -> None:
-    _check_holdings(index, text, run)
-    _check_answer(index, text, run)
+def _check_step(text: str, run: _Run) -> None:
+    _check_holdings(text, run)
+    _check_answer(text, run)
 
 
-def _check_holdings(index: int, text: str, run: _Run) -> None:
+def _check_holdings(text: str, run: _Run) -> None:
     swap = run.reader.swap(text)
-    told = 0 if swap else _tell_gifts(index, text, run)
+    told = 0 if swap else _tell_gifts(text, run)
     said = run.reader.holdings(text[told:])
     closing = bool(_CLOSING.search(text)) and not swap
     known = {person: thing for person, thing in said.items() if thing is not None}
@@ -193,26 +195,24 @@ def _check_holdings(index: int, text: str, run: _Run) -> None:
         return
     run.readable += len(known)
     if swap:
-        _tell_swap(index, swap, run)
+        _tell_swap(swap, run)
         run.told = not known
     elif run.told or _tells_one_more(known, run):
         run.told = False
-    elif run.done < len(run.game.swaps) and not (closing and len(said) < 2):
-        opening = index == 0 or (run.done == 0 and re.search(r"\bstart\b|\bbegin|\binitial", text, re.I))
-        after = _swapped(run.now, run.game.swaps[run.done])
+    elif run.due and not (closing and len(said) < 2):
+        opening = run.step == 0 or (run.done == 0 and re.search(r"\bstart\b|\bbegin|\binitial", text, re.I))
+        one, other = run.due
+        after = {**run.now, one: run.now[other], other: run.now[one]}
         if not opening or (_agrees(known, after) and not _agrees(known, run.now)):
-            run.pair, run.giver = frozenset(run.game.swaps[run.done]), None
-            run.now = after
-            run.done += 1
-            run.reported.clear()
-    _compare(index, said, run)
+            run.swap(run.due)
+    _compare(said, run)
     run.reported.update(said)
     if swap and len(known) > 1 and len(set(swap) & set(said)) == 1:
         left_out = swap[0] if swap[0] not in said else swap[1]
-        run.flag(index, "holding_left_out", f"{' and '.join(swap)} swap, but what {left_out} has then is left out")
+        run.flag("holding_left_out", f"{' and '.join(swap)} swap, but what {left_out} has then is left out")
 
 
-def _tell_gifts(index: int, text: str, run: _Run) -> int:
+def _tell_gifts(text: str, run: _Run) -> int:
     """Take in swaps told as giving; returns where the last one ends, because what is said before held before it.
 
     Both halves of a swap may be told, and one that was told already may be told once more. One half alone is a swap
@@ -221,11 +221,11 @@ def _tell_gifts(index: int, text: str, run: _Run) -> int:
     end = 0
     for giver, receiver, comes_back, stop in run.reader.gifts(text):
         pair = frozenset((giver, receiver))
-        is_due = run.done < len(run.game.swaps) and pair == set(run.game.swaps[run.done])
+        is_due = run.due is not None and pair == set(run.due)
         other_half = run.giver == receiver and not comes_back
         restated = pair == run.pair and (run.told or other_half or not is_due)
         if not restated and (is_due or comes_back):
-            _tell_swap(index, (giver, receiver), run)
+            _tell_swap((giver, receiver), run)
             run.giver = giver
         elif not restated:
             continue
@@ -242,49 +242,33 @@ def _tells_one_more(known: Mapping[str, str], run: _Run) -> bool:
     return bool(new) and (len(known) == 1 or half_said) and _agrees(known, run.now)
 
 
-def _tell_swap(index: int, swap: tuple[str, str], run: _Run) -> None:
-    due = run.game.swaps[run.done] if run.done < len(run.game.swaps) else None
-    if due is None or set(due) != set(swap):
-        told = " and ".join(swap)
-        message = (
-            f"the next swap is between {' and '.join(due)}, not {told}"
-            if due
-            else f"there is no further swap, but {told} swap here"
-        )
-        run.flag(index, "wrong_swap", message)
-    run.now = _swapped(run.now, swap)
-    run.done += 1
-    run.pair, run.giver = frozenset(swap), None
-    run.reported.clear()
-
-
-def _swapped(now: Mapping[str, str], pair: tuple[str, str]) -> dict[str, str]:
-    one, other = pair
-    return {**now, one: now[other], other: now[one]}
+def _tell_swap(swap: tuple[str, str], run: _Run) -> None:
+    told = " and ".join(swap)
+    if run.due is None:
+        run.flag("wrong_swap", f"there is no further swap, but {told} swap here")
+    elif set(run.due) != set(swap):
+        run.flag("wrong_swap", f"the next swap is between {' and '.join(run.due)}, not {told}")
+    run.swap(swap)
 
 
 def _agrees(said: Mapping[str, str], now: Mapping[str, str]) -> bool:
     return all(now[person] == thing for person, thing in said.items())
 
 
-def _compare(index: int, said: Mapping[str, str | None], run: _Run) -> None:
+def _compare(said: Mapping[str, str | None], run: _Run) -> None:
     """Flag every stated holding that is not the one after the swaps so far, and follow the rationale from there."""
-    before = dict(run.now)
+    swaps = f"{run.done or 'no'} swap{'s' * (run.done > 1)}"
     for person, thing in said.items():
         if thing is None:
-            run.flag(index, "unknown_object", f"{person} is given something that is not in the game", 0.5)
-        elif thing != before[person]:
-            run.flag(index, "wrong_holding", f"after {_count(run.done)}, {person} has {before[person]}, not {thing}")
+            run.flag("unknown_object", f"{person} is given something that is not in the game", 0.5)
+        elif thing != run.now[person]:
+            run.flag("wrong_holding", f"after {swaps}, {person} has {run.now[person]}, not {thing}")
             run.now[person] = thing
 
 
-def _count(done: int) -> str:
-    return "no swap" if done == 0 else "1 swap" if done == 1 else f"{done} swaps"
-
-
-def _check_answer(index: int, text: str, run: _Run) -> None:
-    stated, asked = run.stated_option(index, text, run.options), run.game.asked
-    thing = run.reader.thing(" ".join(stated[1].rstrip(" .").split())) if stated else None
+def _check_answer(text: str, run: _Run) -> None:
+    stated, asked = run.stated_option(text), run.game.asked
+    thing = run.reader.thing(stated[1]) if stated else None
     if stated and asked and thing is not None and thing != run.now[asked]:
         message = f"{asked} ends with {run.now[asked]}, but option ({stated[0]}) is {thing}"
-        run.flag(index, "answer_differs", message)
+        run.flag("answer_differs", message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_WORDS = 400
 _TOKEN = re.compile(
@@ -15,14 +15,22 @@ _QUOTED = re.compile(r"^[\"“'‘](.+)[\"”'’]$")
 _PROMPT = re.compile(r"^.*?(?:list|words?|alphabetical\w*|order|sort)\s*:\s*(?:list\s*:)?", re.I | re.S)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ordering:
     """One "a < [b ? c] < d": groups in order, a group being one word or several whose order is still open."""
 
-    groups: tuple[tuple[str, ...], ...]
-    numbers: tuple[int | None, ...]
+    groups: list[list[str]] = field(default_factory=list)
+    numbers: list[int | None] = field(default_factory=list)
     """The number in brackets before each group, None where there is none."""
-    signs: frozenset[str]
+    signs: set[str] = field(default_factory=set)
+    start: int = 0
+    """Where it begins in the text."""
+    _number: int | None = None
+    """Before the next group."""
+    _inside: bool = False
+    """The next word stands in a bracket with the one before."""
+    _joins: bool = False
+    """A "?" or "=" joins the next word to the group before."""
 
     @property
     def words(self) -> list[str]:
@@ -30,9 +38,41 @@ class Ordering:
         return [word for group in self.groups for word in group]
 
     @property
-    def open_groups(self) -> list[tuple[str, ...]]:
+    def open_groups(self) -> list[list[str]]:
         """The groups that are not sorted yet."""
         return [group for group in self.groups if len(group) > 1]
+
+    @property
+    def is_list(self) -> bool:
+        """More than a lone word."""
+        return bool(self.words) and (bool(self.signs) or bool(self.open_groups))
+
+    def add(self, kind: str, token: str, start: int) -> None:
+        """Go on with a word, a number in brackets or a sign."""
+        if kind == "number":
+            self._number = self._number if self._inside else int(token)
+        elif token in "?<=>":
+            self.signs.add(token)
+            self._joins = not self._inside and token in "?=" and bool(self.groups)
+        elif token == "]":
+            self._inside = False
+        else:
+            self.start = self.start if self.groups else start
+            if token == "[" or not self.groups or not (self._inside or self._joins):
+                self.groups.append([])
+                self.numbers.append(self._number)
+                self._number = None
+            if token == "[":
+                self._inside = True
+            else:
+                self.groups[-1].append(token)
+                self._joins = False
+
+    def close(self) -> Ordering:
+        """Leave out empty groups."""
+        kept = [(group, number) for group, number in zip(self.groups, self.numbers, strict=True) if group]
+        self.groups, self.numbers = [group for group, _ in kept], [number for _, number in kept]
+        return self
 
 
 def parse_question(question: str) -> list[str] | None:
@@ -75,71 +115,18 @@ def show(words: Sequence[str]) -> str:
     return ", ".join(f'"{word[:40]}"' for word in words[:5]) + (" ..." if len(words) > 5 else "")
 
 
-def orderings(text: str, known: Collection[str]) -> Iterator[tuple[int, Ordering]]:
-    """Every list like `"a" < ["b" ? "c"]` in `text` with its offset; bare words count where nothing is quoted."""
+def orderings(text: str, known: Collection[str]) -> Iterator[Ordering]:
+    """Every list like `"a" < ["b" ? "c"]` in `text`; bare words count where nothing is quoted."""
     quoted = '"' in text or "“" in text
-    part = _Part()
-    for match in _TOKEN.finditer(text):
+    order = Ordering()
+    for match in _TOKEN.finditer(text + ";"):
         kind = match.lastgroup or "other"
-        token = match.group(kind)
-        if kind == "quoted" or (kind == "bare" and not quoted and fold(token) in known):
-            part.add_word(fold(token), match.start())
-        elif kind == "number" and not part.inside:
-            part.number = int(token)
-        elif kind == "sign":
-            part.add_sign(token, match.start())
-        elif kind != "number":
-            if part.is_list():
-                yield part.start, part.ordering()
-            part = _Part()
-    if part.is_list():
-        yield part.start, part.ordering()
-
-
-class _Part:
-    """A list while it is being read."""
-
-    def __init__(self) -> None:
-        self.start = 0
-        self.groups: list[list[str]] = []
-        self.numbers: list[int | None] = []
-        self.signs: set[str] = set()
-        self.number: int | None = None
-        self.inside = self.joins = False
-        """Within brackets; after a "?" or "=" that joins the next word to the group before."""
-
-    def add_word(self, word: str, start: int) -> None:
-        """Append a word to the open group, or as a group of its own."""
-        if (self.inside or self.joins) and self.groups:
-            self.groups[-1].append(word)
+        word = fold(match[kind])
+        if kind == "quoted" or (kind == "bare" and not quoted and word in known):
+            order.add(kind, word, match.start())
+        elif kind in ("number", "sign"):
+            order.add(kind, match[kind], match.start())
         else:
-            self._open(start)
-            self.groups[-1].append(word)
-        self.joins = False
-
-    def add_sign(self, sign: str, start: int) -> None:
-        """A bracket opens or closes a group; "?" and "=" outside brackets join two words into one."""
-        if sign == "[":
-            self._open(start)
-            self.inside = True
-        elif sign == "]":
-            self.inside = False
-        else:
-            self.signs.add(sign)
-            self.joins = not self.inside and sign in "?=" and bool(self.groups)
-
-    def is_list(self) -> bool:
-        """True for more than a lone word."""
-        return any(self.groups) and (bool(self.signs) or any(len(group) > 1 for group in self.groups))
-
-    def ordering(self) -> Ordering:
-        """What was read, without empty groups."""
-        kept = [(tuple(group), number) for group, number in zip(self.groups, self.numbers, strict=True) if group]
-        return Ordering(tuple(group for group, _ in kept), tuple(number for _, number in kept), frozenset(self.signs))
-
-    def _open(self, start: int) -> None:
-        if not self.groups:
-            self.start = start
-        self.groups.append([])
-        self.numbers.append(self.number)
-        self.number = None
+            if order.is_list:
+                yield order.close()
+            order = Ordering()

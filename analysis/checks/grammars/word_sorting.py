@@ -29,8 +29,6 @@ from analysis.checks.grammars.word_lists import (
     show,
 )
 
-KIND = "word_sorting"
-
 _FACT = re.compile(
     r"(?:[\"“]([^\"“”]{1,60})[\"”]|\b([A-Za-z][\w'’&.-]{0,59}))\s{0,5}:\s*[\"“']?([A-Za-z'’&.-])[\"”']?\s*\((\d{1,3})\)"
 )
@@ -50,7 +48,7 @@ class _Run(Run):
     """A word the rationale spells in another way -> the word of the list."""
     current: Ordering | None = None
     """The last full list."""
-    subpart: tuple[str, ...] | None = None
+    subpart: list[str] | None = None
     position: int = 0
     """Which letter is looked at, 0-based."""
     sorted_subpart: Ordering | None = None
@@ -64,14 +62,17 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     run = _Run(words, set(words))
     texts = [requote(step[:MAX_STEP_CHARS]) for step in steps]
     for places, text in _columns_joined(texts, run):
-        index = places[-1]
-        _check_facts(index, text, run)
-        _check_subpart(index, text, run)
-        _check_orderings(index, text, run)
+        run.step = places[-1]
+        _check_facts(text, run)
+        if re.search(r"\bsort (?:this|the) (?:subpart|sublist|group|part)\b", text, re.I):
+            _check_subpart(text, run)
+        else:
+            _check_orderings(text, run)
         _check_answer(places, text, run)
     if answer and run.readable and not run.answered:
-        _check_answer((len(steps) - 1,), f"answer: {answer[:MAX_STEP_CHARS]}", run)
-    return run.conclude(KIND)
+        run.step = len(steps) - 1
+        _check_answer((run.step,), f"answer: {answer[:MAX_STEP_CHARS]}", run)
+    return run.conclude()
 
 
 def _columns_joined(steps: Sequence[str], run: _Run) -> Iterator[tuple[tuple[int, ...], str]]:
@@ -95,7 +96,7 @@ def _columns_joined(steps: Sequence[str], run: _Run) -> Iterator[tuple[tuple[int
             yield (index,), text
 
 
-def _check_facts(index: int, text: str, run: _Run) -> None:
+def _check_facts(text: str, run: _Run) -> None:
     """Letters and their numbers: `"coset": "o" (15)`."""
     named = _LETTER.findall(text)
     if named:
@@ -105,23 +106,24 @@ def _check_facts(index: int, text: str, run: _Run) -> None:
         run.readable += 1
         word, letter = fold(quoted or bare), letter.lower()
         told[word] += 1
-        choices = {spelling[run.position] for spelling in (word, plain(word)) if run.position < len(spelling)}
+        choices = _letters(word, run.position)
         if not choices and letter.isalpha():
-            run.flag(index, "wrong_letter", f'"{word}" has no {ORDINALS[run.position]} letter')
+            run.flag("wrong_letter", f'"{word}" has no {ORDINALS[run.position]} letter')
         elif choices and letter not in choices:
             right = word[run.position] if run.position < len(word) else min(choices)
-            run.flag(
-                index, "wrong_letter", f'the {ORDINALS[run.position]} letter of "{word}" is "{right}", not "{letter}"'
-            )
+            run.flag("wrong_letter", f'the {ORDINALS[run.position]} letter of "{word}" is "{right}", not "{letter}"')
         elif letter.isalpha() and int(number) != ord(letter) - 96:
-            run.flag(
-                index, "wrong_letter_number", f'"{letter}" is letter {ord(letter) - 96} of the alphabet, not {number}'
-            )
+            run.flag("wrong_letter_number", f'"{letter}" is letter {ord(letter) - 96} of the alphabet, not {number}')
     if run.current is None and len(told) > len(set(run.words)) // 2:
-        _check_kept(index, told, run)
+        _check_kept(told, run)
 
 
-def _check_kept(index: int, told: Counter[str], run: _Run) -> None:
+def _letters(word: str, position: int) -> set[str]:
+    """What may count as a letter of a word: with the punctuation inside it and without."""
+    return {spelling[position] for spelling in (word, plain(word)) if position < len(spelling)}
+
+
+def _check_kept(told: Counter[str], run: _Run) -> None:
     """A full list has the words of the question, each as often. A respelled word is softly flagged, once."""
     wanted = Counter(run.words)
     told = Counter(run.respelled.get(word, word) for word in told.elements())
@@ -129,132 +131,122 @@ def _check_kept(index: int, told: Counter[str], run: _Run) -> None:
     for word in [word for word in extra if word not in run.known][:10]:
         original = next((lost for lost in missing if SequenceMatcher(None, word[:60], lost[:60]).ratio() > 0.7), None)
         if original is not None:
-            run.flag(index, "word_changed", f'"{original}" of the list became "{word}"', 0.5)
+            run.flag("word_changed", f'"{original}" of the list became "{word}"', 0.5)
             run.respelled[word] = original
             run.known.add(word)
             missing.remove(original)
             extra.remove(word)
     if missing:
-        run.flag(index, "word_lost", f"{show(missing)} of the list {'is' if len(missing) == 1 else 'are'} missing")
+        run.flag("word_lost", f"{show(missing)} of the list {'is' if len(missing) == 1 else 'are'} missing")
     if extra:
         reason = "listed too often" if set(extra) <= run.known else "not in the list"
-        run.flag(index, "word_added", f"{show(extra)} {'is' if len(extra) == 1 else 'are'} {reason}")
+        run.flag("word_added", f"{show(extra)} {'is' if len(extra) == 1 else 'are'} {reason}")
 
 
-def _check_subpart(index: int, text: str, run: _Run) -> None:
+def _check_subpart(text: str, run: _Run) -> None:
     """ "Now let's sort this subpart [...]": it is an open group, and no open group before it is left behind."""
-    if not re.search(r"\bsort (?:this|the) (?:subpart|sublist|group|part)\b", text, re.I):
-        return
-    found = next((order for _, order in orderings(text, run.known) if order.open_groups), None)
-    if found is None:
+    subpart = next((order for order in orderings(text, run.known) if order.open_groups), None)
+    if subpart is None:
         return
     run.readable += 1
-    run.subpart, run.sorted_subpart = tuple(found.words), None
+    run.subpart, run.sorted_subpart = subpart.words, None
     if run.current is None:
         return
     unsorted = run.current.open_groups
     if not any(set(group) == set(run.subpart) for group in unsorted):
         strangers = [word for word in run.subpart if word not in run.known]
         if strangers:
-            run.flag(index, "word_added", f"{show(strangers)} is not in the list")
+            run.flag("word_added", f"{show(strangers)} is not in the list")
         else:
-            run.flag(index, "not_a_group", f"{show(run.subpart)} is not a group that is still open")
+            run.flag("not_a_group", f"{show(run.subpart)} is not a group that is still open")
     elif set(unsorted[0]) != set(run.subpart):
-        run.flag(index, "group_skipped", f"{show(unsorted[0])} are left unsorted")
+        run.flag("group_skipped", f"{show(unsorted[0])} are left unsorted")
 
 
-def _check_orderings(index: int, text: str, run: _Run) -> None:
-    if re.search(r"\bsort (?:this|the) (?:subpart|sublist|group|part)\b", text, re.I):
-        return
-    for offset, order in orderings(text, run.known):
+def _check_orderings(text: str, run: _Run) -> None:
+    for order in orderings(text, run.known):
         run.readable += 1
-        partial = bool(re.match(r"[^.]{0,40}\bsubpart\b", text[offset + _length(order) :][:80])) or (
+        behind = order.start + sum(map(len, order.words))
+        partial = bool(re.match(r"[^.]{0,40}\bsubpart\b", text[behind:][:80])) or (
             run.subpart is not None and set(order.words) == set(run.subpart)
         )
         if partial and run.subpart is not None:
-            _check_partial(index, order, run)
+            _check_partial(order, run)
             continue
         if len(order.words) * 2 < len(run.words):
-            _check_sequence(index, order, run)
+            _check_sequence(order, run)
             continue
-        _check_kept(index, Counter(order.words), run)
-        _check_sequence(index, order, run)
+        _check_kept(Counter(order.words), run)
+        _check_sequence(order, run)
         if run.current is None and not run.position:
-            _check_numbers(index, order, 0, run)
-        _check_progress(index, order, run)
+            _check_numbers(order, 0, run)
+        _check_progress(order, run)
         run.current = order
 
 
-def _length(order: Ordering) -> int:
-    return sum(len(word) for word in order.words)
-
-
-def _check_partial(index: int, order: Ordering, run: _Run) -> None:
+def _check_partial(order: Ordering, run: _Run) -> None:
     """What was found for the subpart: its words, all of them, in an order that the letters give."""
     assert run.subpart is not None
     told, wanted = Counter(order.words), Counter(run.subpart)
     if told - wanted:
-        run.flag(index, "word_added", f"{show(sorted((told - wanted).keys()))} is not in this group")
+        run.flag("word_added", f"{show(sorted((told - wanted).keys()))} is not in this group")
     if wanted - told:
-        run.flag(index, "word_lost", f"{show(sorted((wanted - told).keys()))} of this group is missing")
-    _check_sequence(index, order, run)
-    _check_numbers(index, order, run.position, run)
+        run.flag("word_lost", f"{show(sorted((wanted - told).keys()))} of this group is missing")
+    _check_sequence(order, run)
+    _check_numbers(order, run.position, run)
     run.sorted_subpart = order
     if run.current is not None:
-        groups = [
-            part
-            for group in run.current.groups
-            for part in (order.groups if len(group) > 1 and set(group) == set(run.subpart) else (group,))
-        ]
-        run.current = Ordering(tuple(groups), (None,) * len(groups), run.current.signs)
+        groups: list[list[str]] = []
+        for group in run.current.groups:
+            groups += order.groups if len(group) > 1 and set(group) == set(run.subpart) else [group]
+        run.current = Ordering(groups, [None] * len(groups), run.current.signs)
 
 
-def _check_numbers(index: int, order: Ordering, position: int, run: _Run) -> None:
+def _check_numbers(order: Ordering, position: int, run: _Run) -> None:
     """A number before a group is the place of the letter looked at; words under one number share that letter."""
     for group, number in zip(order.groups, order.numbers, strict=True):
         if number is None:
             continue
         for word in group:
-            letters = {spelling[position] for spelling in (word, plain(word)) if position < len(spelling)}
+            letters = _letters(word, position)
             if letters and all(letter.isalpha() and ord(letter) - 96 != number for letter in letters):
                 right = word[position] if position < len(word) else min(letters)
                 message = (
                     f'the {ORDINALS[position]} letter of "{word}" is "{right}" ({ord(right) - 96}), not number {number}'
                 )
                 shared = {plain(other)[position : position + 1] for other in group}
-                run.flag(index, "wrong_letter_number", message, 1.0 if len(shared) > 1 else 0.5)
+                run.flag("wrong_letter_number", message, 1.0 if len(shared) > 1 else 0.5)
                 return
 
 
-def _check_sequence(index: int, order: Ordering, run: _Run) -> None:
+def _check_sequence(order: Ordering, run: _Run) -> None:
     """No word of a group belongs after a word of the next; open groups hold words whose order is open."""
     if ">" in order.signs:
         return
     for group, following in pairwise(order.groups):
         before, after = max(group), min(following)
         if misplaced(before, after):
-            run.flag(index, "wrong_order", f'"{after}" comes before "{before}"')
+            run.flag("wrong_order", f'"{after}" comes before "{before}"')
             return
 
 
-def _check_progress(index: int, order: Ordering, run: _Run) -> None:
+def _check_progress(order: Ordering, run: _Run) -> None:
     """The new full list shows what was found for the subpart."""
     found = run.sorted_subpart
     if found is not None and run.subpart is not None and len(found.groups) > 1:
         still = next((group for group in order.open_groups if set(group) >= set(run.subpart)), None)
         if still is not None:
-            run.flag(index, "result_not_used", f"{show(still)} is still open here, though it was just sorted")
+            run.flag("result_not_used", f"{show(still)} is still open here, though it was just sorted")
     place = {word: number for number, group in enumerate(order.groups) for word in group}
     for group in run.current.open_groups if run.current else ():
         if len({place.get(word) for word in group}) > 1:
-            run.flag(index, "order_not_shown", f"{show(group)} are put into an order that was not worked out")
+            run.flag("order_not_shown", f"{show(group)} are put into an order that was not worked out")
             break
     run.subpart = run.sorted_subpart = None
 
 
 def _check_answer(places: Sequence[int], text: str, run: _Run) -> None:
     """The words of an answer, all of them, in order. `places` are the indices of its words, or the one of the whole."""
-    index = places[-1]
     stated = _ANSWER.search(text) or (None if "<" in text else _RESULT.search(text))
     unsorted = run.current.open_groups if run.current and _SORTED.search(text) else []
     listed = _listed(stated.group(1), run.known) if stated else []
@@ -264,14 +256,15 @@ def _check_answer(places: Sequence[int], text: str, run: _Run) -> None:
     if listed:
         run.readable += 1
         run.answered = True
-        _check_kept(index, Counter(listed), run)
+        _check_kept(Counter(listed), run)
         for number, (before, after) in enumerate(pairwise(listed), start=1):
             if misplaced(before, after):
-                place = places[number] if len(places) == len(listed) else index
-                run.flag(place, "wrong_order", f'"{after}" comes before "{before}"')
+                run.step = places[number] if len(places) == len(listed) else run.step
+                run.flag("wrong_order", f'"{after}" comes before "{before}"')
                 break
     if unsorted:
-        run.flag(index, "group_skipped", f"{show(unsorted[0])} are left unsorted")
+        run.step = places[-1]
+        run.flag("group_skipped", f"{show(unsorted[0])} are left unsorted")
 
 
 def _listed(text: str, known: set[str]) -> list[str]:

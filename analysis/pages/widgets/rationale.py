@@ -13,7 +13,7 @@ import streamlit as st
 from analysis.pages.widgets import markup, parts, state, text
 from analysis.pages.widgets.words import DROPPED, MODES, NO_REASON, VERDICTS
 from analysis.rationales.scorer_columns import SAID
-from analysis.rationales.table import Rationale, Table, search_terms
+from analysis.rationales.table import UNKNOWN, Rationale, Table, search_terms
 from analysis.soundness.grades import score_words
 from analysis.soundness.scorer import STATUSES, Status
 from star.charts import COLOURS
@@ -150,10 +150,18 @@ def judgement(one: Rationale, scorers: Sequence[str] = ()) -> None:
         ("answer", f"{said}: {right}{gold}"),
         ("gold", one.gold if right == "right" else None),
         ("reasoning", "; ".join(part for part in (human, exact) if part)),
+        ("a program's label", _program_words(one.row.get("program_step"))),
         ("evidence", _evidence(one)),
         *((name, _scorer_words(one.row, name)) for name in scorers),
     ]
     text.facts(pairs, {"evidence": "r-proven" if one.p_unsound == 1 else ""})
+
+
+def _program_words(step: int | None) -> str:
+    """What a label of the file with `label_source` auto says; nothing where there is none."""
+    if step is None or step == UNKNOWN:
+        return ""
+    return f"{'sound' if step < 0 else f'unsound from step {step + 1}'} (label_source: auto; people's labels and proofs judge here)"
 
 
 def _evidence(one: Rationale) -> str:
