@@ -64,7 +64,8 @@ def _column(table: Table, name: str, places: pa.Array) -> list[Any]:
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows for JSON: missing values are None."""
-    return [dict(row) for row in json.loads(frame.to_json(orient="records", double_precision=15))]
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [dict(row) for row in json.loads(json.dumps(rows, default=str), parse_constant=lambda _: None)]
 
 
 def flat_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.size_bases import SKILLS, TOKENS
-from star.statistics import holm, mean_of_runs, slope, slope_p
+from star.statistics import holm, mean_of_runs, slope
 
 ARMS = ("base", "STaR", "STaR, sound")
 GOAL = MATCHED = 0.9
@@ -69,6 +69,8 @@ def bootstraps(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def trends(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Change of each measure with ten times the parameters, for each series and arm; see the module's text."""
+    from scipy.stats import linregress
+
     rows: list[dict[str, Any]] = []
     for series, arm in product(("same skill", TOKENS), ARMS):
         of = [run for run in runs if run["settings"]["arm"] == arm and (run["settings"]["base"] == TOKENS) == (series == TOKENS)]
@@ -85,7 +87,8 @@ def trends(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 row = {"series": series, "arm": arm, "measure": words, "per_tenfold_parameters": fit.as_dict()}
                 flat = len({value for _, value in points}) == 1
                 near = "does not vary" if flat else "no difference" if fit.low > -MARGIN and fit.high < MARGIN else "not settled"
-                rows.append(row | {"p": slope_p(fit), "verdict": near})
+                p = math.nan if flat else float(linregress(*zip(*points, strict=True)).pvalue)
+                rows.append(row | {"p": p, "verdict": near})
     corrected = zip(rows, holm([row["p"] for row in rows]), strict=True)
     return [row | {"holm_p": p} | ({"verdict": "differs"} if p < 0.05 else {}) for row, p in corrected]
 

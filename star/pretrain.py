@@ -50,8 +50,6 @@ class Arguments:
     """Peak for the 0.2m size; scaled by the square root of 64/hidden. Linear warm-up, cosine to a tenth."""
     device: str = "cpu"
     """cpu or cuda."""
-    threads: int = 0
-    """CPU threads; 0 leaves torch's choice."""
     overwrite: bool = False
     """Replace what `out` already holds."""
 
@@ -204,7 +202,7 @@ def command(arguments: Arguments) -> str:
     shown |= {
         field.name: getattr(arguments, field.name)
         for field in fields(arguments)
-        if field.name not in (*shown, "out", "overwrite", "threads") and getattr(arguments, field.name) != field.default
+        if field.name not in (*shown, "out", "overwrite") and getattr(arguments, field.name) != field.default
     }
     options = (f"--{k.replace('_', '-')}" + ("" if v is True else f" {v}") for k, v in shown.items())
     return " ".join(["python -m star.pretrain", *options])
@@ -235,11 +233,7 @@ def save(model: LlamaForCausalLM, tokenizer: Any, arguments: Arguments, trained:
 
 def run(arguments: Arguments) -> None:
     """Build, train and save one model. Raises PretrainError for arguments that cannot work."""
-    import torch
-
     check(arguments)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
     tokenizer = build_tokenizer(arguments.mixture)
     vocabulary = len(tokenizer), arguments.seed, tokenizer.eos_token_id, tokenizer.pad_token_id
     model = build_model(arguments.size, *vocabulary, theta=arguments.rope_theta, head=arguments.head_size)

@@ -29,39 +29,44 @@ Reading = Literal["strict", "lenient"]
 """How the answer of a completion is read: in the form that was asked for alone, or in any form."""
 
 
+class Asked(TypedDict):
+    """The part of an attempt that was there before its completion."""
+
+    attempt_id: str  # <round>-<mode initial>-<problem_id>-<sample>; "g", "r", "e" or "p"
+    problem_id: str
+    round: int
+    mode: str  # generated | rationalized | evaluated | probed
+    split: str  # train | selection | test
+    slice: str
+    sample: int  # index among the samples of the same problem and mode
+    prompt_hash: str  # of the prompt's token ids
+    prompt_tokens: int
+
+
 class Graded(TypedDict):
     """The part of an attempt that follows from its completion."""
 
-    completion: str
-    rationale: str
-    answer: str | None
+    completion: str  # as sampled
+    rationale: str  # completion without the statement of the answer
+    answer: str | None  # answer span under the run's reading (curation.accept)
     lenient_answer: str | None
     gold: str
-    verdict: str
-    strict_verdict: NotRequired[str | None]
+    verdict: str  # of `answer`: correct | incorrect | no_answer | truncated | ungradable
+    strict_verdict: NotRequired[str | None]  # of the answer in the form that was asked for; null: `verdict` is that one
     lenient_verdict: str
-    sound: bool | None
-    finish_reason: str
-    tokens: int
-    logprob: float
+    sound: bool | None  # the task's exact rationale check; null where the task has none
+    finish_reason: str  # stop | length
+    tokens: int  # sampled tokens
+    logprob: float  # sum of the sampled tokens' natural log-probabilities
 
 
-class Attempt(Graded):
-    """One graded completion: a row of `star.run.ATTEMPTS`, which says what its columns hold."""
+class Attempt(Asked, Graded):
+    """One graded completion: a row of `star.tables.ATTEMPTS`."""
 
-    attempt_id: str
-    problem_id: str
-    round: int
-    mode: str
-    split: str
-    slice: str
-    sample: int
-    prompt_hash: str
-    prompt_tokens: int
     seed: int
-    kept: bool | None
-    drop_reason: str | None
-    not_judged: NotRequired[bool | None]
+    kept: bool | None  # became a training row; null for evaluated
+    drop_reason: str | None  # why not kept: verdict, unsound, mentions_hint, duplicate, cap; null when kept
+    not_judged: NotRequired[bool | None]  # curation.require: sound asked, and nothing could be said; null where it did not ask
 
 
 _RAISED = re.compile("(?<![^\\W\\d_]{2})([\u00b2\u00b3\u00b9\u2070-\u209f]+)")

@@ -88,7 +88,6 @@ def describe(*, argv: Sequence[str], seed: int, extra: dict[str, Any]) -> dict[s
         **git_state(),
         "argv": list(argv),
         "seed": seed,
-        "python": platform.python_version(),
         "versions": versions(),
         "hardware": hardware(),
         **extra,

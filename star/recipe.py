@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,18 +84,12 @@ class Recipe(Section):
     verifier: VerifierSettings = VerifierSettings()
     """What ranks the sampled test answers."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _direct_has_no_rationales(cls, content: Any) -> Any:
+    @model_validator(mode="after")
+    def _direct_has_no_rationales(self) -> Recipe:
         """A model that was trained on answers alone is not asked for rationales, nor shown any."""
-        if not isinstance(content, dict) or not isinstance(loop := content.get("loop"), dict | LoopSettings):
-            return content
-        method = loop.get("method") if isinstance(loop, dict) else loop.method
-        prompting = content.get("prompting", {})
-        if method != "direct" or not isinstance(prompting, dict | PromptingSettings):
-            return content
-        given = prompting if isinstance(prompting, dict) else prompting.model_dump()
-        return {**content, "prompting": {**given, "answer_only": True}}
+        if self.loop.method == "direct":  # past the frozen attributes: pydantic wants this very object back
+            self.__dict__["prompting"] = self.prompting.model_copy(update={"answer_only": True})
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -193,13 +188,19 @@ def parse_recipe(content: dict[str, Any], source: str, *, trusted: bool = False)
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        raise RecipeError(f"{source}: " + "; ".join(_message(entry) for entry in error.errors())) from error
+        raise RecipeError(f"{source}: " + "; ".join(map(_message, _innermost(error.errors())))) from error
     if recipe.model.trust_remote_code and not trusted:
         raise RecipeError(
             f"{source} asks for model.trust_remote_code, which runs Python code that comes with the model. No file can give that "
             f"trust: if you trust the model, add {TRUST} to the command line."
         )
     return recipe
+
+
+def _innermost(entries: Sequence[Any]) -> list[Any]:
+    """Errors without those that only follow from one inside the same value: a list that lacks what could not be read."""
+    places = [entry["loc"] for entry in entries]
+    return [one for one in entries if not any(place != one["loc"] == place[: len(one["loc"])] for place in places)]
 
 
 def _message(entry: Any) -> str:

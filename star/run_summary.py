@@ -1,15 +1,13 @@
 """What a run reached and what it cost, read from its directory: the row of a report, finished or not.
 
 The paper's tables name their rows after method, rationalization and whether rationales are used at all; `arm_name`
-gives a recipe the same name. FLOPs are estimates: 6 per parameter and trained token, 2 per parameter and sampled or
-read token (Kaplan et al. 2020, arXiv 2001.08361, section 2.1).
+gives a recipe the same name. FLOPs are the estimates of `star.ledger`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +129,6 @@ def summarise_run(run_dir: Path) -> RunSummary:
     number = run.chosen_round
     shown = result["test"] if result else rounds[-1]["selection"]
     rows = run.evaluation(TEST if result else number, COLUMNS)
-    parameters = facts.get("parameters") or (run.manifest.get("model") or {}).get("parameters")
     return RunSummary(
         path=run_dir,
         arm=arm_name(recipe),
@@ -141,7 +138,7 @@ def summarise_run(run_dir: Path) -> RunSummary:
         split="test" if result else "selection",
         select_on=(recipe.get("evaluation") or {}).get("select_on", "selection"),
         round=number,
-        parameters=parameters,
+        parameters=facts.get("parameters") or (run.manifest.get("model") or {}).get("parameters"),
         accept=run.manifest.get("accept", "strict"),
         damage=tuple(run.damage),
         **_rows_read(run),
@@ -149,7 +146,7 @@ def summarise_run(run_dir: Path) -> RunSummary:
         kept_hint_unsure=sum((line.get("data") or {}).get("kept_hint_unsure") or 0 for line in rounds),
         kept_not_judged=sum((line.get("data") or {}).get("kept_not_judged") or 0 for line in rounds),
         **_data_used(run, number),
-        **_cost(rounds, facts, parameters),
+        **_cost(rounds, facts),
         course=_course(rounds),
         best_of_k=shown.get("best_of_k") or {},
         weighted_at_k=shown.get("weighted_at_k") or {},
@@ -203,24 +200,17 @@ def _data_used(run: Run, number: int) -> dict[str, Any]:
     return {"data_used": used / pool, "generated": len(generated) / pool, "rationalized": len(rationalized) / pool}
 
 
-def _cost(metrics: Sequence[RoundLine], result: Mapping[str, Any], parameters: int | None) -> dict[str, Any]:
+def _cost(metrics: Sequence[RoundLine], result: Mapping[str, Any]) -> dict[str, Any]:
     """Totals over all rounds and the test."""
     lines: list[Mapping[str, Any]] = [*metrics, result.get("cost") or {}]
-    sampled, read = _total(lines, "sampled_tokens"), _total(lines, "prompt_tokens")
-    trained = _total([line.get("training") or {} for line in metrics], "tokens")
-    sampling = _total([line.get("flops") or {} for line in lines], "sampling")
-    training = _total([line.get("flops") or {} for line in lines], "training")
-    if sampling is None and parameters and sampled is not None:
-        sampling = 2.0 * parameters * (sampled + (read or 0))
-    if training is None and parameters and trained is not None:
-        training = 6.0 * parameters * trained
+    flops = [line.get("flops") or {} for line in lines]
     seconds = [value for line in metrics for value in (line.get("seconds") or {}).values() if value is not None]
     return {
-        "samples": _whole(_total(lines, "samples")),
-        "tokens": _whole(sampled),
+        "samples": _total(lines, "samples"),
+        "tokens": _total(lines, "sampled_tokens"),
         "seconds": result.get("seconds_total") or (sum(seconds) if seconds else None),
-        "sampling_flops": sampling,
-        "training_flops": training,
+        "sampling_flops": _total(flops, "sampling"),
+        "training_flops": _total(flops, "training"),
     }
 
 
@@ -246,10 +236,6 @@ def accuracy_at(summary: RunSummary, tokens: int) -> float | None:
 def _total(lines: Sequence[Mapping[str, Any]], name: str) -> float | None:
     found = [line[name] for line in lines if line.get(name) is not None]
     return sum(found) if found else None
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None or math.isnan(value) else int(value)
 
 
 def _sampled(rows: Sequence[Mapping[str, Any]], run: Run) -> dict[str, Any]:

@@ -147,17 +147,6 @@ def slope(x: Sequence[float], y: Sequence[float]) -> Interval:
     return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, n)
 
 
-def slope_p(fit: Interval) -> float:
-    """Two-sided p-value of "no slope", from the interval that `slope` gives; NaN where it has none."""
-    from scipy import stats
-
-    if fit.n < 3:
-        return math.nan
-    degrees = fit.n - 2
-    error = (fit.high - fit.low) / (2 * float(stats.t.ppf((1 + LEVEL) / 2, degrees)))
-    return float(2 * stats.t.sf(abs(fit.value) / error, degrees)) if error else math.nan
-
-
 def bootstrap(
     statistic: Callable[[np.ndarray], np.ndarray],
     columns: Sequence[Sequence[float | bool]],

@@ -1,10 +1,12 @@
-"""Tables of a run directory: pyarrow schemas, and the typed rows of those that are trained on (attempts: `star.problem`)."""
+"""Tables of a run directory: typed rows of what the engine writes (attempts: `star.problem`), and the pyarrow schemas of all."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TypedDict, get_args, get_type_hints
 
 import pyarrow as pa
+
+from star.problem import Attempt
 
 SCHEMA_VERSION = 1
 
@@ -25,61 +27,42 @@ PROBLEMS = pa.schema(
     ]
 )
 
-ATTEMPTS = pa.schema(
-    [
-        ("attempt_id", pa.string()),  # <round>-<mode initial>-<problem_id>-<sample>; "g", "r" or "e"
-        ("problem_id", pa.string()),
-        ("round", pa.int32()),
-        ("mode", pa.string()),  # generated | rationalized | evaluated
-        ("split", pa.string()),  # train | selection | test
-        ("slice", pa.string()),
-        ("sample", pa.int32()),  # index among the samples of the same problem and mode
-        ("prompt_hash", pa.string()),  # of the prompt's token ids
-        ("prompt_tokens", pa.int32()),
-        ("completion", pa.string()),  # as sampled
-        ("rationale", pa.string()),  # completion without the statement of the answer
-        ("answer", pa.string()),  # answer span under the run's reading (curation.accept), or null
-        ("lenient_answer", pa.string()),
-        ("gold", pa.string()),
-        ("verdict", pa.string()),  # of `answer`: correct | incorrect | no_answer | truncated | ungradable
-        ("strict_verdict", pa.string()),  # of the answer in the form that was asked for; null: `verdict` is that one
-        ("lenient_verdict", pa.string()),
-        ("sound", pa.bool_()),  # the task's exact rationale check; null where the task has none
-        ("finish_reason", pa.string()),  # stop | length
-        ("tokens", pa.int32()),  # sampled tokens
-        ("logprob", pa.float64()),  # sum of the sampled tokens' natural log-probabilities
-        ("seed", pa.int64()),
-        ("kept", pa.bool_()),  # became a training row; null for evaluated
-        ("drop_reason", pa.string()),  # why not kept: verdict, unsound, mentions_hint, duplicate, cap; null when kept
-        ("not_judged", pa.bool_()),  # curation.require: sound asked, and nothing could be said; null where it did not ask
-    ]
-)
 
-TRAINING = pa.schema(
-    [
-        ("attempt_id", pa.string()),
-        ("problem_id", pa.string()),
-        ("from_round", pa.int32()),  # round the rationale was sampled in (earlier ones are replayed)
-        ("mode", pa.string()),  # generated | rationalized | gold (direct fine-tuning)
-        ("hinted", pa.bool_()),  # the training prompt shows the hint; false unless the recipe asks for it
-        ("prompt", pa.string()),
-        ("completion", pa.string()),
-    ]
-)
+class TrainingRow(TypedDict):
+    """A row of `TRAINING`."""
 
-PAIRS = pa.schema(
-    [
-        ("problem_id", pa.string()),
-        ("from_round", pa.int32()),  # of the winner
-        ("chosen_id", pa.string()),  # attempt_id of the winner
-        ("rejected_id", pa.string()),  # of the loser
-        ("prompt", pa.string()),
-        ("chosen", pa.string()),
-        ("rejected", pa.string()),
-        ("rejected_ended", pa.bool_()),  # false: cut off at sampling.max_new_tokens, so trained on without an end token
-    ]
-)
+    attempt_id: str
+    problem_id: str
+    from_round: int  # round the rationale was sampled in (earlier ones are replayed)
+    mode: str  # generated | rationalized | gold (direct fine-tuning)
+    hinted: bool  # the training prompt shows the hint; false unless the recipe asks for it
+    prompt: str
+    completion: str
 
+
+class PairRow(TypedDict):
+    """A row of `PAIRS`."""
+
+    problem_id: str
+    from_round: int  # of the winner
+    chosen_id: str  # attempt_id of the winner
+    rejected_id: str  # of the loser
+    prompt: str
+    chosen: str
+    rejected: str
+    rejected_ended: bool | None  # false: cut off at sampling.max_new_tokens, so trained on without an end token
+
+
+def schema_of(row: type, **others: pa.DataType) -> pa.Schema:
+    """The columns of a typed row, in its order; `others`: types of columns that are not the usual one."""
+    usual = {str: pa.string(), int: pa.int32(), float: pa.float64(), bool: pa.bool_()}
+    hints = {name: (get_args(kind) or (kind,))[0] for name, kind in get_type_hints(row).items()}
+    return pa.schema([(name, others.get(name, usual[kind])) for name, kind in hints.items()])
+
+
+ATTEMPTS = schema_of(Attempt, seed=pa.int64())
+TRAINING = schema_of(TrainingRow)
+PAIRS = schema_of(PairRow)
 SCORES = pa.schema(
     [
         ("place", pa.int64()),  # row of the rationale in the order of its file, or of the run's files of attempts
@@ -93,28 +76,3 @@ SCORES = pa.schema(
     ]
 )
 """What readers of scores need; `analysis.score` writes more columns."""
-
-
-class TrainingRow(TypedDict):
-    """A row of `TRAINING`."""
-
-    attempt_id: str
-    problem_id: str
-    from_round: int
-    mode: str
-    hinted: bool
-    prompt: str
-    completion: str
-
-
-class PairRow(TypedDict):
-    """A row of `PAIRS`."""
-
-    problem_id: str
-    from_round: int
-    chosen_id: str
-    rejected_id: str
-    prompt: str
-    chosen: str
-    rejected: str
-    rejected_ended: bool | None

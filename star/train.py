@@ -170,8 +170,8 @@ def explain(recipe: Recipe) -> None:
     )
     print(f"run directory   {recipe.run_dir}")
     print(f"problems        {task.name}" + (f" from {task.path}" if task.path else ""))
-    train, selection = _show_problems(recipe) if task.path or task.name == "addition" else (None, None)
-    drawn = "every problem" if loop.problems is None else f"{min(loop.problems, train or loop.problems):,} problems"
+    pool, selection = _show_problems(recipe) if task.path or task.name == "addition" else (None, None)
+    drawn = "every problem" if loop.problems is None else f"{min(loop.problems, pool or loop.problems):,} problems"
     if loop.method == "star":
         print(f"each round      {drawn} of train, {recipe.sampling.samples} sample(s) each; {hinted}")
         print(f"kept            right answers{' with sound rationales' if recipe.curation.require == 'sound' else ''}")
@@ -187,16 +187,20 @@ def explain(recipe: Recipe) -> None:
 
 
 def _show_problems(recipe: Recipe) -> tuple[int, int]:
-    """Print how many problems there are; returns how many to train on and how many to choose the round with."""
+    """Print how many problems there are; returns how many the first round can draw and how many choose the round."""
     from star.splits import cut_selection
-    from star.tasks import load_task
+    from star.tasks import addition, load_task
 
     loaded = load_task(recipe.task, recipe.seed).load()
     pool, selection = cut_selection(loaded.train, recipe.evaluation.selection_size, recipe.seed)
     print(f"                {len(pool):,} train, {len(selection):,} selection, {len(loaded.test):,} test problems")
+    slices = addition.drawable(recipe.task, [])
+    first = sum(slices is None or problem.slice in slices for problem in pool)
+    if first < len(pool):
+        print(f"                {first:,} of the train problems are in the pool at first")
     for reason, count in loaded.skipped.items():
         print(f"left out: {count:,} problems ({reason})")
-    return len(pool), len(selection if recipe.evaluation.select_on == "selection" else loaded.test)
+    return first, len(selection if recipe.evaluation.select_on == "selection" else loaded.test)
 
 
 def train(recipe: Recipe, argv: Sequence[str]) -> None:

@@ -157,6 +157,13 @@ def test_a_frame_of_a_file_with_scores_and_labels(table: Table) -> None:
     assert to_csv(loading.flat_rows(frame)).count("r1") and len(pd.read_parquet(_saved(frame, table.source.path))) == 20
 
 
+def test_rows_for_json_keep_every_bit_of_a_number() -> None:
+    counts = pd.array([1, None], dtype="Int32")
+    frame = pd.DataFrame({"p": [0.1 + 0.2, float("nan")], "n": counts, "x": [["a", float("inf")], None]})
+    assert loading.plain_rows(frame) == [{"p": 0.1 + 0.2, "n": 1, "x": ["a", None]}, {"p": None, "n": None, "x": None}]
+    assert json.loads(to_jsonl(loading.plain_rows(frame)).splitlines()[0])["p"] == 0.1 + 0.2
+
+
 def _saved(frame: pd.DataFrame, path: Path) -> Path:
     frame.to_parquet(path.with_suffix(".parquet"))
     return path.with_suffix(".parquet")

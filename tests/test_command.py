@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from star import train as command
+from star.loop import Loop
 from star.recipe import SEEDS, Recipe
 from star.run_summary import arm_name
+from star.setup import prepare
 from star.train import main, parse
 from tests.task_rows import sums, write
 
@@ -80,6 +83,27 @@ def test_a_dry_run_reads_a_local_file(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "13 train, 5 selection, 2 test problems" in shown
     assert "left out: 1 problems (no answer)" in shown and "left out: 2 problems (repeated question)" in shown
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("kind", ["a file and its test file", "a share of a file", "a pool that grows", "a small pool"])
+def test_a_dry_run_counts_what_the_run_has(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train, test = write(tmp_path / "my_train.jsonl", sums(40)), write(tmp_path / "my_test.jsonl", sums(50)[40:])
+    own = ["--task.name", "records", "--task.path", train]
+    flags = {
+        "a file and its test file": [*own, "--task.test-path", test, "--loop.problems", "100"],
+        "a share of a file": [*own, "--task.test-share", "0.2", "--loop.problems", "12", "--prompting.shots", "2"],
+        "a pool that grows": ["--task.digits", "1", "2", "--task.grow.to", "4", "--task.pool", "400", "--loop.problems", "300"],
+        "a small pool": ["--task.digits", "2", "--task.pool", "60", "--evaluation.select-on", "test"],
+    }[kind]
+    for seed in ("0", "3"):
+        given = [*flags, "--seed", seed, "--evaluation.selection-size", "10", "--runs-dir", str(tmp_path)]
+        assert main([*given, "--dry-run"]) == 0
+        shown, recipe = capsys.readouterr().out, parse(given)[0]
+        setup = prepare(recipe, [])
+        assert f"{len(setup.train):,} train, {len(setup.selection):,} selection, {len(setup.test):,} test problems" in shown
+        assert f"each round      {len(Loop(recipe, setup, cast(Any, None), print).drawn(1)):,} problems of train" in shown
+        evaluated = setup.test if recipe.evaluation.select_on == "test" else setup.selection
+        assert f"evaluation      {len(evaluated)} problems of" in shown
 
 
 @pytest.mark.parametrize(

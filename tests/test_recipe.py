@@ -103,6 +103,12 @@ def test_impossible_recipes_are_refused_with_the_key_and_the_reason(content: dic
         parse_recipe(content, "test")
 
 
+def test_a_bad_entry_of_a_list_is_named_once() -> None:
+    with pytest.raises(RecipeError) as raised:
+        parse_recipe({"task": {"digits": [0]}}, "r.yaml")
+    assert str(raised.value) == "r.yaml: task.digits.0: Input should be greater than or equal to 1 (found 0)"
+
+
 def test_recipes_are_frozen() -> None:
     with pytest.raises(ValidationError):
         Recipe().seed = 3  # type: ignore[misc]

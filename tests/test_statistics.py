@@ -115,14 +115,6 @@ def test_a_mean_over_runs_has_students_interval() -> None:
     assert math.isnan(statistics.mean_of_runs([0.5], shares=True).low) and statistics.mean_of_runs([]) == statistics.EMPTY
 
 
-def test_a_slope_has_the_p_value_of_its_fit() -> None:
-    from scipy import stats
-
-    x, y = [1.0, 2.0, 3.0, 4.0, 5.0], [1.1, 1.9, 3.4, 3.2, 5.0]
-    assert statistics.slope_p(statistics.slope(x, y)) == pytest.approx(stats.linregress(x, y).pvalue)
-    assert math.isnan(statistics.slope_p(statistics.Interval(1.0, math.nan, math.nan, 2)))
-
-
 def test_bootstrap_speed_does_not_depend_on_the_number_of_equal_rows() -> None:
     values = np.random.default_rng(0).random(1_000_000) < 0.5
     found = statistics.bootstrap_mean(values.tolist())

@@ -53,6 +53,8 @@ def grade(span: str | None, problem: Problem, answer_type: AnswerType | None = N
     None gives `no_answer`; whether a completion was truncated is the engine's to say. Raises ValueError when the gold
     answer is not of the type.
     """
+    if span is None or not span.strip():
+        return Verdict.no_answer
     answer_type = answer_type or answer_type_of(problem.gold, problem.choices)
     if answer_type == "choice":
         return grade_choice(span, problem.choices or {}, problem.gold)

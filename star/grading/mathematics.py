@@ -81,10 +81,8 @@ class Item:
     """One, or those of a pair or an interval in their order."""
 
 
-def grade_math(span: str | None, gold: str) -> Verdict:
+def grade_math(span: str, gold: str) -> Verdict:
     """Equality of two short mathematical answers, by the table above."""
-    if span is None or not span.strip():
-        return Verdict.no_answer
     if len(span) > MAX_MATH:
         return Verdict.ungradable
     answer, reference = (_plain(text) for text in (span, gold))

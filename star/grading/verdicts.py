@@ -30,13 +30,11 @@ MAX_CHOICE = 1_000
 MAX_TEXT = 10_000
 
 
-def grade_number(span: str | None, gold: str, question: str = "") -> Verdict:
+def grade_number(span: str, gold: str, question: str = "") -> Verdict:
     """Exact equality of two numbers. Raises ValueError when the gold answer is none.
 
     "3 million" is 3 only where the question asks for millions.
     """
-    if span is None or not span.strip():
-        return Verdict.no_answer
     reference = parse_number(gold)
     if reference is None:
         raise ValueError(f"gold answer {gold[:80]!r} is not a number; `python -m star.validate` lists such rows")
@@ -112,10 +110,8 @@ def same_text(one: str, other: str) -> bool:
 _TRUTH = {"true": "yes", "false": "no"}
 
 
-def grade_text(span: str | None, gold: str) -> Verdict:
+def grade_text(span: str, gold: str) -> Verdict:
     """Equality of two short texts, see `same_text`."""
-    if span is None or not span.strip():
-        return Verdict.no_answer
     if len(span) > MAX_TEXT:
         return Verdict.ungradable
     return Verdict.correct if same_text(span, gold) else Verdict.incorrect
@@ -135,10 +131,8 @@ _LABEL_FORMS = (
 )
 
 
-def grade_choice(span: str | None, choices: Mapping[str, str], gold: str) -> Verdict:
+def grade_choice(span: str, choices: Mapping[str, str], gold: str) -> Verdict:
     """Label, full text, or both of one option. Options with the same text are the same answer."""
-    if span is None or not span.strip():
-        return Verdict.no_answer
     named = choice_of(span, choices)
     if named is None:
         return Verdict.ungradable
@@ -227,10 +221,8 @@ def as_digits(text: str) -> int | None:
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 40 else None
 
 
-def grade_digits(span: str | None, gold: str) -> Verdict:
+def grade_digits(span: str, gold: str) -> Verdict:
     """Equality as whole numbers, of digits alone."""
-    if span is None or not span.strip():
-        return Verdict.no_answer
     value = as_digits(span)
     if value is None:
         return Verdict.ungradable

@@ -56,7 +56,7 @@ def read_file(path: Path, columns: Sequence[str] = ()) -> list[Located]:
 
 def _with_columns(rows: list[Located], columns: Sequence[str], origin: str) -> list[Located]:
     """The rows, if they have the columns. Where `question` or `answer` is missing, both come from what `star.layouts` knows, with
-    a note that says so. Raises TaskError for other columns that are in none of the rows.
+    a note that says so. Raises TaskError for other columns that are in none of the rows; `convert` sees to single rows without one.
     """
     if tuple(columns[:2]) == ("question", "answer") and not all(any(has(each.row, name) for each in rows) for name in columns[:2]):
         found = [exchange(each.row) for each in rows]
@@ -66,7 +66,14 @@ def _with_columns(rows: list[Located], columns: Sequence[str], origin: str) -> l
             each if one is None else Located(each.where, {**each.row, "question": one.question, "answer": one.response})
             for each, one in zip(rows, found, strict=True)
         ]
-    require_columns(rows, columns)
+    for column in columns:
+        alternatives = column.split("|")
+        if not any(has(located.row, name) for located in rows for name in alternatives):
+            there = ", ".join(sorted(map(str, rows[0].row))) or "nothing"
+            raise TaskError(
+                f"{rows[0].where}: no column {' or '.join(map(repr, alternatives))}; the row has {there}. Name the columns of "
+                "your own data with task.question, task.answer and task.choices of the task `records`."
+            )
     return rows
 
 
@@ -81,18 +88,6 @@ def _needed(names: Sequence[str], columns: Sequence[str]) -> list[str] | None:
             return None
         wanted |= known
     return sorted(wanted) if wanted and not any("." in name for name in wanted) else None
-
-
-def require_columns(rows: Sequence[Located], columns: Sequence[str]) -> None:
-    """Raises TaskError when a column is in none of the rows; single rows without it are left to `convert`."""
-    for column in columns:
-        alternatives = column.split("|")
-        if not any(has(located.row, name) for located in rows for name in alternatives):
-            found = ", ".join(sorted(map(str, rows[0].row))) or "nothing"
-            raise TaskError(
-                f"{rows[0].where}: no column {' or '.join(map(repr, alternatives))}; the row has {found}. Name the columns of "
-                "your own data with task.question, task.answer and task.choices of the task `records`."
-            )
 
 
 # ---------------------------------------------------------------------- the Hub
