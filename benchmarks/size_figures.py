@@ -23,12 +23,17 @@ OUTCOMES = {"accuracy": "answers right", "sound_of_right": "sound, of right answ
 
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """All figures of runs, as `model_sizes.outcome` gives them."""
+    """All figures of runs, as `model_sizes.outcome` gives them; those from bases outside their band count nowhere."""
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    runs = [run for run in runs if run["settings"]["known"]["in_band"]]
     for run in runs:
         groups.setdefault(tuple(run["settings"][name] for name in ("size", "base", "arm")), []).append(run)
     rows = [over_seeds(group) for group in groups.values()]
-    return {"goal": GOAL, "by_size": rows, "bootstraps": bootstraps(runs), "trends": trends(runs)}
+    by_seed = {(row["size"], row["base"]): {"size": row["size"], "base": row["base"], "by_arm": {}} for row in rows}
+    for (size, base, arm), group in groups.items():
+        by_seed[size, base]["by_arm"][arm] = [run["accuracy"]["value"] for run in group]
+    more = {"by_seed": list(by_seed.values()), "bootstraps": bootstraps(runs), "trends": trends(runs)}
+    return {"goal": GOAL, "by_size": rows, **more}
 
 
 def over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -44,7 +49,6 @@ def over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "seeds": len(runs),
         "base_tokens": over(each["tokens"] for each in known),
         **{kind: over((each[kind] for each in known), shares=True) for kind in ("without_hint", "with_hint")},
-        "in_band": sum(each["in_band"] for each in known),
         **{name: over(((run[name] or {}).get("value") for run in runs), shares=True) for name in OUTCOMES},
         "reached_goal": sum(run["rounds_to_goal"] is not None for run in runs),
         **{name: over(run[name] for run in runs) for name in ("rounds_to_goal", "flops_to_goal")},
@@ -58,7 +62,7 @@ def bootstraps(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     by_place = {tuple(run["settings"][name] for name in ("size", "seed", "base", "arm")): run for run in runs}
     for (size, seed, base, arm), run in by_place.items():
         before = by_place.get((size, seed, base, "base"))
-        if arm == "STaR" and base in SKILLS and before and run["settings"]["known"]["in_band"]:
+        if arm == "STaR" and base in SKILLS and before:
             about = {"size": size, "seed": seed, "parameters": run["parameters"], "tried": [], "gained": []}
             row = found.setdefault((size, seed), about)
             row["tried"].append(SKILLS[base])
@@ -74,7 +78,6 @@ def trends(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for series, arm in product(("same skill", TOKENS), ARMS):
         of = [run for run in runs if run["settings"]["arm"] == arm and (run["settings"]["base"] == TOKENS) == (series == TOKENS)]
-        of = [run for run in of if run["settings"]["known"]["in_band"]]
         matched = [run for run in of if arm == "base" or run["accuracy"]["value"] >= MATCHED]
         for name, words in {**OUTCOMES, **FAITHFULNESS}.items():
             if name in OUTCOMES:
