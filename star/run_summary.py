@@ -242,11 +242,7 @@ def _sampled(rows: Sequence[Mapping[str, Any]], run: Run) -> dict[str, Any]:
     """pass@k and maj@k over the samples of each problem, with intervals over problems; sample 0 is the greedy one."""
     if not any(row["sample"] for row in rows):
         return {}
-    outcomes = sampled_outcomes(rows, _asked(run))
+    columns = ["problem_id", "question", "gold", "choices"]
+    asked = ((row["problem_id"], row["question"] or "", row["gold"] or "", row["choices"]) for row in run.problems(columns))
+    outcomes = sampled_outcomes(rows, {each[0]: Problem(*each) for each in asked})
     return {name: {k: bootstrap_mean(values) for k, values in by_k.items()} for name, by_k in outcomes.items()}
-
-
-def _asked(run: Run) -> dict[str, Problem]:
-    """problem_id -> problem."""
-    rows = run.problems(["problem_id", "question", "gold", "choices"])
-    return {row["problem_id"]: Problem(row["problem_id"], row["question"] or "", row["gold"] or "", row["choices"]) for row in rows}
