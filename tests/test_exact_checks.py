@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from analysis.checks import EXACT, SOUND, Finding, check_exact, detect_kind
 from analysis.checks.base import MAX_TOTAL_CHARS
 from analysis.checks.expressions import evaluate
+from analysis.checks.grammars.word_lists import orderings
 from analysis.checks.kinds import KINDS
 from analysis.checks.numbers import tokenize
 from star.tasks import addition as addition_task
@@ -64,6 +65,11 @@ def test_case(case: dict[str, Any]) -> None:
 def test_kind_is_detected(case: dict[str, Any]) -> None:
     if case["first_error_step"] is not None:
         assert detect_kind(case["question"], case["steps"], case.get("choices")) == case["kind"]
+
+
+def test_a_quoted_sign_is_a_word() -> None:
+    (order,) = orderings('"a" < "=" < "." < "b"', ())
+    assert (order.groups, order.signs) == ([["a"], ["="], [""], ["b"]], {"<"})
 
 
 @pytest.mark.parametrize("kind", EXACT)

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from analysis.checks.base import Finding, Run, follow
-from analysis.checks.grammars.order_words import DENIED, ORDINAL, numbered, ordinal_index
+from analysis.checks.grammars.order_words import DENIED, ORDINAL, lower, numbered, ordinal_index
 from analysis.checks.grammars.orderings import MAX_OBJECTS, Mask, Reader, Statement
 
 MAX_CLUES = 40
@@ -118,7 +118,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if run is None:
         return None
     run.options = choices
-    return follow(run, steps, answer, _check_step, _check_answer)
+    return follow(run, steps, answer and answer[:20], _check_step, _check_answer)
 
 
 def _check_step(text: str, run: _Run) -> None:
@@ -277,13 +277,13 @@ def _slot(slot: re.Match[str], rest: str, before: Mapping[int, int], run: _Run) 
 
 def _places(text: str, count: int, high_first: bool) -> list[int]:
     """ "third to fifth" -> [2, 3, 4], turned round when the ordering runs from the high end."""
-    words = re.findall(rf"{ORDINAL}|last|\bto\b|\bthrough\b|-", text, re.I)
+    words = list(map(lower, re.findall(rf"{ORDINAL}|last|\bto\b|\bthrough\b|-", text, re.I)))
     places: list[int] = []
     for number, word in enumerate(words):
-        if word.lower() in ("to", "through", "-"):
+        if word in ("to", "through", "-"):
             continue
-        place = count - 1 if word.lower() == "last" else ordinal_index(word)
-        if number and words[number - 1].lower() in ("to", "through", "-") and places:
+        place = count - 1 if word == "last" else ordinal_index(word)
+        if number and words[number - 1] in ("to", "through", "-") and places:
             places.extend(range(places[-1] + 1, min(place, count) + 1))
         else:
             places.append(place)

@@ -18,6 +18,7 @@ ORDINAL = rf"(?:{'|'.join(ORDINALS)}|\d{{1,2}}(?:st|nd|rd|th))"
 DENIED = r"\b(?:false|wrong|incorrect|untrue|mistaken|impossible|ruled out|contradict\w*)\b"
 """Words that take back what their clause says: "the statement 'Amy finished last' is wrong"."""
 _NEAR = ("immediately", "directly", "just")
+_ALIKE = str.maketrans("ſıİ", "sii")
 _NUMBERS = {"no": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
 
 
@@ -66,9 +67,14 @@ class Token(NamedTuple):
     """A relation that says "immediately"."""
 
 
+def lower(words: str) -> str:
+    """Lower case with single blanks; ſ, ı and İ, which match s and i where case is ignored, are these."""
+    return " ".join(words.translate(_ALIKE).lower().split())
+
+
 def ordinal_index(word: str) -> int:
     """ "third" or "3rd" -> 2."""
-    word = word.lower()
+    word = lower(word)
     return ORDINALS.index(word) if word in ORDINALS else int(re.sub(r"\D", "", word)) - 1
 
 
@@ -109,13 +115,13 @@ class Lexicon:
         tokens: list[Token] = []
         for match in self._pattern.finditer(text):
             kind = match.lastgroup or ""
-            word = match[kind].lower()
+            word = lower(match[kind])
             if kind in ("less", "more"):
                 tokens.append(Token("relation", -1 if kind == "less" else 1, word.startswith(_NEAR)))
             elif kind == "count":
                 tokens.append(Token(kind, _NUMBERS[word]))
             elif kind == "object":
-                tokens.append(Token(kind, self._index[" ".join(word.split())]))
+                tokens.append(Token(kind, self._index[word]))
             elif kind in ("side", "tolast", "low", "high", "finished"):
                 ordinal = match[{"side": "from", "low": "nlow", "high": "nhigh"}.get(kind, kind)]
                 steps = ordinal_index(ordinal) if ordinal else 0
@@ -152,14 +158,13 @@ def _axis_of(question: str) -> Axis:
 def _aliases(objects: Sequence[str]) -> dict[str, int]:
     """Lower-case names of each object: as listed, singular, and without the last word when all share it."""
     names: dict[str, int] = {}
-    heads = {name.lower().split()[-1] for name in objects}
-    for index, name in enumerate(objects):
-        lower = " ".join(name.lower().split())
-        names.setdefault(lower, index)
-        if len(heads) == 1 and len(lower.split()) > 1:
-            names.setdefault(" ".join(lower.split()[:-1]), index)
-        if lower.endswith("es") and len(lower) > 4:
-            names.setdefault(lower[:-2], index)
-        if lower.endswith("s") and len(lower) > 3:
-            names.setdefault(lower[:-1], index)
+    heads = {lower(name).split()[-1] for name in objects}
+    for index, name in enumerate(map(lower, objects)):
+        names.setdefault(name, index)
+        if len(heads) == 1 and len(name.split()) > 1:
+            names.setdefault(" ".join(name.split()[:-1]), index)
+        if name.endswith("es") and len(name) > 4:
+            names.setdefault(name[:-2], index)
+        if name.endswith("s") and len(name) > 3:
+            names.setdefault(name[:-1], index)
     return names

@@ -103,7 +103,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if game is None:
         return None
     run = _Run(game, _Reader(game), dict(game.start), options=choices)
-    return follow(run, steps, answer, _check_step, _check_answer)
+    return follow(run, steps, answer and answer[:20], _check_step, _check_answer)
 
 
 class _Reader:

@@ -49,20 +49,21 @@ class Ordering:
 
     def add(self, kind: str, token: str, start: int) -> None:
         """Go on with a word, a number in brackets or a sign."""
+        sign = token if kind == "sign" else ""
         if kind == "number":
             self._number = self._number if self._inside else int(token)
-        elif token in "?<=>":
-            self.signs.add(token)
-            self._joins = not self._inside and token in "?=" and bool(self.groups)
-        elif token == "]":
+        elif sign == "]":
             self._inside = False
+        elif sign and sign != "[":
+            self.signs.add(sign)
+            self._joins = not self._inside and sign in "?=" and bool(self.groups)
         else:
             self.start = self.start if self.groups else start
-            if token == "[" or not self.groups or not (self._inside or self._joins):
+            if sign or not self.groups or not (self._inside or self._joins):
                 self.groups.append([])
                 self.numbers.append(self._number)
                 self._number = None
-            if token == "[":
+            if sign:
                 self._inside = True
             else:
                 self.groups[-1].append(token)
