@@ -88,6 +88,13 @@ def test_equations_are_read(name: str) -> None:
     assert not equation_false(read("", [text]))
 
 
+def test_only_short_steps_are_kept_for_other_rationales() -> None:
+    """A file of long steps would fill the memory."""
+    short, long = ["3 + 4 = 7"], ["3 + 4 = 7, " * 100]
+    assert read("", short).steps[0] is read("", short).steps[0]
+    assert read("", long).steps[0] is not read("", long).steps[0]
+
+
 NOT_JUDGED = [
     r"5!\frac{1}{4!}=5",
     "4!(1/2) = 12",

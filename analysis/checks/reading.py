@@ -96,7 +96,7 @@ def read(
     before = ""
     for text in steps[:MAX_STEPS]:
         whole = continued(before, text) if left > 0 else ""
-        read_steps.append(_read_step(whole))
+        read_steps.append((_read_step if len(whole) < 400 else _read_step.__wrapped__)(whole))  # long ones seldom come again
         left -= len(text)
         before = text
     reading = Reading(_read_step(question), read_steps, written_value(answer) if answer else None)
