@@ -77,6 +77,8 @@ def script_of_its_own(name: str, cache: Path, printed: Path) -> None:
         os.dup2(file.fileno(), 2)
     os.chdir(ROOT)
     os.environ["STAR_BENCHMARK_CACHE"] = str(cache)
+    for module in [module for module in sys.modules if module.startswith("benchmarks")]:
+        del sys.modules[module]  # loaded with this one, when the cache was another
     sys.argv = [str(ROOT / "benchmarks" / f"{name}.py"), "--quick"]
     runpy.run_path(sys.argv[0], run_name="__main__")
 
@@ -101,6 +103,7 @@ def test_quick_mode_writes_a_well_formed_result(name: str, tmp_path: Path) -> No
     process.join(LIMIT)
     process.kill()
     assert process.exitcode == 0, f"{name} --quick: status {process.exitcode}\n{printed.read_text()[-6_000:]}"
+    assert any(cache.iterdir()) or "cache_of(" not in (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
     file = RESULTS / "quick" / f"{name}.json"
     assert file.stat().st_mtime >= started - 1, f"{file} is from an earlier run"
     result = json.loads(file.read_text(encoding="utf-8"))
