@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from analysis.labels import Label, label_file, label_folder, read_labels
 from analysis.rationales.reading import read_records
@@ -19,9 +20,8 @@ from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_ch
 from tests.conftest import absent
 from tests.run_factory import make_run
 
-expect = pytest.importorskip("playwright.sync_api").expect
-"""Waits for what it asserts; `count`, `is_visible` and `inner_text` look once, while parts of a page may still be drawn."""
 expect.set_options(timeout=PATIENCE)
+"""`count`, `is_visible` and `inner_text` look once, while parts of a page may still be drawn; `expect` waits for what it asserts."""
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -74,8 +74,6 @@ def real(records: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     executable = chromium()
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=executable, args=ARGUMENTS, headless=True)
         yield opened
