@@ -21,7 +21,7 @@ from tests.conftest import absent
 from tests.run_factory import make_run
 
 expect.set_options(timeout=PATIENCE)
-"""`count`, `is_visible` and `inner_text` look once, while parts of a page may still be drawn; `expect` waits for what it asserts."""
+"""`count`, `is_visible` and `inner_text` look once, while parts of a page may still be drawn; `expect` waits for its claim."""
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
