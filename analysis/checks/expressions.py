@@ -1,7 +1,7 @@
 """Tokens -> expressions and their exact values. Nothing is evaluated as code.
 
 `evaluate` works out tokens by operator precedence: + - * / ^, brackets, roots, factorials, C(n, k) and an implied product as in
-3(7 + 5). `read_expression` finds where in a text such tokens stand: it passes over the units in "5 apples + 3 * (2 + 1) apples".
+3(7 + 5). `ExpressionReader` finds where in a text such tokens stand: it passes over the units in "5 apples + 3 * (2 + 1) apples".
 """
 
 from __future__ import annotations
