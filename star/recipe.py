@@ -98,6 +98,8 @@ class Recipe(Section):
             raise ValueError(f"training.batch_size {training.batch_size} is not a multiple of training.micro_batch_size {micro}")
         if self.curation.scorer is not None and self.curation.require == "answer":
             raise ValueError("curation.scorer is asked for curation.require: sound alone: set that, or leave the scorer out")
+        if self.task.grow.to is not None and self.task.name != "addition":
+            raise ValueError(f"task.grow.to is for task.name addition, not {self.task.name}: leave it out")
         if self.task.grow.to is not None and self.task.grow.to <= max(self.task.digits):
             raise ValueError(f"task.grow.to {self.task.grow.to}: expected more than the longest of task.digits {self.task.digits}")
         if training.launcher is not None and training.accelerate_config is None:
