@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from star.errors import first_line
+
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3
@@ -237,7 +239,7 @@ class PackedScorer:
         try:  # someone else's forward pass: these are the ways models refuse a mask they were not written for
             packed = self._packed([probe])[0]
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError) as error:
-            return f"the model does not accept a 4-D attention mask ({str(error).splitlines()[0][:200]})"
+            return f"the model does not accept a 4-D attention mask ({first_line(error)})"
         plain = self._plain([probe])[0]
         apart = max(abs(a.logprob - b.logprob) for a, b in zip(packed, plain, strict=True))
         precise = next(self.model.parameters()).dtype == torch.float32
