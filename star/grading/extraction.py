@@ -67,6 +67,7 @@ _STARRED = re.compile(r"[^\W\d_]\*$|\^\*$")
 """A* and z^* are names, not half an emphasis."""
 _SENTENCE_END = re.compile(r"[.!?](?=\s)")
 _BOXED = re.compile(r"\\boxed\s{0,3}\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,200}\}){0,200}\}){1,400})\}")
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s{0,9}")
 _ANSWER_WORD = re.compile(r"\banswer\b(?: is| was|:| =)*[ \t:]*(?P<span>[^\n]{1,200})", re.IGNORECASE)
 _NUMBER = re.compile(r"[-−]?[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?(?:\s?/\s?\d{1,30})?%?")
 _LABEL = re.compile(r"[(\[]([A-Za-z0-9]{1,2})[)\]]")
@@ -132,13 +133,15 @@ def _corrects(between: str) -> bool:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""What stands in the last \boxed{} of a worked solution, braces inside it matched; None where there is none."""
-    found = text.rfind("\\boxed{")
+    r"""What stands in the last \boxed{}, \fbox{} or `\boxed 2` of a worked solution, braces matched; None where there is none."""
+    rest = _BOX.split(text)[-1] if _BOX.search(text) else ""
+    if not rest.startswith("{"):
+        return re.split(r"[$\s]", rest, maxsplit=1)[0].rstrip(".,") or None
     depth = 0
-    for place in range(found + len("\\boxed"), len(text) if found >= 0 else 0):
-        depth += (text[place] == "{") - (text[place] == "}")
+    for place, character in enumerate(rest):
+        depth += (character == "{") - (character == "}")
         if depth == 0:
-            return text[found + len("\\boxed{") : place].strip() or None
+            return rest[1:place].strip() or None
     return None
 
 
