@@ -106,10 +106,7 @@ class _TextReader:
 
     def _chain(self, left: Expression) -> int:
         """Take in all equations of "a = b = c"; returns the place behind them."""
-        tokens = self.tokens
-        if tokens[left.stop].kind == "congruent":
-            return self._congruences(left)
-        index = left.stop
+        tokens, index = self.tokens, left.stop
         while (equal := equals(self.tokens, left)) is not None:
             right = self.expressions.read(equal)
             implied = tokens[equal - 1].kind == "arrow" and right is not None
@@ -117,18 +114,19 @@ class _TextReader:
                 break
             self._pair(left, right, tokens[equal - 1].kind == "word")
             left, index = right, right.stop
-        return index
+        congruent = tokens[index].kind == "congruent" or read_modulus(tokens, index)[0]
+        return self._congruences(left) if congruent else index
 
     def _congruences(self, left: Expression) -> int:
-        """Take in "a ≡ b ≡ c (mod n)"."""
-        sides, stop = [left], left.stop
+        """Take in "a ≡ b ≡ c (mod n)" and "a mod n = b"."""
+        sides, (modulus, stop) = [left], read_modulus(self.tokens, left.stop)
         while self.tokens[stop].kind in ("congruent", "equal"):
             right = self.expressions.read(stop + 1)
             if right is None:
                 return stop + 1
             sides.append(right)
             stop = right.stop
-        modulus = read_modulus(self.tokens, stop)
+        modulus, stop = (modulus, stop) if modulus else read_modulus(self.tokens, stop)
         if modulus and opens(self.tokens, left.start, False) and is_claimed(self.tokens, left.start, stop):
             self.statements += [false for one, other in pairwise(sides) if (false := judge_congruence(one, other, modulus))]
         return stop

@@ -24,6 +24,8 @@ _OTHER_SUMS = re.compile(
     re.I,
 )
 """Numbers that are not added in the usual way: of another base, of a clock, by a sign that is given another meaning."""
+_DRAWN = re.compile(r"\bmaps?\b|\bscaled?\b|\bmodels?\b|\bdraw|\bblueprint|\brepresent|\bcorrespond|\bfloor plan", re.I)
+"""Where "1 cm = 10 km" is a scale."""
 _POINTED = re.compile(r"(?<![\d.])\d{1,3}\.\d{3}(?!\d)")
 """A thousand as German writes it."""
 _SIGNED_POWER = re.compile(r"(?:^|[-+*/^(])\s?-\s?[\d.,]{1,40}\s?(?:\^|\*\*)")
@@ -67,10 +69,12 @@ def _message(name: str, equation: Equation) -> str:
 @generic_check
 def statement_false(reading: Reading) -> list[Flag]:
     """A percentage, conversion, congruence or equation with letters that is false whatever the letters stand for."""
+    found = [(index, statement) for index, step in enumerate(reading.steps) for statement in step.statements]
+    texts = [reading.question.text, *(step.text for step in reading.steps)] if found else []
+    drawn = any(map(_DRAWN.search, texts))
     return [
-        Flag(index, statement.check, shorten(statement.message, 200))
-        for index, step in enumerate(reading.steps)
-        for statement in step.statements
+        Flag(index, statement.check, shorten(statement.message, 200), 0.3 if drawn and statement.check == "conversion_false" else 1)
+        for index, statement in found
     ]
 
 
