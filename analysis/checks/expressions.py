@@ -352,7 +352,8 @@ class ExpressionReader:
         first = stop
         names: list[str] = []
         per = self.tokens[stop + 1].text
-        if self.tokens[stop].text == "/" and per in UNITS and per[-1] != "s" and UNITS[per][0] != "part":  # "$15/hour"
+        slash = self.tokens[stop].text == "/" and "/" not in side.operators
+        if slash and per in UNITS and per[-1] != "s" and UNITS[per][0] != "part":  # "$15/hour"
             names.append(per)
             stop += 2
         while len(names) < 4 and self.tokens[stop].kind == "word" and self.tokens[stop].text.lower() not in JOINING:
