@@ -28,7 +28,7 @@ def may_mean_otherwise(tokens: Sequence[Token], left: Expression, right: Express
         or _is_range(left.text, right)
         or _takes_percent(left)
         or _counts_percents(left, right)
-        or (tokens[right.start - 1].kind == "word" and (bool(right.operators) or _is_share(left, right)))  # "8 is 1.5 * 8 = 12" explains
+        or (tokens[right.start - 1].kind == "word" and (bool(right.operators) or _is_share(left, right)))  # "8 is 1.5 * 8 = 12"
         or any(token.text == "of" for token in tokens[right.start : right.stop])  # "3/3 - 2/3 = 1/3 of $150"
         or _changes_unit(tokens, left, right, start, stop)
         or _holds_otherwise(left, right)
