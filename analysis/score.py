@@ -44,6 +44,7 @@ from star.progress import bar
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.checks import Flag
     from analysis.rationales.records import BrokenLine, Record
     from analysis.soundness.calibration import Calibration
     from analysis.soundness.judging import Judgement
@@ -382,18 +383,9 @@ def output_rows(
 
 def row_of(record: Record, judgement: Judgement, *, is_run: bool = False) -> dict[str, Any]:
     """One output row."""
-    row: dict[str, Any] = {
-        "attempt_id" if is_run else "id": record.id,
-        "p_unsound": judgement.p_unsound,
-        "first_error_step": judgement.first_error_step,
-        "grade": judgement.grade,
-        "scorer": judgement.scorer,
-        "status": judgement.status,
-        "task_kind": judgement.task_kind,
-        "n_steps": judgement.n_steps,
-        "checks": sorted({flag.check for flag in judgement.flags}),
-        "flags": [asdict(flag) for flag in judgement.flags],
-    }
+    row = {"attempt_id" if is_run else "id": record.id, **vars(judgement)}
+    flags: Sequence[Flag] = row.pop("flags")
+    row |= {"checks": sorted({flag.check for flag in flags}), "flags": [asdict(flag) for flag in flags]}
     return row | {name: record.meta.get(name) for name in RUN_COLUMNS} if is_run else row
 
 

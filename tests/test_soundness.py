@@ -74,7 +74,7 @@ def test_one_threshold_and_it_falls_on_one_side_everywhere(p: float, counts: boo
     assert (found.both_unsound, found.only_person) == ((int(counts), int(not counts)) if judged else (0, 0))
     tally = Tally()
     grade = "scored" if judged else "not_judged"
-    tally.add([GOOD], [judging.Judgement(p if judged else None, None, "math_word", grade=grade)])  # type: ignore[arg-type]
+    tally.add([GOOD], [judging.Judgement(p if judged else None, grade=grade)])  # type: ignore[arg-type]
     assert tally.counts[("-", "unknown", "flagged")] == counts
 
 

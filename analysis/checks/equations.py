@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from analysis.checks.claims import equals, is_claimed, is_claimed_whole, marks_item, opens
-from analysis.checks.expressions import JOINING, Expression, ExpressionReader, Operand
+from analysis.checks.expressions import JOINING, Expression, ExpressionReader
 from analysis.checks.numbers import Token, as_float, padded, tokenize
 from analysis.checks.other_meanings import may_mean_otherwise
 from analysis.checks.statements import FalseStatement, judge_bare, judge_congruence, judge_letters, read_modulus
@@ -41,24 +41,9 @@ class Equation(NamedTuple):
     approximate; 0 where it is calculated or a whole number."""
 
     @property
-    def text(self) -> str:
-        """The calculation as written."""
-        return self.left.text
-
-    @property
     def start(self) -> int:
         """Where the calculation begins in the text."""
         return self.left.atoms[0].start
-
-    @property
-    def operands(self) -> list[Operand]:
-        """The numbers of the calculation."""
-        return self.left.operands
-
-    @property
-    def operators(self) -> str:
-        """Its operators in the order of the text, out of + - * / ^ ! C."""
-        return self.left.operators
 
     @property
     def result(self) -> float:
