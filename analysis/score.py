@@ -102,14 +102,19 @@ def score(arguments: Arguments) -> int:
 
 
 def plan(arguments: Arguments, scorers: Sequence[Scorer]) -> int:
-    """Print what the scorers would take; broken lines are left out."""
+    """Print what the scorers would take, a line for each; broken lines are left out."""
     from analysis.rationales.reading import read_records
-    from analysis.soundness.scorer import Item
-    from analysis.soundness.usage import show_plan
+    from analysis.soundness.scorer import Item, Usage
 
     records = enumerate(read_records(arguments.input, broken=[], columns=arguments.columns))
-    chunks = iter(lambda: [Item.of(record, place) for place, record in islice(records, CHUNK)], [])
-    show_plan(scorers, chunks)
+    expected = {scorer.name: Usage() for scorer in scorers}
+    while items := [Item.of(record, place) for place, record in islice(records, CHUNK)]:
+        for scorer in scorers:
+            expected[scorer.name] += scorer.plan(items)
+    for name, most in expected.items():
+        cost = "cost unknown: give --prices" if most.cost is None else f"cost at most {most.cost:.2f}"
+        tokens = f"about {most.prompt_tokens:,} prompt tokens, at most {most.generated_tokens:,} generated tokens"
+        print(f"{name}: {most.calls:,} calls, {tokens}, {cost}")
     return 0
 
 
