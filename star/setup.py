@@ -27,7 +27,7 @@ from star.sampling.base import SamplerError
 from star.sampling.gguf import converted, gguf_file, origin_of
 from star.sampling.model_files import check_model_dir, context_length, count_parameters, load_tokenizer
 from star.sampling.packaged import packaged_model
-from star.schemas import Manifest, Result
+from star.schemas import Manifest
 from star.tasks import load_task
 from star.training.finetuning import accelerate_config
 from star.training.trackers import check_tracker
@@ -138,8 +138,7 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
     )
     with locked(setup.run_dir):  # two starts at once would write each other's files
         _claim(setup, recipe, argv)
-        if runs.whole_json(setup.run_dir / "result.json", Result) is None:
-            _owe_torn(setup.run_dir)
+        _owe_torn(setup.run_dir)
     return setup
 
 
@@ -154,15 +153,22 @@ def _reading(recipe: Recipe, chat: bool) -> Reading:
 
 
 def _owe_torn(run_dir: Path) -> None:
-    """Take back the line in metrics.jsonl of rounds that have a torn file, so that the loop makes again what is torn.
+    """Take back the line in metrics.jsonl of rounds that have a torn file or lack one, and a result whose files are torn, so that
+    the loop makes again what is torn.
 
-    A crash of the machine may leave such files behind, also of rounds that were finished.
+    A crash of the machine may leave such files behind, also of rounds that were finished; people delete them.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    torn: dict[str, str] = {}
-    for folder in (*sorted(run_dir.glob("round_*")), run_dir / "verifier"):
+    run = runs.Run(run_dir)
+    finished = {run.folder(line["round"]): line["round"] for line in run.rounds}
+    owed: dict[Path, Path] = {}
+    for folder, number in finished.items():
+        for name in ("evaluation", "attempts", "training") if number else ("evaluation",):
+            if not (file := folder / f"{name}.parquet").exists():
+                owed[folder] = file
+    for folder in (*sorted(run_dir.glob("round_*")), run.folder(runs.TEST), run.folder(runs.VERIFIER)):
         for path in (*folder.glob("*.parquet"), folder / "model"):
             try:
                 if path.suffix == ".parquet":
@@ -173,13 +179,15 @@ def _owe_torn(run_dir: Path) -> None:
             except (pa.ArrowException, OSError, SamplerError):
                 if path.is_dir():
                     shutil.rmtree(path)
-                torn[folder.name] = path.name
-    for folder_name, name in torn.items():
-        print(f"note: {folder_name}/{name} is torn and is made again", file=sys.stderr)
-    run = runs.Run(run_dir)
-    kept = [line for line in run.rounds if run.folder(line["round"]).name not in torn]
+                owed[folder] = path
+    for path in owed.values():
+        state = "missing" if path.suffix and not path.exists() else "torn"
+        print(f"note: {path.relative_to(run_dir)} is {state} and is made again", file=sys.stderr)
+    kept = [line for line in run.rounds if run.folder(line["round"]) not in owed]
     if len(kept) < len(run.rounds):
         runs.write_text(run_dir / "metrics.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
+    if owed.keys() - finished.keys():
+        (run_dir / "result.json").unlink(missing_ok=True)
 
 
 def _tokens_around(problems: Sequence[Problem], builder: PromptBuilder) -> int:

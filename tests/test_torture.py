@@ -119,7 +119,7 @@ MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_
 def test_a_torn_file_of_any_round_is_made_again(
     finished: bool, base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a power cut leaves: files empty or cut off, of a round that has its line in metrics.jsonl or of the last one."""
+    """What a power cut leaves: files empty or cut off, of a finished run or of its last round."""
     recipe = make_recipe(base_model, tmp_path, **SECTIONS)
     setup = run(recipe)[0]
     expected, models = contents(setup), weights(setup.run_dir)
@@ -127,13 +127,14 @@ def test_a_torn_file_of_any_round_is_made_again(
     folder = setup.run_dir / f"round_{number:02d}"
     tables = [folder / f"{name}.parquet" for name in ("attempts", "training", "evaluation")]
     tables += [] if finished else [setup.run_dir / "problems.parquet"]
+    tables += [setup.run_dir / "test" / "evaluation.parquet"] if finished else []
     for torn in (*tables, *(folder / "model" / name for name in MODEL_FILES)):
-        for share in (0.0, 0.6):
-            (setup.run_dir / "result.json").unlink()
+        for share in (0.0, 0.6, *([None] if finished and torn in tables[:-1] else [])):  # None: deleted, as the advice says
             if not finished:
+                (setup.run_dir / "result.json").unlink()
                 lines = (setup.run_dir / "metrics.jsonl").read_text().splitlines(keepends=True)
                 (setup.run_dir / "metrics.jsonl").write_text("".join(lines[:-1]))
-            os.truncate(torn, int(torn.stat().st_size * share))
+            torn.unlink() if share is None else os.truncate(torn, int(torn.stat().st_size * share))
             capsys.readouterr()
             assert contents(run(recipe)[0]) == expected and weights(setup.run_dir) == models, f"{torn} at {share}"
             assert "and is made again" in capsys.readouterr().err
