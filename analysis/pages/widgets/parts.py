@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import charts
 from analysis.pages.widgets import state, text
 from analysis.pages.widgets.words import KINDS, MODES
 from analysis.rationales.filters import (
@@ -64,6 +63,8 @@ WINDOW = 100
 
 def draw(chart: Any, *, width: Any = "stretch") -> None:
     """A chart in the project's look, in ink that can be read on the page's theme; "content": as wide as it is."""
+    from analysis import charts  # imports altair, which no table needs
+
     if width == "stretch":
         chart = chart.properties(width="container")
     dark = st.context.theme.type == "dark"
