@@ -28,7 +28,7 @@ test: $(VENV)/.installed lint ## Set up, then lint, type check and test (a threa
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 12
 
 torture: $(VENV)/.installed ## Kills at every file operation, thousands of hostile records and answers (half an hour)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m torture -rP -q
+	$(BIN)/python benchmarks/torture.py
 
 lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .

@@ -44,6 +44,7 @@ from star.progress import bar
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.checks import Flag
     from analysis.rationales.records import BrokenLine, Record
     from analysis.soundness.calibration import Calibration
     from analysis.soundness.judging import Judgement
@@ -101,14 +102,19 @@ def score(arguments: Arguments) -> int:
 
 
 def plan(arguments: Arguments, scorers: Sequence[Scorer]) -> int:
-    """Print what the scorers would take; broken lines are left out."""
+    """Print what the scorers would take, a line for each; broken lines are left out."""
     from analysis.rationales.reading import read_records
-    from analysis.soundness.scorer import Item
-    from analysis.soundness.usage import show_plan
+    from analysis.soundness.scorer import Item, Usage
 
     records = enumerate(read_records(arguments.input, broken=[], columns=arguments.columns))
-    chunks = iter(lambda: [Item.of(record, place) for place, record in islice(records, CHUNK)], [])
-    show_plan(scorers, chunks)
+    expected = {scorer.name: Usage() for scorer in scorers}
+    while items := [Item.of(record, place) for place, record in islice(records, CHUNK)]:
+        for scorer in scorers:
+            expected[scorer.name] += scorer.plan(items)
+    for name, most in expected.items():
+        cost = "cost unknown: give --prices" if most.cost is None else f"cost at most {most.cost:.2f}"
+        tokens = f"about {most.prompt_tokens:,} prompt tokens, at most {most.generated_tokens:,} generated tokens"
+        print(f"{name}: {most.calls:,} calls, {tokens}, {cost}")
     return 0
 
 
@@ -382,18 +388,9 @@ def output_rows(
 
 def row_of(record: Record, judgement: Judgement, *, is_run: bool = False) -> dict[str, Any]:
     """One output row."""
-    row: dict[str, Any] = {
-        "attempt_id" if is_run else "id": record.id,
-        "p_unsound": judgement.p_unsound,
-        "first_error_step": judgement.first_error_step,
-        "grade": judgement.grade,
-        "scorer": judgement.scorer,
-        "status": judgement.status,
-        "task_kind": judgement.task_kind,
-        "n_steps": judgement.n_steps,
-        "checks": sorted({flag.check for flag in judgement.flags}),
-        "flags": [asdict(flag) for flag in judgement.flags],
-    }
+    row = {"attempt_id" if is_run else "id": record.id, **vars(judgement)}
+    flags: Sequence[Flag] = row.pop("flags")
+    row |= {"checks": sorted({flag.check for flag in flags}), "flags": [asdict(flag) for flag in flags]}
     return row | {name: record.meta.get(name) for name in RUN_COLUMNS} if is_run else row
 
 

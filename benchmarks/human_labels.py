@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.checks import check_exact, detect_kind
 from analysis.rationales.records import Record
 from analysis.soundness import fit, labelled
 from analysis.soundness.features import BASELINE
 from analysis.soundness.grades import GRADES, THRESHOLD, flagged
 from analysis.soundness.hazard import sigmoid
-from analysis.soundness.judging import Judgement, judge
+from analysis.soundness.judging import EXACT_CHECK, Judgement, judge
 from benchmarks import evaluation as ev
 from benchmarks.common import CommonArguments, parse, write_result
 from benchmarks.recovery import evaluate_recovery
@@ -79,7 +78,8 @@ def exact(limit: int | None, resamples: int) -> dict[str, Any]:
     records = labelled.load("bigbench_mistake_dev", limit)
     groups, hidden = labelled.groups(records), labelled.hidden(records)
     first = np.array([labelled.UNKNOWN if r.first_error_step is None else r.first_error_step for r in records])
-    named = np.array([_named(record) for record in records])
+    judged = judge(records)
+    named = np.array([said.first_error_step if said.scorer == EXACT_CHECK else labelled.UNKNOWN for said in judged])
     found: dict[str, Any] = {}
     for task in sorted({record.task for record in records}):
         rows = np.array([record.task == task for record in records])
@@ -93,12 +93,6 @@ def exact(limit: int | None, resamples: int) -> dict[str, Any]:
             "to_reach": PUBLISHED[task][1] / 100,
         }
     return found
-
-
-def _named(record: Record) -> int:
-    kind = detect_kind(record.question, record.steps, record.choices)
-    finding = check_exact(kind, record.question, record.steps, record.answer, record.choices)
-    return labelled.UNKNOWN if finding is None else finding.first_error_step
 
 
 def _share(hit: np.ndarray) -> dict[str, Any]:

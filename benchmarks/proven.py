@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.checks import Flag, check_exact, detect_kind, generic_flags, read
 from analysis.rationales.records import Record
 from analysis.soundness import labelled
+from analysis.soundness.judging import judge
 from benchmarks.common import CommonArguments, parse, write_result
 from star.statistics import wilson
 
@@ -48,28 +48,18 @@ def _data(limit: int | None) -> Iterator[tuple[str, list[Record]]]:
         yield f"{name}_worked", labelled.worked(name)[:limit]
 
 
-def proofs(record: Record) -> list[Flag]:
-    """The flags of severity 1 on a rationale: of its exact checker where it has one, else of the generic checks."""
-    kind = detect_kind(record.question, record.steps, record.choices)
-    finding = check_exact(kind, record.question, record.steps, record.answer, record.choices)
-    if finding is not None:
-        return [flag for flag in finding.flags if flag.severity >= 1]
-    flags = generic_flags(read(record.question, record.steps, record.answer, record.choices))
-    return [flag for flag in flags if flag.severity >= 1]
-
-
 def measure(records: list[Record], *, show: bool = False) -> dict[str, Any]:
     """Counts over the labelled steps; worked solutions, which have no label, count as right throughout."""
     right = wrong = alarms = proven = 0
     started = time.process_time()
-    for record in records:
+    for record, judged in zip(records, judge(records), strict=True):
         first = -1 if record.label_source is None else record.first_error_step
         if first is None:
             continue
         before = first if first >= 0 else len(record.steps)
         right += before
         wrong += first >= 0
-        found = proofs(record)
+        found = [flag for flag in judged.flags if flag.severity >= 1]
         proven += any(flag.step == first for flag in found)
         for step in sorted({flag.step for flag in found if flag.step < before}):
             alarms += 1

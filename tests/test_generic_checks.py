@@ -333,7 +333,7 @@ def test_counts_that_cannot_be() -> None:
 
 def test_calculator_marks_count_once() -> None:
     (step,) = read("", ["Ann sold 48/2 = <<48/2=24>>24 clips."]).steps
-    assert [(equation.text, equation.result) for equation in step.equations] == [("48/2", 24.0)]
+    assert [(equation.left.text, equation.result) for equation in step.equations] == [("48/2", 24.0)]
 
 
 @pytest.mark.parametrize("record", nasty_records(), ids=lambda record: record.id)

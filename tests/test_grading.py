@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -163,11 +164,11 @@ FRAGMENTS = [
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.torture)])
-def test_random_answers_neither_crash_nor_hang(count: int) -> None:
-    """Every extractor and grader on strings of fragments and of any characters; printed with `-rP`: the slowest."""
+def test_random_answers_neither_crash_nor_hang(count: int, record_property: Callable[[str, object], None]) -> None:
+    """Every extractor and grader on strings of fragments and of any characters; the slowest is noted."""
     rng = random.Random(count)
     slowest, slow_text = 0.0, ""
-    grade_math("x", "y")  # starts the process that compares
+    grade_math(r"x=\frac{1}{2}", "x+1")  # starts the process that compares, and loads what it reads LaTeX with
     for number in range(count):
         parts = [rng.choice(FRAGMENTS) if number % 4 else chr(rng.randrange(1, 0xD800)) for _ in range(rng.randint(1, 12))]
         text = "".join(parts)
@@ -182,7 +183,9 @@ def test_random_answers_neither_crash_nor_hang(count: int) -> None:
             started = time.perf_counter()
             assert grade_math(span, "x+1") in set(Verdict)
         slowest, slow_text = max((slowest, slow_text), (time.perf_counter() - started, text))
-    print(f"{count:,} strings, slowest {slowest:.2f} s: {slow_text!r}")
+    record_property("tried", f"{count:,} strings, none fails")
+    record_property("slowest_seconds", f"{slowest:.2f}")
+    record_property("slowest_text", ascii(slow_text))
 
 
 def test_gold_must_be_a_number() -> None:

@@ -74,7 +74,7 @@ def test_one_threshold_and_it_falls_on_one_side_everywhere(p: float, counts: boo
     assert (found.both_unsound, found.only_person) == ((int(counts), int(not counts)) if judged else (0, 0))
     tally = Tally()
     grade = "scored" if judged else "not_judged"
-    tally.add([GOOD], [judging.Judgement(p if judged else None, None, "math_word", grade=grade)])  # type: ignore[arg-type]
+    tally.add([GOOD], [judging.Judgement(p if judged else None, grade=grade)])  # type: ignore[arg-type]
     assert tally.counts[("-", "unknown", "flagged")] == counts
 
 
@@ -102,7 +102,7 @@ def test_features_are_looked_up_by_name() -> None:
     hazard = Hazard(-1.0, {"flag:result_unused": 2.0, "gone_since": 5.0})
     flags = [Flag(1, "result_unused", "", 0.3), Flag(1, "result_unused", "", 0.2), Flag(0, "other", "", 0.5)]
     rows = describe(read("", ["2 + 2 = 4", "So it is."]), flags)
-    assert hazard.matrix(rows).tolist() == [[0, 0], [0.3, 0]]
+    assert hazard.hazards(rows) == pytest.approx(sigmoid(np.array([-1.0, -0.4])))
     assert all(set(FEATURES) - {name for name in FEATURES if name.startswith("flag:")} <= set(row) for row in rows)
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,9 @@ def plain(found: dict[str, Any], recipe: Recipe) -> str:
 
 
 @pytest.mark.parametrize("points", [12, pytest.param(300, marks=pytest.mark.torture)])
-def test_killed_at_a_file_operation_and_resumed_equals_uninterrupted(points: int, base_model: Path, tmp_path: Path) -> None:
+def test_killed_at_a_file_operation_and_resumed_equals_uninterrupted(
+    points: int, base_model: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     recipe = make_recipe(base_model, tmp_path / "whole", **SECTIONS)
     whole = run(recipe)[0]
     expected, made = plain(contents(whole), recipe), list(weights(whole.run_dir))
@@ -106,7 +109,7 @@ def test_killed_at_a_file_operation_and_resumed_equals_uninterrupted(points: int
         assert plain(contents(again), recipe) == expected, f"killed at operation {place} of {counted}"
         assert list(weights(again.run_dir)) == made
         shutil.rmtree(tmp_path / f"killed-{place}")
-    print(f"{len(places)} kills at {counted} file operations, all results identical")
+    record_property("tried", f"{len(places)} kills at {counted} file operations, all results identical")
 
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
@@ -165,7 +168,9 @@ def killed_and_resumed(path: Path, points: int) -> None:
 @pytest.mark.torture
 @pytest.mark.vllm
 @pytest.mark.parametrize("engine", ["vllm", "accelerate launch"])
-def test_killed_under_a_real_engine(engine: str, base_model: Path, tmp_path: Path, no_gpu: None) -> None:
+def test_killed_under_a_real_engine(
+    engine: str, base_model: Path, tmp_path: Path, no_gpu: None, record_property: Callable[[str, object], None]
+) -> None:
     launched = {"accelerate_config": str(SEEDS / "accelerate" / "cpu2.yaml")} if engine == "accelerate launch" else {}
     content = {
         "name": "killed", "model": {"path": str(base_model)}, "prompting": {"shots": 0},
@@ -177,13 +182,16 @@ def test_killed_under_a_real_engine(engine: str, base_model: Path, tmp_path: Pat
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
     killed_and_resumed(tmp_path / "recipe.yaml", points=4)
+    record_property("tried", "4 kills, all results identical")
 
 
 # ---------------------------------------------------------------------- scoring
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(4_000, marks=pytest.mark.torture)])
-def test_hostile_records_are_scored_one_and_all_within_a_second(count: int) -> None:
+def test_hostile_records_are_scored_one_and_all_within_a_second(
+    count: int, record_property: Callable[[str, object], None]
+) -> None:
     def seconds(record: Record) -> float:
         began = time.process_time()
         assert len(score_records([record])) == 1
@@ -194,5 +202,6 @@ def test_hostile_records_are_scored_one_and_all_within_a_second(count: int) -> N
         took = seconds(record)
         # Two threads of one core slow each other down: what took long is timed once more.
         times.append((took if took < 0.5 else min(took, seconds(record)), record.id))
-    print(f"{count:,} hostile records, slowest {max(times)}")
+    record_property("tried", f"{count:,} hostile records, none fails")
+    record_property("slowest_seconds", f"{max(times)[0]:.2f}")
     assert max(times) < (1, ""), max(times)

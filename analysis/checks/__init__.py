@@ -20,16 +20,10 @@ from analysis.checks.base import (
     read_options,
 )
 from analysis.checks.generic import generic_flags
+from analysis.checks.kinds import detect_kind
 from analysis.checks.reading import read
 
 __all__ = ["EXACT", "SOUND", "Finding", "Flag", "check_exact", "detect_kind", "generic_flags", "read"]
-
-
-def detect_kind(question: str, steps: Sequence[str], choices: Mapping[str, str] | None = None) -> str:
-    """The kind of task (one of `analysis.checks.kinds.KINDS`) that the text looks like."""
-    from analysis.checks.kinds import detect_kind as detect
-
-    return detect(bare_question(question), steps, choices)
 
 
 def check_exact(

@@ -6,6 +6,8 @@ In "x + 30 = 50" or "the units digit of 7^2 is 9" the numbers alone say nothing,
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from analysis.checks.expressions import CONJUNCTIONS, FUNCTIONS, JOINING, Expression, ExpressionReader
 from analysis.checks.numbers import SCALES, Token, close, words
 from analysis.checks.units import SHORT_UNITS, UNITS
@@ -13,7 +15,7 @@ from analysis.checks.units import SHORT_UNITS, UNITS
 _ASSUMING = words(
     "suppose supposing assume assuming imagine if whether unless pretend instead rather not never claim claims claimed says wrote"
     " think thinks thought believe believes doubt contradiction without false wrong wrongly incorrect incorrectly mistake mistaken"
-    " mistakenly erroneously erroneous error typo misread miscalculated someone cannot can't impossible"
+    " mistakenly erroneously erroneous error typo misread miscalculated someone cannot can't isn't doesn't don't didn't impossible"
 )
 """What stands behind one of these in its clause is not claimed by the rationale."""
 _DENYING = words(
@@ -21,6 +23,8 @@ _DENYING = words(
     " mistake mistaken error corrected"
 )
 """What stands before one of these in its sentence is taken back."""
+_CORRECTING = words("wait no oops sorry correction")
+"""How a sentence begins that takes back the one before it."""
 _NAMED = words(
     "equation eq example case part line option method theorem lemma rule clue step problem question statement page pages room"
     " rooms chapter chapters section sections figure figures won lost drew beat series"
@@ -36,6 +40,7 @@ _WHOLE_OF = words("total sum result amount cost price value score profit product
 """What an expression after "of" is: "a total of 3 + 4 is 7"."""
 _COMPARED = words("more less greater higher lower times fewer")
 _BOUNDS = frozenset(("end", "equal", "arrow", "comparison", "congruent"))
+_ORDERS = frozenset(("<", ">", "≤", "≥", "<=", ">="))
 
 
 def equals(tokens: list[Token], left: Expression) -> int | None:
@@ -44,7 +49,9 @@ def equals(tokens: list[Token], left: Expression) -> int | None:
     if token.kind == "equal" or (token.kind == "arrow" and left.operators):
         return left.stop + 1
     if token.kind == "word" and token.text in JOINING and left.operators:
-        start = left.stop + (2 if token.text == "equal" and tokens[left.stop + 1].kind == "word" else 1)
+        start = left.stop + 1
+        while tokens[start].text in ("equal", "to"):  # "is equal to"
+            start += 1
         behind = tokens[start + 1]
         compared = behind.text in _COMPARED or (behind.kind == "word" and behind.text.endswith("ed"))
         return None if compared else start  # "3 + 4 is 2 less than 9", "5^8 is 5 raised to ..."
@@ -66,6 +73,14 @@ def _is_bullet(tokens: list[Token], index: int) -> bool:
     if tokens[index].text not in ("-", "*", "•") or (index and tokens[index - 1].text != "\n"):
         return False
     return index + 1 < len(tokens) and tokens[index + 1].start > tokens[index].end
+
+
+def _is_frame(tokens: list[Token], index: int) -> bool:
+    """Whether a sign only stands beside an equation: a tick, or in Markdown a backtick, a bar between cells, the # of a title."""
+    before, token, after = tokens[index - 1 : index + 2] if index else (tokens[-1], *tokens[:2])
+    bar = token.text == "|" and before.end < token.start
+    parted = (bar or (token.text == "#" and before.text in ("#", "\n", ""))) and after.start != token.end
+    return parted or token.text in ("`", "✓", "✔", "✅")
 
 
 def is_claimed_whole(tokens: list[Token], start: int, stop: int, spoken: bool) -> bool:
@@ -91,10 +106,13 @@ def opens(tokens: list[Token], start: int, spoken: bool) -> bool:
         return False
     if before.text == "." and earlier.end == before.start and earlier.kind == "number" and before.end == tokens[start].start:
         return False  # "2.(3) * 3 = 7"
-    if before.kind in _BOUNDS or (start and _is_bullet(tokens, start - 1)):
-        return before.kind != "comparison"
+    if before.kind in _BOUNDS or (start and (_is_bullet(tokens, start - 1) or _is_frame(tokens, start - 1))):
+        return before.kind != "comparison" or before.text in _ORDERS
     if before.text == ")" and earlier.kind == "number" and (start < 3 or tokens[start - 3].text == "\n"):
         return before.end < tokens[start].start  # "1) 3 * 4 = 12"
+    if before.text == ")" and len(earlier.text) == 1 and earlier.text.isalpha():  # "a) 3 * 4 = 12", "(a) 3 * 4 = 12"
+        label = start - 2 - (start > 2 and tokens[start - 3].text == "(")
+        return before.end < tokens[start].start and (label == 0 or tokens[label - 1].text == "\n")
     if before.kind == "open":
         return earlier.kind in ("word", "end") and (earlier.end < before.start or earlier.kind == "end")
     if before.kind != "word" or len(before.text) < 2 or before.value is not None:
@@ -148,7 +166,9 @@ def closes(tokens: list[Token], stop: int) -> bool:
         return False  # a ratio: "= 3 : 6 : 1"
     if after.text == "!" and tokens[stop - 1].end == after.start and tokens[stop - 1].text in ("3", "4", "5", "6", "7"):
         return False
-    if after.kind in ("end", "equal", "arrow", "close", "currency", "percent"):
+    if after.kind in ("end", "equal", "arrow", "close", "currency", "percent") or after.text in _ORDERS:
+        return True
+    if _is_frame(tokens, stop):
         return True
     if after.kind == "open":
         return after.start > tokens[stop - 1].end and following.kind == "word" and following.text != "mod"
@@ -158,9 +178,9 @@ def closes(tokens: list[Token], stop: int) -> bool:
     if touching and lower not in UNITS and len(lower) < 4:
         return False  # 2xy
     if lower in ("and", "to", "or") and following.kind == "number":
-        return lower == "and" and tokens[stop + 2].kind in ("op", "equal") and (
-            tokens[stop + 2].start > following.end
-        )
+        second = tokens[stop + 2]
+        factorial = second.text == "!" and tokens[stop + 3].kind == "equal"
+        return lower == "and" and (factorial or (second.kind in ("op", "equal") and second.start > following.end))
     if lower == "square" and following.text.lower() in UNITS:
         return True
     return lower not in SCALES and lower not in FUNCTIONS and (len(after.text) > 1 or after.text in SHORT_UNITS)
@@ -173,8 +193,10 @@ def is_claimed(tokens: list[Token], start: int, stop: int) -> bool:
             break
         if token.text.lower() in _ASSUMING:
             return False
-    for token in tokens[stop : stop + 30]:
+    for token, following in pairwise(tokens[stop : stop + 31]):
         if token.text.lower() in _DENYING or token.text == "?":
+            return False
+        if token.kind in ("end", "open") and following.text.lower() in _CORRECTING:
             return False
         if token.kind == "end" and token.text not in (",", '"'):  # '"3 + 4 = 8" would be a mistake'
             return True

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from analysis.checks.claims import equals, is_claimed, is_claimed_whole, marks_item, opens
-from analysis.checks.expressions import JOINING, Expression, ExpressionReader, Operand
+from analysis.checks.expressions import JOINING, Expression, ExpressionReader
 from analysis.checks.numbers import Token, as_float, padded, tokenize
 from analysis.checks.other_meanings import may_mean_otherwise
 from analysis.checks.statements import FalseStatement, judge_bare, judge_congruence, judge_letters, read_modulus
@@ -41,24 +41,9 @@ class Equation(NamedTuple):
     approximate; 0 where it is calculated or a whole number."""
 
     @property
-    def text(self) -> str:
-        """The calculation as written."""
-        return self.left.text
-
-    @property
     def start(self) -> int:
         """Where the calculation begins in the text."""
         return self.left.atoms[0].start
-
-    @property
-    def operands(self) -> list[Operand]:
-        """The numbers of the calculation."""
-        return self.left.operands
-
-    @property
-    def operators(self) -> str:
-        """Its operators in the order of the text, out of + - * / ^ ! C."""
-        return self.left.operators
 
     @property
     def result(self) -> float:
@@ -106,10 +91,7 @@ class _TextReader:
 
     def _chain(self, left: Expression) -> int:
         """Take in all equations of "a = b = c"; returns the place behind them."""
-        tokens = self.tokens
-        if tokens[left.stop].kind == "congruent":
-            return self._congruences(left)
-        index = left.stop
+        tokens, index = self.tokens, left.stop
         while (equal := equals(self.tokens, left)) is not None:
             right = self.expressions.read(equal)
             implied = tokens[equal - 1].kind == "arrow" and right is not None
@@ -117,18 +99,19 @@ class _TextReader:
                 break
             self._pair(left, right, tokens[equal - 1].kind == "word")
             left, index = right, right.stop
-        return index
+        congruent = tokens[index].kind == "congruent" or read_modulus(tokens, index)[0]
+        return self._congruences(left) if congruent else index
 
     def _congruences(self, left: Expression) -> int:
-        """Take in "a ≡ b ≡ c (mod n)"."""
-        sides, stop = [left], left.stop
+        """Take in "a ≡ b ≡ c (mod n)" and "a mod n = b"."""
+        sides, (modulus, stop) = [left], read_modulus(self.tokens, left.stop)
         while self.tokens[stop].kind in ("congruent", "equal"):
             right = self.expressions.read(stop + 1)
             if right is None:
                 return stop + 1
             sides.append(right)
             stop = right.stop
-        modulus = read_modulus(self.tokens, stop)
+        modulus, stop = (modulus, stop) if modulus else read_modulus(self.tokens, stop)
         if modulus and opens(self.tokens, left.start, False) and is_claimed(self.tokens, left.start, stop):
             self.statements += [false for one, other in pairwise(sides) if (false := judge_congruence(one, other, modulus))]
         return stop

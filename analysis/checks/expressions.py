@@ -23,7 +23,7 @@ _MAX_DEPTH = 100
 """Expressions with more brackets and signs within each other than this have no value here."""
 _MAX_READ = 120
 """Tokens of one expression in running text."""
-JOINING = words("is equals equal gives makes are")
+JOINING = words("is equals equal gives makes yields are")
 FUNCTIONS = words(
     "sin cos tan sec csc cot log ln exp lim mod sqrt root square cube cubed squared gcd lcm max min det floor"
 )
@@ -277,8 +277,9 @@ class ExpressionReader:
             side.rounded = True
         if self.tokens[stop].kind == "percent":
             value, stop, percent = value / 100, stop + 1, True
-        if self.tokens[stop].kind == "currency" and self.tokens[stop].start == self.tokens[stop - 1].end:
-            stop += 1  # 10€
+        sign, behind = self.tokens[stop], self.tokens[stop + 1]
+        if sign.kind == "currency" and (sign.start == self.tokens[stop - 1].end or (sign.text == "€" and sign.end < behind.start)):
+            stop += 1  # 10€, 10 €
         as_written = value is token.exact and token.kind == "number"
         side.atoms.append(token if as_written else token._replace(kind="number", exact=value))
         number = token.value if as_written and token.value is not None else float(value)
@@ -350,6 +351,11 @@ class ExpressionReader:
         """Behind the unit or remark of a number ("5 apples + ...", "5 (apples) + ...") where the expression goes on after it."""
         first = stop
         names: list[str] = []
+        per = self.tokens[stop + 1].text
+        slash = self.tokens[stop].text == "/" and "/" not in side.operators
+        if slash and per in UNITS and per[-1] != "s" and UNITS[per][0] != "part":  # "$15/hour"
+            names.append(per)
+            stop += 2
         while len(names) < 4 and self.tokens[stop].kind == "word" and self.tokens[stop].text.lower() not in JOINING:
             text = self.tokens[stop].text
             touching = self.tokens[stop].start == self.tokens[stop - 1].end
@@ -366,6 +372,9 @@ class ExpressionReader:
         if names and self.tokens[stop].text == "/" and following.kind == "word" and is_unit:  # "2 dollars/hour"
             names.append(following.text)
             stop += 2
+        if names and names[-1] in UNITS.keys() | SHORT_UNITS and self.tokens[stop].text == "^":  # "4 cm^2", "9.8 m/s^2"
+            power = self.tokens[stop + 1 : stop + 4]
+            stop += 2 if power[0].text in ("2", "3") else 4 if power[1].text in ("2", "3") and power[2].text == ")" else 0
         stop = self._pass_remark(stop)
         after = self.tokens[stop]
         if stop == first or after.text in ("^", "**"):

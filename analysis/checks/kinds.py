@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from analysis.checks.base import EXACT
+from analysis.checks.base import EXACT, bare_question
 from analysis.checks.grammars import (
     addition,
     dyck_languages,
@@ -34,7 +34,7 @@ _QUANTITY = re.compile(
 
 def detect_kind(question: str, steps: Sequence[str], choices: Mapping[str, str] | None = None) -> str:
     """One of `KINDS`; `choices` are those of the question. Only the start of the texts is looked at."""
-    head = question[:20_000]
+    head = bare_question(question)[:20_000]
     if addition.parse_question(head) and addition.looks_like_scratchpad(steps):
         return "addition"
     if kind := _kind_of_question(head):

@@ -28,7 +28,7 @@ def may_mean_otherwise(tokens: Sequence[Token], left: Expression, right: Express
         or _is_range(left.text, right)
         or _takes_percent(left)
         or _counts_percents(left, right)
-        or (bool(right.operators) and tokens[right.start - 1].kind == "word")  # "50 % of 8 is 1.5 * 8 = 12" explains
+        or (tokens[right.start - 1].kind == "word" and (bool(right.operators) or _is_share(left, right)))  # "8 is 1.5 * 8 = 12"
         or any(token.text == "of" for token in tokens[right.start : right.stop])  # "3/3 - 2/3 = 1/3 of $150"
         or _changes_unit(tokens, left, right, start, stop)
         or _holds_otherwise(left, right)
@@ -65,6 +65,11 @@ def _is_range(left: str, right: Expression) -> bool:
     """ "Pages 10-15 = 6 pages": from a to b, and not a difference."""
     ends = _RANGE.fullmatch(left)
     return ends is not None and int(ends[1]) < int(ends[2]) and right.value is not None and right.value > 0
+
+
+def _is_share(left: Expression, right: Expression) -> bool:
+    """ "4/7 is equal to $24": so much of something."""
+    return left.operators == "/" and left.value is not None and right.value is not None and left.value < 1 < right.value
 
 
 def _takes_percent(expression: Expression) -> bool:

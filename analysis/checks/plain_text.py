@@ -20,6 +20,7 @@ _ESCAPED_DOLLAR = "\x01"
 
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "‒": "-", "﹣": "-", "—": " , ", "×": "*", "✕": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/"}
+    | {"∗": "*", "✖": "*"}
     | {"∕": "/", "⁄": "/", "’": "'", "°": " degrees ", "≅": "≈", "≃": "≈", "。": ". ", "、": ", ", "｡": ". ", "…": f" {UNREAD} "}
     | {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)}
 )
@@ -28,6 +29,7 @@ _LATEX = re.compile(r"\\[a-zA-Z]{1,40}\*?|\\[\s\S]|[{}]|[^\\{}]+|\\")
 _COMMANDS = (
     dict.fromkeys(("times", "cdot", "ast", "*"), "*")
     | dict.fromkeys(("left", "right", "big", "Big", "bigl", "bigr", "Bigl", "Bigr", "displaystyle", "limits", "!", "hline"), "")
+    | dict.fromkeys(("large", "Large"), "")
     | dict.fromkeys((",", ";", ":", " ", "\n", "quad", "qquad", "(", ")", "&"), " ")
     | dict.fromkeys(("[", "]", "\\", "therefore", "because", "newline", "par"), "\n")
     | dict.fromkeys(("approx", "simeq", "cong"), "≈")
@@ -40,12 +42,14 @@ _BRACED: Mapping[str, tuple[tuple[str, str], ...]] = (
     dict.fromkeys(("text", "mathrm", "mathbf", "textbf", "textit", "mathit", "boxed", "fbox", "mbox", "emph"), (("", ""),))
     | dict.fromkeys(("frac", "dfrac", "tfrac", "cfrac"), (("((", ")"), ("/(", "))")))
     | dict.fromkeys(("binom", "dbinom", "tbinom"), (("C(", ","), ("", ")")))
-    | {"sqrt": (("√(", ")"),), "pmod": ((" (mod ", ")"),), "begin": (("\n\0", "\0"),), "end": (("\n\0", "\0"),)}
+    | {"sqrt": (("√(", ")"),), "pmod": ((" (mod ", ")"),), "tag": ((" ; (", ")"),), "underline": (("", ""),)}
+    | {"begin": (("\n\0", "\0"),), "end": (("\n\0", "\0"),)}
 )
 """What is written around each braced argument of a command."""
 _LISTED = re.compile(r"\\\)\s{0,3}[-•]\s{0,3}\\\(")
 """Between the items of a list in one line: "\\\\(x = 3\\\\) - \\\\(x = 4\\\\)"."""
-_SHORT_FRACTION = re.compile(r"\s?(\d)\s?(\d)")
+_SHORT = (re.compile(r"\s?(\d)(?!\d)"), re.compile(r"\s?(\d)\s?(\d)"))
+"""One and two arguments of a digit without braces."""
 _MIXED = re.compile(r"(?<=\d)\(\((\d{1,6})\)/\((\d{1,6})\)\)")
 """A fraction that touches a whole number: a mixed number, or a product."""
 _ENVIRONMENT = re.compile("\0[^\0]{0,40}\0(?:\\{[^{}\n]{0,20}\\})?")
@@ -57,6 +61,7 @@ _SPOKEN = re.compile(
 )
 _NEGATIVE = re.compile(r"\bnegative\s{1,3}(?=[\d(\[])", re.I)
 _SPOKEN_SIGNS = {"plus": " + ", "minus": " - ", "times": " * ", "multiplied by": " * ", "divided by": " / "}
+_NAMED_SIGNS = re.compile(r"\b(sqrt)\s?(?=\()|\b(rs)\.?\s?(?=\d)|(?<=\d) (per ?cent)\b(?= of \d)", re.I)
 _THOUSANDS = re.compile(r"(?<=\d) (?=000\b)")
 
 
@@ -81,6 +86,7 @@ def plain(text: str) -> str:
         text = _BLANK_LINES.sub("\n", text).replace("\n=", " =")
     text = _SPOKEN.sub(lambda spoken: _SPOKEN_SIGNS[spoken[1].lower()], text)
     text = _NEGATIVE.sub("-", text)
+    text = _NAMED_SIGNS.sub(lambda name: "√₹%"[(name.lastindex or 1) - 1], text)
     return _THOUSANDS.sub("", text) if " 000" in text else text
 
 
@@ -123,8 +129,10 @@ def _without_latex(text: str) -> str:
                 if name == "left" and len(written) > 1:
                     written[-2] = written[-2].rstrip(" ")
         elif waiting and not piece.isspace():
-            short = _SHORT_FRACTION.match(piece) if len(waiting) == 2 else None
-            written.append(f"(({short[1]})/({short[2]})){piece[short.end():]}" if short else UNREAD + piece)
+            short = _SHORT[len(waiting) - 1].match(piece)
+            digits = zip(short.groups(), waiting, strict=True) if short else [(UNREAD, ("", ""))]
+            written += [f"{before}{digit}{behind}" for digit, (before, behind) in digits]
+            written.append(piece[short.end() if short else 0 :])
             waiting = ()
         else:
             written.append(piece)

@@ -81,11 +81,6 @@ class Reading:
         worked = [step for step in self.steps if step.equations]
         return next((step.equations[-1] for step in reversed(worked) if not _CHECKING.match(step.text)), None)
 
-    @property
-    def last_result(self) -> float | None:
-        """The result of the last equation; None where the rationale has none."""
-        return self.last_equation.result if self.last_equation else None
-
 
 def read(
     question: str, steps: Sequence[str], answer: str | None = None, choices: Mapping[str, str] | None = None
@@ -117,14 +112,14 @@ def calculations(rationale: str) -> tuple[tuple[tuple[float, ...], str, float], 
     if _UNKNOWN.search(text):
         return ()
     equations = (equation for step in read("", text.splitlines()).steps for equation in step.equations)
-    return tuple((tuple(o.value for o in each.operands), _signs(each), each.result) for each in equations)
+    return tuple((tuple(o.value for o in each.left.operands), _signs(each), each.result) for each in equations)
 
 
 def _signs(equation: Equation) -> str:
     """Its operators, with the brackets around what they join."""
-    if "(" not in equation.text:
-        return equation.operators
-    return re.sub(r"[^-+*/^()]", "", equation.text)
+    if "(" not in equation.left.text:
+        return equation.left.operators
+    return re.sub(r"[^-+*/^()]", "", equation.left.text)
 
 
 def continued(before: str, text: str) -> str:
@@ -164,8 +159,8 @@ def _read_step(raw: str) -> Step:
 
 def _merge(marks: list[Equation], written: list[Equation]) -> list[Equation]:
     """The calculator's equations, and of the written ones those that no mark repeats, in the order of writing."""
-    keys = {(tuple(sorted(o.value for o in equation.operands)), equation.operators) for equation in marks}
-    extra = [e for e in written if (tuple(sorted(o.value for o in e.operands)), e.operators) not in keys]
+    keys = {(tuple(sorted(o.value for o in equation.left.operands)), equation.left.operators) for equation in marks}
+    extra = [e for e in written if (tuple(sorted(o.value for o in e.left.operands)), e.left.operators) not in keys]
     results = {equation.result for equation in marks}
     return marks + [equation for equation in extra if equation.checkable and equation.result not in results]
 

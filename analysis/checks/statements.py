@@ -8,11 +8,12 @@ is not 0: told by exact trials at a few points, then decided by SymPy on an expr
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 from analysis.checks.expressions import Expression, evaluate
-from analysis.checks.numbers import Token, show
+from analysis.checks.numbers import Token, close, show
 from analysis.checks.units import UNITS, conversion
 
 _POINTS = ((2, 7, 13, 29), (3, 11, 17, 31), (-5, 19, 23, -37), (Fraction(41, 43), Fraction(-47, 53), Fraction(59, 61), 67))
@@ -64,12 +65,14 @@ def _last_digit(text: str) -> Fraction:
     return Fraction(501, 1000) / 10 ** len(text.partition(".")[2])
 
 
-def read_modulus(tokens: list[Token], index: int) -> int | None:
-    """The n of "(mod n)" or "mod n" at a token."""
-    index += tokens[index].kind == "open"
-    number, named = tokens[index + 1], tokens[index].text in ("mod", "modulo")
+def read_modulus(tokens: list[Token], index: int) -> tuple[int | None, int]:
+    """(the n of "(mod n)" or "mod n" at a token, the index behind it); (None, the index) where none stands there."""
+    first = index + (tokens[index].kind == "open")
+    number, named = tokens[first + 1], tokens[first].text in ("mod", "modulo")
     value = number.exact if named and number.kind == "number" else None
-    return int(value) if value and value.denominator == 1 else None
+    if not value or value.denominator > 1:
+        return None, index
+    return int(value), first + 2 + (first > index and tokens[first + 2].kind == "close")
 
 
 def judge_congruence(left: Expression, right: Expression, modulus: int) -> FalseStatement | None:
@@ -84,6 +87,10 @@ def judge_congruence(left: Expression, right: Expression, modulus: int) -> False
 def judge_letters(left: Expression, right: Expression) -> FalseStatement | None:
     """ "2(x + 3) = 2x + 5": false for every x. "x = x + 1" gives x a new value, and "64 - 2xy = 40" asks for one."""
     letters = sorted(left.symbols | right.symbols)
+    if left.symbols == right.symbols == {"π"}:
+        one, other = (evaluate(side.atoms, {"π": Fraction(math.pi)}) for side in (left, right))
+        false = one is not None and other is not None and not close(one, other)
+        return FalseStatement("identity_false", f"{left.text} is not {right.text}") if false else None
     lone = min(len(side.atoms) - (side.atoms[0].text == "-") for side in (left, right)) < 2
     if lone or len(letters) > _MAX_LETTERS or len(left.atoms) + len(right.atoms) > _MAX_ATOMS:
         return None

@@ -94,14 +94,14 @@ def describe(reading: Reading, flags: Sequence[Flag]) -> list[dict[str, float]]:
 
 def _of_rationale(reading: Reading) -> dict[str, float]:
     """About the answer, and how much of the question is used."""
-    answer, last, fine = reading.answer, reading.last_result, _finest(reading)
+    answer, last, fine = reading.answer, reading.last_equation, _finest(reading)
     asked = {key(mention.value) for mention in reading.question.mentions}
     said = {key(mention.value) for step in reading.steps for mention in step.mentions}
-    said |= {key(operand.value) for step in reading.steps for e in step.equations for operand in e.operands}
+    said |= {key(operand.value) for step in reading.steps for e in step.equations for operand in e.left.operands}
     return {
         "answer_fractional": float(answer is not None and _is_fractional(answer, fine)),
         "answer_negative": float(answer is not None and answer < 0),
-        "answer_is_last_result": float(answer is not None and last is not None and abs(answer - last) < 1e-6),
+        "answer_is_last_result": float(answer is not None and last is not None and abs(answer - last.result) < 1e-6),
         "question_numbers_unused": len(asked - said - {key(1.0)}) / max(1, len(asked)),
     }
 

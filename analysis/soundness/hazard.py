@@ -59,13 +59,10 @@ class Hazard:
     """Intercept, weight of the log-odds, and of a wrong answer (+1) or right one (-1): for `use_gold`."""
     format: Literal[1] = 1
 
-    def matrix(self, rows: Sequence[Mapping[str, float]]) -> np.ndarray:
-        """Rows [steps, features] in the order of the weights; names that were not fitted are ignored."""
-        return np.array([[row.get(name, 0.0) for name in self.weights] for row in rows]).reshape(len(rows), -1)
-
     def hazards(self, rows: Sequence[Mapping[str, float]]) -> np.ndarray:
-        """h_i of each step."""
-        return sigmoid(self.intercept + self.matrix(rows) @ np.array(list(self.weights.values())))
+        """h_i of each step; names that were not fitted are ignored."""
+        matrix = np.array([[row.get(name, 0.0) for name in self.weights] for row in rows]).reshape(len(rows), -1)
+        return sigmoid(self.intercept + matrix @ np.array(list(self.weights.values())))
 
     def p_unsound(self, hazards: np.ndarray, answer_right: bool | None = None) -> float:
         """Calibrated; `answer_right` where that may be used and is known."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,18 +37,18 @@ EXACT_CHECK = "the exact check"
 class Judgement:
     """What is said about one rationale."""
 
-    p_unsound: float | None
+    p_unsound: float | None = None
     """1: proven; None: not judged."""
-    first_error_step: int | None
+    first_error_step: int | None = None
     """0-based; -1: none is proven or flagged; None: not judged."""
-    task_kind: str
-    flags: tuple[Flag, ...] = ()
-    n_steps: int = 0
     grade: Grade = "not_judged"
     scorer: str | None = None
     """Who says so; None where a generic check proves it or nobody says anything."""
     status: Status = "ok"
     """Why nothing is said, where nothing is."""
+    task_kind: str = "other"
+    n_steps: int = 0
+    flags: tuple[Flag, ...] = ()
 
 
 def judge(records: Sequence[Record], *, use_gold: bool = False) -> list[Judgement]:
@@ -79,34 +79,34 @@ def _guarded(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:
     try:
         return _judge(record, use_gold, hazard)
     except Exception:  # whatever it is: one record never stops the others
-        return Judgement(None, None, "other", n_steps=len(record.steps), status="error")
+        return Judgement(status="error", n_steps=len(record.steps))
 
 
 def _judge(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:
-    count = len(record.steps)
     if _is_recovery(record):
         return _judge_recovery(record)
     kind = detect_kind(record.question, record.steps, record.choices)
+    said = Judgement(task_kind=kind, n_steps=len(record.steps))
     if not any(step.strip() for step in record.steps):
-        return Judgement(None, None, kind, n_steps=count, status="unparsed")
+        return replace(said, status="unparsed")
     finding = check_exact(kind, record.question, record.steps, record.answer, record.choices)
     if finding is not None:
         wrong = finding.first_error_step != SOUND
-        grade: Grade = "proven" if wrong else "checked"
-        return Judgement(float(wrong), finding.first_error_step, kind, finding.flags, count, grade, EXACT_CHECK)
+        said = replace(said, flags=finding.flags, grade="proven" if wrong else "checked", scorer=EXACT_CHECK)
+        return replace(said, p_unsound=float(wrong), first_error_step=finding.first_error_step)
     reading = read(record.question, record.steps, record.answer, record.choices)
-    flags = generic_flags(reading)
-    proven = first_proven(flags)
+    said = replace(said, flags=generic_flags(reading))
+    proven = first_proven(said.flags)
     if proven is not None:
-        return Judgement(1.0, proven, kind, flags, count, "proven")
-    if count > MAX_STEPS or sum(map(len, record.steps)) > MAX_TOTAL:  # nothing is said about the whole of it
-        return Judgement(None, None, kind, flags, count, status="too_long")
+        return replace(said, p_unsound=1.0, first_error_step=proven, grade="proven")
+    if said.n_steps > MAX_STEPS or sum(map(len, record.steps)) > MAX_TOTAL:  # nothing is said about the whole of it
+        return replace(said, status="too_long")
     if domain_of(record.question, reading, kind) not in hazard.speaks_for:
-        return Judgement(None, None, kind, flags, count, status="outside")
-    hazards = hazard.hazards(describe(reading, flags))
+        return replace(said, status="outside")
+    hazards = hazard.hazards(describe(reading, said.flags))
     p_unsound = inside(hazard.p_unsound(hazards, matches_gold(record) if use_gold else None))
     first = int(np.argmax(error_at(hazards))) if flagged(p_unsound) else SOUND
-    return Judgement(p_unsound, first, kind, flags, count, "scored", NO_MODEL)
+    return replace(said, p_unsound=p_unsound, first_error_step=first, grade="scored", scorer=NO_MODEL)
 
 
 def _is_recovery(record: Record) -> bool:
@@ -122,11 +122,11 @@ def _judge_recovery(record: Record) -> Judgement:
     from analysis.recovery import judge_recovery
 
     p_unsound, why = judge_recovery(record)
-    count = len(record.steps)
-    flags = (Flag(0, "recovery", why, round(min(p_unsound or 0.0, 0.99), 2)),) if count else ()
+    flags = (Flag(0, "recovery", why, round(min(p_unsound or 0.0, 0.99), 2)),) if record.steps else ()
+    said = Judgement(task_kind=RECOVERY, n_steps=len(record.steps), flags=flags)
     if p_unsound is None:
-        return Judgement(None, None, RECOVERY, flags, count, status="outside")
-    return Judgement(inside(p_unsound), None, RECOVERY, flags, count, "scored", RECOVERY_SCORE)
+        return replace(said, status="outside")
+    return replace(said, p_unsound=inside(p_unsound), grade="scored", scorer=RECOVERY_SCORE)
 
 
 def inside(p: float) -> float:

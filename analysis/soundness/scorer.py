@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Generic, Literal, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
+from typing import Any, Generic, Literal, TypeVar
 
 from analysis.rationales.records import Record
 from star.errors import InputError, first_line
@@ -64,13 +64,9 @@ class Usage:
     """In the currency of the price list; 0 where nothing is paid; None: no prices are known."""
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.generated_tokens + other.generated_tokens,
-            self.calls + other.calls,
-            self.seconds + other.seconds,
-            None if self.cost is None or other.cost is None else self.cost + other.cost,
-        )
+        pairs: Iterator[tuple[Any, Any]] = zip(astuple(self), astuple(other), strict=True)
+        sums: Iterator[Any] = (None if None in pair else sum(pair) for pair in pairs)
+        return Usage(*sums)
 
 
 @dataclass(frozen=True)

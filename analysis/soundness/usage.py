@@ -1,14 +1,13 @@
-"""What scorers take: beforehand for `--dry-run`, and at the end beside what became of the rationales."""
+"""What scorers took, beside what became of the rationales."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from analysis.soundness.scorer import STATUSES, Item, Scorer, Status, StepScores, Usage
+from analysis.soundness.scorer import STATUSES, Status, StepScores, Usage
 
 
 @dataclass
@@ -40,15 +39,3 @@ class Totals:
             )
         if waiting := self.statuses["not_asked"]:
             print(f"{name}: {waiting:,} rationales wait; the same command goes on with them.", file=sys.stderr)
-
-
-def show_plan(scorers: Sequence[Scorer[Any]], chunks: Iterable[Sequence[Item]]) -> None:
-    """Print what scoring all chunks would take, a line for each scorer."""
-    expected = {scorer.name: Usage() for scorer in scorers}
-    for items in chunks:
-        for scorer in scorers:
-            expected[scorer.name] += scorer.plan(items)
-    for name, most in expected.items():
-        cost = "cost unknown: give --prices" if most.cost is None else f"cost at most {most.cost:.2f}"
-        tokens = f"about {most.prompt_tokens:,} prompt tokens, at most {most.generated_tokens:,} generated tokens"
-        print(f"{name}: {most.calls:,} calls, {tokens}, {cost}")

@@ -24,6 +24,8 @@ _OTHER_SUMS = re.compile(
     re.I,
 )
 """Numbers that are not added in the usual way: of another base, of a clock, by a sign that is given another meaning."""
+_DRAWN = re.compile(r"\bmaps?\b|\bscaled?\b|\bmodels?\b|\bdraw|\bblueprint|\brepresent|\bcorrespond|\bfloor plan", re.I)
+"""Where "1 cm = 10 km" is a scale."""
 _POINTED = re.compile(r"(?<![\d.])\d{1,3}\.\d{3}(?!\d)")
 """A thousand as German writes it."""
 _SIGNED_POWER = re.compile(r"(?:^|[-+*/^(])\s?-\s?[\d.,]{1,40}\s?(?:\^|\*\*)")
@@ -45,8 +47,8 @@ def equation_false(reading: Reading) -> list[Flag]:
             if not equation.checkable:
                 continue
             if equation.left.value is None:
-                if "/" in equation.operators and any(operand.value == 0 for operand in equation.operands):
-                    flags.append(Flag(index, "equation_undefined", f"{shorten(equation.text)} divides by zero"))
+                if "/" in equation.left.operators and any(operand.value == 0 for operand in equation.left.operands):
+                    flags.append(Flag(index, "equation_undefined", f"{shorten(equation.left.text)} divides by zero"))
                 continue
             name, severity = judge(equation, step.text)
             if name == "equation_false" and _OTHER_SUMS.search(reading.question.text):
@@ -58,7 +60,7 @@ def equation_false(reading: Reading) -> list[Flag]:
 
 def _message(name: str, equation: Equation) -> str:
     value, stated = equation.left.value or Fraction(0), equation.right.value or Fraction(0)
-    right = f"{shorten(equation.text)} = {f'{show(value * 100)}%' if equation.percent_result else show(value)}"
+    right = f"{shorten(equation.left.text)} = {f'{show(value * 100)}%' if equation.percent_result else show(value)}"
     if name == "equation_rounded":
         return f"{right}, rounded here to {result(equation)}"
     return f"{right}, but {result(equation)} = {show(stated)}" if equation.right.operators else f"{right}, not {result(equation)}"
@@ -67,10 +69,12 @@ def _message(name: str, equation: Equation) -> str:
 @generic_check
 def statement_false(reading: Reading) -> list[Flag]:
     """A percentage, conversion, congruence or equation with letters that is false whatever the letters stand for."""
+    found = [(index, statement) for index, step in enumerate(reading.steps) for statement in step.statements]
+    texts = [reading.question.text, *(step.text for step in reading.steps)] if found else []
+    drawn = any(map(_DRAWN.search, texts))
     return [
-        Flag(index, statement.check, shorten(statement.message, 200))
-        for index, step in enumerate(reading.steps)
-        for statement in step.statements
+        Flag(index, statement.check, shorten(statement.message, 200), 0.3 if drawn and statement.check == "conversion_false" else 1)
+        for index, statement in found
     ]
 
 
@@ -81,9 +85,9 @@ def judge(equation: Equation, text: str) -> tuple[str, float]:
     if value == right:
         return "", 0.0
     start = equation.start
-    text = text[max(0, start - 120) : start + len(equation.text) + 120]  # what is near, not a whole page
+    text = text[max(0, start - 120) : start + len(equation.left.text) + 120]  # what is near, not a whole page
     readings = [value]
-    if equation.percent_result or any(operand.percent for operand in equation.operands) or _PERCENT.search(text):
+    if equation.percent_result or any(operand.percent for operand in equation.left.operands) or _PERCENT.search(text):
         readings += [value * 100, value / 100]
     if any(reading == right for reading in readings):
         return "", 0.0
@@ -94,8 +98,8 @@ def judge(equation: Equation, text: str) -> tuple[str, float]:
     first = next((atom.exact for atom in equation.right.atoms if atom.kind == "number"), None)
     if (right and value / right in _SHIFTS) or (first == value and equation.right.operators):
         return "equation_false", 0.6  # the second: "8 * 45 = 360 / 5 = 72", written as one talks
-    pointed = _POINTED.search(equation.text) and _POINTED.search(equation.right.text)
-    loose = pointed or _SIGNED_POWER.search(equation.text) or _OTHER_SUMS.search(text)
+    pointed = _POINTED.search(equation.left.text) and _POINTED.search(equation.right.text)
+    loose = pointed or _SIGNED_POWER.search(equation.left.text) or _OTHER_SUMS.search(text)
     return "equation_false", 0.3 if loose else 1.0
 
 
@@ -105,24 +109,24 @@ def _is_exact(equation: Equation) -> bool:
     in_full = all(operand.text.replace(",", "").isdigit() and not operand.percent for operand in operands)
     if not in_full or equation.left.rounded or equation.approximate or value is None:
         return False
-    return value.denominator == 1 and "/" not in equation.operators.removesuffix("/")
+    return value.denominator == 1 and "/" not in equation.left.operators.removesuffix("/")
 
 
 def _rounding(equation: Equation, readings: list[Fraction], text: str) -> str | None:
     """The finding where the result is right up to rounding ("" where that is fine); None where it is not."""
     value, right = readings[0], equation.right.value
     assert right is not None
-    tolerance = TOLERANCE * (2 if equation.approximate else 1) * (3 if "^" in equation.operators else 1)
+    tolerance = TOLERANCE * (2 if equation.approximate else 1) * (3 if "^" in equation.left.operators else 1)
     if any(abs(reading - right) <= tolerance * abs(reading) for reading in readings):
         return ""
     rounded = [value]
-    if equation.percent_result and any(operand.value == 100 for operand in equation.operands):
+    if equation.percent_result and any(operand.value == 100 for operand in equation.left.operands):
         rounded.append(value / 100)  # "1 / 6 * 100 = 17%"
     elif len(readings) > 1 and not equation.percent_result:
         rounded.append(value * 100)  # "1 / 6 = 17 percent"
     if equation.margin and any(abs(reading - right) <= equation.margin for reading in rounded):
         return ""
-    if "/" in equation.operators and right in (math.floor(value), math.ceil(value)):
+    if "/" in equation.left.operators and right in (math.floor(value), math.ceil(value)):
         return "" if equation.approximate or _WHOLE.search(text) else "equation_rounded"
     is_whole = right.denominator == 1 and "." not in equation.right.text
     is_nearest = is_whole and abs(value - right) <= Fraction(1, 2) and abs(value) > 1
@@ -145,11 +149,11 @@ def value_contradicted(reading: Reading) -> list[Flag]:
         for equation in step.equations:
             if not equation.checkable:  # only supposed, or part of something longer
                 continue
-            expression = (tuple(operand.value for operand in equation.operands), equation.operators)
+            expression = (tuple(operand.value for operand in equation.left.operands), equation.left.operators)
             before = results.setdefault(expression, (equation.result, equation.right.text))
             agrees = any(same(before[0], value, 0.01) for value in (equation.result, equation.result * 100))
             if not equation.right.operators and not agrees:
-                message = f"{shorten(equation.text)} is {result(equation)} here and was {shorten(before[1], 40)} before"
+                message = f"{shorten(equation.left.text)} is {result(equation)} here and was {shorten(before[1], 40)} before"
                 flags.append(Flag(index, "value_contradicted", message, 0.8))
         flags += _restated(reading, index, quantities, known)
         known |= all_form_keys([*(mention.value for mention in step.mentions), *(each.result for each in step.equations)])

@@ -9,7 +9,7 @@ from analysis.checks.base import Flag, generic_check, shorten
 from analysis.checks.reading import Reading
 
 _TIME = r"(?<![\d:])(\d{1,2}):(\d{2})(?!\d)(?: ?([ap])\.?m\b\.?)?"
-_LENGTH = r"(\d{1,3}(?:\.\d{1,2})?) (hour|minute)s?\b(?! and\b| ?[-+*/])"
+_LENGTH = r"(\d{1,3}(?:\.\d{1,2})?) (hour|minute)s?\b(?!,? and\b|,? \d| ?[-+*/])"
 _LATER = re.compile(rf"{_TIME} ?([-+]) ?{_LENGTH} ?= ?{_TIME}", re.I)
 _BETWEEN = re.compile(rf"\bfrom {_TIME} (?:to|until) (?P<until>{_TIME}),? (?:is|are|=|makes) {_LENGTH}", re.I)
 _DAY, _HALF = 24 * 60, 12 * 60

@@ -23,7 +23,7 @@ def answer_differs(reading: Reading) -> list[Flag]:
         return []
     last = equation.result
     known = any(same(mention.value, last) for mention in reading.question.mentions)
-    if known and any(same(operand.value, answer) for operand in equation.operands):
+    if known and any(same(operand.value, answer) for operand in equation.left.operands):
         return []  # it checks the answer: 120 / 60 gives the 2 hours of the question
     readings = (last, last * 100, last / 100, round(last), round(last, 1), round(last, 2), int(last), int(last) + 1)
     if any(same(answer, value, 0.01) for value in readings):

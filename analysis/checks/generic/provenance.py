@@ -28,7 +28,7 @@ def operand_unknown(reading: Reading) -> list[Flag]:
                 known |= form_keys(pending.value)
                 pending = next(mentions, None)
             flags += _unknown_operands(index, equation, known)
-            known |= {key(operand.value) for operand in equation.operands} | form_keys(equation.result)
+            known |= {key(operand.value) for operand in equation.left.operands} | form_keys(equation.result)
         known |= all_form_keys(mention.value for mention in step.mentions)
         if len(flags) >= MAX_FLAGS:
             break
@@ -37,7 +37,7 @@ def operand_unknown(reading: Reading) -> list[Flag]:
 
 def _unknown_operands(index: int, equation: Equation, known: Set[str]) -> list[Flag]:
     unknown: dict[str, Operand] = {}
-    for operand in equation.operands:
+    for operand in equation.left.operands:
         constant = operand.value in CONSTANTS or (operand.value * 100 in CONSTANTS and operand.percent)
         if not constant and key(operand.value) not in known:
             unknown.setdefault(key(operand.value), operand)
@@ -55,7 +55,7 @@ def question_number_unused(reading: Reading) -> list[Flag]:
         return []
     used = {key(mention.value) for step in reading.steps for mention in step.mentions}
     used |= {
-        key(operand.value) for step in reading.steps for equation in step.equations for operand in equation.operands
+        key(operand.value) for step in reading.steps for equation in step.equations for operand in equation.left.operands
     }
     flags: list[Flag] = []
     seen: set[str] = set()
@@ -90,9 +90,9 @@ def result_unused(reading: Reading) -> list[Flag]:
             equation = step.equations[place]
             final = index == last and place == len(step.equations) - 1
             if equation.checkable and not final and not later & form_keys(equation.result):
-                message = f"{show(equation.result)} ({shorten(equation.text, 60)}) is worked out here and never used"
+                message = f"{show(equation.result)} ({shorten(equation.left.text, 60)}) is worked out here and never used"
                 flags.append(Flag(index, "result_unused", message, 0.3))
-            later |= {key(operand.value) for operand in equation.operands}
+            later |= {key(operand.value) for operand in equation.left.operands}
         later |= _said(step)
     return flags[::-1][:MAX_FLAGS]
 
