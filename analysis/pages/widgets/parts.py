@@ -80,6 +80,7 @@ def two(name: str) -> list[Any]:
 def table(rows: pd.DataFrame, most: int = 400, **more: Any) -> None:
     """A table without its index, as high as its rows but at most so many pixels; what is missing is blank, and whole numbers have
     separators of thousands."""
+    rows = rows.convert_dtypes()  # whole numbers with gaps are whole numbers too
     counts = {name: st.column_config.NumberColumn(format="localized") for name in rows.select_dtypes("integer")}
     more["column_config"] = counts | more.get("column_config", {})
     st.dataframe(rows, hide_index=True, height=min(most, 38 + 35 * max(len(rows), 1)), placeholder="", **more)
