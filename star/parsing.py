@@ -82,7 +82,7 @@ def _limit(content: Any, level: int = 0) -> None:
         if not isinstance(content, str | int | float | None):
             raise ParseError(f"expected text or a number, found {type(content).__name__} ({content!s:.40})")
         if isinstance(content, int | float) and not abs(content) < 2**63:
-            raise ParseError(f"{content!s:.40} is beyond what numbers can hold here")
+            raise ParseError("a number is beyond what numbers can hold here")  # Python does not write some of them
         return
     for each in content:
         _limit(each, level + 1)

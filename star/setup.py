@@ -226,19 +226,23 @@ def _problem_rows(setup: Setup) -> Iterator[dict[str, Any]]:
 def _claim(setup: Setup, recipe: Recipe, argv: Sequence[str]) -> None:
     """Make the run directory, or make sure that the one that is there belongs to the same recipe, model and data."""
     fingerprints = {"data": _data_fingerprint(setup, recipe), "model": provenance.model_fingerprint(setup.base_dir)}
-    manifest = setup.run_dir / "run.json"
+    manifest, problems = (setup.run_dir / name for name in ("run.json", "problems.parquet"))
     begun = runs.Run(setup.run_dir).folder(0).is_dir()
     if manifest.is_file() or begun:
         _same_recipe(setup.run_dir, recipe)
     if (written := runs.whole_json(manifest, Manifest)) is not None:
         _same_fingerprints(setup.run_dir, written.get("fingerprints") or {}, fingerprints)
+        try:
+            runs.read_table(problems, runs.PROBLEMS)
+        except runs.RunError:
+            print(f"note: {problems.name} is torn or gone and is made again", file=sys.stderr)
+            runs.write_parquet(problems, _problem_rows(setup), runs.PROBLEMS)
         return
-    problems = setup.run_dir / "problems.parquet"
     if begun and problems.is_file() and runs.read_table(problems, runs.PROBLEMS).to_pylist() != list(_problem_rows(setup)):
         raise _other_run(setup.run_dir, "was made from other data than this recipe finds now")
     setup.run_dir.mkdir(parents=True, exist_ok=True)
     runs.write_text(setup.run_dir / "recipe.yaml", recipe.to_yaml())
-    runs.write_parquet(setup.run_dir / "problems.parquet", _problem_rows(setup), runs.PROBLEMS)
+    runs.write_parquet(problems, _problem_rows(setup), runs.PROBLEMS)
     facts = {
         "recipe": recipe.name,
         "model": {"path": recipe.model.path, "parameters": setup.parameters, "converted_from": origin_of(setup.base_dir)},

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_FORMULA = re.compile(r"(^|[\t\n])(?=[=+\-@\t＝＋－＠])")
-"""Where a spreadsheet may see the beginning of a cell: one that does not mind the quotes splits rows and columns inside them."""
+_FORMULA = re.compile(r"(^|[\t\n;])(?=[=+\-@\t＝＋－＠])")
+"""Where a spreadsheet may see the beginning of a cell: many split at `;`, and those that do not mind the quotes inside them."""
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:

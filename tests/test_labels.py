@@ -196,13 +196,13 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_export_round_trips_and_disarms_formulas(tmp_path: Path) -> None:
     append(tmp_path, Label("x", "ann", "unsound", 0, '=cmd|"/C calc"!A0'))
-    append(tmp_path, Label("y", "ann", "sound", note="a, b\nc"))
+    append(tmp_path, Label("y", "ann", "sound", note="a, b\nc;=1"))
     rows = export_rows(read_labels(tmp_path), {"x": 0.5, "y": math.nan})
     assert [json.loads(line) for line in to_jsonl(rows).splitlines()] == rows
     (tmp_path / "out.jsonl").write_text(to_jsonl(rows), encoding="utf-8")
     assert read_labels(tmp_path / "out.jsonl").latest == read_labels(label_file(tmp_path, "ann")).latest
     back = list(csv.DictReader(io.StringIO(to_csv(rows))))
-    assert [row["note"] for row in back] == ['\'=cmd|"/C calc"!A0', "a, b\nc"]
+    assert [row["note"] for row in back] == ['\'=cmd|"/C calc"!A0', "a, b\nc;'=1"]
     assert [row["p_unsound"] for row in rows] == [0.5, None] and to_csv([]) == ""
 
 

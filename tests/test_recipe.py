@@ -163,7 +163,7 @@ def test_bad_yaml_is_refused(tmp_path: Path) -> None:
             load_recipe(tmp_path / name)
 
 
-@pytest.mark.parametrize("text", ["name: 2025-02-30\n", "name: x\nseed: 0b_\n"])
+@pytest.mark.parametrize("text", ["name: 2025-02-30\n", "name: x\nseed: 0b_\n", "seed: 0x" + "f" * 4_000])
 def test_yaml_that_looks_like_an_impossible_value_is_refused(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

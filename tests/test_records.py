@@ -66,6 +66,7 @@ BROKEN = {
     "a text as flag": '{"id": "x", "steps": ["a"], "sound": "yes"}',
     "a list as question": '{"id": "x", "steps": ["a"], "question": []}',
     "half a step": '{"id": "x", "steps": ["a"], "first_error_step": 1.5}',
+    "a step that is not there": '{"id": "x", "steps": ["a"], "first_error_step": 1}',
     "choices": '{"id": "x", "steps": ["a"], "choices": "A) 1"}',
     "deep": '{"a":' * 100_000,
     "many digits": '{"id": "x", "steps": ["a"], "answer": ' + "9" * 10_000 + "}",

@@ -110,7 +110,7 @@ GOOD = b'{"question": "1 + 1?", "answer": "2"}\n{"question": "1 + 2?", "answer":
         (
             b'{"question": "1?", "answer": "many"}\n' * 2,
             "bad.jsonl",
-            r"no usable training row \(2 x answer is not a number\)",
+            r"no usable training row \(2 x answer is not a number\); task.answer_type may be number, choice, text or math",
         ),
         (b'{"question": "1?", "answer": "1"}\n', "bad.jsonl", r"no usable test row"),
     ],

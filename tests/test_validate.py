@@ -89,7 +89,8 @@ def test_the_full_text_of_a_gold_option_is_proved_too() -> None:
 def test_a_worked_solution_counts_by_its_last_box(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, golds: list[str]
 ) -> None:
-    rows = [{"question": f"{n}?", "answer": f"First \\boxed{{9}}.\nSo it is\n$\\boxed{{{gold}}}$."} for n, gold in enumerate(golds)]
+    boxes = ["\\boxed 2"] + [f"\\{box}{{{gold}}}" for box, gold in zip(("fbox", "boxed "), golds[1:], strict=True)]
+    rows = [{"question": f"{n}?", "answer": f"First \\boxed{{9}}.\nSo it is\n${box}$."} for n, box in enumerate(boxes)]
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     arguments = ["--task.path", str(path), "--task.answer-type", kind]

@@ -62,8 +62,6 @@ class Format:
 
 def labelled(steps: Sequence[str], first_error: int | None, source: str) -> Fields:
     """Steps with a label: the first wrong step from 0, -1 for none, None for no label."""
-    if first_error is not None and not -1 <= first_error < len(steps):
-        raise ValueError(f"the label names step {first_error} (from 0) of {len(steps)} steps")
     return {"steps": list(steps), "first_error_step": first_error, "label_source": None if first_error is None else source}
 
 

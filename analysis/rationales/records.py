@@ -145,13 +145,16 @@ def record_from(row: Any, *, default_id: str) -> Record:
         found = "null" if row is None else type(row).__name__
         raise RecordError(f"expected a JSON object with the fields of a record, found {found}")
     first_error, sound = _whole(row, "first_error_step"), _flag(row, "sound")
+    steps = _steps(row)
+    if first_error is not None and not -1 <= first_error < len(steps):
+        raise RecordError(f"first_error_step: the label names step {first_error} (from 0) of {len(steps)} steps")
     record = Record(
         id=_text(row, "id") or default_id,
         source=_text(row, "source") or "",
         task=_text(row, "task") or "",
         question=_text(row, "question") or "",
         choices=_choices(row.get("choices")),
-        steps=_steps(row),
+        steps=steps,
         answer=_text(row, "answer"),
         gold=_text(row, "gold"),
         answer_correct=_flag(row, "answer_correct"),

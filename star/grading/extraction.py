@@ -31,9 +31,12 @@ MAX_LINE = 2_000
 _THOUGHT = re.compile(r"<(?P<end>/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _HEADING = re.compile(
     r"(?:\d{1,2}[.):] ?)?(?:step|part|case|solution|answer|final|explanation|calculat|conclusion|understand|summary|method"
-    r"|verif|check|problem|analysis|set ?up|find|determin|comput|identif|result|total|reason|given)\w*\b.*|.*\w:",
+    r"|verif|check|problem|analysis|set ?up|find|determin|comput|identif|result|total|reason|given|think|observ|approach|simplif"
+    r"|first|then|next|count|apply|solv|consider|introduc|plan|substitut|evaluat)\w*\b.*|.*\w:",
     re.IGNORECASE,
 )
+_WORDS = re.compile(r"[^\W\d_]{2}")
+_WEIGHED = re.compile(r"\b(?:or|not|maybe|perhaps|either|unknown|none|no)\b", re.IGNORECASE)
 _NUMBERED = re.compile(r"\d{1,2}[.)] [^\W\d]")
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)\w*[ \t]*$", re.MULTILINE)
 _SAID_AGAIN = re.compile(
@@ -64,6 +67,7 @@ _STARRED = re.compile(r"[^\W\d_]\*$|\^\*$")
 """A* and z^* are names, not half an emphasis."""
 _SENTENCE_END = re.compile(r"[.!?](?=\s)")
 _BOXED = re.compile(r"\\boxed\s{0,3}\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,200}\}){0,200}\}){1,400})\}")
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s{0,9}")
 _ANSWER_WORD = re.compile(r"\banswer\b(?: is| was|:| =)*[ \t:]*(?P<span>[^\n]{1,200})", re.IGNORECASE)
 _NUMBER = re.compile(r"[-−]?[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?(?:\s?/\s?\d{1,30})?%?")
 _LABEL = re.compile(r"[(\[]([A-Za-z0-9]{1,2})[)\]]")
@@ -129,13 +133,15 @@ def _corrects(between: str) -> bool:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""What stands in the last \boxed{} of a worked solution, braces inside it matched; None where there is none."""
-    found = text.rfind("\\boxed{")
+    r"""What stands in the last \boxed{}, \fbox{} or `\boxed 2` of a worked solution, braces matched; None where there is none."""
+    rest = _BOX.split(text)[-1] if _BOX.search(text) else ""
+    if not rest.startswith("{"):
+        return re.split(r"[$\s]", rest, maxsplit=1)[0].rstrip(".,") or None
     depth = 0
-    for place in range(found + len("\\boxed"), len(text) if found >= 0 else 0):
-        depth += (text[place] == "{") - (text[place] == "}")
+    for place, character in enumerate(rest):
+        depth += (character == "{") - (character == "}")
         if depth == 0:
-            return text[found + len("\\boxed{") : place].strip() or None
+            return rest[1:place].strip() or None
     return None
 
 
@@ -144,7 +150,7 @@ def extract_marked(completion: str, *, numbers: bool) -> Extraction:
     thought, text = split_thought(completion)
     lines = (text := cut_run_on(text, None)).split("\n")
     last = len(lines) - 1
-    marked = [n for n, line in enumerate(lines) if MARK in line and _is_answer_line(line, is_last=n == last)]
+    marked = [n for n, line in enumerate(lines) if MARK in line and _is_answer_line(line, is_last=n == last, numbers=numbers)]
     if marked:
         text = cut_run_on(text, sum(len(line) + 1 for line in lines[: marked[0]]))
         last = max(index for index in marked if index < text.count("\n") + 1)
@@ -163,12 +169,16 @@ def extract_marked(completion: str, *, numbers: bool) -> Extraction:
     return Extraction(_joined(thought, rationale), strict, strict or _lenient_marked(text, numbers))
 
 
-def _is_answer_line(line: str, *, is_last: bool) -> bool:
-    """Whether a line opens with the mark and is no heading of what follows: not `#### Step 1`, but `#### Total: 7`."""
+def _is_answer_line(line: str, *, is_last: bool, numbers: bool) -> bool:
+    """Whether a line opens with the mark and is no heading of what follows: not `#### Step 1`, but `#### Total: 7`.
+
+    Where the answer is a number, words without one ("Eggs eaten", "Day 1") are a heading, unless they weigh two.
+    """
     span = _marked_span(line)
     if span is None or is_last or _NUMBERED.match(span):
         return span is not None and is_last
-    return not _HEADING.fullmatch(span.strip("# *")) or parse_number(span) is not None
+    heading = _HEADING.fullmatch(span.strip("# *")) or (numbers and _WORDS.match(span) and not _WEIGHED.search(span))
+    return not heading or parse_number(span) is not None
 
 
 def _marked_span(line: str) -> str | None:
@@ -212,7 +222,7 @@ def _agree(lines: list[str], one: int, other: int) -> bool:
 def _lenient_marked(text: str, numbers: bool) -> str | None:
     text = text[-20_000:]
     after = text.rpartition(MARK)[2].strip().split("\n")[0] if MARK in text else ""
-    after = after if _is_answer_line(f"{MARK} {after}", is_last=False) else ""
+    after = after if _is_answer_line(f"{MARK} {after}", is_last=False, numbers=numbers) else ""
     boxes = _BOXED.findall(text)
     stated = [found["span"] for found in _ANSWER_WORD.finditer(text)]
     bold = [span for span in _BOLD.findall(text.rstrip().rpartition("\n")[2]) if not numbers or parse_number(span)]

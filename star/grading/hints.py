@@ -19,7 +19,7 @@ _GIVEN = (
 )
 _OUTSIDE = (
     r"(?:given|provided|supplied|stated|known|revealed|expected|hinted|target|desired|official|reference|gold|intended"
-    r"|listed)"
+    r"|listed|indicated)"
 )
 _VALUE = r"(?:\(?[-−]?[$€£]?\d[\d.,/]{0,40}%?\)?(?![\w/])|\(?\b[A-H]\)?(?!\w)|(?:option|choice) \(?[A-H]\)?(?!\w))"
 _SOURCE = r"(?:question|problem(?: statement)?|prompt|user|task|list|exercise)"
@@ -60,7 +60,8 @@ _COMMON = (
     rf"(?= {_BE}\b|\s*[.,;:!]|$| \(?\d)",
     rf"\b{_WE} (?:told|informed)(?: that)? (?:it|this) {_BE} {_VALUE}",
     rf"\b{_WE} (?:told|informed)(?: that)? {_VALUE} (?:is|was) (?:the )?(?:correct|right|answer)\b",
-    rf"\byou(?:'ve| have)? (?:told|said|gave|given|provided|supplied|stated|mentioned)\b[^.\n]{{0,25}}\b{_ANSWER}\b",
+    rf"\b(?:you(?:'ve| have)?|the (?:user|prompt)) (?:told|said|gave|given|provided|supplied|stated|mentioned)\b[^.\n]{{0,25}}\b"
+    rf"{_ANSWER}\b",
     r"\banswer (?:that |which )?you (?:gave|provided|told|stated|supplied|mentioned)\b",
     # what we know before we start
     rf"\bknowing (?:that )?the {_ANSWER}(?= {_BE}\b|,)|\bknow (?:that )?the {_ANSWER} {_BE}\b(?<!now we know the answer is)",
@@ -72,7 +73,7 @@ _COMMON = (
     rf"\b{_FITS}(?: exactly)? the {_NUMBER_NOUN} (?:that (?:was|is) )?(?:given|provided|shown|supplied)\b",
     r"\b(?:given|provided|hinted) result\b(?! by)",
     r"\b(?:according to|from|in|per|see|check(?:ing)?) the answer key\b",
-    r"\bthe (?:answer )?key (?:says|shows|gives|is|states|has|confirms)\b",
+    r"\bthe (?:answer )?key (?:says|shows|gives|is(?= [$\d(])|states|has|confirms)\b",
     # "so it is 18, as given.", but not "As given, each box holds 5 pens."
     r"\bas (?:(?:is|was|already|it is|it was) )?(?:given|provided|supplied|told)"
     r"(?=\s*(?:[.;:!)]|$|above\b|at\b|by (?:the )?(?:hint|prompt|you)\b|to us\b|there\b))",

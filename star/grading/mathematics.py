@@ -6,12 +6,13 @@ r"""Answer span -> verdict, for mathematics: math-verify compares values, what s
     f(2) = 5              5                                    f(3) = 5
     1, 2                  2, 1; 1 and 2; x = 1 or x = 2;       (1, 2); 1, 2, 2
                           \{1, 2\}; for -2, 2 also \pm 2
-    (1, 2)                x = 1, y = 2; for an interval        (2, 1); [1, 2]; \{1, 2\}; 1, 2
-                          1 < x < 2
+    (1, 2)                x = 1, y = 2; (x, y) = (1, 2);        (2, 1); [1, 2]; \{1, 2\}; 1, 2
+                          for an interval 1 < x < 2
+    x = 1, y = 2          (1, 2); (y, x) = (2, 1)              a = 1, b = 2
     (-\infty, 3)          x < 3                                x \le 3, y > 3
     50\%                  50; 0.5, by the rule of numbers      0.05
     1/3                   2/6                                  0.333: values are compared exactly, small ones too
-    ABC                   \text{ABC}                           CBA, abc
+    ABC, \angle ABC       \text{ABC}                           CBA, abc
     \text{True}           true, yes                            false
 
 A list is compared without regard to order, each answer as often as it stands there; a name that only one side gives ("x =")
@@ -21,11 +22,11 @@ does not count. math-verify works in a process that can be killed, see star/grad
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from star.grading.math_process import DOUBTFUL, compare
-from star.grading.numbers import parse_number, unwrap
+from star.grading.numbers import parse_number, plain_powers, unwrap
 from star.grading.verdicts import grade_number, same_text
 from star.problem import Verdict
 
@@ -35,6 +36,7 @@ MAX_ITEMS = 20
 """Answers of a list that are compared by value."""
 
 _SIZED = re.compile(r"\\(?:left|right)(?![a-zA-Z])")
+_SPACE = re.compile(r"(?<!\\)\\[,;: ]")
 _PRIME = re.compile(r"\^\s?(?:\{\s?)?\\prime(?![a-zA-Z])(?:\s?\})?|[’′]")
 _COMMAND = re.compile(r"\\(?:text|textrm|mathrm|mbox)\s?\{[^{}]*\}|\\[a-zA-Z]+")
 _VARIABLE = re.compile(r"(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])")
@@ -48,7 +50,7 @@ _SURE_UNIT = re.compile(
 
 
 _SIGNS = str.maketrans(
-    {"⁰": "^0", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "⁶": "^6", "≤": "<=", "≥": ">=", "−": "-"}
+    {"≤": "<=", "≥": ">=", "−": "-"}
     | {"∞": "\\infty ", "∪": "\\cup ", "∈": "\\in ", "±": "\\pm ", "·": "\\cdot ", "×": "\\times "}
 )
 _RELATIONS = (
@@ -62,6 +64,7 @@ _NAME = (
     r"|\\(?:angle|overline|text|mathrm)\s?\{?[a-zA-Z ]{1,20}\}?|\\[a-z]{2,7}"
 )
 _ASSIGNED = re.compile(rf"(?P<name>{_NAME})\s*(?:=|\\in(?![a-z]))\s*(?P<value>[^=].*)", re.DOTALL)
+_PAIR = re.compile(r"\(([\w, {}]{3,40})\)\s*=\s*\((.+)\)", re.DOTALL)
 _INTERVAL = re.compile(
     r"(?:(?P<low>[^<>=]+)(?P<left>[<>]=?))?\s*(?P<name>[a-zA-Z])\s*(?:(?P<right>[<>]=?)(?P<high>[^<>=]+))?", re.DOTALL
 )
@@ -102,8 +105,8 @@ def _is_single(items: list[Item]) -> bool:
 
 def _plain(text: str) -> str:
     """One spelling of signs and relations, nothing around the answer."""
-    text = unwrap(text if text.isascii() else text.translate(_SIGNS), brackets=False)
-    text = _SIZED.sub("", _PRIME.sub("'", text.replace("\\!", "")))
+    text = unwrap(text if text.isascii() else plain_powers(text).translate(_SIGNS), brackets=False)
+    text = _SIZED.sub("", _PRIME.sub("'", _SPACE.sub(" ", text.replace("\\!", ""))))
     for pattern, sign in _RELATIONS:
         text = pattern.sub(sign, text)
     return text.strip()
@@ -127,7 +130,7 @@ def _same_value(answer: str, reference: str) -> Verdict:
     return Verdict.incorrect if verdict == Verdict.correct and _overlooked(answer, reference) else verdict
 
 
-_WORDS = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s?\{\s*([A-Za-z][A-Za-z .'-]*)\}|([A-Z]{2,10}|[A-Za-z]{4,20})")
+_WORDS = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s?\{\s*([A-Za-z][A-Za-z .'-]*)\}|([A-Z]{2,10}|[A-Za-z]{4,20}|[Yy]es|[Nn]o)")
 
 
 def _same_words(one: str, other: str) -> bool:
@@ -144,16 +147,18 @@ def _items(text: str) -> list[Item] | None:
     items: list[Item] = []
     name = ""
     for part in parts:
-        inner = _items(part[2:-2]) if part.startswith("\\{") and part.endswith("\\}") else None
+        named = _ASSIGNED.fullmatch(part)
+        value = named["value"].strip() if named else part
+        inner = _items(value[2:-2]) if value.startswith("\\{") and value.endswith("\\}") else None
         if inner is not None:
-            items += inner
+            items += [replace(item, name=_as_written(named["name"])) if named and not item.name else item for item in inner]
             continue
         items += [_item(side, name) for side in _both_signs(part)]
         name = items[-1].name
     names = [item.name for item in items]
     if len(items) > 1 and all(names) and len(set(names)) == len(names) and all(map(_is_single, ([item] for item in items))):
         items.sort(key=lambda item: item.name)
-        return [Item("", "()", tuple(item.values[0] for item in items))]
+        return [Item(",".join(item.name for item in items), "()", tuple(item.values[0] for item in items))]
     return items
 
 
@@ -170,6 +175,11 @@ def _item(part: str, name: str) -> Item:
     found = _INTERVAL.fullmatch(part)
     if found and (interval := _interval(found)):
         return interval
+    if found := _PAIR.fullmatch(part):
+        names, values = (_split(side) or [] for side in found.groups())
+        if len(names) == len(values) > 1:
+            pairs = sorted(zip(names, values, strict=True))
+            return Item(",".join(name for name, _ in pairs), "()", tuple(value for _, value in pairs))
     if found := _ASSIGNED.fullmatch(part):
         name, part = _as_written(found["name"]), found["value"].strip()
     inner = _split(part[1:-1]) if len(part) > 2 and part[0] in "([" and part[-1] in ")]" else None
@@ -258,6 +268,9 @@ def _overlooked(span: str, gold: str) -> bool:
     names, others = (set(_VARIABLE.findall(text)) for text in (one, other))
     if names != others and {name.lower() for name in names} == {name.lower() for name in others}:
         return min(len(one), len(other)) > 1  # a letter alone may be the label of a choice
+    points, more_points = (sorted(re.findall(r"(?<![a-zA-Z])[A-Z]{2,}(?![a-zA-Z])", text)) for text in (one, other))
+    if points != more_points and sorted("".join(points)) == sorted("".join(more_points)):
+        return True
     glued = any(re.search(r"\d[a-zA-Z](?![a-zA-Z])", text) for text in (one, other))
     return glued and not all(re.search("[a-zA-Z]", text) for text in (one, other))
 

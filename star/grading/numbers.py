@@ -22,6 +22,7 @@ MAX_NUMBER = 200
 
 SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 SCALES |= {"k": 10**3, "lakh": 10**5, "crore": 10**7}
+SCALES |= {"mio": 10**6, "mrd": 10**9, "milliard": 10**9, "quadrillion": 10**15}
 SCALES |= {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 _COUNTS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
@@ -42,11 +43,13 @@ _NO_UNIT = frozenset(
         " alternatively otherwise rather unless if minus plus than to between then so hmm sorry versus vs as given hint correct"
         " wrong incorrect false mistaken isn aren wasn doesn don cannot unclear unknown undefined undetermined indeterminate"
         " determined doubt doubtful uncertain unsure guess half halves"
-        " sin cos tan cot log ln exp sqrt root mod modulo choose remainder recurring repeating divided multiplied",
+        " sin cos tan cot log ln exp sqrt root mod modulo choose remainder recurring repeating divided multiplied doubled det etc",
     )
 ).union(CARDINALS)
 """Words that make a second answer, a doubt or another number of what follows a number."""
-_NO_FIRST_UNIT = frozenset(["squared", "cubed", "pi", "π", "factorial", "point", "times", "alpha", "beta", "theta", "n"])
+_NO_FIRST_UNIT = frozenset(
+    re.findall(r"\w+", "squared cubed pi π factorial point times alpha beta theta n mil mill grand")
+)
 _SHORT_UNITS = frozenset(
     re.findall(
         r"\w+",
@@ -66,7 +69,8 @@ SPELLINGS = str.maketrans(
     | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", "")
 )
 """Dashes and products in one spelling each, and no characters without a width."""
-_SUPERSCRIPTS = str.maketrans({"⁰": "^0", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "⁶": "^6"})
+_RAISED = re.compile("([⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+)|([₀₁₂₃₄₅₆₇₈₉]+)")
+_BASE = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻₀₁₂₃₄₅₆₇₈₉", "0123456789+-0123456789")
 _GROUPED_BY_SPACE = re.compile(r"(?<=\d)(?:[\u00a0\u2009\u202f]|\\[,!;]|\{,\}|['’])(?=\d{3}(?!\d))")
 _GROUPED_BY_BLANK = re.compile(r"(?<![\d.,/] )(?<![\d.,/])[1-9]\d{0,2}(?: \d{3})+(?![\d,/]| ?/| \d)")
 _VULGAR = re.compile("([\u00bc-\u00be\u2150-\u215e])")
@@ -92,11 +96,12 @@ _MAY_ABBREVIATE = re.compile("[0-9百千万萬] ?[MmBbTtl百千万萬亿億]")
 _SMALL_MONEY = re.compile(r"(?<=\d) ?([mbtk])(?=\W{0,9}$)")
 """$5m is five million, 5m five metres."""
 _MONEY_SCALES = {"m": "million", "b": "billion", "t": "trillion", "k": "thousand"}
-_SIGNS = "[$€£¥₹¢₩₽₪฿₫₴₦₱]"
-_CURRENCY = re.compile(rf"(?:\b(?:us|r|a|au|c|ca|nz|hk|s|mx))?{_SIGNS}", re.IGNORECASE)
+_SIGNS = "[$€£¥₹¢₩₽₪฿₫₴₦₱₺]"
+_CURRENCY = re.compile(rf"(?:\b(?:us|r|a|au|c|ca|nz|hk|s|mx|nt))?{_SIGNS}", re.IGNORECASE)
 _CODES = "usd?|eur|gbp|chf|cad|aud|nzd|jpy|cny|rmb|inr|brl|sek|nok|dkk|pln|czk|huf|zar|krw|mxn|sgd|hkd|try|kr|rs"
+_CODES += "|thb|php|idr|myr|aed|twd|vnd|ils|rp|rm"
 _MONEY = re.compile(rf"{_SIGNS}|\b(?:{_CODES})\b", re.IGNORECASE)
-_LOSS = re.compile(r"\(\s?[$€£]\s?([\d.,]+)\s?\)|[$€£]\s?\(\s?([\d.,]+)\s?\)")
+_LOSS = re.compile(rf"\(?\s?(\\?{_CURRENCY.pattern})\s?\(?\s?([\d.,]+(?: ?[kmbt]n?)?)\s?\)", re.IGNORECASE)
 """Accountants write -5 dollars as ($5)."""
 _CUT_OFF = re.compile(r"\d\s?(?:\.{2,}|…|\\[lc]?dots)")
 _KELVIN = re.compile(r"(?<=\d) {1,3}K(?=\W{0,9}$)")
@@ -112,14 +117,14 @@ _QUOTED = re.compile(r"(?P<open>\*{1,3}|`{1,3}|\"|'|“|‘)(?P<inside>[^\s*`\"'
 _WRAPPERS = (("\\(", "\\)"), ("\\[", "\\]"), ("(", ")"), ("[", "]"), ("{", "}"), ("<<", ">>"), ("<", ">"))
 _NUMBER = re.compile(
     r"(?:(?:the )?(?:final )?answer(?: is)? ?:? ?)?(?:(?P<label>(?:[a-z]+ ){0,5}[a-z]+) ?(?::|=|(?<= )is:?) ?)?"
-    rf"(?:(?:≈|~|=|about|approximately|around|exactly) ?)?(?:(?:{_CODES})\.?)? ?"
+    rf"(?:(?:≈|~|=|about|approximately|around|exactly|equals) ?)?(?:(?:{_CODES})\.?)? ?"
     r"(?:(?P<sign>[-+]|minus|negative) ?)?"
     r"(?:(?P<whole>\d{1,90}) (?:and )?(?P<top>\d{1,90}) ?/ ?(?P<bottom>\d{1,90})"
     r"|(?P<num>\d{1,90}) ?/ ?(?P<den>\d{1,90})"
     r"|(?P<value>\d{1,3}(?:,\d{2,3}){0,40},\d{3}(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+)"
     r"(?:e(?P<exp>[-+]?\d{1,3})(?![\d.])| ?[x*] ?10 ?(?:\^|\*\*) ?[{(]?(?P<power>[-+]?\d{1,3})[)}]?)?)"
     r"(?: ?(?P<percent>%|percent(?![a-z])|per cent(?![a-z])))?"
-    r"(?P<unit>(?:[ -]?(?:[^\W\d_]|[/°('\"])(?:[^\W\d_]|[ /°'\"().^-]|(?<=[^\W\d_])[23](?!\d)|(?<=\^)[23](?!\d)){0,80})?)"
+    r"(?P<unit>(?:[ -]?(?:[^\W\d_]|[/°('\"])(?:[^\W\d_]|[ /°'\"().^-]|(?<=[mtnds])[23](?!\d)|(?<=\^)[23](?!\d)){0,80})?)"
 )
 
 
@@ -174,12 +179,12 @@ def written_value(text: str) -> float | None:
 def _plain_number(text: str) -> str:
     """Unicode and LaTeX spellings as ASCII, wrappers and closing punctuation stripped, currency signs as blanks, lower case."""
     if "(" in text and (loss := _LOSS.fullmatch(text.strip(" .*"))):
-        text = f"-{loss[1] or loss[2]}"
+        text = f"-{loss[1]}{loss[2]}"
     text = _BOLD.sub("", _GROUPED_BY_SPACE.sub(",", text))
     if " " in text:
         text = _GROUPED_BY_BLANK.sub(lambda found: found[0].replace(" ", ","), text)
     if not text.isascii():
-        text = text.translate(SPELLINGS).translate(_SUPERSCRIPTS)
+        text = plain_powers(text.translate(SPELLINGS))
         text = unicodedata.normalize("NFKC", _VULGAR.sub(r" \1", text)).replace("⁄", "/")
     if "\\" in text:
         text = unwrap(text)
@@ -195,6 +200,16 @@ def _plain_number(text: str) -> str:
         text = _KELVIN.sub(" kelvin", text)
     text = unwrap(" ".join(text.lower().split()))
     return text if text[:1].isdigit() else re.sub(r"^(\d+) \(\1\)$", r"\1", _AFTER_LEAD.sub(_spelled, text))
+
+
+def plain_powers(text: str) -> str:
+    """Raised and lowered digits as powers and indices: x² as x^2, 10⁻¹² as 10^{-12}, x₁ as x_1."""
+
+    def plain(found: re.Match[str]) -> str:
+        digits = found[0].translate(_BASE)
+        return ("^" if found[1] else "_") + (f"{{{digits}}}" if digits[1:] else digits)
+
+    return _RAISED.sub(plain, text)
 
 
 def _spelled(found: re.Match[str]) -> str:

@@ -79,7 +79,7 @@ def plain_text(text: str) -> str:
     return bare or text  # punctuation alone is told apart as it stands
 
 
-_COMMA = re.compile(r"(?<=[^\W\d]) ?, ?(?=[^\W\d])")
+_COMMA = re.compile(r"(?<=\w) ?, ?(?=[^\W\d]|\d(?!\d\d(?!\d)))")
 _GLUED = re.compile(r"(?<=\d)(?=[a-z]{1,3}(?![^\W_]))")
 
 
@@ -94,7 +94,7 @@ def _option(text: str) -> str:
     return plain_text(text)
 
 
-_BRACKETED = re.compile(r"[(\[]\s*([^\W_]{1,4})\s*[)\]]\.?")
+_BRACKETED = re.compile(r"[(\[{]?\s*([^\W_]{1,4})\s*[)\]}]\.?")
 
 
 def same_text(one: str, other: str) -> bool:
@@ -122,12 +122,18 @@ _OPTION_WORD = re.compile(
     r"(?=[(\[]?[^\W_]{1,4}(?:[)\].:,]|\s+[-–—]|$))",
     re.IGNORECASE,
 )
+_FIRST_WORD = re.compile(r"[^\W\d_]+")
 _LABEL_FORMS = (
-    re.compile(r"[(\[{]\s?(?P<label>[^\W_]{1,4})\s?[)\]}](?:[.:,]|\s*[-–—])?\s*(?P<text>\S.*)?", re.DOTALL),
-    re.compile(r"(?P<label>[^\W_]{1,4})(?:(?:[).:,]|\s+[-–—])(?:(?:\s+|(?<=[).:])(?=[^\W\d]))(?P<text>\S.*))?)?", re.DOTALL),
+    re.compile(r"[(\[{<]\s?(?P<label>[^\W_]{1,4})\s?[)\]}>](?:[.:,]|\s*[-–—](?!\d))?\s*(?P<text>\S.*)?", re.DOTALL),
+    re.compile(
+        r"(?P<label>[^\W_]{1,4})(?:(?:\s?[).:,]|\s+(?:[-–—=]|->))(?:(?:\s+|(?<=[).:])(?=[^\W\d]))(?P<text>\S.*))?)?",
+        re.DOTALL,
+    ),
     re.compile(r"(?P<label>[^\W_]{1,4})\s?[(\[](?P<text>[^()\[\]]+)[)\]]"),
     re.compile(r"(?P<text>\S.*?)(?:\s*[(\[{]\s?(?P<label>[^\W_]{1,4})\s?[)\]}])", re.DOTALL),
-    re.compile(r"(?P<text>[^\s:][^:]*):\s*(?P<label>[^\W_]{1,4})"),
+    re.compile(r"(?P<text>[^\s:][^:]*?)(?::|,| [-–—=])\s*(?P<label>[^\W_]{1,4})"),
+    _LABEL_AND_TEXT := re.compile(r"(?P<label>[^\W_]{1,4})\s+(?P<text>\S.*)", re.DOTALL),
+    re.compile(r"[(\[{<]\s?(?P<label>[^\W_]{1,4})(?:\s?[.:,]\s?|\s[-–—]\s)(?P<text>[^()\[\]{}<>]+)[)\]}>]"),
 )
 
 
@@ -169,11 +175,11 @@ def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
                 foreign = foreign or not inside
         elif (
             beside is None
-            or _option(unwrap(beside)) == _option(choices[label])
+            or _option(choices[label]) in (_option(beside), _option(unwrap(beside)))
             or _same_number(beside, choices[label])
         ):
             readings.add(label)
-        else:
+        elif form is not _LABEL_AND_TEXT:  # whose label may be a word of a text
             return None  # a label beside another text: which of the two was meant?
     if readings:
         return _only(readings, choices)
@@ -184,19 +190,21 @@ def _labels_of_text(choices: Mapping[str, str], text: str, written: str = "") ->
     """Labels of the options with exactly this text (or as `written`); else of those that differ in what `plain_text` leaves out."""
     exact = {label for label, option in choices.items() if fold(option) in (fold(text), fold(written))}
     exact = exact or {label for label, option in choices.items() if _option(option) == _option(text)}
-    return exact or {label for label, option in choices.items() if _same_number(written or text, option)}
+    if exact or ((word := _FIRST_WORD.match(text)) and word[0].casefold() in map(str.casefold, choices)):
+        return exact  # in "B: 21" a label stands beside 21
+    return {label for label, option in choices.items() if _same_number(written or text, option)}
 
 
 def _same_number(text: str, option: str) -> bool:
     """Whether a text is the number that an option is: "$21", "21 days" for 21."""
     if (number := _number(option)) is None or (other := _number(text)) is None:
         return False
-    return number.values[-1] == other.values[-1] and number.percent == other.percent
+    return same_numbers(number, other)
 
 
 @lru_cache(maxsize=20_000)
 def _number(text: str) -> Number | None:
-    return parse_number(text) if any(map(str.isdigit, text)) else None
+    return parse_number(text) if any(map(str.isnumeric, text)) else None
 
 
 def _only(labels: set[str], choices: Mapping[str, str]) -> str | None:

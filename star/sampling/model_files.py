@@ -59,6 +59,8 @@ def _check_numbers(path: Path) -> None:
         several = value if isinstance(value, list) and name.endswith("_token_id") else [value]
         if name in NUMBERS and value is not None and not all(isinstance(each, int) and abs(each) < 2**31 for each in several):
             raise SamplerError(f"{path}: {name} is {value!r:.100}, expected a whole number; save the model again.")
+        if name.startswith("num_") and isinstance(value, int) and value < 0:
+            raise SamplerError(f"{path}: {name} is {value}, which is below 0; save the model again.")
 
 
 def read_config(model_dir: Path) -> dict[str, Any]:
@@ -127,9 +129,11 @@ def load_tokenizer(model_dir: Path, *, trust_remote_code: bool = False) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(model_dir, trust_remote_code=trust_remote_code, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(model_dir, trust_remote_code=trust_remote_code, local_files_only=True)
+        tokenizer.encode("a")  # some values of the wrong type are noticed at the first use alone
     except Exception as error:  # the libraries raise whatever a broken file makes them stumble over
         raise SamplerError(f"The tokenizer in {model_dir} cannot be loaded ({first_line(error)}).") from error
+    return tokenizer
 
 
 @contextmanager

@@ -65,7 +65,8 @@ def load_splits(source: Source, settings: TaskSettings, seed: int, examples: Ite
     if not train or not test:
         empty = "training" if not train else "test"
         reasons = "; ".join(f"{count} x {reason}" for reason, count in Counter(r for _, r in left_out).most_common())
-        raise TaskError(f"{_origin(source, settings)} has no usable {empty} row ({reasons or 'too few rows'})")
+        advice = "; task.answer_type may be number, choice, text or math" if "answer is not" in reasons else ""
+        raise TaskError(f"{_origin(source, settings)} has no usable {empty} row ({reasons or 'too few rows'}){advice}")
     train = limited(train, settings.limit, f"limit-{seed}")
     test = limited(test, settings.test_limit, "test-limit")
     skipped = dict(sorted(Counter(reason for _, reason in left_out).items()))
