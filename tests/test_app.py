@@ -98,6 +98,7 @@ def link(app: AppTest) -> dict[str, str]:
 def test_a_whole_run(open_app: Any, whole: Path, page: str) -> None:
     app = healthy(open_app(page, "--root", str(whole.parent)))
     assert app.title[0].value == QUESTIONS[page]
+    assert page != "runs" or any('"training rows"' in table.proto.columns for table in app.dataframe)  # 2,000, not 2000
     assert page == "compare" or not [code.value for code in app.code if code.value.startswith("python -m")]
     assert whole.name.rpartition("-")[2] not in "".join(
         line for line in words(app).splitlines() if "python" not in line

@@ -133,7 +133,10 @@ def prepare() -> None:
             warm(load_table(found[0]))
         except (RecordError, RunError) as error:
             print(error, file=sys.stderr)
+    if not found or found[0].kind == "run":  # its first page has charts; that of a file has none
+        warm_charts()
     time.sleep(FIRST_VIEWS)
+    warm_charts()
     import statsmodels.stats.contingency_tables  # the tests of the page Compare: seconds
     import statsmodels.stats.multitest  # noqa: F401
 
@@ -141,16 +144,20 @@ def prepare() -> None:
 preparing = threading.Thread(target=prepare, daemon=True)
 
 
-def warm(table: Table) -> None:
-    """What the page Rationales asks of a table, and one chart: reads the texts, builds the index of ids, imports."""
+def warm_charts() -> None:
+    """One chart: imports altair and its schema."""
     import altair
     import pandas
 
+    altair.Chart(pandas.DataFrame({"x": [1]})).mark_point().encode(x="x:Q").to_dict()
+
+
+def warm(table: Table) -> None:
+    """What the page Rationales asks of a table: reads the texts, builds the index of ids, imports."""
     from analysis.pages.widgets import labelling, parts
     from analysis.rationales.filters import View, base_mask, count_cells, judges, select
 
     assert labelling
-    altair.Chart(pandas.DataFrame({"x": [1]})).mark_point().encode(x="x:Q").to_dict()
     if not len(table):
         return
     view = View(judge=(judges(table) or ["score"])[0])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import export, loading
+from analysis import loading
 from analysis.labels import Labels, to_jsonl
 from analysis.pages.widgets import context, labelling, parts, rationale, state, text
 from analysis.pages.widgets.words import share
@@ -66,6 +66,8 @@ def _download(table: Table, view: View, rows: np.ndarray, labels: Labels) -> Non
         return loading.frame_of(table, labels, rows, view.cut)
 
     def page_of_it() -> str:
+        from analysis import export  # imports what reports need
+
         about = f"{len(rows):,} rationales; the first {min(len(rows), ON_PAGE):,} are below."
         return export.table_page(table, rows[:ON_PAGE].tolist(), "Rationales", about)
 

@@ -1,8 +1,9 @@
-"""The columns of a large record file, kept as Parquet in the user's cache folder: read once, opened in a second ever after.
+"""The columns of a large record file, kept as Arrow in the user's cache folder: read once, opened in a second ever after.
 
-    ~/.cache/rationales/<hash of the path>.parquet        XDG_CACHE_HOME counts; deleting it costs nothing
+    ~/.cache/rationales/<hash of the path>.arrow        XDG_CACHE_HOME counts; deleting it costs nothing
 
-The index says of which file it is, down to size and time of change; any other file is read anew.
+The index says of which file it is, down to size and time of change; any other file is read anew. It is not compressed, about
+twice the size of the file: of texts that are mapped into memory, only those on show are read.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from star.run import stamp
 
-VERSION = "3"
+VERSION = "4"
 """Changes with the columns, so that indexes of earlier versions are made anew."""
 TEXTS = ("rationale", "steps", "question", "choices", "record")
 Columns = tuple[pd.DataFrame, dict[str, Callable[[], pa.Array]], list[str]]
@@ -29,7 +29,7 @@ Columns = tuple[pd.DataFrame, dict[str, Callable[[], pa.Array]], list[str]]
 
 def _file(path: Path) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "rationales" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:24]}.parquet"
+    return cache / "rationales" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:24]}.arrow"
 
 
 def _of(path: Path) -> str:
@@ -39,21 +39,20 @@ def _of(path: Path) -> str:
 
 def read_index(path: Path) -> Columns | None:
     """What `write_index` kept of this file as it is now, None where there is no such index."""
-    file = _file(path)
     try:
-        schema = pq.read_schema(file)
-        known = json.loads((schema.metadata or {}).get(b"rationales", b"{}"))
-        if known.get("of") != _of(path):
-            return None
-        frame = pq.read_table(file, columns=[name for name in schema.names if name not in TEXTS]).to_pandas()
+        with pa.memory_map(str(_file(path))) as file, pa.ipc.open_file(file) as reader:
+            known = json.loads((reader.schema.metadata or {}).get(b"rationales", b"{}"))
+            if known.get("of") != _of(path):
+                return None
+            table = reader.read_all()
     except (OSError, ValueError, pa.ArrowException):
         return None
-
+    frame = table.drop_columns(list(TEXTS)).to_pandas()
     for name in known["categories"]:
         frame[name] = frame[name].astype("category")  # one without any value comes back as plain nulls
 
     def loader(name: str) -> Callable[[], pa.Array]:
-        return lambda: pq.read_table(file, columns=[name]).column(0).combine_chunks()
+        return lambda: table.column(name).combine_chunks()
 
     return frame, {name: loader(name) for name in TEXTS}, list(known.get("notes", []))
 
@@ -70,7 +69,8 @@ def write_index(path: Path, frame: pd.DataFrame, texts: dict[str, Callable[[], p
     temporary = file.with_suffix(f".{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, temporary, compression="zstd", row_group_size=20_000)
+        with pa.ipc.new_file(temporary, table.schema) as writer:
+            writer.write_table(table.combine_chunks())  # one chunk: more would have to be copied together
         temporary.replace(file)
     except OSError:
         temporary.unlink(missing_ok=True)

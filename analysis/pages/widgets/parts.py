@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import charts
 from analysis.pages.widgets import state, text
 from analysis.pages.widgets.words import KINDS, MODES
 from analysis.rationales.filters import (
@@ -64,6 +63,8 @@ WINDOW = 100
 
 def draw(chart: Any, *, width: Any = "stretch") -> None:
     """A chart in the project's look, in ink that can be read on the page's theme; "content": as wide as it is."""
+    from analysis import charts  # imports altair, which no table needs
+
     if width == "stretch":
         chart = chart.properties(width="container")
     dark = st.context.theme.type == "dark"
@@ -79,6 +80,7 @@ def two(name: str) -> list[Any]:
 def table(rows: pd.DataFrame, most: int = 400, **more: Any) -> None:
     """A table without its index, as high as its rows but at most so many pixels; what is missing is blank, and whole numbers have
     separators of thousands."""
+    rows = rows.convert_dtypes()  # whole numbers with gaps are whole numbers too
     counts = {name: st.column_config.NumberColumn(format="localized") for name in rows.select_dtypes("integer")}
     more["column_config"] = counts | more.get("column_config", {})
     st.dataframe(rows, hide_index=True, height=min(most, 38 + 35 * max(len(rows), 1)), placeholder="", **more)

@@ -47,7 +47,7 @@ def question(one: Rationale) -> None:
         if raw() or not (markup.has_markup(one.question) or markup.is_code(one.question)):
             text.question(one.question, hits)
         elif markup.is_code(one.question):
-            st.code(text.clean(one.question), language="python", wrap_lines=True)
+            st.code(text.clean(one.question), language=None, wrap_lines=True)
         else:
             st.markdown(markup.markdown(text.clean(one.question), hits))
     if one.choices and (raw() or not any(map(markup.has_markup, one.choices.values()))):
@@ -211,7 +211,7 @@ def everything(table: Table, row: int, one: Rationale) -> None:
     with st.expander("Everything that is recorded", icon=":material/data_object:"):
         recorded = table.texts.get("record", row) or json.dumps({**one.row, "steps": list(one.steps)}, default=str)
         content = json.dumps(json.loads(recorded), indent=1, ensure_ascii=False)
-        st.code(text.clean(content), language="json", wrap_lines=True, height=420)
+        st.code(text.clean(content), language=None, wrap_lines=True, height=420)
 
 
 def others(table: Table, row: int) -> None:
