@@ -220,7 +220,7 @@ def connect() -> Any:
     except ImportError as error:
         raise SamplerError('workers need Ray: pip install -e ".[ray]", or leave it at 0.') from error
     failure: Exception | None = None
-    for _ in range(2):  # on a busy machine the first start may take longer than Ray waits
+    for _ in range(1 if address else 2):  # on a busy machine the first start may take longer than Ray waits
         try:
             ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=None if address else False)
             return ray
