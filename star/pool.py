@@ -213,7 +213,7 @@ def connect() -> Any:
     """Ray: of the cluster that RAY_ADDRESS names, else started here, on loopback and without usage reports."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS")
-    if address is None:  # read when ray is imported; without it the servers listen on every interface
+    if not address:  # read when ray is imported; without it the servers listen on every interface
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray

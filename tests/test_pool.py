@@ -228,6 +228,11 @@ def test_a_wrong_address_is_tried_once_and_no_ray_is_said(monkeypatch: pytest.Mo
     with pytest.raises(SamplerError, match=r"^no Ray answers at head:1 \(RAY_ADDRESS\): nobody there$"):
         pools.connect()
     assert tried == [1]
+    monkeypatch.setenv("RAY_ADDRESS", "")  # for Ray as good as none: a local one, which must stay on loopback
+    monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", raising=False)
+    with pytest.raises(SamplerError, match="a local Ray cannot be started"):
+        pools.connect()
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SamplerError, match=r"workers need Ray: pip install"):
         pools.connect()
