@@ -213,14 +213,14 @@ def connect() -> Any:
     """Ray: of the cluster that RAY_ADDRESS names, else started here, on loopback and without usage reports."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS")
-    if address is None:  # read when ray is imported; without it the servers listen on every interface
+    if not address:  # read when ray is imported; without it the servers listen on every interface
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
     except ImportError as error:
         raise SamplerError('workers need Ray: pip install -e ".[ray]", or leave it at 0.') from error
     failure: Exception | None = None
-    for _ in range(2):  # on a busy machine the first start may take longer than Ray waits
+    for _ in range(1 if address else 2):  # on a busy machine the first start may take longer than Ray waits
         try:
             ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=None if address else False)
             return ray

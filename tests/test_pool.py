@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -212,6 +213,29 @@ def test_probes_of_workers_are_those_of_one_process(monkeypatch: pytest.MonkeyPa
     assert probe_all(subjects, asking, many) == probe_all(subjects, asking, alone)
     many.close()
     assert many.asked == alone.asked and fake.started > 3 and fake.down
+
+
+def test_a_wrong_address_is_tried_once_and_no_ray_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself waits most of a minute for a cluster that is not there."""
+    tried: list[int] = []
+
+    def init(**_: Any) -> None:
+        tried.append(1)
+        raise ConnectionError("nobody there\nmore")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: None))
+    monkeypatch.setenv("RAY_ADDRESS", "head:1")
+    with pytest.raises(SamplerError, match=r"^no Ray answers at head:1 \(RAY_ADDRESS\): nobody there$"):
+        pools.connect()
+    assert tried == [1]
+    monkeypatch.setenv("RAY_ADDRESS", "")  # for Ray as good as none: a local one, which must stay on loopback
+    monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", raising=False)
+    with pytest.raises(SamplerError, match="a local Ray cannot be started"):
+        pools.connect()
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SamplerError, match=r"workers need Ray: pip install"):
+        pools.connect()
 
 
 @pytest.mark.slow
