@@ -94,7 +94,7 @@ def regrade(argv: Sequence[str]) -> None:
     setup = prepare(recipe, ["star.regrade", *argv])
     with locked(setup.run_dir):
         if Run(setup.run_dir).manifest.get("fingerprints") != run.manifest.get("fingerprints"):
-            raise RunError(f"{run.path} was made from other data or another model than its recipe finds now: use star.train")
+            raise RunError(f"{run.path} lacks its run.json, or was made from other data or another model than now: use star.train")
         loop = Loop(recipe, setup, Kept(run, setup), lambda line: None)
         loop.finish_round(0)
         loop.ledger.open(1)
