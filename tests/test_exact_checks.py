@@ -130,6 +130,14 @@ def test_a_word_out_of_order_in_a_column_is_flagged_once() -> None:
     assert finding is not None and [(flag.step, flag.check) for flag in finding.flags] == [(3, "wrong_order")]
 
 
+def test_what_follows_a_line_without_its_carry_is_judged_by_what_that_should_say() -> None:
+    lines = ["<scratch>", "1 7 8 + 3 2 2 , C: 0", "7 + 2 , 0 C: 1", "1 + 3 , 0 0 C: 1", ", 5 0 0", "</scratch>"]
+    finding = check_exact("addition", "1 7 8 + 3 2 2", lines, "500")
+    assert finding is not None and [flag.message for flag in finding.flags] == [
+        'this line should be ", 5 0 0 C: 0"', 'the line "0 5 0 0" is missing before this one'
+    ]  # fmt: skip
+
+
 def test_addition_flags_only_new_mistakes() -> None:
     """A wrong carry changes every later line; only the line that made it is flagged."""
     lines = addition_task.scratchpad(358, 467)

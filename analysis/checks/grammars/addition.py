@@ -135,6 +135,8 @@ def _check_line(text: str, pad: _Pad) -> None:
             pad.place += 1 + later.index(tight)
         else:
             pad.flag(*_explain(text, due, pad))
+            # What follows a line that cannot be read is judged by what that should say.
+            tight = tight if _LINE.match(tight) else _tight(due)
     read = _LINE.match(tight)
     if read:
         pad.digits, pad.carry = read["digits"][:200], int(read["carry"])
