@@ -155,6 +155,17 @@ def test_accumulation_changes_nothing(base_model: Path, tmp_path: Path) -> None:
         assert torch.linalg.vector_norm(tensor - parts[name]) < 0.05 * moved, name
 
 
+@pytest.mark.parametrize(("batch", "micro", "processes"), [(24, 4, 4), (32, 4, 32), (32, 4, 2), (12, None, 3), (30, 6, 2)])
+def test_a_step_sees_the_whole_batch(
+    batch: int, micro: int | None, processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    settings = TrainingSettings(batch_size=batch, micro_batch_size=micro)
+    told = sft.shared_arguments(make_job(Path("base"), tmp_path), settings, tmp_path)
+    assert told["per_device_train_batch_size"] <= (micro or batch)
+    assert told["per_device_train_batch_size"] * told["gradient_accumulation_steps"] * processes == batch
+
+
 def test_lora_is_merged_into_a_full_model(base_model: Path, tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM

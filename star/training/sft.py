@@ -58,7 +58,8 @@ def shared_arguments(job: Job, settings: TrainingSettings, folder: Path) -> dict
     if settings.batch_size % devices:
         raise FinetuningError(f"training.batch_size {settings.batch_size} is not a multiple of {devices} processes")
     share = settings.batch_size // devices
-    micro = min(settings.micro_batch_size or share, share)
+    most = min(settings.micro_batch_size or share, share)
+    micro = next(size for size in range(most, 0, -1) if share % size == 0)  # else steps would see fewer rows than batch_size
     return {
         "output_dir": str(folder),
         "run_name": job.run_name,
