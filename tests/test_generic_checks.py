@@ -380,6 +380,7 @@ PIECES = (
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join))
 @example("\n")
 @example("A = ")
+@example("C(1,")
 def test_a_step_costs_linear_time(piece: str) -> None:
     """20,000 characters take less than a second through everything that reads a step."""
     text = (piece * (20_000 // len(piece) + 1))[:20_000]

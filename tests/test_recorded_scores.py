@@ -135,7 +135,7 @@ def test_a_label_beyond_its_steps_is_left_out_and_counted(labelled: Path, capsys
         assert calibrate.main([str(rows), *more]) == 0
         shown = capsys.readouterr()
         assert "119 labelled rationales" in shown.out
-        assert "warning: 1 labels are left out: the first error of r0 is step 3 from 0, but it has 3 steps." in shown.err
+        assert "line 1: first_error_step: the label names step 3 (from 0) of 3 steps" in shown.err
 
 
 def test_labels_from_elsewhere_and_wrong_input(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -256,7 +256,7 @@ class ExpressionReader:
                 side.operators += "√"
             side.atoms.append(token)
             return index + 1, True
-        elif token.text == "C" and following.text == "(" and following.start == token.end:
+        elif token.text == "C" and following.text == "(" and following.start == token.end and index + 1 not in self._dead:
             brackets.append(index + 1)
             side.atoms.append(token._replace(kind="choose", text="C("))
             side.operators += "C"
