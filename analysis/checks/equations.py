@@ -39,17 +39,13 @@ class Equation(NamedTuple):
     margin: float
     """How far rounding alone may move the result: half of its last decimal, of its last digit where it is a percentage or
     approximate; 0 where it is calculated or a whole number."""
+    result: float
+    """What the text says it comes to."""
 
     @property
     def start(self) -> int:
         """Where the calculation begins in the text."""
         return self.left.atoms[0].start
-
-    @property
-    def result(self) -> float:
-        """What the text says it comes to."""
-        assert self.right.value is not None
-        return as_float(self.right.value)
 
     @property
     def percent_result(self) -> bool:
@@ -153,7 +149,9 @@ class _TextReader:
         whole = is_claimed_whole(self.tokens, start, stop, spoken)
         checkable = whole and not may_mean_otherwise(self.tokens, left, right, start, stop)
         approximate = right.rounded or self._is_approximate(left, right)
-        return Equation(left, right, checkable, approximate, _margin(self.tokens, right, approximate))
+        assert right.value is not None
+        margin, result = _margin(self.tokens, right, approximate), as_float(right.value)
+        return Equation(left, right, checkable, approximate, margin, result)
 
 
 def _margin(tokens: list[Token], right: Expression, approximate: bool) -> float:

@@ -351,9 +351,8 @@ class ExpressionReader:
         """Behind the unit or remark of a number ("5 apples + ...", "5 (apples) + ...") where the expression goes on after it."""
         first = stop
         names: list[str] = []
-        per = self.tokens[stop + 1].text
-        slash = self.tokens[stop].text == "/" and "/" not in side.operators
-        if slash and per in UNITS and per[-1] != "s" and UNITS[per][0] != "part":  # "$15/hour"
+        per = self.tokens[stop + 1].text if self.tokens[stop].text == "/" and "/" not in side.operators else ""
+        if per in UNITS and per[-1] != "s" and UNITS[per][0] != "part":  # "$15/hour"
             names.append(per)
             stop += 2
         while len(names) < 4 and self.tokens[stop].kind == "word" and self.tokens[stop].text.lower() not in JOINING:
@@ -372,7 +371,7 @@ class ExpressionReader:
         if names and self.tokens[stop].text == "/" and following.kind == "word" and is_unit:  # "2 dollars/hour"
             names.append(following.text)
             stop += 2
-        if names and names[-1] in UNITS.keys() | SHORT_UNITS and self.tokens[stop].text == "^":  # "4 cm^2", "9.8 m/s^2"
+        if self.tokens[stop].text == "^" and names and (names[-1] in UNITS or names[-1] in SHORT_UNITS):  # "4 cm^2", "9.8 m/s^2"
             power = self.tokens[stop + 1 : stop + 4]
             stop += 2 if power[0].text in ("2", "3") else 4 if power[1].text in ("2", "3") and power[2].text == ")" else 0
         stop = self._pass_remark(stop)
