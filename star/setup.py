@@ -163,8 +163,9 @@ def _owe_torn(run_dir: Path) -> None:
 
     run = runs.Run(run_dir)
     finished = {run.folder(line["round"]): line["round"] for line in run.rounds}
+    tested = {run.folder(runs.TEST): 0} if (run_dir / "result.json").exists() else {}
     owed: dict[Path, Path] = {}
-    for folder, number in finished.items():
+    for folder, number in (finished | tested).items():
         for name in ("evaluation", "attempts", "training") if number else ("evaluation",):
             if not (file := folder / f"{name}.parquet").exists():
                 owed[folder] = file
