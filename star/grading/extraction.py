@@ -153,7 +153,8 @@ def extract_marked(completion: str, *, numbers: bool) -> Extraction:
     marked = [n for n, line in enumerate(lines) if MARK in line and _is_answer_line(line, is_last=n == last, numbers=numbers)]
     if marked:
         text = cut_run_on(text, sum(len(line) + 1 for line in lines[: marked[0]]))
-        last = max(index for index in marked if index < text.count("\n") + 1)
+        count = text.count("\n") + 1
+        last = max(index for index in marked if index < count)
         end = sum(len(line) + 1 for line in lines[: last + 1]) - 1
         text = _without_repeats(text, _marked_span(lines[last]), end)
         lines = text.split("\n")
