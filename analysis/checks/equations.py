@@ -8,9 +8,9 @@ is `checkable`. What is no calculation ("0.4 = 4%", "1 kg = 100 g", "9 ≡ 3 (mo
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import NamedTuple
 
 from analysis.checks.claims import equals, is_claimed, is_claimed_whole, marks_item, opens
 from analysis.checks.expressions import JOINING, Expression, ExpressionReader
@@ -25,22 +25,28 @@ _NEAR = 80
 """Characters to either side in which a word makes an equation an approximate one."""
 _UNSOLVABLE = re.compile(r"\bno\b|contradict|impossible|never|inconsistent|parallel|extraneous", re.I)
 """Where an equation with letters may be false on purpose."""
+_EQUALS = frozenset(("equal", "arrow", "congruent"))
 _STARTING = frozenset(("number", "currency", "open", "op", "root"))
 
 
-class Equation(NamedTuple):
-    """`left = right`, both of numbers; in "36 = 6 * 6" the calculation counts as the left side."""
+@dataclass(eq=False)
+class Equation:
+    """`left = right`, both of numbers; in "36 = 6 * 6" the calculation counts as the left side. Most are true and asked nothing
+    more, so that what the text around says of them is worked out when it is asked.
+    """
 
     left: Expression
     right: Expression
     """Has a value."""
-    checkable: bool
-    approximate: bool
-    margin: float
-    """How far rounding alone may move the result: half of its last decimal, of its last digit where it is a percentage or
-    approximate; 0 where it is calculated or a whole number."""
-    result: float
-    """What the text says it comes to."""
+    spoken: bool
+    """A word stands for the equals sign."""
+    around: _TextReader
+
+    @cached_property
+    def result(self) -> float:
+        """What the text says it comes to."""
+        assert self.right.value is not None
+        return as_float(self.right.value)
 
     @property
     def start(self) -> int:
@@ -52,13 +58,31 @@ class Equation(NamedTuple):
         """The result is a percentage."""
         return bool(self.right.operands) and self.right.operands[-1].percent
 
+    @cached_property
+    def checkable(self) -> bool:
+        """The text claims it as it stands, and it can mean nothing else."""
+        tokens = self.around.tokens
+        start, stop = min(self.left.start, self.right.start), max(self.left.stop, self.right.stop)
+        whole = is_claimed_whole(tokens, start, stop, self.spoken)
+        return whole and not may_mean_otherwise(tokens, self.left, self.right, start, stop)
+
+    @cached_property
+    def approximate(self) -> bool:
+        """The text says so, or a number has a scale."""
+        return self.right.rounded or self.around.is_approximate(self.left, self.right)
+
+    @cached_property
+    def margin(self) -> float:
+        """How far rounding alone may move the result: half of its last decimal, of its last digit where it is a percentage or
+        approximate; 0 where it is calculated or a whole number.
+        """
+        return _margin(self.around.tokens, self.right, self.approximate)
+
 
 def read_statements(text: str, tokens: list[Token] | None = None) -> tuple[list[Equation], list[FalseStatement]]:
     """The equations of a plain text, in order and at most 400 of them, and its false statements of other kinds."""
-    tokens = padded(tokenize(text)) if tokens is None else tokens
-    reader = _TextReader(text, tokens)
-    if any(token.kind in ("equal", "arrow", "congruent") or token.text in JOINING for token in tokens):
-        reader.read()
+    reader = _TextReader(text, padded(tokenize(text)) if tokens is None else tokens)
+    reader.read()
     return reader.equations, reader.statements
 
 
@@ -77,9 +101,11 @@ class _TextReader:
         self.statements: list[FalseStatement] = []
 
     def read(self) -> None:
-        """Take in the whole text."""
+        """Take in the whole text; behind the last token that may join two sides stands no left one."""
+        places = range(len(self.tokens) - 1, 0, -1)
+        last = next((k for k in places if self.tokens[k].kind in _EQUALS or self.tokens[k].text in JOINING), 0)
         index = 0
-        while index < len(self.tokens) - 4 and len(self.equations) < _MAX_EQUATIONS:
+        while index < last and len(self.equations) < _MAX_EQUATIONS:
             token = self.tokens[index]
             may_start = token.kind in _STARTING or (token.kind == "word" and len(token.text) == 1)
             left = self.expressions.read(index) if may_start and not marks_item(self.expressions, index) else None
@@ -115,17 +141,17 @@ class _TextReader:
     def _pair(self, left: Expression, right: Expression, spoken: bool) -> None:
         false: FalseStatement | None = None
         if left.symbols or right.symbols:
-            if spoken or self._unsolvable or "√" in left.operators + right.operators or self._is_approximate(left, right):
+            if spoken or self._unsolvable or "√" in left.operators + right.operators or self.is_approximate(left, right):
                 return
             if is_claimed_whole(self.tokens, left.start, right.stop, spoken):
                 false = judge_letters(left, right)
         elif left.operators:
             if right.value is not None:
-                self.equations.append(self._equation(left, right, spoken))
+                self.equations.append(Equation(left, right, spoken, self))
         elif right.operators and left.value is not None and len(left.atoms) == 1 and not left.units:  # "36 = 6 * 6"
             labelled = self.tokens[right.stop].kind == "equal" and left.value != right.value  # "Step 2 = 5 + 3 = 8"
             if not labelled and left.stop - left.start <= 2:
-                self.equations.append(self._equation(right, left, spoken))
+                self.equations.append(Equation(right, left, spoken, self))
         elif not spoken and is_claimed_whole(self.tokens, left.start, right.stop, spoken):
             false = judge_bare(left, right, self.tokens[right.stop : right.stop + 2])
         self.statements += [false] if false else []
@@ -139,19 +165,11 @@ class _TextReader:
     def _approximations(self) -> list[int]:
         return [match.start() for match in _APPROXIMATE.finditer(self.text)]
 
-    def _is_approximate(self, left: Expression, right: Expression) -> bool:
+    def is_approximate(self, left: Expression, right: Expression) -> bool:
+        """Whether a word near an equation says that it is rounded."""
         start = self.tokens[min(left.start, right.start)].start - _NEAR
         stop = self.tokens[max(left.stop, right.stop) - 1].end + _NEAR
         return any(start <= place < stop for place in self._approximations)
-
-    def _equation(self, left: Expression, right: Expression, spoken: bool) -> Equation:
-        start, stop = min(left.start, right.start), max(left.stop, right.stop)
-        whole = is_claimed_whole(self.tokens, start, stop, spoken)
-        checkable = whole and not may_mean_otherwise(self.tokens, left, right, start, stop)
-        approximate = right.rounded or self._is_approximate(left, right)
-        assert right.value is not None
-        margin, result = _margin(self.tokens, right, approximate), as_float(right.value)
-        return Equation(left, right, checkable, approximate, margin, result)
 
 
 def _margin(tokens: list[Token], right: Expression, approximate: bool) -> float:

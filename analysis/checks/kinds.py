@@ -42,9 +42,14 @@ def detect_kind(question: str, steps: Sequence[str], choices: Mapping[str, str] 
     start = "\n".join(step[:1_000] for step in steps[:5])
     if _SORTING.search(start + head[:300]) and word_sorting.parse_question(head):
         return "word_sorting"
-    if choices or {"A", "B"} <= set(_OPTION.findall(head)) or _LOWER_OPTIONS.search(head[:4_000]):
+    if choices or _lists_options(head):
         return "multiple_choice"
     return "math_word" if _QUANTITY.search(head) and re.search(r"\d", head[:4_000] + start) else "other"
+
+
+@lru_cache(maxsize=256)
+def _lists_options(head: str) -> bool:
+    return {"A", "B"} <= set(_OPTION.findall(head)) or _LOWER_OPTIONS.search(head[:4_000]) is not None
 
 
 @lru_cache(maxsize=256)

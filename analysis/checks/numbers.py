@@ -19,6 +19,7 @@ MAX_DIGITS = 30
 
 _NUMERAL = re.compile(r"[0-9]+(?:,[0-9]+)*(?:\.[0-9]+)*|(?<![0-9.])\.[0-9]+")
 _TOKEN = re.compile(
+    r"[^\S\n]*(?:"  # passing blanks one by one would try every kind at each of them
     r"(?P<word>[^\W\d_]+(?:'[a-z]{1,3}(?![^\W\d_]))?)"
     r"|(?P<date>[0-9]{1,4}/[0-9]{1,2}/[0-9]{2,4}(?![0-9/])|[0-9]{1,2}:[0-9]{2}(?![0-9]))"
     rf"|(?P<number>{_NUMERAL.pattern})"
@@ -33,7 +34,7 @@ _TOKEN = re.compile(
     r"|(?P<percent>%)"
     r"|(?P<root>√)"
     r"|(?P<end>[.,;:?!\n\"])"
-    r"|(?P<other>\S)"
+    r"|(?P<other>\S))"
 )
 _DOLLARS_OF = {"US", "C", "CA", "A", "AU", "HK", "NZ", "S", "R"}
 SCALES = {"hundred": 100, "thousand": 1000, "k": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
@@ -91,9 +92,9 @@ def tokenize(text: str) -> list[Token]:
     """Tokens of a plain text, number words with their values. Linear."""
     tokens: list[Token] = []
     new = tuple.__new__  # what Token(...) does, without a call in between: most of the reading is spent here
-    for match in _TOKEN.finditer(text):
+    for match in _TOKEN.finditer(text.rstrip()):
         kind = match.lastgroup or "other"
-        start, end = match.span()
+        start, end = match.span(kind)
         word = text[start:end]
         value = exact = None
         if kind == "word":

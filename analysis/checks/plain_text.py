@@ -62,7 +62,7 @@ _SPOKEN = re.compile(
 _NEGATIVE = re.compile(r"\bnegative\s{1,3}(?=[\d(\[])", re.I)
 _SPOKEN_SIGNS = {"plus": " + ", "minus": " - ", "times": " * ", "multiplied by": " * ", "divided by": " / "}
 _NAMED_SIGNS = re.compile(r"\b(sqrt)\s?(?=\()|\b(rs)\.?\s?(?=\d)|(?<=\d) (per ?cent)\b(?= of \d)", re.I)
-_NAMED = re.compile(r"sqrt|rs\.?\s?\d|cent of \d", re.I)
+_RUPEES = re.compile(r"rs\.?\s?\d")
 _THOUSANDS = re.compile(r"(?<=\d) (?=000\b)")
 
 
@@ -85,9 +85,12 @@ def plain(text: str) -> str:
         text = _NUMBERED.sub("", text)
     if "\n" in text:
         text = _BLANK_LINES.sub("\n", text).replace("\n=", " =")
-    text = _SPOKEN.sub(lambda spoken: _SPOKEN_SIGNS[spoken[1].lower()], text)
-    text = _NEGATIVE.sub("-", text)
-    if _NAMED.search(text):  # the signs themselves begin in three ways, which is slow to look for
+    lower = text.lower()  # the patterns begin in several ways, which is slow to look for in each text
+    if any(sign in lower for sign in _SPOKEN_SIGNS):
+        text = _SPOKEN.sub(lambda spoken: _SPOKEN_SIGNS[spoken[1].lower()], text)
+    if "negative" in lower:
+        text = _NEGATIVE.sub("-", text)
+    if "sqrt" in lower or "cent of" in lower or _RUPEES.search(lower):
         text = _NAMED_SIGNS.sub(lambda name: "√₹%"[(name.lastindex or 1) - 1], text)
     return _THOUSANDS.sub("", text) if " 000" in text else text
 

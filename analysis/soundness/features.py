@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 from analysis.checks import EXACT, Flag
@@ -61,8 +62,13 @@ def domain_of(question: str, reading: Reading, kind: str) -> Domain:
         return "other"
     if sum(bool(_PREMISE.match(step.text)) for step in reading.steps[:8]) > 1:
         return "other"
-    head = question[:20_000]
-    return "competition" if _FORMULA.search(head) or _TERMS.search(head) else "school"
+    return "competition" if _is_competition(question[:20_000]) else "school"
+
+
+@lru_cache(maxsize=256)
+def _is_competition(head: str) -> bool:
+    """Whether a question is told as competitions do; it comes several times in a row, once with each rationale."""
+    return bool(_FORMULA.search(head) or _TERMS.search(head))
 
 
 def describe(reading: Reading, flags: Sequence[Flag]) -> list[dict[str, float]]:
