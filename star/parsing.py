@@ -6,11 +6,14 @@ Nothing runs from it, and brackets or aliases that nest beyond reason end in a P
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 from typing import Any
 
 import yaml
 
+HALF = re.compile("[\ud800-\udfff]")
+"""Half a surrogate pair: JSON can spell it, UTF-8 cannot."""
 MOST_LEVELS = 40
 MOST_NODES = 20_000
 """Of a YAML document, each alias counted as what it stands for."""
@@ -77,8 +80,10 @@ def _limit(content: Any, level: int = 0) -> None:
     if isinstance(content, dict):
         if odd := [key for key in content if not isinstance(key, str)]:
             raise ParseError(f"the key {odd[0]!r:.40} is no text")
-        content = content.values()
+        content = [*content, *content.values()]
     elif not isinstance(content, list):
+        if isinstance(content, str) and HALF.search(content):
+            raise ParseError("a text holds half a surrogate pair (not UTF-8)")
         if not isinstance(content, str | int | float | None):
             raise ParseError(f"expected text or a number, found {type(content).__name__} ({content!s:.40})")
         if isinstance(content, int | float) and not abs(content) < 2**63:

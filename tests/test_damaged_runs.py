@@ -136,9 +136,10 @@ def test_damage_is_named_with_its_file_and_what_to_do(
     assert "Delete it and run the run's command again" in said
 
 
-def test_one_damaged_line_costs_one_round(whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["5", r'{"round": 6, "selection": {"n": 1, "correct": 1}, "data": {"dropped": {"\ud800": 1}}}'])
+def test_one_damaged_line_costs_one_round(line: str, whole: Path, tmp_path: Path) -> None:
     def change(path: Path) -> None:
-        path.write_text("5\n" + path.read_text() + '{"round": 7, "sel')
+        path.write_text(f"{line}\n{path.read_text()}" + '{"round": 7, "sel')
 
     run = Run(damaged(whole, tmp_path, "metrics.jsonl", change))
     assert [line["round"] for line in run.rounds] == [0, 1]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from star.parsing import HALF
 from star.problem import Example, Problem, Splits, Task, problem_id
 from star.recipe import SEEDS, TaskSettings
 from star.row_files import Row, cell
@@ -22,9 +22,6 @@ from star.tasks.rows import Located, TaskError, neighbour, read_file, read_hub
 
 MAX_QUESTION = 20_000
 """Characters of a question with its choices; a longer one leaves no room for a rationale in any usual context."""
-
-
-_HALF = re.compile("[\ud800-\udfff]")
 
 
 class UnusableRowError(Exception):
@@ -156,7 +153,7 @@ def make_problem(question: str, gold: str, choices: Mapping[str, str] | None = N
     texts = [("question", question), ("answer", gold)]
     texts += [("choice", text) for option in (choices or {}).items() for text in option]
     for name, text in texts:
-        if _HALF.search(text):
+        if HALF.search(text):
             raise UnusableRowError(f"{name} holds half a surrogate pair (not UTF-8)")
     return Problem(problem_id(question, choices), question, gold, choices)
 
