@@ -186,7 +186,7 @@ def read_labels(path: Path) -> Labels:
     drafts: dict[tuple[str, str], tuple[int, ...]] = {}
     skipped: set[tuple[str, str]] = set()
     torn = 0
-    for file in [path] if path.is_file() else sorted(path.glob("*.jsonl")):
+    for file in [path] if path.is_file() else sorted(filter(Path.is_file, path.glob("*.jsonl"))):
         for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
             entry = _entry(line) if line.strip() else None
             if entry is None:

@@ -87,12 +87,12 @@ def form_rows(pieces: Sequence[str], arguments: Arguments) -> dict[str, list[dic
 
     folder = runs_dir("real_model", arguments.device) / ("forms-quick" if arguments.quick else "forms")
     files = {piece: folder / f"{piece.removeprefix('form: ').replace(' ', '-')}-{arguments.problems}.parquet" for piece in FORMS}
-    owed = [piece for piece in FORMS if piece in pieces and not files[piece].is_file()]
-    if owed:
+    missing = [piece for piece in FORMS if piece in pieces and not files[piece].is_file()]
+    if missing:
         recipe = recipe_of("few-shot", arguments)
         setup = prepare(recipe, ["benchmarks"])
         sampler = open_sampler(recipe.sampling, setup.base_dir)
-        for piece in owed:
+        for piece in missing:
             builder = PromptBuilder(setup.task, setup.tokenizer, recipe_of(piece, arguments).prompting)
             decoding = Decoding(max_new_tokens=recipe.sampling.max_new_tokens, stop=builder.stop)
             shard = Shard(0, setup.selection[: arguments.problems], decoding, "evaluated", "selection", 0, shots=True)

@@ -132,13 +132,13 @@ class Actors(Generic[Part]):
 
     def map(self, parts: Sequence[Part]) -> Iterator[tuple[Part, Any]]:
         """See Pool.map. A worker that starts in another's place takes parts once it is up."""
-        owed, free, failed = deque(parts), list(self.workers), Counter[int]()
+        waiting, free, failed = deque(parts), list(self.workers), Counter[int]()
         busy: dict[Any, tuple[Any, Part | None]] = {}
         done = 0
         with bar(parts[0].stage, len(parts), "shard") as shown:
             while done < len(parts):
-                while owed and free:
-                    worker, part = free.pop(), owed.popleft()
+                while waiting and free:
+                    worker, part = free.pop(), waiting.popleft()
                     busy[worker.sample.remote(part)] = worker, part
                 (answer,), _ = self.ray.wait(list(busy), num_returns=1)
                 worker, taken = busy.pop(answer)
@@ -148,7 +148,7 @@ class Actors(Generic[Part]):
                     failed[id(taken)] += 1
                     if failed[id(taken)] == (TRIES if taken else TRIES * len(self.workers)):
                         raise SamplerError(_no_use(taken, str(error).strip().rpartition("\n")[2].strip())) from error
-                    owed.extend([taken] if taken else [])
+                    waiting.extend([taken] if taken else [])
                     worker = self._replace(worker)
                     busy[worker.ready.remote()] = worker, None
                     continue

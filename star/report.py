@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from star.charts import slice_order
 from star.command_line import parse, run_command
+from star.errors import UsageError
 from star.paired import Comparison, compare_runs, same_seeds
 from star.report_data import Figures, all_values, as_json, comparison_figures, expanded
 from star.run import RunError
@@ -232,8 +233,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def report(arguments: Arguments) -> None:
     """Print the report. A folder that is no run or has no finished round is named and left out.
 
-    Raises RunError when none is left.
+    Raises RunError when none is left, UsageError when none is given.
     """
+    if not arguments.runs:
+        raise UsageError("no run is given; for example: python -m star.report runs/*")
     summaries = []
     for run in dict.fromkeys(arguments.runs):
         try:

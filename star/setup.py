@@ -138,7 +138,7 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
     )
     with locked(setup.run_dir):  # two starts at once would write each other's files
         _claim(setup, recipe, argv)
-        _owe_torn(setup.run_dir)
+        _take_back_torn(setup.run_dir)
     return setup
 
 
@@ -152,7 +152,7 @@ def _reading(recipe: Recipe, chat: bool) -> Reading:
     return "lenient" if chat else "strict"
 
 
-def _owe_torn(run_dir: Path) -> None:
+def _take_back_torn(run_dir: Path) -> None:
     """Take back the line in metrics.jsonl of rounds that have a torn file or lack one, and a result whose files are torn, so that
     the loop makes again what is torn.
 
@@ -164,11 +164,11 @@ def _owe_torn(run_dir: Path) -> None:
     run = runs.Run(run_dir)
     finished = {run.folder(line["round"]): line["round"] for line in run.rounds}
     tested = {run.folder(runs.TEST): 0} if (run_dir / "result.json").exists() else {}
-    owed: dict[Path, Path] = {}
+    torn: dict[Path, Path] = {}
     for folder, number in (finished | tested).items():
         for name in ("evaluation", "attempts", "training") if number else ("evaluation",):
             if not (file := folder / f"{name}.parquet").exists():
-                owed[folder] = file
+                torn[folder] = file
     for folder in (*sorted(run_dir.glob("round_*")), run.folder(runs.TEST), run.folder(runs.VERIFIER)):
         for path in (*folder.glob("*.parquet"), folder / "model"):
             try:
@@ -180,14 +180,14 @@ def _owe_torn(run_dir: Path) -> None:
             except (pa.ArrowException, OSError, SamplerError):
                 if path.is_dir():
                     shutil.rmtree(path)
-                owed[folder] = path
-    for path in owed.values():
+                torn[folder] = path
+    for path in torn.values():
         state = "missing" if path.suffix and not path.exists() else "torn"
         print(f"note: {path.relative_to(run_dir)} is {state} and is made again", file=sys.stderr)
-    kept = [line for line in run.rounds if run.folder(line["round"]) not in owed]
+    kept = [line for line in run.rounds if run.folder(line["round"]) not in torn]
     if len(kept) < len(run.rounds):
         runs.write_text(run_dir / "metrics.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
-    if owed.keys() - finished.keys():
+    if torn.keys() - finished.keys():
         (run_dir / "result.json").unlink(missing_ok=True)
 
 

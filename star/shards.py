@@ -85,9 +85,9 @@ def collect(
     sample: Callable[[Sequence[Shard]], Iterable[tuple[Shard, list[Attempt]]]],
 ) -> StoredRows[Attempt]:
     """Attempts of all shards, in order. `sample` is asked, after `load`, for those without a part; it may answer in any order."""
-    if owed := [shard for shard in shards if not _finished(shard.part(folder), shard)]:
+    if missing := [shard for shard in shards if not _finished(shard.part(folder), shard)]:
         load()
-        for shard, rows in sample(owed):
+        for shard, rows in sample(missing):
             write_parquet(shard.part(folder), rows, ATTEMPTS)
     return StoredRows([shard.part(folder) for shard in shards], ATTEMPTS)
 

@@ -127,14 +127,14 @@ def run(argv: Sequence[str]) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise InputError(_os_sentence(error, run_dir)) from error
+        raise InputError(_os_message(error, run_dir)) from error
     except Exception as error:
         if wrapped := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors wraps the system's error in its own
-            raise InputError(_os_sentence(OSError(int(wrapped[1]), str(error)), run_dir)) from error
+            raise InputError(_os_message(OSError(int(wrapped[1]), str(error)), run_dir)) from error
         raise
 
 
-def _os_sentence(error: OSError, run_dir: Path | None) -> str:
+def _os_message(error: OSError, run_dir: Path | None) -> str:
     """`run_dir`: where the run writes; None while the recipe is still being read."""
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

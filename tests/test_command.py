@@ -146,7 +146,7 @@ def test_a_dry_run_misses_the_files_that_the_run_would_miss(flag: str, capsys: p
 )
 def test_a_missing_permission_is_named_for_what_it_was(file: str | None, run_dir: Path | None, words: str) -> None:
     error = PermissionError(13, "Permission denied", file)
-    assert command._os_sentence(error, run_dir).startswith(words)
+    assert command._os_message(error, run_dir).startswith(words)
 
 
 # ---------------------------------------------------------------------- seeds/recipes/README.md

@@ -74,6 +74,7 @@ def test_input_that_cannot_be_used_is_named(
     ("module", "arguments"),
     [
         ("star.report", ["runs", "--format", "xml"]),
+        ("star.report", []),
         ("star.train", ["--loop.rounds", "0"]),
         ("star.validate", []),
         ("star.validate", ["no-such-task"]),

@@ -20,7 +20,7 @@ from analysis.rationales.records import Record
 from analysis.score import schema, score_schema
 from analysis.soundness.grades import GRADES
 from star.recipe import Recipe
-from star.tables import ATTEMPTS, PROBLEMS, TRAINING
+from star.tables import ATTEMPTS, PAIRS, PROBLEMS, TRAINING
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "star/README.md", "analysis/README.md")
@@ -57,6 +57,7 @@ def described(page: str, heading: str) -> set[str]:
         ("star/README.md", "### problems.parquet", PROBLEMS.names),
         ("star/README.md", "### attempts.parquet and evaluation.parquet", ATTEMPTS.names),
         ("star/README.md", "### training.parquet", TRAINING.names),
+        ("star/README.md", "### pairs.parquet", PAIRS.names),
         ("analysis/README.md", "## The rationale record", [field.name for field in fields(Record)]),
         ("analysis/README.md", "## Probes", [field.name for field in fields(Row)]),
     ],
