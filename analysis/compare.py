@@ -274,7 +274,7 @@ def compare(arguments: Arguments) -> None:
         hint = " Try --split test." if arguments.split == "selection" and arguments.by != "round" else ""
         raise RunError(f"the runs share no question: they differ in task, seed or selection size.{hint}")
     found, said = sections(arms, arguments.by), notes(arms, arguments.split, arguments.by)
-    folder = arguments.output or run_dirs[0] / "analysis" / "comparison"
+    folder = arguments.output or Run(run_dirs[0]).file("analysis/comparison")
     written = write(folder, found, said, arguments.by)
     for note in said:
         print(f"{note}\n")

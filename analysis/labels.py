@@ -165,7 +165,7 @@ def append(folder: Path, entry: Label | Ranking) -> None:
     path = label_file(folder, entry.labeller)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             size = os.fstat(handle).st_size
             torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
@@ -186,7 +186,8 @@ def read_labels(path: Path) -> Labels:
     drafts: dict[tuple[str, str], tuple[int, ...]] = {}
     skipped: set[tuple[str, str]] = set()
     torn = 0
-    for file in [path] if path.is_file() else sorted(filter(Path.is_file, path.glob("*.jsonl"))):
+    inside = sorted(file for file in path.glob("*.jsonl") if file.is_file() and not file.is_symlink())
+    for file in [path] if path.is_file() else inside:
         for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
             entry = _entry(line) if line.strip() else None
             if entry is None:

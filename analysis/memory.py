@@ -25,6 +25,8 @@ class Memory:
         self.path = path
         self.file: sqlite3.Connection | None = None
         self.lock = threading.Lock()
+        if path is not None and path.is_symlink():  # perhaps in somebody else's run
+            raise MemoryFileError(f"{path} is a link. Put the file itself there, or delete the link.")
         if path is not None and path.exists():
             self.read([b""])
 

@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import charts, compare, export, probe, score
 from analysis.faithfulness.sources import SourceError
+from analysis.memory import Memory, MemoryFileError
 from analysis.rationales.tables import load_table
 from analysis.sources import list_runs, run_labels
 from star import report, statistics, train
@@ -156,6 +157,17 @@ def test_nothing_behind_a_link_is_read_or_written(whole: Path, tmp_path: Path) -
         Run(run).scores()
     assert score.main([str(run)]) == 1
     assert before == {path: path.stat().st_mtime_ns for path in outside.iterdir()}
+
+
+def test_nothing_is_written_through_a_link_below_analysis(whole: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    run = damaged(whole, tmp_path, "analysis/comparison", lambda path: path.symlink_to(outside))
+    (run / "analysis" / "answers.sqlite").symlink_to(outside / "answers.sqlite")
+    assert compare.main([str(run), "--by", "round"]) == 1
+    with pytest.raises(MemoryFileError, match="is a link"):
+        Memory(run / "analysis" / "answers.sqlite").keep({b"key": 1})
+    assert not [*outside.iterdir()]
 
 
 def test_a_half_finished_run_has_its_last_finished_round(tmp_path: Path) -> None:

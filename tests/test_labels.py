@@ -163,6 +163,17 @@ def test_lines_of_any_shape_never_raise(tmp_path: Path, line: str) -> None:
     assert imported(line, "ann") == ([], 1)
 
 
+def test_neither_a_link_nor_a_folder_is_a_file_of_labels(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "labels", tmp_path / "outside.jsonl"
+    append(tmp_path, Label("x", "outside", "sound"))
+    label_file(folder, "bo").mkdir(parents=True)
+    label_file(folder, "ann").symlink_to(outside)
+    assert read_labels(folder) == Labels()
+    with pytest.raises(LabelError, match="was not stored"):
+        append(folder, Label("x", "ann", "sound"))
+    assert len(outside.read_text().splitlines()) == 1
+
+
 def test_a_time_that_is_a_number_and_half_a_surrogate_pair_spoil_no_export(tmp_path: Path) -> None:
     label = asdict(Label("x\ud800", "ann", "sound", note="\udfff!", at="2026-01-01")) | {"at": 1700000000}
     foreign = {"id": "y\ud800", "sound": False}
