@@ -1,25 +1,7 @@
-"""The run directory and its one reader, `Run`.
+"""The run directory and its one reader, `Run`. star/README.md says which files there are and what stands in them.
 
-    runs/<name>-<digest6>/
-      recipe.yaml            the resolved recipe; `python -m star.train recipe.yaml` runs it again
-      run.json               commit, dirty flag, versions, hardware, seed, argv, schema version
-      problems.parquet       every problem of the run with its split (train, selection, test)
-      metrics.jsonl          one line per finished round; line 0 is the base model
-      result.json            chosen round and test accuracy; its presence says that the run is finished
-      round_NN/attempts.parquet     every sampled rationale of the round, failures included (none in round_00); while it is
-                                    made, its finished shards lie in round_NN/attempts.parts, as those of evaluations do
-      round_NN/probe.parquet        what was sampled to choose the round's temperature (sampling.try_temperatures)
-      round_NN/training.parquet     the rows that were kept
-      round_NN/pairs.parquet        the pairs that were trained on (training.objective rpo)
-      round_NN/evaluation.parquet   the selection split, answered by this round's model
-      round_NN/model/               a from_pretrained directory with a model card (none in round_00: the base model)
-      test/evaluation.parquet       the test split, answered once by the chosen round's model
-      verifier/                     pairs.parquet of all rounds, and the model that was trained on them
-      charts/*.png           accuracy and soundness by round
-      analysis/              written by the analysis package only
-
-Round n's attempts are sampled from the model of round n-1; its model is fine-tuned on what was kept of them. The columns of its
-tables are in `star.tables`, the shapes of its other files in `star.schemas`; `star.files` reads and writes single files.
+The columns of its tables are in `star.tables`, the shapes of its other files in `star.schemas`; `star.files` reads and writes
+single files, and what a reader needs of these three is to be had here too.
 """
 
 from __future__ import annotations
@@ -34,7 +16,7 @@ from typing import Any, Literal, cast
 
 import pyarrow as pa
 
-from star.files import (
+from star.files import (  # noqa: F401
     RunError,
     Stamp,
     read_json,
@@ -49,28 +31,7 @@ from star.files import (
 )
 from star.parsing import parse_json
 from star.schemas import Manifest, ProbedRound, ProbesFile, RecipeFile, Result, RoundLine
-from star.tables import ATTEMPTS, PROBLEMS, SCHEMA_VERSION, SCORES, TRAINING
-
-__all__ = [
-    "ATTEMPTS",
-    "PROBLEMS",
-    "SCHEMA_VERSION",
-    "SCORES",
-    "TRAINING",
-    "Overview",
-    "Run",
-    "RunError",
-    "Stamp",
-    "derived_seed",
-    "read_json",
-    "read_rows",
-    "read_table",
-    "stamp",
-    "whole_json",
-    "write_json",
-    "write_parquet",
-    "write_text",
-]
+from star.tables import ATTEMPTS, PROBLEMS, SCHEMA_VERSION, SCORES, TRAINING  # noqa: F401
 
 _ROUND = re.compile(r"round_(\d{2,4})")
 VERIFIER: Literal["verifier"] = "verifier"
