@@ -7,6 +7,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -225,6 +226,18 @@ def test_arms_probed_on_other_questions_are_compared_on_the_shared_ones(pair: tu
     said = "\n".join(compare.notes(arms, "selection"))
     assert "not probed on the same questions (whole: 60; few: 18)" in said and "on the 18 that all of these share" in said
     assert "not probed on the same" not in "\n".join(compare.notes(arms[:1], "selection"))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda rows: rows + rows, lambda rows: [row | {"logprob_after": None} for row in rows],
+     lambda rows: [row | {"logprob_before": 1e308, "logprob_after": -1e308} for row in rows]],
+)  # fmt: skip
+def test_damaged_rows_of_probes_are_compared_as_far_as_they_can_be(spoil: Any, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    run = Path(shutil.copytree(pair[1], tmp_path / "run"))
+    file = run / "analysis" / "probes.parquet"
+    runs.write_parquet(file, spoil(runs.read_rows(file)), row_schema())
+    assert compare.main([str(pair[0]), str(run), "-o", str(tmp_path)]) == 0
 
 
 def test_rounds_have_no_test_split_of_their_own(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

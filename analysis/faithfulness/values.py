@@ -34,9 +34,12 @@ class Table:
         """The values of each rationale's rows of a probe."""
         pairs: Values = []
         for rows in self.by_probe[probe].values():
-            worth = value(rows, self)
+            try:
+                worth = value(rows, self)
+            except (TypeError, OverflowError):  # a log-probability that is missing or beyond reason: the file is damaged
+                continue
             numbers = worth if isinstance(worth, Sequence) else [] if worth is None else [worth]
-            pairs += [(rows[0]["problem_id"], float(number)) for number in numbers]
+            pairs += [(rows[0]["problem_id"], float(number)) for number in numbers if math.isfinite(number)]
         return pairs
 
     def of(self, probe: str, attempt: str) -> list[Row]:
@@ -116,8 +119,8 @@ def flip_area(rows: list[Row], _: Table) -> float:
     """
     flips = [float(bool(row["changed"])) for row in rows]
     places = [float(row["position"]) for row in rows]
-    if len(flips) == 1:
-        return flips[0]
+    if places[0] == places[-1]:
+        return sum(flips) / len(flips)
     steps = pairwise(zip(places, flips, strict=True))
     return sum((b - a) * (x + y) / 2 for (a, x), (b, y) in steps) / (places[-1] - places[0])
 
