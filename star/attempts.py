@@ -56,8 +56,11 @@ def sample_attempts(
 def judge(task: Task, problem: Problem, completion: Completion) -> Graded:
     """Spans, verdicts and soundness of a completion; `answer` and `verdict` are those of the reading that counts."""
     extraction = task.extract(completion.text, problem)
-    cut = completion.finish_reason == "length"
-    strict, lenient = (_verdict(task, problem, span, cut) for span in (extraction.strict, extraction.lenient))
+    strict, lenient = (
+        # One that hit the length limit is truncated, whatever it says: its answer may not be its last word.
+        Verdict.truncated if completion.finish_reason == "length" else grade(span, problem, task.answer_type)
+        for span in (extraction.strict, extraction.lenient)
+    )
     return {
         "completion": completion.text,
         "rationale": extraction.rationale,
@@ -72,11 +75,6 @@ def judge(task: Task, problem: Problem, completion: Completion) -> Graded:
         "tokens": len(completion.token_ids),
         "logprob": float(sum(completion.logprobs)),
     }
-
-
-def _verdict(task: Task, problem: Problem, span: str | None, cut: bool) -> Verdict:
-    """A completion that hit the length limit is truncated, whatever it says: its answer may not be its last word."""
-    return Verdict.truncated if cut else grade(span, problem, task.answer_type)
 
 
 def summarise(rows: Iterable[Attempt]) -> Counts:

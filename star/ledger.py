@@ -33,13 +33,10 @@ class Ledger:
         self._file: Path | None = None
         self._unfinished: UnfinishedRound | None = None
 
+    @property
     def rounds(self) -> list[RoundLine]:
         """Finished rounds, in order; one whose line is damaged is made again."""
         return self.run.rounds
-
-    def round(self, number: int) -> RoundLine | None:
-        """A finished round's line, or None."""
-        return next((line for line in self.rounds() if line["round"] == number), None)
 
     def open(self, where: runs.Where) -> None:
         """Start the clock of a round, or of what follows the last one, with the seconds that an interrupted run had spent there."""
@@ -85,7 +82,7 @@ class Ledger:
             "seconds": self._rounded(),
             **self._cost([folder / f"{name}.parquet" for name in ("probe", "attempts", "evaluation")], facts.get("training")),
         }
-        lines = [*(entry for entry in self.rounds() if entry["round"] != number), line]
+        lines = [*(entry for entry in self.rounds if entry["round"] != number), line]
         text = "".join(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n" for entry in lines)
         runs.write_text(self.run_dir / "metrics.jsonl", text)
         return line
@@ -121,7 +118,7 @@ class Ledger:
         """Write result.json: the chosen round, its test accuracy, pass@k and maj@k where samples were drawn, and what a verifier
         makes of those. The open clock is the test's.
         """
-        rounds, unfinished = self.rounds(), self._unfinished
+        rounds, unfinished = self.rounds, self._unfinished
         lines: list[RoundFacts] = [*rounds, *([unfinished] if unfinished else [])]
         files = [self.run_dir / "test" / "evaluation.parquet"]
         if unfinished:

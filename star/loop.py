@@ -79,7 +79,7 @@ class Loop:
 
     def finish_round(self, number: int) -> None:
         """Make and evaluate M_n; ends with the round's line in metrics.jsonl."""
-        metrics = self.ledger.round(number)
+        metrics = next((line for line in self.ledger.rounds if line["round"] == number), None)
         if metrics is None:
             self.ledger.open(number)
             facts = self.improve(number) if number else RoundFacts()
@@ -244,7 +244,7 @@ class Loop:
         recipe, folder = self.recipe, self.ledger.run.folder(runs.VERIFIER)
         if recipe.verifier.kind == "off" or chosen == 0:
             return None
-        attempts = chain.from_iterable(self.attempts(line["round"]) for line in self.ledger.rounds() if line["round"])
+        attempts = chain.from_iterable(self.attempts(line["round"]) for line in self.ledger.rounds if line["round"])
         as_sampled = itemgetter("completion")
         pairs = self.pairs(folder, attempts, drawn_pairs(recipe.seed), recipe.verifier.pairs, as_sampled)
         job = verifier_job(recipe, self.builder, self.problems, pairs, self.stages.model_dir(1), folder / "model")
@@ -268,12 +268,12 @@ class Loop:
 
     def chosen_round(self) -> int:
         """The round with the best selection accuracy; the earliest of equals. The base model is not a candidate."""
-        rounds = [line for line in self.ledger.rounds() if line["round"] > 0] or self.ledger.rounds()
+        rounds = [line for line in self.ledger.rounds if line["round"] > 0] or self.ledger.rounds
         return max(rounds, key=lambda line: (share_right(line), -line["round"]))["round"]
 
     def stopped(self, number: int) -> bool:
         """True when the stop rule says that round `number` is not needed."""
-        accuracies = [share_right(line) for line in self.ledger.rounds() if line["round"] < number][1:]
+        accuracies = [share_right(line) for line in self.ledger.rounds if line["round"] < number][1:]
         loop = self.recipe.loop
         if loop.target is not None and accuracies and accuracies[-1] >= loop.target:
             return True
@@ -286,7 +286,7 @@ class Loop:
         """Under `keep_models: last_and_best`, remove the other rounds' model directories."""
         if self.recipe.keep_models == "all":
             return
-        finished = [line["round"] for line in self.ledger.rounds()]
+        finished = [line["round"] for line in self.ledger.rounds]
         needed = {1} if self.recipe.verifier.kind != "off" else set()
         for number in set(finished[1:]) - {finished[-1], self.chosen_round()} - needed:
             shutil.rmtree(self.stages.model_dir(number), ignore_errors=True)

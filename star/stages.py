@@ -39,7 +39,7 @@ class SamplingStages:
 
     def drawable(self, number: int) -> list[Problem]:
         """The training problems that are in the pool by round n."""
-        evaluated = [line["selection"].get("slices") or {} for line in self.ledger.rounds() if line["round"] < number]
+        evaluated = [line["selection"].get("slices") or {} for line in self.ledger.rounds if line["round"] < number]
         slices = addition.drawable(self.recipe.task, evaluated)
         return [problem for problem in self.setup.train if slices is None or problem.slice in slices]
 

