@@ -2,7 +2,7 @@
 
 A from-scratch Llama of `star/embedded/model.py` on the corpus of `star/embedded/corpus.py`, saved as a `from_pretrained`
 directory (untied embeddings, safetensors, a Hugging Face tokenizer, a model card). This is the one training loop of our own in
-the project: fine-tuning goes through TRL, see `star/training/finetuning.py`.
+`star`: fine-tuning goes through TRL, see `star/training/finetuning.py`.
 """
 
 from __future__ import annotations
