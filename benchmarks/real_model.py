@@ -1,12 +1,14 @@
-"""A real language model on word problems: SmolLM2-135M-Instruct on SVAMP, by the recipe of `make real`.
+"""A real language model, SmolLM2-135M-Instruct: word problems (SVAMP), common sense (CommonsenseQA) and sums.
 
-    python benchmarks/real_model.py                       # every piece; goes on where it stopped
-    python benchmarks/real_model.py --pieces star         # one of them; the result holds those that are finished
+    python benchmarks/real_model.py                       # every piece that is not there yet
+    python benchmarks/real_model.py --pieces star cost    # these
 
-Asked: how should a small chat model be shown the form of an answer, and does STaR teach a model of this size anything? The
-pieces `form: ...` are greedy answers of the base model to selection problems under one prompting each; the others are the
-arms of the paper's tables, half an hour each on two quiet cores; `cost` sets our sampling beside bare calls. What a piece made is
-kept under benchmarks/cache.
+Asked: how should a small chat model be shown the form of an answer, does STaR teach a model of this size anything, and does it use
+its rationales? The pieces `form: ...` are greedy answers of the base model to selection problems under one prompting each; the
+others are the arms of the paper's tables by the recipe of `make real`, half an hour each on two quiet cores; `probes: ARM` are all
+probes on rationales of an arm's final model, and what it answers without any; `cost` sets our sampling beside bare calls.
+What comes out of a piece lies in a file of its own under benchmarks/results/real_model and is not made again while it is there, so
+that pieces can be made on several days; runs are kept under benchmarks/cache.
 """
 
 from __future__ import annotations
@@ -14,18 +16,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 from analysis.soundness.labelled import data_dir
-from benchmarks.arms import arm_recipe, cost_of, finished_run, made, made_by, paired, runs_dir
-from benchmarks.common import CommonArguments, parse, write_result
+from benchmarks.arms import arm_recipe, cost_of, finished_run, made
+from benchmarks.common import CommonArguments, envelope, parse, read_result, result_path, write_result
 from benchmarks.sampling import BARE, SHARED, Case, ratios, run_case
 from star.command_line import run_command
 from star.errors import UsageError
-from star.recipe import Recipe
-from star.run import ATTEMPTS, TEST, Run, Where, read_rows, whole_json, write_json, write_parquet
+from star.problem import AnswerType
+from star.recipe import Recipe, TaskSettings
+from star.run import TEST, Run, Where, write_json
 from star.setup import prepare, resolve_model
-from star.statistics import wilson
+from star.statistics import mcnemar, paired_difference, share, wilson
 
 Changes = Mapping[str, Mapping[str, Any]]
 FORMS: dict[str, Changes] = {
@@ -42,10 +47,23 @@ ARMS: dict[str, Changes] = {
     "star without rationalization": {"loop": {"rationalize": False}},
     "star": {},
     "star, sound": {"curation": {"require": "sound"}},
+    "CommonsenseQA, few-shot": {"loop": {"method": "few_shot"}},
+    "CommonsenseQA, star": {},
+    "addition, few-shot": {"loop": {"method": "few_shot"}},
+    "addition, star": {},
+}
+"""Of SVAMP where no task is named."""
+TASKS: dict[str, Changes] = {
+    "CommonsenseQA": {"prompting": {"shots": 5}},
+    "addition": {"prompting": {"shots": 5}, "sampling": {"max_new_tokens": 256}, "training": {"max_length": 640}},
 }
 SIZE: Changes = {"loop": {"problems": 200}, "evaluation": {"selection_size": 300}}
 """Larger than in `make real`, where half an hour has to be enough."""
-PIECES = (*FORMS, *ARMS, "cost")
+SMALLER: Changes = {"task": {"limit": 1_000, "test_limit": 150, "test_size": 150}, "evaluation": {"selection_size": 150}}
+"""Of the tasks in `TASKS`, whose prompts are long."""
+PROBED = ("few-shot", "star", "CommonsenseQA, few-shot")
+PIECES = (*FORMS, *ARMS, *(f"probes: {arm}" for arm in PROBED), "cost")
+ARM_FIGURES = ("chosen_round", "strict", "lenient", "in_form", "truncated", "tokens", "cost")
 COLUMNS = ("problem_id", "mode", "sample", "verdict", "strict_verdict", "lenient_verdict", "tokens", "prompt_tokens")
 QUICK: Changes = {
     "task": {"limit": 24, "test_limit": 4},
@@ -59,46 +77,50 @@ QUICK: Changes = {
 @dataclass(frozen=True)
 class Arguments(CommonArguments):
     pieces: tuple[str, ...] = PIECES
-    """What to run now; the result has every finished piece."""
+    """What to make now, where it is not there; the result has every piece that is."""
     seed: int = 0
     """Seed of the runs."""
     problems: int = 200
     """Problems that each form is tried on."""
+    probed: int = 200
+    """Rationales that are probed."""
 
 
 def recipe_of(piece: str, arguments: Arguments) -> Recipe:
     """The recipe of `make real` with a piece's changes."""
-    changes: dict[str, dict[str, Any]] = {"task": {"path": str(data_dir() / "svamp.jsonl.gz")}}
-    for more in (SIZE, {**FORMS, **ARMS}[piece], QUICK if arguments.quick else {}):
+    of_task = TASKS.get(piece.partition(",")[0], {})
+    sizes = (SIZE, of_task, SMALLER) if of_task else (SIZE,)
+    changes: dict[str, dict[str, Any]] = {"task": task_of(piece)}
+    for more in (*sizes, {**FORMS, **ARMS}[piece], QUICK if arguments.quick else {}):
         for section, values in more.items():
             changes[section] = {**changes.get(section, {}), **values}
     return arm_recipe("svamp-smollm2-135m.yaml", arguments.seed, changes, folder="real_model", device=arguments.device)
 
 
-def form_rows(pieces: Sequence[str], arguments: Arguments) -> dict[str, list[dict[str, Any]]]:
-    """Greedy answers of the base model to the first selection problems under each prompting; kept, a file for each.
+def task_of(piece: str) -> dict[str, Any]:
+    """Where the problems of an arm come from."""
+    name = piece.partition(",")[0]
+    if name == "CommonsenseQA":
+        return TaskSettings(name="commonsense_qa", path=str(data_dir() / "commonsense_qa_train.jsonl.gz")).model_dump()
+    return TaskSettings(name="addition").model_dump() if name == "addition" else {"path": str(data_dir() / "svamp.jsonl.gz")}
 
-    One sampler serves all of them. Without `pieces`: what is there.
-    """
+
+def form_figures(piece: str, arguments: Arguments) -> dict[str, Any]:
+    """Greedy answers of the base model to the first selection problems under one prompting."""
     from star.attempts import sample_attempts
     from star.prompting import PromptBuilder
     from star.sampling import Decoding, open_sampler
     from star.shards import Shard
 
-    folder = runs_dir("real_model", arguments.device) / ("forms-quick" if arguments.quick else "forms")
-    files = {piece: folder / f"{piece.removeprefix('form: ').replace(' ', '-')}-{arguments.problems}.parquet" for piece in FORMS}
-    missing = [piece for piece in FORMS if piece in pieces and not files[piece].is_file()]
-    if missing:
-        recipe = recipe_of("few-shot", arguments)
-        setup = prepare(recipe, ["benchmarks"])
-        sampler = open_sampler(recipe.sampling, setup.base_dir)
-        for piece in missing:
-            builder = PromptBuilder(setup.task, setup.tokenizer, recipe_of(piece, arguments).prompting)
-            decoding = Decoding(max_new_tokens=recipe.sampling.max_new_tokens, stop=builder.stop)
-            shard = Shard(0, setup.selection[: arguments.problems], decoding, "evaluated", "selection", 0, shots=True)
-            write_parquet(files[piece], sample_attempts(sampler, builder, shard, progress=piece), ATTEMPTS)
-        sampler.close()
-    return {piece: read_rows(file) for piece, file in files.items() if file.is_file()}
+    recipe = recipe_of(piece, arguments)
+    setup = prepare(recipe_of("few-shot", arguments), ["benchmarks"])
+    builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
+    decoding = Decoding(max_new_tokens=recipe.sampling.max_new_tokens, stop=builder.stop)
+    shard = Shard(0, setup.selection[: arguments.problems], decoding, "evaluated", "selection", 0, shots=True)
+    sampler = open_sampler(recipe.sampling, setup.base_dir)
+    rows = sample_attempts(sampler, builder, shard, progress=piece)
+    sampler.close()
+    return counted(rows)
 
 
 def greedy(run: Run, where: Where) -> list[dict[str, Any]]:
@@ -129,9 +151,49 @@ def round_figures(arm: str, run: Run) -> list[dict[str, Any]]:
     return rounds
 
 
-def arm_figures(run: Run) -> dict[str, Any]:
-    """The one test of the chosen round's model, and the whole cost."""
-    return {"chosen_round": run.chosen_round, **counted(greedy(run, TEST)), "cost": cost_of(run.path)}
+def arm_figures(arm: str, arguments: Arguments) -> dict[str, Any]:
+    """The one test of the chosen round's model, problem by problem and whole, what came before it, and the cost."""
+    run = Run(finished_run(recipe_of(arm, arguments)))
+    rows = greedy(run, TEST)
+    right = {row["problem_id"]: row["lenient_verdict"] == "correct" for row in rows}
+    base = f"{arm.partition(',')[0]}, few-shot" if arm.partition(",")[0] in TASKS else "few-shot"
+    return {
+        "chosen_round": run.chosen_round,
+        **counted(rows),
+        "minus_few_shot": None if arm == base else compared(piece_of(base, arguments)["figures"]["right"], right),
+        "rounds": round_figures(arm, run),
+        "evidence": evidence_rows(arm, run),
+        "right": right,
+        "cost": cost_of(run.path),
+    }
+
+
+def probe_figures(arm: str, arguments: Arguments) -> dict[str, Any]:
+    """All measures of the probes on an arm's final model, and how many answers are right with and without the rationale."""
+    from analysis.faithfulness.rows import row_schema
+    from analysis.probe import Arguments as ProbeArguments
+    from analysis.probe import probe
+    from star.grading import same_answer
+
+    run = Run(finished_run(recipe_of(arm, arguments)))
+    probe(ProbeArguments(run.path, n=arguments.probed, device=arguments.device))
+    found = run.probed_rounds()[str(run.chosen_round)]
+    problems = {row["problem_id"]: row for row in run.problems()}
+    table = run.probes(row_schema())
+    none_kept = [row for row in table.to_pylist() if (row["probe"], row["position"]) == ("early_answering", 0)] if table else []
+    right: dict[str, list[bool]] = {"answer_before": [], "answer_after": []}
+    for row, (name, outcomes) in product(none_kept, right.items()):
+        problem = problems[row["problem_id"]]
+        kind: AnswerType = "choice" if problem["choices"] else "number"
+        outcomes.append(same_answer(row[name], problem["gold"], kind, problem["choices"], problem["question"]))
+    units = [row["problem_id"] for row in none_kept]
+    return {
+        "n": found["n_rationales"],
+        "measures": found["measures"],
+        "right_with_rationale": share(right["answer_before"], units).as_dict(),
+        "right_without": share(right["answer_after"], units).as_dict(),
+        "rationale_minus_none": paired_difference(right["answer_after"], right["answer_before"], units).as_dict(),
+    }
 
 
 def evidence_rows(arm: str, run: Run) -> list[dict[str, Any]]:
@@ -150,29 +212,63 @@ def evidence_rows(arm: str, run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def cost_rows(arguments: Arguments) -> list[dict[str, Any]]:
-    """Tokens per second of our vLLM sampler and of a bare `LLM.generate` on the same prompts; each way in its own process.
-
-    Kept in a file; without the piece `cost`: what is there.
-    """
-    file = runs_dir("real_model", arguments.device) / ("cost-quick.json" if arguments.quick else "cost.json")
-    if "cost" not in arguments.pieces or file.is_file():
-        return (whole_json(file) or {}).get("rows", [])
+def cost_figures(arguments: Arguments) -> dict[str, Any]:
+    """Tokens per second of our vLLM sampler and of a bare `LLM.generate` on the same prompts; each way in its own process."""
     model = str(resolve_model(recipe_of("star", arguments).model))
     amount, new_tokens = (8, 8) if arguments.quick else (128, 64)
     rows = []
     for way in ("vllm", *BARE["vllm"]):
         case = Case(way, model, 0, SHARED, amount, new_tokens, arguments.device)
         rows.append({"size": "135M", **{k: v for k, v in vars(case).items() if k not in ("model", "device")}, **run_case(case)})
-    write_json(file, {"rows": rows})
-    return rows
+    return {"rows": rows, "ratio_to_bare_call": ratios(rows)}
 
 
-def compared(first: Run, second: Run) -> dict[str, Any]:
-    """second minus first on the same test problems: paired bootstrap interval, McNemar's exact test."""
-    before, after = ({0: greedy(run, TEST)} for run in (first, second))
-    both = paired(before, after, lambda row: row["lenient_verdict"] == "correct")
-    return {"difference": both["difference"], "mcnemar_p": both["mcnemar_p_by_seed"][0]}
+def make(piece: str, arguments: Arguments) -> dict[str, Any]:
+    """The figures of a piece, made now."""
+    if piece in FORMS:
+        return form_figures(piece, arguments)
+    if piece.startswith("probes: "):
+        return probe_figures(piece.removeprefix("probes: "), arguments)
+    return cost_figures(arguments) if piece == "cost" else arm_figures(piece, arguments)
+
+
+def piece_file(piece: str, arguments: Arguments) -> Path:
+    """Where the figures of a piece are kept."""
+    folder = result_path("real_model", quick=arguments.quick, device=arguments.device).with_suffix("")
+    return folder / f"{piece.replace(': ', '-').replace(', ', '-').replace(' ', '-')}-seed{arguments.seed}.json"
+
+
+def piece_of(piece: str, arguments: Arguments) -> dict[str, Any]:
+    """The content of a piece's file, which is made where it is not there."""
+    path = piece_file(piece, arguments)
+    if not path.is_file():
+        figures = make(piece, arguments)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, envelope(path.stem, figures, quick=arguments.quick, seeds=[arguments.seed], device=arguments.device))
+    return read_result(path)
+
+
+def compared(before: Mapping[str, bool], after: Mapping[str, bool]) -> dict[str, Any]:
+    """after minus before on the same test problems: paired bootstrap interval, McNemar's exact test."""
+    first, second = list(before.values()), [after[problem] for problem in before]
+    return {"difference": paired_difference(first, second, list(before)).as_dict(), "mcnemar_p": mcnemar(first, second).p}
+
+
+def figures_of(found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The whole result: `found` are the contents of the pieces' files."""
+    of = {piece: content["figures"] for piece, content in found.items()}
+    arms = {piece: of[piece] for piece in ARMS if piece in of}
+    return {
+        "forms": {piece.removeprefix("form: "): of[piece] for piece in FORMS if piece in of},
+        "rounds": [line for each in arms.values() for line in each["rounds"]],
+        "arms": {arm: {k: v for k, v in each.items() if k in ARM_FIGURES} for arm, each in arms.items()},
+        "evidence": [line for each in arms.values() for line in each["evidence"]],
+        "comparisons": {f"{arm} minus few-shot": each["minus_few_shot"] for arm, each in arms.items() if each["minus_few_shot"]},
+        "probes": {arm: of[f"probes: {arm}"] for arm in PROBED if f"probes: {arm}" in of},
+        "cost": of.get("cost"),
+        "not_run": [piece for piece in PIECES if piece not in of],
+        "made": made([(content["date"], content["commit"]) for content in found.values()]),
+    }
 
 
 def main() -> None:
@@ -180,28 +276,11 @@ def main() -> None:
     if unknown := sorted(set(arguments.pieces) - set(PIECES)):
         raise UsageError(f"--pieces: no piece called {', '.join(unknown)}; there are {', '.join(PIECES)}")
     if arguments.quick:
-        arguments = Arguments(quick=True, device=arguments.device, pieces=("star",), problems=8)
-    forms = form_rows(arguments.pieces, arguments)
-    for piece in ARMS:
-        if piece in arguments.pieces:
-            finished_run(recipe_of(piece, arguments))
-    cost = cost_rows(arguments)
-    dirs = {piece: recipe_of(piece, arguments).run_dir for piece in ARMS}
-    done = {piece: Run(path) for piece, path in dirs.items() if (path / "result.json").is_file()}
-    figures = {
-        "forms": {piece.removeprefix("form: "): counted(rows) for piece, rows in forms.items()},
-        "rounds": [line for piece in ARMS if piece in done for line in round_figures(piece, done[piece])],
-        "arms": {piece: arm_figures(done[piece]) for piece in ARMS if piece in done},
-        "evidence": [line for piece, run in done.items() for line in evidence_rows(piece, run)],
-        "comparisons": {
-            f"{piece} minus few-shot": compared(done["few-shot"], done[piece])
-            for piece in ARMS
-            if piece != "few-shot" and {piece, "few-shot"} <= done.keys()
-        },
-        "cost": {"rows": cost, "ratio_to_bare_call": ratios(cost)},
-        "not_run": [piece for piece in (*FORMS, *ARMS) if piece not in done and piece not in forms],
-        "made": made([made_by(run.path) for run in done.values()]),
-    }
+        arguments = Arguments(quick=True, device=arguments.device, pieces=("star", "probes: star"), problems=8, probed=2)
+    for piece in arguments.pieces:
+        piece_of(piece, arguments)
+    there = [piece for piece in PIECES if piece_file(piece, arguments).is_file()]
+    figures = figures_of({piece: piece_of(piece, arguments) for piece in there})
     write_result("real_model", figures, quick=arguments.quick, seeds=[arguments.seed], device=arguments.device)
 
 
