@@ -161,6 +161,17 @@ def test_a_plain_file(open_app: Any, tmp_path: Path, page: str, monkeypatch: pyt
         assert ("fixed: **3**" in shown and "broke: **0**" in shown) or "broke: **3**" in shown
 
 
+@pytest.mark.parametrize("page", ["runs", "rationales", "label"])
+def test_pages_link_to_each_other_when_the_installed_command_starts_the_app(
+    tmp_path: Path, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_records(tmp_path / "theirs.jsonl", [Record("a", question="1 + 1?", steps=("1 + 1 = 2",), answer="2", gold="2")])
+    monkeypatch.setattr(sys, "argv", ["main.py", "--records", str(tmp_path / "theirs.jsonl")])
+    app = AppTest.from_file(str(ROOT / "analysis" / "pages" / "main.py"), default_timeout=60).run()
+    app.switch_page(f"{page}.py").query_params["blind"] = "False"
+    assert healthy(app.run()).get("page_link")
+
+
 def test_labels_of_people_and_of_programs_are_told_apart(open_app: Any, tmp_path: Path) -> None:
     path = tmp_path / "labelled.jsonl"
     own = {"label_source": "human", "first_error_step": -1}

@@ -210,9 +210,9 @@ def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
     rationale.everything(table, row, one)
     with st.container(horizontal=True):
         link = state.link(*context.KEPT, *parts.carried(), id=one.id, cell=view.cell)
-        st.page_link("analysis/pages/label.py", label="Label it", icon=":material/rate_review:", query_params=link)
+        st.page_link(context.PAGES / "label.py", label="Label it", icon=":material/rate_review:", query_params=link)
         st.page_link(
-            "analysis/pages/faithfulness.py",
+            context.PAGES / "faithfulness.py",
             label="Does the model use it?",
             icon=":material/psychology:",
             query_params=link,
