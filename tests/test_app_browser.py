@@ -292,6 +292,8 @@ def test_undo_takes_the_last_label_back_wherever_it_was(real: Server, page: Any,
     last = max(before, key=lambda label: label.at)
     assert parameter(page, "id") == quote(last.id, safe="") and last.error_step == 1
     assert set(labels_of(records, "unsure")) == set(before) - {last}
+    expect(page.get_by_text("Taken back: unsound from step 2.")).to_be_visible()
+    expect(page.locator("h1")).to_have_css("font-size", "32px")  # the page still has its own look
 
 
 def test_keys_on_the_page_rationales_label_only_when_asked_to(real: Server, page: Any, records: Path) -> None:
