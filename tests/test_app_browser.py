@@ -370,6 +370,10 @@ def test_search_and_sort_of_all_rows(real: Server, page: Any, records: Path) -> 
     page.locator(".st-key-browse mark, .st-key-browse .stMarkdownColoredBackground").first.wait_for()
     page.keyboard.press("j")  # the box has let go of the keys
     page.get_by_text(re.compile(rf"^2 of {len(found)}$")).wait_for()
+    visit(page, f"{real.url}/rationales?cell=all")
+    for order in ("asked", "asked-back", "asked"):  # a click on the head of the questions, and the next one the other way round
+        page.locator('[data-testid="stDataFrame"]').first.click(position={"x": 220, "y": 18})
+        wait_for_parameter(page, "sort", order)
     visit(page, f"{real.url}/rationales?cell=all&sort=asked&raw=on")
     page.keyboard.press("j")
     page.get_by_text(re.compile(r"^2 of \d+$")).wait_for()
