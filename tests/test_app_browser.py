@@ -304,9 +304,13 @@ def test_keys_on_the_page_rationales_label_only_when_asked_to(real: Server, page
     page.locator(".st-key-flip-labelling button").first.click()
     page.get_by_text("reader says: nothing").wait_for()
     settle(page)
+    page.get_by_label("Note").fill("looks odd")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.activeElement === document.body")  # the box has let go of the keys
+    settle(page)
     page.keyboard.press("s")
     page.get_by_text("reader says: sound").wait_for()
-    assert [label.verdict for label in labels_of(records, "reader")] == ["sound"]
+    assert [(label.verdict, label.note) for label in labels_of(records, "reader")] == [("sound", "looks odd")]
 
 
 def test_hostile_text_never_runs(browser: Any, tmp_path: Path) -> None:

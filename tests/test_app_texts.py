@@ -94,7 +94,7 @@ def test_what_is_code_and_what_has_markup() -> None:
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
     steps = ("1 + 1 = 2", "2 + 2 = 5", "so 5")
-    whole = {"answer": "5", "gold": "5", "generator": "m"}
+    whole = {"answer": "5", "gold": "5", "generator": "m", "choices": {"A": "4", "B": "5"}}
     records = [
         Record(f"r{i}", question=f"What is {i}?", steps=steps, sound=i % 2 == 0, meta={"area": "ab"[i % 2]}, **whole)
         for i in range(20)
@@ -111,6 +111,7 @@ def test_step_labels_in_the_shapes_of_trl_and_prm800k(table: Table) -> None:
     labels = read_labels(folder)
     assert [row["labels"] for row in trl_rows(table, labels)] == [[True, False], [True, False, True]]
     first, second = prm800k_rows(table, labels)
+    assert trl_rows(table, labels)[0]["prompt"] == first["question"]["problem"] == "What is 0?\n(A) 4\n(B) 5"
     assert [step["completions"][0]["rating"] for step in first["label"]["steps"]] == [1, -1]
     assert (first["label"]["finish_reason"], second["label"]["finish_reason"]) == ("found_error", "solution")
     assert second["question"]["pre_generated_steps"] == list(table.rationale(1).steps)

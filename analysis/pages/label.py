@@ -41,7 +41,7 @@ def page() -> None:
     elif tab == "settle":
         _settle(table)
     else:
-        agreement_tab.tab(table, labels)
+        agreement_tab.tab(table)
 
 
 def _options() -> None:

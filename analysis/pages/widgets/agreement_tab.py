@@ -44,9 +44,10 @@ def _import(table: Table) -> None:
                 st.error(text.plain(error))
 
 
-def tab(table: Table, labels: Labels) -> None:
+def tab(table: Table) -> None:
     """The page's part of this name, from top to bottom."""
     _import(table)
+    labels = context.labels()
     people = labels.labellers
     if not people:
         st.info("Nobody has labelled anything here yet.", icon=":material/rate_review:")

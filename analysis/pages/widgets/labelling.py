@@ -98,15 +98,17 @@ def bar(
         _undo_button(number, labels, replace(label, ratings=draft, kind="draft"))
     if one.steps and not by_step:
         _steps_bar(number, one, replace(label, verdict="unsound"), after, mine.error_step if mine else None)
-    st.session_state.setdefault(_note_key(one.id), mine.note if mine else "")
+    note = st.session_state.setdefault(_note_key(one.id), mine.note if mine else "")
+    box = f"{_note_key(one.id)}-{note}"  # a new box for every note: it has lost the focus, so that keys work again
     st.text_input(
         "Note",
-        key=_note_key(one.id),
+        note,
+        key=box,
         max_chars=500,
         placeholder="a note, kept with the label",
         label_visibility="collapsed",
         on_change=_note,
-        args=(mine,),
+        args=(box, one.id, mine),
     )
     said = label_words(mine) if mine else "nothing"
     if who == SETTLED:
@@ -182,7 +184,7 @@ def _note_key(identifier: str) -> str:
 
 
 def _noted(label: Label) -> Label:
-    """The label with what stands in the box for notes."""
+    """The label with the note of its rationale."""
     return replace(label, note=str(st.session_state.get(_note_key(label.id)) or ""))
 
 
@@ -197,8 +199,9 @@ def _later(number: int, label: Label, after: str | None) -> None:
         _press(number, replace(label, error_step=picked - 1), after)
 
 
-def _note(mine: Label | None) -> None:
+def _note(box: str, identifier: str, mine: Label | None) -> None:
     """A note alone is no label; it is kept once there is a verdict."""
+    st.session_state[_note_key(identifier)] = st.session_state[box]
     if mine is not None:
         store(replace(_noted(mine), at=""))
 
