@@ -18,7 +18,8 @@ from analysis.labels import SETTLED, Label, Ranking, append, imported, label_fol
 from analysis.pages.widgets.markup import has_markup, is_code, markdown
 from analysis.rationales import table_reading
 from analysis.rationales.filters import EVIDENCE, OVERLAP, QUEUES, View, base_mask, dealt, queue, select
-from analysis.rationales.index import TEXTS
+from analysis.rationales.index import TEXTS, index_file
+from analysis.rationales.reading import read_records
 from analysis.rationales.records import Record, write_records
 from analysis.rationales.table import Table, search_terms
 from analysis.rationales.tables import load_table
@@ -160,7 +161,9 @@ def test_a_frame_of_a_file_with_scores_and_labels(table: Table) -> None:
     assert (frame["label"].iat[3], frame["label_step"].iat[3], frame["meta.area"].iat[3]) == ("unsound", 1, "b")
     assert set(frame["evidence"]) <= set(EVIDENCE) and frame["human"].tolist() == table.frame["human"].tolist()
     assert [json.loads(line)["id"] for line in to_jsonl(loading.plain_rows(frame)).splitlines()] == frame["id"].tolist()
-    assert to_csv(loading.flat_rows(frame)).count("r1") and len(pd.read_parquet(_saved(frame, table.source.path))) == 20
+    assert to_csv(loading.flat_rows(frame)).count('{""A"": ""4"", ""B"": ""5""}') == 20
+    again = list(read_records(_saved(frame, table.source.path)))  # what is exported can be opened again
+    assert len(again) == 20 and (again[3].choices, again[3].meta["area"]) == ({"A": "4", "B": "5"}, "b")
 
 
 def test_rows_for_json_keep_every_bit_of_a_number() -> None:
@@ -171,7 +174,7 @@ def test_rows_for_json_keep_every_bit_of_a_number() -> None:
 
 
 def _saved(frame: pd.DataFrame, path: Path) -> Path:
-    frame.to_parquet(path.with_suffix(".parquet"))
+    path.with_suffix(".parquet").write_bytes(loading.to_parquet(frame))
     return path.with_suffix(".parquet")
 
 
@@ -200,7 +203,11 @@ def test_a_large_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with path.open("a") as handle:
         handle.write("nothing\n")
     monkeypatch.setattr(table_reading, "SMALL_FILE", 5)
+    before = index_file(path).with_suffix(".parquet")
+    before.parent.mkdir(parents=True, exist_ok=True)
+    before.touch()
     first = table_reading.read_file(source_of(path))
+    assert not before.exists()  # the index of an earlier version
     assert all(len(first.texts.column(name)) == 9 for name in TEXTS)
 
     def never(*_: object, **__: object) -> None:

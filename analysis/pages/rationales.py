@@ -76,7 +76,7 @@ def _download(table: Table, view: View, rows: np.ndarray, labels: Labels) -> Non
     with st.popover(f"Export {len(rows):,}", icon=":material/download:", disabled=not len(rows)):
         shapes: list[tuple[str, Callable[[], str | bytes]]] = [
             ("jsonl", lambda: to_jsonl(loading.plain_rows(frame()))),
-            ("parquet", lambda: frame().to_parquet()),
+            ("parquet", lambda: loading.to_parquet(frame())),
             ("csv", lambda: to_csv(loading.flat_rows(frame()))),
             ("html", page_of_it),
         ]
