@@ -15,7 +15,7 @@ from analysis import loading
 from analysis.agreement import ranking_results
 from analysis.export import main as export
 from analysis.labels import SETTLED, Label, Ranking, append, imported, label_folder, read_labels, to_jsonl
-from analysis.pages.widgets.markup import has_markup, is_code, markdown
+from analysis.pages.widgets.markup import has_markup, is_code, markdown, unmarked
 from analysis.rationales import table_reading
 from analysis.rationales.filters import EVIDENCE, OVERLAP, QUEUES, View, base_mask, dealt, queue, select
 from analysis.rationales.index import TEXTS, index_file
@@ -88,6 +88,10 @@ def test_more_pieces_than_one_private_range_holds_are_shown_each_in_its_place() 
     steps = " ".join(f"`{number}`" for number in range(7_000))
     assert markdown(steps).strip() == steps
     assert markdown("`x` " * 40_000).startswith(r"\`x\` ")
+
+
+def test_formulas_in_a_table_have_no_marks_and_prices_stay() -> None:
+    assert unmarked("Pay $5 and $6 for $x^2$ or \\(y\\).") == "Pay $5 and $6 for x^2 or y."
 
 
 def test_what_is_code_and_what_has_markup() -> None:

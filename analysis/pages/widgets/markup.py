@@ -90,9 +90,8 @@ def markdown(text: str, hits: Sequence[str] = ()) -> str:
         return keep(f"\n$$\n{tex}\n$$\n" if display else f"${tex}$")
 
     def inline(match: re.Match[str]) -> str:
-        content = match["round"] or match["dollar"]
-        prose = match["round"] is None and PROSE.search(_WORDS.sub(" ", content))
-        return match[0] if prose or "$" in content.replace(r"\$", "") else formula(content, False, match[0])
+        content = _formula(match)
+        return match[0] if content is None else formula(content, False, match[0])
 
     if len(text) > LONGEST:
         return "  \n".join(_escape(line.strip()) for line in text.split("\n"))
@@ -119,6 +118,18 @@ def markdown(text: str, hits: Sequence[str] = ()) -> str:
     lines = [line if _RULE.fullmatch(line) else _escape(line.strip()) for line in text.split("\n")]
     joined = "\n".join(line if line.startswith("|") or not line else line + "  " for line in lines)
     return _restored(joined, kept.__getitem__, len(kept))
+
+
+def unmarked(text: str) -> str:
+    """The text with no marks around its formulas, where nothing draws them."""
+    return _INLINE.sub(lambda match: _formula(match) or match[0], text)
+
+
+def _formula(match: re.Match[str]) -> str | None:
+    """The formula in what `_INLINE` found; None where that is prose between two prices."""
+    content: str = match["round"] or match["dollar"]
+    prose = match["round"] is None and PROSE.search(_WORDS.sub(" ", content))
+    return None if prose or "$" in content.replace(r"\$", "") else content
 
 
 def _escape(line: str) -> str:
