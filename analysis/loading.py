@@ -45,13 +45,13 @@ def frame_of(table: Table, labels: Labels, rows: np.ndarray | None = None, cut: 
         frame[name] = frame[name].astype("Int32").mask(frame[name] == UNKNOWN)
     places = pa.array(rows)
     frame.insert(2, "question", table.texts.column("question").take(places).to_pylist())
-    frame["choices"] = [choices_from(found) or None for found in _column(table, "choices", places)]
+    frame.insert(3, "choices", [choices_from(found) or None for found in _column(table, "choices", places)])
     frame["meta"] = [json.loads(found or "{}").get("meta") or None for found in _column(table, "record", places)]
     texts = table.texts.column("rationale").take(places).to_pylist()
     own = "steps" in table.texts.loaders
     steps = _column(table, "steps", places) if own else [split_steps(each or "") for each in texts]
-    frame.insert(3, "rationale", texts)
-    frame.insert(4, "steps", steps)
+    frame.insert(4, "rationale", texts)
+    frame.insert(5, "steps", steps)
     frame["evidence"] = evidence(table, cut)[rows]
     frame["flags"] = [json.loads(found or "[]") for found in _column(table, "flags", places)]
     verdicts, named = labels.verdicts(), labels.error_steps()
