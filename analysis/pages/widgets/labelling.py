@@ -102,13 +102,10 @@ def bar(
     box = f"{_note_key(one.id)}-{note}"  # a new box for every note: it has lost the focus, so that keys work again
     st.text_input(
         "Note",
-        note,
-        key=box,
-        max_chars=500,
+        note, key=box, max_chars=500,
         placeholder="a note, kept with the label",
         label_visibility="collapsed",
-        on_change=_note,
-        args=(box, one.id, mine),
+        on_change=_note, args=(box, one.id, mine),
     )
     said = label_words(mine) if mine else "nothing"
     if who == SETTLED:
