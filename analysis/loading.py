@@ -18,7 +18,7 @@ import pyarrow as pa
 from analysis.labels import Labels, label_folder, read_labels
 from analysis.rationales.filters import evidence
 from analysis.rationales.steps import split_steps
-from analysis.rationales.table import UNKNOWN, Table
+from analysis.rationales.table import UNKNOWN, Table, choices_from
 from analysis.rationales.tables import load_table
 from analysis.soundness.grades import THRESHOLD
 from analysis.sources import source_of
@@ -27,11 +27,11 @@ from analysis.sources import source_of
 def load(path: Path | str) -> pd.DataFrame:
     """All rationales of a run directory or a record file. Raises RecordError, RunError.
 
-    Columns: id, problem, question, rationale, steps (list), answer, gold; right, exact and human (1, 0; -1: not known) with
-    human_step (0-based; -1: none; missing: not known) and program_step (the same by a label with `label_source` auto); p_unsound
-    (0 to 1; missing: not judged), evidence (proven, flagged, clear, checked, none), first_error (as human_step), flags (list of
-    {step, check, message}); label (what most people said in the app: sound, unsound, unsure) and label_step; round, mode, split,
-    slice, verdict, generator and meta.NAME as far as there are any.
+    Columns: id, problem, question, choices (dictionary), rationale, steps (list), answer, gold; right, exact and human (1, 0; -1:
+    not known) with human_step (0-based; -1: none; missing: not known) and program_step (the same by a label with `label_source`
+    auto); p_unsound (0 to 1; missing: not judged), evidence (proven, flagged, clear, checked, none), first_error (as human_step),
+    flags (list of {step, check, message}); label (what most people said in the app: sound, unsound, unsure) and label_step; round,
+    mode, split, slice, verdict, generator, meta (dictionary) and meta.NAME, a filter of the app, as far as there are any.
     """
     source = source_of(path)
     return frame_of(load_table(source), read_labels(label_folder(source)))
@@ -45,11 +45,13 @@ def frame_of(table: Table, labels: Labels, rows: np.ndarray | None = None, cut: 
         frame[name] = frame[name].astype("Int32").mask(frame[name] == UNKNOWN)
     places = pa.array(rows)
     frame.insert(2, "question", table.texts.column("question").take(places).to_pylist())
+    frame.insert(3, "choices", [choices_from(found) or None for found in _column(table, "choices", places)])
+    frame["meta"] = [json.loads(found or "{}").get("meta") or None for found in _column(table, "record", places)]
     texts = table.texts.column("rationale").take(places).to_pylist()
     own = "steps" in table.texts.loaders
     steps = _column(table, "steps", places) if own else [split_steps(each or "") for each in texts]
-    frame.insert(3, "rationale", texts)
-    frame.insert(4, "steps", steps)
+    frame.insert(4, "rationale", texts)
+    frame.insert(5, "steps", steps)
     frame["evidence"] = evidence(table, cut)[rows]
     frame["flags"] = [json.loads(found or "[]") for found in _column(table, "flags", places)]
     verdicts, named = labels.verdicts(), labels.error_steps()
@@ -68,9 +70,15 @@ def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(row) for row in json.loads(json.dumps(rows, default=str), parse_constant=lambda _: None)]
 
 
+def to_parquet(frame: pd.DataFrame) -> bytes:
+    """As Parquet, choices and meta as their JSON text, as in record files."""
+    texts = {name: frame[name].map(json.dumps, na_action="ignore") for name in {"choices", "meta"}.intersection(frame)}
+    return bytes(frame.assign(**texts).to_parquet())
+
+
 def flat_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows for a spreadsheet: a list is its JSON text."""
+    """Rows for a spreadsheet: a list or dictionary is its JSON text."""
     return [
-        {name: json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value for name, value in row.items()}
+        {name: json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value for name, value in row.items()}
         for row in plain_rows(frame)
     ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, TypedDict
 
 from analysis.labels import Label, Labels
+from analysis.rationales.records import with_options
 from analysis.rationales.table import Rationale, Table
 
 
@@ -46,7 +47,11 @@ def _labelled(table: Table, labels: Labels) -> Iterator[tuple[Label, Rationale, 
 def trl_rows(table: Table, labels: Labels) -> list[TrlRow]:
     """A row for each label that says something about steps."""
     return [
-        {"prompt": one.question, "completions": list(one.steps[: len(found)]), "labels": [rating == 1 for rating in found]}
+        {
+            "prompt": with_options(one.question, one.choices),
+            "completions": list(one.steps[: len(found)]),
+            "labels": [rating == 1 for rating in found],
+        }
         for _, one, found in _labelled(table, labels)
     ]
 
@@ -58,7 +63,7 @@ def prm800k_rows(table: Table, labels: Labels) -> list[dict[str, Any]]:
             "labeler": label.labeller,
             "timestamp": label.at,
             "question": {
-                "problem": one.question,
+                "problem": with_options(one.question, one.choices),
                 "ground_truth_answer": one.gold,
                 "pre_generated_steps": list(one.steps),
                 "pre_generated_answer": one.answer,

@@ -292,6 +292,8 @@ def test_undo_takes_the_last_label_back_wherever_it_was(real: Server, page: Any,
     last = max(before, key=lambda label: label.at)
     assert parameter(page, "id") == quote(last.id, safe="") and last.error_step == 1
     assert set(labels_of(records, "unsure")) == set(before) - {last}
+    expect(page.get_by_text("Taken back: unsound from step 2.")).to_be_visible()
+    expect(page.locator("h1")).to_have_css("font-size", "32px")  # the page still has its own look
 
 
 def test_keys_on_the_page_rationales_label_only_when_asked_to(real: Server, page: Any, records: Path) -> None:
@@ -302,9 +304,13 @@ def test_keys_on_the_page_rationales_label_only_when_asked_to(real: Server, page
     page.locator(".st-key-flip-labelling button").first.click()
     page.get_by_text("reader says: nothing").wait_for()
     settle(page)
+    page.get_by_label("Note").fill("looks odd")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.activeElement === document.body")  # the box has let go of the keys
+    settle(page)
     page.keyboard.press("s")
     page.get_by_text("reader says: sound").wait_for()
-    assert [label.verdict for label in labels_of(records, "reader")] == ["sound"]
+    assert [(label.verdict, label.note) for label in labels_of(records, "reader")] == [("sound", "looks odd")]
 
 
 def test_hostile_text_never_runs(browser: Any, tmp_path: Path) -> None:
@@ -368,6 +374,10 @@ def test_search_and_sort_of_all_rows(real: Server, page: Any, records: Path) -> 
     page.locator(".st-key-browse mark, .st-key-browse .stMarkdownColoredBackground").first.wait_for()
     page.keyboard.press("j")  # the box has let go of the keys
     page.get_by_text(re.compile(rf"^2 of {len(found)}$")).wait_for()
+    visit(page, f"{real.url}/rationales?cell=all")
+    for order in ("asked", "asked-back", "asked"):  # a click on the head of the questions, and the next one the other way round
+        page.locator('[data-testid="stDataFrame"]').first.click(position={"x": 220, "y": 18})
+        wait_for_parameter(page, "sort", order)
     visit(page, f"{real.url}/rationales?cell=all&sort=asked&raw=on")
     page.keyboard.press("j")
     page.get_by_text(re.compile(r"^2 of \d+$")).wait_for()

@@ -15,10 +15,11 @@ from analysis import loading
 from analysis.agreement import ranking_results
 from analysis.export import main as export
 from analysis.labels import SETTLED, Label, Ranking, append, imported, label_folder, read_labels, to_jsonl
-from analysis.pages.widgets.markup import has_markup, is_code, markdown
+from analysis.pages.widgets.markup import has_markup, is_code, markdown, unmarked
 from analysis.rationales import table_reading
 from analysis.rationales.filters import EVIDENCE, OVERLAP, QUEUES, View, base_mask, dealt, queue, select
-from analysis.rationales.index import TEXTS
+from analysis.rationales.index import TEXTS, index_file
+from analysis.rationales.reading import read_records
 from analysis.rationales.records import Record, write_records
 from analysis.rationales.table import Table, search_terms
 from analysis.rationales.tables import load_table
@@ -35,7 +36,12 @@ from tests.run_factory import HOSTILE, make_run
     [
         ("$x^2$ and \\(y\\)", "$x^2$ and $y$"),
         ("\\[ a = b \\]", "$$\na = b\n$$"),
+        (r"\[ x = \frac{1}{10} \]", "$$\nx = \\frac{1}{10}\n$$"),
+        (r"So \(x = \frac{1}{2}\)", r"So $x = \frac{1}{2}$"),
+        (r"$A=\begin{pmatrix}1\end{pmatrix}$", r"$A=\begin{pmatrix}1\end{pmatrix}$"),
+        ("$\\begin{cases}1\n2\\end{cases}$", "$$\n\\begin{cases}1 2\\end{cases}\n$$"),
         ("**It is $5$**", "**It is $5$**"),
+        ("a :material/home: b", "a `:material/home:` b"),
         ("costs $5 and $10", r"costs \$5 and \$10"),
         ("pays $5 and gets 10$", r"pays \$5 and gets 10\$"),
         (r"$\$5 + \$6$", r"$\textdollar 5 + \textdollar 6$"),
@@ -75,13 +81,17 @@ def test_nothing_in_a_text_leads_away_or_runs(text: str) -> None:
     assert not kinds & {"link_open", "image", "html_block", "html_inline", "heading_open"}
     plain = " ".join(token.content for token in tokens if token.type == "text")
     assert "http" not in plain and "www." not in plain.lower() and "@a" not in plain
-    assert not re.search(r"(?<!\\):(?:red|material|tada)", body)
+    assert not re.search(r"(?<![\\`]):(?:red|material|tada)", body)
 
 
 def test_more_pieces_than_one_private_range_holds_are_shown_each_in_its_place() -> None:
     steps = " ".join(f"`{number}`" for number in range(7_000))
     assert markdown(steps).strip() == steps
     assert markdown("`x` " * 40_000).startswith(r"\`x\` ")
+
+
+def test_formulas_in_a_table_have_no_marks_and_prices_stay() -> None:
+    assert unmarked("Pay $5 and $6 for $x^2$ or \\(y\\).") == "Pay $5 and $6 for x^2 or y."
 
 
 def test_what_is_code_and_what_has_markup() -> None:
@@ -94,7 +104,7 @@ def test_what_is_code_and_what_has_markup() -> None:
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
     steps = ("1 + 1 = 2", "2 + 2 = 5", "so 5")
-    whole = {"answer": "5", "gold": "5", "generator": "m"}
+    whole = {"answer": "5", "gold": "5", "generator": "m", "choices": {"A": "4", "B": "5"}}
     records = [
         Record(f"r{i}", question=f"What is {i}?", steps=steps, sound=i % 2 == 0, meta={"area": "ab"[i % 2]}, **whole)
         for i in range(20)
@@ -111,6 +121,7 @@ def test_step_labels_in_the_shapes_of_trl_and_prm800k(table: Table) -> None:
     labels = read_labels(folder)
     assert [row["labels"] for row in trl_rows(table, labels)] == [[True, False], [True, False, True]]
     first, second = prm800k_rows(table, labels)
+    assert trl_rows(table, labels)[0]["prompt"] == first["question"]["problem"] == "What is 0?\n(A) 4\n(B) 5"
     assert [step["completions"][0]["rating"] for step in first["label"]["steps"]] == [1, -1]
     assert (first["label"]["finish_reason"], second["label"]["finish_reason"]) == ("found_error", "solution")
     assert second["question"]["pre_generated_steps"] == list(table.rationale(1).steps)
@@ -154,7 +165,9 @@ def test_a_frame_of_a_file_with_scores_and_labels(table: Table) -> None:
     assert (frame["label"].iat[3], frame["label_step"].iat[3], frame["meta.area"].iat[3]) == ("unsound", 1, "b")
     assert set(frame["evidence"]) <= set(EVIDENCE) and frame["human"].tolist() == table.frame["human"].tolist()
     assert [json.loads(line)["id"] for line in to_jsonl(loading.plain_rows(frame)).splitlines()] == frame["id"].tolist()
-    assert to_csv(loading.flat_rows(frame)).count("r1") and len(pd.read_parquet(_saved(frame, table.source.path))) == 20
+    assert to_csv(loading.flat_rows(frame)).count('{""A"": ""4"", ""B"": ""5""}') == 20
+    again = list(read_records(_saved(frame, table.source.path)))  # what is exported can be opened again
+    assert len(again) == 20 and (again[3].choices, again[3].meta["area"]) == ({"A": "4", "B": "5"}, "b")
 
 
 def test_rows_for_json_keep_every_bit_of_a_number() -> None:
@@ -165,7 +178,7 @@ def test_rows_for_json_keep_every_bit_of_a_number() -> None:
 
 
 def _saved(frame: pd.DataFrame, path: Path) -> Path:
-    frame.to_parquet(path.with_suffix(".parquet"))
+    path.with_suffix(".parquet").write_bytes(loading.to_parquet(frame))
     return path.with_suffix(".parquet")
 
 
@@ -194,7 +207,11 @@ def test_a_large_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with path.open("a") as handle:
         handle.write("nothing\n")
     monkeypatch.setattr(table_reading, "SMALL_FILE", 5)
+    before = index_file(path).with_suffix(".parquet")
+    before.parent.mkdir(parents=True, exist_ok=True)
+    before.touch()
     first = table_reading.read_file(source_of(path))
+    assert not before.exists()  # the index of an earlier version
     assert all(len(first.texts.column(name)) == 9 for name in TEXTS)
 
     def never(*_: object, **__: object) -> None:

@@ -41,7 +41,7 @@ def page() -> None:
     elif tab == "settle":
         _settle(table)
     else:
-        agreement_tab.tab(table, labels)
+        agreement_tab.tab(table)
 
 
 def _options() -> None:
@@ -140,7 +140,7 @@ def _label(table: Table, *, blind: bool, auto: bool) -> None:
                 rationale.provenance(one)
             carried = state.link(*context.KEPT, *parts.carried(), id=one.id)
             st.page_link(
-                "analysis/pages/rationales.py", label="All about it", icon=":material/search:", query_params=carried
+                context.PAGES / "rationales.py", label="All about it", icon=":material/search:", query_params=carried
             )
 
 

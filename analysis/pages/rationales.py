@@ -20,6 +20,8 @@ from star.spreadsheet import to_csv
 ON_PAGE = 200
 """Rationales on an exported page."""
 WIDTHS = {"question": 180, "answer right?": 90, "first error": 75, "steps": 50}
+SORTED = "times sorted"
+"""Another table each time: in the old one the head stays chosen, and a second click would only take the choice back."""
 OPTIONAL = ("suspicion", "reasoning", "evidence", "first error", "label", "made in")
 """Columns of the table that are left out where nothing is in them."""
 
@@ -74,7 +76,7 @@ def _download(table: Table, view: View, rows: np.ndarray, labels: Labels) -> Non
     with st.popover(f"Export {len(rows):,}", icon=":material/download:", disabled=not len(rows)):
         shapes: list[tuple[str, Callable[[], str | bytes]]] = [
             ("jsonl", lambda: to_jsonl(loading.plain_rows(frame()))),
-            ("parquet", lambda: frame().to_parquet()),
+            ("parquet", lambda: loading.to_parquet(frame())),
             ("csv", lambda: to_csv(loading.flat_rows(frame()))),
             ("html", page_of_it),
         ]
@@ -144,7 +146,7 @@ def _table(table: Table, view: View, rows: np.ndarray, place: int, labels: Label
     frame = parts.window_frame(table, view, shown, labels.verdicts())
     empty = [name for name in OPTIONAL if all(value in ("", []) or value != value for value in frame[name])]
     pills = st.column_config.MultiselectColumn(options=list(parts.PILLS), color=list(parts.PILLS.values()))
-    key = f"table-{start}"
+    key = f"table-{start}-{st.session_state.get(SORTED, 0)}"
     st.session_state[key] = {"selection": {"rows": [place - start] if place >= 0 else [], "columns": [], "cells": []}}
     st.dataframe(
         frame.drop(columns=empty),
@@ -178,6 +180,7 @@ def _clicked(key: str, ids: list[str], sort: str) -> None:
     """A click on a row selects it; one on a head sorts all rows, and a second one the other way round."""
     chosen = st.session_state[key]["selection"]
     for column in chosen.get("columns", []):
+        st.session_state[SORTED] = st.session_state.get(SORTED, 0) + 1
         first, second = parts.HEADERS.get(column, (sort, sort))
         state.go({"sort": second if sort == first else first, "id": None})
         return
@@ -210,9 +213,9 @@ def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
     rationale.everything(table, row, one)
     with st.container(horizontal=True):
         link = state.link(*context.KEPT, *parts.carried(), id=one.id, cell=view.cell)
-        st.page_link("analysis/pages/label.py", label="Label it", icon=":material/rate_review:", query_params=link)
+        st.page_link(context.PAGES / "label.py", label="Label it", icon=":material/rate_review:", query_params=link)
         st.page_link(
-            "analysis/pages/faithfulness.py",
+            context.PAGES / "faithfulness.py",
             label="Does the model use it?",
             icon=":material/psychology:",
             query_params=link,

@@ -180,7 +180,7 @@ def _file(source: Source) -> None:
         )
     parts.table(pd.DataFrame(rows).dropna(axis=1, how="all"))
     st.page_link(
-        "analysis/pages/rationales.py",
+        context.PAGES / "rationales.py",
         label="Browse them",
         icon=":material/search:",
         query_params=state.link(*context.KEPT),

@@ -164,7 +164,9 @@ RIGHT = tuple(f"model_output_{what}" for what in ("answer_correctness", "solutio
 ASKED = ("question", "problem", "query", "input", "text")
 METRICS = ("exact_match", "acc", "math_verify")
 FORMATS = (
-    Format("ProcessBench", ("problem", "steps", "label"), process_bench, ("final_answer_correct",)),
+    Format(
+        "ProcessBench", ("problem", "steps", "label"), process_bench, ("final_answer_correct",), lambda row: "question" not in row
+    ),  # what the app exports has both
     Format("PRM800K", ("question", "label"), prm800k, also=lambda row: isinstance(row["label"], dict) and "steps" in row["label"]),
     Format("MR-GSM8K", ("question", "model_output_steps"), mr_gsm8k, ("uuid", "ground_truth_answer", *RIGHT)),
     Format("TRL stepwise supervision", ("prompt", "completions", "labels"), stepwise),

@@ -27,7 +27,8 @@ Columns = tuple[pd.DataFrame, dict[str, Callable[[], pa.Array]], list[str]]
 """Short columns, loaders of the long ones, and sentences about what was left out."""
 
 
-def _file(path: Path) -> Path:
+def index_file(path: Path) -> Path:
+    """Where the index of a file is kept."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "rationales" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:24]}.arrow"
 
@@ -40,7 +41,7 @@ def _of(path: Path) -> str:
 def read_index(path: Path) -> Columns | None:
     """What `write_index` kept of this file as it is now, None where there is no such index."""
     try:
-        with pa.memory_map(str(_file(path))) as file, pa.ipc.open_file(file) as reader:
+        with pa.memory_map(str(index_file(path))) as file, pa.ipc.open_file(file) as reader:
             known = json.loads((reader.schema.metadata or {}).get(b"rationales", b"{}"))
             if known.get("of") != _of(path):
                 return None
@@ -65,12 +66,13 @@ def write_index(path: Path, frame: pd.DataFrame, texts: dict[str, Callable[[], p
     categories = [name for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)]
     known: dict[str, Any] = {"of": _of(path), "notes": notes, "categories": categories}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"rationales": json.dumps(known).encode()})
-    file = _file(path)
+    file = index_file(path)
     temporary = file.with_suffix(f".{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with pa.ipc.new_file(temporary, table.schema) as writer:
             writer.write_table(table.combine_chunks())  # one chunk: more would have to be copied together
         temporary.replace(file)
+        file.with_suffix(".parquet").unlink(missing_ok=True)  # the index of earlier versions
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -61,6 +61,11 @@ class Record:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
+def with_options(question: str, choices: Mapping[str, str] | None) -> str:
+    """The question as a process reward model reads it, its options a line each."""
+    return question + "".join(f"\n({label}) {text}" for label, text in (choices or {}).items())
+
+
 def is_label(record: Record) -> bool:
     """Whether `sound` and `first_error_step` of a record are people's labels, and no program's."""
     return record.label_source != "auto"

@@ -118,7 +118,7 @@ class Table:
             steps=tuple(steps),
             answer=short["answer"],
             gold=short["gold"],
-            choices=_choices(choices),
+            choices=choices_from(choices),
             hint=self.texts.get("hint", row) if short.get("mode") == "rationalized" else None,
             flags=parse_flags(self.texts.get("flags", row)),
             first_error=int(short["first_error"]),
@@ -155,7 +155,8 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _choices(text: str | None) -> dict[str, str]:
+def choices_from(text: str | None) -> dict[str, str]:
+    """Options of a question from their JSON text; none where there are none, or they cannot be read."""
     try:
         return choices_of(text) if text else {}
     except ValueError:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.rationales.records import with_options
 from analysis.soundness.local_model import LocalScorer, find_model
 from analysis.soundness.prm_formats import QWEN, VERSION, Encoded, Reader, format_of
 from analysis.soundness.scorer import Item, StepScores, Usage
@@ -38,8 +39,7 @@ class ProcessRewardModel(LocalScorer[Encoded]):
         self.vocabulary = int(model_files.read_config(model_dir)["vocab_size"])
 
     def prepared(self, item: Item) -> Encoded | StepScores:
-        options = "".join(f"\n({label}) {text}" for label, text in (item.choices or {}).items())
-        row = self.reader.encode(item.question + options, item.steps)
+        row = self.reader.encode(with_options(item.question, item.choices), item.steps)
         if len(row.ids) > self.limit:
             return StepScores("too_long", why=f"{len(row.ids):,} tokens, more than {self.limit:,}")
         if len(row.positions) != len(item.steps) or max(row.ids) >= self.vocabulary:

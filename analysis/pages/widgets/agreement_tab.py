@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from analysis import agreement, charts
-from analysis.labels import Labels, export_rows, imported, label_folder, to_jsonl
-from analysis.pages.widgets import context, labelling, parts, ranking, state, text
+from analysis.labels import LabelError, Labels, append, export_rows, imported, label_folder, to_jsonl
+from analysis.pages.widgets import context, parts, ranking, state, text
 from analysis.pages.widgets.words import share
 from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD
@@ -36,13 +36,18 @@ def _import(table: Table) -> None:
         here = [label for label in found if table.row_of(label.id) is not None]
         st.write(f"{len(found):,} labels, {len(here):,} of rationales that are here; {unread:,} lines are none.")
         if here and st.button(f"Store {len(here):,} labels"):
-            stored = sum(labelling.store(label) for label in here)
-            st.success(f"{stored:,} labels are stored.")
+            try:
+                for label in here:
+                    append(label_folder(context.source()), label)
+                st.success(f"{len(here):,} labels are stored.")
+            except LabelError as error:
+                st.error(text.plain(error))
 
 
-def tab(table: Table, labels: Labels) -> None:
+def tab(table: Table) -> None:
     """The page's part of this name, from top to bottom."""
     _import(table)
+    labels = context.labels()
     people = labels.labellers
     if not people:
         st.info("Nobody has labelled anything here yet.", icon=":material/rate_review:")

@@ -1,4 +1,4 @@
-"""The sides of a comparison, what got fixed and what broke between two of them, and one question with what each wrote.
+"""The sides of a comparison, what differs between two of them, and one question with what each wrote.
 
 What is remembered is remembered here: Streamlit runs the file of a page anew for every view.
 """
@@ -18,17 +18,16 @@ from analysis.pages.widgets import rationale, state, text
 from analysis.pages.widgets.words import p_words, share
 from analysis.rationales.table import Table
 from analysis.sources import Source
-from star.charts import COLOURS
 from star.paired import Comparison, paired
 from star.run import Stamp
 
 CHANGES = {
-    "fixed": ("wrong before, right after", COLOURS["sound"], (0, 1)),
-    "broke": ("right before, wrong after", COLOURS["unsound"], (1, 0)),
-    "stayed right": ("right both times", COLOURS["generated"], (1, 1)),
-    "stayed wrong": ("wrong both times", COLOURS["neutral"], (0, 0)),
+    "fixed": ("only {1} right", (0, 1)),
+    "broke": ("only {0} right", (1, 0)),
+    "stayed right": ("both right", (1, 1)),
+    "stayed wrong": ("both wrong", (0, 0)),
 }
-"""Name -> (words, colour, outcomes before and after)."""
+"""Name -> (what it is called between different models, outcomes of the first and the second side)."""
 
 
 @dataclass(frozen=True)
@@ -67,34 +66,40 @@ def compared(arms: tuple[Arm, ...], shared: bool, fair: bool) -> tuple[set[str],
 
 
 def show(sides: Sequence[Side]) -> None:
-    """What got fixed and what broke from the first side to the last one, and one question answered by all of them."""
+    """What got fixed and what broke from the first side to the last one, and one question answered by all of them. Nothing gets
+    fixed from one model to another: only rounds of the same run are called so."""
     before, after = sides[0], sides[-1]
     labels = before.arm.label, after.arm.label
     first, second = (side.arm.values.get("accuracy", {}) for side in (before, after))
     compared = paired(labels, [first], [second])
     if compared is None:
-        st.caption("Nothing got fixed or broke: the first and the last of them share no question whose answers are graded.")
+        st.caption("The first and the last of them share no question whose answers are graded.")
         return
-    st.subheader("What got fixed and what broke, from {} to {}".format(*map(text.plain, labels)), anchor=False)
+    rounds = before.table is after.table and before.table.source.kind == "run"
+    head = "What got fixed and what broke, from {} to {}" if rounds else "Where only one of them is right: {} and {}"
+    st.subheader(head.format(*map(text.plain, labels)), anchor=False)
+    short = [text.plain(text.shorten(label, 40)) for label in labels]
+    words = {name: called.format(*short) for name, (called, _) in CHANGES.items()}
+    names = {name: name for name in CHANGES} if rounds else words
     shared = [problem for problem in before.rows if problem in first and problem in second]
     groups = {
         name: [problem for problem in shared if (first[problem], second[problem]) == outcomes]
-        for name, (_, _, outcomes) in CHANGES.items()
+        for name, (_, outcomes) in CHANGES.items()
     }
     picked = state.choice("change", list(CHANGES))
-    for column, (name, (words, _, _)) in zip(st.columns(len(CHANGES)), CHANGES.items(), strict=True):
+    for column, name in zip(st.columns(len(CHANGES)), CHANGES, strict=True):
         column.button(
-            f"{name}: **{len(groups[name]):,}**",
+            f"{names[name]}: **{len(groups[name]):,}**",
             key=f"change-{name.replace(' ', '-')}",
             type="primary" if picked == name else "secondary",
-            help=f"{words.capitalize()}; {share(len(groups[name]), compared.n)} of n = {compared.n:,}",
+            help=f"{words[name]}; {share(len(groups[name]), compared.n)} of n = {compared.n:,}",
             width="stretch",
             on_click=state.go,
             args=({"change": None if picked == name else name, "problem": None, "id": None},),
         )
     fixed, broke = (share(count or 0, compared.n) for count in (compared.only_b, compared.only_a))
     st.caption(
-        f"n = {compared.n:,} questions. Fixed {fixed}, broke {broke}, 95 % intervals in brackets; "
+        f"n = {compared.n:,} questions; {names['fixed']} {fixed}, {names['broke']} {broke}, 95 % intervals in brackets; "
         f"McNemar's exact test that both are as frequent: p {'' if compared.p < 1e-10 else '= '}{p_words(compared.p)}."
     )
     _question(sides, groups[picked] if picked else [problem for group in groups.values() for problem in group])

@@ -22,6 +22,8 @@ from star.errors import UsageError
 from star.row_files import SUFFIXES
 from star.run import RunError, stamp
 
+PAGES = Path(__file__).resolve().parents[1]
+"""Links name pages from here: what starts the app lies in one folder in a checkout and in another once installed."""
 KEPT = ("run", "who")
 """Parameters of a link that go along from page to page (`state.link` adds the run that is on show by itself)."""
 

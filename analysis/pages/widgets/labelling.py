@@ -33,21 +33,26 @@ DIGITS = 9
 
 
 def turn(shown: str) -> int:
-    """Number of the turn of what is drawn now; another rationale, or the same one after a label, has another number. Says so where
-    a press was ignored."""
+    """Number of the turn of what is drawn now; another rationale, or the same one after a label, has another number."""
     number, before = st.session_state.get("turn", (0, ""))
     number += before not in ("", shown)
     st.session_state["turn"] = (number, shown)
-    if st.session_state.get("ignored in") == number:
-        st.warning("A key was pressed before this was on screen. It was ignored.", icon=":material/bolt:")
+    said_in, sentence = st.session_state.get("said", (None, ""))
+    if said_in == number:
+        st.warning(sentence)
     return int(number)
+
+
+def say(sentence: str) -> None:
+    """Put a sentence above the buttons until their turn is over. In a fragment, a toast would take the place of the page's CSS."""
+    st.session_state["said"] = (st.session_state["turn"][0], sentence)
 
 
 def too_early(number: int) -> bool:
     """Whether a press comes from a turn that is over; if it does not, its turn is over now."""
     current, _ = st.session_state["turn"]
     if number != current:
-        st.session_state["ignored in"] = current
+        say("A key was pressed before this was on screen. It was ignored.")
         return True
     st.session_state["turn"] = (current + 1, "")
     return False
@@ -93,15 +98,14 @@ def bar(
         _undo_button(number, labels, replace(label, ratings=draft, kind="draft"))
     if one.steps and not by_step:
         _steps_bar(number, one, replace(label, verdict="unsound"), after, mine.error_step if mine else None)
-    st.session_state.setdefault(_note_key(one.id), mine.note if mine else "")
+    note = st.session_state.setdefault(_note_key(one.id), mine.note if mine else "")
+    box = f"{_note_key(one.id)}-{note}"  # a new box for every note: it has lost the focus, so that keys work again
     st.text_input(
         "Note",
-        key=_note_key(one.id),
-        max_chars=500,
+        note, key=box, max_chars=500,
         placeholder="a note, kept with the label",
         label_visibility="collapsed",
-        on_change=_note,
-        args=(mine,),
+        on_change=_note, args=(box, one.id, mine),
     )
     said = label_words(mine) if mine else "nothing"
     if who == SETTLED:
@@ -177,7 +181,7 @@ def _note_key(identifier: str) -> str:
 
 
 def _noted(label: Label) -> Label:
-    """The label with what stands in the box for notes."""
+    """The label with the note of its rationale."""
     return replace(label, note=str(st.session_state.get(_note_key(label.id)) or ""))
 
 
@@ -192,8 +196,9 @@ def _later(number: int, label: Label, after: str | None) -> None:
         _press(number, replace(label, error_step=picked - 1), after)
 
 
-def _note(mine: Label | None) -> None:
+def _note(box: str, identifier: str, mine: Label | None) -> None:
     """A note alone is no label; it is kept once there is a verdict."""
+    st.session_state[_note_key(identifier)] = st.session_state[box]
     if mine is not None:
         store(replace(_noted(mine), at=""))
 
@@ -203,7 +208,7 @@ def store(entry: Label | Ranking) -> bool:
     try:
         append(label_folder(context.source()), entry)
     except LabelError as error:
-        st.toast(text.plain(error), icon=":material/error:")
+        say(text.plain(error))
         return False
     return True
 
@@ -241,4 +246,4 @@ def _undo(number: int, back: Label, words: str) -> None:
     state.go({"id": back.id})
     if words:
         st.session_state.pop(_note_key(back.id), None)
-        st.toast(f"Taken back: {words}.", icon=":material/undo:")
+        say(f"Taken back: {words}.")

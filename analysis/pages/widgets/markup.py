@@ -1,8 +1,8 @@
 """Text of models as Markdown that Streamlit can show: formulas, bold, lists, tables and code, and nothing that leads anywhere.
 
 Everything else is escaped, so that it reads as it was written: links, images, HTML, Streamlit's own directives, headings, single
-asterisks between numbers. Addresses become code, because the browser's Markdown makes links of bare ones. A dollar sign opens a
-formula only where what follows looks like one: "$5 and $10" are prices.
+asterisks between numbers. Addresses and names of icons become code, because the browser's Markdown makes links and icons of bare
+ones. A dollar sign opens a formula only where what follows looks like one: "$5 and $10" are prices.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ _FENCE = re.compile(
     r"^[ \t]{0,3}(```+|~~~+)[ \t]*([\w+#-]{0,20})[^\n]*\n(.*?)(?:^[ \t]{0,3}\1[`~]*[ \t]*$|\Z)", re.M | re.S
 )
 _CODE = re.compile(r"(?<!`)(`{1,2})(?!`)([^`\n]{1,500})\1(?!`)")
-_DISPLAY = re.compile(
-    r"\$\$(?P<dollars>[^$]{1,5000})\$\$|\\\[(?P<square>.{1,5000}?)\\\]"
-    r"|(?P<environment>\\begin\{(?P<name>[a-z]{1,12}\*?)\}.{0,5000}?\\end\{(?P=name)\})",
-    re.S,
+_DISPLAY = re.compile(r"\$\$(?P<dollars>[^$]{1,5000})\$\$|\\\[(?P<square>.{1,5000}?)\\\]", re.S)
+_ENVIRONMENT = re.compile(
+    r"(?P<edge>\$?)(?P<whole>\\begin\{(?P<name>[a-z]{1,12}\*?)\}.{0,5000}?\\end\{(?P=name)\})(?P=edge)", re.S
 )
 _INLINE = re.compile(
     r"\\\((?P<round>.{1,1000}?)\\\)|(?<![\\$\w])\$(?P<dollar>(?! )(?:\\.|[^$\\\n]){1,1000}(?<! ))\$(?![\d$])", re.S
 )
-_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]{1,20}://|www\.)[^\s\U000f0000-\U0010ffff]+|[\w.+-]+@[\w-]+\.[\w.-]+", re.I)
-_BARE = re.compile(r"[^$`\n]{0,200}\\(?:d?frac|sqrt|pi|times|cdot|text|infty|left|begin)\b[^$`\n]{0,300}")
+_ADDRESS = re.compile(
+    r":(?:material/\w+|streamlit):|(?:[a-z][a-z0-9+.-]{1,20}://|www\.)[^\s\U000f0000-\U0010ffff]+|[\w.+-]+@[\w-]+\.[\w.-]+", re.I
+)
+_BARE = re.compile(r"(?!.*\\[(\[])[^$`\n]{0,200}\\(?:d?frac|sqrt|pi|times|cdot|text|infty|left|begin)\b[^$`\n]{0,300}")
 """An answer or option that is a formula as a whole, without dollar signs."""
 PROSE = re.compile(r"[A-Za-z]{2,}[,;.]?\s+[A-Za-z]{2,}")
 _WORDS = re.compile(r"\\(?:text|mathrm|textbf|mbox|operatorname)\s*\{[^{}]*\}|\\[a-zA-Z]+")
@@ -89,9 +90,8 @@ def markdown(text: str, hits: Sequence[str] = ()) -> str:
         return keep(f"\n$$\n{tex}\n$$\n" if display else f"${tex}$")
 
     def inline(match: re.Match[str]) -> str:
-        content = match["round"] or match["dollar"]
-        prose = match["round"] is None and PROSE.search(_WORDS.sub(" ", content))
-        return match[0] if prose or "$" in content.replace(r"\$", "") else formula(content, False, match[0])
+        content = _formula(match)
+        return match[0] if content is None else formula(content, False, match[0])
 
     if len(text) > LONGEST:
         return "  \n".join(_escape(line.strip()) for line in text.split("\n"))
@@ -100,8 +100,9 @@ def markdown(text: str, hits: Sequence[str] = ()) -> str:
         text = formula(text, False, text)
     text = _FENCE.sub(lambda m: "\n" + keep(fenced(m[3], m[2])) + "\n", text)
     text = _CODE.sub(lambda m: keep(_inline_code(m[2])), text)
-    text = _DISPLAY.sub(lambda m: formula(m["dollars"] or m["square"] or m["environment"], True, m[0]), text)
+    text = _DISPLAY.sub(lambda m: formula(m["dollars"] or m["square"], True, m[0]), text)
     text = _INLINE.sub(inline, text)
+    text = _ENVIRONMENT.sub(lambda m: formula(m["whole"], True, m[0]), text)  # those that stand in no formula
     text = _ADDRESS.sub(lambda m: keep(_inline_code(m[0])), text)
     text = _HEADING.sub(lambda m: f"**{m[1].replace('**', '')}**", text)
     text = _BULLET.sub(lambda m: keep(f"{m[1]}- "), text)
@@ -117,6 +118,18 @@ def markdown(text: str, hits: Sequence[str] = ()) -> str:
     lines = [line if _RULE.fullmatch(line) else _escape(line.strip()) for line in text.split("\n")]
     joined = "\n".join(line if line.startswith("|") or not line else line + "  " for line in lines)
     return _restored(joined, kept.__getitem__, len(kept))
+
+
+def unmarked(text: str) -> str:
+    """The text with no marks around its formulas, where nothing draws them."""
+    return _INLINE.sub(lambda match: _formula(match) or match[0], text)
+
+
+def _formula(match: re.Match[str]) -> str | None:
+    """The formula in what `_INLINE` found; None where that is prose between two prices."""
+    content: str = match["round"] or match["dollar"]
+    prose = match["round"] is None and PROSE.search(_WORDS.sub(" ", content))
+    return None if prose or "$" in content.replace(r"\$", "") else content
 
 
 def _escape(line: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.pages.widgets import state, text
+from analysis.pages.widgets import markup, state, text
 from analysis.pages.widgets.words import KINDS, MODES
 from analysis.rationales.filters import (
     CELLS,
@@ -214,7 +214,7 @@ def ordering(table: Table, view: View) -> None:
 def window_frame(table: Table, view: View, rows: np.ndarray, labels: Mapping[str, str]) -> pd.DataFrame:
     """The columns of the rows on show, in words."""
     part = table.frame.iloc[rows]
-    asked = [text.shorten(table.texts.get("question", int(row)) or "", 120) for row in rows]
+    asked = [text.shorten(markup.unmarked((table.texts.get("question", int(row)) or "")[:500]), 120) for row in rows]
     known = [EVIDENCE[name] for name in evidence(table, view.cut)[rows]]
     sound = [JUDGED[0].get(int(value), "?") for value in soundness(table, view.judge, view.cut)[rows]]
     first = part["first_error"].to_numpy()
