@@ -10,7 +10,7 @@ accuracy with worse reasoning? Runs are kept, so pieces of the work can be done 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from benchmarks.arms import (
     made_by,
     over_seeds,
     paired,
+    quality,
     right,
     right_but_unsound,
     runs_dir,
@@ -35,6 +36,7 @@ from star.command_line import run_command
 from star.recipe import Recipe
 from star.run import Run
 from star.run_summary import RunSummary, accuracy_at, flops_to, summarise_run
+from star.statistics import mean_of_runs
 
 METHODS = ("star", "rft", "tpt", "rest-em", "pps", "adastar", "b-star", "v-star", "rpo", "reinforce-rej")
 REACH = 0.95
@@ -44,6 +46,7 @@ MEASURES = {
     "added_mistake_flip": "changed by an added mistake",
     "filler_flip": "changed by filler",
 }
+"""Of the probes, each beyond what its control does."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def recipe_of(method: str, seed: int, arguments: Arguments) -> Recipe:
 
 
 def faithfulness(run_dir: Path, count: int) -> dict[str, dict[str, Any]]:
-    """What the probes say of a run's chosen model, with intervals over questions; a measure that has no value is missing."""
+    """What the probes say of a run's chosen model beyond their controls, over questions; what has no value is missing."""
     from analysis.probe import Arguments as ProbeArguments
     from analysis.probe import probe
 
@@ -77,22 +80,53 @@ def faithfulness(run_dir: Path, count: int) -> dict[str, dict[str, Any]]:
     if number not in Run(run_dir).probed_rounds():
         probe(ProbeArguments(run_dir, probes=PROBES, n=count, max_positions=2, device="cpu"))
     measures: Mapping[str, Any] = Run(run_dir).probed_rounds()[number]["measures"]
-    return {name: measures[name] for name in MEASURES if name in measures and measures[name]["value"] is not None}
+    found = {name: (measures.get(name) or {}).get("corrected") for name in MEASURES}
+    return {name: each for name, each in found.items() if each and each["value"] is not None}
 
 
-def method_figures(summaries: list[RunSummary], rows: SeedRows, arguments: Arguments, tokens: int) -> dict[str, Any]:
-    """Figures of a method over its seeds; `rows`: their greedy test answers; `tokens`: what every method sampled at least."""
+def across(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One seed's own interval, over questions; of several their mean, the seeds as units."""
+    return dict(seeds[0]) if len(seeds) == 1 else mean_of_runs([each["value"] for each in seeds], shares=True).as_dict()
+
+
+def measured(summaries: Sequence[RunSummary], rows: SeedRows, arguments: Arguments) -> list[dict[str, dict[str, Any]]]:
+    """Of each seed: accuracy, right but unsound, and what the probes say."""
+    answered = [{name: quality(each)[name] for name in ("accuracy", "right_but_unsound")} for each in rows.values()]
+    probed = [faithfulness(summary.path, arguments.probed) for summary in summaries]
+    return [one | other for one, other in zip(answered, probed, strict=True)]
+
+
+def sampled(summaries: Sequence[RunSummary]) -> dict[str, Any]:
+    """pass@k, maj@k and, where there is a verifier, best of k and the weighted vote: the seeds' means by k."""
+    results: list[Any] = [Run(summary.path).result for summary in summaries]
+    tests = [result["test"] for result in results]
+    names = [name for name in ("pass_at_k", "maj_at_k", "best_of_k", "weighted_at_k") if name in tests[0]]
+    return {name: {k: mean_of_runs([test[name][k] for test in tests]).as_dict() for k in tests[0][name]} for name in names}
+
+
+def method_figures(
+    summaries: Sequence[RunSummary], rows: SeedRows, seeds: Sequence[Mapping[str, Any]], tokens: int
+) -> dict[str, Any]:
+    """Figures of a method; `rows`: greedy test answers; `seeds`: of `measured`; `tokens`: what every method sampled at least."""
     return {
         **over_seeds(rows),
+        "measures": {name: across([each[name] for each in seeds]) for name in seeds[0] if all(name in each for each in seeds)},
         "selection_at_equal_tokens": [accuracy_at(summary, tokens) for summary in summaries],
         "flops_to_reach": [flops_to(summary, REACH) for summary in summaries],
         "flops": [(summary.sampling_flops or 0) + (summary.training_flops or 0) for summary in summaries],
-        "best_of_k": summaries[0].best_of_k or None,
-        "pass_at_k": {str(k): share.value for k, share in summaries[0].pass_at_k.items()} or None,
-        "faithfulness": [faithfulness(summary.path, arguments.probed) for summary in summaries],
+        "sampled": sampled(summaries),
         "cost": [cost_of(summary.path) for summary in summaries],
         "made": made([made_by(summary.path) for summary in summaries]),
     }
+
+
+def minus(star: Sequence[Mapping[str, Any]], method: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A method minus STaR in every measure that both have, the seeds as units."""
+    gaps: dict[str, list[float]] = {}
+    for here, there in zip(star, method, strict=True):
+        for name in here.keys() & there.keys():
+            gaps.setdefault(name, []).append(there[name]["value"] - here[name]["value"])
+    return {f"{name}_over_seeds": mean_of_runs(values).as_dict() for name, values in sorted(gaps.items())}
 
 
 def chart(figures: Mapping[str, Any], arguments: Arguments) -> None:
@@ -101,14 +135,18 @@ def chart(figures: Mapping[str, Any], arguments: Arguments) -> None:
 
     from analysis import charts
 
+    names = {"accuracy": "answers right", "right_but_unsound": "right but unsound", **MEASURES}
     shown = []
     for method, each in figures["methods"].items():
-        measured = {"answers right": each["accuracy"], "right but unsound": each["right_but_unsound"]}
-        measured |= {MEASURES[name]: value for name, value in each["faithfulness"][0].items()}
-        shown += [{"label": method, "measure": measure, "unit": "share", **value} for measure, value in measured.items() if value]
+        for name, value in each["measures"].items():
+            ends = {key: value[key] for key in ("value", "low", "high", "n")}
+            row = {"label": method, "measure": names[name], "unit": "share", **ends}
+            if name == "right_but_unsound":  # a few in a hundred: a panel of 0 to 100 % would show none of it
+                row |= {"unit": "% of all answers"} | {key: ends[key] and 100 * ends[key] for key in ("value", "low", "high")}
+            shown.append(row)
     path = result_path("methods", quick=arguments.quick, device=arguments.device).with_suffix(".png")
-    question = "Does a method buy accuracy with worse reasoning?"
-    charts.save(charts.comparison(pd.DataFrame(shown), question), path)
+    units = "questions" if len(arguments.seeds) == 1 else "seeds"
+    charts.save(charts.comparison(pd.DataFrame(shown), "Does a method buy accuracy with worse reasoning?", units), path)
 
 
 def main() -> None:
@@ -121,17 +159,19 @@ def main() -> None:
         for method in arguments.methods
     }
     rows = {method: {k: test_rows(summary.path) for k, summary in enumerate(found[method])} for method in found}
+    seeds = {method: measured(found[method], rows[method], arguments) for method in found}
     tokens = min(summary.course[-1][1] for summaries in found.values() for summary in summaries)
     figures: dict[str, Any] = {
         "reach": REACH,
         "equal_tokens": tokens,
-        "methods": {method: method_figures(found[method], rows[method], arguments, tokens) for method in found},
+        "methods": {method: method_figures(found[method], rows[method], seeds[method], tokens) for method in found},
     }
     if "star" in found:
         counted = {"accuracy": right, "right_but_unsound": right_but_unsound}
         figures["minus_star"] = {
-            method: {name: paired(rows["star"], each, counts)["difference"] for name, counts in counted.items()}
-            for method, each in rows.items()
+            method: minus(seeds["star"], seeds[method])
+            | {name: paired(rows["star"], rows[method], counts)["difference"] for name, counts in counted.items()}
+            for method in found
             if method != "star"
         }
     chart(figures, arguments)
