@@ -220,6 +220,19 @@ def test_a_dry_run_explains_and_writes_nothing(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("addition-pps", "all of them with the answer shown"), ("addition-adastar", "of train until the kept rows fill the steps"),
+        ("addition-rpo", "32 pairs a step"), ("addition-v-star", "a verifier ranks its samples"),
+        ("addition-star", "each; failed ones again with the answer shown, by the base model"),
+    ],
+)  # fmt: skip
+def test_a_dry_run_says_what_a_method_does(name: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--dry-run"]) == 0
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("schedule", "expected"),
     [
         (StepSchedule(), [40, 48, 57, 69, 82]),  # the paper's 40 x 1.2^(n-1)
