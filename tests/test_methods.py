@@ -277,6 +277,50 @@ def test_a_probe_asks_of_the_pool_as_it_is_and_counts_where_its_round_has_no_mod
     assert result["cost"]["samples"] == len(probed) + len(attempts(setup, 1)) + len(setup.test)
 
 
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {
+            "loop": {"rounds": 2, "draw": "adaptive", "enough": True, "problems": None, "start": "continue"},
+            "training": {"steps": {"first": 4, "growth": 1.0}, "batch_size": 4}, "sampling": {"shard": 8},
+        },
+        {"loop": {"rounds": 2, "problems": 20}, "sampling": {"try_temperatures": [0.5, 1.0], "probe": 10, "samples": 2}},
+        {"loop": {"rounds": 2, "problems": 20, "first_pass": False}, "sampling": {"shard": 8}},
+        {
+            "loop": {"rounds": 2, "problems": 20, "rationalize": False}, "curation": {"problems": "mixed", "replay": 2},
+            "sampling": {"samples": 4, "shard": 32},
+        },
+    ],
+    ids=["adastar", "b-star", "pps", "reinforce-rej"],
+)  # fmt: skip
+def test_killed_in_every_call_and_resumed_equals_uninterrupted(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any]
+) -> None:
+    """Each start does one thing, sampling a shard or training, and is killed in the next."""
+    whole, _, _ = run(make_recipe(base_model, tmp_path / "whole", **sections), monkeypatch, skill=0.7)
+    recipe, done = make_recipe(base_model, tmp_path / "killed", **sections), [0]
+
+    def one_thing(real: Any) -> Any:
+        def called(*args: Any, **more: Any) -> Any:
+            done[0] += 1
+            if done[0] > 1:
+                raise Killed
+            return real(*args, **more)
+
+        return called
+
+    monkeypatch.setattr(ScriptedSampler, "sample", one_thing(ScriptedSampler.sample))
+    monkeypatch.setattr(star_loop, "finetune", one_thing(scripted_finetune))
+    for starts in itertools.count(1):
+        done[0] = 0
+        try:
+            setup, _, _ = run_loop(recipe, skill=0.7)
+            break
+        except Killed:
+            assert done[0] == 2
+    assert starts >= 8 and contents(setup) == contents(whole)
+
+
 def test_temperatures_by_round(base_model: Path, tmp_path: Path) -> None:
     recipe = make_recipe(base_model, tmp_path, sampling={"temperature": [0.8, 1.3]})
     setup = prepare(recipe, ["test"])
