@@ -311,14 +311,14 @@ def test_killed_in_every_call_and_resumed_equals_uninterrupted(
 
     monkeypatch.setattr(ScriptedSampler, "sample", one_thing(ScriptedSampler.sample))
     monkeypatch.setattr(star_loop, "finetune", one_thing(scripted_finetune))
-    for starts in itertools.count(1):
+    kills = 0
+    while not (recipe.run_dir / "result.json").is_file():
         done[0] = 0
         try:
             setup, _, _ = run_loop(recipe, skill=0.7)
-            break
         except Killed:
-            assert done[0] == 2
-    assert starts >= 8 and contents(setup) == contents(whole)
+            kills += 1
+    assert kills >= 7 and contents(setup) == contents(whole)
 
 
 def test_temperatures_by_round(base_model: Path, tmp_path: Path) -> None:
