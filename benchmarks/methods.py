@@ -1,6 +1,6 @@
 """The self-training methods on one engine: one grader, one selection split, one ledger of samples, tokens and FLOPs.
 
-    python benchmarks/methods.py [--quick] [--methods star rpo ...] [--seeds 0 1 2]
+    python benchmarks/methods.py [--quick] [--methods star rpo ...] [--seeds 0 1 2] [--finished]
 
 Sums of 1 to 5 digits with the embedded base. Asked of every method's final model: how accurate at equal sampled tokens, at how many
 FLOPs to 95 % on selection, how many of its right answers are unsound, how much does it use its rationales? Does a method buy
@@ -33,6 +33,7 @@ from benchmarks.arms import (
 )
 from benchmarks.common import CommonArguments, parse, result_path, write_result
 from star.command_line import run_command
+from star.errors import InputError
 from star.recipe import Recipe
 from star.run import Run
 from star.run_summary import RunSummary, accuracy_at, flops_to, summarise_run
@@ -55,6 +56,8 @@ class Arguments(CommonArguments):
     """Seeds of each method."""
     methods: tuple[str, ...] = METHODS
     """Recipes addition-NAME."""
+    finished: bool = False
+    """Make no run: figures of those that are there, a method with the seeds that it has."""
     probed: int = 100
     """Rationales of each final model that are probed; 0: none."""
 
@@ -89,11 +92,10 @@ def across(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return dict(seeds[0]) if len(seeds) == 1 else mean_of_runs([each["value"] for each in seeds], shares=True).as_dict()
 
 
-def measured(summaries: Sequence[RunSummary], rows: SeedRows, arguments: Arguments) -> list[dict[str, dict[str, Any]]]:
-    """Of each seed: accuracy, right but unsound, and what the probes say."""
-    answered = [{name: quality(each)[name] for name in ("accuracy", "right_but_unsound")} for each in rows.values()]
-    probed = [faithfulness(summary.path, arguments.probed) for summary in summaries]
-    return [one | other for one, other in zip(answered, probed, strict=True)]
+def measured(run_dir: Path, arguments: Arguments) -> dict[str, dict[str, Any]]:
+    """Accuracy, right but unsound, and what the probes say of a run."""
+    answered = quality(test_rows(run_dir))
+    return {name: answered[name] for name in ("accuracy", "right_but_unsound")} | faithfulness(run_dir, arguments.probed)
 
 
 def sampled(summaries: Sequence[RunSummary]) -> dict[str, Any]:
@@ -105,12 +107,14 @@ def sampled(summaries: Sequence[RunSummary]) -> dict[str, Any]:
 
 
 def method_figures(
-    summaries: Sequence[RunSummary], rows: SeedRows, seeds: Sequence[Mapping[str, Any]], tokens: int
+    summaries: Sequence[RunSummary], rows: SeedRows, seeds: Mapping[int, Mapping[str, Any]], tokens: int
 ) -> dict[str, Any]:
     """Figures of a method; `rows`: greedy test answers; `seeds`: of `measured`; `tokens`: what every method sampled at least."""
+    names = set.intersection(*map(set, seeds.values()))
     return {
         **over_seeds(rows),
-        "measures": {name: across([each[name] for each in seeds]) for name in seeds[0] if all(name in each for each in seeds)},
+        "seeds": list(seeds),
+        "measures": {name: across([each[name] for each in seeds.values()]) for name in next(iter(seeds.values())) if name in names},
         "selection_at_equal_tokens": [accuracy_at(summary, tokens) for summary in summaries],
         "flops_to_reach": [flops_to(summary, REACH) for summary in summaries],
         "flops": [(summary.sampling_flops or 0) + (summary.training_flops or 0) for summary in summaries],
@@ -120,12 +124,12 @@ def method_figures(
     }
 
 
-def minus(star: Sequence[Mapping[str, Any]], method: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A method minus STaR in every measure that both have, the seeds as units."""
+def minus(star: Mapping[int, Mapping[str, Any]], method: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """A method minus STaR in every measure that both have, the seeds that both have as units."""
     gaps: dict[str, list[float]] = {}
-    for here, there in zip(star, method, strict=True):
-        for name in here.keys() & there.keys():
-            gaps.setdefault(name, []).append(there[name]["value"] - here[name]["value"])
+    for seed in star.keys() & method.keys():
+        for name in star[seed].keys() & method[seed].keys():
+            gaps.setdefault(name, []).append(method[seed][name]["value"] - star[seed][name]["value"])
     return {f"{name}_over_seeds": mean_of_runs(values).as_dict() for name, values in sorted(gaps.items())}
 
 
@@ -145,7 +149,8 @@ def chart(figures: Mapping[str, Any], arguments: Arguments) -> None:
                 row |= {"unit": "% of all answers"} | {key: ends[key] and 100 * ends[key] for key in ("value", "low", "high")}
             shown.append(row)
     path = result_path("methods", quick=arguments.quick, device=arguments.device).with_suffix(".png")
-    units = "questions" if len(arguments.seeds) == 1 else "seeds"
+    alone = [len(each["seeds"]) == 1 for each in figures["methods"].values()]
+    units = "questions" if all(alone) else "seeds, or questions where there is one seed" if any(alone) else "seeds"
     charts.save(charts.comparison(pd.DataFrame(shown), "Does a method buy accuracy with worse reasoning?", units), path)
 
 
@@ -154,28 +159,32 @@ def main() -> None:
     if arguments.quick:
         arguments = Arguments(quick=True, device=arguments.device, seeds=(0,), methods=("star", "b-star", "v-star"), probed=4)
     runs_dir("methods", arguments.device).mkdir(parents=True, exist_ok=True)
-    found = {
-        method: [summarise_run(finished_run(recipe_of(method, seed, arguments))) for seed in arguments.seeds]
-        for method in arguments.methods
-    }
-    rows = {method: {k: test_rows(summary.path) for k, summary in enumerate(found[method])} for method in found}
-    seeds = {method: measured(found[method], rows[method], arguments) for method in found}
-    tokens = min(summary.course[-1][1] for summaries in found.values() for summary in summaries)
+    found: dict[str, dict[int, RunSummary]] = {}
+    for method in arguments.methods:
+        recipes = {seed: recipe_of(method, seed, arguments) for seed in arguments.seeds}
+        wanted = {k: one for k, one in recipes.items() if not arguments.finished or (one.run_dir / "result.json").is_file()}
+        found |= {method: {seed: summarise_run(finished_run(one)) for seed, one in wanted.items()}} if wanted else {}
+    if not found:
+        raise InputError("--finished: no run of these methods and seeds is finished; leave the flag out to make them.")
+    rows = {method: {seed: test_rows(one.path) for seed, one in runs.items()} for method, runs in found.items()}
+    seeds = {method: {seed: measured(one.path, arguments) for seed, one in runs.items()} for method, runs in found.items()}
+    tokens = min(summary.course[-1][1] for runs in found.values() for summary in runs.values())
     figures: dict[str, Any] = {
         "reach": REACH,
         "equal_tokens": tokens,
-        "methods": {method: method_figures(found[method], rows[method], seeds[method], tokens) for method in found},
+        "methods": {name: method_figures([*found[name].values()], rows[name], seeds[name], tokens) for name in found},
     }
     if "star" in found:
         counted = {"accuracy": right, "right_but_unsound": right_but_unsound}
-        figures["minus_star"] = {
-            method: minus(seeds["star"], seeds[method])
-            | {name: paired(rows["star"], rows[method], counts)["difference"] for name, counts in counted.items()}
-            for method in found
-            if method != "star"
-        }
+        figures["minus_star"] = {}
+        for method in [name for name in found if name != "star" and found[name].keys() & found["star"].keys()]:
+            both = {seed: rows["star"][seed] for seed in rows[method].keys() & rows["star"].keys()}
+            figures["minus_star"][method] = minus(seeds["star"], seeds[method]) | {
+                name: paired(both, rows[method], counts)["difference"] for name, counts in counted.items()
+            }
     chart(figures, arguments)
-    write_result("methods", figures, quick=arguments.quick, seeds=arguments.seeds, device=arguments.device)
+    used = sorted({seed for runs in found.values() for seed in runs})
+    write_result("methods", figures, quick=arguments.quick, seeds=used, device=arguments.device)
 
 
 if __name__ == "__main__":
