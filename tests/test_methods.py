@@ -174,6 +174,15 @@ def test_preference_training_moves_the_right_way_and_the_likelihood_keeps_winner
     assert winner > loser and winner - loser > before[0] - before[1]
 
 
+def test_two_processes_and_lora_train_on_pairs_too(base_model: Path, tmp_path: Path, no_gpu: None) -> None:
+    alone = finetune(preference_job(base_model, tmp_path / "one"))
+    both = finetune(preference_job(base_model, tmp_path / "two", training={"accelerate_config": "seeds/accelerate/cpu2.yaml"}))
+    assert both["num_processes"] == 2 and both["loss_curve"] == pytest.approx(alone["loss_curve"], rel=1e-3)
+    adapted = finetune(preference_job(base_model, tmp_path / "lora", training={"method": "lora", "learning_rate": 0.05}))
+    assert adapted["loss_curve"][-1] < adapted["loss_curve"][0]
+    assert not [file for file in tmp_path.rglob("model/*") if file.suffix == ".arrow"]
+
+
 def test_without_the_likelihood_pairs_on_ids_train_as_trls_own_dpo_on_text(base_model: Path, tmp_path: Path) -> None:
     """Where both tokenise alike; TRL's own asks the reference while it trains."""
     import datasets
