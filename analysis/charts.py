@@ -196,8 +196,8 @@ def arms_by_round(panels: Mapping[str, pd.DataFrame], question: str = "Which arm
     return alt.concat(*drawn, columns=2, spacing=26).properties(title=title(question))
 
 
-def comparison(frame: pd.DataFrame, question: str = "Do they differ?") -> Chart:
-    """A panel per measure, a dot and interval per arm: columns label (arm), measure, value, low, high, n.
+def comparison(frame: pd.DataFrame, question: str = "Do they differ?", counted: str = "questions") -> Chart:
+    """A panel per measure, a dot and interval per arm: columns label (arm), measure, value, low, high, n (of what is `counted`).
 
     A column unit names what is not a share.
     """
@@ -216,7 +216,7 @@ def comparison(frame: pd.DataFrame, question: str = "Do they differ?") -> Chart:
         x = alt.X("low:Q", **({"title": "", **_across(part)} if unit == "share" else {"title": unit, **amount}))
         head = alt.TitleParams(str(measure), fontSize=13, offset=6)
         panels.append(_dots_across(base, x).properties(width=210, height=alt.Step(24), title=head))
-    note = f"{n_note(frame)} questions; bars: 95 % intervals"
+    note = f"{n_note(frame)} {counted}; bars: 95 % intervals"
     return alt.concat(*panels, columns=2, spacing=26).properties(title=title(question, note))
 
 

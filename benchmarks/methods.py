@@ -1,6 +1,6 @@
 """The self-training methods on one engine: one grader, one selection split, one ledger of samples, tokens and FLOPs.
 
-    python benchmarks/methods.py [--quick] [--methods star rpo ...] [--seeds 0 1 2]
+    python benchmarks/methods.py [--quick] [--methods star rpo ...] [--seeds 0 1 2] [--finished]
 
 Sums of 1 to 5 digits with the embedded base. Asked of every method's final model: how accurate at equal sampled tokens, at how many
 FLOPs to 95 % on selection, how many of its right answers are unsound, how much does it use its rationales? Does a method buy
@@ -10,7 +10,7 @@ accuracy with worse reasoning? Runs are kept, so pieces of the work can be done 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from benchmarks.arms import (
     made_by,
     over_seeds,
     paired,
+    quality,
     right,
     right_but_unsound,
     runs_dir,
@@ -32,9 +33,11 @@ from benchmarks.arms import (
 )
 from benchmarks.common import CommonArguments, parse, result_path, write_result
 from star.command_line import run_command
+from star.errors import InputError
 from star.recipe import Recipe
 from star.run import Run
 from star.run_summary import RunSummary, accuracy_at, flops_to, summarise_run
+from star.statistics import mean_of_runs
 
 METHODS = ("star", "rft", "tpt", "rest-em", "pps", "adastar", "b-star", "v-star", "rpo", "reinforce-rej")
 REACH = 0.95
@@ -44,6 +47,7 @@ MEASURES = {
     "added_mistake_flip": "changed by an added mistake",
     "filler_flip": "changed by filler",
 }
+"""Of the probes, each beyond what its control does."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Arguments(CommonArguments):
     """Seeds of each method."""
     methods: tuple[str, ...] = METHODS
     """Recipes addition-NAME."""
+    finished: bool = False
+    """Make no run: figures of those that are there, a method with the seeds that it has."""
     probed: int = 100
     """Rationales of each final model that are probed; 0: none."""
 
@@ -67,7 +73,7 @@ def recipe_of(method: str, seed: int, arguments: Arguments) -> Recipe:
 
 
 def faithfulness(run_dir: Path, count: int) -> dict[str, dict[str, Any]]:
-    """What the probes say of a run's chosen model, with intervals over questions; a measure that has no value is missing."""
+    """What the probes say of a run's chosen model beyond their controls, over questions; what has no value is missing."""
     from analysis.probe import Arguments as ProbeArguments
     from analysis.probe import probe
 
@@ -77,22 +83,54 @@ def faithfulness(run_dir: Path, count: int) -> dict[str, dict[str, Any]]:
     if number not in Run(run_dir).probed_rounds():
         probe(ProbeArguments(run_dir, probes=PROBES, n=count, max_positions=2, device="cpu"))
     measures: Mapping[str, Any] = Run(run_dir).probed_rounds()[number]["measures"]
-    return {name: measures[name] for name in MEASURES if name in measures and measures[name]["value"] is not None}
+    found = {name: (measures.get(name) or {}).get("corrected") for name in MEASURES}
+    return {name: each for name, each in found.items() if each and each["value"] is not None}
 
 
-def method_figures(summaries: list[RunSummary], rows: SeedRows, arguments: Arguments, tokens: int) -> dict[str, Any]:
-    """Figures of a method over its seeds; `rows`: their greedy test answers; `tokens`: what every method sampled at least."""
+def across(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One seed's own interval, over questions; of several their mean, the seeds as units."""
+    return dict(seeds[0]) if len(seeds) == 1 else mean_of_runs([each["value"] for each in seeds], shares=True).as_dict()
+
+
+def measured(run_dir: Path, arguments: Arguments) -> dict[str, dict[str, Any]]:
+    """Accuracy, right but unsound, and what the probes say of a run."""
+    answered = quality(test_rows(run_dir))
+    return {name: answered[name] for name in ("accuracy", "right_but_unsound")} | faithfulness(run_dir, arguments.probed)
+
+
+def sampled(summaries: Sequence[RunSummary]) -> dict[str, Any]:
+    """pass@k, maj@k and, where there is a verifier, best of k and the weighted vote: the seeds' means by k."""
+    results: list[Any] = [Run(summary.path).result for summary in summaries]
+    tests = [result["test"] for result in results]
+    names = [name for name in ("pass_at_k", "maj_at_k", "best_of_k", "weighted_at_k") if name in tests[0]]
+    return {name: {k: mean_of_runs([test[name][k] for test in tests]).as_dict() for k in tests[0][name]} for name in names}
+
+
+def method_figures(
+    summaries: Sequence[RunSummary], rows: SeedRows, seeds: Mapping[int, Mapping[str, Any]], tokens: int
+) -> dict[str, Any]:
+    """Figures of a method; `rows`: greedy test answers; `seeds`: of `measured`; `tokens`: what every method sampled at least."""
+    names = set.intersection(*map(set, seeds.values()))
     return {
         **over_seeds(rows),
+        "seeds": list(seeds),
+        "measures": {name: across([each[name] for each in seeds.values()]) for name in next(iter(seeds.values())) if name in names},
         "selection_at_equal_tokens": [accuracy_at(summary, tokens) for summary in summaries],
         "flops_to_reach": [flops_to(summary, REACH) for summary in summaries],
         "flops": [(summary.sampling_flops or 0) + (summary.training_flops or 0) for summary in summaries],
-        "best_of_k": summaries[0].best_of_k or None,
-        "pass_at_k": {str(k): share.value for k, share in summaries[0].pass_at_k.items()} or None,
-        "faithfulness": [faithfulness(summary.path, arguments.probed) for summary in summaries],
+        "sampled": sampled(summaries),
         "cost": [cost_of(summary.path) for summary in summaries],
         "made": made([made_by(summary.path) for summary in summaries]),
     }
+
+
+def minus(star: Mapping[int, Mapping[str, Any]], method: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """A method minus STaR in every measure that both have, the seeds that both have as units."""
+    gaps: dict[str, list[float]] = {}
+    for seed in star.keys() & method.keys():
+        for name in star[seed].keys() & method[seed].keys():
+            gaps.setdefault(name, []).append(method[seed][name]["value"] - star[seed][name]["value"])
+    return {f"{name}_over_seeds": mean_of_runs(values).as_dict() for name, values in sorted(gaps.items())}
 
 
 def chart(figures: Mapping[str, Any], arguments: Arguments) -> None:
@@ -101,14 +139,19 @@ def chart(figures: Mapping[str, Any], arguments: Arguments) -> None:
 
     from analysis import charts
 
+    names = {"accuracy": "answers right", "right_but_unsound": "right but unsound", **MEASURES}
     shown = []
     for method, each in figures["methods"].items():
-        measured = {"answers right": each["accuracy"], "right but unsound": each["right_but_unsound"]}
-        measured |= {MEASURES[name]: value for name, value in each["faithfulness"][0].items()}
-        shown += [{"label": method, "measure": measure, "unit": "share", **value} for measure, value in measured.items() if value]
+        for name, value in each["measures"].items():
+            ends = {key: value[key] for key in ("value", "low", "high", "n")}
+            row = {"label": method, "measure": names[name], "unit": "share", **ends}
+            if name == "right_but_unsound":  # a few in a hundred: a panel of 0 to 100 % would show none of it
+                row |= {"unit": "% of all answers"} | {key: ends[key] and 100 * ends[key] for key in ("value", "low", "high")}
+            shown.append(row)
     path = result_path("methods", quick=arguments.quick, device=arguments.device).with_suffix(".png")
-    question = "Does a method buy accuracy with worse reasoning?"
-    charts.save(charts.comparison(pd.DataFrame(shown), question), path)
+    alone = [len(each["seeds"]) == 1 for each in figures["methods"].values()]
+    units = "questions" if all(alone) else "seeds, or questions where there is one seed" if any(alone) else "seeds"
+    charts.save(charts.comparison(pd.DataFrame(shown), "Does a method buy accuracy with worse reasoning?", units), path)
 
 
 def main() -> None:
@@ -116,26 +159,32 @@ def main() -> None:
     if arguments.quick:
         arguments = Arguments(quick=True, device=arguments.device, seeds=(0,), methods=("star", "b-star", "v-star"), probed=4)
     runs_dir("methods", arguments.device).mkdir(parents=True, exist_ok=True)
-    found = {
-        method: [summarise_run(finished_run(recipe_of(method, seed, arguments))) for seed in arguments.seeds]
-        for method in arguments.methods
-    }
-    rows = {method: {k: test_rows(summary.path) for k, summary in enumerate(found[method])} for method in found}
-    tokens = min(summary.course[-1][1] for summaries in found.values() for summary in summaries)
+    found: dict[str, dict[int, RunSummary]] = {}
+    for method in arguments.methods:
+        recipes = {seed: recipe_of(method, seed, arguments) for seed in arguments.seeds}
+        wanted = {k: one for k, one in recipes.items() if not arguments.finished or (one.run_dir / "result.json").is_file()}
+        found |= {method: {seed: summarise_run(finished_run(one)) for seed, one in wanted.items()}} if wanted else {}
+    if not found:
+        raise InputError("--finished: no run of these methods and seeds is finished; leave the flag out to make them.")
+    rows = {method: {seed: test_rows(one.path) for seed, one in runs.items()} for method, runs in found.items()}
+    seeds = {method: {seed: measured(one.path, arguments) for seed, one in runs.items()} for method, runs in found.items()}
+    tokens = min(summary.course[-1][1] for runs in found.values() for summary in runs.values())
     figures: dict[str, Any] = {
         "reach": REACH,
         "equal_tokens": tokens,
-        "methods": {method: method_figures(found[method], rows[method], arguments, tokens) for method in found},
+        "methods": {name: method_figures([*found[name].values()], rows[name], seeds[name], tokens) for name in found},
     }
     if "star" in found:
         counted = {"accuracy": right, "right_but_unsound": right_but_unsound}
-        figures["minus_star"] = {
-            method: {name: paired(rows["star"], each, counts)["difference"] for name, counts in counted.items()}
-            for method, each in rows.items()
-            if method != "star"
-        }
+        figures["minus_star"] = {}
+        for method in [name for name in found if name != "star" and found[name].keys() & found["star"].keys()]:
+            both = {seed: rows["star"][seed] for seed in rows[method].keys() & rows["star"].keys()}
+            figures["minus_star"][method] = minus(seeds["star"], seeds[method]) | {
+                name: paired(both, rows[method], counts)["difference"] for name, counts in counted.items()
+            }
     chart(figures, arguments)
-    write_result("methods", figures, quick=arguments.quick, seeds=arguments.seeds, device=arguments.device)
+    used = sorted({seed for runs in found.values() for seed in runs})
+    write_result("methods", figures, quick=arguments.quick, seeds=used, device=arguments.device)
 
 
 if __name__ == "__main__":

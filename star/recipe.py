@@ -110,11 +110,21 @@ class Recipe(Section):
         temperatures = sampling.temperature if isinstance(sampling.temperature, tuple) else (sampling.temperature,)
         if sampling.samples > 1 and 0 in (*temperatures, *sampling.try_temperatures):
             raise ValueError(f"sampling.samples {sampling.samples} at temperature 0 would all be the same: change one of the two")
-        if method != "star" and (sampling.try_temperatures or training.objective == "rpo"):
-            raise ValueError(f"sampling.try_temperatures and training.objective rpo need attempts: loop.method {method} has none")
-        if training.objective == "rpo" and (training.packing or training.loss_on == "all"):
-            raise ValueError("training.packing and training.loss_on all are for rows: leave them out with training.objective rpo")
-        if self.curation.problems == "mixed" and (sampling.samples == 1 or not self.loop.first_pass):
+        if sampling.try_temperatures and sampling.temperature != SamplingSettings().temperature:
+            raise ValueError("sampling.temperature is not used where sampling.try_temperatures chooses: leave one of the two out")
+        if method != "star" and (sampling.try_temperatures or training.objective == "rpo" or self.verifier.kind != "off"):
+            raise ValueError(
+                "sampling.try_temperatures, training.objective rpo and verifier.kind dpo need attempts: loop.method "
+                f"{method} has none"
+            )
+        curation = self.curation
+        for_rows = (training.packing, training.loss_on == "all", curation.gold, curation.replay, curation.hint_share)
+        if training.objective == "rpo" and any(for_rows):
+            raise ValueError(
+                "training.packing, training.loss_on all, curation.gold, curation.replay and curation.hint_share are for rows: "
+                "leave them out with training.objective rpo, which trains on pairs"
+            )
+        if curation.problems == "mixed" and (sampling.samples == 1 or not self.loop.first_pass):
             raise ValueError(
                 "curation.problems mixed needs several attempts without a hint: set sampling.samples to 2 or more, and "
                 "loop.first_pass to true"

@@ -59,8 +59,10 @@ def _interval(name: str, found: Interval) -> Figures:
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
-def group_values(runs: Sequence[RunSummary]) -> Figures | None:
-    """Mean and spread of the finished seeds of one recipe; None for fewer than two. `n` and `seeds` have an entry per run."""
+def group_values(runs: Sequence[RunSummary], reach: float | None = None, tokens: int | None = None) -> Figures | None:
+    """Mean and spread of the finished seeds of one recipe; None for fewer than two. `n` and `seeds` have an entry per run; of
+    every other column that all seeds have a value in the mean is given.
+    """
     done = one_a_seed(runs)
     if len(done) < 2:
         return None
@@ -77,13 +79,18 @@ def group_values(runs: Sequence[RunSummary]) -> Figures | None:
         "accuracy_sd": plain.stdev(shares),
         "accuracy_min": min(shares),
         "accuracy_max": max(shares),
-        **{name: _mean([getattr(run, name) for run in done]) for name in ("no_answer", "truncated", "data_used", "seconds")},
+        **_means([run_values(run, (), reach, tokens) for run in done]),
     }
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return plain.mean(known) if known else None
+def _means(rows: Sequence[Figures]) -> Figures:
+    """Of the columns that come after the accuracy; None where a seed has no value."""
+    names = list(rows[0])
+    means: Figures = {}
+    for name in names[names.index("accuracy") + 1 :]:
+        values: list[Any] = [row[name].value if isinstance(row.get(name), Interval) else row.get(name) for row in rows]
+        means[name] = None if any(value is None or math.isnan(value) for value in values) else plain.mean(values)
+    return means
 
 
 def comparison_figures(found: Comparison) -> Figures:
@@ -107,7 +114,7 @@ def all_values(
     """Every run in the paper's order, a row of means below the seeds of one recipe."""
     rows = []
     for runs in groups(summaries):
-        below = group_values(runs)
+        below = group_values(runs, reach, tokens)
         rows += [*(run_values(run, slices, reach, tokens) for run in runs), *([below] if below else [])]
     return rows
 

@@ -161,9 +161,8 @@ def explain(recipe: Recipe) -> None:
     check_files(recipe)
     loop, task = recipe.loop, recipe.task
     print(recipe.to_yaml(defaults=False))
-    hinted = (
-        f"failed ones again with the answer shown, by the {loop.rationalizer} model" if loop.rationalize else "no retry"
-    )
+    which = "failed ones again" if loop.first_pass else "all of them"
+    hinted = f"{which} with the answer shown, by the {loop.rationalizer} model" if loop.rationalize else "no retry"
     steps = recipe.training.steps
     schedule = (
         f"{steps.epochs} epochs" if steps.epochs else f"{steps.first} steps, then x{steps.growth:g} and +{steps.add}"
@@ -172,18 +171,21 @@ def explain(recipe: Recipe) -> None:
     print(f"problems        {task.name}" + (f" from {task.path}" if task.path else ""))
     pool, selection = _show_problems(recipe) if task.path or task.name == "addition" else (None, None)
     drawn = "every problem" if loop.problems is None else f"{min(loop.problems, pool or loop.problems):,} problems"
+    until = " until the kept rows fill the steps" if loop.enough else ""
     if loop.method == "star":
-        print(f"each round      {drawn} of train, {recipe.sampling.samples} sample(s) each; {hinted}")
+        print(f"each round      {drawn} of train{until}, {recipe.sampling.samples} sample(s) each; {hinted}")
         print(f"kept            right answers{' with sound rationales' if recipe.curation.require == 'sound' else ''}")
     if loop.method != "few_shot":
         print(
-            f"fine-tuning     {recipe.training.method}, {schedule}, {recipe.training.batch_size} rows a step, {loop.start}"
+            f"fine-tuning     {recipe.training.method}, {schedule}, {recipe.training.batch_size} "
+            f"{'pairs' if recipe.training.objective == 'rpo' else 'rows'} a step, {loop.start}"
         )
         print(
             f"evaluation      {recipe.evaluation.selection_size if selection is None else selection} problems of "
             f"{recipe.evaluation.select_on} after each round"
         )
-    print("at the end      the test split, once, with the chosen round's model")
+    ranked = "" if recipe.verifier.kind == "off" else "; a verifier ranks its samples"
+    print(f"at the end      the test split, once, with the chosen round's model{ranked}")
 
 
 def _show_problems(recipe: Recipe) -> tuple[int, int]:

@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.common import RESULTS, ROOT, CommonArguments, parse
 from benchmarks.judge import MODEL
+from benchmarks.methods import across, minus
 from benchmarks.render import TEMPLATES, page, sections
 from benchmarks.run_all import scripts
 from benchmarks.scaling import exponent, made_up, plan
@@ -112,6 +113,17 @@ def test_quick_mode_writes_a_well_formed_result(name: str, tmp_path: Path) -> No
     assert result["quick"] is True
     assert numbers(result["figures"]), "a result without a single number"
     assert f"## {name}" in page(TEMPLATES / "benchmarks" / "README.md", RESULTS / "quick")
+
+
+def test_methods_are_compared_with_the_seeds_as_units() -> None:
+    """One seed keeps its interval over questions; differences are of the seeds and the measures that both have."""
+    star: Any = {k: {"accuracy": {"value": v, "low": v - 0.1, "high": 1.0, "n": 50}} for k, v in enumerate((0.5, 0.7, 0.9, 0.1))}
+    other: Any = {k: {"accuracy": {"value": v}, "filler_flip": {"value": 1.0}} for k, v in enumerate((0.4, 0.5, 0.6))}
+    accuracies = [star[seed]["accuracy"] for seed in range(3)]
+    assert across(accuracies[:1]) == accuracies[0]
+    assert across(accuracies) == pytest.approx({"value": 0.7, "low": 0.7 - 4.3027 * 0.2 / 3**0.5, "high": 1.0, "n": 3}, abs=1e-3)
+    gap = {"value": -0.2, "low": -0.2 - 4.3027 * 0.1 / 3**0.5, "high": -0.2 + 4.3027 * 0.1 / 3**0.5, "n": 3}
+    assert minus(star, other) == {"accuracy_over_seeds": pytest.approx(gap, abs=1e-3)}
 
 
 def test_every_script_is_named_on_the_page() -> None:

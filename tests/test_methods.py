@@ -174,6 +174,15 @@ def test_preference_training_moves_the_right_way_and_the_likelihood_keeps_winner
     assert winner > loser and winner - loser > before[0] - before[1]
 
 
+def test_two_processes_and_lora_train_on_pairs_too(base_model: Path, tmp_path: Path, no_gpu: None) -> None:
+    alone = finetune(preference_job(base_model, tmp_path / "one"))
+    both = finetune(preference_job(base_model, tmp_path / "two", training={"accelerate_config": "seeds/accelerate/cpu2.yaml"}))
+    assert both["num_processes"] == 2 and both["loss_curve"] == pytest.approx(alone["loss_curve"], rel=1e-3)
+    adapted = finetune(preference_job(base_model, tmp_path / "lora", training={"method": "lora", "learning_rate": 0.05}))
+    assert adapted["loss_curve"][-1] < adapted["loss_curve"][0]
+    assert not [file for file in tmp_path.rglob("model/*") if file.suffix == ".arrow"]
+
+
 def test_without_the_likelihood_pairs_on_ids_train_as_trls_own_dpo_on_text(base_model: Path, tmp_path: Path) -> None:
     """Where both tokenise alike; TRL's own asks the reference while it trains."""
     import datasets
@@ -275,6 +284,50 @@ def test_a_probe_asks_of_the_pool_as_it_is_and_counts_where_its_round_has_no_mod
     assert len(probed) == 80 and {row["slice"] for row in probed} == {"1 digit"}
     assert result["round_without_model"]["round"] == 1
     assert result["cost"]["samples"] == len(probed) + len(attempts(setup, 1)) + len(setup.test)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {
+            "loop": {"rounds": 2, "draw": "adaptive", "enough": True, "problems": None, "start": "continue"},
+            "training": {"steps": {"first": 4, "growth": 1.0}, "batch_size": 4}, "sampling": {"shard": 8},
+        },
+        {"loop": {"rounds": 2, "problems": 20}, "sampling": {"try_temperatures": [0.5, 1.0], "probe": 10, "samples": 2}},
+        {"loop": {"rounds": 2, "problems": 20, "first_pass": False}, "sampling": {"shard": 8}},
+        {
+            "loop": {"rounds": 2, "problems": 20, "rationalize": False}, "curation": {"problems": "mixed", "replay": 2},
+            "sampling": {"samples": 4, "shard": 32},
+        },
+    ],
+    ids=["adastar", "b-star", "pps", "reinforce-rej"],
+)  # fmt: skip
+def test_killed_in_every_call_and_resumed_equals_uninterrupted(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any]
+) -> None:
+    """Each start does one thing, sampling a shard or training, and is killed in the next."""
+    whole, _, _ = run(make_recipe(base_model, tmp_path / "whole", **sections), monkeypatch, skill=0.7)
+    recipe, done = make_recipe(base_model, tmp_path / "killed", **sections), [0]
+
+    def one_thing(real: Any) -> Any:
+        def called(*args: Any, **more: Any) -> Any:
+            done[0] += 1
+            if done[0] > 1:
+                raise Killed
+            return real(*args, **more)
+
+        return called
+
+    monkeypatch.setattr(ScriptedSampler, "sample", one_thing(ScriptedSampler.sample))
+    monkeypatch.setattr(star_loop, "finetune", one_thing(scripted_finetune))
+    kills = 0
+    while not (recipe.run_dir / "result.json").is_file():
+        done[0] = 0
+        try:
+            setup, _, _ = run_loop(recipe, skill=0.7)
+        except Killed:
+            kills += 1
+    assert kills >= 7 and contents(setup) == contents(whole)
 
 
 def test_temperatures_by_round(base_model: Path, tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ def test_the_digest_follows_what_is_computed_and_not_where() -> None:
         ({"sampling": {"try_temperatures": [1, 0], "samples": 2}}, "at temperature 0 would all be the same"),
         ({"loop": {"method": "direct"}, "sampling": {"try_temperatures": [1]}}, "need attempts: loop.method direct has none"),
         ({"loop": {"method": "few_shot"}, "training": {"objective": "rpo"}}, "need attempts: loop.method few_shot has none"),
+        ({"loop": {"method": "few_shot"}, "verifier": {"kind": "dpo"}, "evaluation": {"samples": 2}}, "few_shot has none"),
+        ({"sampling": {"try_temperatures": [1], "temperature": 0.5}}, "leave one of the two out"),
+        ({"training": {"objective": "rpo"}, "curation": {"gold": True}}, "are for rows: leave them out"),
+        ({"training": {"objective": "rpo"}, "curation": {"replay": 1}}, "are for rows: leave them out"),
+        ({"training": {"objective": "rpo"}, "curation": {"hint_share": 0.5}}, "are for rows: leave them out"),
         ({"training": {"objective": "rpo", "packing": True}}, "are for rows: leave them out"),
         ({"training": {"objective": "rpo", "loss_on": "all"}}, "are for rows: leave them out"),
         ({"curation": {"problems": "mixed"}}, "set sampling.samples to 2 or more"),
@@ -212,6 +217,19 @@ def test_a_dry_run_explains_and_writes_nothing(tmp_path: Path, capsys: pytest.Ca
     assert main(["--dry-run", "--runs-dir", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "rationalizer: base" in shown and "run directory" in shown and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("addition-pps", "all of them with the answer shown"), ("addition-adastar", "of train until the kept rows fill the steps"),
+        ("addition-rpo", "32 pairs a step"), ("addition-v-star", "a verifier ranks its samples"),
+        ("addition-star", "each; failed ones again with the answer shown, by the base model"),
+    ],
+)  # fmt: skip
+def test_a_dry_run_says_what_a_method_does(name: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--dry-run"]) == 0
+    assert words in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

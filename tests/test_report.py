@@ -17,7 +17,7 @@ from star import run as runs
 from star.paired import compare_runs, one_a_seed
 from star.recipe import Recipe
 from star.report_data import all_values, label, run_values
-from star.run_summary import arm_name, recipe_group, summarise_run
+from star.run_summary import accuracy_at, arm_name, flops_to, recipe_group, summarise_run
 from tests.run_factory import make_run
 
 
@@ -135,6 +135,12 @@ def test_the_spread_over_seeds_is_in_json_and_csv_as_numbers(tmp_path: Path, cap
     (group,) = json.loads(capsys.readouterr().out)["groups"]
     assert group["accuracy"] == pytest.approx(sum(shares) / 3) and group["accuracy_sd"] == pytest.approx(stdev(shares))
     assert (group["accuracy_min"], group["accuracy_max"]) == (min(shares), max(shares))
+    runs = [summarise_run(Path(run)) for run in seeds]
+    assert group["strict"] == pytest.approx(sum(run.strict or 0 for run in runs) / 3) and group["tokens"] is not None
+    (below,) = [row for row in all_values(runs, reach=0.01, tokens=10**9) if "seeds" in row]
+    assert below["FLOPs to 1 %"] == pytest.approx(sum(flops_to(run, 0.01) or 0 for run in runs) / 3)
+    assert below["selection at 1,000,000,000 tokens"] == pytest.approx(sum(accuracy_at(run, 10**9) or 0 for run in runs) / 3)
+    assert [row["FLOPs to 100 %"] for row in all_values(runs, reach=1.0)] == [None] * 4, "no seed reaches it"
     assert (group["seeds"], group["n"]) == ([0, 1, 2], [40, 40, 40])
     report.main([*seeds, "--format", "csv", "--slices"])
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

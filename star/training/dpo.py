@@ -8,6 +8,7 @@ tokens of a micro batch, the paper over each winner's own: the same for a micro 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from star.recipe import TrainingSettings
@@ -35,6 +36,13 @@ def preference_trainer(
     class OnIds(DPOTrainer):
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
             return dataset
+
+        def _precompute_ref_logps(self, dataset: Any, *more: Any) -> Any:
+            # The main process writes them for all; for rows in memory each would look for them in a directory of its own.
+            folder = Path(self.args.output_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            dataset._get_cache_file_path = lambda fingerprint: str(folder / f"{fingerprint}.arrow")
+            return super()._precompute_ref_logps(dataset, *more)
 
     nll = preference["nll"]
     losses = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, nll]} if nll else {"loss_type": ["sigmoid"]}
