@@ -6,7 +6,6 @@ Everything follows from the attempts that a run keeps: no state of its own, so a
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Sequence
 
 from star.problem import Attempt, Problem, Verdict
@@ -28,8 +27,8 @@ def adaptive_order(
         outcomes: dict[str, list[bool]] = {}
         for attempt in attempts:
             outcomes.setdefault(attempt["problem_id"], []).append(attempt["verdict"] == Verdict.correct)
-        solved = sum(map(any, outcomes.values())) / max(1, len(outcomes))
-        moved = len(outcomes) if draw == "adaptive_no_curriculum" else math.floor(len(outcomes) * solved**2)
+        solved, m = sum(map(any, outcomes.values())), len(outcomes)
+        moved = m if draw == "adaptive_no_curriculum" else solved**2 // max(1, m)  # in floating point 100 * .7^2 is below 49
         for problem_id in list(outcomes)[:moved]:
             last[problem_id] = number
             rate[problem_id] = sum(outcomes[problem_id]) / len(outcomes[problem_id])

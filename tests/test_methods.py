@@ -82,6 +82,13 @@ def test_adaptive_order_over_three_rounds() -> None:
     assert set(without[:3]) == {"c", "d", "e"} and set(without[3:]) == {"a", "b"}
 
 
+def test_the_share_that_moves_is_exact() -> None:
+    """70 of 100 solved: floor(100 (7/10)^2) = 49 move, not 48."""
+    pool = problems(*(f"p{k}" for k in range(100)))
+    history = [[attempt(f"p{k}", k < 70) for k in range(100)]]
+    assert set(names(adaptive_order(pool, history, "adaptive", 0))[:51]) == {f"p{k}" for k in range(49, 100)}
+
+
 def test_ties_are_broken_by_the_seed_and_ablations_differ() -> None:
     pool = problems(*"abcdefgh")
     orders = {tuple(names(adaptive_order(pool, [], "adaptive", seed=seed))) for seed in range(5)}
