@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from analysis.rationales.formats import Columns
-from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
+from analysis.soundness.scorers import Place, ScorerOptions, Specifications, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
 from star.row_files import BadRowError, read_rows
@@ -56,13 +56,14 @@ class Arguments:
     """A folder or file of labels from the app, or JSON lines with `id` and `first_error_step` (-1: sound) or `sound`. Default:
     the labels in the records themselves; those of a program (`label_source`: auto, as in rows of TRL and Math-Shepherd) count too,
     and a warning says how many: figures then say how well a scorer agrees with that program."""
-    scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
+    scorer: Specifications = ()
     """Scorers, for example file:scores.jsonl. None: soft flags and place alone."""
     scoring: tyro.conf.OmitArgPrefixes[ScorerOptions] = field(default_factory=ScorerOptions)
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write the fitted model (JSON)."""
     benchmark: str | None = None
-    """Fetch public labelled rationales from the Hub in place of INPUT: processbench-gsm8k, -math, -olympiadbench, -omnimath."""
+    """Print the figures published for processbench-gsm8k, -math, -olympiadbench or -omnimath beside the scorer's own. Its rows are
+    fetched from the Hub where no INPUT is given."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,10 +83,12 @@ def calibrate(arguments: Arguments) -> Calibration:
     from analysis.soundness.scorer import Item, per_step
     from analysis.soundness.usage import Totals
 
-    if arguments.benchmark is not None:
-        records = benchmark_records(arguments.benchmark)
-    elif arguments.input is not None:
+    if arguments.benchmark not in (None, *PUBLISHED):
+        raise UsageError(f"--benchmark {arguments.benchmark}: expected one of {', '.join(PUBLISHED)}.")
+    if arguments.input is not None:
         records = read_whole(arguments.input, arguments.columns)
+    elif arguments.benchmark is not None:
+        records = benchmark_records(arguments.benchmark)
     else:
         raise UsageError("nothing to calibrate on: give a run directory or a file of rationale records, or --benchmark.")
     if arguments.output is not None and not arguments.output.resolve().parent.is_dir():
@@ -97,7 +100,7 @@ def calibrate(arguments: Arguments) -> Calibration:
         warning = f"warning: {estimated:,} of {len(targets):,} labels are a program's (label_source: auto), not people's."
         print(warning, file=sys.stderr)
     items = [Item.of(records[place], place) for place in targets]
-    with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
+    with open_scorers(sum(arguments.scorer, ()), arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
         scores = {scorer.name: scorer.score(items) for scorer in scorers}
     rows = [
         labelled(records[item.place], targets[item.place], per_step(scores, number, len(item.steps)))
@@ -254,21 +257,13 @@ def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str, scores
 
 
 def benchmark_records(name: str) -> list[Record]:
-    """Public labelled rationales from the Hub. Raises RecordError when they cannot be had."""
+    """Public labelled rationales from the Hub. Raises TaskError when they cannot be had."""
     from analysis.rationales.formats import format_of
-    from analysis.rationales.records import RecordError, records_from
+    from analysis.rationales.records import records_from
+    from star.tasks.rows import read_hub
 
-    if name not in PUBLISHED:
-        raise UsageError(f"--benchmark {name}: expected one of {', '.join(PUBLISHED)}.")
-    from datasets import load_dataset
-
-    try:
-        rows = load_dataset("Qwen/ProcessBench", split=name.removeprefix("processbench-"))
-    except Exception as error:  # the library raises whatever its network stack raises
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise RecordError(f"Qwen/ProcessBench cannot be had from the Hub ({first}).") from error
-    found = [record for row in rows for record in records_from(row, format_of(row), default_id="")]
-    return [replace(record, source="processbench", task="math_word") for record in found]
+    rows = read_hub("Qwen/ProcessBench", None, name.removeprefix("processbench-"), (), instead="give a file of them as INPUT")
+    return [record for each in rows for record in records_from(each.row, format_of(each.row), default_id="")]
 
 
 if __name__ == "__main__":

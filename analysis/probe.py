@@ -73,7 +73,7 @@ class Arguments:
     """Model directory or Hub id; needed for a record file, by default the round's own for a run."""
     trust_remote_code: Annotated[bool, tyro.conf.arg(name=TRUST.strip("-"))] = False
     """Run Python code that comes with the model; no recipe of a run can ask for that."""
-    probes: Annotated[tuple[str, ...], tyro.conf.arg(help=PROBES_HELP)] = ()
+    probes: tyro.conf.UseAppendAction[Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(help=PROBES_HELP)]] = ()
     n: int = 200
     """Rationales, drawn with the seed."""
     seed: int = 0
@@ -106,7 +106,7 @@ def probe(arguments: Arguments) -> None:
     from star.setup import resolve_model
 
     _check_ranges(arguments)
-    names = chosen_probes(arguments.probes)
+    names = chosen_probes(sum(arguments.probes, ()))
     source = read_source(arguments)
     model_dir = resolve_model(source.model)
     settings = Settings(

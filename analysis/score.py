@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import tyro
 
 from analysis.rationales.formats import Columns
-from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
+from analysis.soundness.scorers import Place, ScorerOptions, Specifications, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
 from star.progress import bar
@@ -65,7 +65,7 @@ class Arguments:
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
     use_gold: bool = False
     """Let scores depend on whether the answer is the gold answer; what is proven or checked does not. The output says so."""
-    scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
+    scorer: Specifications = ()
     """Scorers whose scores are added, for example file:scores.jsonl."""
     dry_run: bool = False
     """Print what the scorers would take, in calls, tokens and money, and write nothing."""
@@ -90,7 +90,7 @@ def score(arguments: Arguments) -> int:
     if arguments.workers < 0:
         raise UsageError(f"--workers {arguments.workers}: expected 0 (this process alone) or more.")
     output = output_path(arguments)
-    with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, output)) as scorers:
+    with open_scorers(sum(arguments.scorer, ()), arguments.scoring, Place(arguments.input, output)) as scorers:
         if arguments.dry_run:
             return plan(arguments, scorers)
         broken = score_file(arguments, output, scorers)

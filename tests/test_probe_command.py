@@ -119,8 +119,9 @@ def test_nothing_is_written_before_all_measures_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_directory(tmp_path, tiny_model(tmp_path / "model"), 2)
-    call = [str(run), "--device", "cpu", "--probes", "filler"]
+    call = [str(run), "--device", "cpu", "--probes", "filler", "--probes", "shuffled_rationale"]
     assert main(call) == 0
+    assert {"filler", "shuffled_rationale"} <= {*pq.read_table(run / "analysis" / "probes.parquet")["probe"].to_pylist()}
     files = [run / "analysis" / name for name in ("probes.parquet", "probes.json")]
     before = [file.read_bytes() for file in files]
 

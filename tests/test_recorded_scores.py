@@ -213,7 +213,11 @@ def test_a_run_gets_a_file_for_each_scorer(tmp_path: Path) -> None:
     scores = tmp_path / "prm.jsonl"
     lines = [{"id": record.id, "step_ok": [0.9] * len(record.steps)} for record in read_records(run)]
     scores.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert score.main([str(run), "--scorer", f"file:{scores}"]) == 0
-    table = Run(run).scores("scores/prm")
-    assert table is not None and len(table) == len(lines)
+    (other := tmp_path / "other.jsonl").write_text(scores.read_text())
+    for how in ([f"file:{scores}", f"file:{other}"], [f"file:{scores}", "--scorer", f"file:{other}"]):
+        assert score.main([str(run), "--scorer", *how]) == 0
+        for name in ("prm", "other"):
+            table = Run(run).scores(f"scores/{name}")
+            assert table is not None and len(table) == len(lines)
+            (run / "analysis" / "scores" / f"{name}.parquet").unlink()
     assert Run(run).scores() is not None

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from analysis.soundness.scorer import Scorer
 from star.errors import UsageError
@@ -24,6 +26,8 @@ SCORERS = {
 """Kind -> (module and class, what follows the colon: "" for nothing, in brackets what may be left out). The class is called with
 that rest, the options and the place."""
 MEMORY = "scorers.sqlite"
+Specifications = tyro.conf.UseAppendAction[Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(metavar="SPEC ...")]]
+"""Of `--scorer`: several behind it, or it several times."""
 
 
 @dataclass(frozen=True)
