@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.rationales.records import Record
-from analysis.recovery import case_of, is_labelled
 from analysis.recovery.features import describe
-from analysis.recovery.fitting import STATED, fit_weights, row_weights
+from analysis.recovery.fitting import STATED, fit_weights, is_labelled, row_weights
+from analysis.recovery.model import case_of
 from analysis.soundness import labelled
 from benchmarks import evaluation as ev
 

@@ -157,7 +157,7 @@ def test_a_record_that_breaks_the_reader_is_a_status_on_its_row(monkeypatch: pyt
         raise ZeroDivisionError
 
     monkeypatch.setattr(judging, "read", read_or_break)
-    monkeypatch.setattr("analysis.recovery.judge_recovery", break_always)
+    monkeypatch.setattr("analysis.recovery.model.judge_recovery", break_always)
     recovery = {"cot_prefix": "so she has 48 / 2 = 29", "injected_value": "29", "continuation": " So 24 are left."}
     broken, again, good = judge(
         [Record("x", question="break", steps=("1 + 1 = 2",)), Record("r", steps=("So",), meta=recovery), GOOD]
