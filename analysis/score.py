@@ -74,8 +74,6 @@ class Arguments:
     scoring: tyro.conf.OmitArgPrefixes[ScorerOptions] = field(default_factory=ScorerOptions)
     calibration: Path | None = None
     """A model of `analysis.calibrate`; needs the scorers that it was fitted with."""
-    strict: bool = False
-    """Stop at the first broken line instead of naming it at the end."""
     columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
 
 
@@ -146,7 +144,7 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
     unlike = 0
     broken: list[BrokenLine] = []
     notes: list[str] = []
-    records = read_records(arguments.input, strict=arguments.strict, broken=broken, columns=arguments.columns, notes=notes)
+    records = read_records(arguments.input, broken=broken, columns=arguments.columns, notes=notes)
     first = next(records, None)
     is_run = arguments.input.is_dir()
     if first is None and broken:  # before anything is written

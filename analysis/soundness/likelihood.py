@@ -101,6 +101,6 @@ def _asking(model_dir: Path, scored: Path | None) -> Layout:
     tokenizer: Any = model_files.load_tokenizer(model_dir)
     if scored is not None and scored.is_dir():
         return from_run(scored, None, 1, 0, own_model=False).layout(tokenizer)
-    first = next(read_records(scored), None) if scored is not None else None
+    first = next(read_records(scored, broken=[]), None) if scored is not None else None
     task = addition.build(TaskSettings(), 0) if first is not None and first.task == "addition" else plain_task()
     return Layout(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=0)), shots=False)
