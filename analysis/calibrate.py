@@ -80,8 +80,7 @@ def calibrate(arguments: Arguments) -> Calibration:
     from analysis.rationales.reading import read_whole
     from analysis.rationales.records import is_label
     from analysis.soundness.calibration import fit
-    from analysis.soundness.scorer import Item, per_step
-    from analysis.soundness.usage import Totals
+    from analysis.soundness.scorer import Item, Totals, per_step
 
     if arguments.benchmark not in (None, *PUBLISHED):
         raise UsageError(f"--benchmark {arguments.benchmark}: expected one of {', '.join(PUBLISHED)}.")
@@ -100,7 +99,8 @@ def calibrate(arguments: Arguments) -> Calibration:
         warning = f"warning: {estimated:,} of {len(targets):,} labels are a program's (label_source: auto), not people's."
         print(warning, file=sys.stderr)
     items = [Item.of(records[place], place) for place in targets]
-    with open_scorers(sum(arguments.scorer, ()), arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
+    place = Place(arguments.input, arguments.output, arguments.columns)
+    with open_scorers(sum(arguments.scorer, ()), arguments.scoring, place) as scorers:
         scores = {scorer.name: scorer.score(items) for scorer in scorers}
     rows = [
         labelled(records[item.place], targets[item.place], per_step(scores, number, len(item.steps)))

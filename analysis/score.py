@@ -88,7 +88,7 @@ def score(arguments: Arguments) -> int:
     if arguments.workers < 0:
         raise UsageError(f"--workers {arguments.workers}: expected 0 (this process alone) or more.")
     output = output_path(arguments)
-    with open_scorers(sum(arguments.scorer, ()), arguments.scoring, Place(arguments.input, output)) as scorers:
+    with open_scorers(sum(arguments.scorer, ()), arguments.scoring, Place(arguments.input, output, arguments.columns)) as scorers:
         if arguments.dry_run:
             return plan(arguments, scorers)
         broken = score_file(arguments, output, scorers)
@@ -137,8 +137,7 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
     from analysis.rationales.reading import read_records
     from analysis.rationales.records import RecordError
     from analysis.soundness.score_table import Tally
-    from analysis.soundness.scorer import Item
-    from analysis.soundness.usage import Totals
+    from analysis.soundness.scorer import Item, Totals
 
     calibration = _calibration(arguments, [scorer.name for scorer in scorers])
     unlike = 0

@@ -21,7 +21,7 @@ from analysis.rationales.filters import EVIDENCE, OVERLAP, QUEUES, View, base_ma
 from analysis.rationales.index import TEXTS
 from analysis.rationales.records import Record, write_records
 from analysis.rationales.table import Table, search_terms
-from analysis.rationales.tables import load_table
+from analysis.rationales.table_reading import load_table
 from analysis.sources import Source, source_of
 from analysis.step_labels import prm800k_rows, trl_rows
 from star.errors import InputError

@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import charts, compare, export, probe, score
 from analysis.faithfulness.sources import SourceError
-from analysis.rationales.tables import load_table
+from analysis.rationales.table_reading import load_table
 from analysis.sources import list_runs, run_labels
 from star import report, statistics, train
 from star.run import Run, RunError

@@ -70,6 +70,17 @@ def test_what_does_not_fit_is_refused(rows: list[object], asked: list[str], mess
         recorded(tmp_path, *rows).score(items(*asked))
 
 
+@pytest.mark.parametrize("second", ['{"torn', None])
+def test_by_place_every_rationale_has_a_line(second: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rationale that cannot be read moves all places behind it."""
+    rows, scores = tmp_path / "rows.jsonl", tmp_path / "prm.jsonl"
+    good = json.dumps({"id": "7", "question": "q", "steps": ["a.", "b."]})
+    rows.write_text("\n".join(filter(None, [good, second, good])) + "\n")
+    scores.write_text("".join(json.dumps({"id": "7", "step_ok": [ok, ok]}) + "\n" for ok in (0.9, 0.2, 0.7)))
+    assert score.main([str(rows), "-o", str(tmp_path / "out.jsonl"), "--scorer", f"file:{scores}"]) == 1
+    assert "3 lines for 2 rationales" in capsys.readouterr().err and not (tmp_path / "out.jsonl").exists()
+
+
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
     """120 labelled rationales, and the scores of a simulated reward model beside them."""

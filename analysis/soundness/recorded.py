@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import BrokenLine
 from analysis.soundness.scorer import Item, Scorer, StepScores, safe_name
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError
@@ -23,7 +25,8 @@ class RecordedScores(Scorer[StepScores]):
 
     Joined by id where ids are unique in the file, else by place: then line n of the file is rationale n, with the same id where it
     has one. Raises InputError for a file that cannot be read, values that are no probabilities, step counts that differ from
-    the rationale's, ids of rationales that repeat while the file's do not, and a place whose id is another.
+    the rationale's, ids of rationales that repeat while the file's do not, and by place another number of rationales, one that
+    cannot be read, or another id.
     """
 
     def __init__(self, path: str | Path, options: ScorerOptions | None = None, place: Place | None = None) -> None:
@@ -32,6 +35,15 @@ class RecordedScores(Scorer[StepScores]):
         self.lines = [_parsed(path, number, row) for number, row in read_rows(path)]
         ids = [line.id for line in self.lines]
         self.by_id = {line.id: line for line in self.lines} if None not in ids and len(set(ids)) == len(ids) else None
+        if self.by_id is None and place is not None and place.input is not None:
+            broken: list[BrokenLine] = []
+            count = sum(1 for _ in read_records(place.input, broken=broken, columns=place.columns))
+            if broken or count != len(self.lines):
+                unread = f" and {len(broken):,} that cannot be read" if broken else ""
+                raise InputError(
+                    f"{path} has {len(self.lines):,} lines for {count:,} rationales{unread}: expected one line for each, in their "
+                    "order, or an `id` of its own on every line."
+                )
         self.asked: dict[str, int] = {}
         self.fingerprint = hashlib.sha256(repr(self.lines).encode()).hexdigest()[:16]
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from analysis.rationales.formats import Columns
 from analysis.soundness.scorer import Scorer
 from star.errors import UsageError
 
@@ -64,6 +65,8 @@ class Place:
     """The run directory or file whose rationales are scored."""
     output: Path | None = None
     """Where the scores go."""
+    columns: Columns | None = None
+    """What the columns of the input are called."""
 
     @property
     def memory(self) -> Path | None:
