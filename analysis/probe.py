@@ -167,8 +167,9 @@ def read_source(arguments: Arguments) -> Source:
 
 def open_answers(source: Source, model_dir: Path, device: str, workers: int = 0) -> Answers:
     """The model behind its memory in `answers.sqlite`; it is loaded when something is asked for the first time."""
-    from analysis.faithfulness.answers import Answers, model_digest
+    from analysis.faithfulness.answers import Answers
     from analysis.faithfulness.packed import PackedScorer, Scorer, numerics
+    from star.provenance import model_fingerprint
     from star.sampling import open_sampler
     from star.sampling.base import Sampler
 
@@ -183,7 +184,7 @@ def open_answers(source: Source, model_dir: Path, device: str, workers: int = 0)
 
     path = source.out / "answers.sqlite"
     return Answers(
-        model_digest(model_dir), path, scorer, sampler, numerics=(dtype, device), progress=True, workers=workers
+        model_fingerprint(model_dir), path, scorer, sampler, numerics=(dtype, device), progress=True, workers=workers
     )
 
 

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.faithfulness.answers import model_digest
 from analysis.soundness.local_model import LocalScorer
 from analysis.soundness.scorer import Item, StepScores, Usage, safe_name
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.problem import Problem, problem_id
 from star.prompting import PromptBuilder
+from star.provenance import model_fingerprint
 from star.recipe import parse_recipe
 from star.run import VERIFIER, Run
 from star.sampling import model_files
@@ -38,7 +38,7 @@ class RunVerifier(LocalScorer[Encoded]):
         model_dir, self.before_dir = run.model(VERIFIER), run.model(1)
         self.beta, self.shots = recipe.verifier.beta, recipe.prompting.shots_in_training
         task = load_task(recipe.task, recipe.seed)
-        facts = f"{model_digest(self.before_dir)} {self.beta} {task.name} 1"
+        facts = f"{model_fingerprint(self.before_dir)} {self.beta} {task.name} 1"
         super().__init__(safe_name(f"verifier-{run.name}"), model_dir, facts, place)
         self.builder = PromptBuilder(task, model_files.load_tokenizer(model_dir), recipe.prompting)
         self.limit = model_files.context_length(model_dir) or 2**31
