@@ -168,10 +168,11 @@ def read_source(arguments: Arguments) -> Source:
 def open_answers(source: Source, model_dir: Path, device: str, workers: int = 0) -> Answers:
     """The model behind its memory in `answers.sqlite`; it is loaded when something is asked for the first time."""
     from analysis.faithfulness.answers import Answers
-    from analysis.faithfulness.packed import PackedScorer, Scorer, numerics
     from star.provenance import model_fingerprint
     from star.sampling import open_sampler
     from star.sampling.base import Sampler
+    from star.sampling.model_files import numerics
+    from star.sampling.packed import PackedScorer, Scorer
 
     trust = source.model.trust_remote_code
     dtype, device = numerics(source.model.dtype, device)

@@ -91,7 +91,6 @@ def trained_measures(
     from analysis.faithfulness.batch import Settings, Subject
     from analysis.faithfulness.layout import Layout
     from analysis.faithfulness.measures import all_measures
-    from analysis.faithfulness.packed import PackedScorer
     from analysis.faithfulness.probes import PROBES
     from analysis.faithfulness.running import probe_all
     from benchmarks.trained_pair import sums, train
@@ -100,6 +99,7 @@ def trained_measures(
     from star.provenance import model_fingerprint
     from star.recipe import PromptingSettings, TaskSettings
     from star.sampling.base import Decoding
+    from star.sampling.packed import PackedScorer
     from star.sampling.transformers_sampler import TransformersSampler
     from star.tasks import addition
 

@@ -20,7 +20,6 @@ from analysis.faithfulness.effects import measure
 from analysis.faithfulness.layout import Layout
 from analysis.faithfulness.measures import all_measures, applicability, truncation_curves
 from analysis.faithfulness.outcomes import hint_outcome, mentions_hint, mentions_pattern
-from analysis.faithfulness.packed import Scored
 from analysis.faithfulness.probes import PROBES, Measure, Probe
 from analysis.faithfulness.questions import spread
 from analysis.faithfulness.rows import Row
@@ -36,6 +35,7 @@ from star.problem import Example, Problem, Task, problem_id
 from star.prompting import PromptBuilder
 from star.provenance import model_fingerprint
 from star.recipe import PromptingSettings
+from star.sampling.packed import Scored
 from star.statistics import wilson
 
 TOKENIZER = byte_tokenizer()

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.faithfulness.packed import Scored, Scorer, Tree
 from analysis.memory import Memory
 from star.progress import bar
 from star.sampling.base import Decoding, Sampler
+from star.sampling.packed import Scored, Scorer, Tree
 
 if TYPE_CHECKING:
     from star.pool import Actors, Chunk
