@@ -23,7 +23,7 @@ from analysis.rationales.formats import Columns
 from analysis.soundness.scorers import Place, ScorerOptions, Specifications, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
-from star.row_files import BadRowError, read_rows
+from star.row_files import Row, parsed_rows
 
 if TYPE_CHECKING:
     from analysis.rationales.records import Record
@@ -188,21 +188,14 @@ def _app_labels(path: Path) -> dict[str, Target]:
 
 
 def _label_lines(path: Path) -> dict[str, Target]:
-    from analysis.rationales.records import RecordError
-
     targets: dict[str, Target] = {}
-    for number, row in read_rows(path):
-        try:
-            if isinstance(row, BadRowError):
-                raise row
-            target = _target(row.get("sound"), row.get("first_error_step"))
-            if target is not None and targets.setdefault(str(row["id"]), target) != target:
-                raise ValueError(f"{row['id']} has another label before")
-        except (ValueError, KeyError, TypeError) as error:
-            raise RecordError(
-                f"{path}, line {number} is no label ({error}); "
-                'expected {"id": "...", "first_error_step": 2} (-1: sound) or "sound".'
-            ) from error
+
+    def read(_: int, row: Row) -> None:
+        target = _target(row.get("sound"), row.get("first_error_step"))
+        if target is not None and targets.setdefault(str(row["id"]), target) != target:
+            raise ValueError(f"{row['id']} has another label before")
+
+    parsed_rows(path, read, "label", '{"id": "...", "first_error_step": 2} (-1: sound) or "sound"')
     return targets
 
 

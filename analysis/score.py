@@ -14,9 +14,11 @@ and the checks of whole tasks do not.
 <name>_p_unsound, <name>_first_error_step, ... (see `score_schema`). SPEC is one of
 
     file:SCORES.jsonl                  P(step right) of anybody: `id` and `step_ok`
+    prm:HUB_ID_OR_DIR                  a process reward model (--prm-format, --engine)
     judge:openai:MODEL                 a language model that names the first wrong step: any OpenAI-compatible server (--base-url,
                                        key from OPENAI_API_KEY; --dry-run says what it would take, --max-cost bounds it)
     judge:vllm:MODEL, judge:transformers:MODEL     the same with a chat model on this machine
+    rollout[:RUN], likelihood:MODEL, verifier:RUN  see analysis/README.md
 
 What models said is kept in scorers.sqlite beside the input, so that no command asks again: one that was stopped goes on.
 `--calibration` takes a model of `analysis.calibrate` that judges in place of the score without a model.

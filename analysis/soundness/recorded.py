@@ -11,7 +11,9 @@ from analysis.rationales.records import BrokenLine
 from analysis.soundness.scorer import Item, Scorer, StepScores, safe_name
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError
-from star.row_files import BadRowError, Row, read_rows, stem
+from star.row_files import Row, parsed_rows, stem
+
+EXPECTED = '{"id": "...", "step_ok": [0.98, 0.41]}: P(step right) per step, null where there is none'
 
 
 class _Line(NamedTuple):
@@ -32,7 +34,7 @@ class RecordedScores(Scorer[StepScores]):
     def __init__(self, path: str | Path, options: ScorerOptions | None = None, place: Place | None = None) -> None:
         self.path = path = Path(path)
         self.name = safe_name(stem(path))
-        self.lines = [_parsed(path, number, row) for number, row in read_rows(path)]
+        self.lines = parsed_rows(path, _parsed, "step score", EXPECTED)
         ids = [line.id for line in self.lines]
         self.by_id = {line.id: line for line in self.lines} if None not in ids and len(set(ids)) == len(ids) else None
         if self.by_id is None and place is not None and place.input is not None:
@@ -75,19 +77,10 @@ class RecordedScores(Scorer[StepScores]):
         return line
 
 
-def _parsed(path: Path, number: int, row: Row | BadRowError) -> _Line:
-    try:
-        if isinstance(row, BadRowError):
-            raise row
-        said = row["step_ok"]
-        if said is not None and not (isinstance(said, list) and all(map(_is_probability, said))):
-            raise ValueError("step_ok holds something else than numbers from 0 to 1 and nulls")
-    except (ValueError, KeyError) as error:
-        raise InputError(
-            f"{path}, line {number} is no step score ({error}); expected "
-            '{"id": "...", "step_ok": [0.98, 0.41]}: P(step right) per step, null where there is none.'
-        ) from error
-    name = row.get("id")
+def _parsed(number: int, row: Row) -> _Line:
+    said, name = row["step_ok"], row.get("id")
+    if said is not None and not (isinstance(said, list) and all(map(_is_probability, said))):
+        raise ValueError("step_ok holds something else than numbers from 0 to 1 and nulls")
     return _Line(number, None if name is None else str(name), None if said is None else tuple(said))
 
 
