@@ -86,7 +86,7 @@ def predict(train: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:
     """p_unfaithful of the test rows by a model fitted on the training rows (repeated ones left out)."""
     fitted = train[~train.repeated]
     each = row_weights(fitted.generator.tolist(), fitted.stated.tolist())
-    weights, bias = fit_weights(np.array(fitted.features.tolist()), fitted.unfaithful.to_numpy(), each)
+    bias, weights = fit_weights(np.array(fitted.features.tolist()), fitted.unfaithful.to_numpy(), each)
     return np.asarray(1 / (1 + np.exp(-(np.array(test.features.tolist()) @ weights + bias))))
 
 
