@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -255,10 +256,13 @@ def test_servers_on_one_host_have_replies_of_their_own() -> None:
     assert len(identities) == 2
 
 
-def test_a_slow_server_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("endless", [False, True])
+def test_a_slow_server_is_asked_again(monkeypatch: pytest.MonkeyPatch, endless: bool) -> None:
     monkeypatch.setattr(openai_server, "TIMEOUT", 0.3)
 
     def answer(number: int, body: dict[str, Any]) -> Answer:
+        if number == 0 and endless:
+            return 200, itertools.repeat(b" "), {}
         if number == 0:
             time.sleep(1)
         return said(honest(body))
