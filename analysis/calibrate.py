@@ -53,9 +53,9 @@ class Arguments:
     """A run directory, or a file of rationales, as of `analysis.score`."""
     columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
     labels: Path | None = None
-    """A folder or file of labels from the app, or JSON lines with `id` and `first_error_step` (-1: sound) or `sound`. Default:
-    the labels in the records themselves; those of a program (`label_source`: auto, as in rows of TRL and Math-Shepherd) count too,
-    and a warning says how many: figures then say how well a scorer agrees with that program."""
+    """A folder or file of labels from the app, any file of labelled rationales, or JSON lines with `id` and `first_error_step` (-1:
+    sound) or `sound`. Default: the labels in the records themselves; those of a program (`label_source`: auto, as in rows of TRL
+    and Math-Shepherd) count too, and a warning says how many: figures then say how well a scorer agrees with that program."""
     scorer: Specifications = ()
     """Scorers, for example file:scores.jsonl. None: soft flags and place alone."""
     scoring: tyro.conf.OmitArgPrefixes[ScorerOptions] = field(default_factory=ScorerOptions)
@@ -188,12 +188,17 @@ def _app_labels(path: Path) -> dict[str, Target]:
 
 
 def _label_lines(path: Path) -> dict[str, Target]:
+    """Labels of a record file in any of its formats, or of lines that have only them."""
+    from analysis.rationales.formats import format_of
+
     targets: dict[str, Target] = {}
 
     def read(_: int, row: Row) -> None:
-        target = _target(row.get("sound"), row.get("first_error_step"))
-        if target is not None and targets.setdefault(str(row["id"]), target) != target:
-            raise ValueError(f"{row['id']} has another label before")
+        layout = format_of(row)
+        for each in layout.read(row) if layout else [row]:
+            target, name = _target(each.get("sound"), each.get("first_error_step")), str({**row, **each}["id"])
+            if target is not None and targets.setdefault(name, target) != target:
+                raise ValueError(f"{name} has another label before")
 
     parsed_rows(path, read, "label", '{"id": "...", "first_error_step": 2} (-1: sound) or "sound"')
     return targets

@@ -155,6 +155,9 @@ def test_labels_from_elsewhere_and_wrong_input(labelled: Path, capsys: pytest.Ca
     labels.write_text("".join(json.dumps({"id": f"r{n}", "sound": bool(n % 2)}) + "\n" for n in range(40)))
     assert calibrate.main([str(rows), "--labels", str(labels), "--scorer", scores]) == 0
     assert "40 labelled rationales, 20 unsound" in capsys.readouterr().out
+    bench = ({"id": f"r{n}", "problem": "?", "steps": ["a", "b"], "label": n % 2 - 1} for n in range(40))
+    labels.write_text("".join(json.dumps(row) + "\n" for row in bench))
+    assert calibrate.targets_of(read_whole(rows, Columns()), labels)[:2] == [(False, -1), (True, 0)]
     twice = '{"id": "r1", "sound": true}\n{"id": "r1", "sound": false}'
     for wrong in ('{"id": "r1", "sound": tru', twice, '{"id": "r1", "first_error_step": 9}'):
         labels.write_text(wrong)
