@@ -54,13 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def read_rows(path: Path) -> list[Row]:
     """Raises InputError for a file or a line that cannot be used."""
-    rows = parsed_rows(path, row_of, "labelled rationale", '{"question": "...", "steps": ["..."], "labels": [true]}')
+    expected = '{"question": "...", "steps": ["..."], "labels": [true]}'
+    rows = parsed_rows(path, lambda _, row: row_of(row), "labelled rationale", expected)
     if not any(label is not None for _, _, labels in rows for label in labels):
         raise InputError(f"{path} labels no step: expected `labels`, `step_ok` or `first_error_step`.")
     return rows
 
 
-def row_of(_: int, content: Mapping[str, Any]) -> Row:
+def row_of(content: Mapping[str, Any]) -> Row:
     """A row, with nothing labelled after its first wrong step. Raises KeyError, TypeError or ValueError."""
     question, steps = content.get("question", content.get("prompt")), content.get("steps", content.get("completions"))
     if not isinstance(question, str) or not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
