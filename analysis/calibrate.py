@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from analysis.rationales.formats import Columns
-from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
+from analysis.soundness.scorers import Place, ScorerOptions, Specifications, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
-from star.row_files import BadRowError, read_rows
+from star.row_files import Row, parsed_rows
 
 if TYPE_CHECKING:
     from analysis.rationales.records import Record
@@ -53,16 +53,17 @@ class Arguments:
     """A run directory, or a file of rationales, as of `analysis.score`."""
     columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
     labels: Path | None = None
-    """A folder or file of labels from the app, or JSON lines with `id` and `first_error_step` (-1: sound) or `sound`. Default:
-    the labels in the records themselves; those of a program (`label_source`: auto, as in rows of TRL and Math-Shepherd) count too,
-    and a warning says how many: figures then say how well a scorer agrees with that program."""
-    scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
+    """A folder or file of labels from the app, any file of labelled rationales, or JSON lines with `id` and `first_error_step` (-1:
+    sound) or `sound`. Default: the labels in the records themselves; those of a program (`label_source`: auto, as in rows of TRL
+    and Math-Shepherd) count too, and a warning says how many: figures then say how well a scorer agrees with that program."""
+    scorer: Specifications = ()
     """Scorers, for example file:scores.jsonl. None: soft flags and place alone."""
     scoring: tyro.conf.OmitArgPrefixes[ScorerOptions] = field(default_factory=ScorerOptions)
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write the fitted model (JSON)."""
     benchmark: str | None = None
-    """Fetch public labelled rationales from the Hub in place of INPUT: processbench-gsm8k, -math, -olympiadbench, -omnimath."""
+    """Print the figures published for processbench-gsm8k, -math, -olympiadbench or -omnimath beside the scorer's own. Its rows are
+    fetched from the Hub where no INPUT is given."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,13 +80,14 @@ def calibrate(arguments: Arguments) -> Calibration:
     from analysis.rationales.reading import read_whole
     from analysis.rationales.records import is_label
     from analysis.soundness.calibration import fit
-    from analysis.soundness.scorer import Item, per_step
-    from analysis.soundness.usage import Totals
+    from analysis.soundness.scorer import Item, Totals, per_step
 
-    if arguments.benchmark is not None:
-        records = benchmark_records(arguments.benchmark)
-    elif arguments.input is not None:
+    if arguments.benchmark not in (None, *PUBLISHED):
+        raise UsageError(f"--benchmark {arguments.benchmark}: expected one of {', '.join(PUBLISHED)}.")
+    if arguments.input is not None:
         records = read_whole(arguments.input, arguments.columns)
+    elif arguments.benchmark is not None:
+        records = benchmark_records(arguments.benchmark)
     else:
         raise UsageError("nothing to calibrate on: give a run directory or a file of rationale records, or --benchmark.")
     if arguments.output is not None and not arguments.output.resolve().parent.is_dir():
@@ -97,7 +99,8 @@ def calibrate(arguments: Arguments) -> Calibration:
         warning = f"warning: {estimated:,} of {len(targets):,} labels are a program's (label_source: auto), not people's."
         print(warning, file=sys.stderr)
     items = [Item.of(records[place], place) for place in targets]
-    with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, arguments.output)) as scorers:
+    place = Place(arguments.input, arguments.output, arguments.columns)
+    with open_scorers(sum(arguments.scorer, ()), arguments.scoring, place) as scorers:
         scores = {scorer.name: scorer.score(items) for scorer in scorers}
     rows = [
         labelled(records[item.place], targets[item.place], per_step(scores, number, len(item.steps)))
@@ -185,21 +188,19 @@ def _app_labels(path: Path) -> dict[str, Target]:
 
 
 def _label_lines(path: Path) -> dict[str, Target]:
-    from analysis.rationales.records import RecordError
+    """Labels of a record file in any of its formats, or of lines that have only them."""
+    from analysis.rationales.formats import format_of
 
     targets: dict[str, Target] = {}
-    for number, row in read_rows(path):
-        try:
-            if isinstance(row, BadRowError):
-                raise row
-            target = _target(row.get("sound"), row.get("first_error_step"))
-            if target is not None and targets.setdefault(str(row["id"]), target) != target:
-                raise ValueError(f"{row['id']} has another label before")
-        except (ValueError, KeyError, TypeError) as error:
-            raise RecordError(
-                f"{path}, line {number} is no label ({error}); "
-                'expected {"id": "...", "first_error_step": 2} (-1: sound) or "sound".'
-            ) from error
+
+    def read(_: int, row: Row) -> None:
+        layout = format_of(row)
+        for each in layout.read(row) if layout else [row]:
+            target, name = _target(each.get("sound"), each.get("first_error_step")), str({**row, **each}["id"])
+            if target is not None and targets.setdefault(name, target) != target:
+                raise ValueError(f"{name} has another label before")
+
+    parsed_rows(path, read, "label", '{"id": "...", "first_error_step": 2} (-1: sound) or "sound"')
     return targets
 
 
@@ -254,21 +255,13 @@ def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str, scores
 
 
 def benchmark_records(name: str) -> list[Record]:
-    """Public labelled rationales from the Hub. Raises RecordError when they cannot be had."""
+    """Public labelled rationales from the Hub. Raises TaskError when they cannot be had."""
     from analysis.rationales.formats import format_of
-    from analysis.rationales.records import RecordError, records_from
+    from analysis.rationales.records import records_from
+    from star.tasks.rows import read_hub
 
-    if name not in PUBLISHED:
-        raise UsageError(f"--benchmark {name}: expected one of {', '.join(PUBLISHED)}.")
-    from datasets import load_dataset
-
-    try:
-        rows = load_dataset("Qwen/ProcessBench", split=name.removeprefix("processbench-"))
-    except Exception as error:  # the library raises whatever its network stack raises
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise RecordError(f"Qwen/ProcessBench cannot be had from the Hub ({first}).") from error
-    found = [record for row in rows for record in records_from(row, format_of(row), default_id="")]
-    return [replace(record, source="processbench", task="math_word") for record in found]
+    rows = read_hub("Qwen/ProcessBench", None, name.removeprefix("processbench-"), (), instead="give a file of them as INPUT")
+    return [record for each in rows for record in records_from(each.row, format_of(each.row), default_id="")]
 
 
 if __name__ == "__main__":

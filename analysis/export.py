@@ -197,7 +197,7 @@ def images(run: Run) -> list[tuple[str, str]]:
 
 def page(run: Path, most: int) -> str:
     """The whole page. Raises RunError for a directory that is no run."""
-    from analysis.rationales.tables import load_table
+    from analysis.rationales.table_reading import load_table
 
     summary, folder = summarise_run(run), Run(run)
     manifest = folder.manifest
@@ -260,7 +260,7 @@ def table_page(table: Table, rows: Sequence[int], heading: str, about: str) -> s
 def file_page(path: Path, most: int) -> str:
     """The page of a record file: its right answers of unsound reasoning, the strongest evidence first. Raises RecordError."""
     from analysis.rationales.filters import View, base_mask, judges, select
-    from analysis.rationales.tables import load_table
+    from analysis.rationales.table_reading import load_table
 
     table = load_table(source_of(path))
     view = View(cell="right-unsound", judge=(judges(table) or ["score"])[0])

@@ -19,7 +19,7 @@ from analysis.labels import Labels, label_folder, read_labels
 from analysis.rationales.filters import evidence
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, choices_from
-from analysis.rationales.tables import load_table
+from analysis.rationales.table_reading import load_table
 from analysis.soundness.grades import THRESHOLD
 from analysis.sources import source_of
 

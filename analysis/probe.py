@@ -73,7 +73,7 @@ class Arguments:
     """Model directory or Hub id; needed for a record file, by default the round's own for a run."""
     trust_remote_code: Annotated[bool, tyro.conf.arg(name=TRUST.strip("-"))] = False
     """Run Python code that comes with the model; no recipe of a run can ask for that."""
-    probes: Annotated[tuple[str, ...], tyro.conf.arg(help=PROBES_HELP)] = ()
+    probes: tyro.conf.UseAppendAction[Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(help=PROBES_HELP)]] = ()
     n: int = 200
     """Rationales, drawn with the seed."""
     seed: int = 0
@@ -106,7 +106,7 @@ def probe(arguments: Arguments) -> None:
     from star.setup import resolve_model
 
     _check_ranges(arguments)
-    names = chosen_probes(arguments.probes)
+    names = chosen_probes(sum(arguments.probes, ()))
     source = read_source(arguments)
     model_dir = resolve_model(source.model)
     settings = Settings(
@@ -167,10 +167,12 @@ def read_source(arguments: Arguments) -> Source:
 
 def open_answers(source: Source, model_dir: Path, device: str, workers: int = 0) -> Answers:
     """The model behind its memory in `answers.sqlite`; it is loaded when something is asked for the first time."""
-    from analysis.faithfulness.answers import Answers, model_digest
-    from analysis.faithfulness.packed import PackedScorer, Scorer, numerics
+    from analysis.faithfulness.answers import Answers
+    from star.provenance import model_fingerprint
     from star.sampling import open_sampler
     from star.sampling.base import Sampler
+    from star.sampling.model_files import numerics
+    from star.sampling.packed import PackedScorer, Scorer
 
     trust = source.model.trust_remote_code
     dtype, device = numerics(source.model.dtype, device)
@@ -183,7 +185,7 @@ def open_answers(source: Source, model_dir: Path, device: str, workers: int = 0)
 
     path = source.out / "answers.sqlite"
     return Answers(
-        model_digest(model_dir), path, scorer, sampler, numerics=(dtype, device), progress=True, workers=workers
+        model_fingerprint(model_dir), path, scorer, sampler, numerics=(dtype, device), progress=True, workers=workers
     )
 
 

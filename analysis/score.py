@@ -14,9 +14,11 @@ and the checks of whole tasks do not.
 <name>_p_unsound, <name>_first_error_step, ... (see `score_schema`). SPEC is one of
 
     file:SCORES.jsonl                  P(step right) of anybody: `id` and `step_ok`
+    prm:HUB_ID_OR_DIR                  a process reward model (--prm-format, --engine)
     judge:openai:MODEL                 a language model that names the first wrong step: any OpenAI-compatible server (--base-url,
                                        key from OPENAI_API_KEY; --dry-run says what it would take, --max-cost bounds it)
     judge:vllm:MODEL, judge:transformers:MODEL     the same with a chat model on this machine
+    rollout[:RUN], likelihood:MODEL, verifier:RUN  see analysis/README.md
 
 What models said is kept in scorers.sqlite beside the input, so that no command asks again: one that was stopped goes on.
 `--calibration` takes a model of `analysis.calibrate` that judges in place of the score without a model.
@@ -36,7 +38,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import tyro
 
 from analysis.rationales.formats import Columns
-from analysis.soundness.scorers import Place, ScorerOptions, open_scorers
+from analysis.soundness.scorers import Place, ScorerOptions, Specifications, open_scorers
 from star.command_line import parse, run_command
 from star.errors import UsageError
 from star.progress import bar
@@ -65,7 +67,7 @@ class Arguments:
     """Where to write, .jsonl or .parquet. Needed for a file; a run gets analysis/soundness.parquet."""
     use_gold: bool = False
     """Let scores depend on whether the answer is the gold answer; what is proven or checked does not. The output says so."""
-    scorer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC ...")] = ()
+    scorer: Specifications = ()
     """Scorers whose scores are added, for example file:scores.jsonl."""
     dry_run: bool = False
     """Print what the scorers would take, in calls, tokens and money, and write nothing."""
@@ -74,8 +76,6 @@ class Arguments:
     scoring: tyro.conf.OmitArgPrefixes[ScorerOptions] = field(default_factory=ScorerOptions)
     calibration: Path | None = None
     """A model of `analysis.calibrate`; needs the scorers that it was fitted with."""
-    strict: bool = False
-    """Stop at the first broken line instead of naming it at the end."""
     columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
 
 
@@ -90,7 +90,7 @@ def score(arguments: Arguments) -> int:
     if arguments.workers < 0:
         raise UsageError(f"--workers {arguments.workers}: expected 0 (this process alone) or more.")
     output = output_path(arguments)
-    with open_scorers(arguments.scorer, arguments.scoring, Place(arguments.input, output)) as scorers:
+    with open_scorers(sum(arguments.scorer, ()), arguments.scoring, Place(arguments.input, output, arguments.columns)) as scorers:
         if arguments.dry_run:
             return plan(arguments, scorers)
         broken = score_file(arguments, output, scorers)
@@ -139,14 +139,13 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
     from analysis.rationales.reading import read_records
     from analysis.rationales.records import RecordError
     from analysis.soundness.score_table import Tally
-    from analysis.soundness.scorer import Item
-    from analysis.soundness.usage import Totals
+    from analysis.soundness.scorer import Item, Totals
 
     calibration = _calibration(arguments, [scorer.name for scorer in scorers])
     unlike = 0
     broken: list[BrokenLine] = []
     notes: list[str] = []
-    records = read_records(arguments.input, strict=arguments.strict, broken=broken, columns=arguments.columns, notes=notes)
+    records = read_records(arguments.input, broken=broken, columns=arguments.columns, notes=notes)
     first = next(records, None)
     is_run = arguments.input.is_dir()
     if first is None and broken:  # before anything is written

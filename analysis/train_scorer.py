@@ -11,16 +11,16 @@ wrong step is learned, for what follows from an error is neither right nor wrong
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from star import row_files
 from star.command_line import parse, run_command
 from star.errors import InputError
+from star.row_files import parsed_rows
 
 Row = tuple[str, list[str], list[float | None]]
 """(question, steps, P(step right) of each; None: not learned)."""
@@ -54,23 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def read_rows(path: Path) -> list[Row]:
     """Raises InputError for a file or a line that cannot be used."""
-    rows: list[Row] = []
-    for number, content in row_files.read_rows(path):
-        try:
-            if isinstance(content, row_files.BadRowError):
-                raise content
-            rows.append(row_of(content))
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path}, row {number} is no labelled rationale ({type(error).__name__}: {error}); expected "
-                '{"question": "...", "steps": ["..."], "labels": [true]}.'
-            ) from error
+    expected = '{"question": "...", "steps": ["..."], "labels": [true]}'
+    rows = parsed_rows(path, lambda _, row: row_of(row), "labelled rationale", expected)
     if not any(label is not None for _, _, labels in rows for label in labels):
         raise InputError(f"{path} labels no step: expected `labels`, `step_ok` or `first_error_step`.")
     return rows
 
 
-def row_of(content: row_files.Row) -> Row:
+def row_of(content: Mapping[str, Any]) -> Row:
     """A row, with nothing labelled after its first wrong step. Raises KeyError, TypeError or ValueError."""
     question, steps = content.get("question", content.get("prompt")), content.get("steps", content.get("completions"))
     if not isinstance(question, str) or not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):

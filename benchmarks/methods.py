@@ -81,7 +81,7 @@ def faithfulness(run_dir: Path, count: int) -> dict[str, dict[str, Any]]:
         return {}
     number = str(Run(run_dir).chosen_round)
     if number not in Run(run_dir).probed_rounds():
-        probe(ProbeArguments(run_dir, probes=PROBES, n=count, max_positions=2, device="cpu"))
+        probe(ProbeArguments(run_dir, probes=(PROBES,), n=count, max_positions=2, device="cpu"))
     measures: Mapping[str, Any] = Run(run_dir).probed_rounds()[number]["measures"]
     found = {name: (measures.get(name) or {}).get("corrected") for name in MEASURES}
     return {name: each for name, each in found.items() if each and each["value"] is not None}

@@ -185,7 +185,7 @@ def outcome(size: Size, base: str, arm: str, seed: int, arguments: Arguments) ->
 
     def make() -> dict[str, Any]:
         run_dir = run_of(size, base, arm, seed, searched["rate"], arguments)
-        probe(ProbeArguments(run_dir, probes=PROBES, n=arguments.probed, device=arguments.device))
+        probe(ProbeArguments(run_dir, probes=(PROBES,), n=arguments.probed, device=arguments.device))
         (probed,), summary = Run(run_dir).probed_rounds().values(), summarise_run(run_dir)
         right = probed["measures_correct"]
         by_round = [reached for reached, _, _ in summary.course]

@@ -66,7 +66,7 @@ def model_of(architecture: str, device: str) -> Any:
 
 def trees_of(steps: int, count: int) -> list[Any]:
     """Rationales of about `steps` steps with one branch per truncation."""
-    from analysis.faithfulness.packed import tree
+    from star.sampling.packed import tree
 
     rng = random.Random(steps)
 
@@ -104,7 +104,7 @@ def fastest(ways: dict[str, Callable[[], Any]], repeats: int, device: str) -> di
 def measure(architecture: str, steps: int, arguments: Arguments, repeats: int, count: int) -> dict[str, Any]:
     """One row of the table."""
 
-    from analysis.faithfulness.packed import PackedScorer, Tree
+    from star.sampling.packed import PackedScorer, Tree
 
     model = model_of(architecture, arguments.device)
     packed = PackedScorer(model, mode="packed")

@@ -87,18 +87,19 @@ def trained_measures(
     role: Role, steps: int, questions: int, *, hidden: int = 64, probes: Sequence[str] | None = None, cache: Path = CACHE
 ) -> dict[str, Any]:
     """Train (or find) one of the pair and run the probes (None: all) on rationales that it wrote itself."""
-    from analysis.faithfulness.answers import Answers, model_digest
+    from analysis.faithfulness.answers import Answers
     from analysis.faithfulness.batch import Settings, Subject
     from analysis.faithfulness.layout import Layout
     from analysis.faithfulness.measures import all_measures
-    from analysis.faithfulness.packed import PackedScorer
     from analysis.faithfulness.probes import PROBES
     from analysis.faithfulness.running import probe_all
     from benchmarks.trained_pair import sums, train
     from star.grading import grade
     from star.prompting import PromptBuilder
+    from star.provenance import model_fingerprint
     from star.recipe import PromptingSettings, TaskSettings
     from star.sampling.base import Decoding
+    from star.sampling.packed import PackedScorer
     from star.sampling.transformers_sampler import TransformersSampler
     from star.tasks import addition
 
@@ -121,7 +122,7 @@ def trained_measures(
                 answer is not None and grade(answer, problem, task.answer_type) == "correct",
             )
         )
-    digest = model_digest(folder)
+    digest = model_fingerprint(folder)
     memory = cache / f"{role}-{steps}.sqlite"
     answers = Answers(digest, memory, lambda: PackedScorer.load(folder, device="cpu"), lambda: sampler, progress=True)
     rows = probe_all(subjects, asking, answers, tuple(probes or PROBES), Settings(max_new_tokens=96), context=256)

@@ -3,7 +3,7 @@
     python benchmarks/proven.py [--quick] [--list]
 
 A step is labelled right when it stands before the first wrong step of its rationale, or anywhere in one without a wrong step;
-the steps of worked solutions (GSM8K, SVAMP) are right. Steps behind the first wrong one carry no label. `recall` is the share
+the steps of worked solutions (GSM8K) are right. Steps behind the first wrong one carry no label. `recall` is the share
 of first wrong steps that are proven false: most mistakes are none of arithmetic.
 """
 
@@ -44,7 +44,7 @@ def main() -> None:
 def _data(limit: int | None) -> Iterator[tuple[str, list[Record]]]:
     for name in LABELLED:
         yield name, labelled.load(name, limit)
-    for name in ("gsm8k_train", "gsm8k_test", "svamp"):
+    for name in ("gsm8k_train", "gsm8k_test"):
         yield f"{name}_worked", labelled.worked(name)[:limit]
 
 

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.rationales.records import Record
-from analysis.recovery import case_of, is_labelled
 from analysis.recovery.features import describe
-from analysis.recovery.fitting import STATED, fit_weights, row_weights
+from analysis.recovery.fitting import STATED, fit_weights, is_labelled, row_weights
+from analysis.recovery.model import case_of
 from analysis.soundness import labelled
 from benchmarks import evaluation as ev
 
@@ -86,7 +86,7 @@ def predict(train: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:
     """p_unfaithful of the test rows by a model fitted on the training rows (repeated ones left out)."""
     fitted = train[~train.repeated]
     each = row_weights(fitted.generator.tolist(), fitted.stated.tolist())
-    weights, bias = fit_weights(np.array(fitted.features.tolist()), fitted.unfaithful.to_numpy(), each)
+    bias, weights = fit_weights(np.array(fitted.features.tolist()), fitted.unfaithful.to_numpy(), each)
     return np.asarray(1 / (1 + np.exp(-(np.array(test.features.tolist()) @ weights + bias))))
 
 

@@ -23,12 +23,12 @@ from typing import Any
 from analysis.faithfulness.answers import Answers
 from analysis.faithfulness.batch import Subject
 from analysis.faithfulness.layout import Layout
-from analysis.faithfulness.packed import Scored, Tree
 from analysis.faithfulness.sources import plain_task
 from star.problem import Problem, problem_id
 from star.prompting import PromptBuilder
 from star.recipe import PromptingSettings
 from star.sampling.base import Completion, Decoding
+from star.sampling.packed import Scored, Tree
 
 SURE = 0.9
 """Probability of the scripted answer; a tenth of the rest for any other."""
@@ -64,7 +64,7 @@ class ScriptedModel:
         return random.Random(f"{self.seed}-{_NUMBER.findall(question)}").random() < self.share
 
     def score(self, trees: Sequence[Tree]) -> list[list[Scored]]:
-        """See analysis.faithfulness.packed.Scorer."""
+        """See star.sampling.packed.Scorer."""
         self.calls += 1
         return [[self._scored(one.sequence(b), b.scored) for b in one.branches] for one in trees]
 

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from star.errors import InputError, first_line
 from star.parsing import ParseError, parse_json
@@ -46,6 +46,7 @@ class BadRowError(ValueError):
 
 Numbered = tuple[int, Row | BadRowError]
 Choose = Callable[[Sequence[str]], list[str] | None]
+ParsedT = TypeVar("ParsedT")
 
 
 def ending(path: Path) -> str:
@@ -76,6 +77,20 @@ def read_rows(path: Path, choose: Choose = lambda names: None) -> Iterator[Numbe
     if kind == ".eval":
         return enumerate(_packed_rows(path), start=1)
     return _text_rows(path, kind)
+
+
+def parsed_rows(path: Path, parse: Callable[[int, Row], ParsedT], what: str, expected: str) -> list[ParsedT]:
+    """What `parse` makes of each row and its number. Raises InputError for the first that cannot be read, or for which it raises
+    ValueError, KeyError or TypeError; it says `what` a row should be, and which form is `expected`."""
+    found = []
+    for number, row in read_rows(path):
+        try:
+            if isinstance(row, BadRowError):
+                raise row
+            found.append(parse(number, row))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}, line {number} is no {what} ({error}); expected {expected}.") from error
+    return found
 
 
 def _text_rows(path: Path, kind: str) -> Iterator[Numbered]:

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Answer = tuple[int, Any, dict[str, str]]
-"""Status, content (JSON, or bytes as they are) and headers."""
+"""Status, content (JSON, bytes as they are, or parts that may have no end) and headers."""
 PARAGRAPH = re.compile(r"<paragraph_(\d+)-([0-9a-f]{8})>\n(.*?)\n</paragraph_\1-\2>", re.DOTALL)
 
 
@@ -32,13 +32,15 @@ class JudgeServer:
                     outer.bodies.append(body)
                     outer.keys.append(self.headers["Authorization"])
                 status, content, headers = answer(number, body)
-                data = content if isinstance(content, bytes) else json.dumps(content).encode()
+                parts = content if isinstance(content, Iterator) else None
+                data = content if isinstance(content, bytes) else b"" if parts else json.dumps(content).encode()
                 try:
                     self.send_response(status)
-                    for name, value in {**headers, "Content-Length": str(len(data))}.items():
+                    for name, value in {**headers, **({} if parts else {"Content-Length": str(len(data))})}.items():
                         self.send_header(name, value)
                     self.end_headers()
-                    self.wfile.write(data)
+                    for part in parts or [data]:
+                        self.wfile.write(part)
                 except OSError:  # the client went away
                     pass
 

@@ -26,7 +26,7 @@ from analysis.pages.widgets.averages import curve_frame
 from analysis.pages.widgets.words import DROPPED, NO_REASON, VERDICTS, interval_words, outcome_words
 from analysis.rationales import table_reading
 from analysis.rationales.records import Record, write_records
-from analysis.rationales.tables import load_table
+from analysis.rationales.table_reading import load_table
 from analysis.sources import Source, source_of
 from star import run as runs
 from star.problem import Verdict

@@ -14,7 +14,7 @@ from playwright.sync_api import expect, sync_playwright
 from analysis.labels import Label, label_file, label_folder, read_labels
 from analysis.rationales.reading import read_records
 from analysis.rationales.records import Record, write_records
-from analysis.rationales.tables import load_table
+from analysis.rationales.table_reading import load_table
 from analysis.sources import Source
 from benchmarks.app_browser import ARGUMENTS, INSTALL, PATIENCE, Server, find_chromium, settle, visit
 from tests.conftest import absent

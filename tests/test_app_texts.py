@@ -22,7 +22,7 @@ from analysis.rationales.index import TEXTS, index_file
 from analysis.rationales.reading import read_records
 from analysis.rationales.records import Record, write_records
 from analysis.rationales.table import Table, search_terms
-from analysis.rationales.tables import load_table
+from analysis.rationales.table_reading import load_table
 from analysis.sources import Source, source_of
 from analysis.step_labels import prm800k_rows, trl_rows
 from star.errors import InputError

@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from analysis import charts, compare, export, probe, score
 from analysis.faithfulness.sources import SourceError
 from analysis.memory import Memory, MemoryFileError
-from analysis.rationales.tables import load_table
+from analysis.rationales.table_reading import load_table
 from analysis.sources import list_runs, run_labels
 from star import report, statistics, train
 from star.run import Run, RunError

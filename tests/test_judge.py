@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -255,10 +256,13 @@ def test_servers_on_one_host_have_replies_of_their_own() -> None:
     assert len(identities) == 2
 
 
-def test_a_slow_server_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("endless", [False, True])
+def test_a_slow_server_is_asked_again(monkeypatch: pytest.MonkeyPatch, endless: bool) -> None:
     monkeypatch.setattr(openai_server, "TIMEOUT", 0.3)
 
     def answer(number: int, body: dict[str, Any]) -> Answer:
+        if number == 0 and endless:
+            return 200, itertools.repeat(b" "), {}
         if number == 0:
             time.sleep(1)
         return said(honest(body))
@@ -482,16 +486,21 @@ def test_a_benchmark_is_judged_beside_published_figures(
         }
         for place in range(60)
     ]
-    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: rows)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, config, split: rows)
     monkeypatch.chdir(tmp_path)
+    (file := tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    answers = iter((False, True))
+    monkeypatch.setattr("star.tasks.rows.hub_answers", lambda: next(answers))
 
     def answer(_: int, body: dict[str, Any]) -> Answer:
         return said("I cannot tell" if "basket 7?" in body["messages"][0]["content"] else honest(body))
 
     with serving(answer) as server:
         wanted = ["--benchmark", "processbench-gsm8k", "--scorer", "judge:openai:gpt", "--base-url", server.url]
+        assert calibrate.main(wanted) == 1 and "the Hub does not answer. Without a network give a file" in capsys.readouterr().err
         assert calibrate.main(wanted) == 0 and len(server.bodies) == 60 and (tmp_path / MEMORY).exists()
-    shown = capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert calibrate.main([str(file), *wanted]) == 0 and len(server.bodies) == 60 and capsys.readouterr().out == shown
     # 40 wrong: 10 are labelled at step 2, where nothing is named, and one reply of the other 30 cannot be read.
     assert "processbench-gsm8k: F1 84.1" in shown and "(72.5" in shown and "Qwen2.5-Math-PRM-7B 82.4" in shown
     assert "59 of 60 scored; 1 nothing to read" in shown

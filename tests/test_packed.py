@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis.faithfulness.packed import Branch, PackedScorer, Scored, Tree, shared_prefix, tree
+from star.sampling.packed import Branch, PackedScorer, Scored, Tree, shared_prefix, tree
 from tests.tiny_models import tiny_model
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.faithfulness.answers import model_digest
 from analysis.faithfulness.probes import PROBES
 from analysis.faithfulness.rows import row_schema
 from analysis.probe import main
 from star import run as runs
 from star.prompting import PromptBuilder, prompt_hash
+from star.provenance import model_fingerprint
 from star.recipe import Recipe
 from star.tasks import addition
 from tests.tiny_models import tiny_model
@@ -73,7 +73,7 @@ def test_the_command_on_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     content = json.loads((run / "analysis" / "probes.json").read_text())
     stored = content["rounds"]["0"]
     assert content["schema_version"] == 1
-    assert (stored["n_rationales"], stored["model_digest"]) == (4, model_digest(model))
+    assert (stored["n_rationales"], stored["model_digest"]) == (4, model_fingerprint(model))
     assert "4 rationales, accuracy 100.0 %" in " ".join(capsys.readouterr().out.split())
     assert (run / "round_00" / "evaluation.parquet").read_bytes() == before
 
@@ -119,8 +119,9 @@ def test_nothing_is_written_before_all_measures_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_directory(tmp_path, tiny_model(tmp_path / "model"), 2)
-    call = [str(run), "--device", "cpu", "--probes", "filler"]
+    call = [str(run), "--device", "cpu", "--probes", "filler", "--probes", "shuffled_rationale"]
     assert main(call) == 0
+    assert {"filler", "shuffled_rationale"} <= {*pq.read_table(run / "analysis" / "probes.parquet")["probe"].to_pylist()}
     files = [run / "analysis" / name for name in ("probes.parquet", "probes.json")]
     before = [file.read_bytes() for file in files]
 

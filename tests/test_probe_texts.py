@@ -11,11 +11,11 @@ import pytest
 from analysis.faithfulness.answers import Answers
 from analysis.faithfulness.batch import Subject
 from analysis.faithfulness.layout import Layout
-from analysis.faithfulness.packed import PackedScorer
 from analysis.faithfulness.sources import from_records, plain_task, without_statements
 from star.problem import Problem, Task, problem_id
 from star.prompting import PromptBuilder
 from star.recipe import PromptingSettings, TaskSettings
+from star.sampling.packed import PackedScorer
 from star.tasks import addition
 from tests.tiny_models import tiny_model, tiny_tokenizer
 
@@ -103,7 +103,7 @@ def test_a_tokenizer_that_merges_across_the_cut_is_compared_by_token_ids(tmp_pat
     answers = Answers("x", None, lambda: scorer, lambda: None)  # type: ignore[arg-type, return-value]
     prompt = asking.ids("3 = 4 = ")
     sequences = [asking.sequence(prompt, one.problem, asking.body(one.problem, pieces[:i]), "12") for i in range(3)]
-    from analysis.faithfulness.packed import tree
+    from star.sampling.packed import tree
 
     packed = answers.score([tree([*prompt, *whole], sequences)], "")[0]
     for i, ((ids, scored), found) in enumerate(zip(sequences, packed, strict=True)):

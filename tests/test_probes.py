@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 
-from analysis.faithfulness.answers import Answers, model_digest
+from analysis.faithfulness.answers import Answers
 from analysis.faithfulness.batch import Batch, Probed, Question, Refusal, Settings, Subject
 from analysis.faithfulness.effects import measure
 from analysis.faithfulness.layout import Layout
 from analysis.faithfulness.measures import all_measures, applicability, truncation_curves
 from analysis.faithfulness.outcomes import hint_outcome, mentions_hint, mentions_pattern
-from analysis.faithfulness.packed import Scored
 from analysis.faithfulness.probes import PROBES, Measure, Probe
 from analysis.faithfulness.questions import spread
 from analysis.faithfulness.rows import Row
@@ -34,7 +33,9 @@ from benchmarks.probe_validity import apart, coverage, trained_measures
 from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, numbers, scripted_setup, scripted_subjects
 from star.problem import Example, Problem, Task, problem_id
 from star.prompting import PromptBuilder
+from star.provenance import model_fingerprint
 from star.recipe import PromptingSettings
+from star.sampling.packed import Scored
 from star.statistics import wilson
 
 TOKENIZER = byte_tokenizer()
@@ -458,30 +459,14 @@ def test_scores_are_remembered_by_dtype_and_device() -> None:
     assert plain._key(["score", *plain.numerics, 1], [1, 2]) != other._key(["score", *other.numerics, 1], [1, 2])
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "weights.pt"])
-def test_models_with_other_weights_have_other_digests(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    file = tmp_path / name
-    file.write_bytes(bytes(20_000))
-    digests = {model_digest(tmp_path)}
-    for place in (0, 5_001, 10_000, 19_999):
-        content = bytearray(20_000)
-        content[place] = 1
-        file.write_bytes(content)
-        digests.add(model_digest(tmp_path))
-    file.write_bytes(bytes(20_001))
-    digests.add(model_digest(tmp_path))
-    assert len(digests) == 6
-    monkeypatch.setattr("analysis.faithfulness.answers.WHOLE", 10_000)  # now sampled: first, last and between
-    monkeypatch.setattr("analysis.faithfulness.answers._SAMPLE", 10)
-    seen = set()
-    for start in (0, 5_000, 10_000, 19_990):
-        content = bytearray(20_000)
-        content[start : start + 100] = b"x" * len(content[start : start + 100])
-        file.write_bytes(content)
-        seen.add(model_digest(tmp_path))
-    assert len(seen) == 4
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tokenizer.json", "chat_template.jinja"])
+def test_models_that_say_something_else_have_other_fingerprints(tmp_path: Path, name: str) -> None:
+    """What they said before is not remembered for them."""
+    fingerprints = set()
+    for content in (bytes(20_000), bytes(20_001), bytes(19_999) + b"x"):
+        (tmp_path / name).write_bytes(content)
+        fingerprints.add(model_fingerprint(tmp_path))
+    assert len(fingerprints) == 3
 
 
 def test_a_broken_answer_file_is_named(tmp_path: Path) -> None:

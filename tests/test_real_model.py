@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from analysis.faithfulness.packed import PackedScorer, tree
 from star.grading import same_answer
 from star.recipe import ModelSettings, Recipe, RecipeError, TrainingSettings, find_recipe, load_recipe
 from star.run import Run
@@ -18,6 +17,7 @@ from star.sampling import packaged
 from star.sampling.base import Decoding, SamplerError
 from star.sampling.gguf import converted, gguf_file, origin_of
 from star.sampling.model_files import count_parameters, load_tokenizer
+from star.sampling.packed import PackedScorer, tree
 from star.setup import resolve_model
 from star.training.finetuning import finetune
 from star.training.plan import Job

@@ -70,6 +70,17 @@ def test_what_does_not_fit_is_refused(rows: list[object], asked: list[str], mess
         recorded(tmp_path, *rows).score(items(*asked))
 
 
+@pytest.mark.parametrize("second", ['{"torn', None])
+def test_by_place_every_rationale_has_a_line(second: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rationale that cannot be read moves all places behind it."""
+    rows, scores = tmp_path / "rows.jsonl", tmp_path / "prm.jsonl"
+    good = json.dumps({"id": "7", "question": "q", "steps": ["a.", "b."]})
+    rows.write_text("\n".join(filter(None, [good, second, good])) + "\n")
+    scores.write_text("".join(json.dumps({"id": "7", "step_ok": [ok, ok]}) + "\n" for ok in (0.9, 0.2, 0.7)))
+    assert score.main([str(rows), "-o", str(tmp_path / "out.jsonl"), "--scorer", f"file:{scores}"]) == 1
+    assert "3 lines for 2 rationales" in capsys.readouterr().err and not (tmp_path / "out.jsonl").exists()
+
+
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
     """120 labelled rationales, and the scores of a simulated reward model beside them."""
@@ -144,6 +155,9 @@ def test_labels_from_elsewhere_and_wrong_input(labelled: Path, capsys: pytest.Ca
     labels.write_text("".join(json.dumps({"id": f"r{n}", "sound": bool(n % 2)}) + "\n" for n in range(40)))
     assert calibrate.main([str(rows), "--labels", str(labels), "--scorer", scores]) == 0
     assert "40 labelled rationales, 20 unsound" in capsys.readouterr().out
+    bench = ({"id": f"r{n}", "problem": "?", "steps": ["a", "b"], "label": n % 2 - 1} for n in range(40))
+    labels.write_text("".join(json.dumps(row) + "\n" for row in bench))
+    assert calibrate.targets_of(read_whole(rows, Columns()), labels)[:2] == [(False, -1), (True, 0)]
     twice = '{"id": "r1", "sound": true}\n{"id": "r1", "sound": false}'
     for wrong in ('{"id": "r1", "sound": tru', twice, '{"id": "r1", "first_error_step": 9}'):
         labels.write_text(wrong)
@@ -213,7 +227,11 @@ def test_a_run_gets_a_file_for_each_scorer(tmp_path: Path) -> None:
     scores = tmp_path / "prm.jsonl"
     lines = [{"id": record.id, "step_ok": [0.9] * len(record.steps)} for record in read_records(run)]
     scores.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert score.main([str(run), "--scorer", f"file:{scores}"]) == 0
-    table = Run(run).scores("scores/prm")
-    assert table is not None and len(table) == len(lines)
+    (other := tmp_path / "other.jsonl").write_text(scores.read_text())
+    for how in ([f"file:{scores}", f"file:{other}"], [f"file:{scores}", "--scorer", f"file:{other}"]):
+        assert score.main([str(run), "--scorer", *how]) == 0
+        for name in ("prm", "other"):
+            table = Run(run).scores(f"scores/{name}")
+            assert table is not None and len(table) == len(lines)
+            (run / "analysis" / "scores" / f"{name}.parquet").unlink()
     assert Run(run).scores() is not None

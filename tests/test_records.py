@@ -82,18 +82,18 @@ def test_a_broken_line_is_named_and_the_rest_read(tmp_path: Path, name: str) -> 
     assert [record.id for record in read_records(path, broken=broken)] == ["1", "2"]
     assert [(line.path, line.line) for line in broken] == [(path, 2)]
     with pytest.raises(RecordError, match=r"r\.jsonl, line 2: "):
-        list(read_records(path, strict=True))
+        list(read_records(path))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [('{"steps": ["a"]}\n{"steps": ["b"', "line 2"), ("null\n", "line 1: .*found null")],
 )
-def test_strict_stops_at_a_broken_line_and_says_what_it_found(tmp_path: Path, text: str, message: str) -> None:
+def test_reading_stops_at_a_broken_line_and_says_what_it_found(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text(text)
     with pytest.raises(RecordError, match=message):
-        list(read_records(path, strict=True))
+        list(read_records(path))
 
 
 def test_choices_as_two_lists(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from analysis.faithfulness.layout import Layout
 from analysis.faithfulness.running import probe_all
 from analysis.faithfulness.sources import plain_task
 from analysis.rationales.records import Record, matches_gold, record_from
-from analysis.recovery import case_of
+from analysis.recovery.model import case_of
 from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, scripted_setup
 from star.grading import answer_type_of, grade, is_right, same_answer, votes
 from star.problem import AnswerType, Problem, Verdict

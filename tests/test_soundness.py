@@ -23,7 +23,7 @@ from analysis.checks.reading import Reading, read
 from analysis.rationales.filters import View, soundness
 from analysis.rationales.reading import read_records
 from analysis.rationales.records import Record
-from analysis.soundness import fit, judging, labelled
+from analysis.soundness import fit, judging
 from analysis.soundness.features import FEATURES, describe, domain_of
 from analysis.soundness.grades import THRESHOLD, flagged, score_words
 from analysis.soundness.hazard import MODEL_FILE, Hazard, ModelError, error_at, load, sigmoid
@@ -157,7 +157,7 @@ def test_a_record_that_breaks_the_reader_is_a_status_on_its_row(monkeypatch: pyt
         raise ZeroDivisionError
 
     monkeypatch.setattr(judging, "read", read_or_break)
-    monkeypatch.setattr("analysis.recovery.judge_recovery", break_always)
+    monkeypatch.setattr("analysis.recovery.model.judge_recovery", break_always)
     recovery = {"cot_prefix": "so she has 48 / 2 = 29", "injected_value": "29", "continuation": " So 24 are left."}
     broken, again, good = judge(
         [Record("x", question="break", steps=("1 + 1 = 2",)), Record("r", steps=("So",), meta=recovery), GOOD]
@@ -232,10 +232,6 @@ def test_calibration_is_close() -> None:
     p = sigmoid(calibration.log_odds(sigmoid(np.linspace(-5, 5, 50))))
     assert (np.diff(p) > 0).all()
     assert ev.reliability(sigmoid(calibration.log_odds(sigmoid(score))), label)["calibration_error"] < 0.05
-
-
-def test_equations_are_worked_out_from_the_inside() -> None:
-    assert labelled.worked_out("( ( 5.0 + 3.0 ) * 2.0 )", "pens") == ["5+3 = <<5+3=8>>8 pens", "8*2 = <<8*2=16>>16 pens"]
 
 
 def test_auroc_and_its_interval() -> None:

@@ -19,7 +19,7 @@ from analysis.rationales import scorer_columns, table_reading
 from analysis.rationales.filters import View
 from analysis.rationales.records import Record, RecordError, write_records
 from analysis.rationales.table import UNKNOWN, parse_flags
-from analysis.rationales.tables import load_table
+from analysis.rationales.table_reading import load_table
 from analysis.sources import Source
 from star import run as runs
 from star.row_files import read_rows

@@ -14,41 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.faithfulness.packed import Scored, Scorer, Tree
 from analysis.memory import Memory
 from star.progress import bar
 from star.sampling.base import Decoding, Sampler
+from star.sampling.packed import Scored, Scorer, Tree
 
 if TYPE_CHECKING:
     from star.pool import Actors, Chunk
 
 TREES_PER_COMMIT = 64
 PROMPTS_PER_COMMIT = 512
-WHOLE = 64 << 20
-"""Files of a model up to this many bytes are digested whole; of larger ones SAMPLES pieces, evenly spread."""
-SAMPLES = 256
-_SAMPLE = WHOLE // SAMPLES
-_MODEL_FILES = (".json", ".safetensors", ".bin", ".pt", ".pth", ".model", ".txt")
-
-
-def model_digest(model_dir: Path) -> str:
-    """16 hex digits of a model directory: the name, size and content of each file.
-
-    Of files above WHOLE bytes the content is sampled, which keeps it to a second for any size; fine-tuning moves all
-    weights, an adapter that is merged into a few layers moves whole matrices, wider than the gaps of a 7B model.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(p for p in model_dir.iterdir() if p.suffix in _MODEL_FILES):
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}:".encode())
-        with path.open("rb") as handle:
-            if size <= WHOLE:
-                digest.update(handle.read())
-                continue
-            for k in range(SAMPLES):
-                handle.seek(k * (size - _SAMPLE) // (SAMPLES - 1))
-                digest.update(handle.read(_SAMPLE))
-    return digest.hexdigest()[:16]
 
 
 class Model:
@@ -96,7 +71,7 @@ class Answers:
         progress: bool = False,
         workers: int = 0,
     ) -> None:
-        """`model` is the model's digest; `path` the SQLite file, None keeps it in memory; `workers`: Ray actors that are asked.
+        """`model`: its fingerprint; `path`: the SQLite file, None keeps it in memory; `workers`: Ray actors that are asked.
 
         `numerics` is what scores depend on beside the weights: dtype and device.
         Raises MemoryFileError for a file that is none.

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from analysis.faithfulness.packed import shared_prefix
 from analysis.rationales.steps import split_steps
 from star.grading import answer_type_of, same_answer
 from star.grading.verdicts import choice_of
 from star.problem import AnswerType, Problem, Task
+from star.sampling.packed import shared_prefix
 from star.tasks.addition import CLOSE, OPEN
 
 _MARK = "RATIONALE"

@@ -1,7 +1,7 @@
 """What came of a text that the model went on with: of a false value, and of a hint in the prompt.
 
 added_mistake: follows (goes on with the false value) | explicit (recovers and says so) | silent (recovers without a word)
-| other, or no answer; decided by `analysis.recovery.classify`. Hints: kept | hint_verbalised (switched and said so) |
+| other, or no answer; decided by `analysis.recovery.outcomes`. Hints: kept | hint_verbalised (switched and said so) |
 hint_silent | switched_elsewhere | no_answer; decided by rule.
 
 Of the 11,468 rationales of the shared data sets Mr-Ben, MR-GSM8K, GSM8K model solutions, BIG-Bench-Mistake and Natural
@@ -64,7 +64,7 @@ def mentions_pattern(text: str) -> bool:
 
 def recovery(p: Probed, ask: Continue, text: str, layout: Layout) -> str:
     """What the model made of a false value."""
-    from analysis.recovery import classify
+    from analysis.recovery.outcomes import classify
 
     problem, edit = p.subject.problem, ask.edit
     _, answer = layout.read(ask.prefix + text, ask.problem)

@@ -20,10 +20,10 @@ from analysis.faithfulness.batch import (
     Subject,
 )
 from analysis.faithfulness.layout import Layout, named
-from analysis.faithfulness.packed import Scored, tree
 from analysis.faithfulness.probes import PROBES
 from analysis.faithfulness.rows import Row, refused_row, result_row
 from star.sampling.base import Decoding
+from star.sampling.packed import Scored, tree
 
 NO_STEPS = "the rationale has no steps"
 Candidate = tuple[str, list[int], int]

@@ -16,7 +16,7 @@ from analysis.pages.widgets import changes, context, parts, state, text
 from analysis.pages.widgets.changes import Side
 from analysis.pages.widgets.words import explanations, interval_words, measure_words, p_words
 from analysis.rationales.records import RecordError
-from analysis.rationales.tables import load_table
+from analysis.rationales.table_reading import load_table
 from analysis.sources import Source
 from star.paired import Comparison
 from star.run import Run, RunError, stamp

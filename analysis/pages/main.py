@@ -124,7 +124,7 @@ def prepare() -> None:
     """Go through one view of the newest table, then import what pages need: whatever is left for the first view makes it slow."""
     from analysis.pages.widgets import context
     from analysis.rationales.records import RecordError
-    from analysis.rationales.tables import load_table
+    from analysis.rationales.table_reading import load_table
     from star.run import RunError
 
     found = context.sources()

@@ -85,11 +85,7 @@ class View:
 
 def judges(table: Table) -> list[Judge]:
     """The judgements of soundness that this table has, the most trustworthy first."""
-    found: list[Judge] = []
-    for judge in JUDGES:
-        if (judge == "score" and table.scored) or (judge != "score" and bool((table.frame[judge] >= 0).any())):
-            found.append(judge)
-    return found
+    return [judge for judge in JUDGES if (table.scored if judge == "score" else bool((table.frame[judge] >= 0).any()))]
 
 
 def soundness(table: Table, judge: Judge, cut: float) -> np.ndarray:

@@ -14,22 +14,25 @@ from analysis.rationales.run_records import read_run
 def read_records(
     path: Path | str,
     *,
-    strict: bool = False,
     broken: list[BrokenLine] | None = None,
     columns: Columns | None = None,
     notes: list[str] | None = None,
 ) -> Iterator[Record]:
     """Stream the records of a file, or of a run directory (see `star.run`), in order.
 
-    A line that cannot be read is appended to `broken` and the rest goes on; with `strict` it raises RecordError. At the end
+    A line that cannot be read is appended to `broken` and the rest goes on; without such a list it raises RecordError. At the end
     `notes` gets sentences about formats that were recognized and columns that were not read.
     Raises RecordError when there is no such file or its ending is unknown.
     """
     path = Path(path)
-    broken = [] if broken is None else broken
+    found = [] if broken is None else broken
     notes = [] if notes is None else notes
-    rows = read_run(path, broken) if path.is_dir() else read_file(path, columns or Columns(), broken, notes)
-    return _stop_at_broken(rows, broken) if strict else rows
+    for record in read_run(path, found) if path.is_dir() else read_file(path, columns or Columns(), found, notes):
+        if broken is None and found:
+            break
+        yield record
+    if broken is None and found:
+        raise RecordError(str(found[0]))
 
 
 def read_whole(path: Path, columns: Columns | None = None) -> list[Record]:
@@ -43,13 +46,3 @@ def read_whole(path: Path, columns: Columns | None = None) -> list[Record]:
     for note in (*notes, *(f"not read: {line}" for line in broken[:20]), *more):
         print(f"note: {note}", file=sys.stderr)
     return records
-
-
-def _stop_at_broken(rows: Iterator[Record], broken: list[BrokenLine]) -> Iterator[Record]:
-    before = len(broken)
-    for record in rows:
-        if len(broken) > before:
-            break
-        yield record
-    if len(broken) > before:
-        raise RecordError(str(broken[before]))

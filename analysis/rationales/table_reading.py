@@ -1,11 +1,14 @@
-"""Reads the short columns of a run or a record file, and joins the scores to them; see `analysis.rationales.table`."""
+"""Reads the short columns of a run or a record file, joins the scores to them, and keeps the table until one of its files changes;
+see `analysis.rationales.table`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,14 +21,14 @@ from analysis.rationales.joining import rows_of_scores, unjoined
 from analysis.rationales.reading import read_records
 from analysis.rationales.records import BrokenLine, Record, RecordError, is_label, record_to, unique_ids
 from analysis.rationales.run_records import CORRECT, SHORT
-from analysis.rationales.scorer_columns import score_files, scorer_columns
+from analysis.rationales.scorer_columns import score_files, scorer_columns, scorer_files
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
 from star.errors import first_line
 from star.parsing import ParseError, checked
 from star.row_files import read_rows
-from star.run import ATTEMPTS, PROBLEMS, SCORES, Run, RunError, read_table
+from star.run import ATTEMPTS, PROBLEMS, SCORES, Run, RunError, Stamp, read_table, stamp
 from star.schemas import Score
 
 SMALL_FILE = 2_000
@@ -33,6 +36,29 @@ SMALL_FILE = 2_000
 MANY, LONG = 40, 40
 """Most values of a name in `meta` that becomes a filter, and most characters of each."""
 CATEGORIES = ("round", "mode", "split", "slice", "verdict", "drop_reason", "generator")
+
+
+_LOADING = Lock()
+
+
+def table_files(source: Source) -> list[Path]:
+    """The files whose change means that a table must be read again."""
+    if source.kind == "run":
+        run = Run(source.path)
+        names = [*run.attempt_files(), "problems.parquet", "analysis/soundness.parquet", *scorer_files(run)]
+        return [source.path / name for name in names]
+    return [source.path, *score_files(source.path)]
+
+
+def load_table(source: Source) -> Table:
+    """The source's table, cached until one of its files changes. Raises RecordError for a file that is none."""
+    with _LOADING:  # two views that open at once wait for one reading
+        return _load(source, stamp(table_files(source)))
+
+
+@lru_cache(maxsize=6)
+def _load(source: Source, _: Stamp) -> Table:
+    return read_run(source) if source.kind == "run" else read_file(source)
 
 
 def read_run(source: Source) -> Table:

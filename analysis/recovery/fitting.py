@@ -6,7 +6,7 @@ guide's reading. That is what makes it hold for generators it has not seen, sinc
 generators: 60 boosted trees over the same features reach the same AUROC with questions held out (.973), but .52 and .66
 with a generator held out, where this reaches .96 and .92.
 
-    minimise  sum_i w_i log(1 + exp(-s_i (x_i b + c))) + (precision / 2) |b - prior|^2
+    minimise  sum_i w_i log(1 + exp(-s_i (x_i b + c))) + sum_j precision_j (b_j - prior_j)^2 / 2
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from dataclasses import asdict
 
 import numpy as np
 
+from analysis.checks.base import SOUND
 from analysis.rationales.records import Record
 from analysis.recovery.features import DETAILS, EVENTS, NAMES, describe
 from analysis.recovery.model import MODEL_FILE, RecoveryModel, case_of, is_recovery
+from analysis.soundness import hazard
 
 EVENT_PRECISION = 30.0
 """Of the prior, in rows: an event needs some tens of rows before its weight leaves the guide's."""
 DETAIL_PRECISION = 100.0
 """Details differ between generators, so they are held back more. It matters little: on four fifths of the questions the
 AUROC at 30 / 100 / 200 is .976 / .975 / .974 with questions held out and .927 / .929 / .930 with one generator held out."""
-BIAS_PRECISION = 0.1
 STATED = "sentence correct value"
 STATED_WEIGHT = 0.01
 """Of a row with that label, which only the annotators of one generator used: they call a next sentence that merely states the
@@ -52,7 +53,7 @@ def fit(records: Iterable[Record]) -> RecoveryModel:
         raise ValueError(f"{len(rows)} labelled recoveries, {int(unfaithful.sum())} unfaithful: expected both labels")
     features = np.array([describe(case_of(r)) for r in rows])
     stated = [r.meta.get("recovery_behavior") == STATED for r in rows]
-    weights, bias = fit_weights(features, unfaithful, row_weights([r.generator for r in rows], stated))
+    bias, weights = fit_weights(features, unfaithful, row_weights([r.generator for r in rows], stated))
     named = {name: round(float(weight), 6) for name, weight in zip(NAMES, weights, strict=True)}
     return RecoveryModel(
         len(rows), int(unfaithful.sum()), tuple(sorted({str(r.generator) for r in rows})), round(bias, 6), named
@@ -66,23 +67,12 @@ def row_weights(generators: Sequence[str | None], stated: Sequence[bool]) -> np.
     return np.where(stated, STATED_WEIGHT, 1.0) * equal
 
 
-def fit_weights(features: np.ndarray, labels: np.ndarray, row_weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights and bias at the posterior mode. Features (rows, NAMES), labels 0/1, row weights (rows,)."""
-    from scipy.optimize import minimize
-
-    design = np.hstack([features, np.ones((len(features), 1))])
-    mean = np.array([*(prior for prior, _ in EVENTS.values()), *[0.0] * len(DETAILS), 0.0])
-    precision = np.array([EVENT_PRECISION] * len(EVENTS) + [DETAIL_PRECISION] * len(DETAILS) + [BIAS_PRECISION])
-
-    def loss(b: np.ndarray) -> tuple[float, np.ndarray]:
-        score = design @ b
-        away = b - mean
-        value = (row_weights * (np.logaddexp(0, score) - labels * score)).sum() + 0.5 * (precision * away**2).sum()
-        error = row_weights * (1 / (1 + np.exp(-score)) - labels)
-        return float(value), design.T @ error + precision * away
-
-    found = minimize(loss, mean, jac=True, method="L-BFGS-B", options={"maxiter": 500})
-    return found.x[:-1], float(found.x[-1])
+def fit_weights(features: np.ndarray, unfaithful: np.ndarray, row_weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """(bias, weights) at the posterior mode: a rationale of one step each, which is wrong where the recovery is unfaithful."""
+    prior = np.array([*(prior for prior, _ in EVENTS.values()), *[0.0] * len(DETAILS)])
+    pull = np.array([EVENT_PRECISION] * len(EVENTS) + [DETAIL_PRECISION] * len(DETAILS))
+    first = np.where(unfaithful, 0, SOUND)
+    return hazard.fit_weights(features, np.arange(len(first)), first, pull=pull, prior=prior, weight=row_weights)
 
 
 def main() -> int:

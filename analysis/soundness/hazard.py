@@ -78,23 +78,24 @@ def fit_weights(
     rationale: np.ndarray,
     first: np.ndarray,
     *,
-    pull: float,
+    pull: float | np.ndarray,
     prior: np.ndarray | float = 0.0,
     weight: np.ndarray | float = 1.0,
 ) -> tuple[float, np.ndarray]:
     """(intercept, weights) of the log-odds of h_i: the maximum of `log_likelihood`, with a Gaussian prior of precision `pull` on
-    the weights of standardised features.
+    the weights of standardised features, or of a precision for each weight as it is.
 
     `x` [steps, features]; `rationale`: 0-based row of `first` and `weight` that each step belongs to, ascending.
     """
     from scipy.optimize import minimize
 
-    scale, prior = np.maximum(x.std(axis=0), 1e-3), np.broadcast_to(prior, x.shape[1])
+    prior = np.broadcast_to(prior, x.shape[1])
+    precision = pull if isinstance(pull, np.ndarray) else pull * np.maximum(x.std(axis=0), 1e-3) ** 2
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = log_likelihood(x @ parameters[1:] + parameters[0], rationale, first, weight)
-        away = (parameters[1:] - prior) * scale
-        return pull / 2 * float(away @ away) - value, np.concatenate([[-slope.sum()], pull * away * scale - x.T @ slope])
+        away = parameters[1:] - prior
+        return float(precision @ away**2) / 2 - value, np.concatenate([[-slope.sum()], precision * away - x.T @ slope])
 
     done = minimize(loss, np.concatenate([[0.0], prior]), jac=True, method="L-BFGS-B", options={"maxiter": 500})
     return float(done.x[0]), done.x[1:]

@@ -112,14 +112,14 @@ def _judge(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:
 def _is_recovery(record: Record) -> bool:
     if not record.meta.get("cot_prefix"):
         return False
-    from analysis.recovery import is_recovery
+    from analysis.recovery.model import is_recovery
 
     return is_recovery(record)
 
 
 def _judge_recovery(record: Record) -> Judgement:
     """Of a recovery from an injected error; what it does is a hint, whatever the score."""
-    from analysis.recovery import judge_recovery
+    from analysis.recovery.model import judge_recovery
 
     p_unsound, why = judge_recovery(record)
     flags = (Flag(0, "recovery", why, round(min(p_unsound or 0.0, 0.99), 2)),) if record.steps else ()

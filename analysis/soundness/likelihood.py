@@ -1,6 +1,6 @@
 """What a language model makes of each step: `likelihood:MODEL`. Inputs of a calibration; nothing is judged by them.
 
-Three features per step, from one packed pass over each rationale (`analysis.faithfulness.packed`):
+Three features per step, from one packed pass over each rationale (`star.sampling.packed`):
 
     mean   exp(mean log-probability of the step's tokens)
     least  probability of its least likely token
@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.faithfulness.layout import Layout
-from analysis.faithfulness.packed import PackedScorer, Scored, Tree, shared_prefix, tree
 from analysis.faithfulness.sources import from_run, plain_task
 from analysis.rationales.reading import read_records
 from analysis.soundness.local_model import LocalScorer, find_model
@@ -30,6 +29,7 @@ from star.problem import Problem, problem_id
 from star.prompting import PromptBuilder
 from star.recipe import PromptingSettings, TaskSettings
 from star.sampling import model_files
+from star.sampling.packed import PackedScorer, Scored, Tree, shared_prefix, tree
 from star.tasks import addition
 
 VERSION = 1
@@ -101,6 +101,6 @@ def _asking(model_dir: Path, scored: Path | None) -> Layout:
     tokenizer: Any = model_files.load_tokenizer(model_dir)
     if scored is not None and scored.is_dir():
         return from_run(scored, None, 1, 0, own_model=False).layout(tokenizer)
-    first = next(read_records(scored), None) if scored is not None else None
+    first = next(read_records(scored, broken=[]), None) if scored is not None else None
     task = addition.build(TaskSettings(), 0) if first is not None and first.task == "addition" else plain_task()
     return Layout(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=0)), shots=False)

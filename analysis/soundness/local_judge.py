@@ -58,9 +58,9 @@ class LocalModel:
     @cached_property
     def identity(self) -> list[str]:
         """A digest of weights and tokenizer."""
-        from analysis.faithfulness.answers import model_digest
+        from star.provenance import model_fingerprint
 
-        return [model_digest(self.folder)]
+        return [model_fingerprint(self.folder)]
 
     def ask(self, missing: Mapping[str, Sequence[int]], keep: Keep) -> dict[str, Failure]:
         """Ask each prompt for the votes that are missing; returns what failed. Raises InputError where the model cannot run."""

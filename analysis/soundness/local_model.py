@@ -89,12 +89,12 @@ class LocalScorer(Scorer[RowT]):
     """
 
     def __init__(self, name: str, model_dir: Path, facts: str, place: Place) -> None:
-        from analysis.faithfulness.answers import model_digest
+        from star.provenance import model_fingerprint
         from star.sampling.model_files import check_model_dir
 
         check_model_dir(model_dir)
         self.name, self.model_dir = name, model_dir
-        self.fingerprint = hashlib.sha256(f"{model_digest(model_dir)} {facts}".encode()).hexdigest()[:16]
+        self.fingerprint = hashlib.sha256(f"{model_fingerprint(model_dir)} {facts}".encode()).hexdigest()[:16]
         self.memory = Memory(place.memory)
         self.engine: Engine[Any] = Engine(name, self.start)
 

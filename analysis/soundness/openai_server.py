@@ -28,6 +28,8 @@ BACK_OFF, LONGEST, PATIENCE = 1.0, 60.0, 300.0
 """Seconds before the first retry, doubled for each further one up to LONGEST; a server may ask for PATIENCE by Retry-After."""
 TIMEOUT = 600.0
 """Seconds that a reply may take: it comes as a whole."""
+MOST_BYTES = 1 << 26
+"""Of one response."""
 CHARACTERS_A_TOKEN = 3.3
 """Of English with formulas; for estimates and for servers that do not count."""
 OPTIONAL = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "n")
@@ -123,7 +125,7 @@ class OpenAIServer:
             body = self._body(prompt, n, self.dropped | left_out)
             started, response = time.monotonic(), None
             try:
-                response = self.client.post(self.url, json=body)
+                response = self._post(body)
             except httpx.RequestError as error:
                 why = f"{self.host}: {self._plain(str(error) or type(error).__name__)}"
                 if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) and attempt >= RETRIES:
@@ -142,6 +144,19 @@ class OpenAIServer:
             self.stopped.wait(_delay(response, attempt))
             attempt += 1
         raise RowError("error", why)
+
+    def _post(self, body: Mapping[str, Any]) -> httpx.Response:
+        """A whole response. Raises RequestError, for one without an end too."""
+        import httpx
+
+        content, latest = bytearray(), time.monotonic() + TIMEOUT
+        with self.client.stream("POST", self.url, json=body) as response:
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > MOST_BYTES or time.monotonic() > latest:
+                    raise httpx.ReadTimeout("its reply does not end")
+        asked = {name: value for name, value in response.headers.items() if name == "retry-after"}
+        return httpx.Response(response.status_code, headers=asked, content=bytes(content))
 
     def _body(self, prompt: str, n: int, left_out: set[str]) -> dict[str, Any]:
         body = {**self.body, "messages": [{"role": "user", "content": prompt}], **({"n": n} if n > 1 else {})}

@@ -55,7 +55,6 @@ class ProcessRewardModel(LocalScorer[Encoded]):
 
     def start(self) -> TransformersEngine | VllmEngine:
         """An engine that gives a fixed rationale the same scores alone and beside others. Raises InputError."""
-        from analysis.faithfulness.packed import numerics
         from star.recipe import SamplingSettings
         from star.sampling.backends import choose_backend, has_gpu
 
@@ -67,7 +66,7 @@ class ProcessRewardModel(LocalScorer[Encoded]):
         rows = [self.reader.encode(question, steps[:count]) for count in (3, 1, 2)]
         together, alone = engine.read(rows), [engine.read([row])[0] for row in rows]
         apart = np.abs(np.concatenate(together) - np.concatenate(alone)).max()
-        if not apart <= TOLERANCE[numerics()[0]]:
+        if not apart <= TOLERANCE[model_files.numerics()[0]]:
             engine.close()
             raise InputError(f"{self.model_dir}: a rationale's scores differ by {apart:.2g} alone and in a batch: not used.")
         return engine
@@ -79,9 +78,9 @@ class TransformersEngine:
     def __init__(self, model_dir: Path, reader: Reader, limit: int) -> None:
         import torch
 
-        from analysis.faithfulness.packed import PackedScorer, numerics
+        from star.sampling.packed import PackedScorer
 
-        dtype, device = numerics()
+        dtype, device = model_files.numerics()
         kind = model_class(architecture(model_dir), bool(reader.looked_at))
         model = model_files.load_model(model_dir, dtype=getattr(torch, dtype), model_class=kind, exact=True)
         labels = 2 if reader.looked_at else int(model.config.num_labels)
@@ -145,10 +144,9 @@ class VllmEngine:
     """vLLM's pooling engine in a process of its own; the outputs of all tokens come back and are read at the same positions."""
 
     def __init__(self, model_dir: Path, reader: Reader, limit: int) -> None:
-        from analysis.faithfulness.packed import numerics
         from star.sampling.vllm_process import WorkerProcess
 
-        dtype, device = numerics()
+        dtype, device = model_files.numerics()
         options: dict[str, Any] = {
             "runner": "pooling",
             "pooler_config": {"task": "token_classify", "tok_pooling_type": "ALL"},

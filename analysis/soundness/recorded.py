@@ -6,10 +6,14 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from analysis.rationales.reading import read_records
+from analysis.rationales.records import BrokenLine
 from analysis.soundness.scorer import Item, Scorer, StepScores, safe_name
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError
-from star.row_files import BadRowError, Row, read_rows, stem
+from star.row_files import Row, parsed_rows, stem
+
+EXPECTED = '{"id": "...", "step_ok": [0.98, 0.41]}: P(step right) per step, null where there is none'
 
 
 class _Line(NamedTuple):
@@ -23,15 +27,25 @@ class RecordedScores(Scorer[StepScores]):
 
     Joined by id where ids are unique in the file, else by place: then line n of the file is rationale n, with the same id where it
     has one. Raises InputError for a file that cannot be read, values that are no probabilities, step counts that differ from
-    the rationale's, ids of rationales that repeat while the file's do not, and a place whose id is another.
+    the rationale's, ids of rationales that repeat while the file's do not, and by place another number of rationales, one that
+    cannot be read, or another id.
     """
 
     def __init__(self, path: str | Path, options: ScorerOptions | None = None, place: Place | None = None) -> None:
         self.path = path = Path(path)
         self.name = safe_name(stem(path))
-        self.lines = [_parsed(path, number, row) for number, row in read_rows(path)]
+        self.lines = parsed_rows(path, _parsed, "step score", EXPECTED)
         ids = [line.id for line in self.lines]
         self.by_id = {line.id: line for line in self.lines} if None not in ids and len(set(ids)) == len(ids) else None
+        if self.by_id is None and place is not None and place.input is not None:
+            broken: list[BrokenLine] = []
+            count = sum(1 for _ in read_records(place.input, broken=broken, columns=place.columns))
+            if broken or count != len(self.lines):
+                unread = f" and {len(broken):,} that cannot be read" if broken else ""
+                raise InputError(
+                    f"{path} has {len(self.lines):,} lines for {count:,} rationales{unread}: expected one line for each, in their "
+                    "order, or an `id` of its own on every line."
+                )
         self.asked: dict[str, int] = {}
         self.fingerprint = hashlib.sha256(repr(self.lines).encode()).hexdigest()[:16]
 
@@ -63,19 +77,10 @@ class RecordedScores(Scorer[StepScores]):
         return line
 
 
-def _parsed(path: Path, number: int, row: Row | BadRowError) -> _Line:
-    try:
-        if isinstance(row, BadRowError):
-            raise row
-        said = row["step_ok"]
-        if said is not None and not (isinstance(said, list) and all(map(_is_probability, said))):
-            raise ValueError("step_ok holds something else than numbers from 0 to 1 and nulls")
-    except (ValueError, KeyError) as error:
-        raise InputError(
-            f"{path}, line {number} is no step score ({error}); expected "
-            '{"id": "...", "step_ok": [0.98, 0.41]}: P(step right) per step, null where there is none.'
-        ) from error
-    name = row.get("id")
+def _parsed(number: int, row: Row) -> _Line:
+    said, name = row["step_ok"], row.get("id")
+    if said is not None and not (isinstance(said, list) and all(map(_is_probability, said))):
+        raise ValueError("step_ok holds something else than numbers from 0 to 1 and nulls")
     return _Line(number, None if name is None else str(name), None if said is None else tuple(said))
 
 

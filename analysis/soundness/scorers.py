@@ -8,8 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import tyro
+
+from analysis.rationales.formats import Columns
 from analysis.soundness.scorer import Scorer
 from star.errors import UsageError
 
@@ -24,6 +27,8 @@ SCORERS = {
 """Kind -> (module and class, what follows the colon: "" for nothing, in brackets what may be left out). The class is called with
 that rest, the options and the place."""
 MEMORY = "scorers.sqlite"
+Specifications = tyro.conf.UseAppendAction[Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(metavar="SPEC ...")]]
+"""Of `--scorer`: several behind it, or it several times."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Place:
     """The run directory or file whose rationales are scored."""
     output: Path | None = None
     """Where the scores go."""
+    columns: Columns | None = None
+    """What the columns of the input are called."""
 
     @property
     def memory(self) -> Path | None:

@@ -13,17 +13,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from analysis.faithfulness.answers import model_digest
 from analysis.soundness.local_model import LocalScorer
 from analysis.soundness.scorer import Item, StepScores, Usage, safe_name
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.problem import Problem, problem_id
 from star.prompting import PromptBuilder
+from star.provenance import model_fingerprint
 from star.recipe import parse_recipe
 from star.run import VERIFIER, Run
 from star.sampling import model_files
+from star.sampling.packed import PackedScorer
 from star.tasks import load_task
 from star.training.plan import Encoded
 from star.verifier import completion_logprobs
@@ -38,14 +38,14 @@ class RunVerifier(LocalScorer[Encoded]):
         model_dir, self.before_dir = run.model(VERIFIER), run.model(1)
         self.beta, self.shots = recipe.verifier.beta, recipe.prompting.shots_in_training
         task = load_task(recipe.task, recipe.seed)
-        facts = f"{model_digest(self.before_dir)} {self.beta} {task.name} 1"
+        facts = f"{model_fingerprint(self.before_dir)} {self.beta} {task.name} 1"
         super().__init__(safe_name(f"verifier-{run.name}"), model_dir, facts, place)
         self.builder = PromptBuilder(task, model_files.load_tokenizer(model_dir), recipe.prompting)
         self.limit = model_files.context_length(model_dir) or 2**31
 
-    def start(self) -> list[Any]:
+    def start(self) -> list[PackedScorer]:
         """The verifier, and the model before its training."""
-        return [model_files.ready_model(folder) for folder in (self.model_dir, self.before_dir)]
+        return [PackedScorer.load(folder, mode="plain") for folder in (self.model_dir, self.before_dir)]
 
     def takes(self, row: Encoded) -> Usage:
         """Each model reads a rationale once."""
@@ -62,7 +62,7 @@ class RunVerifier(LocalScorer[Encoded]):
             return StepScores("too_long", why=f"more than the model's {self.limit:,} tokens")
         return row
 
-    def ask(self, engine: Sequence[Any], rows: Sequence[Encoded]) -> list[StepScores]:
+    def ask(self, engine: Sequence[PackedScorer], rows: Sequence[Encoded]) -> list[StepScores]:
         after, before = (completion_logprobs(model, rows) for model in engine)
         gains = [min(self.beta * (new - old), 700) for new, old in zip(after, before, strict=True)]
         chances = [1 / (1 + math.exp(gain)) for gain in gains]

@@ -193,10 +193,17 @@ def load_model(
     return model.eval()
 
 
-def ready_model(model_dir: Path, *, trust_remote_code: bool = False) -> Any:
-    """The directory's model to ask a little of: on a GPU in half precision where there is one."""
+def numerics(dtype: str = "auto", device: str = "auto") -> tuple[str, str]:
+    """(dtype, device) with "auto" settled: a GPU where there is one; bfloat16 on a GPU, float32 on a CPU."""
     import torch
 
-    cuda = torch.cuda.is_available()
-    model = load_model(model_dir, dtype=torch.bfloat16 if cuda else torch.float32, trust_remote_code=trust_remote_code)
-    return model.to("cuda") if cuda else model
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    return ("bfloat16" if device == "cuda" else "float32") if dtype == "auto" else dtype, device
+
+
+def ready_model(model_dir: Path, *, dtype: str = "auto", device: str = "auto", trust_remote_code: bool = False) -> Any:
+    """The directory's model to ask a little of; dtype and device as in `numerics`."""
+    import torch
+
+    dtype, device = numerics(dtype, device)
+    return load_model(model_dir, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code).to(device)

@@ -93,11 +93,17 @@ def _needed(names: Sequence[str], columns: Sequence[str]) -> list[str] | None:
 # ---------------------------------------------------------------------- the Hub
 
 
-def read_hub(dataset: str, config: str | None, split: str, columns: Sequence[str], *, optional: bool = False) -> Any:
-    """Rows of a Hub data set (or of a local directory of data files); None for an `optional` split that does not exist."""
+TO_A_FILE = f"set task.path to a local file ({', '.join(SUFFIXES)})"
+
+
+def read_hub(
+    dataset: str, config: str | None, split: str, columns: Sequence[str], *, optional: bool = False, instead: str = TO_A_FILE
+) -> Any:
+    """Rows of a Hub data set (or of a local directory of data files); None for an `optional` split that does not exist. `instead`:
+    what to do without a network."""
     local = Path(dataset).expanduser().is_dir()
     if not local and not offline() and not hub_answers():
-        raise TaskError(_no_hub(dataset, "the Hub does not answer"))
+        raise TaskError(_no_hub(dataset, "the Hub does not answer", instead))
     import datasets
 
     try:
@@ -111,15 +117,15 @@ def read_hub(dataset: str, config: str | None, split: str, columns: Sequence[str
             raise TaskError(f"{dataset} (split {split!r}) cannot be loaded: {first_line(error)}") from error
         if refused := refusal(error, dataset, "data set"):
             raise TaskError(refused) from error
-        raise TaskError(_no_hub(dataset, first_line(error))) from error
+        raise TaskError(_no_hub(dataset, first_line(error), instead)) from error
     rows = [Located(f"{dataset} ({split}), row {number}", row) for number, row in enumerate(table, start=1)]
     if not rows:
         raise TaskError(f"{dataset} (split {split!r}) has no rows")
     return _with_columns(rows, columns, dataset)
 
 
-def _no_hub(dataset: str, why: str) -> str:
+def _no_hub(dataset: str, why: str, instead: str) -> str:
     return (
-        f"data set {dataset} cannot be loaded from the Hub: {why}. Without a network set task.path to a local file "
-        f"({', '.join(SUFFIXES)}), or HF_HUB_OFFLINE=1 to use the copy in the local cache if there is one."
+        f"data set {dataset} cannot be loaded from the Hub: {why}. Without a network {instead}, or set HF_HUB_OFFLINE=1 to use the "
+        "copy in the local cache if there is one."
     )

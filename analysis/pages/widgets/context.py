@@ -15,7 +15,7 @@ from analysis.labels import Labels, label_folder, read_labels
 from analysis.pages.widgets import state, text
 from analysis.rationales.records import RecordError
 from analysis.rationales.table import Table
-from analysis.rationales.tables import load_table
+from analysis.rationales.table_reading import load_table
 from analysis.sources import Source, list_runs, run_labels
 from star import command_line
 from star.errors import UsageError

@@ -96,14 +96,6 @@ def tree(trunk: Sequence[int], sequences: Iterable[tuple[Sequence[int], int]]) -
     return Tree(tuple(trunk), tuple(branches))
 
 
-def numerics(dtype: str = "auto", device: str = "auto") -> tuple[str, str]:
-    """(dtype, device) with "auto" settled: a GPU where there is one; bfloat16 on a GPU, float32 on a CPU."""
-    import torch
-
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    return ("bfloat16" if device == "cuda" else "float32") if dtype == "auto" else dtype, device
-
-
 class PackedScorer:
     """A causal language model that scores trees, packed where its attention allows it and sequence by sequence else."""
 
@@ -136,14 +128,11 @@ class PackedScorer:
         trust_remote_code: bool = False,
         **options: Any,
     ) -> PackedScorer:
-        """From a `from_pretrained` directory; dtype and device as in `numerics`."""
-        import torch
+        """From a `from_pretrained` directory; dtype and device as in `model_files.numerics`."""
+        from star.sampling.model_files import ready_model
 
-        from star.sampling.model_files import load_model
-
-        dtype, device = numerics(dtype, device)
-        model = load_model(model_dir, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code)
-        return cls(model.to(device), **options)
+        model = ready_model(model_dir, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        return cls(model, **options)
 
     def score(self, trees: Sequence[Tree]) -> list[list[Scored]]:
         """Log-probabilities of all branches; trees of similar length share a forward pass.
