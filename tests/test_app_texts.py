@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import analysis
@@ -219,6 +220,10 @@ def test_a_large_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(table_reading, "read_records", never)
     again = table_reading.read_file(source_of(path))
+    allocated = pa.total_allocated_bytes()
+    mapped = [again.texts.column(name) for name in TEXTS]
+    assert pa.total_allocated_bytes() == allocated  # nothing is copied: only what is on show is read of the index
+    assert all(map(len, mapped))
     pd.testing.assert_frame_equal(again.frame, first.frame)
     assert again.notes == first.notes and any("line 10" in note for note in again.notes)
     assert all(again.texts.column(name).to_pylist() == first.texts.column(name).to_pylist() for name in TEXTS)

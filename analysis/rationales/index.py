@@ -53,7 +53,8 @@ def read_index(path: Path) -> Columns | None:
         frame[name] = frame[name].astype("category")  # one without any value comes back as plain nulls
 
     def loader(name: str) -> Callable[[], pa.Array]:
-        return lambda: table.column(name).combine_chunks()
+        column = table.column(name)
+        return lambda: column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies even a single one
 
     return frame, {name: loader(name) for name in TEXTS}, list(known.get("notes", []))
 
