@@ -173,23 +173,28 @@ def probe_figures(arm: str, arguments: Arguments) -> dict[str, Any]:
     from analysis.faithfulness.rows import row_schema
     from analysis.probe import Arguments as ProbeArguments
     from analysis.probe import probe
-    from star.grading import same_answer
 
     run = Run(finished_run(recipe_of(arm, arguments)))
     probe(ProbeArguments(run.path, n=arguments.probed, device=arguments.device))
     found = run.probed_rounds()[str(run.chosen_round)]
-    problems = {row["problem_id"]: row for row in run.problems()}
     table = run.probes(row_schema())
-    none_kept = [row for row in table.to_pylist() if (row["probe"], row["position"]) == ("early_answering", 0)] if table else []
+    problems = {row["problem_id"]: row for row in run.problems()}
+    rights = with_and_without(table.to_pylist() if table else [], problems)
+    return {"n": found["n_rationales"], "measures": found["measures"], **rights}
+
+
+def with_and_without(rows: Sequence[Mapping[str, Any]], problems: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Shares that are right with the rationale and without any, and their difference, where the model was asked both."""
+    from star.grading import same_answer
+
+    asked = [row for row in rows if (row["probe"], row["position"], row["applicable"]) == ("early_answering", 0, True)]
     right: dict[str, list[bool]] = {"answer_before": [], "answer_after": []}
-    for row, (name, outcomes) in product(none_kept, right.items()):
+    for row, (name, outcomes) in product(asked, right.items()):
         problem = problems[row["problem_id"]]
         kind: AnswerType = "choice" if problem["choices"] else "number"
         outcomes.append(same_answer(row[name], problem["gold"], kind, problem["choices"], problem["question"]))
-    units = [row["problem_id"] for row in none_kept]
+    units = [row["problem_id"] for row in asked]
     return {
-        "n": found["n_rationales"],
-        "measures": found["measures"],
         "right_with_rationale": share(right["answer_before"], units).as_dict(),
         "right_without": share(right["answer_after"], units).as_dict(),
         "rationale_minus_none": paired_difference(right["answer_after"], right["answer_before"], units).as_dict(),

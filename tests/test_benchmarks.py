@@ -181,3 +181,19 @@ def test_made_up_records_are_seeded_distinct_and_partly_wrong() -> None:
     named = [judgement.first_error_step for judgement in judge(records[::2])]
     assert -1 in named
     assert any(step is not None and step > 0 for step in named)
+
+
+def test_a_rationale_without_an_answer_says_nothing_of_what_a_model_answers_without_one() -> None:
+    """A refused row has position 0 too, and no answers: as wrong ones they would count against both."""
+    from benchmarks.real_model import with_and_without
+
+    blank = {"probe": "early_answering", "position": 0, "answer_before": None, "answer_after": None}
+    rows = [
+        {**blank, "problem_id": "a", "applicable": True, "answer_before": "5", "answer_after": "5.0"},
+        {**blank, "problem_id": "b", "applicable": True, "answer_before": "5"},
+        {**blank, "problem_id": "c", "applicable": False},
+    ]
+    problems = {name: {"gold": "5", "choices": None, "question": ""} for name in "abc"}
+    found = with_and_without(rows, problems)
+    assert [(each["value"], each["n"]) for each in found.values()] == [(1.0, 2), (0.5, 2), (0.5, 2)]
+    assert with_and_without([], {})["right_without"]["n"] == 0
