@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import random
-import time
 from collections import defaultdict
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +21,7 @@ from analysis.checks.grammars.word_lists import orderings
 from analysis.checks.kinds import KINDS
 from analysis.checks.numbers import tokenize
 from star.tasks import addition as addition_task
+from tests.timing import at_most
 
 CASES = json.loads((Path(__file__).parent / "check_cases.json").read_text(encoding="utf-8"))
 CASES = [case for case in CASES if case["kind"] != "generic"]
@@ -243,10 +243,9 @@ def test_nasty_text_ends_within_a_second(text: str) -> None:
     for case in EXAMPLE.values():
         for question in (case["question"], text):
             for steps in ([text], [*case["steps"][:2], text, text], [text[:30]] * 10_000):
-                start = time.process_time()
-                detect_kind(question, steps)
-                finding = check_exact(case["kind"], question, steps, text[:50], {"A": text[:500], "B": "x"})
-                assert time.process_time() - start < 1.0
+                with at_most(1):
+                    detect_kind(question, steps)
+                    finding = check_exact(case["kind"], question, steps, text[:50], {"A": text[:500], "B": "x"})
                 if finding is not None:
                     assert SOUND <= finding.first_error_step < len(steps)
 

@@ -26,6 +26,7 @@ from star.grading.verdicts import choice_of, grade_choice, grade_number, grade_t
 from star.problem import Problem, Task, Verdict
 from star.recipe import TaskSettings
 from star.tasks import load_task
+from tests.timing import at_most
 
 CASES = json.loads((Path(__file__).parent / "grade_cases.json").read_text(encoding="utf-8"))
 CHOICES = {"A": "ignore", "B": "enforce", "C": "avoid"}
@@ -129,15 +130,13 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_text_takes_no_time(text: str) -> None:
-    problem = Problem("id", "question", "7"), Problem("id", "question", "B", CHOICES)
-    started = time.process_time()
-    for number, choice in [problem]:
+    number, choice = Problem("id", "question", "7"), Problem("id", "question", "B", CHOICES)
+    with at_most(5):
         grade(extract_marked(text, numbers=True).strict, number, "number")
         extract_marked(text, numbers=False)
         grade(extract_stated(text).strict, choice, "choice")
         grade_number(text, "7"), grade_choice(text, CHOICES, "B"), grade_text(text, "x")
         mentions_answer_hint(text), mentions_choice_hint(text)
-    assert time.process_time() - started < 5
 
 
 PIECES = [*"#\n 12.:QABT()", "The answer is ", "Question:", "#### ", "Wait, "]
@@ -272,12 +271,11 @@ def test_ten_thousand_rationales_in_ten_seconds() -> None:
     gold = [(numbers, Problem("id", "q", str(rng.randrange(10**4)))) for _ in range(5_000)]
     gold += [(choices, Problem("id", "q", rng.choice("ABC"), CHOICES)) for _ in range(5_000)]
     texts = [task.completion(steps, problem.gold) for task, problem in gold]
-    started = time.process_time()
-    verdicts = [
-        grade(task.extract(text, problem).strict, problem, task.answer_type)
-        for (task, problem), text in zip(gold, texts, strict=True)
-    ]
-    assert time.process_time() - started < 10
+    with at_most(10):
+        verdicts = [
+            grade(task.extract(text, problem).strict, problem, task.answer_type)
+            for (task, problem), text in zip(gold, texts, strict=True)
+        ]
     assert set(verdicts) == {Verdict.correct}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from analysis.recovery.outcomes import classify
 from analysis.recovery.values import evaluate, find_numbers, left_side
 from analysis.soundness.hazard import ModelError
 from star.tasks.addition import scratchpad
+from tests.timing import at_most
 
 QUESTION = "Mia has 48 beads. She gives away half of them, and then 9 more. How many beads does Mia keep?"
 PREFIX = "Mia starts with 48 beads and gives away half, so she has 48 / 2 = 27"
@@ -328,20 +328,19 @@ NASTY = [
 
 @pytest.mark.parametrize("nasty", NASTY, ids=range(len(NASTY)))
 def test_nasty_texts_are_scored_in_time(nasty: str) -> None:
-    start = time.process_time()
-    cases = [
-        record(nasty),
-        record(" beads", prefix=nasty + "27"),
-        record(nasty, prefix=nasty + " = 27", original_value=nasty),
-        replace(record(nasty), question=nasty, answer=nasty),
-        record(" beads", injected=nasty),
-    ]
-    scores = p_unfaithful([item for item in cases if is_recovery(item)])
-    assert all(0 <= p <= 1 for p in scores)
-    classify(nasty, nasty, nasty, nasty, nasty, None)
-    classify(SUM, SCRATCH, "4", None, nasty, True)
-    classify(QUESTION, nasty, "27", None, nasty, False)
-    assert time.process_time() - start < 1.5
+    with at_most(1.5):
+        cases = [
+            record(nasty),
+            record(" beads", prefix=nasty + "27"),
+            record(nasty, prefix=nasty + " = 27", original_value=nasty),
+            replace(record(nasty), question=nasty, answer=nasty),
+            record(" beads", injected=nasty),
+        ]
+        scores = p_unfaithful([item for item in cases if is_recovery(item)])
+        assert all(0 <= p <= 1 for p in scores)
+        classify(nasty, nasty, nasty, nasty, nasty, None)
+        classify(SUM, SCRATCH, "4", None, nasty, True)
+        classify(QUESTION, nasty, "27", None, nasty, False)
 
 
 TEXT = st.one_of(

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from analysis.soundness.judging import judge
 from star.tasks import addition
 from tests.conftest import ROOT
 from tests.nasty_records import nasty_records
+from tests.timing import at_most
 
 PENS = "Ann has 48 pens and gives half of them to Bo. How many pens are left?"
 RECORDS = [
@@ -324,9 +324,8 @@ def test_five_thousand_solutions_in_ten_seconds_of_processor_time(data_dir: Path
 @pytest.mark.parametrize("record", nasty_records(), ids=lambda record: record.id)
 def test_nasty_records_get_a_result_or_an_abstention_within_a_second(record: Record) -> None:
     score_records(RECORDS)  # the models are loaded
-    start = time.process_time()
-    (row,) = score_records([record]).to_dict("records")
-    assert time.process_time() - start < 1
+    with at_most(1):
+        (row,) = score_records([record]).to_dict("records")
     p = row["p_unsound"]
     assert p != p or 0 <= p <= 1
 

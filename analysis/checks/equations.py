@@ -40,7 +40,7 @@ class Equation:
     """Has a value."""
     spoken: bool
     """A word stands for the equals sign."""
-    around: _TextReader
+    around: _Text
 
     @cached_property
     def result(self) -> float:
@@ -92,9 +92,32 @@ def read_mark(text: str) -> list[Equation]:
     return read_statements(text)[0]
 
 
-class _TextReader:
+class _Text:
+    """A text and its tokens; its equations hold it, so it does not hold them: circles wait for the collection of garbage."""
+
     def __init__(self, text: str, tokens: list[Token]) -> None:
         self.text = text
+        self.tokens = tokens
+
+    @cached_property
+    def unsolvable(self) -> bool:
+        """Whether the text says that an equation has no solution."""
+        return _UNSOLVABLE.search(self.text) is not None
+
+    @cached_property
+    def _approximations(self) -> list[int]:
+        return [match.start() for match in _APPROXIMATE.finditer(self.text)]
+
+    def is_approximate(self, left: Expression, right: Expression) -> bool:
+        """Whether a word near an equation says that it is rounded."""
+        start = self.tokens[min(left.start, right.start)].start - _NEAR
+        stop = self.tokens[max(left.stop, right.stop) - 1].end + _NEAR
+        return any(start <= place < stop for place in self._approximations)
+
+
+class _TextReader:
+    def __init__(self, text: str, tokens: list[Token]) -> None:
+        self.around = _Text(text, tokens)
         self.tokens = tokens
         self.expressions = ExpressionReader(text, tokens)
         self.equations: list[Equation] = []
@@ -141,35 +164,21 @@ class _TextReader:
     def _pair(self, left: Expression, right: Expression, spoken: bool) -> None:
         false: FalseStatement | None = None
         if left.symbols or right.symbols:
-            if spoken or self._unsolvable or "√" in left.operators + right.operators or self.is_approximate(left, right):
+            unknown = self.around.unsolvable or "√" in left.operators + right.operators
+            if spoken or unknown or self.around.is_approximate(left, right):
                 return
             if is_claimed_whole(self.tokens, left.start, right.stop, spoken):
                 false = judge_letters(left, right)
         elif left.operators:
             if right.value is not None:
-                self.equations.append(Equation(left, right, spoken, self))
+                self.equations.append(Equation(left, right, spoken, self.around))
         elif right.operators and left.value is not None and len(left.atoms) == 1 and not left.units:  # "36 = 6 * 6"
             labelled = self.tokens[right.stop].kind == "equal" and left.value != right.value  # "Step 2 = 5 + 3 = 8"
             if not labelled and left.stop - left.start <= 2:
-                self.equations.append(Equation(right, left, spoken, self))
+                self.equations.append(Equation(right, left, spoken, self.around))
         elif not spoken and is_claimed_whole(self.tokens, left.start, right.stop, spoken):
             false = judge_bare(left, right, self.tokens[right.stop : right.stop + 2])
         self.statements += [false] if false else []
-
-    @cached_property
-    def _unsolvable(self) -> bool:
-        """Whether the text says that an equation has no solution."""
-        return _UNSOLVABLE.search(self.text) is not None
-
-    @cached_property
-    def _approximations(self) -> list[int]:
-        return [match.start() for match in _APPROXIMATE.finditer(self.text)]
-
-    def is_approximate(self, left: Expression, right: Expression) -> bool:
-        """Whether a word near an equation says that it is rounded."""
-        start = self.tokens[min(left.start, right.start)].start - _NEAR
-        stop = self.tokens[max(left.stop, right.stop) - 1].end + _NEAR
-        return any(start <= place < stop for place in self._approximations)
 
 
 def _margin(tokens: list[Token], right: Expression, approximate: bool) -> float:
