@@ -8,13 +8,15 @@ its rationales? The pieces `form: ...` are greedy answers of the base model to s
 others are the arms of the paper's tables by the recipe of `make real`, half an hour each on two quiet cores; `probes: ARM` are all
 probes on rationales of an arm's final model, and what it answers without any; `cost` sets our sampling beside bare calls.
 What comes out of a piece lies in a file of its own under benchmarks/results/real_model and is not made again while it is there, so
-that pieces can be made on several days; runs are kept under benchmarks/cache.
+that pieces can be made on several days; delete a file to measure it anew, also with other --problems or --probed. Runs are kept
+under benchmarks/cache.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -117,10 +119,8 @@ def form_figures(piece: str, arguments: Arguments) -> dict[str, Any]:
     builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
     decoding = Decoding(max_new_tokens=recipe.sampling.max_new_tokens, stop=builder.stop)
     shard = Shard(0, setup.selection[: arguments.problems], decoding, "evaluated", "selection", 0, shots=True)
-    sampler = open_sampler(recipe.sampling, setup.base_dir)
-    rows = sample_attempts(sampler, builder, shard, progress=piece)
-    sampler.close()
-    return counted(rows)
+    with closing(open_sampler(recipe.sampling, setup.base_dir)) as sampler:
+        return counted(sample_attempts(sampler, builder, shard, progress=piece))
 
 
 def greedy(run: Run, where: Where) -> list[dict[str, Any]]:
@@ -279,9 +279,11 @@ def figures_of(found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     arguments = parse(Arguments, __doc__, gpu=True)
     if unknown := sorted(set(arguments.pieces) - set(PIECES)):
-        raise UsageError(f"--pieces: no piece called {', '.join(unknown)}; there are {', '.join(PIECES)}")
+        raise UsageError(f"--pieces: no piece called {'; '.join(unknown)}. There are: {'; '.join(PIECES)}.")
     if arguments.quick:
         arguments = Arguments(quick=True, device=arguments.device, pieces=("star", "probes: star"), problems=8, probed=2)
+        for piece in PIECES:
+            piece_file(piece, arguments).unlink(missing_ok=True)  # quick mode tries what is there now
     for piece in arguments.pieces:
         piece_of(piece, arguments)
     there = [piece for piece in PIECES if piece_file(piece, arguments).is_file()]
