@@ -101,12 +101,11 @@ def fastest(ways: dict[str, Callable[[], Any]], repeats: int, device: str) -> di
     return best
 
 
-def measure(architecture: str, steps: int, arguments: Arguments, repeats: int, count: int) -> dict[str, Any]:
-    """One row of the table."""
+def measure(model: Any, steps: int, device: str, repeats: int, count: int) -> dict[str, Any]:
+    """What a model takes for `count` rationales of `steps` steps, each way."""
 
     from star.sampling.packed import PackedScorer, Tree
 
-    model = model_of(architecture, arguments.device)
     packed = PackedScorer(model, mode="packed")
     single = PackedScorer(model, mode="plain", batch_tokens=1)
     batched = {size: PackedScorer(model, mode="plain", batch_tokens=size) for size in BATCHES}
@@ -117,13 +116,12 @@ def measure(architecture: str, steps: int, arguments: Arguments, repeats: int, c
         "one call per truncation": lambda: single.score(trees),
         **{f"batched {size}": partial(scorer.score, trees) for size, scorer in batched.items()},
     }
-    seconds = fastest(ways, repeats, arguments.device)
+    seconds = fastest(ways, repeats, device)
     pairs = zip(chain(*packed.score(trees)), chain(*single.score(trees)), strict=True)
     seconds["batched"] = min(seconds[f"batched {size}"] for size in BATCHES)
     naive_tokens = sum(len(t.sequence(b)) for t in trees for b in t.branches)
     one: Tree = trees[0]
     return {
-        "architecture": architecture,
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": steps,
         "rationales": len(trees),
@@ -142,7 +140,10 @@ def main() -> None:
     lengths = (16,) if arguments.quick else (4, 8, 16, 32)
     repeats, count = (1, 1) if arguments.quick else (arguments.repeats, arguments.rationales)
     jobs = [(architecture, steps) for architecture in ARCHITECTURES for steps in lengths]
-    rows = [measure(a, s, arguments, repeats, count) for a, s in bar("probe cost", len(jobs), "case", over=jobs)]
+    rows = [
+        {"architecture": kind, **measure(model_of(kind, arguments.device), steps, arguments.device, repeats, count)}
+        for kind, steps in bar("probe cost", len(jobs), "case", over=jobs)
+    ]
     at16 = [row for row in rows if row["steps"] == 16]
     worst = {
         "times_faster_than_one_call_each": min(row["times_faster_than_one_call_each"] for row in at16),

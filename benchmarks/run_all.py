@@ -27,6 +27,8 @@ from star.run import whole_json, write_json
 FOLDER = ROOT / "benchmarks"
 NOT_ALONE = {"common", "run_all", "render"}
 """Files here that mention `write_result` and are not benchmarks."""
+ONLY_GPU = {"gpu"}
+"""Benchmarks that say nothing about a CPU."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def scripts(device: Device = "cpu") -> list[str]:
     wanted = {"write_result("} | ({"gpu=True"} if device == "cuda" else set())
     texts = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.py") if path.stem not in NOT_ALONE}
     found = {name for name, text in texts.items() if all(words in text for words in wanted)}
+    found -= ONLY_GPU if device == "cpu" else set()
     order = sections()
     return [name for name in order if name in found] + sorted(found - set(order))
 

@@ -92,7 +92,7 @@ def loaded_once() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(LIMIT + 60)
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.torture) if n in LONG else n for n in scripts()])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.torture) if n in LONG else n for n in [*scripts(), "gpu"]])
 def test_quick_mode_writes_a_well_formed_result(name: str, tmp_path: Path) -> None:
     if reason := missing(name):
         absent(reason)
@@ -127,7 +127,7 @@ def test_methods_are_compared_with_the_seeds_as_units() -> None:
 
 
 def test_every_script_is_named_on_the_page() -> None:
-    assert set(scripts()) <= set(sections()), "add the new benchmark to benchmarks/templates/benchmarks/README.md"
+    assert {*scripts(), "gpu"} <= set(sections()), "add the new benchmark to benchmarks/templates/benchmarks/README.md"
 
 
 # ---------------------------------------------------------------------- scaling
@@ -153,7 +153,8 @@ def test_a_device_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatc
 
 def test_only_benchmarks_that_run_models_are_run_on_a_gpu() -> None:
     on_gpu = scripts("cuda")
-    assert {"addition", "loop", "model_sizes", "probe_cost", "sampling"} <= set(on_gpu)
+    assert {"addition", "gpu", "loop", "model_sizes", "probe_cost", "sampling"} <= set(on_gpu)
+    assert "gpu" not in scripts()
     assert not {"grading", "human_labels", "app_speed", "probe_validity"} & set(on_gpu)
 
 
