@@ -229,7 +229,7 @@ def show(
     print(f"flagged: from the fitted threshold on, {model.threshold:.2f} here; analysis.score flags at {THRESHOLD}")
     print(f"{'':26}" + "".join(f"{name:>26}" for name in table))
     for name in next(iter(table.values())):
-        cells = (found.get(name, EMPTY).plain() for found in table.values())
+        cells = (column.get(name, EMPTY).plain() for column in table.values())
         print(f"{name.replace('_', ' '):26}" + "".join(f"{cell:>26}" for cell in cells))
 
 
@@ -249,9 +249,9 @@ def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str, scores
         if said.p_unsound is None:
             step = -1 if row.unsound else len(said.step_ok)
         plain.append(Judged(said.p_unsound or 0.0, step, max(step, 0)))
-    found = measures(rows, plain)
-    parts = f"{found['accuracy_unsound'].percent()} on wrong, {found['accuracy_sound'].percent()} on right ones"
-    print(f"{benchmark}: F1 {found['f1'].percent()} of {scorer} without any fit ({parts}). Published: {PUBLISHED[benchmark]}.")
+    figures = measures(rows, plain)
+    parts = f"{figures['accuracy_unsound'].percent()} on wrong, {figures['accuracy_sound'].percent()} on right ones"
+    print(f"{benchmark}: F1 {figures['f1'].percent()} of {scorer} without any fit ({parts}). Published: {PUBLISHED[benchmark]}.")
 
 
 def benchmark_records(name: str) -> list[Record]:

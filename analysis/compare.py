@@ -170,21 +170,21 @@ def remarks(section: Section) -> list[str]:
 
 def notes(arms: Sequence[Arm], split: comparison.Split, by: By = "recipe") -> list[str]:
     """What a reader must know, and the commands that fill gaps."""
-    found = [f"Questions: the {split} split."]
+    texts = [f"Questions: the {split} split."]
     if split == "selection":
         final = "python -m star.report has that of the chosen round on test" if by == "round" else "--split test has the final ones"
-        found[0] += f" Rounds were chosen on it, so its accuracies are slightly high; {final}."
+        texts[0] += f" Rounds were chosen on it, so its accuracies are slightly high; {final}."
     if len(comparison.shared_questions(arms)) < min((len(arm.values["accuracy"]) for arm in arms), default=0):
-        found.append("The arms did not all answer the same questions; only the shared ones are compared.")
-    found += _unlike_probes(arms)
+        texts.append("The arms did not all answer the same questions; only the shared ones are compared.")
+    texts += _unlike_probes(arms)
     for measure in MEASURES.values():
         for why in dict.fromkeys(arm.absent[measure.key] for arm in arms if measure.key in arm.absent):
             without = [arm.label for arm in arms if arm.absent.get(measure.key) == why]
-            found.append(f"No value for {measure.name} ({'; '.join(without)}): {why}.")
+            texts.append(f"No value for {measure.name} ({'; '.join(without)}): {why}.")
     commands = list(dict.fromkeys(command for arm in arms for command in arm.missing))
     if commands:
-        found.append("\n".join(["Not computed yet. To fill the gaps, run:", *(f"    {line}" for line in commands)]))
-    return found
+        texts.append("\n".join(["Not computed yet. To fill the gaps, run:", *(f"    {line}" for line in commands)]))
+    return texts
 
 
 def _unlike_probes(arms: Sequence[Arm]) -> list[str]:
@@ -225,18 +225,18 @@ def chart(section: Section, by: By) -> Any:
     return charts.comparison(frame, question)
 
 
-def write(folder: Path, found: Sequence[Section], said: Sequence[str], by: By) -> list[Path]:
+def write(folder: Path, shown: Sequence[Section], said: Sequence[str], by: By) -> list[Path]:
     """comparison.md, comparison.json, and the chart as PNG and SVG."""
     from analysis import charts
 
     lines = ["# Comparison", "", *said, ""]
-    for section in found:
+    for section in shown:
         lines += [f"## {section.title}", "", markdown(figure_rows(section)), ""]
         lines += [*(f"- {remark}" for remark in remarks(section)), ""]
         lines += ["### Paired differences", "", markdown(difference_rows(section)), ""] if section.differences else []
     write_text(folder / "comparison.md", "\n".join(lines))
-    write_json(folder / "comparison.json", {"by": by, "notes": list(said), "sections": [_plain(s) for s in found]})
-    drawn = chart(found[0], by)
+    write_json(folder / "comparison.json", {"by": by, "notes": list(said), "sections": [_plain(s) for s in shown]})
+    drawn = chart(shown[0], by)
     images = [charts.save(drawn, folder / f"comparison{ending}") for ending in (".png", ".svg")]
     return [folder / "comparison.md", folder / "comparison.json", *images]
 
@@ -273,12 +273,12 @@ def compare(arguments: Arguments) -> None:
     if not comparison.shared_questions(arms):
         hint = " Try --split test." if arguments.split == "selection" and arguments.by != "round" else ""
         raise RunError(f"the runs share no question: they differ in task, seed or selection size.{hint}")
-    found, said = sections(arms, arguments.by), notes(arms, arguments.split, arguments.by)
+    shown, said = sections(arms, arguments.by), notes(arms, arguments.split, arguments.by)
     folder = arguments.output or Run(run_dirs[0]).file("analysis/comparison")
-    written = write(folder, found, said, arguments.by)
+    written = write(folder, shown, said, arguments.by)
     for note in said:
         print(f"{note}\n")
-    for section in found:
+    for section in shown:
         if section.figures:
             print_table(figure_rows(section), section.title)
             print("\n".join(remarks(section)))

@@ -243,12 +243,12 @@ def _unlike(
     """What sets stored results of a round apart from those of this call: "another model", or "" where nothing does."""
     from dataclasses import asdict
 
-    found = {
+    differences = {
         "another model": stored.get("model_digest") != digest,
         "another seed or other settings": stored.get("settings") != asdict(settings),
         "another draw of rationales": {row["attempt_id"] for row in rows} != {s.attempt_id for s in source.subjects},
     }
-    return ", ".join(name for name, differs in found.items() if differs)
+    return ", ".join(name for name, differs in differences.items() if differs)
 
 
 def print_report(content: Mapping[str, Any], source: Source, asked: int) -> None:

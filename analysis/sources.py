@@ -29,11 +29,11 @@ class Source:
 
 def source_of(path: Path | str) -> Source:
     """A run directory or a record file. Raises InputError where it is neither."""
-    found = Path(path).resolve()
-    if found.is_file():
-        return Source("file", found, found.name)
-    if Run(found).exists:
-        return Source("run", found, found.name)
+    resolved = Path(path).resolve()
+    if resolved.is_file():
+        return Source("file", resolved, resolved.name)
+    if Run(resolved).exists:
+        return Source("run", resolved, resolved.name)
     raise InputError(f"{path} is neither a run directory nor a file. Give one such as runs/addition-1a2b3c or theirs.jsonl.")
 
 

@@ -65,17 +65,17 @@ def parse(
 
     `gpu`: the script can measure a GPU. Raises UsageError when it cannot, or when there is none.
     """
-    found = commands.parse(kind, doc, argv)
-    if found.device == "cuda" and not gpu:
+    arguments = commands.parse(kind, doc, argv)
+    if arguments.device == "cuda" and not gpu:
         raise UsageError("--device cuda: this benchmark runs nothing on a GPU; leave the flag out.")
-    if found.device == "cpu":
+    if arguments.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # samplers and trainers take a GPU wherever they see one
     else:
         import torch
 
         if not torch.cuda.is_available():
             raise UsageError(f"--device cuda: torch {torch.__version__} finds no GPU here; leave the flag out.")
-    return found
+    return arguments
 
 
 def cache_of(device: str) -> Path:

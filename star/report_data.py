@@ -55,8 +55,8 @@ def expanded(row: Figures) -> Figures:
     return columns
 
 
-def _interval(name: str, found: Interval) -> Figures:
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+def _interval(name: str, interval: Interval) -> Figures:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def group_values(runs: Sequence[RunSummary], reach: float | None = None, tokens: int | None = None) -> Figures | None:
@@ -93,18 +93,18 @@ def _means(rows: Sequence[Figures]) -> Figures:
     return means
 
 
-def comparison_figures(found: Comparison) -> Figures:
+def comparison_figures(pair: Comparison) -> Figures:
     """One paired comparison's row."""
     return {
-        "a": found.a,
-        "b": found.b,
-        "problems": found.n,
-        "problems_left_out": found.left_out,
-        **_interval("difference", found.difference),
-        "only_a": found.only_a,
-        "only_b": found.only_b,
-        "p": found.p,
-        "p_holm": found.p_holm,
+        "a": pair.a,
+        "b": pair.b,
+        "problems": pair.n,
+        "problems_left_out": pair.left_out,
+        **_interval("difference", pair.difference),
+        "only_a": pair.only_a,
+        "only_b": pair.only_b,
+        "p": pair.p,
+        "p_holm": pair.p_holm,
     }
 
 
@@ -125,7 +125,7 @@ def as_json(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison], 
     for run in sorted(summaries, key=order):
         row = {name: getattr(run, name) for name in run.__dataclass_fields__ if name not in ("outcomes", "path", "damage")}
         runs.append({"run": run.path.name, **row})
-    seeds = [found for found in map(group_values, groups(summaries)) if found is not None]
+    seeds = [group for group in map(group_values, groups(summaries)) if group is not None]
     content: Figures = {"warnings": list(notes), "runs": runs, "groups": seeds}
     if comparisons:
         content["comparisons"] = [{**vars(one), "n": one.n} for one in comparisons]

@@ -82,15 +82,15 @@ def read_rows(path: Path, choose: Choose = lambda names: None) -> Iterator[Numbe
 def parsed_rows(path: Path, parse: Callable[[int, Row], ParsedT], what: str, expected: str) -> list[ParsedT]:
     """What `parse` makes of each row and its number. Raises InputError for the first that cannot be read, or for which it raises
     ValueError, KeyError or TypeError; it says `what` a row should be, and which form is `expected`."""
-    found = []
+    parsed = []
     for number, row in read_rows(path):
         try:
             if isinstance(row, BadRowError):
                 raise row
-            found.append(parse(number, row))
+            parsed.append(parse(number, row))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}, line {number} is no {what} ({error}); expected {expected}.") from error
-    return found
+    return parsed
 
 
 def _text_rows(path: Path, kind: str) -> Iterator[Numbered]:
@@ -157,8 +157,8 @@ def _rows_in(document: Any) -> list[Any]:
 def _object(row: Any) -> Row | BadRowError:
     if isinstance(row, dict | BadRowError):
         return row
-    found = "null" if row is None else f"a JSON {type(row).__name__}"
-    return BadRowError(f'found {found}, expected an object like {{"question": ..., "answer": ...}}')
+    kind = "null" if row is None else f"a JSON {type(row).__name__}"
+    return BadRowError(f'found {kind}, expected an object like {{"question": ..., "answer": ...}}')
 
 
 # ---------------------------------------------------------------------- tables

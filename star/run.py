@@ -170,8 +170,8 @@ class Run:
 
     def evaluated_rounds(self) -> list[int]:
         """Rounds whose evaluation is there, finished or not."""
-        found = [_ROUND.fullmatch(name.removesuffix("/evaluation.parquet")) for name in self.attempt_files()]
-        return [int(match[1]) for match in found if match]
+        matches = [_ROUND.fullmatch(name.removesuffix("/evaluation.parquet")) for name in self.attempt_files()]
+        return [int(match[1]) for match in matches if match]
 
     def table(self, name: str, columns: Sequence[str] = ()) -> pa.Table:
         """Columns of one of `attempt_files` (`star.tables.ATTEMPTS`)."""

@@ -234,8 +234,8 @@ def accuracy_at(summary: RunSummary, tokens: int) -> float | None:
 
 
 def _total(lines: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    found = [line[name] for line in lines if line.get(name) is not None]
-    return sum(found) if found else None
+    values = [line[name] for line in lines if line.get(name) is not None]
+    return sum(values) if values else None
 
 
 def _sampled(rows: Sequence[Mapping[str, Any]], run: Run) -> dict[str, Any]:

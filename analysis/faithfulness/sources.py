@@ -193,11 +193,11 @@ def plain_task() -> Task:
         return f"Question: {problem.question.strip()}\n{options(problem)}Answer:"
 
     def extract(completion: str, problem: Problem) -> Extraction:
-        found = _ANSWER.search(completion)
-        if found is None:
+        match = _ANSWER.search(completion)
+        if match is None:
             return Extraction(completion.strip(), None, None)
-        span = found[1].strip()
-        return Extraction(completion[: found.start()].strip(), span, span)
+        span = match[1].strip()
+        return Extraction(completion[: match.start()].strip(), span, span)
 
     return Task(
         name="records",

@@ -25,14 +25,14 @@ def read_records(
     Raises RecordError when there is no such file or its ending is unknown.
     """
     path = Path(path)
-    found = [] if broken is None else broken
+    unread = [] if broken is None else broken
     notes = [] if notes is None else notes
-    for record in read_run(path, found) if path.is_dir() else read_file(path, columns or Columns(), found, notes):
-        if broken is None and found:
+    for record in read_run(path, unread) if path.is_dir() else read_file(path, columns or Columns(), unread, notes):
+        if broken is None and unread:
             break
         yield record
-    if broken is None and found:
-        raise RecordError(str(found[0]))
+    if broken is None and unread:
+        raise RecordError(str(unread[0]))
 
 
 def read_whole(path: Path, columns: Columns | None = None) -> list[Record]:

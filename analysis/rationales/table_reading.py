@@ -198,9 +198,9 @@ def _read_scores(files: list[Path], notes: list[str]) -> pa.Table | None:
 def _score_lines(file: Path, schema: pa.Schema) -> pa.Table:
     """Scores from JSON lines; a line that is no object, or has no id, belongs to no rationale and is left out."""
     rows: list[Score] = []
-    for _, found in read_rows(file):
+    for _, line in read_rows(file):
         with suppress(ParseError):
-            row = checked(found, Score)
+            row = checked(line, Score)
             rows.append(row | {"id": str(row["id"]), "flags": json.dumps(row.get("flags") or [])})
     return pa.Table.from_pylist(rows, schema=schema)
 
@@ -337,7 +337,7 @@ def _few_valued(records: list[Record]) -> list[str]:
             if len(known) <= MANY and isinstance(value, str | int | bool) and value != "":
                 known.add(str(value)[:LONG + 1])
     used = ("round", "mode", "split", "slice")
-    return [n for n, found in values.items() if n not in used and 2 <= len(found) <= MANY and max(map(len, found)) <= LONG]
+    return [n for n, texts in values.items() if n not in used and 2 <= len(texts) <= MANY and max(map(len, texts)) <= LONG]
 
 
 def _scores_now(records: list[Record], notes: list[str]) -> pa.Table | None:

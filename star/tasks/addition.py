@@ -42,10 +42,10 @@ def spaced(number: int, width: int = 0) -> str:
 
 def operands(question: str) -> tuple[int, int]:
     """ "6 2 4 + 2 5 9" -> (624, 259). Raises ValueError for anything else."""
-    found = _QUESTION.match(question.strip())
-    if not found:
+    match = _QUESTION.match(question.strip())
+    if not match:
         raise ValueError(f"not an addition question: {question[:80]!r} (expected digits like '6 2 4 + 2 5 9')")
-    return int(found[1].replace(" ", "")), int(found[2].replace(" ", ""))
+    return int(match[1].replace(" ", "")), int(match[2].replace(" ", ""))
 
 
 def question_of(a: int, b: int, digits: int = 0) -> str:
@@ -168,12 +168,12 @@ def _total(digits: int) -> int:
 def test_split(settings: TaskSettings) -> tuple[Problem, ...]:
     """Sums spread evenly over the digit lengths as far as there are enough; the same for every seed, so that runs compare."""
     per_length = -(-settings.test_size // len(lengths(settings)))
-    found = []
+    problems = []
     for digits in lengths(settings):
         wanted = min(per_length, int(_total(digits) * TEST_SHARE))
         sums = islice(_sums(digits, random.Random(f"addition-test-{digits}")), wanted)
-        found += [make_problem(a, b, digits) for a, b in sums]
-    return tuple(found)
+        problems += [make_problem(a, b, digits) for a, b in sums]
+    return tuple(problems)
 
 
 def _load(settings: TaskSettings, seed: int, shown: tuple[Example, ...], test: tuple[Problem, ...]) -> Splits:
