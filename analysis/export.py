@@ -26,7 +26,7 @@ from analysis.pages.widgets.words import MODES, NO_REASON, measure_rows, measure
 from analysis.soundness.grades import flag_words, score_words
 from analysis.sources import Source, run_labels, source_of
 from star.command_line import parse, run_command
-from star.errors import UsageError
+from star.errors import UsageError, counted
 from star.report import cells, warnings
 from star.report_data import label, run_values
 from star.run import Run, write_text
@@ -161,7 +161,7 @@ def figure_cards(summary: RunSummary) -> list[tuple[str, str, str]]:
         for title, s in shown
     ]
     neither = f"{percent(summary.no_answer)} / {percent(summary.truncated)}"
-    below = f"of {summary.accuracy.n:,} problems of the {summary.split} split"
+    below = f"of {counted(summary.accuracy.n, 'problem')} of the {summary.split} split"
     return [*cards, ("no answer / truncated", neither, below)]
 
 
@@ -176,7 +176,7 @@ def probe_rows(run: Run, number: int | None) -> tuple[str, list[dict[str, str]]]
     if not any(row["note"] for row in rows):
         for row in rows:
             del row["note"]
-    return f"{part.get('n_rationales', 0):,} rationales; every effect beside what its control changes.", rows
+    return f"{counted(part.get('n_rationales', 0), 'rationale')}; every effect beside what its control changes.", rows
 
 
 def images(run: Run) -> list[tuple[str, str]]:
@@ -245,7 +245,7 @@ def table_page(table: Table, rows: Sequence[int], heading: str, about: str) -> s
     ]
     return render(
         name=table.source.name,
-        about=f"{len(table):,} rationales",
+        about=counted(len(table), "rationale"),
         warnings=[note for note in table.notes if "left out" in note],
         cards=[(title, percent(s.value), f"{percent(s.low)} to {percent(s.high)} · n = {s.n:,}") for title, s in counts if s.n],
         images=[],

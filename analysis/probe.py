@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 from analysis.faithfulness.probes import PROBES
 from analysis.rationales.formats import Columns
 from star.command_line import parse, run_command
-from star.errors import UsageError
+from star.errors import UsageError, counted
 from star.recipe import TRUST
 
 PROBES_HELP = "Names of probes, all by default; controls are always added. " + "; ".join(
@@ -260,7 +260,7 @@ def print_report(content: Mapping[str, Any], source: Source, asked: int) -> None
     shown = f"accuracy {interval_words(accuracy)} of {accuracy['n']}" if accuracy["n"] else "answers not graded"
     where = f"round {source.round}" if source.round is not None else "record file"
     notes: dict[str, list[str]] = {}
-    title = f"{source.model.path}, {where}: {total} rationales, {shown}"
+    title = f"{source.model.path}, {where}: {counted(total, 'rationale')}, {shown}"
     rows = measure_rows(content["measures"], content["measures_correct"])
     for row in rows:
         notes.setdefault(row.pop("note"), []).append(row["measure"])
@@ -276,8 +276,8 @@ def print_report(content: Mapping[str, Any], source: Source, asked: int) -> None
             by_reason.setdefault((reason, count), []).append(probe)
     for (reason, count), probes in by_reason.items():
         which = "any probe" if len(probes) == len(content["applicability"]) else ", ".join(probes)
-        print(f"Not on {count} of {total} rationales: {reason} ({which})")
-    print(f"{asked} questions put to the model; written to {source.out / 'probes.json'}")
+        print(f"Not on {count} of {counted(total, 'rationale')}: {reason} ({which})")
+    print(f"{counted(asked, 'question')} put to the model; written to {source.out / 'probes.json'}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from star.errors import InputError
+from star.errors import InputError, counted
 from star.run import Overview, Run, stamp
 from star.schemas import Manifest
 
@@ -81,7 +81,7 @@ def run_labels(runs: list[Source]) -> dict[str, str]:
 
 def _progress(overview: Overview) -> str:
     last = overview.rounds[-1]["round"] if overview.rounds else None
-    done = "no round yet" if last is None else "base model only" if last == 0 else f"{last} round{'s' * (last > 1)}"
+    done = "no round yet" if last is None else "base model only" if last == 0 else counted(last, "round")
     return done if overview.finished else f"{done}, unfinished"
 
 

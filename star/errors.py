@@ -1,6 +1,12 @@
-"""Errors that are meant for the person at the keyboard: every command prints their text and ends with their status."""
+"""Errors that are meant for the person at the keyboard: every command prints their text and ends with their status. And how
+such texts count."""
 
 from __future__ import annotations
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 row", "1,200 rows"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def first_line(error: BaseException) -> str:

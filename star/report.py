@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from star.charts import slice_order
 from star.command_line import parse, run_command
-from star.errors import UsageError
+from star.errors import UsageError, counted
 from star.paired import Comparison, compare_runs, same_seeds
 from star.report_data import Figures, all_values, as_json, comparison_figures, expanded
 from star.run import RunError
@@ -137,7 +137,7 @@ def warnings(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison] 
     for run in summaries:
         if count := sum(run.skipped.values()):
             reasons = ", ".join(f"{number:,} x {reason}" for reason, number in run.skipped.items())
-            rows = f"{count:,} rows" if run.rows is None else f"{count:,} of {run.rows:,} rows"
+            rows = counted(count, "row") if run.rows is None else f"{count:,} of {counted(run.rows, 'row')}"
             texts.append(f"{run.path.name}: {rows} left out ({reasons}).")
         if run.kept_hint_unsure:
             texts.append(f"{run.path.name}: {run.kept_hint_unsure:,} of the kept rationalizations may speak of the hint.")
@@ -154,8 +154,8 @@ def warnings(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison] 
     for pair in comparisons:
         if pair.left_out:
             texts.append(
-                f"WARNING: {pair.a} against {pair.b} rests on {pair.n:,} problems: {pair.left_out:,} more were not answered by "
-                "every run. Their test splits differ; compare runs of the same data and test limits."
+                f"WARNING: {pair.a} against {pair.b} rests on {counted(pair.n, 'problem')}: {pair.left_out:,} more were not "
+                "answered by every run. Their test splits differ; compare runs of the same data and test limits."
             )
     return texts
 

@@ -21,6 +21,7 @@ import tyro
 from pydantic import BaseModel, ConfigDict
 
 from star.command_line import parse, run_command
+from star.errors import counted
 from star.grading import grade
 from star.grading.numbers import parse_number, show_number
 from star.grading.verdicts import fold
@@ -125,9 +126,8 @@ def validate(arguments: Arguments) -> int:
     problems = [*loaded.train, *loaded.test]
     failed = list(failures(task, problems))
     failed += failures(task, [example.problem for example in task.examples])
-    print(
-        f"{task.name}: {len(loaded.train):,} train, {len(loaded.test):,} test problems, {len(task.examples)} few-shot examples"
-    )
+    amounts = [(len(loaded.test), "test problem"), (len(task.examples), "few-shot example")]
+    print(f"{task.name}: {len(loaded.train):,} train, {', '.join(counted(n, noun) for n, noun in amounts)}")
     for reason, count in loaded.skipped.items():
         print(f"left out: {count:,} x {reason}")
     for place, reason in loaded.left_out[: arguments.show]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from analysis.rationales.formats import Columns
 from analysis.rationales.records import BrokenLine, Record, RecordError, read_file
 from analysis.rationales.run_records import read_run
+from star.errors import counted
 
 
 def read_records(
@@ -42,7 +43,7 @@ def read_whole(path: Path, columns: Columns | None = None) -> list[Record]:
     records = list(read_records(path, broken=broken, columns=columns, notes=notes))
     if not records:
         raise RecordError(f"{path} holds no rationale" + (f" that can be read: {broken[0]}" if broken else "") + ".")
-    more = [f"{len(broken) - 20:,} more lines are not read"] if len(broken) > 20 else []
+    more = [f"not read: {counted(len(broken) - 20, 'more line')}"] if len(broken) > 20 else []
     for note in (*notes, *(f"not read: {line}" for line in broken[:20]), *more):
         print(f"note: {note}", file=sys.stderr)
     return records

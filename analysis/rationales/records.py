@@ -21,7 +21,7 @@ from typing import Any
 
 from analysis.rationales.formats import Columns, Format, format_of
 from analysis.rationales.steps import split_steps
-from star.errors import InputError
+from star.errors import InputError, counted
 from star.grading import is_right
 from star.row_files import BadRowError, Row, RowFileError, read_rows
 
@@ -123,7 +123,7 @@ def read_file(path: Path, columns: Columns, broken: list[BrokenLine], notes: lis
             yield from records
     except RowFileError as error:
         raise RecordError(str(error)) from error
-    notes += [f"{path.name}: {count:,} rows are read as {name}." for name, count in formats.items()]
+    notes += [f"{path.name}: {counted(count, 'row')} read as {name}." for name, count in formats.items()]
     if unread:
         named = ", ".join(sorted(map(str, unread))[:12]) + (" and more" if len(unread) > 12 else "")
         notes.append(f"{path.name}: not read are the columns {named}.")
@@ -152,7 +152,7 @@ def record_from(row: Any, *, default_id: str) -> Record:
     first_error, sound = _whole(row, "first_error_step"), _flag(row, "sound")
     steps = _steps(row)
     if first_error is not None and not -1 <= first_error < len(steps):
-        raise RecordError(f"first_error_step: the label names step {first_error} (from 0) of {len(steps)} steps")
+        raise RecordError(f"first_error_step: the label names step {first_error} (from 0) of {counted(len(steps), 'step')}")
     record = Record(
         id=_text(row, "id") or default_id,
         source=_text(row, "source") or "",

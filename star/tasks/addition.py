@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 
+from star.errors import counted
 from star.problem import Example, Extraction, Problem, Splits, Task, problem_id
 from star.recipe import TaskSettings
 from star.schemas import SliceCounts
@@ -120,7 +121,7 @@ def make_problem(a: int, b: int, digits: int) -> Problem:
 @cache
 def slice_name(digits: int) -> str:
     """ "1 digit", "3 digits"."""
-    return f"{digits} digit{'s' if digits > 1 else ''}"
+    return counted(digits, "digit")
 
 
 def lengths(settings: TaskSettings) -> list[int]:
