@@ -26,6 +26,7 @@ from analysis.soundness.grades import THRESHOLD, flagged
 from star.paired import Comparison, corrected, paired
 from star.run import TEST, Run, RunError, Where
 from star.run_summary import arm_name
+from star.schemas import MeasureFigures
 from star.statistics import EMPTY, Interval, share
 
 if TYPE_CHECKING:
@@ -282,15 +283,15 @@ def _share_figure(arm: Arm, measure: Measure, questions: set[str]) -> Figure:
     return Figure(arm, measure, share(kept) if kept else EMPTY)
 
 
-def _probe_figure(arm: Arm, measure: Measure, probed: Mapping[str, Mapping[str, Any]]) -> Figure:
+def _probe_figure(arm: Arm, measure: Measure, probed: Mapping[str, MeasureFigures]) -> Figure:
     """The figure with what a probe found."""
     own = probed.get(measure.key)
     if own is None:
         return Figure(arm, measure)
-    value, low, high = (math.nan if own[name] is None else own[name] for name in ("value", "low", "high"))
-    corrected = own["corrected"] or probed.get(f"{measure.key}_corrected") or {}
-    control = (own["control"] or {}).get("value")
-    return Figure(arm, measure, Interval(value, low, high, own["n"]), control, corrected.get("value"), own["note"])
+    value, low, high = (math.nan if each is None else each for each in (own["value"], own["low"], own["high"]))
+    corrected, control = own["corrected"] or probed.get(f"{measure.key}_corrected"), own["control"]
+    control_value, corrected_value = (each["value"] if each else None for each in (control, corrected))
+    return Figure(arm, measure, Interval(value, low, high, own["n"] or 0), control_value, corrected_value, own["note"])
 
 
 def pairs(arms: Sequence[Arm], *, every: bool) -> list[tuple[Arm, Arm]]:

@@ -24,7 +24,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis.pages.widgets.words import MODES, NO_REASON, measure_rows, measure_words
 from analysis.soundness.grades import flag_words, score_words
-from analysis.sources import Source, run_labels, source_of
+from analysis.sources import Source, run_labels, source_of, typed
 from star.command_line import parse, run_command
 from star.errors import UsageError, counted
 from star.report import cells, warnings
@@ -103,7 +103,7 @@ def run_cases(table: Table, summary: RunSummary, most: int) -> tuple[list[CaseVi
     if evaluated.empty:
         return [], "No evaluated rationales."
     if not (known := judges(table)):
-        return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {table.source.path}"
+        return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {typed(table.source.path)}"
     final = frame.index.isin(evaluated.index)
     counted = (frame["mode"] != "evaluated") | (frame["sample"] == 0)  # further samples of an evaluation are no other answers
     right = ((frame["right"] == 1) & (frame["n_steps"] > 0) & counted & (final | (number <= last))).to_numpy()
@@ -170,7 +170,7 @@ def probe_rows(run: Run, number: int | None) -> tuple[str, list[dict[str, str]]]
     probed = run.probed_rounds()
     part = probed.get(str(number)) or next(reversed(list(probed.values())), None)
     if not part:
-        return f"Not probed yet. To find out, run: python -m analysis.probe {run.name}", []
+        return f"Not probed yet. To find out, run: python -m analysis.probe {typed(run.path)}", []
     rows = measure_rows(part.get("measures", {}), part.get("measures_correct"))
     rows = [row | {"measure": measure_words(row["measure"])} for row in rows]
     if not any(row["note"] for row in rows):

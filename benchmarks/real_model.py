@@ -28,7 +28,7 @@ from benchmarks.common import CommonArguments, envelope, parse, read_result, res
 from benchmarks.sampling import BARE, SHARED, Case, ratios, run_case
 from star.command_line import run_command
 from star.errors import UsageError
-from star.problem import AnswerType
+from star.problem import AnswerType, Attempt
 from star.recipe import Recipe, TaskSettings
 from star.run import TEST, Run, Where, write_json
 from star.setup import prepare, resolve_model
@@ -123,7 +123,7 @@ def form_figures(piece: str, arguments: Arguments) -> dict[str, Any]:
         return counted(sample_attempts(sampler, builder, shard, progress=piece))
 
 
-def greedy(run: Run, where: Where) -> list[dict[str, Any]]:
+def greedy(run: Run, where: Where) -> list[Attempt]:
     """Greedy answers to the selection split of a round, or to test."""
     return [row for row in run.evaluation(where, COLUMNS) if row["sample"] == 0]
 

@@ -143,7 +143,7 @@ def check_cluster(runs_dir: Path) -> tuple[list[str], list[Finding]]:
     with tempfile.NamedTemporaryFile(dir=runs_dir.resolve(), prefix=".doctor-") as proof:
         for node in (node for node in ray.nodes() if node["Alive"]):
             there, name = node["Resources"], node["NodeManagerAddress"]
-            has = [counted(round(there.get(kind, 0)), noun) for kind, noun in (("CPU", "core"), ("GPU", "GPU"))]
+            has = [counted(there.get(kind, 0), noun) for kind, noun in (("CPU", "core"), ("GPU", "GPU"))]
             lines.append(f"Ray machine {name}: {', '.join(has)}")
             on = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             try:

@@ -4,9 +4,9 @@ such texts count."""
 from __future__ import annotations
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: float, noun: str) -> str:
     """ "1 row", "1,200 rows"."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    return f"{number:,.12g} {noun}{'s' * (number != 1)}"
 
 
 def first_line(error: BaseException) -> str:

@@ -114,7 +114,7 @@ def _read(path: Path, shape: Hashable, advice: str, _: Stamp) -> Any:
 
 
 def read_lines(path: Path, shape: Any) -> tuple[list[Any], list[str]]:
-    """The lines of a JSON-lines file that fit `shape`, and sentences about those that do not.
+    """The lines of a JSON-lines file that fit `shape`, and messages about those that do not.
 
     A torn last line, which a stopped process leaves behind, is nobody's fault and is not named. Raises RunError for a file
     that cannot be read at all.

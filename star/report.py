@@ -120,7 +120,7 @@ def p_text(p: float) -> str:
 
 
 def warnings(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison] = ()) -> list[str]:
-    """Sentences that stand above the table."""
+    """Messages above the table."""
     texts = []
     chosen = sorted(run.path.name for run in summaries if run.select_on == "test")
     if chosen:

@@ -86,7 +86,7 @@ class RunSummary:
     outcomes: Mapping[str, bool] = field(default_factory=dict)
     """problem_id -> right, of the greedy answers on `split`."""
     damage: Sequence[str] = ()
-    """Sentences about lines of metrics.jsonl that were left out."""
+    """Messages about lines of metrics.jsonl that were left out."""
 
 
 def arm_name(recipe: Mapping[str, Any]) -> str:

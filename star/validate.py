@@ -99,7 +99,7 @@ _LOOKS: dict[str, tuple[re.Pattern[str], tuple[str, ...], str]] = {
 
 
 def warnings(task: Task, problems: Sequence[Problem]) -> Iterator[str]:
-    """A sentence for each other type that half of the gold answers look like, and for options with labels of their own."""
+    """A message for each other type that half of the gold answers look like, and for options with labels of their own."""
     for looks, (pattern, types, better) in _LOOKS.items():
         count = sum(pattern.fullmatch(problem.gold) is not None for problem in problems)
         if task.answer_type in types and 2 * count >= len(problems):

@@ -22,7 +22,7 @@ def read_records(
     """Stream the records of a file, or of a run directory (see `star.run`), in order.
 
     A line that cannot be read is appended to `broken` and the rest goes on; without such a list it raises RecordError. At the end
-    `notes` gets sentences about formats that were recognized and columns that were not read.
+    `notes` gets messages about formats that were recognized and columns that were not read.
     Raises RecordError when there is no such file or its ending is unknown.
     """
     path = Path(path)

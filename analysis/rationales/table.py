@@ -85,7 +85,7 @@ class Table:
     texts: Texts
     scored: bool
     notes: tuple[str, ...] = ()
-    """Sentences for a person: what is missing, what could not be read, what to type."""
+    """Messages for a person: what is missing, what could not be read, what to type."""
     scorers: tuple[str, ...] = ()
     """Names of those whose columns are in the frame: see `analysis.rationales.scorer_columns`."""
     _rows: dict[str, int] | None = None

@@ -103,9 +103,9 @@ def _texts_of(run: Run, name: str) -> pa.ChunkedArray:
         return pa.chunked_array([pa.nulls(len(run.table(name, SHORT)), pa.string())])
 
 
-def _short(sentence: str, folder: Path) -> str:
-    """A sentence with its file named from the folder on."""
-    return sentence.replace(f"{folder}/", "")
+def _short(message: str, folder: Path) -> str:
+    """A message with its file named from the folder on."""
+    return message.replace(f"{folder}/", "")
 
 
 def _problem_column(run: Run, name: str, frame: pd.DataFrame) -> Callable[[], pa.Array]:

@@ -16,7 +16,7 @@ from star.row_files import SUFFIXES, BadRowError, Row, RowFileError, has, read_r
 
 
 class TaskError(RecipeError):
-    """Problems that cannot be loaded; one sentence that names file and row where there are such."""
+    """Problems that cannot be loaded; one message that names file and row where there are such."""
 
 
 @dataclass(frozen=True)
