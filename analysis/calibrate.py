@@ -149,7 +149,7 @@ def targets_of(records: Sequence[Record], labels: Path | None) -> list[Target | 
         by_id = _label_lines(labels)
     placed = [by_id.get(identifier) for identifier in unique_ids([record.id for record in records])]
     if not any(placed):
-        raise RecordError(f"{labels} labels {counted(len(by_id), 'rationale')}, but none of the {len(records):,} that were given.")
+        raise RecordError(f"{labels} labels {counted(len(by_id), 'rationale')}, but none of those given.")
     return _within(records, placed)
 
 

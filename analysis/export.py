@@ -105,11 +105,11 @@ def run_cases(table: Table, summary: RunSummary, most: int) -> tuple[list[CaseVi
     if not (known := judges(table)):
         return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {typed(table.source.path)}"
     final = frame.index.isin(evaluated.index)
-    counted = (frame["mode"] != "evaluated") | (frame["sample"] == 0)  # further samples of an evaluation are no other answers
-    right = ((frame["right"] == 1) & (frame["n_steps"] > 0) & counted & (final | (number <= last))).to_numpy()
+    answers = (frame["mode"] != "evaluated") | (frame["sample"] == 0)  # further samples of an evaluation are no other answers
+    right = ((frame["right"] == 1) & (frame["n_steps"] > 0) & answers & (final | (number <= last))).to_numpy()
     unsound = select(table, View(cell="right-unsound", judge=known[0]), right)
     own, more = unsound[final[unsound]], unsound[~final[unsound]]
-    about = f"Of {(right & final).sum():,} right answers of the {summary.split} split, {len(own):,} {JUDGED[known[0]]}."
+    about = f"Of {counted((right & final).sum(), 'right answer')} of the {summary.split} split, {len(own):,} {JUDGED[known[0]]}."
     if len(own) >= most:
         about += f" The {most} most suspicious:" if len(own) > most > 0 else ""
     else:
@@ -265,7 +265,7 @@ def file_page(path: Path, most: int) -> str:
     table = load_table(source_of(path))
     view = View(cell="right-unsound", judge=(judges(table) or ["score"])[0])
     rows = select(table, view, base_mask(table, view))
-    about = f"{len(rows):,} right answers {JUDGED[view.judge]}."
+    about = f"{counted(len(rows), 'right answer')} {JUDGED[view.judge]}."
     return table_page(table, rows[:most].tolist(), "Right answer, wrong reasoning", about)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 def counted(number: float, noun: str) -> str:
     """ "1 row", "1,200 rows"."""
-    return f"{number:,.12g} {noun}{'s' * (number != 1)}"
+    return f"{number:,.12g} {noun}{'' if number == 1 else 's'}"
 
 
 def first_line(error: BaseException) -> str:

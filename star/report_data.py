@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import statistics as plain
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from statistics import mean, stdev
 from typing import Any
 
+from star.files import plain
 from star.paired import Comparison, groups, one_a_seed, order
 from star.run_summary import RunSummary, accuracy_at, flops_to
 from star.statistics import Interval
@@ -75,8 +76,8 @@ def group_values(runs: Sequence[RunSummary], reach: float | None = None, tokens:
         "parameters": done[0].parameters,
         "split": "test",
         "n": [run.accuracy.n for run in done],
-        "accuracy": plain.mean(shares),
-        "accuracy_sd": plain.stdev(shares),
+        "accuracy": mean(shares),
+        "accuracy_sd": stdev(shares),
         "accuracy_min": min(shares),
         "accuracy_max": max(shares),
         **_means([run_values(run, (), reach, tokens) for run in done]),
@@ -89,7 +90,7 @@ def _means(rows: Sequence[Figures]) -> Figures:
     means: Figures = {}
     for name in names[names.index("accuracy") + 1 :]:
         values: list[Any] = [row[name].value if isinstance(row.get(name), Interval) else row.get(name) for row in rows]
-        means[name] = None if any(value is None or math.isnan(value) for value in values) else plain.mean(values)
+        means[name] = None if any(value is None or math.isnan(value) for value in values) else mean(values)
     return means
 
 
@@ -129,14 +130,4 @@ def as_json(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison], 
     content: Figures = {"warnings": list(notes), "runs": runs, "groups": seeds}
     if comparisons:
         content["comparisons"] = [{**vars(one), "n": one.n} for one in comparisons]
-    return json.dumps(_plain(content), indent=2, ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Interval):
-        return value.as_dict()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return json.dumps(plain(content), indent=2, ensure_ascii=False)
