@@ -25,9 +25,9 @@ from star.command_line import parse, run_command
 from star.errors import UsageError, counted
 from star.paired import Comparison, compare_runs, same_seeds
 from star.report_data import Figures, all_values, as_json, comparison_figures, expanded
+from star.row_files import to_csv
 from star.run import RunError
 from star.run_summary import RunSummary, summarise_run
-from star.spreadsheet import to_csv
 from star.statistics import Interval, amount, percent
 
 Cells = dict[str, str]

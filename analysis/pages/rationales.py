@@ -16,7 +16,7 @@ from analysis.pages.widgets.words import share
 from analysis.rationales.filters import JUDGES, Counts, View, base_mask, count_cells, judges, select
 from analysis.rationales.table import Table
 from star.errors import counted
-from star.spreadsheet import to_csv
+from star.row_files import to_csv
 
 ON_PAGE = 200
 """Rationales on an exported page."""

@@ -17,7 +17,7 @@ from analysis.soundness.grades import THRESHOLD
 from analysis.sources import typed
 from analysis.step_labels import prm800k_rows, trl_rows
 from star.errors import counted
-from star.spreadsheet import to_csv
+from star.row_files import to_csv
 from star.statistics import wilson
 
 LEAST_TO_CALIBRATE = 30
