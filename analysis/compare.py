@@ -13,7 +13,6 @@ more of them, sizes and rounds each against the first.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +27,7 @@ from analysis.faithfulness.effects import NOTHING_LEFT
 from star.charts import slice_order
 from star.command_line import parse, run_command
 from star.errors import UsageError
+from star.files import plain
 from star.paired import Comparison
 from star.report import markdown, p_text, print_table
 from star.run import Run, RunError, write_json, write_text
@@ -235,21 +235,20 @@ def write(folder: Path, shown: Sequence[Section], said: Sequence[str], by: By) -
         lines += [*(f"- {remark}" for remark in remarks(section)), ""]
         lines += ["### Paired differences", "", markdown(difference_rows(section)), ""] if section.differences else []
     write_text(folder / "comparison.md", "\n".join(lines))
-    write_json(folder / "comparison.json", {"by": by, "notes": list(said), "sections": [_plain(s) for s in shown]})
+    write_json(folder / "comparison.json", {"by": by, "notes": list(said), "sections": plain([_content(s) for s in shown])})
     drawn = chart(shown[0], by)
     images = [charts.save(drawn, folder / f"comparison{ending}") for ending in (".png", ".svg")]
     return [folder / "comparison.md", folder / "comparison.json", *images]
 
 
-def _plain(section: Section) -> dict[str, Any]:
+def _content(section: Section) -> dict[str, Any]:
     figures = [
         {"arm": f.arm.label, "run": f.arm.run, "round": f.arm.round, "parameters": f.arm.parameters,
          "measure": f.measure.key, **f.interval.as_dict(), "control": f.control, "corrected": f.corrected, "note": f.note}
         for f in section.figures
     ]  # fmt: skip
     differences = [
-        {"a": one.a, "b": one.b, "measure": one.measure, **one.difference.as_dict(), "test": one.test}
-        | {name: None if math.isnan(p) else p for name, p in (("p", one.p), ("p_holm", one.p_holm))}
+        {"a": one.a, "b": one.b, "measure": one.measure, **vars(one.difference), "test": one.test, "p": one.p, "p_holm": one.p_holm}
         for one in section.differences
     ]
     return {"title": section.title, "questions": section.questions, "figures": figures, "differences": differences}
