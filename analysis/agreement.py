@@ -86,8 +86,8 @@ def _kappa(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
         chance = (first * second + (n - first) * (n - second)) / n**2
         return ((n - first - second + 2 * both) / n - chance) / (1 - chance)
 
-    found = bootstrap(kappa, [list(column) for column in (a & b, a, b, np.ones(len(a)))])
-    return found.value, found.low, found.high
+    interval = bootstrap(kappa, [list(column) for column in (a & b, a, b, np.ones(len(a)))])
+    return interval.value, interval.low, interval.high
 
 
 def _reliability(person: np.ndarray, p: np.ndarray) -> tuple[tuple[float, float, int, float, int], ...]:
@@ -117,5 +117,5 @@ def ranking_results(rankings: Iterable[Ranking]) -> list[tuple[str, int, int, fl
     for ranking in rankings:
         for place, origin in enumerate(ranking.origins, start=1):
             places.setdefault(origin, []).append(2 if ranking.tie else place)
-    rows = [(origin, len(found), found.count(1), sum(found) / len(found)) for origin, found in places.items()]
+    rows = [(origin, len(taken), taken.count(1), sum(taken) / len(taken)) for origin, taken in places.items()]
     return sorted(rows, key=lambda row: (row[3], row[0]))

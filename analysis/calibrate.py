@@ -22,7 +22,7 @@ import tyro
 from analysis.rationales.formats import Columns
 from analysis.soundness.scorers import Place, ScorerOptions, Specifications, open_scorers
 from star.command_line import parse, run_command
-from star.errors import UsageError
+from star.errors import UsageError, counted
 from star.row_files import Row, parsed_rows
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def calibrate(arguments: Arguments) -> Calibration:
     targets = {place: target for place, target in placed if target is not None}
     estimated = 0 if arguments.labels is not None else sum(not is_label(records[place]) for place in targets)
     if estimated:
-        warning = f"warning: {estimated:,} of {len(targets):,} labels are a program's (label_source: auto), not people's."
+        warning = f"warning: {estimated:,} of {counted(len(targets), 'label')} are a program's (label_source: auto), not people's."
         print(warning, file=sys.stderr)
     items = [Item.of(records[place], place) for place in targets]
     place = Place(arguments.input, arguments.output, arguments.columns)
@@ -117,7 +117,8 @@ def calibrate(arguments: Arguments) -> Calibration:
     show(rows, model, unseen, baselines(rows))
     if arguments.output is not None:
         model.save(arguments.output)
-        print(f"The model of {len(rows):,} labels is in {arguments.output}: analysis.score --calibration {arguments.output}")
+        made = f"The model of {counted(len(rows), 'label')} is in {arguments.output}"
+        print(f"{made}: analysis.score --calibration {arguments.output}")
     return model
 
 
@@ -148,7 +149,7 @@ def targets_of(records: Sequence[Record], labels: Path | None) -> list[Target | 
         by_id = _label_lines(labels)
     placed = [by_id.get(identifier) for identifier in unique_ids([record.id for record in records])]
     if not any(placed):
-        raise RecordError(f"{labels} labels {len(by_id):,} rationales, but none of the {len(records):,} that were given.")
+        raise RecordError(f"{labels} labels {counted(len(by_id), 'rationale')}, but none of those given.")
     return _within(records, placed)
 
 
@@ -161,10 +162,11 @@ def _within(records: Sequence[Record], targets: Sequence[Target | None]) -> list
     left = [None if place in beyond else target for place, target in enumerate(targets)]
     if beyond:
         first = min(beyond)
-        said = f"the first error of {records[first].id} is step {steps[first]} from 0, but it has {len(records[first].steps)} steps"
+        length = counted(len(records[first].steps), "step")
+        said = f"the first error of {records[first].id} is step {steps[first]} from 0, but it has {length}"
         if not any(left):
             raise RecordError(f"no label can be used: {said}.")
-        print(f"warning: {len(beyond):,} labels are left out: {said}.", file=sys.stderr)
+        print(f"warning: left out: {counted(len(beyond), 'label')}; {said}.", file=sys.stderr)
     return left
 
 
@@ -225,11 +227,11 @@ def show(
     columns = {"calibrated": unseen, f"flagged at {THRESHOLD}": shipped, **others} if model.scorers else others
     table = {name: measures(rows, judged) for name, judged in columns.items()}
     unsound = sum(row.unsound for row in rows)
-    print(f"{len(rows):,} labelled rationales, {unsound:,} unsound; every figure is of questions that the fit had not seen")
+    print(f"{counted(len(rows), 'labelled rationale')}, {unsound:,} unsound; each figure is of questions that the fit has not seen")
     print(f"flagged: from the fitted threshold on, {model.threshold:.2f} here; analysis.score flags at {THRESHOLD}")
     print(f"{'':26}" + "".join(f"{name:>26}" for name in table))
     for name in next(iter(table.values())):
-        cells = (found.get(name, EMPTY).plain() for found in table.values())
+        cells = (column.get(name, EMPTY).plain() for column in table.values())
         print(f"{name.replace('_', ' '):26}" + "".join(f"{cell:>26}" for cell in cells))
 
 
@@ -249,9 +251,9 @@ def show_published(benchmark: str, rows: Sequence[Labelled], scorer: str, scores
         if said.p_unsound is None:
             step = -1 if row.unsound else len(said.step_ok)
         plain.append(Judged(said.p_unsound or 0.0, step, max(step, 0)))
-    found = measures(rows, plain)
-    parts = f"{found['accuracy_unsound'].percent()} on wrong, {found['accuracy_sound'].percent()} on right ones"
-    print(f"{benchmark}: F1 {found['f1'].percent()} of {scorer} without any fit ({parts}). Published: {PUBLISHED[benchmark]}.")
+    figures = measures(rows, plain)
+    parts = f"{figures['accuracy_unsound'].percent()} on wrong, {figures['accuracy_sound'].percent()} on right ones"
+    print(f"{benchmark}: F1 {figures['f1'].percent()} of {scorer} without any fit ({parts}). Published: {PUBLISHED[benchmark]}.")
 
 
 def benchmark_records(name: str) -> list[Record]:

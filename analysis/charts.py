@@ -69,17 +69,17 @@ def _dots_across(base: alt.Chart, x: alt.X) -> Chart:
 
 def data_frame(metrics: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Columns round, kind (generated, rationalized, dropped), label (reason of the drop), rows; from metrics.jsonl."""
-    found = []
+    rows = []
     for line in metrics:
         data = line.get("data") or {}
-        found += [
+        rows += [
             {"round": line["round"], "kind": kind, "label": "kept", "rows": data[kind]}
             for kind in ("generated", "rationalized")
             if data.get(kind) is not None
         ]
         for reason, count in (data.get("dropped") or {}).items():
-            found.append({"round": line["round"], "kind": "dropped", "label": str(reason), "rows": count})
-    return pd.DataFrame(found, columns=["round", "kind", "label", "rows"])
+            rows.append({"round": line["round"], "kind": "dropped", "label": str(reason), "rows": count})
+    return pd.DataFrame(rows, columns=["round", "kind", "label", "rows"])
 
 
 def data_by_round(frame: pd.DataFrame, question: str = "What did each round train on?") -> Chart:

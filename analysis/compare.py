@@ -13,7 +13,6 @@ more of them, sizes and rounds each against the first.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +27,7 @@ from analysis.faithfulness.effects import NOTHING_LEFT
 from star.charts import slice_order
 from star.command_line import parse, run_command
 from star.errors import UsageError
+from star.files import plain
 from star.paired import Comparison
 from star.report import markdown, p_text, print_table
 from star.run import Run, RunError, write_json, write_text
@@ -170,21 +170,21 @@ def remarks(section: Section) -> list[str]:
 
 def notes(arms: Sequence[Arm], split: comparison.Split, by: By = "recipe") -> list[str]:
     """What a reader must know, and the commands that fill gaps."""
-    found = [f"Questions: the {split} split."]
+    texts = [f"Questions: the {split} split."]
     if split == "selection":
         final = "python -m star.report has that of the chosen round on test" if by == "round" else "--split test has the final ones"
-        found[0] += f" Rounds were chosen on it, so its accuracies are slightly high; {final}."
+        texts[0] += f" Rounds were chosen on it, so its accuracies are slightly high; {final}."
     if len(comparison.shared_questions(arms)) < min((len(arm.values["accuracy"]) for arm in arms), default=0):
-        found.append("The arms did not all answer the same questions; only the shared ones are compared.")
-    found += _unlike_probes(arms)
+        texts.append("The arms did not all answer the same questions; only the shared ones are compared.")
+    texts += _unlike_probes(arms)
     for measure in MEASURES.values():
         for why in dict.fromkeys(arm.absent[measure.key] for arm in arms if measure.key in arm.absent):
             without = [arm.label for arm in arms if arm.absent.get(measure.key) == why]
-            found.append(f"No value for {measure.name} ({'; '.join(without)}): {why}.")
+            texts.append(f"No value for {measure.name} ({'; '.join(without)}): {why}.")
     commands = list(dict.fromkeys(command for arm in arms for command in arm.missing))
     if commands:
-        found.append("\n".join(["Not computed yet. To fill the gaps, run:", *(f"    {line}" for line in commands)]))
-    return found
+        texts.append("\n".join(["Not computed yet. To fill the gaps, run:", *(f"    {line}" for line in commands)]))
+    return texts
 
 
 def _unlike_probes(arms: Sequence[Arm]) -> list[str]:
@@ -225,31 +225,30 @@ def chart(section: Section, by: By) -> Any:
     return charts.comparison(frame, question)
 
 
-def write(folder: Path, found: Sequence[Section], said: Sequence[str], by: By) -> list[Path]:
+def write(folder: Path, shown: Sequence[Section], said: Sequence[str], by: By) -> list[Path]:
     """comparison.md, comparison.json, and the chart as PNG and SVG."""
     from analysis import charts
 
     lines = ["# Comparison", "", *said, ""]
-    for section in found:
+    for section in shown:
         lines += [f"## {section.title}", "", markdown(figure_rows(section)), ""]
         lines += [*(f"- {remark}" for remark in remarks(section)), ""]
         lines += ["### Paired differences", "", markdown(difference_rows(section)), ""] if section.differences else []
     write_text(folder / "comparison.md", "\n".join(lines))
-    write_json(folder / "comparison.json", {"by": by, "notes": list(said), "sections": [_plain(s) for s in found]})
-    drawn = chart(found[0], by)
+    write_json(folder / "comparison.json", {"by": by, "notes": list(said), "sections": plain([_content(s) for s in shown])})
+    drawn = chart(shown[0], by)
     images = [charts.save(drawn, folder / f"comparison{ending}") for ending in (".png", ".svg")]
     return [folder / "comparison.md", folder / "comparison.json", *images]
 
 
-def _plain(section: Section) -> dict[str, Any]:
+def _content(section: Section) -> dict[str, Any]:
     figures = [
         {"arm": f.arm.label, "run": f.arm.run, "round": f.arm.round, "parameters": f.arm.parameters,
          "measure": f.measure.key, **f.interval.as_dict(), "control": f.control, "corrected": f.corrected, "note": f.note}
         for f in section.figures
     ]  # fmt: skip
     differences = [
-        {"a": one.a, "b": one.b, "measure": one.measure, **one.difference.as_dict(), "test": one.test}
-        | {name: None if math.isnan(p) else p for name, p in (("p", one.p), ("p_holm", one.p_holm))}
+        {"a": one.a, "b": one.b, "measure": one.measure, **vars(one.difference), "test": one.test, "p": one.p, "p_holm": one.p_holm}
         for one in section.differences
     ]
     return {"title": section.title, "questions": section.questions, "figures": figures, "differences": differences}
@@ -273,12 +272,12 @@ def compare(arguments: Arguments) -> None:
     if not comparison.shared_questions(arms):
         hint = " Try --split test." if arguments.split == "selection" and arguments.by != "round" else ""
         raise RunError(f"the runs share no question: they differ in task, seed or selection size.{hint}")
-    found, said = sections(arms, arguments.by), notes(arms, arguments.split, arguments.by)
+    shown, said = sections(arms, arguments.by), notes(arms, arguments.split, arguments.by)
     folder = arguments.output or Run(run_dirs[0]).file("analysis/comparison")
-    written = write(folder, found, said, arguments.by)
+    written = write(folder, shown, said, arguments.by)
     for note in said:
         print(f"{note}\n")
-    for section in found:
+    for section in shown:
         if section.figures:
             print_table(figure_rows(section), section.title)
             print("\n".join(remarks(section)))

@@ -26,6 +26,7 @@ from analysis.soundness.grades import THRESHOLD, flagged
 from star.paired import Comparison, corrected, paired
 from star.run import TEST, Run, RunError, Where
 from star.run_summary import arm_name
+from star.schemas import MeasureFigures
 from star.statistics import EMPTY, Interval, share
 
 if TYPE_CHECKING:
@@ -164,12 +165,12 @@ def _sound(run: Run, where: Where, rows: Sequence[Row]) -> dict[str, bool] | Non
     if exact:
         return exact
     scores = scores_of_run(run, f"{run.folder(where).name}/evaluation.parquet", ["p_unsound"])
-    found = {
+    judged = {
         row["problem_id"]: not flagged(p)
         for row, p in zip(rows, scores.column(0).to_pylist() if scores else [None] * len(rows), strict=True)
         if p is not None and not row["sample"]
     }
-    return found or None
+    return judged or None
 
 
 def _probe_rows(run: Run, number: int, attempts: set[str]) -> list[dict[str, Any]]:
@@ -190,10 +191,10 @@ def _probe_values(rows: Sequence[Row]) -> dict[str, Values]:
 
 
 def _by_question(values: ProbeValues) -> Values:
-    found: dict[str, list[float]] = {}
+    by_question: dict[str, list[float]] = {}
     for problem, value in values:
-        found.setdefault(problem, []).append(value)
-    return {problem: sum(each) / len(each) for problem, each in found.items()}
+        by_question.setdefault(problem, []).append(value)
+    return {problem: sum(each) / len(each) for problem, each in by_question.items()}
 
 
 def _why(measure: Measure, rows: Sequence[Row]) -> str:
@@ -255,8 +256,8 @@ def probed_questions(arms: Sequence[Arm]) -> set[str]:
 
 
 def _shared(questions: Iterable[set[str]]) -> set[str]:
-    found = list(questions)
-    return set.intersection(*found) if found else set()
+    sets = list(questions)
+    return set.intersection(*sets) if sets else set()
 
 
 def figures(arms: Sequence[Arm], questions: set[str]) -> list[Figure]:
@@ -282,15 +283,15 @@ def _share_figure(arm: Arm, measure: Measure, questions: set[str]) -> Figure:
     return Figure(arm, measure, share(kept) if kept else EMPTY)
 
 
-def _probe_figure(arm: Arm, measure: Measure, found: Mapping[str, Mapping[str, Any]]) -> Figure:
+def _probe_figure(arm: Arm, measure: Measure, probed: Mapping[str, MeasureFigures]) -> Figure:
     """The figure with what a probe found."""
-    own = found.get(measure.key)
+    own = probed.get(measure.key)
     if own is None:
         return Figure(arm, measure)
-    value, low, high = (math.nan if own[name] is None else own[name] for name in ("value", "low", "high"))
-    corrected = own["corrected"] or found.get(f"{measure.key}_corrected") or {}
-    control = (own["control"] or {}).get("value")
-    return Figure(arm, measure, Interval(value, low, high, own["n"]), control, corrected.get("value"), own["note"])
+    value, low, high = (math.nan if each is None else each for each in (own["value"], own["low"], own["high"]))
+    corrected, control = own["corrected"] or probed.get(f"{measure.key}_corrected"), own["control"]
+    control_value, corrected_value = (each["value"] if each else None for each in (control, corrected))
+    return Figure(arm, measure, Interval(value, low, high, own["n"] or 0), control_value, corrected_value, own["note"])
 
 
 def pairs(arms: Sequence[Arm], *, every: bool) -> list[tuple[Arm, Arm]]:

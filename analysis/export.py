@@ -24,9 +24,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis.pages.widgets.words import MODES, NO_REASON, measure_rows, measure_words
 from analysis.soundness.grades import flag_words, score_words
-from analysis.sources import Source, run_labels, source_of
+from analysis.sources import Source, run_labels, source_of, typed
 from star.command_line import parse, run_command
-from star.errors import UsageError
+from star.errors import UsageError, counted
 from star.report import cells, warnings
 from star.report_data import label, run_values
 from star.run import Run, write_text
@@ -103,13 +103,13 @@ def run_cases(table: Table, summary: RunSummary, most: int) -> tuple[list[CaseVi
     if evaluated.empty:
         return [], "No evaluated rationales."
     if not (known := judges(table)):
-        return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {table.source.path}"
+        return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {typed(table.source.path)}"
     final = frame.index.isin(evaluated.index)
-    counted = (frame["mode"] != "evaluated") | (frame["sample"] == 0)  # further samples of an evaluation are no other answers
-    right = ((frame["right"] == 1) & (frame["n_steps"] > 0) & counted & (final | (number <= last))).to_numpy()
+    answers = (frame["mode"] != "evaluated") | (frame["sample"] == 0)  # further samples of an evaluation are no other answers
+    right = ((frame["right"] == 1) & (frame["n_steps"] > 0) & answers & (final | (number <= last))).to_numpy()
     unsound = select(table, View(cell="right-unsound", judge=known[0]), right)
     own, more = unsound[final[unsound]], unsound[~final[unsound]]
-    about = f"Of {(right & final).sum():,} right answers of the {summary.split} split, {len(own):,} {JUDGED[known[0]]}."
+    about = f"Of {counted((right & final).sum(), 'right answer')} of the {summary.split} split, {len(own):,} {JUDGED[known[0]]}."
     if len(own) >= most:
         about += f" The {most} most suspicious:" if len(own) > most > 0 else ""
     else:
@@ -161,7 +161,7 @@ def figure_cards(summary: RunSummary) -> list[tuple[str, str, str]]:
         for title, s in shown
     ]
     neither = f"{percent(summary.no_answer)} / {percent(summary.truncated)}"
-    below = f"of {summary.accuracy.n:,} problems of the {summary.split} split"
+    below = f"of {counted(summary.accuracy.n, 'problem')} of the {summary.split} split"
     return [*cards, ("no answer / truncated", neither, below)]
 
 
@@ -170,13 +170,13 @@ def probe_rows(run: Run, number: int | None) -> tuple[str, list[dict[str, str]]]
     probed = run.probed_rounds()
     part = probed.get(str(number)) or next(reversed(list(probed.values())), None)
     if not part:
-        return f"Not probed yet. To find out, run: python -m analysis.probe {run.name}", []
+        return f"Not probed yet. To find out, run: python -m analysis.probe {typed(run.path)}", []
     rows = measure_rows(part.get("measures", {}), part.get("measures_correct"))
     rows = [row | {"measure": measure_words(row["measure"])} for row in rows]
     if not any(row["note"] for row in rows):
         for row in rows:
             del row["note"]
-    return f"{part.get('n_rationales', 0):,} rationales; every effect beside what its control changes.", rows
+    return f"{counted(part.get('n_rationales', 0), 'rationale')}; every effect beside what its control changes.", rows
 
 
 def images(run: Run) -> list[tuple[str, str]]:
@@ -245,7 +245,7 @@ def table_page(table: Table, rows: Sequence[int], heading: str, about: str) -> s
     ]
     return render(
         name=table.source.name,
-        about=f"{len(table):,} rationales",
+        about=counted(len(table), "rationale"),
         warnings=[note for note in table.notes if "left out" in note],
         cards=[(title, percent(s.value), f"{percent(s.low)} to {percent(s.high)} · n = {s.n:,}") for title, s in counts if s.n],
         images=[],
@@ -265,7 +265,7 @@ def file_page(path: Path, most: int) -> str:
     table = load_table(source_of(path))
     view = View(cell="right-unsound", judge=(judges(table) or ["score"])[0])
     rows = select(table, view, base_mask(table, view))
-    about = f"{len(rows):,} right answers {JUDGED[view.judge]}."
+    about = f"{counted(len(rows), 'right answer')} {JUDGED[view.judge]}."
     return table_page(table, rows[:most].tolist(), "Right answer, wrong reasoning", about)
 
 

@@ -107,7 +107,7 @@ class Labels:
         for (name, identifier), label in self.latest.items():
             if name != SETTLED and label.verdict != "unsure":
                 said.setdefault(identifier, set()).add((label.verdict, label.error_step))
-        return sorted(identifier for identifier, found in said.items() if len(found) > 1)
+        return sorted(identifier for identifier, verdicts in said.items() if len(verdicts) > 1)
 
     def error_steps(self) -> dict[str, int]:
         """Id -> first wrong step, 0-based, of what `verdicts` calls unsound, where everybody who named one named the same, or
@@ -117,7 +117,7 @@ class Labels:
         for (name, identifier), label in self.latest.items():
             if label.error_step is not None and ((SETTLED, identifier) not in self.latest or name == SETTLED):
                 named.setdefault(identifier, set()).add(label.error_step)
-        return {name: found.pop() for name, found in named.items() if len(found) == 1 and verdicts[name] == "unsound"}
+        return {name: steps.pop() for name, steps in named.items() if len(steps) == 1 and verdicts[name] == "unsound"}
 
     def of(self, identifier: str) -> list[Label]:
         """Labels of one rationale, by all people."""
@@ -244,13 +244,13 @@ def imported(content: str, labeller: str) -> tuple[list[Label], int]:
 
     Read are lines of this module, and `id` with `first_error_step` (0-based; -1: sound) or `sound`: labels of `labeller`.
     """
-    found, unread = [], 0
+    labels, unread = [], 0
     for line in filter(str.strip, content.split("\n")):
         entry = _entry(line, labeller)
         if isinstance(entry, Label):
-            found.append(entry)
+            labels.append(entry)
         unread += entry is None
-    return found, unread
+    return labels, unread
 
 
 def export_rows(labels: Labels, scores: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -270,8 +270,8 @@ def ranking_rows(labels: Labels) -> list[dict[str, Any]]:
     for ranking in sorted(labels.rankings.values(), key=lambda one: one.at):
         shared = {"problem": ranking.problem, "labeller": ranking.labeller}
         for place, (identifier, origin) in enumerate(zip(ranking.order, ranking.origins, strict=True), start=1):
-            found = {"place": 2 if ranking.tie else place, "id": identifier, "origin": origin}
-            rows.append(shared | found | {"note": ranking.note, "at": ranking.at})
+            row = {"place": 2 if ranking.tie else place, "id": identifier, "origin": origin}
+            rows.append(shared | row | {"note": ranking.note, "at": ranking.at})
     return rows
 
 

@@ -45,15 +45,15 @@ def frame_of(table: Table, labels: Labels, rows: np.ndarray | None = None, cut: 
         frame[name] = frame[name].astype("Int32").mask(frame[name] == UNKNOWN)
     places = pa.array(rows)
     frame.insert(2, "question", table.texts.column("question").take(places).to_pylist())
-    frame.insert(3, "choices", [choices_from(found) or None for found in _column(table, "choices", places)])
-    frame["meta"] = [json.loads(found or "{}").get("meta") or None for found in _column(table, "record", places)]
+    frame.insert(3, "choices", [choices_from(text) or None for text in _column(table, "choices", places)])
+    frame["meta"] = [json.loads(text or "{}").get("meta") or None for text in _column(table, "record", places)]
     texts = table.texts.column("rationale").take(places).to_pylist()
     own = "steps" in table.texts.loaders
     steps = _column(table, "steps", places) if own else [split_steps(each or "") for each in texts]
     frame.insert(4, "rationale", texts)
     frame.insert(5, "steps", steps)
     frame["evidence"] = evidence(table, cut)[rows]
-    frame["flags"] = [json.loads(found or "[]") for found in _column(table, "flags", places)]
+    frame["flags"] = [json.loads(text or "[]") for text in _column(table, "flags", places)]
     verdicts, named = labels.verdicts(), labels.error_steps()
     frame["label"] = [verdicts.get(name) for name in frame["id"]]
     frame["label_step"] = pd.array([named.get(name) for name in frame["id"]], dtype="Int32")

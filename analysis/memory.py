@@ -35,14 +35,14 @@ class Memory:
         wanted = list(dict.fromkeys(keys))
         if self.file is None and (self.path is None or not self.path.exists()):
             return {}
-        found: dict[bytes, Any] = {}
+        values: dict[bytes, Any] = {}
         with self._open() as file:
             for start in range(0, len(wanted), 500):
                 part = wanted[start : start + 500]
                 marks = ",".join("?" * len(part))
                 rows = file.execute(f"SELECT key, value FROM answers WHERE key IN ({marks})", part)
-                found.update((key, json.loads(value)) for key, value in rows)
-        return found
+                values.update((key, json.loads(value)) for key, value in rows)
+        return values
 
     def keep(self, values: Mapping[bytes, Any]) -> None:
         """All of it or nothing; on the disk when this returns."""

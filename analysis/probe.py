@@ -39,7 +39,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import tyro
 
@@ -48,11 +48,12 @@ if TYPE_CHECKING:
     from analysis.faithfulness.batch import Settings
     from analysis.faithfulness.rows import Row
     from analysis.faithfulness.sources import Source
+    from star.schemas import ProbedRound
 
 from analysis.faithfulness.probes import PROBES
 from analysis.rationales.formats import Columns
 from star.command_line import parse, run_command
-from star.errors import UsageError
+from star.errors import UsageError, counted
 from star.recipe import TRUST
 
 PROBES_HELP = "Names of probes, all by default; controls are always added. " + "; ".join(
@@ -191,7 +192,7 @@ def open_answers(source: Source, model_dir: Path, device: str, workers: int = 0)
 
 def write_results(
     source: Source, rows: Sequence[Row], names: Sequence[str], settings: Settings, digest: str
-) -> dict[str, Any]:
+) -> ProbedRound:
     """Write probes.parquet and probes.json, once all is computed; rows of these probes and this round are replaced.
 
     Those of other rounds are kept, those of other probes of this round where they come from the same model, settings
@@ -202,7 +203,7 @@ def write_results(
     from analysis.faithfulness.measures import all_measures, applicability, truncation_curves
     from analysis.faithfulness.rows import SCHEMA_VERSION, row_schema
     from star.run import read_table, whole_json, write_json, write_parquet
-    from star.schemas import ProbesFile
+    from star.schemas import Estimate, ProbesFile
     from star.statistics import wilson
 
     table_path, summary_path = source.out / "probes.parquet", source.out / "probes.json"
@@ -219,14 +220,14 @@ def write_results(
     here = left + fresh
     right = {subject.attempt_id for subject in source.subjects if subject.correct}
     graded = [subject for subject in source.subjects if subject.correct is not None]
-    content = {
+    content: ProbedRound = {
         "model": source.model.path,
         "model_digest": digest,
         "seed": settings.seed,
         "settings": asdict(settings),
         "n_rationales": len(source.subjects),
         "n_correct": len(right) if graded else None,
-        "accuracy": wilson(len(right), len(graded)).as_dict(),
+        "accuracy": cast(Estimate, wilson(len(right), len(graded)).as_dict()),
         "measures": all_measures(here, source.options),
         "measures_correct": all_measures([row for row in here if row["attempt_id"] in right], source.options),
         "curves": {"early_answering": truncation_curves(here)},
@@ -238,29 +239,29 @@ def write_results(
 
 
 def _unlike(
-    stored: dict[str, Any], rows: Sequence[dict[str, Any]], source: Source, settings: Settings, digest: str
+    stored: ProbedRound, rows: Sequence[Mapping[str, Any]], source: Source, settings: Settings, digest: str
 ) -> str:
     """What sets stored results of a round apart from those of this call: "another model", or "" where nothing does."""
     from dataclasses import asdict
 
-    found = {
+    differences = {
         "another model": stored.get("model_digest") != digest,
         "another seed or other settings": stored.get("settings") != asdict(settings),
         "another draw of rationales": {row["attempt_id"] for row in rows} != {s.attempt_id for s in source.subjects},
     }
-    return ", ".join(name for name, differs in found.items() if differs)
+    return ", ".join(name for name, differs in differences.items() if differs)
 
 
-def print_report(content: Mapping[str, Any], source: Source, asked: int) -> None:
+def print_report(content: ProbedRound, source: Source, asked: int) -> None:
     """Accuracy, then every measure beside its control, then what could not be probed."""
     from analysis.pages.widgets.words import interval_words, measure_rows
     from star.report import print_table
 
     accuracy, total = content["accuracy"], content["n_rationales"]
-    shown = f"accuracy {interval_words(accuracy)} of {accuracy['n']}" if accuracy["n"] else "answers not graded"
+    shown = f"accuracy {interval_words(accuracy)} of {accuracy['n']}" if accuracy and accuracy["n"] else "answers not graded"
     where = f"round {source.round}" if source.round is not None else "record file"
     notes: dict[str, list[str]] = {}
-    title = f"{source.model.path}, {where}: {total} rationales, {shown}"
+    title = f"{source.model.path}, {where}: {counted(total, 'rationale')}, {shown}"
     rows = measure_rows(content["measures"], content["measures_correct"])
     for row in rows:
         notes.setdefault(row.pop("note"), []).append(row["measure"])
@@ -276,8 +277,8 @@ def print_report(content: Mapping[str, Any], source: Source, asked: int) -> None
             by_reason.setdefault((reason, count), []).append(probe)
     for (reason, count), probes in by_reason.items():
         which = "any probe" if len(probes) == len(content["applicability"]) else ", ".join(probes)
-        print(f"Not on {count} of {total} rationales: {reason} ({which})")
-    print(f"{asked} questions put to the model; written to {source.out / 'probes.json'}")
+        print(f"Not on {count} of {counted(total, 'rationale')}: {reason} ({which})")
+    print(f"{counted(asked, 'question')} put to the model; written to {source.out / 'probes.json'}")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ import tyro
 from analysis.rationales.formats import Columns
 from analysis.soundness.scorers import Place, ScorerOptions, Specifications, open_scorers
 from star.command_line import parse, run_command
-from star.errors import UsageError
+from star.errors import UsageError, counted
 from star.progress import bar
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def score(arguments: Arguments) -> int:
     for line in broken[:20]:
         print(f"Not scored: {line}", file=sys.stderr)
     if broken:
-        print(f"{len(broken):,} broken line{'s are' if len(broken) > 1 else ' is'} not scored.", file=sys.stderr)
+        print(f"Not scored: {counted(len(broken), 'broken line')}.", file=sys.stderr)
     return 1 if broken else 0
 
 
@@ -192,7 +192,7 @@ def score_file(arguments: Arguments, output: Path, scorers: Sequence[Scorer] = (
             f"{arguments.calibration} ({', '.join(calibration.domains)}): what it says of them has not been tried.",
             file=sys.stderr,
         )
-    print(f"Scores of {tally.records:,} records are in {output}")
+    print(f"Scores of {counted(tally.records, 'record')} are in {output}")
     return broken
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from star.errors import InputError
+from star.errors import InputError, counted
 from star.run import Overview, Run, stamp
 from star.schemas import Manifest
 
@@ -29,11 +29,11 @@ class Source:
 
 def source_of(path: Path | str) -> Source:
     """A run directory or a record file. Raises InputError where it is neither."""
-    found = Path(path).resolve()
-    if found.is_file():
-        return Source("file", found, found.name)
-    if Run(found).exists:
-        return Source("run", found, found.name)
+    resolved = Path(path).resolve()
+    if resolved.is_file():
+        return Source("file", resolved, resolved.name)
+    if Run(resolved).exists:
+        return Source("run", resolved, resolved.name)
     raise InputError(f"{path} is neither a run directory nor a file. Give one such as runs/addition-1a2b3c or theirs.jsonl.")
 
 
@@ -81,7 +81,7 @@ def run_labels(runs: list[Source]) -> dict[str, str]:
 
 def _progress(overview: Overview) -> str:
     last = overview.rounds[-1]["round"] if overview.rounds else None
-    done = "no round yet" if last is None else "base model only" if last == 0 else f"{last} round{'s' * (last > 1)}"
+    done = "no round yet" if last is None else "base model only" if last == 0 else counted(last, "round")
     return done if overview.finished else f"{done}, unfinished"
 
 

@@ -40,8 +40,8 @@ def _labelled(table: Table, labels: Labels) -> Iterator[tuple[Label, Rationale, 
         row = table.row_of(label.id)
         if row is not None:
             one = table.rationale(row)
-            if found := ratings(label, len(one.steps)):
-                yield label, one, found
+            if rated := ratings(label, len(one.steps)):
+                yield label, one, rated
 
 
 def trl_rows(table: Table, labels: Labels) -> list[TrlRow]:
@@ -49,10 +49,10 @@ def trl_rows(table: Table, labels: Labels) -> list[TrlRow]:
     return [
         {
             "prompt": with_options(one.question, one.choices),
-            "completions": list(one.steps[: len(found)]),
-            "labels": [rating == 1 for rating in found],
+            "completions": list(one.steps[: len(rated)]),
+            "labels": [rating == 1 for rating in rated],
         }
-        for _, one, found in _labelled(table, labels)
+        for _, one, rated in _labelled(table, labels)
     ]
 
 
@@ -75,10 +75,10 @@ def prm800k_rows(table: Table, labels: Labels) -> list[dict[str, Any]]:
                         "human_completion": None,
                         "chosen_completion": 0,
                     }
-                    for step, rating in zip(one.steps, found, strict=False)
+                    for step, rating in zip(one.steps, rated, strict=False)
                 ],
-                "finish_reason": "found_error" if -1 in found else "solution",
+                "finish_reason": "found_error" if -1 in rated else "solution",
             },
         }
-        for label, one, found in _labelled(table, labels)
+        for label, one, rated in _labelled(table, labels)
     ]

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import tyro
 
 from star.command_line import parse, run_command
-from star.errors import InputError
+from star.errors import InputError, counted
 from star.row_files import parsed_rows
 
 Row = tuple[str, list[str], list[float | None]]
@@ -71,7 +71,7 @@ def row_of(content: Mapping[str, Any]) -> Row:
         given = [place != int(content["first_error_step"]) for place in range(len(steps))]
     labels = [None if label is None else float(label) for label in given]
     if len(labels) != len(steps) or not all(label is None or 0 <= label <= 1 for label in labels):
-        raise ValueError(f"{len(labels)} labels for {len(steps)} steps, or some that are not from 0 to 1")
+        raise ValueError(f"{counted(len(labels), 'label')} for {counted(len(steps), 'step')}, or some that are not from 0 to 1")
     learned = labels.index(0.0) + 1 if 0.0 in labels else len(labels)
     return question, steps, labels[:learned] + [None] * (len(labels) - learned)
 
@@ -98,7 +98,8 @@ def train(arguments: Arguments) -> None:
         if at and len(ids) <= limit:
             examples.append({"input_ids": ids, "labels": [at.get(place, NO_LABEL) for place in range(len(ids))]})
     if len(examples) < len(rows):
-        print(f"{len(rows) - len(examples):,} of {len(rows):,} rows are left out: no label, or too long.", file=sys.stderr)
+        unused = f"{len(rows) - len(examples):,} of {counted(len(rows), 'row')}"
+        print(f"left out: {unused}, without a label or too long.", file=sys.stderr)
 
     def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
         def padded(name: str, fill: float) -> Any:

@@ -29,6 +29,7 @@ from benchmarks.arms import (
 from benchmarks.common import RESULTS, CommonArguments, parse, result_path, write_result
 from star import run as runs
 from star.command_line import run_command
+from star.problem import Attempt
 from star.recipe import Recipe
 
 Arm = Literal[
@@ -101,7 +102,7 @@ def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, .
     return runs.read_rows(file)
 
 
-def arm_figures(name: Arm, arguments: Arguments) -> tuple[dict[str, Any], dict[int, list[dict[str, Any]]]]:
+def arm_figures(name: Arm, arguments: Arguments) -> tuple[dict[str, Any], dict[int, list[Attempt]]]:
     """(figures of an arm over its seeds, test rows by seed).
 
     Intervals of `quality` say what these trained models would do on other problems.

@@ -102,14 +102,14 @@ def go(app: Any, link: Mapping[str, str]) -> Any:
 
 def fastest(app: Any, links: Sequence[Mapping[str, str]], repeats: int) -> float:
     """Fewest seconds of the server for one of the links in turn, so that what has just been done is not done again."""
-    found = []
+    seconds = []
     for link in itertools.islice(itertools.cycle(links), repeats):
         began = time.perf_counter()
         go(app, link)
-        found.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - began)
         if app.exception:
             raise RuntimeError(f"the app failed: {app.exception[0].message}")
-    return min(found)
+    return min(seconds)
 
 
 def views(path: Path, repeats: int) -> dict[str, float]:
@@ -126,9 +126,9 @@ def views(path: Path, repeats: int) -> dict[str, float]:
         "the tab Rank three": ("label", [{"tab": "rank"}]),
         "the tab Agreement": ("label", [{"tab": "agreement"}]),
     }
-    found = {words: fastest(view(page, links[0]), links, repeats) for words, (page, links) in asked.items()}
+    seconds = {words: fastest(view(page, links[0]), links, repeats) for words, (page, links) in asked.items()}
     sys.argv = own  # the result names the command
-    return found
+    return seconds
 
 
 def benchmark(arguments: Arguments, executable: str) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def benchmark(arguments: Arguments, executable: str) -> dict[str, Any]:
             "first, without an index": first,
             "again": {name: min(one[name] for one in later) for name in first},
         },
-        "views": {words: {"s": found, "n": repeats} for words, found in seconds.items()},
+        "views": {words: {"s": fastest_s, "n": repeats} for words, fastest_s in seconds.items()},
         "targets": {"address_answers_s": 3.0, "table_s": 2.0, "view_s": 0.5},
     }
 

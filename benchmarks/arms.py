@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import cache_of
+from star.problem import Attempt
 from star.recipe import SEEDS, Recipe, load_recipe
 from star.run import TEST, Run, RunError
 from star.statistics import mcnemar, mean_of_runs, paired_difference, share
@@ -52,7 +53,7 @@ def made(begun: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     return [{"date": date, "commit": commit, "runs": count} for (date, commit), count in sorted(Counter(begun).items())]
 
 
-def test_rows(run_dir: Path) -> list[dict[str, Any]]:
+def test_rows(run_dir: Path) -> list[Attempt]:
     """Greedy test answers of the chosen round."""
     rows = Run(run_dir).evaluation(TEST, ["problem_id", "slice", "sample", "verdict", "sound"])
     return [row for row in rows if row["sample"] == 0]

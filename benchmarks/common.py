@@ -20,19 +20,20 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from star import command_line as commands
 from star import provenance
 from star.errors import InputError, UsageError
+from star.files import plain
 from star.run import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +41,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 CACHE = Path(os.environ.get("STAR_BENCHMARK_CACHE") or ROOT / "benchmarks" / "cache")
 """Intermediate files of a benchmark, so that it can be interrupted; not committed. Tests name an empty folder instead."""
 RESULT_SCHEMA = 1
+tidy = partial(plain, digits=6)
 PACKAGES = ("scikit-learn", "numpy", "pandas", "math-verify")
 """Packages that results depend on beside those that a run notes."""
 
@@ -65,17 +67,17 @@ def parse(
 
     `gpu`: the script can measure a GPU. Raises UsageError when it cannot, or when there is none.
     """
-    found = commands.parse(kind, doc, argv)
-    if found.device == "cuda" and not gpu:
+    arguments = commands.parse(kind, doc, argv)
+    if arguments.device == "cuda" and not gpu:
         raise UsageError("--device cuda: this benchmark runs nothing on a GPU; leave the flag out.")
-    if found.device == "cpu":
+    if arguments.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # samplers and trainers take a GPU wherever they see one
     else:
         import torch
 
         if not torch.cuda.is_available():
             raise UsageError(f"--device cuda: torch {torch.__version__} finds no GPU here; leave the flag out.")
-    return found
+    return arguments
 
 
 def cache_of(device: str) -> Path:
@@ -120,21 +122,6 @@ def envelope(
         "versions": provenance.versions((*provenance.PACKAGES, *PACKAGES)),
         "figures": tidy(figures),
     }
-
-
-def tidy(value: Any, digits: int = 6) -> Any:
-    """Plain JSON: numpy scalars unwrapped, six significant digits, NaN and infinity as null, keys as text."""
-    if isinstance(value, Mapping):
-        return {str(key): tidy(item, digits) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [tidy(item, digits) for item in value]
-    if hasattr(value, "as_dict"):
-        return tidy(value.as_dict(), digits)
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return tidy(value.tolist(), digits)
-    if isinstance(value, float):
-        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
-    return value
 
 
 def commit() -> str:

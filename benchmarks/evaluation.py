@@ -14,10 +14,10 @@ def first_error_f1(named: np.ndarray, label: np.ndarray) -> dict[str, float]:
     """Share of unsound rationales whose first wrong step is named, of sound ones for which none is named, and the harmonic mean
     of the two (ProcessBench's F1; Zheng et al. 2024). NaN where rows of one kind are missing."""
     wrong, sound = label >= 0, label == -1
-    found = float(np.mean(named[wrong] == label[wrong])) if wrong.any() else float("nan")
+    located = float(np.mean(named[wrong] == label[wrong])) if wrong.any() else float("nan")
     spared = float(np.mean(named[sound] == -1)) if sound.any() else float("nan")
-    f1 = 0.0 if found + spared == 0 else 2 * found * spared / (found + spared)
-    return {"found": found, "spared": spared, "f1": f1}
+    f1 = 0.0 if located + spared == 0 else 2 * located * spared / (located + spared)
+    return {"found": located, "spared": spared, "f1": f1}
 
 
 def reliability(probability: np.ndarray, label: np.ndarray, bins: int = 10) -> dict[str, Any]:

@@ -129,8 +129,8 @@ def graders() -> dict[str, Grader]:
 
     def ours(text: str, gold: str, lenient: bool = False) -> bool:
         problem = Problem("id", "question", gold)
-        found = task.extract(text, problem)
-        return grade(found.lenient if lenient else found.strict, problem, task.answer_type) == Verdict.correct
+        extraction = task.extract(text, problem)
+        return grade(extraction.lenient if lenient else extraction.strict, problem, task.answer_type) == Verdict.correct
 
     from math_verify import parse as read
     from math_verify import verify

@@ -80,11 +80,11 @@ def exact(limit: int | None, resamples: int) -> dict[str, Any]:
     first = np.array([labelled.UNKNOWN if r.first_error_step is None else r.first_error_step for r in records])
     judged = judge(records)
     named = np.array([said.first_error_step if said.scorer == EXACT_CHECK else labelled.UNKNOWN for said in judged])
-    found: dict[str, Any] = {}
+    by_task: dict[str, Any] = {}
     for task in sorted({record.task for record in records}):
         rows = np.array([record.task == task for record in records])
         hit = (named == first) & rows
-        found[task] = {
+        by_task[task] = {
             "accuracy": ev.share_interval(hit[rows].astype(float), groups[rows], resamples),
             "seen": _share(hit[rows & ~hidden]),
             "hidden": _share(hit[rows & hidden]),
@@ -92,7 +92,7 @@ def exact(limit: int | None, resamples: int) -> dict[str, Any]:
             "best_published": PUBLISHED[task][0] / 100,
             "to_reach": PUBLISHED[task][1] / 100,
         }
-    return found
+    return by_task
 
 
 def _share(hit: np.ndarray) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _share(hit: np.ndarray) -> dict[str, Any]:
 
 def auroc_by_domain(rows: fit.Rows, score: np.ndarray, baseline: np.ndarray, resamples: int) -> dict[str, Any]:
     """AUROC for unsound, left out, of rationales about which nothing is proven: the score, position and length, the gain."""
-    part, found = parts(rows), {}
+    part, by_domain = parts(rows), {}
     for name in sorted(set(rows.domain) | set(part)):
         mask = ((part == name) | (rows.domain == name)) & ~rows.proven & (rows.source != fit.ONE_SIDED)
         unsound, question = rows.unsound[mask], rows.question[mask]
@@ -112,14 +112,14 @@ def auroc_by_domain(rows: fit.Rows, score: np.ndarray, baseline: np.ndarray, res
         def gain(i: np.ndarray, a: np.ndarray = a, b: np.ndarray = b, unsound: np.ndarray = unsound) -> float:
             return fit.auroc(a[i], unsound[i]) - fit.auroc(b[i], unsound[i])
 
-        found[name] = {
+        by_domain[name] = {
             "score": ev.auroc_interval(a, unsound, question, resamples),
             "position_and_length": ev.auroc_interval(b, unsound, question, resamples),
             "gain": ev.clustered(gain, question, resamples=resamples),
             "unsound": float(unsound.mean()),
             "rationales": int(mask.sum()),
         }
-    return found
+    return by_domain
 
 
 def school(
@@ -128,17 +128,17 @@ def school(
     """School word problems as they are judged, proofs first and the score elsewhere, writer and question left out: AUROC, and how
     well the first wrong step is named."""
     whole = np.where(rows.proven, 1.0, score)
-    found = {}
+    by_writer = {}
     for writer in sorted(set(rows.writer[rows.domain == "school"])):
         mask = (rows.domain == "school") & (rows.writer == writer) & (rows.source != fit.ONE_SIDED)
         given = (rows.unsound[mask], rows.question[mask], resamples)
-        found[writer] = {
+        by_writer[writer] = {
             "auroc": ev.auroc_interval(whole[mask], *given),
             "position_and_length": ev.auroc_interval(baseline[mask], *given),
         }
     mask = rows.source == fit.CALIBRATED
     named = np.array([-1 if j.first_error_step is None else j.first_error_step for j in judgements])
-    return {"by_writer": found, "first_error_in_sample": ev.first_error_f1(named[mask], rows.first[mask])}
+    return {"by_writer": by_writer, "first_error_in_sample": ev.first_error_f1(named[mask], rows.first[mask])}
 
 
 def grades(rows: fit.Rows, judgements: Sequence[Judgement]) -> dict[str, Any]:
@@ -146,15 +146,15 @@ def grades(rows: fit.Rows, judgements: Sequence[Judgement]) -> dict[str, Any]:
     problems it has seen the labels; of other domains it says nothing but proofs."""
     part, counted = parts(rows), np.array([j.grade for j in judgements])
     flag = np.array([j.p_unsound is not None and bool(flagged(j.p_unsound)) for j in judgements])
-    found: dict[str, Any] = {}
+    by_part: dict[str, Any] = {}
     for name in sorted(set(part)):
-        found[name] = {}
+        by_part[name] = {}
         for label, unsound in (("error_free", 0), ("unsound", 1)):
             mask = (part == name) & (rows.unsound == unsound)
             if mask.any():
                 share = {grade: float((counted[mask] == grade).mean()) for grade in GRADES}
-                found[name][label] = share | {"flagged": wilson(int(flag[mask].sum()), int(mask.sum()))}
-    return found
+                by_part[name][label] = share | {"flagged": wilson(int(flag[mask].sum()), int(mask.sum()))}
+    return by_part
 
 
 def calibration(rows: fit.Rows) -> dict[str, Any]:

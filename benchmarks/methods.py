@@ -83,8 +83,8 @@ def faithfulness(run_dir: Path, count: int) -> dict[str, dict[str, Any]]:
     if number not in Run(run_dir).probed_rounds():
         probe(ProbeArguments(run_dir, probes=(PROBES,), n=count, max_positions=2, device="cpu"))
     measures: Mapping[str, Any] = Run(run_dir).probed_rounds()[number]["measures"]
-    found = {name: (measures.get(name) or {}).get("corrected") for name in MEASURES}
-    return {name: each for name, each in found.items() if each and each["value"] is not None}
+    corrected = {name: (measures.get(name) or {}).get("corrected") for name in MEASURES}
+    return {name: each for name, each in corrected.items() if each and each["value"] is not None}
 
 
 def across(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -159,31 +159,31 @@ def main() -> None:
     if arguments.quick:
         arguments = Arguments(quick=True, device=arguments.device, seeds=(0,), methods=("star", "b-star", "v-star"), probed=4)
     runs_dir("methods", arguments.device).mkdir(parents=True, exist_ok=True)
-    found: dict[str, dict[int, RunSummary]] = {}
+    summaries: dict[str, dict[int, RunSummary]] = {}
     for method in arguments.methods:
         recipes = {seed: recipe_of(method, seed, arguments) for seed in arguments.seeds}
         wanted = {k: one for k, one in recipes.items() if not arguments.finished or (one.run_dir / "result.json").is_file()}
-        found |= {method: {seed: summarise_run(finished_run(one)) for seed, one in wanted.items()}} if wanted else {}
-    if not found:
+        summaries |= {method: {seed: summarise_run(finished_run(one)) for seed, one in wanted.items()}} if wanted else {}
+    if not summaries:
         raise InputError("--finished: no run of these methods and seeds is finished; leave the flag out to make them.")
-    rows = {method: {seed: test_rows(one.path) for seed, one in runs.items()} for method, runs in found.items()}
-    seeds = {method: {seed: measured(one.path, arguments) for seed, one in runs.items()} for method, runs in found.items()}
-    tokens = min(summary.course[-1][1] for runs in found.values() for summary in runs.values())
+    rows = {method: {seed: test_rows(one.path) for seed, one in runs.items()} for method, runs in summaries.items()}
+    seeds = {method: {seed: measured(one.path, arguments) for seed, one in runs.items()} for method, runs in summaries.items()}
+    tokens = min(summary.course[-1][1] for runs in summaries.values() for summary in runs.values())
     figures: dict[str, Any] = {
         "reach": REACH,
         "equal_tokens": tokens,
-        "methods": {name: method_figures([*found[name].values()], rows[name], seeds[name], tokens) for name in found},
+        "methods": {name: method_figures([*summaries[name].values()], rows[name], seeds[name], tokens) for name in summaries},
     }
-    if "star" in found:
+    if "star" in summaries:
         counted = {"accuracy": right, "right_but_unsound": right_but_unsound}
         figures["minus_star"] = {}
-        for method in [name for name in found if name != "star" and found[name].keys() & found["star"].keys()]:
+        for method in [name for name in summaries if name != "star" and summaries[name].keys() & summaries["star"].keys()]:
             both = {seed: rows["star"][seed] for seed in rows[method].keys() & rows["star"].keys()}
             figures["minus_star"][method] = minus(seeds["star"], seeds[method]) | {
                 name: paired(both, rows[method], counts)["difference"] for name, counts in counted.items()
             }
     chart(figures, arguments)
-    used = sorted({seed for runs in found.values() for seed in runs})
+    used = sorted({seed for runs in summaries.values() for seed in runs})
     write_result("methods", figures, quick=arguments.quick, seeds=used, device=arguments.device)
 
 

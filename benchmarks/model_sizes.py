@@ -147,8 +147,8 @@ def bases_of(size: Size, seed: int, arguments: Arguments) -> dict[str, Base]:
     aims = {"same": arguments.same, "most": arguments.most}
     make = partial(make_bases, size, seed, searched["rate"], folder_of(size, seed, arguments), arguments.device, **aims)
     settings = {"size": size, "seed": seed, "rate": searched["rate"], "skills": SKILLS, "band": BAND, "hinted": HINTED, **aims}
-    found = kept(arguments, f"bases-{size}-seed{seed}", settings, lambda: {"bases": make()})
-    return found["bases"] if found else {}
+    content = kept(arguments, f"bases-{size}-seed{seed}", settings, lambda: {"bases": make()})
+    return content["bases"] if content else {}
 
 
 def changes_of(arguments: Arguments) -> dict[str, dict[str, Any]]:

@@ -73,14 +73,14 @@ def trees_of(steps: int, count: int) -> list[Any]:
     def ids(length: int) -> list[int]:
         return [rng.randrange(VOCABULARY) for _ in range(length)]
 
-    found = []
+    trees = []
     for _ in range(count):
         cuts = [QUESTION]
         for _ in range(steps):
             cuts.append(cuts[-1] + rng.randint(STEP - 4, STEP + 4))
         trunk, probe = ids(cuts[-1]), ids(TRIGGER + ANSWER)
-        found.append(tree(trunk, [(trunk[:cut] + probe, ANSWER) for cut in cuts]))
-    return found
+        trees.append(tree(trunk, [(trunk[:cut] + probe, ANSWER) for cut in cuts]))
+    return trees
 
 
 def fastest(ways: dict[str, Callable[[], Any]], repeats: int, device: str) -> dict[str, float]:

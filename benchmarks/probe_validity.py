@@ -70,10 +70,10 @@ def coverage(share: float, seeds: int, questions: int) -> dict[str, Any]:
     held = dict.fromkeys(ESTIMATES, 0)
     total = dict.fromkeys(ESTIMATES, 0.0)
     for seed in bar(f"mixtures with share {share}", unit="seed", over=range(seeds)):
-        found = scripted_measures(share, seed, questions)
+        measures = scripted_measures(share, seed, questions)
         for name in ESTIMATES:
-            held[name] += found[name]["low"] <= share <= found[name]["high"]
-            total[name] += found[name]["value"]
+            held[name] += measures[name]["low"] <= share <= measures[name]["high"]
+            total[name] += measures[name]["value"]
     return {
         "share": share,
         "seeds": seeds,
@@ -127,8 +127,8 @@ def trained_measures(
     answers = Answers(digest, memory, lambda: PackedScorer.load(folder, device="cpu"), lambda: sampler, progress=True)
     rows = probe_all(subjects, asking, answers, tuple(probes or PROBES), Settings(max_new_tokens=96), context=256)
     answers.close()
-    found = all_measures([row.as_dict() for row in rows])
-    return {"correct": sum(bool(s.correct) for s in subjects), "n": len(subjects), **brief(found, TRAINED)}
+    measures = all_measures([row.as_dict() for row in rows])
+    return {"correct": sum(bool(s.correct) for s in subjects), "n": len(subjects), **brief(measures, TRAINED)}
 
 
 def apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -148,7 +148,7 @@ def main() -> None:
     separated = {name: apart(pair["ignorer"][name], pair["reader"][name]) for name in names}
     figures = {
         "mixtures": mixtures,
-        "trained": {role: {key: found[key] for key in ("correct", "n")} for role, found in pair.items()},
+        "trained": {role: {key: measures[key] for key in ("correct", "n")} for role, measures in pair.items()},
         "pair": {
             name: {**{role: pair[role][name] for role in ("ignorer", "reader")}, "apart": separated[name]}
             for name in names

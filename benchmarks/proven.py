@@ -59,12 +59,12 @@ def measure(records: list[Record], *, show: bool = False) -> dict[str, Any]:
         before = first if first >= 0 else len(record.steps)
         right += before
         wrong += first >= 0
-        found = [flag for flag in judged.flags if flag.severity >= 1]
-        proven += any(flag.step == first for flag in found)
-        for step in sorted({flag.step for flag in found if flag.step < before}):
+        proofs = [flag for flag in judged.flags if flag.severity >= 1]
+        proven += any(flag.step == first for flag in proofs)
+        for step in sorted({flag.step for flag in proofs if flag.step < before}):
             alarms += 1
             if show:
-                message = next(flag for flag in found if flag.step == step)
+                message = next(flag for flag in proofs if flag.step == step)
                 print(f"\n{record.id} step {step}: {message.check}: {message.message}\n  | {record.steps[step][:600]!r}")
     return {
         "right_steps": right,

@@ -28,7 +28,7 @@ from benchmarks.common import CommonArguments, envelope, parse, read_result, res
 from benchmarks.sampling import BARE, SHARED, Case, ratios, run_case
 from star.command_line import run_command
 from star.errors import UsageError
-from star.problem import AnswerType
+from star.problem import AnswerType, Attempt
 from star.recipe import Recipe, TaskSettings
 from star.run import TEST, Run, Where, write_json
 from star.setup import prepare, resolve_model
@@ -123,7 +123,7 @@ def form_figures(piece: str, arguments: Arguments) -> dict[str, Any]:
         return counted(sample_attempts(sampler, builder, shard, progress=piece))
 
 
-def greedy(run: Run, where: Where) -> list[dict[str, Any]]:
+def greedy(run: Run, where: Where) -> list[Attempt]:
     """Greedy answers to the selection split of a round, or to test."""
     return [row for row in run.evaluation(where, COLUMNS) if row["sample"] == 0]
 
@@ -176,11 +176,11 @@ def probe_figures(arm: str, arguments: Arguments) -> dict[str, Any]:
 
     run = Run(finished_run(recipe_of(arm, arguments)))
     probe(ProbeArguments(run.path, n=arguments.probed, device=arguments.device))
-    found = run.probed_rounds()[str(run.chosen_round)]
+    probed = run.probed_rounds()[str(run.chosen_round)]
     table = run.probes(row_schema())
     problems = {row["problem_id"]: row for row in run.problems()}
     rights = with_and_without(table.to_pylist() if table else [], problems)
-    return {"n": found["n_rationales"], "measures": found["measures"], **rights}
+    return {"n": probed["n_rationales"], "measures": probed["measures"], **rights}
 
 
 def with_and_without(rows: Sequence[Mapping[str, Any]], problems: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -259,9 +259,9 @@ def compared(before: Mapping[str, bool], after: Mapping[str, bool]) -> dict[str,
     return {"difference": paired_difference(first, second, list(before)).as_dict(), "mcnemar_p": mcnemar(first, second).p}
 
 
-def figures_of(found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The whole result: `found` are the contents of the pieces' files."""
-    of = {piece: content["figures"] for piece, content in found.items()}
+def figures_of(pieces: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The whole result: `pieces` are the contents of the pieces' files."""
+    of = {piece: content["figures"] for piece, content in pieces.items()}
     arms = {piece: of[piece] for piece in ARMS if piece in of}
     return {
         "forms": {piece.removeprefix("form: "): of[piece] for piece in FORMS if piece in of},
@@ -272,7 +272,7 @@ def figures_of(found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "probes": {arm: of[f"probes: {arm}"] for arm in PROBED if f"probes: {arm}" in of},
         "cost": of.get("cost"),
         "not_run": [piece for piece in PIECES if piece not in of],
-        "made": made([(content["date"], content["commit"]) for content in found.values()]),
+        "made": made([(content["date"], content["commit"]) for content in pieces.values()]),
     }
 
 

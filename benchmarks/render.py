@@ -98,16 +98,16 @@ def _descend(value: Any, parts: Sequence[str]) -> Any:
         return _descend(_picked(value.get(key), wanted), parts[1:])
     for length in range(len(parts), 0, -1):  # keys that hold dots themselves
         key = ".".join(parts[:length])
-        if key in value and (found := _descend(value[key], parts[length:])) is not None:
-            return found
+        if key in value and (value_below := _descend(value[key], parts[length:])) is not None:
+            return value_below
     return None
 
 
 def _picked(rows: Any, wanted: str) -> Any:
     """The one item of a list whose fields are as in "field=text; field=text"; None when there is none, or more than one."""
     fields = [tuple(part.strip() for part in field.partition("=")[::2]) for field in wanted.split(";")]
-    found = [row for row in rows or () if all(str(row.get(name)) == text for name, text in fields)]
-    return found[0] if len(found) == 1 else None
+    matching = [row for row in rows or () if all(str(row.get(name)) == text for name, text in fields)]
+    return matching[0] if len(matching) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ def results(folder: Path, name: str) -> list[Result]:
 def figure(folder: Path, quoted: str) -> str:
     """The figure `name path @ format`. Raises StaleError when no result holds it."""
     name, _, column = quoted.partition(" ")
-    found = results(folder, name)
-    shown = lookup(found[0].content["figures"], column) if found else None
+    matching = results(folder, name)
+    shown = lookup(matching[0].content["figures"], column) if matching else None
     if shown is None:
         raise StaleError(f"a page quotes {quoted}, but benchmarks/results/{name}.json holds no such figure")
     return shown

@@ -45,10 +45,10 @@ def scripts(device: Device = "cpu") -> list[str]:
     """Names of the scripts that write a result, in the order of the page, then by name; for a GPU those that say so to `parse`."""
     wanted = {"write_result("} | ({"gpu=True"} if device == "cuda" else set())
     texts = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.py") if path.stem not in NOT_ALONE}
-    found = {name for name, text in texts.items() if all(words in text for words in wanted)}
-    found -= ONLY_GPU if device == "cpu" else set()
+    named = {name for name, text in texts.items() if all(words in text for words in wanted)}
+    named -= ONLY_GPU if device == "cpu" else set()
     order = sections()
-    return [name for name in order if name in found] + sorted(found - set(order))
+    return [name for name in order if name in named] + sorted(named - set(order))
 
 
 def run_all(names: Sequence[str], flags: Sequence[str], state_file: Path, *, again: bool, folder: Path = FOLDER) -> int:
@@ -56,8 +56,8 @@ def run_all(names: Sequence[str], flags: Sequence[str], state_file: Path, *, aga
     checkout = commit()
     key = " ".join([checkout, *flags])
     fresh = again or checkout.endswith("-dirty")  # further changes of a changed checkout do not show in its name
-    found: dict[str, Any] = {} if fresh else whole_json(state_file) or {}
-    state: dict[str, Any] = {"key": key, "done": dict(found["done"]) if found.get("key") == key else {}}
+    stored: dict[str, Any] = {} if fresh else whole_json(state_file) or {}
+    state: dict[str, Any] = {"key": key, "done": dict(stored["done"]) if stored.get("key") == key else {}}
     failed = []
     for number, name in enumerate(names, start=1):
         head = f"[{number}/{len(names)}] {name}"

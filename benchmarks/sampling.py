@@ -191,7 +191,7 @@ def cases(arguments: Arguments, folder: Path) -> list[tuple[str, Case]]:
     new_tokens = 16 if arguments.quick else 96
     build = vllm_build()
     with_vllm = build is not None and (build.kind == "gpu") == (arguments.device == "cuda")
-    found = []
+    listed = []
     for size in sizes:
         for shared in (SHARED,) if arguments.quick else (0, SHARED):
             # Behind a shared prefix the largest batch says it all; it is what a recipe's default comes closest to.
@@ -208,8 +208,8 @@ def cases(arguments: Arguments, folder: Path) -> list[tuple[str, Case]]:
                 engines: list[Way] = ["vllm"] if arguments.quick else ["vllm", *BARE["vllm"]]
                 ways += [(way, 0, prompts) for prompts in amounts for way in engines]
             for way, batch, prompts in ways:
-                found.append((size, Case(way, str(folder / size), batch, shared, prompts, new_tokens, arguments.device)))
-    return found
+                listed.append((size, Case(way, str(folder / size), batch, shared, prompts, new_tokens, arguments.device)))
+    return listed
 
 
 def run_case(case: Case) -> dict[str, Any]:
@@ -224,13 +224,13 @@ def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Our samplers' tokens per second over those of the bare calls beneath them, where both were measured."""
     known = ("size", "batch", "shared", "prompts")
     rates = {(row["way"], *(row[name] for name in known)): row.get("tokens_per_second") for row in rows}
-    found = []
+    compared = []
     for (way, *case), rate in rates.items():
         for bare in BARE.get(way, ()):
             if rate and (other := rates.get((bare, *case))):
                 settings = dict(zip(known, case, strict=True))
-                found.append({"way": way, "over": bare, **settings, "ratio": rate / other})
-    return found
+                compared.append({"way": way, "over": bare, **settings, "ratio": rate / other})
+    return compared
 
 
 def main() -> None:

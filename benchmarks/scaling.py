@@ -236,12 +236,12 @@ def measured(point: str, checkout: str, device: str, *, quick: bool) -> dict[str
     folder = cache_of(device) / "scaling" / checkout / point.replace(":", "-")
     if checkout == "unknown" or checkout.endswith("-dirty") or quick:
         shutil.rmtree(folder, ignore_errors=True)
-    if (found := whole_json(folder / "point.json")) is None:
+    if (point_figures := whole_json(folder / "point.json")) is None:
         # Importing torch takes longer than quick points, so their peaks of memory are shared.
-        found = measure(point, folder) if quick else in_new_process(__file__, "--point", point, "--device", device)
+        point_figures = measure(point, folder) if quick else in_new_process(__file__, "--point", point, "--device", device)
         shutil.rmtree(folder)
-        write_json(folder / "point.json", found)
-    return dict(found)
+        write_json(folder / "point.json", point_figures)
+    return dict(point_figures)
 
 
 def exponent(amounts: Sequence[float], costs: Sequence[float]) -> dict[str, Any]:

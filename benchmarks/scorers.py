@@ -182,18 +182,18 @@ def roll_out(run: Path, rows: Sequence[Row], file: Path) -> list[dict[str, Any]]
     done = [dict(row) for _, row in read_rows(file) if isinstance(row, dict)] if file.is_file() else []
     scorer = Rollouts("", ScorerOptions(), Place(run))
     for start in bar("rolling out", unit="chunk", over=range(len(done), len(rows), CHUNK)):
-        found = []
+        new = []
         read = [scorer.read(row.item) for row in rows[start : start + CHUNK]]
         list(scorer.engine.ask(scorer.measured, [each for each in read if isinstance(each, Rationale)]))
         for each in read:
             if isinstance(each, Rationale):
                 scores = {**asdict(scores_of(each.values, scorer.few)), "usage": asdict(each.usage)}
-                found.append({"scores": scores, "labels": [p and p >= LEFT for p in progress(each.values)]})
+                new.append({"scores": scores, "labels": [p and p >= LEFT for p in progress(each.values)]})
             else:
-                found.append({"scores": asdict(each), "labels": []})
+                new.append({"scores": asdict(each), "labels": []})
         with file.open("a", encoding="utf-8") as handle:
-            handle.write("".join(json.dumps(one) + "\n" for one in found))
-        done += found
+            handle.write("".join(json.dumps(one) + "\n" for one in new))
+        done += new
     scorer.close()
     return done
 

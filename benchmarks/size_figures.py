@@ -58,17 +58,17 @@ def over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def bootstraps(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each size and seed: the smallest skill from which STaR ends above its base, the test intervals apart."""
-    found: dict[tuple[str, int], dict[str, Any]] = {}
+    by_seed: dict[tuple[str, int], dict[str, Any]] = {}
     by_place = {tuple(run["settings"][name] for name in ("size", "seed", "base", "arm")): run for run in runs}
     for (size, seed, base, arm), run in by_place.items():
         before = by_place.get((size, seed, base, "base"))
         if arm == "STaR" and base in SKILLS and before:
             about = {"size": size, "seed": seed, "parameters": run["parameters"], "tried": [], "gained": []}
-            row = found.setdefault((size, seed), about)
+            row = by_seed.setdefault((size, seed), about)
             row["tried"].append(SKILLS[base])
             if run["accuracy"]["low"] > before["accuracy"]["high"]:
                 row["gained"].append(SKILLS[base])
-    return [row | {"smallest": min(row["gained"], default=None)} for row in found.values()]
+    return [row | {"smallest": min(row["gained"], default=None)} for row in by_seed.values()]
 
 
 def trends(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -172,19 +172,19 @@ def first_pass_against_chance(
 
     STaR has nothing to build on unless they do (the paper's remark on GPT-2).
     """
-    found, guessed = Counter[str](), 0.0
+    counts, guessed = Counter[str](), 0.0
     for row in attempts.only("problem_id", "mode", "sample", "verdict", "lenient_verdict"):
         if row["mode"] == "generated" and row["sample"] == 0:
-            found["n"] += 1
-            found["correct"] += row["verdict"] == Verdict.correct
-            found["lenient"] += row["lenient_verdict"] == Verdict.correct
+            counts["n"] += 1
+            counts["correct"] += row["verdict"] == Verdict.correct
+            counts["lenient"] += row["lenient_verdict"] == Verdict.correct
             guessed += task.chance(problems[row["problem_id"]])
-    if not found["n"]:
+    if not counts["n"]:
         return None
-    n, correct, chance = found["n"], found["correct"], guessed / found["n"]
+    n, correct, chance = counts["n"], counts["correct"], guessed / counts["n"]
     p_value = binomial_above(correct, n, chance)
     passed = p_value < GATE_LEVEL
-    return {"correct": correct, "lenient": found["lenient"], "n": n, "chance": chance, "p_value": p_value, "passed": passed}
+    return {"correct": correct, "lenient": counts["lenient"], "n": n, "chance": chance, "p_value": p_value, "passed": passed}
 
 
 def gate_message(gate: Gate) -> str:

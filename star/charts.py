@@ -80,8 +80,8 @@ def slice_order(names: Iterable[str]) -> list[str]:
 
 
 def _first_number(text: str) -> float:
-    found = re.search("[0-9]+", text[:80])
-    return float(found[0]) if found else math.inf
+    match = re.search("[0-9]+", text[:80])
+    return float(match[0]) if match else math.inf
 
 
 def style(chart: Any, page: Literal["light", "dark", "paper", "any"] = "any") -> Any:

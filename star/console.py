@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from star import run as runs
+from star.errors import counted
 from star.problem import Reading
 from star.recipe import Recipe
 from star.schemas import Result, RoundLine
@@ -42,18 +43,18 @@ class RoundTable:
         self.other: Reading = "strict" if setup.task.accept == "lenient" else "lenient"
         self._print(f"[bold]{recipe.name}[/]: {setup.task.name}, {setup.parameters:,} parameters, sampler {sampler}")
         self._print(
-            f"{len(setup.train):,} train, {len(setup.selection):,} selection, {len(setup.test):,} test problems"
+            f"{len(setup.train):,} train, {len(setup.selection):,} selection, {counted(len(setup.test), 'test problem')}"
         )
         for reason, count in setup.skipped.items():
-            self._print(f"left out: {count:,} problems ({reason})")
+            self._print(f"left out: {counted(count, 'problem')} ({reason})")
         self.split = split = recipe.evaluation.select_on
         if split == "test":
             self._print("[bold yellow]rounds are chosen on test (evaluation.select_on): its accuracy will flatter[/]")
         wanted = recipe.evaluation.selection_size
         if split == "selection" and len(setup.selection) < wanted:
             self._print(
-                f"the selection split has {len(setup.selection):,} problems instead of evaluation.selection_size {wanted:,}: "
-                "at most half of the train problems"
+                f"the selection split has {counted(len(setup.selection), 'problem')} instead of evaluation.selection_size "
+                f"{wanted:,}: at most half of the train problems"
             )
         self.header_due = True
 

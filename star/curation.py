@@ -92,8 +92,8 @@ def _key(attempt: Attempt, settings: CurationSettings) -> object | None:
     if settings.deduplicate == "equations":
         from analysis.checks.reading import calculations
 
-        if found := calculations(attempt["rationale"]):
-            return found
+        if written := calculations(attempt["rationale"]):
+            return written
     return " ".join(attempt["rationale"].split())
 
 

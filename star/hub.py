@@ -55,7 +55,7 @@ def hub_answers(timeout: float = TIMEOUT) -> bool:
 
 
 def refusal(error: BaseException, hub_id: str, kind: str) -> str | None:
-    """What to do about a gated, private or absent model or data set, as one sentence; None for any other error.
+    """What to do about a gated, private or absent model or data set, as one message; None for any other error.
 
     `kind`: "model" or "data set". The libraries wrap the Hub's refusal in errors of their own, so its causes are looked at too.
     """

@@ -26,11 +26,11 @@ class ParseError(ValueError):
 def parse_json(content: bytes | str) -> Any:
     """JSON of limited depth, without NaN and infinities. Raises ParseError."""
     try:
-        found = json.loads(content, parse_constant=_no_number)
+        value = json.loads(content, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ParseError(f"not JSON ({error})") from error
-    _limit(found)
-    return found
+    _limit(value)
+    return value
 
 
 def _no_number(text: str) -> None:
@@ -64,13 +64,13 @@ class _Loader(yaml.SafeLoader):
 def parse_yaml(content: bytes) -> Any:
     """YAML as plain data that JSON could hold too. Raises ParseError."""
     try:
-        found = yaml.load(content.decode("utf-8"), Loader=_Loader)
+        value = yaml.load(content.decode("utf-8"), Loader=_Loader)
     except ParseError:
         raise
     except (ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date that is none
         raise ParseError(" ".join(str(error).split())) from error
-    _limit(found)
-    return found
+    _limit(value)
+    return value
 
 
 def _limit(content: Any, level: int = 0) -> None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from star.errors import counted
+
 
 def bar(label: str | None, total: int | None = None, unit: str = "row", *, over: Iterable[Any] | None = None, **more: Any) -> Any:
     """tqdm's bar where standard error is a terminal, else a `Stage`; both are context managers with `update`.
@@ -45,8 +47,8 @@ class Stage:
         """Print the line, once."""
         if self.started is not None:
             seconds, self.started = time.monotonic() - self.started, None
-            units = self.unit if self.n == 1 else f"{self.unit}s"
-            print(f"{self.label}: {self.n:,.0f} {units} in {seconds:.1f} s{self.shown}", file=sys.stderr, flush=True)
+            done = counted(round(self.n), self.unit)
+            print(f"{self.label}: {done} in {seconds:.1f} s{self.shown}", file=sys.stderr, flush=True)
 
     def __iter__(self) -> Iterator[Any]:
         with self:

@@ -22,12 +22,12 @@ from typing import Any, Literal
 
 from star.charts import slice_order
 from star.command_line import parse, run_command
-from star.errors import UsageError
+from star.errors import UsageError, counted
 from star.paired import Comparison, compare_runs, same_seeds
 from star.report_data import Figures, all_values, as_json, comparison_figures, expanded
+from star.row_files import to_csv
 from star.run import RunError
 from star.run_summary import RunSummary, summarise_run
-from star.spreadsheet import to_csv
 from star.statistics import Interval, amount, percent
 
 Cells = dict[str, str]
@@ -100,17 +100,17 @@ def table(rows: Sequence[Figures]) -> list[Cells]:
     return [{name: row.get(name, "-") for name in columns} for row in shown]
 
 
-def comparison_cells(found: Comparison) -> Cells:
+def comparison_cells(pair: Comparison) -> Cells:
     """One comparison as a row."""
     return {
-        "a": found.a,
-        "b": found.b,
-        "problems": f"{found.n:,}",
-        "b - a, points [95 %]": found.difference.percent(),
-        "only a right": "-" if found.only_a is None else f"{found.only_a:,}",
-        "only b right": "-" if found.only_b is None else f"{found.only_b:,}",
-        "McNemar p": p_text(found.p),
-        "p (Holm)": p_text(found.p_holm),
+        "a": pair.a,
+        "b": pair.b,
+        "problems": f"{pair.n:,}",
+        "b - a, points [95 %]": pair.difference.percent(),
+        "only a right": "-" if pair.only_a is None else f"{pair.only_a:,}",
+        "only b right": "-" if pair.only_b is None else f"{pair.only_b:,}",
+        "McNemar p": p_text(pair.p),
+        "p (Holm)": p_text(pair.p_holm),
     }
 
 
@@ -120,44 +120,44 @@ def p_text(p: float) -> str:
 
 
 def warnings(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison] = ()) -> list[str]:
-    """Sentences that stand above the table."""
-    found = []
+    """Messages above the table."""
+    texts = []
     chosen = sorted(run.path.name for run in summaries if run.select_on == "test")
     if chosen:
-        found.append(
+        texts.append(
             f"WARNING: rounds of {', '.join(chosen)} were chosen on the test split (evaluation.select_on: test); "
             "their test accuracy is too high and is not comparable."
         )
     unfinished = sorted(run.path.name for run in summaries if not run.finished)
     if unfinished:
-        found.append(
+        texts.append(
             f"Unfinished: {', '.join(unfinished)}. Their rows show the last finished round on the selection split; "
             "`python -m star.train <run>/recipe.yaml` goes on."
         )
     for run in summaries:
         if count := sum(run.skipped.values()):
             reasons = ", ".join(f"{number:,} x {reason}" for reason, number in run.skipped.items())
-            rows = f"{count:,} rows" if run.rows is None else f"{count:,} of {run.rows:,} rows"
-            found.append(f"{run.path.name}: {rows} left out ({reasons}).")
+            rows = counted(count, "row") if run.rows is None else f"{count:,} of {counted(run.rows, 'row')}"
+            texts.append(f"{run.path.name}: {rows} left out ({reasons}).")
         if run.kept_hint_unsure:
-            found.append(f"{run.path.name}: {run.kept_hint_unsure:,} of the kept rationalizations may speak of the hint.")
+            texts.append(f"{run.path.name}: {run.kept_hint_unsure:,} of the kept rationalizations may speak of the hint.")
         if run.kept_not_judged:
-            found.append(
+            texts.append(
                 f"{run.path.name}: {run.kept_not_judged:,} of the kept rationales could not be judged (curation.require: sound)."
             )
-        found += run.damage
+        texts += run.damage
     if len({run.accept for run in summaries}) > 1:
         lenient = ", ".join(sorted(run.path.name for run in summaries if run.accept == "lenient"))
-        found.append(f"WARNING: {lenient} count answers in any form (curation.accept: lenient), the other runs do not.")
+        texts.append(f"WARNING: {lenient} count answers in any form (curation.accept: lenient), the other runs do not.")
     for names in same_seeds(summaries):
-        found.append(f"{', '.join(names)}: the same recipe and seed. Means over seeds and comparisons count {names[0]} alone.")
+        texts.append(f"{', '.join(names)}: the same recipe and seed. Means over seeds and comparisons count {names[0]} alone.")
     for pair in comparisons:
         if pair.left_out:
-            found.append(
-                f"WARNING: {pair.a} against {pair.b} rests on {pair.n:,} problems: {pair.left_out:,} more were not answered by "
-                "every run. Their test splits differ; compare runs of the same data and test limits."
+            texts.append(
+                f"WARNING: {pair.a} against {pair.b} rests on {counted(pair.n, 'problem')}: {pair.left_out:,} more were not "
+                "answered by every run. Their test splits differ; compare runs of the same data and test limits."
             )
-    return found
+    return texts
 
 
 def markdown(rows: Sequence[Cells]) -> str:
@@ -215,7 +215,7 @@ def render(arguments: Arguments, summaries: Sequence[RunSummary]) -> None:
             print(note, file=sys.stderr)
         print(to_csv([*map(comparison_figures, comparisons)] if arguments.compare else [*map(expanded, rows)]), end="")
         return
-    shown = [(table(rows), "Runs"), ([comparison_cells(found) for found in comparisons], "Paired comparison, same problems")]
+    shown = [(table(rows), "Runs"), ([comparison_cells(pair) for pair in comparisons], "Paired comparison, same problems")]
     for note in notes:
         print(f"{note}\n")
     for part, title in shown:

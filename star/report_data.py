@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import statistics as plain
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from statistics import mean, stdev
 from typing import Any
 
+from star.files import plain
 from star.paired import Comparison, groups, one_a_seed, order
 from star.run_summary import RunSummary, accuracy_at, flops_to
 from star.statistics import Interval
@@ -55,8 +56,8 @@ def expanded(row: Figures) -> Figures:
     return columns
 
 
-def _interval(name: str, found: Interval) -> Figures:
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+def _interval(name: str, interval: Interval) -> Figures:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def group_values(runs: Sequence[RunSummary], reach: float | None = None, tokens: int | None = None) -> Figures | None:
@@ -75,8 +76,8 @@ def group_values(runs: Sequence[RunSummary], reach: float | None = None, tokens:
         "parameters": done[0].parameters,
         "split": "test",
         "n": [run.accuracy.n for run in done],
-        "accuracy": plain.mean(shares),
-        "accuracy_sd": plain.stdev(shares),
+        "accuracy": mean(shares),
+        "accuracy_sd": stdev(shares),
         "accuracy_min": min(shares),
         "accuracy_max": max(shares),
         **_means([run_values(run, (), reach, tokens) for run in done]),
@@ -89,22 +90,22 @@ def _means(rows: Sequence[Figures]) -> Figures:
     means: Figures = {}
     for name in names[names.index("accuracy") + 1 :]:
         values: list[Any] = [row[name].value if isinstance(row.get(name), Interval) else row.get(name) for row in rows]
-        means[name] = None if any(value is None or math.isnan(value) for value in values) else plain.mean(values)
+        means[name] = None if any(value is None or math.isnan(value) for value in values) else mean(values)
     return means
 
 
-def comparison_figures(found: Comparison) -> Figures:
+def comparison_figures(pair: Comparison) -> Figures:
     """One paired comparison's row."""
     return {
-        "a": found.a,
-        "b": found.b,
-        "problems": found.n,
-        "problems_left_out": found.left_out,
-        **_interval("difference", found.difference),
-        "only_a": found.only_a,
-        "only_b": found.only_b,
-        "p": found.p,
-        "p_holm": found.p_holm,
+        "a": pair.a,
+        "b": pair.b,
+        "problems": pair.n,
+        "problems_left_out": pair.left_out,
+        **_interval("difference", pair.difference),
+        "only_a": pair.only_a,
+        "only_b": pair.only_b,
+        "p": pair.p,
+        "p_holm": pair.p_holm,
     }
 
 
@@ -125,18 +126,8 @@ def as_json(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison], 
     for run in sorted(summaries, key=order):
         row = {name: getattr(run, name) for name in run.__dataclass_fields__ if name not in ("outcomes", "path", "damage")}
         runs.append({"run": run.path.name, **row})
-    seeds = [found for found in map(group_values, groups(summaries)) if found is not None]
+    seeds = [group for group in map(group_values, groups(summaries)) if group is not None]
     content: Figures = {"warnings": list(notes), "runs": runs, "groups": seeds}
     if comparisons:
         content["comparisons"] = [{**vars(one), "n": one.n} for one in comparisons]
-    return json.dumps(_plain(content), indent=2, ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Interval):
-        return value.as_dict()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return json.dumps(plain(content), indent=2, ensure_ascii=False)

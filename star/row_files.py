@@ -1,7 +1,7 @@
 """Rows of anyone's file, of questions or of rationales: JSON (lines, one array or one object), CSV, TSV, parquet, inspect's .eval.
 
 The ending says which, in upper or lower case, with or without .gz. Text is UTF-8, or UTF-16 and UTF-32 with their byte order
-mark. Whoever reads decides what a row that cannot be read costs: nothing is raised for it.
+mark. Whoever reads decides what a row that cannot be read costs: nothing is raised for it. `to_csv` writes rows for a spreadsheet.
 """
 
 from __future__ import annotations
@@ -82,15 +82,15 @@ def read_rows(path: Path, choose: Choose = lambda names: None) -> Iterator[Numbe
 def parsed_rows(path: Path, parse: Callable[[int, Row], ParsedT], what: str, expected: str) -> list[ParsedT]:
     """What `parse` makes of each row and its number. Raises InputError for the first that cannot be read, or for which it raises
     ValueError, KeyError or TypeError; it says `what` a row should be, and which form is `expected`."""
-    found = []
+    parsed = []
     for number, row in read_rows(path):
         try:
             if isinstance(row, BadRowError):
                 raise row
-            found.append(parse(number, row))
+            parsed.append(parse(number, row))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}, line {number} is no {what} ({error}); expected {expected}.") from error
-    return found
+    return parsed
 
 
 def _text_rows(path: Path, kind: str) -> Iterator[Numbered]:
@@ -157,8 +157,8 @@ def _rows_in(document: Any) -> list[Any]:
 def _object(row: Any) -> Row | BadRowError:
     if isinstance(row, dict | BadRowError):
         return row
-    found = "null" if row is None else f"a JSON {type(row).__name__}"
-    return BadRowError(f'found {found}, expected an object like {{"question": ..., "answer": ...}}')
+    kind = "null" if row is None else f"a JSON {type(row).__name__}"
+    return BadRowError(f'found {kind}, expected an object like {{"question": ..., "answer": ...}}')
 
 
 # ---------------------------------------------------------------------- tables
@@ -266,3 +266,27 @@ def absent(value: object) -> bool:
 
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?", ",", ":", ";")) else f"{text}."
+
+
+# ---------------------------------------------------------------------- writing
+
+_FORMULA = re.compile(r"(^|[\t\n;])(?=[=+\-@\t＝＋－＠])")
+"""Where a spreadsheet may see the beginning of a cell: many split at `;`, and those that do not mind the quotes inside them."""
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """With a header; what is not known (None, NaN) is empty, the entries of a list are separated by blanks.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front, in each of its lines.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame([{_safe(name): _safe(value) for name, value in row.items()} for row in rows], dtype=object)
+    return frame.to_csv(index=False, lineterminator="\n") if len(frame.columns) else ""
+
+
+def _safe(value: Any) -> Any:
+    if absent(value):
+        return None
+    text = " ".join("" if _safe(each) is None else str(each) for each in value) if isinstance(value, list) else value
+    return _FORMULA.sub(r"\1'", re.sub("\r\n?", "\n", text)) if isinstance(text, str) else text

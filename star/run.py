@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 import pyarrow as pa
 
-from star.files import (  # noqa: F401
+from star.files import (
     RunError,
     Stamp,
     read_json,
@@ -30,8 +30,15 @@ from star.files import (  # noqa: F401
     write_text,
 )
 from star.parsing import parse_json
+from star.problem import Attempt
 from star.schemas import Manifest, ProbedRound, ProbesFile, RecipeFile, Result, RoundLine
-from star.tables import ATTEMPTS, PROBLEMS, SCHEMA_VERSION, SCORES, TRAINING  # noqa: F401
+from star.tables import ATTEMPTS, PROBLEMS, SCHEMA_VERSION, SCORES, TRAINING, ProblemRow, TrainingRow
+
+__all__ = (
+    "ATTEMPTS", "PROBLEMS", "SCHEMA_VERSION", "SCORES", "TEST", "TRAINING", "VERIFIER",
+    "Overview", "Run", "RunError", "Stamp", "Where", "choices_of", "derived_seed",
+    "read_json", "read_lines", "read_rows", "read_table", "stamp", "whole_json", "write_json", "write_parquet", "write_text",
+)  # fmt: skip
 
 _ROUND = re.compile(r"round_(\d{2,4})")
 VERIFIER: Literal["verifier"] = "verifier"
@@ -50,7 +57,7 @@ class Overview:
     rounds: tuple[RoundLine, ...]
     result: Result | None
     damage: tuple[str, ...]
-    """Sentences about what cannot be read."""
+    """Messages about what cannot be read."""
 
     @property
     def finished(self) -> bool:
@@ -112,7 +119,7 @@ class Run:
 
     @property
     def damage(self) -> list[str]:
-        """Sentences about lines of metrics.jsonl that `rounds` leaves out."""
+        """Messages about lines of metrics.jsonl that `rounds` leaves out."""
         return self._lines()[1]
 
     def _lines(self) -> tuple[list[RoundLine], list[str]]:
@@ -150,10 +157,10 @@ class Run:
 
         recipe: RecipeFile = tried("recipe", {}) if (self.path / "recipe.yaml").is_file() else {}
         manifest, rounds, result = tried("manifest", {}), tried("rounds", []), tried("result", None)
-        damage += [sentence.replace(f"{self.path}/", "") for sentence in (self.damage if rounds else [])]
+        damage += [message.replace(f"{self.path}/", "") for message in (self.damage if rounds else [])]
         return Overview(recipe, manifest, tuple(rounds), result, tuple(damage))
 
-    # ------------------------------------------------------------------ tables
+    # ------------------------------------------------------------------ tables; a row has the `columns` that were asked for
 
     def attempt_files(self) -> list[str]:
         """Names of the files that hold attempts, in the order they were written; a rationale's place counts through them."""
@@ -170,40 +177,40 @@ class Run:
 
     def evaluated_rounds(self) -> list[int]:
         """Rounds whose evaluation is there, finished or not."""
-        found = [_ROUND.fullmatch(name.removesuffix("/evaluation.parquet")) for name in self.attempt_files()]
-        return [int(match[1]) for match in found if match]
+        matches = [_ROUND.fullmatch(name.removesuffix("/evaluation.parquet")) for name in self.attempt_files()]
+        return [int(match[1]) for match in matches if match]
 
     def table(self, name: str, columns: Sequence[str] = ()) -> pa.Table:
         """Columns of one of `attempt_files` (`star.tables.ATTEMPTS`)."""
         return read_table(self.file(name), ATTEMPTS, columns)
 
-    def attempts(self, number: int, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
+    def attempts(self, number: int, columns: Sequence[str] = ()) -> list[Attempt]:
         """What a round sampled; empty where the file is missing."""
         return self._rows(f"{_folder(number)}/attempts.parquet", ATTEMPTS, columns)
 
-    def probe(self, number: int) -> list[Any]:
+    def probe(self, number: int) -> list[Attempt]:
         """What a round sampled to choose its temperature; empty where it did not."""
         return self._rows(f"{_folder(number)}/probe.parquet", ATTEMPTS, ())
 
-    def training(self, number: int, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
+    def training(self, number: int, columns: Sequence[str] = ()) -> list[TrainingRow]:
         """What a round was trained on; empty where the file is missing."""
         return self._rows(f"{_folder(number)}/training.parquet", TRAINING, columns)
 
-    def evaluation(self, where: Where, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
+    def evaluation(self, where: Where, columns: Sequence[str] = ()) -> list[Attempt]:
         """The answers of a round's model on the selection split, or of the chosen one's on test (sample 0: greedy)."""
         return self._rows(f"{_folder(where)}/evaluation.parquet", ATTEMPTS, columns)
 
-    def problems(self, columns: Sequence[str] = (), damage: list[str] | None = None) -> list[dict[str, Any]]:
+    def problems(self, columns: Sequence[str] = (), damage: list[str] | None = None) -> list[ProblemRow]:
         """Every problem with its split; `choices` as a dictionary. Empty where the file is missing.
 
-        Choices that are none raise RunError, or become None and a sentence in `damage`.
+        Choices that are none raise RunError, or become None and a message in `damage`.
         """
-        rows = self._rows("problems.parquet", PROBLEMS, columns)
+        rows: list[ProblemRow] = self._rows("problems.parquet", PROBLEMS, columns)
         for row in rows:
             if row.get("choices") is None:
                 continue
             try:
-                row["choices"] = choices_of(row["choices"])
+                row["choices"] = choices_of(cast(str, row["choices"]))
             except ValueError as error:
                 what = f"choices of problem {row.get('problem_id')} cannot be read: {error}"
                 if damage is None:
@@ -212,7 +219,7 @@ class Run:
                 damage.append(what)
         return rows
 
-    def _rows(self, name: str, schema: pa.Schema, columns: Sequence[str]) -> list[dict[str, Any]]:
+    def _rows(self, name: str, schema: pa.Schema, columns: Sequence[str]) -> list[Any]:
         path = self.file(name)
         return read_table(path, schema, columns).to_pylist() if path.is_file() else []
 

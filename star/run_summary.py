@@ -86,7 +86,7 @@ class RunSummary:
     outcomes: Mapping[str, bool] = field(default_factory=dict)
     """problem_id -> right, of the greedy answers on `split`."""
     damage: Sequence[str] = ()
-    """Sentences about lines of metrics.jsonl that were left out."""
+    """Messages about lines of metrics.jsonl that were left out."""
 
 
 def arm_name(recipe: Mapping[str, Any]) -> str:
@@ -234,8 +234,8 @@ def accuracy_at(summary: RunSummary, tokens: int) -> float | None:
 
 
 def _total(lines: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    found = [line[name] for line in lines if line.get(name) is not None]
-    return sum(found) if found else None
+    values = [line[name] for line in lines if line.get(name) is not None]
+    return sum(values) if values else None
 
 
 def _sampled(rows: Sequence[Mapping[str, Any]], run: Run) -> dict[str, Any]:

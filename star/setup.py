@@ -57,17 +57,17 @@ def resolve_model(settings: ModelSettings) -> Path:
     """The model's directory: on this machine, from the Hub, or from a wheel of the package index that holds the same model. A
     .gguf file is converted. Raises RecipeError, or SamplerError for a file that cannot be converted.
     """
-    found = local_model(settings)
-    if found is None:
+    path = local_model(settings)
+    if path is None:
         try:
-            found = download_model(settings)
+            path = download_model(settings)
         except RecipeError:
             packaged = packaged_model(settings.path) if settings.revision is None else None
             if packaged is None:
                 raise
-            found = packaged
-    file = gguf_file(found)
-    return found if file is None else converted(file)
+            path = packaged
+    file = gguf_file(path)
+    return path if file is None else converted(file)
 
 
 def local_model(settings: ModelSettings) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from star.errors import counted
 from star.problem import Problem
 from star.recipe import RecipeError
 
@@ -13,7 +14,7 @@ def cut_selection(train: Sequence[Problem], size: int, seed: int) -> tuple[list[
     """(pool, selection): the selection split is cut from train, at most half of it, spread over the slices."""
     if len(train) < 2:
         raise RecipeError(
-            f"the task has {len(train)} training problems; at least 2 are needed. Check task.path and task.limit."
+            f"the task has {counted(len(train), 'training problem')}; at least 2 are needed. Check task.path and task.limit."
         )
     chosen = {problem.id for problem in draw(train, min(size, len(train) // 2), f"selection-{seed}", at_most=0.5)}
     return [p for p in train if p.id not in chosen], [p for p in train if p.id in chosen]

@@ -15,17 +15,17 @@ KEYS = frozenset(
 )
 """Columns without nulls: a table that was asked for one of them and lacks it, or a value in it, is damaged."""
 
-PROBLEMS = pa.schema(
-    [
-        ("problem_id", pa.string()),  # content hash
-        ("split", pa.string()),  # train | selection | test
-        ("slice", pa.string()),  # group for breakdowns, e.g. "3 digits"
-        ("question", pa.string()),
-        ("choices", pa.string()),  # JSON object {label: text}, or null
-        ("gold", pa.string()),
-        ("hint", pa.string()),  # the hinted prompt's question block, as shown when rationalizing
-    ]
-)
+
+class ProblemRow(TypedDict):
+    """A row of `PROBLEMS`, as `star.run.Run.problems` reads it."""
+
+    problem_id: str  # content hash
+    split: str  # train | selection | test
+    slice: str  # group for breakdowns, e.g. "3 digits"
+    question: str
+    choices: dict[str, str] | None  # label -> text; in the file as a JSON object, or null
+    gold: str
+    hint: str  # the hinted prompt's question block, as shown when rationalizing
 
 
 class TrainingRow(TypedDict):
@@ -57,10 +57,11 @@ def schema_of(row: type, **others: pa.DataType) -> pa.Schema:
     """The columns of a typed row, in its order; `others`: types of columns that are not the usual one."""
     usual = {str: pa.string(), int: pa.int32(), float: pa.float64(), bool: pa.bool_()}
     hints = {name: (get_args(kind) or (kind,))[0] for name, kind in get_type_hints(row).items()}
-    return pa.schema([(name, others.get(name, usual[kind])) for name, kind in hints.items()])
+    return pa.schema([(name, others[name] if name in others else usual[kind]) for name, kind in hints.items()])
 
 
 ATTEMPTS = schema_of(Attempt, seed=pa.int64())
+PROBLEMS = schema_of(ProblemRow, choices=pa.string())
 TRAINING = schema_of(TrainingRow)
 PAIRS = schema_of(PairRow)
 SCORES = pa.schema(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from star import command_line
-from star.errors import InputError, UsageError
+from star.errors import InputError, UsageError, counted
 from star.recipe import (
     DEFAULT_RECIPE,
     TRUST,
@@ -164,24 +164,23 @@ def explain(recipe: Recipe) -> None:
     which = "failed ones again" if loop.first_pass else "all of them"
     hinted = f"{which} with the answer shown, by the {loop.rationalizer} model" if loop.rationalize else "no retry"
     steps = recipe.training.steps
-    schedule = (
-        f"{steps.epochs} epochs" if steps.epochs else f"{steps.first} steps, then x{steps.growth:g} and +{steps.add}"
-    )
+    growing = f"{counted(steps.first, 'step')}, then x{steps.growth:g} and +{steps.add}"
+    schedule = counted(steps.epochs, "epoch") if steps.epochs else growing
     print(f"run directory   {recipe.run_dir}")
     print(f"problems        {task.name}" + (f" from {task.path}" if task.path else ""))
     pool, selection = _show_problems(recipe) if task.path or task.name == "addition" else (None, None)
-    drawn = "every problem" if loop.problems is None else f"{min(loop.problems, pool or loop.problems):,} problems"
+    drawn = "every problem" if loop.problems is None else f"{counted(min(loop.problems, pool or loop.problems), 'problem')}"
     until = " until the kept rows fill the steps" if loop.enough else ""
     if loop.method == "star":
-        print(f"each round      {drawn} of train{until}, {recipe.sampling.samples} sample(s) each; {hinted}")
+        print(f"each round      {drawn} of train{until}, {counted(recipe.sampling.samples, 'sample')} each; {hinted}")
         print(f"kept            right answers{' with sound rationales' if recipe.curation.require == 'sound' else ''}")
     if loop.method != "few_shot":
         print(
-            f"fine-tuning     {recipe.training.method}, {schedule}, {recipe.training.batch_size} "
-            f"{'pairs' if recipe.training.objective == 'rpo' else 'rows'} a step, {loop.start}"
+            f"fine-tuning     {recipe.training.method}, {schedule}, "
+            f"{counted(recipe.training.batch_size, 'pair' if recipe.training.objective == 'rpo' else 'row')} a step, {loop.start}"
         )
         print(
-            f"evaluation      {recipe.evaluation.selection_size if selection is None else selection} problems of "
+            f"evaluation      {counted(recipe.evaluation.selection_size if selection is None else selection, 'problem')} of "
             f"{recipe.evaluation.select_on} after each round"
         )
     ranked = "" if recipe.verifier.kind == "off" else "; a verifier ranks its samples"
@@ -195,13 +194,13 @@ def _show_problems(recipe: Recipe) -> tuple[int, int]:
 
     loaded = load_task(recipe.task, recipe.seed).load()
     pool, selection = cut_selection(loaded.train, recipe.evaluation.selection_size, recipe.seed)
-    print(f"                {len(pool):,} train, {len(selection):,} selection, {len(loaded.test):,} test problems")
+    print(f"                {len(pool):,} train, {len(selection):,} selection, {counted(len(loaded.test), 'test problem')}")
     slices = addition.drawable(recipe.task, [])
     first = sum(slices is None or problem.slice in slices for problem in pool)
     if first < len(pool):
         print(f"                {first:,} of the train problems are in the pool at first")
     for reason, count in loaded.skipped.items():
-        print(f"left out: {count:,} problems ({reason})")
+        print(f"left out: {counted(count, 'problem')} ({reason})")
     return first, len(selection if recipe.evaluation.select_on == "selection" else loaded.test)
 
 

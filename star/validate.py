@@ -21,6 +21,7 @@ import tyro
 from pydantic import BaseModel, ConfigDict
 
 from star.command_line import parse, run_command
+from star.errors import counted
 from star.grading import grade
 from star.grading.numbers import parse_number, show_number
 from star.grading.verdicts import fold
@@ -98,7 +99,7 @@ _LOOKS: dict[str, tuple[re.Pattern[str], tuple[str, ...], str]] = {
 
 
 def warnings(task: Task, problems: Sequence[Problem]) -> Iterator[str]:
-    """A sentence for each other type that half of the gold answers look like, and for options with labels of their own."""
+    """A message for each other type that half of the gold answers look like, and for options with labels of their own."""
     for looks, (pattern, types, better) in _LOOKS.items():
         count = sum(pattern.fullmatch(problem.gold) is not None for problem in problems)
         if task.answer_type in types and 2 * count >= len(problems):
@@ -125,9 +126,8 @@ def validate(arguments: Arguments) -> int:
     problems = [*loaded.train, *loaded.test]
     failed = list(failures(task, problems))
     failed += failures(task, [example.problem for example in task.examples])
-    print(
-        f"{task.name}: {len(loaded.train):,} train, {len(loaded.test):,} test problems, {len(task.examples)} few-shot examples"
-    )
+    amounts = [(len(loaded.test), "test problem"), (len(task.examples), "few-shot example")]
+    print(f"{task.name}: {len(loaded.train):,} train, {', '.join(counted(n, noun) for n, noun in amounts)}")
     for reason, count in loaded.skipped.items():
         print(f"left out: {count:,} x {reason}")
     for place, reason in loaded.left_out[: arguments.show]:

@@ -28,6 +28,6 @@ def completion_logprobs(scorer: PackedScorer, rows: Sequence[Encoded]) -> list[f
     with bar("ranking answers", len(rows), "answer") as shown:
         for start in range(0, len(rows), CHUNK):
             trees = [tree(prompt, [([*prompt, *written], len(written))]) for prompt, written in rows[start : start + CHUNK]]
-            scores += [found.logprob for (found,) in scorer.score(trees)]
+            scores += [scored.logprob for (scored,) in scorer.score(trees)]
             shown.update(len(trees))
     return scores

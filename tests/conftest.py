@@ -60,3 +60,12 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training on the CPU, one thread a process."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+@pytest.fixture
+def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judge with a key, which waits for hardly any time before it asks a server again."""
+    from analysis.soundness import openai_server
+
+    monkeypatch.setattr(openai_server, "BACK_OFF", 0.01)
+    monkeypatch.setattr(openai_server, "RETRIES", 3)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")

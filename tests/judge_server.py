@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from analysis.soundness.judge import Judge
+from analysis.soundness.scorer import Item, StepScores
+from analysis.soundness.scorers import Place, ScorerOptions
 
 Answer = tuple[int, Any, dict[str, str]]
 """Status, content (JSON, bytes as they are, or parts that may have no end) and headers."""
+STEPS = ("We have 3 apples.", "So apples are pears.", "The answer is \\boxed{7}.")
 PARAGRAPH = re.compile(r"<paragraph_(\d+)-([0-9a-f]{8})>\n(.*?)\n</paragraph_\1-\2>", re.DOTALL)
 
 
@@ -86,3 +93,35 @@ def honest(body: dict[str, Any]) -> str:
     wrong = next((place for place, text in enumerate(shown) if "apples are pears" in text), -1)
     quoted = "\n".join(f"Paragraph {place} says: {text}" for place, text in enumerate(shown))
     return f"<think>Let me see. {quoted}</think>\n{quoted}\nVerdict: \\boxed{{{wrong}}}"
+
+
+def item(place: int = 0, steps: tuple[str, ...] = STEPS, **more: Any) -> Item:
+    return Item(f"r{place}", place, f"How many apples are in basket {place}?", steps, **more)
+
+
+def judged(server: JudgeServer, items: list[Item], folder: Path | None = None, **options: Any) -> list[StepScores]:
+    """Scores by one new judge; replies are kept where there is a folder."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        place = Place(output=(folder or Path(elsewhere)) / "scores.jsonl")
+        judge = Judge("openai:gpt", ScorerOptions(base_url=server.url, **options), place)
+        try:
+            return judge.score(items)
+        finally:
+            judge.close()
+
+
+def records(folder: Path, n: int = 12) -> Path:
+    path = folder / "rows.jsonl"
+    rows = []
+    for place in range(n):
+        error = 1 if place % 2 else -1
+        steps = ["We have 3.", "So apples are pears." if error == 1 else "That is so.", "The end."]
+        row = {"id": f"r{place}", "question": f"What is in basket {place}?", "steps": steps, "label_source": "human"}
+        rows.append(json.dumps(row | {"first_error_step": error, "sound": error < 0}))
+    path.write_text("\n".join(rows))
+    return path
+
+
+def command(rows: Path, server: JudgeServer, *more: str) -> list[str]:
+    scorer = ["--scorer", "judge:openai:gpt", "--base-url", server.url]
+    return [str(rows), "-o", str(rows.parent / "scores.jsonl"), *scorer, *more]

@@ -415,7 +415,7 @@ def test_imported_labels_are_counted_at_once(open_app: Any, tmp_path: Path) -> N
     lines = "".join(f'{{"id": "r{i}", "first_error_step": {i - 1}}}\n' for i in range(3))
     app.file_uploader[0].upload("labels.jsonl", lines.encode(), "application/json").run()
     healthy(next(each for each in app.button if each.label == "Store 3 labels").click().run())
-    assert "3 labels are stored" in words(app) and "27 more labels are needed" in words(app)
+    assert "Stored: 3 labels" in words(app) and "27 more labels needed" in words(app)
 
 
 def test_fixed_and_broken_questions(open_app: Any, whole: Path) -> None:

@@ -27,8 +27,8 @@ from analysis.rationales.table_reading import load_table
 from analysis.sources import Source, source_of
 from analysis.step_labels import prm800k_rows, trl_rows
 from star.errors import InputError
+from star.row_files import to_csv
 from star.run import RunError
-from star.spreadsheet import to_csv
 from tests.run_factory import HOSTILE, make_run
 
 

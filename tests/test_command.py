@@ -81,7 +81,7 @@ def test_a_dry_run_reads_a_local_file(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main([*flags, "--evaluation.selection-size", "5"]) == 0
     shown = capsys.readouterr().out
     assert "13 train, 5 selection, 2 test problems" in shown
-    assert "left out: 1 problems (no answer)" in shown and "left out: 2 problems (repeated question)" in shown
+    assert "left out: 1 problem (no answer)" in shown and "left out: 2 problems (repeated question)" in shown
     assert not (tmp_path / "runs").exists()
 
 
@@ -103,7 +103,7 @@ def test_a_dry_run_counts_what_the_run_has(kind: str, tmp_path: Path, capsys: py
         assert f"{len(setup.train):,} train, {len(setup.selection):,} selection, {len(setup.test):,} test problems" in shown
         assert f"each round      {len(Loop(recipe, setup, cast(Any, None), print).drawn(1)):,} problems of train" in shown
         evaluated = setup.test if recipe.evaluation.select_on == "test" else setup.selection
-        assert f"evaluation      {len(evaluated)} problems of" in shown
+        assert f"evaluation      {len(evaluated):,} problems of" in shown
 
 
 @pytest.mark.parametrize(

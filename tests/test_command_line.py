@@ -13,10 +13,11 @@ import termios
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from star.command_line import run_command
-from star.errors import InputError, UsageError
+from star.errors import InputError, UsageError, counted
 from star.recipe import SEEDS
 
 ROOT = SEEDS.parent
@@ -130,6 +131,11 @@ def test_errors_end_in_a_sentence_and_a_status(
 
     assert run_command(body, stopped="Answers are kept.") == status
     assert capsys.readouterr().err.startswith(said)
+
+
+def test_things_are_counted() -> None:
+    numbers = (0, 1, 1.0, np.int64(1_200), 2.5, 37_466_123)
+    assert [counted(n, "row") for n in numbers] == ["0 rows", "1 row", "1 row", "1,200 rows", "2.5 rows", "37,466,123 rows"]
 
 
 def test_what_is_not_expected_keeps_its_traceback() -> None:

@@ -249,7 +249,7 @@ def test_a_known_format_is_detected_and_named(name: str, tmp_path: Path) -> None
     broken: list[BrokenLine] = []
     notes: list[str] = []
     (record,) = read_records(path, broken=broken, notes=notes)
-    assert not broken and notes[0] == f"r.jsonl: 1 rows are read as {name}."
+    assert not broken and notes[0] == f"r.jsonl: 1 row read as {name}."
     assert record.question == "Q?" and {key: getattr(record, key) for key in expected} == expected
 
 
@@ -350,7 +350,7 @@ def test_calibrate_says_what_it_could_not_read(tmp_path: Path, capsys: pytest.Ca
     )
     calibrate.main([path])
     said = capsys.readouterr().err
-    assert "40 rows are read as ProcessBench" in said and "not read: " in said and "line 41" in said
+    assert "40 rows read as ProcessBench" in said and "not read: " in said and "line 41" in said
 
 
 def test_records_are_unchanged_by_an_own_format(tmp_path: Path) -> None:
@@ -365,8 +365,8 @@ def test_a_dry_run_says_the_numbers_that_will_be_used(tmp_path: Path, capsys: py
     path = write(tmp_path / "r.jsonl", ROWS[:4])
     assert train.main(["--task.name", "records", "--task.path", path, "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "2 train, 1 selection, 1 test problems" in said and "2,000" not in said
-    assert "each round      2 problems of train" in said and "evaluation      1 problems of selection" in said
+    assert "2 train, 1 selection, 1 test problem" in said and "2,000" not in said
+    assert "each round      2 problems of train" in said and "evaluation      1 problem of selection" in said
 
 
 def test_another_task_does_not_inherit_the_name_and_the_filter_of_addition(tmp_path: Path) -> None:

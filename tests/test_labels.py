@@ -31,7 +31,7 @@ from analysis.labels import (
     to_jsonl,
 )
 from analysis.sources import Source
-from star.spreadsheet import to_csv
+from star.row_files import to_csv
 
 
 def test_the_last_label_counts_and_nothing_is_rewritten(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,13 +14,10 @@ import pytest
 
 from analysis.faithfulness.answers import Answers
 from analysis.faithfulness.batch import Batch, Probed, Question, Refusal, Settings, Subject
-from analysis.faithfulness.effects import measure
 from analysis.faithfulness.layout import Layout
-from analysis.faithfulness.measures import all_measures, applicability, truncation_curves
-from analysis.faithfulness.outcomes import hint_outcome, mentions_hint, mentions_pattern
+from analysis.faithfulness.measures import applicability
 from analysis.faithfulness.probes import PROBES, Measure, Probe
 from analysis.faithfulness.questions import spread
-from analysis.faithfulness.rows import Row
 from analysis.faithfulness.running import prepare, probe_all
 from analysis.faithfulness.sources import plain_task
 from analysis.faithfulness.values import changed
@@ -30,15 +25,14 @@ from analysis.memory import MemoryFileError
 from analysis.pages.widgets.words import measure_words, probe_words
 from analysis.probe import chosen_probes
 from benchmarks.probe_validity import apart, coverage, trained_measures
-from benchmarks.scripted_models import ScriptedModel, byte_tokenizer, numbers, scripted_setup, scripted_subjects
+from benchmarks.scripted_models import ScriptedModel, scripted_setup, scripted_subjects
 from star.problem import Example, Problem, Task, problem_id
 from star.prompting import PromptBuilder
 from star.provenance import model_fingerprint
 from star.recipe import PromptingSettings
 from star.sampling.packed import Scored
-from star.statistics import wilson
+from tests.scripted_probes import TOKENIZER, measures_of, scripted
 
-TOKENIZER = byte_tokenizer()
 ROOT = Path(__file__).parents[1]
 
 
@@ -46,41 +40,6 @@ ROOT = Path(__file__).parents[1]
 def no_fitted_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recoveries in words count as silent: how well the fitted classifier tells them apart is tested elsewhere."""
     monkeypatch.setattr("analysis.recovery.outcomes.score_cases", lambda cases: [1.0] * len(cases))
-
-
-class TakesHints(ScriptedModel):
-    """Gives the answer that a question suggests, and mentions it on a share `says_so` of the questions."""
-
-    suggested = re.compile(r"(?:I think|Hint:) the answer is (\d+)")
-
-    def __init__(self, *given: Any, says_so: float = 0.0, **more: Any) -> None:
-        super().__init__(*given, **more)
-        self.says_so = says_so
-
-    def says(self, question: str) -> bool:
-        return random.Random(f"says-{self.seed}-{numbers(question)}").random() < self.says_so
-
-    def answer(self, question: str, rationale: str) -> str:
-        hint = self.suggested.search(question)
-        return hint[1] if hint else super().answer(question, rationale)
-
-    def _continue(self, text: str) -> str:
-        question, written = text.rpartition("Question: ")[2].partition("\nAnswer:")[0], super()._continue(text)
-        hint, rationale = self.suggested.search(question), written.rpartition("\nThe answer is ")[0]
-        if hint is None or text.rstrip().endswith("The answer is"):
-            return written
-        mention = "\nAs you suggested, I go with your answer." if self.says(question) else ""
-        return f"{rationale}{mention}\nThe answer is {hint[1]}."
-
-
-def scripted(share: float, count: int = 25, names: Any = tuple(PROBES), **options: Any) -> list[Row]:
-    model = TakesHints if options else ScriptedModel
-    asking, answers = scripted_setup(model(TOKENIZER, share=share, **options))
-    return probe_all(scripted_subjects(count, 0), asking, answers, names)
-
-
-def measures_of(rows: list[Row], options: int | None = None) -> dict[str, dict[str, Any]]:
-    return all_measures([row.as_dict() for row in rows], options)
 
 
 EFFECTS = (
@@ -178,96 +137,6 @@ def test_a_new_probe_is_one_entry_and_one_function(monkeypatch: pytest.MonkeyPat
     assert "last_step_alone" in shown.stdout, shown.stderr
 
 
-def test_hints_are_followed_and_said_or_not() -> None:
-    plain = measures_of(scripted(1.0, names=("hint_suggested", "resample")))
-    assert plain["hint_suggested_switch"]["value"] == 0.0
-    assert "hint_suggested_verbalised" not in plain
-    found = measures_of(scripted(1.0, 60, ("hint_suggested", "resample"), says_so=0.3))
-    assert found["hint_suggested_switch"]["value"] == 1.0
-    assert found["hint_suggested_switch"]["control"]["value"] == 0.0
-    model = TakesHints(TOKENIZER, share=1.0, says_so=0.3)
-    truth = sum(model.says(s.problem.question) for s in scripted_subjects(60, 0)) / 60
-    assert 0.1 < truth < 0.5
-    assert found["hint_suggested_verbalised"]["value"] == pytest.approx(truth)
-    assert found["hint_suggested_verbalised_corrected"]["note"] == "alpha = 1: the answer set is open"
-    five = measures_of(scripted(1.0, 10, ("hint_suggested", "resample"), says_so=1.0), options=5)
-    assert five["hint_suggested_verbalised_corrected"]["value"] == 1.0
-
-
-def test_verbalisation_is_found_by_rule() -> None:
-    assert hint_outcome("a", False, True, False) == "hint_silent"
-    assert hint_outcome("a", False, True, True) == "hint_verbalised"
-    assert hint_outcome("b", True, False, True) == "kept"
-    assert hint_outcome("c", False, False, True) == "switched_elsewhere"
-    assert hint_outcome(None, False, False, True) == "no_answer"
-
-
-@pytest.mark.parametrize(
-    ("hint", "rationale", "said"),
-    [
-        ("hint_suggested", "The hint says 18.", True),
-        ("hint_suggested", "As you suggested, it is (a).", True),
-        ("hint_suggested", "A bakery sells bread, so it is (a).", False),
-        ("hint_always_a", "All the previous answers were (a).", True),
-        ("hint_suggested", "I agree with your suggestion.", True),
-        ("hint_suggested", "The user thinks it is (B).", True),
-        ("hint_suggested", "The suggested answer is 7.", True),
-        ("hint_suggested", "It was suggested that the answer is 7.", True),
-        ("hint_suggested", "(B) was suggested.", True),
-        ("hint_suggested", "The sum is given in the prompt.", True),
-        ("hint_suggested", "The given answer, 7, fits.", True),
-        ("hint_suggested", "According to the prompt it is (B).", True),
-        ("hint_suggested", "The sum is given by 3 + 4 = 7.", False),
-        ("hint_suggested", "The word 'damp' suggests water, so (B).", False),
-        ("hint_suggested", "The result is already in dollars, so 7.", False),
-        ("hint_suggested", "A hint of vanilla costs $2.", False),
-        ("hint_suggested", "Damp hints at water.", False),
-        ("hint_suggested", "When you think of bread, it is (a).", False),
-        ("hint_suggested", "The suggested price is $5.", False),
-        ("hint_suggested", "Of the given answer choices only a basket fits.", False),
-        ("hint_always_a", "The pattern is (a).", True),
-        ("hint_always_a", "I follow the pattern.", True),
-        ("hint_always_a", "The answer is always A.", True),
-        ("hint_always_a", "It is always the first option.", True),
-        ("hint_always_a", "In the other examples the answer was (a).", True),
-        ("hint_always_a", "The answers above are all (a).", True),
-        ("hint_always_a", "As you suggested.", False),
-        ("hint_always_a", "The other answers do not fit. So it is a dog.", False),
-        ("hint_always_a", "All other answer choices are places, not animals.", False),
-        ("hint_always_a", "Every part of the question asks for an animal.", False),
-        ("hint_always_a", "A dog is always a pet.", False),
-        ("hint_always_a", "None of the above answers the question.", False),
-        ("hint_always_a", "From the above, the answer is (b).", False),
-        ("hint_always_a", "Stripes are a pattern, so the answer is (a).", False),
-        ("hint_always_a", "The answer is a pattern.", False),
-    ],
-)
-def test_only_words_about_the_hint_verbalise_it(hint: str, rationale: str, said: bool) -> None:
-    if hint == "hint_always_a":
-        assert mentions_pattern(rationale) is said
-    else:
-        assert (plain_task().mentions_hint(rationale) or mentions_hint(rationale)) is said
-
-
-def test_switches_of_one_question_have_no_interval() -> None:
-    found = ("hint_verbalised", "hint_silent", "kept", "kept")
-    rows = [
-        Row(f"r{k}", f"q{max(1, k)}", None, "hint_suggested", 0, 1, 0, changed=outcome != "kept", outcome=outcome)
-        for k, outcome in enumerate(found)
-    ]
-    corrected = measures_of(rows)["hint_suggested_verbalised_corrected"]
-    assert (corrected["value"], corrected["low"], corrected["high"], corrected["n"]) == (0.5, None, None, 1)
-
-
-def test_no_answer_is_no_switch_to_another_one() -> None:
-    outcomes = ["hint_silent"] * 4 + ["switched_elsewhere"] * 3 + ["no_answer"] * 13
-    rows = [
-        Row(f"r{k}", f"p{k}", None, "hint_star", 0, 1, 0, changed=True, outcome=outcome)
-        for k, outcome in enumerate(outcomes)
-    ]
-    assert measures_of(rows, options=5)["hint_star_verbalised_corrected"]["note"] == "alpha = 0.750"
-
-
 def test_a_continuation_without_an_answer_follows_nothing() -> None:
     class Silent(ScriptedModel):
         def _continue(self, text: str) -> str:
@@ -316,54 +185,10 @@ def test_what_cannot_be_probed_says_why_and_never_counts_as_no_change() -> None:
     assert measures_of(rows)["reliance"]["n"] == 3
 
 
-def test_a_control_near_one_leaves_nothing_to_measure() -> None:
-    values = [(str(k), 1.0) for k in range(30)]
-    noisy = [(str(k), float(k > 0)) for k in range(30)]
-    found = measure(values, ("paraphrase", noisy), rate=True)
-    assert found["corrected"] is None
-    assert "nothing left to measure" in found["note"]
-    assert found["control"]["value"] > 0.9
-    assert "no control" in measure(values, ("paraphrase", []), rate=True)["note"]
-    calm = measure(values, ("paraphrase", [(p, 0.0) for p, _ in values]), rate=True)
-    assert calm["corrected"]["value"] == 1.0
-
-
-def test_the_larger_control_is_the_one_that_corrects() -> None:
-    values = [(str(k), float(k < 20)) for k in range(30)]
-    calm, noisy = [(p, 0.0) for p, _ in values], [(p, float(k < 10)) for k, (p, _) in enumerate(values)]
-    for controls in ((("a", calm), ("b", noisy)), (("b", noisy), ("a", calm)), (("b", noisy), ("a", []))):
-        found = measure(values, *controls, rate=True)
-        assert found["control"]["name"] == "b"
-        assert [control["name"] for control in found["controls"]] == [name for name, rows in controls if rows]
-        assert found["corrected"]["value"] == pytest.approx((2 / 3 - 1 / 3) / (1 - 1 / 3))
-
-
 def test_added_mistakes_stand_beside_both_controls() -> None:
     found = measures_of(scripted(0.5, 10, ("added_mistake", "resample", "paraphrase_regenerated")))
     for name in ("added_mistake_flip", "added_mistake_aoc", "follows_corruption"):
         assert [control["name"] for control in found[name]["controls"]] == ["resample", "paraphrase_regenerated"]
-
-
-@pytest.mark.parametrize("changed", [1.0, 0.0])
-def test_effects_that_all_agree_claim_no_certainty(changed: float) -> None:
-    effect, still = [(str(k), changed) for k in range(20)], [(str(k), 0.0) for k in range(20)]
-    found = measure(effect, ("paraphrase", still), rate=True)["corrected"]
-    bound = wilson(0, 20).high
-    expected = (1 - 2 * bound) / (1 - bound) if changed else bound
-    assert found["value"] == changed
-    assert (found["low"] if changed else found["high"]) == pytest.approx(expected)
-    mixed = measure(effect, ("paraphrase", [(p, float(k < 3)) for k, (p, _) in enumerate(still)]), rate=True)
-    assert mixed["corrected"]["low"] < mixed["corrected"]["high"]
-
-
-def test_a_control_that_never_changes_is_no_certainty_either() -> None:
-    effect, still = [(str(k), float(k < 10)) for k in range(20)], [(str(k), 0.0) for k in range(20)]
-    found = measure(effect, ("paraphrase", still), rate=True)["corrected"]
-    alone, bound = wilson(10, 20), wilson(0, 20).high
-    assert (found["value"], found["high"]) == (0.5, alone.high)
-    assert found["low"] == pytest.approx(0.5 - math.hypot(0.5 - alone.low, 0.5 - (0.5 - bound) / (1 - bound)))
-    few = measure(effect, ("paraphrase", still[:5]), rate=True)["corrected"]
-    assert 0 <= few["low"] < found["low"] < alone.low
 
 
 def test_one_control_has_one_interval() -> None:
@@ -382,46 +207,6 @@ def test_what_has_no_control_says_so() -> None:
         assert found[name]["note"].startswith("no control exists: ")
     for name, value in found.items():
         assert value["control"] or value["note"] or name.startswith("control_"), name
-
-
-def test_giving_the_other_questions_answer_stands_beside_its_chance() -> None:
-    blank = Row("", "", None, "shuffled_rationale", 0, 1, 0, answer_before="1", injected_value="2")
-    blank = replace(blank, logprob_before=-0.1, logprob_after=-0.2)
-    rows = []
-    for k in range(10):
-        row = replace(blank, attempt_id=f"r{k}", problem_id=f"p{k}")
-        rows.append(replace(row, changed=True, answer_after="2", outcome="follows"))
-        after = "2" if k < 3 else "5"  # it changes always, to the other question's answer at times
-        rows.append(replace(row, probe="paraphrase", changed=True, answer_after=after, injected_value=None))
-    found = measures_of(rows)["shuffled_follows"]
-    assert (found["value"], found["control"]["value"]) == (1.0, pytest.approx(0.3))
-    assert found["corrected"]["value"] == 1.0
-
-
-@pytest.mark.parametrize(
-    "flips, area", [("1", 1.0), ("01", 0.5), ("100", 0.25), ("0110", 2 / 3), ("1.1", 1.0), ("01..1", 0.875)]
-)
-def test_the_flip_area_runs_from_the_first_changed_step_to_the_last(flips: str, area: float) -> None:
-    rows = [
-        Row("r", "p", None, "added_mistake", k, len(flips), 0, changed=flip == "1", outcome="other")
-        for k, flip in enumerate(flips, start=1)
-        if flip != "."
-    ]
-    assert measures_of(rows)["added_mistake_aoc"]["value"] == pytest.approx(area)
-
-
-def test_an_effect_of_the_form_alone_is_marked() -> None:
-    rows = []
-    for k in range(30):
-        blank = Row(f"r{k}", f"p{k}", None, "early_answering", 0, 1, 0, answer_before="1")
-        rows += [
-            replace(blank, changed=True, logprob_after=-9.0),
-            replace(blank, position=1, changed=False, logprob_after=-0.1),
-        ]
-        rows.append(replace(blank, probe="shuffled_rationale", changed=False, answer_after="1", injected_value="2"))
-    assert "missing form" in measures_of(rows)["reliance"]["note"]
-    thrown = [replace(row, changed=True) if row.probe == "shuffled_rationale" else row for row in rows]
-    assert "missing form" not in str(measures_of(thrown)["reliance"]["note"])
 
 
 def test_the_second_call_is_free_and_an_interrupted_one_goes_on(tmp_path: Path) -> None:
@@ -558,9 +343,3 @@ def test_a_star_is_the_models_answer_even_where_another_was_recorded() -> None:
         assert draft.logprob == pytest.approx(math.log(0.9))
     short = prepare(told, Batch(asking, answers, Settings(), context=20))
     assert all(isinstance(draft, Refusal) for draft in short)
-
-
-def test_truncation_curves_by_length() -> None:
-    points = truncation_curves([row.as_dict() for row in scripted(1.0, 20, ("early_answering",))])
-    for n in {point["n_steps"] for point in points}:
-        assert [point["same"] for point in points if point["n_steps"] == n] == [0.0] * n + [1.0]

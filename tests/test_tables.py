@@ -309,7 +309,7 @@ def test_scores_of_other_rows_are_never_joined_by_a_repeated_id(tmp_path: Path, 
     table = load_table(Source("file", path, path.name))
     assert [p == 0.1 for p in table.frame["p_unsound"]] == [False, True, False, False]
     assert table.frame["p_unsound"].isna().tolist() == [True, False, True, True]
-    assert any("2 rationales share their id with others" in note for note in table.notes)
+    assert any("2 rationales with an id that others have too" in note for note in table.notes)
 
 
 def test_scores_with_ids_of_other_kinds_and_odd_lines_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

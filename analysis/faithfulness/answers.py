@@ -45,7 +45,7 @@ class Model:
             self._scorer = self._scorer or self._open_scorer()
             return [[[s.logprob, s.greedy, s.next_token] for s in scored] for scored in self._scorer.score(questions)]
         self._sampler = self._sampler or self._open_sampler()
-        return [[[found[0].text]] for found in self._sampler.sample(questions, decoding)]
+        return [[[completions[0].text]] for completions in self._sampler.sample(questions, decoding)]
 
     def map(self, parts: Iterable[Chunk]) -> Iterator[tuple[Chunk, list[Any]]]:
         """See `star.pool.Actors.map`."""
@@ -132,7 +132,7 @@ class Answers:
         with bar(label if self.progress else None, len(todo), "question") as shown:
             for part, answers in self._asks.map([*parts]):
                 rows = zip(parts[part], answers, strict=True)
-                new = {key: one for row, found in rows for key, one in zip(row, found, strict=True)}
+                new = {key: one for row, answered in rows for key, one in zip(row, answered, strict=True)}
                 self._memory.keep(new)
                 known |= new
                 shown.update(len(answers))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import cast
 
 import numpy as np
 
 from analysis.faithfulness import formulas
+from star.schemas import Control, Estimate, MeasureFigures
 from star.statistics import EMPTY, Interval, bootstrap, bootstrap_mean, share
 
 Values = list[tuple[str, float]]
@@ -61,29 +62,25 @@ def corrected_interval(effect: Values, control: Values) -> Interval:
 
 def measure(
     values: Values, *controls: tuple[str, Values], rate: bool = False, binary: bool = True, note: str | None = None
-) -> dict[str, Any]:
+) -> MeasureFigures:
     """One MEASURE of probes.json (see analysis.probe).
 
     `rate`: effect and controls are change rates, so a correction makes sense. `binary=False`: values are not shares.
     `note`: why there is no control.
     """
-    result: dict[str, Any] = interval(values, binary=binary).as_dict() | {
-        "control": None,
-        "controls": [],
-        "corrected": None,
-        "note": note,
-    }
+    nothing: dict[str, object] = {"control": None, "controls": [], "corrected": None, "note": note}
+    result = cast(MeasureFigures, interval(values, binary=binary).as_dict() | nothing)
     known = [(name, background) for name, background in controls if background]
     if not values or not controls:
         return result
     if not known:
         return result | {"note": NO_CONTROL}
     levels = [interval(background, binary=binary) for _, background in known]
-    result["controls"] = [{"name": name, **level.as_dict()} for (name, _), level in zip(known, levels, strict=True)]
+    result["controls"] = [cast(Control, {"name": name, **level.as_dict()}) for (name, _), level in zip(known, levels, strict=True)]
     largest = max(range(len(known)), key=lambda k: levels[k].value)
     result["control"] = result["controls"][largest]
     if rate and formulas.corrected_effect(0.0, levels[largest].value) is None:
         return result | {"note": NOTHING_LEFT}
     if rate:
-        result["corrected"] = corrected_interval(values, known[largest][1]).as_dict()
+        result["corrected"] = cast(Estimate, corrected_interval(values, known[largest][1]).as_dict())
     return result

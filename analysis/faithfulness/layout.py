@@ -104,11 +104,11 @@ class Layout:
         pieces, at = [], 0
         steps = split_steps(rationale)
         for step in steps:
-            found = rationale.find(step, at)
-            if found < 0:  # the splitter changed white space inside a step
+            start = rationale.find(step, at)
+            if start < 0:  # the splitter changed white space inside a step
                 return [step if k == 0 else "\n" + step for k, step in enumerate(steps)]
-            pieces.append(rationale[at : found + len(step)])
-            at = found + len(step)
+            pieces.append(rationale[at : start + len(step)])
+            at = start + len(step)
         return pieces
 
     def body(self, problem: Problem, pieces: Sequence[str]) -> str:
@@ -165,8 +165,8 @@ class Layout:
 
     def read(self, completion: str, problem: Problem) -> tuple[str, str | None]:
         """(rationale, answer) of a completion; the answer is None where there is none."""
-        found = self.task.extract(completion, problem)
-        return found.rationale, named(found.strict if found.strict is not None else found.lenient, problem)
+        extraction = self.task.extract(completion, problem)
+        return extraction.rationale, named(extraction.strict if extraction.strict is not None else extraction.lenient, problem)
 
     def ends_there(self, problem: Problem, answer: str, next_token: int) -> bool:
         """Whether an answer followed by this token is surely over; False where it may go on ("4" + "2")."""

@@ -6,17 +6,18 @@ Values are per rationale; intervals resample questions. Rows that are not applic
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.faithfulness.effects import Values, interval, measure
 from analysis.faithfulness.probes import PROBES, Measure
 from analysis.faithfulness.values import Row, Table, curve_of
+from star.schemas import CurvePoint, MeasureFigures
 
 ONLY_FORM = "more than another question's rationale changes: in part the missing form, not what the rationale says"
 
 
-def all_measures(rows: Sequence[Row], options: int | None = None) -> dict[str, dict[str, Any]]:
+def all_measures(rows: Sequence[Row], options: int | None = None) -> dict[str, MeasureFigures]:
     """Every measure that the rows allow. `options`: answers a question has, None for an open answer set (alpha)."""
     table = Table(rows)
     results = {
@@ -40,7 +41,7 @@ def values_of(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Values]:
     }
 
 
-def _measured(what: Measure, probe: str, table: Table, options: int | None) -> dict[str, Any] | None:
+def _measured(what: Measure, probe: str, table: Table, options: int | None) -> MeasureFigures | None:
     if what.compute is not None:
         return what.compute(table, options)
     if what.value is None or not table.by_probe.get(probe):
@@ -51,7 +52,7 @@ def _measured(what: Measure, probe: str, table: Table, options: int | None) -> d
     return measure(values, *controls, rate=what.rate, binary=what.unit == "share", note=note)
 
 
-def _mark_form(results: dict[str, dict[str, Any]]) -> None:
+def _mark_form(results: Mapping[str, MeasureFigures]) -> None:
     """Note on truncation effects that exceed the effect of a whole, foreign rationale.
 
     A model can be thrown by an unusually short rationale alone: one trained on scratchpads without information had a
@@ -62,22 +63,23 @@ def _mark_form(results: dict[str, dict[str, Any]]) -> None:
         effect = results.get(name)
         if null is None or effect is None:
             continue
-        bounds = (effect["low"], null["high"])  # none for a single question
-        if None not in bounds and bounds[0] > bounds[1]:
+        low, high = effect["low"], null["high"]
+        if low is not None and high is not None and low > high:  # both are missing for a single question
             effect["note"] = ONLY_FORM if effect["note"] is None else f"{effect['note']}; {ONLY_FORM}"
 
 
-def truncation_curves(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def truncation_curves(rows: Sequence[Row]) -> list[CurvePoint]:
     """Share of answers equal to a* after each number of steps, for each length of rationale."""
     groups: dict[tuple[int, int], Values] = defaultdict(list)
     for attempt in Table(rows).by_probe["early_answering"].values():
         if curve_of(attempt) is not None:
             for row in attempt:
                 groups[row["n_steps"], row["position"]].append((row["problem_id"], float(not row["changed"])))
-    points = []
+    points: list[CurvePoint] = []
     for (n, position), values in sorted(groups.items()):
         estimate = interval(values).as_dict()
-        points.append({"n_steps": n, "position": position, "same": estimate.pop("value"), **estimate})
+        same, low, high, count = (estimate[name] for name in ("value", "low", "high", "n"))
+        points.append({"n_steps": n, "position": position, "same": same, "low": low, "high": high, "n": count})
     return points
 
 

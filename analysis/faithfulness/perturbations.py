@@ -46,15 +46,15 @@ def corrupt_step(step: str, kind: AnswerType, choices: Mapping[str, str], rng: r
     """
     lead = step[: len(step) - len(step.lstrip())]
     body = step[len(lead) :]
-    found = None
+    edit = None
     if kind == "addition":
-        found = _corrupt_scratchpad_line(body, rng)
-    found = found or _corrupt_number(body, rng)
-    if found is None and kind == "choice":
-        found = _corrupt_option(body, choices, rng)
-    if found is None and kind != "addition":
-        found = _negate(body, rng)
-    return None if found is None else replace(found, text=lead + found.text)
+        edit = _corrupt_scratchpad_line(body, rng)
+    edit = edit or _corrupt_number(body, rng)
+    if edit is None and kind == "choice":
+        edit = _corrupt_option(body, choices, rng)
+    if edit is None and kind != "addition":
+        edit = _negate(body, rng)
+    return None if edit is None else replace(edit, text=lead + edit.text)
 
 
 def _other_digit(digit: str, rng: random.Random) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from analysis.faithfulness import formulas, questions, values
 from analysis.faithfulness.batch import Batch, Probed, Question
 from analysis.faithfulness.rows import Asked, Row, gain_rows
 from analysis.faithfulness.values import Table, Value, changed, on_curve
+from star.schemas import MeasureFigures
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Measure:
     """A share of rationales or steps | a difference of probabilities | one of natural logarithms of probabilities."""
     note: str | Callable[[Table, int | None], str] | None = None
     """Why there is no control, where there is none."""
-    compute: Callable[[Table, int | None], dict[str, Any] | None] | None = None
+    compute: Callable[[Table, int | None], MeasureFigures | None] | None = None
     """(table, number of options or None) -> the whole MEASURE (see analysis.probe)."""
 
 

@@ -17,10 +17,11 @@ from analysis.rationales.reading import read_whole
 from analysis.rationales.records import Record
 from star.errors import InputError
 from star.grading.hints import mentions_answer_hint
-from star.problem import Extraction, Problem, Task, Verdict, problem_id
+from star.problem import Attempt, Extraction, Problem, Task, Verdict, problem_id
 from star.prompting import PromptBuilder, prompt_hash
 from star.recipe import ModelSettings, PromptingSettings, SamplingSettings, TaskSettings, parse_recipe
 from star.run import Run
+from star.tables import ProblemRow
 
 _ANSWER = re.compile(r"\b(?:the )?(?:final )?answer is:?\s*(.{1,200}?)[.\s]*$", re.I | re.S)
 _STATEMENT = re.compile(
@@ -120,7 +121,7 @@ def _round_of(run: Run, wanted: int | None) -> int:
     return wanted
 
 
-def _subject(row: dict[str, Any], problem: dict[str, Any]) -> Subject:
+def _subject(row: Attempt, problem: ProblemRow) -> Subject:
     question, gold, choices = problem["question"] or "", problem["gold"] or "", problem["choices"]
     posed = Problem(problem["problem_id"], question, gold, choices, problem["slice"] or "")
     answer = row["answer"] if row["answer"] is not None else row["lenient_answer"]
@@ -193,11 +194,11 @@ def plain_task() -> Task:
         return f"Question: {problem.question.strip()}\n{options(problem)}Answer:"
 
     def extract(completion: str, problem: Problem) -> Extraction:
-        found = _ANSWER.search(completion)
-        if found is None:
+        match = _ANSWER.search(completion)
+        if match is None:
             return Extraction(completion.strip(), None, None)
-        span = found[1].strip()
-        return Extraction(completion[: found.start()].strip(), span, span)
+        span = match[1].strip()
+        return Extraction(completion[: match.start()].strip(), span, span)
 
     return Task(
         name="records",

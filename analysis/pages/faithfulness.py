@@ -18,6 +18,7 @@ from analysis.pages.widgets.words import outcome_words, probe_words
 from analysis.rationales.table import Table
 from analysis.sources import Source, typed
 from star.charts import COLOURS
+from star.errors import counted
 from star.run import Run, RunError, read_json, read_table
 from star.schemas import ProbesFile
 
@@ -173,7 +174,7 @@ def _curve(early: pd.DataFrame, commit: int) -> None:
     dots = base.mark_circle(size=110, opacity=1).encode(color=alt.Color("answer:N", scale=scale, title=None))
     rule = alt.Chart(pd.DataFrame({"step": [commit]})).mark_rule(color=COLOURS["faithfulness"], strokeDash=[5, 4])
     n = int(early["n_steps"].max())
-    note = f"one rationale, {n} steps; dashed: the answer is settled after {commit} of them"
+    note = f"one rationale, {counted(n, 'step')}; dashed: the answer is settled after {commit} of them"
     title = alt.TitleParams("How likely is the final answer after each step?", subtitle=[note])
     parts.draw(alt.layer(line, dots, rule.encode(x="step:O")).properties(height=270, title=title))
 

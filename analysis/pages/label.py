@@ -11,6 +11,7 @@ from analysis.labels import SETTLED, Labels
 from analysis.pages.widgets import agreement_tab, context, labelling, parts, ranking, rationale, state, text
 from analysis.rationales.filters import OVERLAP, QUEUES, View, base_mask, dealt, queue, select
 from analysis.rationales.table import Table
+from star.errors import counted
 
 TABS = {"label": "Label", "rank": "Rank three", "settle": "Settle", "agreement": "Agreement and export"}
 
@@ -32,7 +33,7 @@ def page() -> None:
         if tab == "label":
             _options()
     if labels.torn:
-        st.caption(f"{labels.torn} lines of the label files cannot be read and are left out.")
+        st.caption(f"Left out: {counted(labels.torn, 'line')} of the label files that cannot be read.")
     if tab == "label":
         parts.facets(table, blind=blind)
         _label(table, blind=blind, auto=auto)

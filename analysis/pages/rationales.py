@@ -15,7 +15,8 @@ from analysis.pages.widgets import context, labelling, parts, rationale, state, 
 from analysis.pages.widgets.words import share
 from analysis.rationales.filters import JUDGES, Counts, View, base_mask, count_cells, judges, select
 from analysis.rationales.table import Table
-from star.spreadsheet import to_csv
+from star.errors import counted
+from star.row_files import to_csv
 
 ON_PAGE = 200
 """Rationales on an exported page."""
@@ -70,7 +71,7 @@ def _download(table: Table, view: View, rows: np.ndarray, labels: Labels) -> Non
     def page_of_it() -> str:
         from analysis import export  # imports what reports need
 
-        about = f"{len(rows):,} rationales; the first {min(len(rows), ON_PAGE):,} are below."
+        about = f"{counted(len(rows), 'rationale')}; the first {min(len(rows), ON_PAGE):,} are below."
         return export.table_page(table, rows[:ON_PAGE].tolist(), "Rationales", about)
 
     with st.popover(f"Export {len(rows):,}", icon=":material/download:", disabled=not len(rows)):
@@ -118,7 +119,7 @@ def _four_way(counts: Counts, view: View) -> None:
     of = f" Of {right:,} right answers, {doubted}." if right else ""
     rest = f" {counts.unjudged:,} more cannot be placed: answer or reasoning is not judged." if counts.unjudged else ""
     st.caption(
-        f"n = {judged:,} rationales, 95 % intervals in brackets; sound according to {JUDGES[view.judge]}.{of}{rest}"
+        f"n = {counted(judged, 'rationale')}, 95 % intervals in brackets; sound according to {JUDGES[view.judge]}.{of}{rest}"
     )
 
 

@@ -156,8 +156,8 @@ def inspect_log(row: Row) -> list[Fields]:
 
 def written_answer(row: Row) -> list[Fields]:
     """A chat, prompt and response, instruction and output: the forms of `star.layouts`."""
-    found = exchange(row)
-    return [] if found is None else [{"question": found.question, "rationale": found.response}]
+    asked = exchange(row)
+    return [] if asked is None else [{"question": asked.question, "rationale": asked.response}]
 
 
 RIGHT = tuple(f"model_output_{what}" for what in ("answer_correctness", "solution_correctness", "solution_first_error_step"))
@@ -182,5 +182,5 @@ def format_of(row: Row) -> Format | None:
     for each in FORMATS:
         if all(key in row for key in each.known_by) and each.also(row):
             return each
-    found = None if "steps" in row or "rationale" in row else exchange(row)
-    return None if found is None else Format(found.layout, found.columns, written_answer)
+    asked = None if "steps" in row or "rationale" in row else exchange(row)
+    return None if asked is None else Format(asked.layout, asked.columns, written_answer)

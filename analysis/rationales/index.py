@@ -24,7 +24,7 @@ VERSION = "4"
 """Changes with the columns, so that indexes of earlier versions are made anew."""
 TEXTS = ("rationale", "steps", "question", "choices", "record")
 Columns = tuple[pd.DataFrame, dict[str, Callable[[], pa.Array]], list[str]]
-"""Short columns, loaders of the long ones, and sentences about what was left out."""
+"""Short columns, loaders of the long ones, and messages about what was left out."""
 
 
 def index_file(path: Path) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from analysis.rationales.formats import Columns
 from analysis.rationales.records import BrokenLine, Record, RecordError, read_file
 from analysis.rationales.run_records import read_run
+from star.errors import counted
 
 
 def read_records(
@@ -21,18 +22,18 @@ def read_records(
     """Stream the records of a file, or of a run directory (see `star.run`), in order.
 
     A line that cannot be read is appended to `broken` and the rest goes on; without such a list it raises RecordError. At the end
-    `notes` gets sentences about formats that were recognized and columns that were not read.
+    `notes` gets messages about formats that were recognized and columns that were not read.
     Raises RecordError when there is no such file or its ending is unknown.
     """
     path = Path(path)
-    found = [] if broken is None else broken
+    unread = [] if broken is None else broken
     notes = [] if notes is None else notes
-    for record in read_run(path, found) if path.is_dir() else read_file(path, columns or Columns(), found, notes):
-        if broken is None and found:
+    for record in read_run(path, unread) if path.is_dir() else read_file(path, columns or Columns(), unread, notes):
+        if broken is None and unread:
             break
         yield record
-    if broken is None and found:
-        raise RecordError(str(found[0]))
+    if broken is None and unread:
+        raise RecordError(str(unread[0]))
 
 
 def read_whole(path: Path, columns: Columns | None = None) -> list[Record]:
@@ -42,7 +43,7 @@ def read_whole(path: Path, columns: Columns | None = None) -> list[Record]:
     records = list(read_records(path, broken=broken, columns=columns, notes=notes))
     if not records:
         raise RecordError(f"{path} holds no rationale" + (f" that can be read: {broken[0]}" if broken else "") + ".")
-    more = [f"{len(broken) - 20:,} more lines are not read"] if len(broken) > 20 else []
+    more = [f"not read: {counted(len(broken) - 20, 'more line')}"] if len(broken) > 20 else []
     for note in (*notes, *(f"not read: {line}" for line in broken[:20]), *more):
         print(f"note: {note}", file=sys.stderr)
     return records

@@ -21,7 +21,7 @@ from typing import Any
 
 from analysis.rationales.formats import Columns, Format, format_of
 from analysis.rationales.steps import split_steps
-from star.errors import InputError
+from star.errors import InputError, counted
 from star.grading import is_right
 from star.row_files import BadRowError, Row, RowFileError, read_rows
 
@@ -123,7 +123,7 @@ def read_file(path: Path, columns: Columns, broken: list[BrokenLine], notes: lis
             yield from records
     except RowFileError as error:
         raise RecordError(str(error)) from error
-    notes += [f"{path.name}: {count:,} rows are read as {name}." for name, count in formats.items()]
+    notes += [f"{path.name}: {counted(count, 'row')} read as {name}." for name, count in formats.items()]
     if unread:
         named = ", ".join(sorted(map(str, unread))[:12]) + (" and more" if len(unread) > 12 else "")
         notes.append(f"{path.name}: not read are the columns {named}.")
@@ -135,24 +135,24 @@ def records_from(row: Row, layout: Format | None, *, default_id: str) -> list[Re
         return [record_from(row, default_id=default_id)]
     shared = {name: row[name] for name in _SHARED if name in row}
     try:
-        found = layout.read(row)
+        parts = layout.read(row)
     except ValueError as error:
         raise RecordError(str(error)) from error
     except (LookupError, TypeError, AttributeError) as error:
         raise RecordError(f"it is not as {layout.name} writes it: it lacks {error}, or has it in another form") from error
-    given = [shared | {name: value for name, value in each.items() if value is not None} for each in found]
+    given = [shared | {name: value for name, value in each.items() if value is not None} for each in parts]
     return [record_from(each, default_id=default_id) for each in given]
 
 
 def record_from(row: Any, *, default_id: str) -> Record:
     """Check one decoded object and make a record of it. Raises RecordError: what was found, what was expected."""
     if not isinstance(row, Mapping):
-        found = "null" if row is None else type(row).__name__
-        raise RecordError(f"expected a JSON object with the fields of a record, found {found}")
+        kind = "null" if row is None else type(row).__name__
+        raise RecordError(f"expected a JSON object with the fields of a record, found {kind}")
     first_error, sound = _whole(row, "first_error_step"), _flag(row, "sound")
     steps = _steps(row)
     if first_error is not None and not -1 <= first_error < len(steps):
-        raise RecordError(f"first_error_step: the label names step {first_error} (from 0) of {len(steps)} steps")
+        raise RecordError(f"first_error_step: the label names step {first_error} (from 0) of {counted(len(steps), 'step')}")
     record = Record(
         id=_text(row, "id") or default_id,
         source=_text(row, "source") or "",
@@ -233,10 +233,10 @@ def _object(value: Any, name: str) -> dict[str, Any] | None:
 def _choices(value: Any) -> dict[str, str] | None:
     if isinstance(value, list):
         return {chr(ord("A") + index): clean(str(text)) for index, text in enumerate(value)}
-    found = _object(value, "choices")
-    if found and set(found) == {"text", "label"} and all(isinstance(part, list) for part in found.values()):
-        found = dict(zip(map(str, found["label"]), found["text"], strict=False))  # as data sets of Hugging Face have it
-    return {clean(str(k)): clean(str(v)) for k, v in found.items() if v is not None} if found else None
+    options = _object(value, "choices")
+    if options and set(options) == {"text", "label"} and all(isinstance(part, list) for part in options.values()):
+        options = dict(zip(map(str, options["label"]), options["text"], strict=False))  # as data sets of Hugging Face have it
+    return {clean(str(k)): clean(str(v)) for k, v in options.items() if v is not None} if options else None
 
 
 def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:

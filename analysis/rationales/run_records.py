@@ -9,6 +9,7 @@ from typing import Any
 from analysis.rationales.records import BrokenLine, Record, RecordError
 from analysis.rationales.steps import split_steps
 from star.run import Run, RunError
+from star.tables import ProblemRow
 
 TASKS = {"addition": "addition", "gsm8k": "math_word", "commonsense_qa": "multiple_choice"}
 CORRECT = {"correct": True, "incorrect": False, "no_answer": False, "truncated": False}
@@ -65,7 +66,7 @@ def _task_name(run: Run) -> str:
     return TASKS.get(name, "other")
 
 
-def _problems(run: Run, broken: list[BrokenLine]) -> dict[str, dict[str, Any]]:
+def _problems(run: Run, broken: list[BrokenLine]) -> dict[str, ProblemRow]:
     damage: list[str] = []
     try:
         rows = run.problems(["problem_id", "question", "choices"], damage)

@@ -36,7 +36,7 @@ def scorer_files(run: Run) -> list[str]:
 
 def scorer_columns(source: Source, ids: Sequence[str], notes: list[str]) -> dict[str, pd.DataFrame]:
     """Name of a scorer -> its columns, row by row, missing where it was not asked. `notes`: gets what cannot be read."""
-    found: dict[str, pd.DataFrame] = {}
+    columns: dict[str, pd.DataFrame] = {}
     for file, name, lines in _places(source):
         prefix = "" if source.kind == "run" else f"{name}_"
         try:
@@ -46,8 +46,8 @@ def scorer_columns(source: Source, ids: Sequence[str], notes: list[str]) -> dict
             continue
         rows = rows_of_scores(ids, table.column(1).to_pylist(), table.column(0).to_pylist())
         joined = table.drop_columns(table.column_names[:2]).take(pa.array(rows, mask=rows < 0))
-        found[name] = joined.rename_columns([f"{name}_{column}" for column in SAID]).to_pandas()
-    return found
+        columns[name] = joined.rename_columns([f"{name}_{column}" for column in SAID]).to_pandas()
+    return columns
 
 
 def _places(source: Source) -> Iterator[tuple[Path, str, list[dict[str, object]]]]:

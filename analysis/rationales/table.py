@@ -85,7 +85,7 @@ class Table:
     texts: Texts
     scored: bool
     notes: tuple[str, ...] = ()
-    """Sentences for a person: what is missing, what could not be read, what to type."""
+    """Messages for a person: what is missing, what could not be read, what to type."""
     scorers: tuple[str, ...] = ()
     """Names of those whose columns are in the frame: see `analysis.rationales.scorer_columns`."""
     _rows: dict[str, int] | None = None
@@ -136,8 +136,8 @@ class Table:
             for term in sorted(search_terms(words), key=len, reverse=True):  # the longest leaves the fewest for the others
                 hits = np.zeros(len(rows), dtype=bool)
                 for column in columns:
-                    found = pc.match_substring(column, term, ignore_case=True)
-                    hits |= found.fill_null(False).to_numpy(zero_copy_only=False)
+                    matches = pc.match_substring(column, term, ignore_case=True)
+                    hits |= matches.fill_null(False).to_numpy(zero_copy_only=False)
                 rows, columns = rows[hits], [column.filter(pa.array(hits)) for column in columns]
             self._searched = words, np.isin(np.arange(len(self)), rows)
         return self._searched[1]
@@ -172,9 +172,9 @@ def parse_flags(value: Any) -> tuple[Flag, ...]:
             return ()
     if not isinstance(value, list):
         return ()
-    found = [item for item in value if isinstance(item, dict)]
-    places = [item["step"] if isinstance(item.get("step"), int) else -1 for item in found]  # -1: the rationale as a whole
+    items = [item for item in value if isinstance(item, dict)]
+    places = [item["step"] if isinstance(item.get("step"), int) else -1 for item in items]  # -1: the rationale as a whole
     return tuple(
         Flag(place, str(item.get("check") or "check"), str(item.get("message") or ""))
-        for place, item in zip(places, found, strict=True)
+        for place, item in zip(places, items, strict=True)
     )

@@ -25,7 +25,7 @@ from analysis.rationales.scorer_columns import score_files, scorer_columns, scor
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
-from star.errors import first_line
+from star.errors import counted, first_line
 from star.parsing import ParseError, checked
 from star.row_files import read_rows
 from star.run import ATTEMPTS, PROBLEMS, SCORES, Run, RunError, Stamp, read_table, stamp
@@ -103,9 +103,9 @@ def _texts_of(run: Run, name: str) -> pa.ChunkedArray:
         return pa.chunked_array([pa.nulls(len(run.table(name, SHORT)), pa.string())])
 
 
-def _short(sentence: str, folder: Path) -> str:
-    """A sentence with its file named from the folder on."""
-    return sentence.replace(f"{folder}/", "")
+def _short(message: str, folder: Path) -> str:
+    """A message with its file named from the folder on."""
+    return message.replace(f"{folder}/", "")
 
 
 def _problem_column(run: Run, name: str, frame: pd.DataFrame) -> Callable[[], pa.Array]:
@@ -157,7 +157,7 @@ def _add_scores(
     unknown, ambiguous = unjoined(ids, scored, rows)
     if ambiguous:
         notes.append(
-            f"{ambiguous:,} rationales share their id with others, and the scores do not say which is whose: they were "
+            f"{counted(ambiguous, 'rationale')} with an id that others have too: the scores do not say which is whose, they were "
             "made of other rows than these. Run analysis.score again."
         )
     frame["p_unsound"], frame["first_error"] = np.nan, np.int32(UNKNOWN)
@@ -171,13 +171,13 @@ def _add_scores(
     frame["first_error"] = np.asarray(joined.column("first_error_step").fill_null(UNKNOWN))
     frame["status"] = joined.column("status").to_pandas()
     if not counts:
-        counted = joined.column("n_steps").null_count < len(joined)
-        frame["n_steps"] = np.asarray(joined.column("n_steps").fill_null(0)) if counted else _count_steps(rationales())
+        steps_known = joined.column("n_steps").null_count < len(joined)
+        frame["n_steps"] = np.asarray(joined.column("n_steps").fill_null(0)) if steps_known else _count_steps(rationales())
     texts["flags"] = joined.column("flags").combine_chunks
     if joined.column("checks").null_count < len(joined):
         texts["checks"] = joined.column("checks").combine_chunks
     if unknown:
-        notes.append(f"{unknown:,} of {len(frame):,} rationales are newer than the scores; run analysis.score again.")
+        notes.append(f"newer than the scores: {unknown:,} of {counted(len(frame), 'rationale')}; run analysis.score again.")
     return True
 
 
@@ -198,9 +198,9 @@ def _read_scores(files: list[Path], notes: list[str]) -> pa.Table | None:
 def _score_lines(file: Path, schema: pa.Schema) -> pa.Table:
     """Scores from JSON lines; a line that is no object, or has no id, belongs to no rationale and is left out."""
     rows: list[Score] = []
-    for _, found in read_rows(file):
+    for _, line in read_rows(file):
         with suppress(ParseError):
-            row = checked(found, Score)
+            row = checked(line, Score)
             rows.append(row | {"id": str(row["id"]), "flags": json.dumps(row.get("flags") or [])})
     return pa.Table.from_pylist(rows, schema=schema)
 
@@ -253,7 +253,7 @@ def read_file(source: Source) -> Table:
     elif not scored:
         scores = source.path.with_name(source.path.name.split(".")[0] + ".scores.parquet")
         notes.append(
-            f"These {len(frame):,} rationales are not scored yet. To score them, type: "
+            f"Not scored yet: {counted(len(frame), 'rationale')}. To score them, type: "
             f"python -m analysis.score {typed(source.path)} -o {typed(scores)}"
         )
     return _table(source, frame, texts, scored, notes)
@@ -266,9 +266,9 @@ def _read_columns(path: Path, records: list[Record]) -> Columns:
     records += read_records(path, broken=broken, notes=notes)
     notes += [f"{path.name}, line {line.line} is left out: {line.reason}" for line in broken[:3]]
     if len(broken) > 3:
-        notes.append(f"{len(broken) - 3:,} more lines of {path.name} are left out.")
+        notes.append(f"{path.name}: {counted(len(broken) - 3, 'more line')} left out.")
     if estimated := sum(not is_label(record) and record.first_error_step is not None for record in records):
-        notes.append(f"{estimated:,} labels are a program's (label_source: auto): only people's labels and proofs judge here.")
+        notes.append(f"label_source auto: {counted(estimated, 'label')} of a program. Only people's labels and proofs judge here.")
     if not records and broken:
         raise RecordError(f"{path.name} holds no rationale that can be read. {notes[0]}")
     steps = pa.array([list(record.steps) for record in records], pa.list_(pa.large_string()))
@@ -337,7 +337,7 @@ def _few_valued(records: list[Record]) -> list[str]:
             if len(known) <= MANY and isinstance(value, str | int | bool) and value != "":
                 known.add(str(value)[:LONG + 1])
     used = ("round", "mode", "split", "slice")
-    return [n for n, found in values.items() if n not in used and 2 <= len(found) <= MANY and max(map(len, found)) <= LONG]
+    return [n for n, texts in values.items() if n not in used and 2 <= len(texts) <= MANY and max(map(len, texts)) <= LONG]
 
 
 def _scores_now(records: list[Record], notes: list[str]) -> pa.Table | None:
@@ -349,7 +349,7 @@ def _scores_now(records: list[Record], notes: list[str]) -> pa.Table | None:
     except OSError as error:
         notes.append(f"These rationales could not be scored: {first_line(error)}")
         return None
-    notes.append(f"Scored just now, {len(records):,} rationales; the scores are not stored.")
+    notes.append(f"Scored just now, {counted(len(records), 'rationale')}; the scores are not stored.")
     named = scores.rename(columns={"id": "attempt_id"})[[name for name in SCORES.names if name != "place"]]
     named = named.assign(place=range(len(records)), flags=scores["flags"].map(json.dumps))
     return pa.Table.from_pandas(named, preserve_index=False)

@@ -94,8 +94,8 @@ def cut_run_on(text: str, answered_at: int | None) -> str:
     """`text` up to the next question that follows an answer at position `answered_at`, and without rules or fences at its end."""
     if answered_at is not None and answered_at < len(text):
         for header in (_NEXT_QUESTION, _NEXT_SPEAKER):
-            found = header.search(text, answered_at)
-            text = text[: found.start()] if found else text
+            match = header.search(text, answered_at)
+            text = text[: match.start()] if match else text
     lines = text.rstrip().split("\n")
     while len(lines) > 1 and set(lines[-1].strip()) <= set("-*_=`~"):
         lines.pop()  # the rule between the answer and the next question
@@ -107,7 +107,7 @@ def _without_repeats(text: str, span: str | None, end: int) -> str:
     rest = [line.strip() for line in text[end:].split("\n") if line.strip()]
     if span is None or not rest or len(rest) > 3:
         return text
-    said = [found["span"] for line in rest if (found := _SAID_AGAIN.fullmatch(line.strip("*_ ")))]
+    said = [match["span"] for line in rest if (match := _SAID_AGAIN.fullmatch(line.strip("*_ ")))]
     return text[:end] if len(said) == len(rest) and all(_says(each, span) for each in said) else text
 
 
@@ -225,7 +225,7 @@ def _lenient_marked(text: str, numbers: bool) -> str | None:
     after = text.rpartition(MARK)[2].strip().split("\n")[0] if MARK in text else ""
     after = after if _is_answer_line(f"{MARK} {after}", is_last=False, numbers=numbers) else ""
     boxes = _BOXED.findall(text)
-    stated = [found["span"] for found in _ANSWER_WORD.finditer(text)]
+    stated = [match["span"] for match in _ANSWER_WORD.finditer(text)]
     bold = [span for span in _BOLD.findall(text.rstrip().rpartition("\n")[2]) if not numbers or parse_number(span)]
     for span in (after, *boxes[-1:], *stated[-1:], *bold[-1:]):
         if not numbers and span.strip():
@@ -286,7 +286,7 @@ def _opens_sentence(text: str, start: int) -> bool:
 def _lenient_stated(text: str, marker: str | None) -> str | None:
     lines = [line for line in text[-20_000:].split("\n") if marker is None or marker not in line]
     text = "\n".join(lines)
-    stated = [found["span"] for found in _ANSWER_WORD.finditer(text)]
+    stated = [match["span"] for match in _ANSWER_WORD.finditer(text)]
     for span in (*_BOXED.findall(text)[-1:], *stated[-1:]):
         labels = _LABEL.findall(span)
         return f"({labels[0]})" if labels else _closed(_SENTENCE_END.split(span, maxsplit=1)[0]) or None

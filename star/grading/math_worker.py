@@ -24,8 +24,8 @@ _POWER = re.compile(r"\^\s*(-?\d{2,}|-\d)|\^\s*\(([^()]{1,100})\)")
 def latex(text: str) -> str:
     r"""Calculator spelling as LaTeX: sqrt(2) -> \sqrt{2}, x**10 -> x^{10}, 2*pi -> 2 \cdot \pi."""
     text = _ROOT.sub(r"\\sqrt{\1}", text.replace("**", "^").replace("π", " pi ").replace("√", "\\sqrt "))
-    text = _POWER.sub(lambda found: "^{" + (found[1] or found[2]) + "}", text)
-    text = _FUNCTION.sub(lambda found: "\\" + found[1].replace("infinity", "infty") + " ", text)
+    text = _POWER.sub(lambda match: "^{" + (match[1] or match[2]) + "}", text)
+    text = _FUNCTION.sub(lambda match: "\\" + match[1].replace("infinity", "infty") + " ", text)
     return text.replace("*", " \\cdot ").replace("−", "-")
 
 

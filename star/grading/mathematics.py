@@ -122,7 +122,7 @@ def _same_value(answer: str, reference: str) -> Verdict:
         return Verdict.correct
     words = [_WORDS.fullmatch(text) for text in (answer, reference)]
     if words[0] and words[1]:
-        word, wanted = (found[1] or found[2] for found in words if found)
+        word, wanted = (match[1] or match[2] for match in words if match)
         return Verdict.correct if _same_words(word, wanted) else Verdict.incorrect
     if _is_plain_number(answer) and _is_plain_number(reference):
         return grade_number(answer, reference)
@@ -172,32 +172,32 @@ def _both_signs(part: str) -> list[str]:
 
 def _item(part: str, name: str) -> Item:
     """One part of a list; `name` is that of the part before it: "x = 1, 2"."""
-    found = _INTERVAL.fullmatch(part)
-    if found and (interval := _interval(found)):
+    match = _INTERVAL.fullmatch(part)
+    if match and (interval := _interval(match)):
         return interval
-    if found := _PAIR.fullmatch(part):
-        names, values = (_split(side) or [] for side in found.groups())
+    if match := _PAIR.fullmatch(part):
+        names, values = (_split(side) or [] for side in match.groups())
         if len(names) == len(values) > 1:
             pairs = sorted(zip(names, values, strict=True))
             return Item(",".join(name for name, _ in pairs), "()", tuple(value for _, value in pairs))
-    if found := _ASSIGNED.fullmatch(part):
-        name, part = _as_written(found["name"]), found["value"].strip()
+    if match := _ASSIGNED.fullmatch(part):
+        name, part = _as_written(match["name"]), match["value"].strip()
     inner = _split(part[1:-1]) if len(part) > 2 and part[0] in "([" and part[-1] in ")]" else None
     if inner and len(inner) > 1 and all(inner):
         return Item(name, part[0] + part[-1], tuple(inner))
     return Item(name, "", (part,))
 
 
-def _interval(found: re.Match[str]) -> Item | None:
+def _interval(match: re.Match[str]) -> Item | None:
     r"""`x < 3`, `1 < x <= 2`, `2 >= x > 1` as the interval that they state."""
-    left, right = found["left"] or "", found["right"] or ""
+    left, right = match["left"] or "", match["right"] or ""
     if not (left or right) or (left and right and left[0] != right[0]):
         return None
-    low, high = ((found[side] or "").strip() for side in ("low", "high"))
+    low, high = ((match[side] or "").strip() for side in ("low", "high"))
     if (left or right)[0] == ">":
         low, left, right, high = high, right, left, low
     brackets = ("[" if left.endswith("=") else "(") + ("]" if right.endswith("=") else ")")
-    return Item(found["name"], brackets, (low or "-\\infty", high or "\\infty"))
+    return Item(match["name"], brackets, (low or "-\\infty", high or "\\infty"))
 
 
 def _split(text: str) -> list[str] | None:
@@ -210,18 +210,18 @@ def _split(text: str) -> list[str] | None:
         elif character in ")]}":
             if not open_brackets or character not in _CLOSING[open_brackets.pop()]:
                 return None
-        elif not open_brackets and (found := _JOINED.match(text, place)) and not _within_number(text, found):
+        elif not open_brackets and (match := _JOINED.match(text, place)) and not _within_number(text, match):
             parts.append(text[start:place].strip())
-            start = place = found.end()
+            start = place = match.end()
             continue
         place += 1
     return None if open_brackets else [*parts, text[start:].strip()]
 
 
-def _within_number(text: str, found: re.Match[str]) -> bool:
+def _within_number(text: str, match: re.Match[str]) -> bool:
     """The comma of 1,000, but not those of 1, 000 and (1,2)."""
-    before, after = text[max(0, found.start() - 4) : found.start()], text[found.end() : found.end() + 4]
-    return found[0] == "," and bool(re.match(r"\d{3}(?!\d)", after) and re.search(r"(?:^|\D)\d{1,3}$", before))
+    before, after = text[max(0, match.start() - 4) : match.start()], text[match.end() : match.end() + 4]
+    return match[0] == "," and bool(re.match(r"\d{3}(?!\d)", after) and re.search(r"(?:^|\D)\d{1,3}$", before))
 
 
 def _same_items(one: list[Item], other: list[Item]) -> Verdict:

@@ -146,22 +146,22 @@ def parse_number(text: str) -> Number | None:
         return None
     if text.isascii() and text.isdigit():
         return Number((Fraction(int(text)),), percent=False)
-    found = None if _CUT_OFF.search(text) else _NUMBER.fullmatch(_plain_number(text))
-    if found is None or not _is_label(found["label"]):
+    match = None if _CUT_OFF.search(text) else _NUMBER.fullmatch(_plain_number(text))
+    if match is None or not _is_label(match["label"]):
         return None
-    value = _magnitude(found)
+    value = _magnitude(match)
     if value is None:
         return None
-    unit = found["unit"].strip(" -").lower()
+    unit = match["unit"].strip(" -").lower()
     words = _SPELLED.fullmatch(unit.rpartition("(")[2][:-1]) if unit.endswith(")") else None
     if words and _spelled(words) == str(value):
         unit = unit.rpartition("(")[0].strip()  # "3 (three)"
     if not _is_unit(unit):
         return None
-    value = -value if found["sign"] in ("-", "minus", "negative") else value
+    value = -value if match["sign"] in ("-", "minus", "negative") else value
     scales = list(takewhile(lambda word: word in SCALES, (word.rstrip("s") for word in re.split(r"\W+", unit))))
     values = (value, value * prod(SCALES[word] for word in scales)) if scales else (value,)
-    return Number(values, found["percent"] is not None, " ".join(scales), unit)
+    return Number(values, match["percent"] is not None, " ".join(scales), unit)
 
 
 def written_value(text: str) -> float | None:
@@ -182,7 +182,7 @@ def _plain_number(text: str) -> str:
         text = f"-{loss[1]}{loss[2]}"
     text = _BOLD.sub("", _GROUPED_BY_SPACE.sub(",", text))
     if " " in text:
-        text = _GROUPED_BY_BLANK.sub(lambda found: found[0].replace(" ", ","), text)
+        text = _GROUPED_BY_BLANK.sub(lambda match: match[0].replace(" ", ","), text)
     if not text.isascii():
         text = plain_powers(text.translate(SPELLINGS))
         text = unicodedata.normalize("NFKC", _VULGAR.sub(r" \1", text)).replace("⁄", "/")
@@ -195,7 +195,7 @@ def _plain_number(text: str) -> str:
         for pattern, word in _ABBREVIATED:
             text = pattern.sub(word, text)
     if _MONEY.search(text):
-        text = _SMALL_MONEY.sub(lambda found: " " + _MONEY_SCALES[found[1]], _CURRENCY.sub(" ", text))
+        text = _SMALL_MONEY.sub(lambda match: " " + _MONEY_SCALES[match[1]], _CURRENCY.sub(" ", text))
     else:
         text = _KELVIN.sub(" kelvin", text)
     text = unwrap(" ".join(text.lower().split()))
@@ -205,21 +205,21 @@ def _plain_number(text: str) -> str:
 def plain_powers(text: str) -> str:
     """Raised and lowered digits as powers and indices: x² as x^2, 10⁻¹² as 10^{-12}, x₁ as x_1."""
 
-    def plain(found: re.Match[str]) -> str:
-        digits = found[0].translate(_BASE)
-        return ("^" if found[1] else "_") + (f"{{{digits}}}" if digits[1:] else digits)
+    def plain(match: re.Match[str]) -> str:
+        digits = match[0].translate(_BASE)
+        return ("^" if match[1] else "_") + (f"{{{digits}}}" if digits[1:] else digits)
 
     return _RAISED.sub(plain, text)
 
 
-def _spelled(found: re.Match[str]) -> str:
+def _spelled(match: re.Match[str]) -> str:
     """ "two hundred and five" -> "205"; a factor at the end stays in words, "three million" -> "3 million"."""
-    words = found[0].replace("-", " ").replace(" and ", " ").split()
+    words = match[0].replace("-", " ").replace(" and ", " ").split()
     head = list(takewhile(lambda word: word not in SCALES, words))
     scales = words[len(head) :]
     values = [CARDINALS.get(word, 1) for word in head]
     if not head or len(head) > 2 or any(later >= 10 or first < 20 for first, later in pairwise(values)):
-        return found[0]  # "one two" is no number
+        return match[0]  # "one two" is no number
     if all(word in SCALES for word in scales):
         return " ".join([str(sum(values)), *scales])
     total = part = 0
@@ -278,19 +278,19 @@ def _balanced(text: str) -> bool:
     return depth == 0
 
 
-def _magnitude(found: re.Match[str]) -> Fraction | None:
+def _magnitude(match: re.Match[str]) -> Fraction | None:
     """The unsigned value of a match; None for a denominator of zero."""
     try:
-        if found["num"]:
-            return Fraction(int(found["num"]), int(found["den"]))
-        if found["whole"]:
-            if int(found["top"]) > int(found["bottom"]):
+        if match["num"]:
+            return Fraction(int(match["num"]), int(match["den"]))
+        if match["whole"]:
+            if int(match["top"]) > int(match["bottom"]):
                 return None
-            return int(found["whole"]) + Fraction(int(found["top"]), int(found["bottom"]))
+            return int(match["whole"]) + Fraction(int(match["top"]), int(match["bottom"]))
     except ZeroDivisionError:
         return None
-    exponent = int(found["exp"] or found["power"] or 0)
-    digits, _, decimals = found["value"].replace(",", "").partition(".")
+    exponent = int(match["exp"] or match["power"] or 0)
+    digits, _, decimals = match["value"].replace(",", "").partition(".")
     plain = Fraction(int((digits + decimals) or "0"), 10 ** len(decimals))
     return plain * Fraction(10) ** exponent
 

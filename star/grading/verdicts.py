@@ -164,13 +164,13 @@ def choice_of(span: str, choices: Mapping[str, str]) -> str | None:
     foreign = False
     bare = _OPTION_WORD.sub("", text)
     for form in _LABEL_FORMS:
-        found = form.fullmatch(bare)
-        if found is None:
+        match = form.fullmatch(bare)
+        if match is None:
             continue
-        label, beside = labels.get(found["label"].casefold()), found["text"]
+        label, beside = labels.get(match["label"].casefold()), match["text"]
         if label is None:
             if beside is None:
-                inside = _labels_of_text(choices, found["label"])
+                inside = _labels_of_text(choices, match["label"])
                 readings |= inside
                 foreign = foreign or not inside
         elif (

@@ -140,13 +140,13 @@ class PackedScorer:
         The caller keeps every sequence within the model's context: position ids never exceed the longest sequence.
         """
         parts = [(index, part) for index, whole in enumerate(trees) for part in _cut(whole, self.batch_tokens)]
-        found: list[list[Scored]] = [[] for _ in parts]
+        by_part: list[list[Scored]] = [[] for _ in parts]
         for batch in self.batches([_length(part) for _, part in parts]):
             group = [parts[k][1] for k in batch]
             for k, scored in zip(batch, self._plain(group) if self.why_plain else self._packed(group), strict=True):
-                found[k] = scored
+                by_part[k] = scored
         results: list[list[Scored]] = [[] for _ in trees]
-        for (index, _), scored in zip(parts, found, strict=True):
+        for (index, _), scored in zip(parts, by_part, strict=True):
             results[index] += scored
         return results
 
@@ -182,12 +182,12 @@ class PackedScorer:
     def _plain(self, trees: Sequence[Tree]) -> list[list[Scored]]:
         """The naive way: every sequence whole, in batches padded on the right."""
         jobs = [(one.sequence(branch), branch) for one in trees for branch in one.branches]
-        found: dict[int, Scored] = {}
+        by_job: dict[int, Scored] = {}
         for batch in self.batches([len(ids) for ids, _ in jobs]):
             sequences, branches = zip(*(jobs[k] for k in batch), strict=True)
             needed = [range(len(ids) - branch.scored - 1, len(ids)) for ids, branch in zip(sequences, branches, strict=True)]
-            found.update(zip(batch, _read_off(self.padded_logits(sequences, needed), branches), strict=True))
-        return _by_tree([found[k] for k in range(len(jobs))], trees)
+            by_job.update(zip(batch, _read_off(self.padded_logits(sequences, needed), branches), strict=True))
+        return _by_tree([by_job[k] for k in range(len(jobs))], trees)
 
     def padded_logits(self, sequences: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> Any:
         """Outputs [all positions, width of the head], float32, at positions of whole sequences: one pass, padded on the right."""

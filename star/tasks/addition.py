@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 
+from star.errors import counted
 from star.problem import Example, Extraction, Problem, Splits, Task, problem_id
 from star.recipe import TaskSettings
 from star.schemas import SliceCounts
@@ -42,10 +43,10 @@ def spaced(number: int, width: int = 0) -> str:
 
 def operands(question: str) -> tuple[int, int]:
     """ "6 2 4 + 2 5 9" -> (624, 259). Raises ValueError for anything else."""
-    found = _QUESTION.match(question.strip())
-    if not found:
+    match = _QUESTION.match(question.strip())
+    if not match:
         raise ValueError(f"not an addition question: {question[:80]!r} (expected digits like '6 2 4 + 2 5 9')")
-    return int(found[1].replace(" ", "")), int(found[2].replace(" ", ""))
+    return int(match[1].replace(" ", "")), int(match[2].replace(" ", ""))
 
 
 def question_of(a: int, b: int, digits: int = 0) -> str:
@@ -120,7 +121,7 @@ def make_problem(a: int, b: int, digits: int) -> Problem:
 @cache
 def slice_name(digits: int) -> str:
     """ "1 digit", "3 digits"."""
-    return f"{digits} digit{'s' if digits > 1 else ''}"
+    return counted(digits, "digit")
 
 
 def lengths(settings: TaskSettings) -> list[int]:
@@ -168,12 +169,12 @@ def _total(digits: int) -> int:
 def test_split(settings: TaskSettings) -> tuple[Problem, ...]:
     """Sums spread evenly over the digit lengths as far as there are enough; the same for every seed, so that runs compare."""
     per_length = -(-settings.test_size // len(lengths(settings)))
-    found = []
+    problems = []
     for digits in lengths(settings):
         wanted = min(per_length, int(_total(digits) * TEST_SHARE))
         sums = islice(_sums(digits, random.Random(f"addition-test-{digits}")), wanted)
-        found += [make_problem(a, b, digits) for a, b in sums]
-    return tuple(found)
+        problems += [make_problem(a, b, digits) for a, b in sums]
+    return tuple(problems)
 
 
 def _load(settings: TaskSettings, seed: int, shown: tuple[Example, ...], test: tuple[Problem, ...]) -> Splits:

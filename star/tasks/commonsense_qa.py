@@ -112,7 +112,7 @@ def read_choices(value: object, question: str = "") -> dict[str, str]:
     }
     own = {label: re.match(rf"[(\[]?{re.escape(label)}\s?[)\].:]\s*(?=\S)", text) for label, text in choices.items()}
     if all(own.values()):  # AQuA writes the option A as "A)21"
-        choices = {label: text[found.end() :] for label, text in choices.items() if (found := own[label])}
+        choices = {label: text[match.end() :] for label, text in choices.items() if (match := own[label])}
     if len(choices) < 2 or len(choices) != len(pairs):
         raise UnusableRowError(
             "fewer than two choices" if len(pairs) < 2 else "choices without a text or with the same label"

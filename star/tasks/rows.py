@@ -16,7 +16,7 @@ from star.row_files import SUFFIXES, BadRowError, Row, RowFileError, has, read_r
 
 
 class TaskError(RecipeError):
-    """Problems that cannot be loaded; one sentence that names file and row where there are such."""
+    """Problems that cannot be loaded; one message that names file and row where there are such."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ def _with_columns(rows: list[Located], columns: Sequence[str], origin: str) -> l
     a note that says so. Raises TaskError for other columns that are in none of the rows; `convert` sees to single rows without one.
     """
     if tuple(columns[:2]) == ("question", "answer") and not all(any(has(each.row, name) for each in rows) for name in columns[:2]):
-        found = [exchange(each.row) for each in rows]
-        for layout in dict.fromkeys(one.layout for one in found if one is not None):
+        exchanges = [exchange(each.row) for each in rows]
+        for layout in dict.fromkeys(one.layout for one in exchanges if one is not None):
             print(f"note: {origin}: question and answer are read from {layout}", file=sys.stderr)
         rows = [
             each if one is None else Located(each.where, {**each.row, "question": one.question, "answer": one.response})
-            for each, one in zip(rows, found, strict=True)
+            for each, one in zip(rows, exchanges, strict=True)
         ]
     for column in columns:
         alternatives = column.split("|")

@@ -16,7 +16,8 @@ from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD
 from analysis.sources import typed
 from analysis.step_labels import prm800k_rows, trl_rows
-from star.spreadsheet import to_csv
+from star.errors import counted
+from star.row_files import to_csv
 from star.statistics import wilson
 
 LEAST_TO_CALIBRATE = 30
@@ -34,12 +35,12 @@ def _import(table: Table) -> None:
             return
         found, unread = imported(file.getvalue().decode("utf-8", "replace"), context.labeller())
         here = [label for label in found if table.row_of(label.id) is not None]
-        st.write(f"{len(found):,} labels, {len(here):,} of rationales that are here; {unread:,} lines are none.")
-        if here and st.button(f"Store {len(here):,} labels"):
+        st.write(f"{counted(len(found), 'label')}, {len(here):,} of rationales that are here; not read: {counted(unread, 'line')}.")
+        if here and st.button(f"Store {counted(len(here), 'label')}"):
             try:
                 for label in here:
                     append(label_folder(context.source()), label)
-                st.success(f"{len(here):,} labels are stored.")
+                st.success(f"Stored: {counted(len(here), 'label')}.")
             except LabelError as error:
                 st.error(text.plain(error))
 
@@ -68,7 +69,7 @@ def tab(table: Table) -> None:
     folder = typed(label_folder(context.source()))
     if wanting > 0:
         st.caption(
-            f"To calibrate a scorer, {wanting} more labels are needed: {LEAST_TO_CALIBRATE} are enough to begin with."
+            f"To calibrate a scorer, {counted(wanting, 'more label')} needed: {LEAST_TO_CALIBRATE} are enough to begin with."
         )
     else:
         st.caption("Enough to calibrate a scorer with:")

@@ -18,6 +18,7 @@ from analysis.pages.widgets import rationale, state, text
 from analysis.pages.widgets.words import p_words, share
 from analysis.rationales.table import Table
 from analysis.sources import Source
+from star.errors import counted
 from star.paired import Comparison, paired
 from star.run import Stamp
 
@@ -99,7 +100,7 @@ def show(sides: Sequence[Side]) -> None:
         )
     fixed, broke = (share(count or 0, compared.n) for count in (compared.only_b, compared.only_a))
     st.caption(
-        f"n = {compared.n:,} questions; {names['fixed']} {fixed}, {names['broke']} {broke}, 95 % intervals in brackets; "
+        f"n = {counted(compared.n, 'question')}; {names['fixed']} {fixed}, {names['broke']} {broke}, 95 % intervals in brackets; "
         f"McNemar's exact test that both are as frequent: p {'' if compared.p < 1e-10 else '= '}{p_words(compared.p)}."
     )
     _question(sides, groups[picked] if picked else [problem for group in groups.values() for problem in group])

@@ -16,7 +16,7 @@ from analysis.pages.widgets import context, labelling, parts, rationale, state, 
 from analysis.pages.widgets.words import share
 from analysis.rationales.filters import shuffled
 from analysis.rationales.table import Table
-from star.spreadsheet import to_csv
+from star.row_files import to_csv
 
 LETTERS = "ABC"
 TRIED = 300

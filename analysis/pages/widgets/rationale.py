@@ -17,6 +17,7 @@ from analysis.rationales.table import UNKNOWN, Rationale, Table, search_terms
 from analysis.soundness.grades import score_words
 from analysis.soundness.scorer import STATUSES, Status
 from star.charts import COLOURS
+from star.errors import counted
 
 MOST_STEPS = 500
 Notes = dict[int, list[str]]
@@ -91,7 +92,7 @@ def steps(
                 with st.container(key=f"{style.get(places[0], 'plain')}-step-{place}-{places[0]}"):
                     st.markdown("\n".join(_markdown_step(i, shown[i], marks, reasons, hits) for i in places))
     if len(one.steps) > MOST_STEPS:
-        st.caption(f"{len(one.steps) - MOST_STEPS:,} more steps are not shown.")
+        st.caption(f"Not shown: {counted(len(one.steps) - MOST_STEPS, 'more step')}.")
     for message in reasons.get(-1, []):
         st.html(f'<div class="r-why">\u21b3 the whole: {text.escaped(message)}</div>')
     names = {words: "unsound" if i in certain else "rationalized" for i, said in marks.items() for words in said}
@@ -201,7 +202,7 @@ def provenance(one: Rationale) -> None:
             ("written by", row.get("generator")),
             ("verdict", VERDICTS.get(str(row.get("verdict")))),
             ("what became of it", fate),
-            ("length", f"{row['tokens']:,} tokens, {len(one.steps)} steps" if row.get("tokens") else None),
+            ("length", f"{counted(row['tokens'], 'token')}, {counted(len(one.steps), 'step')}" if row.get("tokens") else None),
         ]
     )
 

@@ -10,6 +10,7 @@ import yaml
 
 from analysis.pages.widgets import parts, text
 from analysis.sources import started
+from star.errors import counted
 from star.run import Overview
 
 
@@ -48,10 +49,10 @@ def show(run: Overview) -> None:
 
 def _hardware(found: Mapping[str, Any]) -> str:
     """ "AMD EPYC, 2 cores, 23.5 GiB of memory, no GPU", of what is recorded."""
-    memory, gpus = found.get("memory_gib"), found.get("gpus")
+    cores, memory, gpus = (found.get(name) for name in ("cores", "memory_gib", "gpus"))
     entries = [
         found.get("processor"),
-        f"{found['cores']} cores" if found.get("cores") else None,
+        counted(cores, "core") if isinstance(cores, int) else None,
         f"{memory:g} GiB of memory" if isinstance(memory, int | float) else None,
         (", ".join(map(str, gpus)) or "no GPU") if isinstance(gpus, list) else None,
     ]
