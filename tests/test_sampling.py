@@ -20,9 +20,10 @@ import torch
 from star.recipe import SamplingSettings
 from star.sampling import Decoding, SamplerError, backends, choose_backend, model_files, open_sampler
 from star.sampling.decode_loop import choose
+from star.sampling.text import StopStrings, finished_completions
 from star.sampling.transformers_sampler import TransformersSampler
 from star.sampling.vllm_process import WorkerProcess
-from tests.tiny_models import tiny_model
+from tests.tiny_models import tiny_model, tiny_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = ["Input:\n6 2 4 + 2 5 9\nTarget:\n", "Question: A box holds", "1 + 1 ="]
@@ -223,6 +224,17 @@ def test_no_pad_and_no_end_token(tmp_path: Path) -> None:
     assert {row[0].finish_reason for row in sampler.sample(prompts_of(sampler), Decoding(max_new_tokens=5))} == {
         "length"
     }
+
+
+@pytest.mark.parametrize("tags", ["[THINK] [/THINK]", "<|channel|> <|message|> <|start|> <|end|>"])
+def test_tags_of_thoughts_stay_in_the_text(tags: str) -> None:
+    """Other special tokens do not."""
+    tokenizer = tiny_tokenizer()
+    text = "12".join(tags.split()) + "\n#### 3"
+    tokenizer.add_special_tokens({"additional_special_tokens": [*tags.split(), "<other>"]})
+    ids = tokenizer(f"<other>{text}<eos>")["input_ids"]
+    read = finished_completions(tokenizer, StopStrings(tokenizer, ()), (), [(ids, (), "stop"), ((), (), "stop")])
+    assert [one.text for one in read] == [text, ""]
 
 
 def _cut_weights(path: Path) -> None:

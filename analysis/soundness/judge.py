@@ -2,7 +2,7 @@ r"""A language model as judge: which step of a rationale is the first wrong one?
 
 ProcessBench's protocol (Zheng et al. 2024, arXiv 2412.06559, figure 6) in other words, with other rules for reading replies:
 
-- Only what follows the last </think> counts, and of that the last \boxed{}; it holds a whole number from -1 (no step is wrong) to
+- Only what is said behind a thought counts, and of that the last \boxed{}; it holds a whole number from -1 (no step is wrong) to
   n - 1, or nothing is read. A reply that was cut off at its length is not read.
 - The votes that are read are a distribution: P(first error = i) is the share of i. The verdict is the most frequent vote; ties go
   to the earliest step, and to a step before "none". Where fewer than half of the votes are read nothing is said.
@@ -28,6 +28,7 @@ from analysis.soundness.openai_server import CHARACTERS_A_TOKEN, OpenAIServer, R
 from analysis.soundness.scorer import Failure, Item, Scorer, StepScores, Usage, safe_name
 from analysis.soundness.scorers import MEMORY, Place, ScorerOptions
 from star.errors import UsageError
+from star.grading.extraction import THOUGHT, split_thought
 from star.progress import bar
 
 INTRODUCTION = """\
@@ -40,7 +41,7 @@ paragraph that holds an error: a false statement, a wrong calculation, or a conc
 the index of that paragraph in \\boxed{}, or with \\boxed{-1} if no paragraph holds an error."""
 TEMPLATE = hashlib.sha256((INTRODUCTION + TASK).encode()).hexdigest()[:8]
 """Version of the prompt."""
-RESERVED = ("<paragraph_", "</paragraph_", "<think>", "</think>", "<|")
+RESERVED = ("<paragraph_", "</paragraph_", "<|")
 SOUND = -1
 BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 SURE = {"temperature": 0.0}
@@ -159,6 +160,7 @@ def prompt_of(item: Item, reserved: Sequence[str], show_gold: bool) -> str:
     """The one message that a judge gets. `reserved`: texts that mean something to the model."""
 
     def plain(text: str) -> str:
+        text = THOUGHT.sub(lambda tag: f"{tag[0][0]} {tag[0][1:]}", text)
         for mark in (*RESERVED, *reserved):
             if len(mark) > 1:
                 text = text.replace(mark, f"{mark[0]} {mark[1:]}")
@@ -189,7 +191,7 @@ def verdict_of(choice: Mapping[str, Any], n_steps: int, code: str) -> int | Fail
     if not isinstance(content, str) or not content.strip():
         thought = message.get("reasoning") or message.get("reasoning_content")
         return "unparsed", f"the reply is empty{', all of it is in the server’s field for reasoning' if thought else ''}"
-    boxed = BOXED.findall(content.rpartition("</think>")[2])
+    boxed = BOXED.findall(split_thought(content)[1])
     if not boxed:
         return "unparsed", f"the reply has no \\boxed{{}}: ...{content[-100:]}"
     text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", boxed[-1].replace(f"-{code}", "").replace("−", "-"))

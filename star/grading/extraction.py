@@ -4,8 +4,8 @@ r"""Completion -> answer span, under two contracts, and what else a task reads o
     stated   the last sentence is `The answer is SPAN.`      choices
 
 The strict span is what stands in that last line or sentence; text after it breaks the contract, unless it says the same
-answer again. What stands in <think>...</think> is rationale, never an answer; `#### Step 1` is a heading. Two statements that
-differ are a correction if a sentence between them opens with "Wait", "Actually", "That is wrong" or the like: then the last one
+answer again. What stands between the tags of a thought (<think>...</think>, see THOUGHT) is rationale, never an answer; `#### Step 1` is
+a heading. Two statements that differ are a correction if a sentence between them opens with "Wait", "Actually", "That is wrong" or the like: then the last one
 counts. Without one, or where a question or a line `Answer:` stands between them, nobody can say which was meant, so the
 strict span is everything from the first to the last one, which no grader accepts. A new question after the answer
 ("Question: ...", "Q: ...") is run-on text of a model that did not stop: it is cut off first.
@@ -28,7 +28,13 @@ STOP = ("\nQuestion:",)
 MAX_LINE = 2_000
 """Characters of an answer line that are looked at: more is no answer."""
 
-_THOUGHT = re.compile(r"<(?P<end>/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+THOUGHT = re.compile(
+    r"<(?P<end>/)?(?:\w{1,9}:)?(?:think|thinking|thought|reasoning)>"
+    r"|(?-i:\[(?P<end_of_mistral>/)?THINK\]|◁(?P<end_of_kimi>/)?think▷"
+    r"|(?:<\|start\|>assistant)?<\|channel\|>(?:(?P<end_of_harmony>final)|analysis|commentary)\b[^\n]{0,99}?<\|message\|>)",
+    re.IGNORECASE,
+)
+"""A tag that begins or ends a thought (`lastgroup`: ends). Of gpt-oss (harmony) the channel `final` ends what the others begin."""
 _HEADING = re.compile(
     r"(?:\d{1,2}[.):] ?)?(?:step|part|case|solution|answer|final|explanation|calculat|conclusion|understand|summary|method"
     r"|verif|check|problem|analysis|set ?up|find|determin|comput|identif|result|total|reason|given|think|observ|approach|simplif"
@@ -76,12 +82,10 @@ _LABEL = re.compile(r"[(\[]([A-Za-z0-9]{1,2})[)\]]")
 def split_thought(completion: str) -> tuple[str, str]:
     """What a reasoning model thought, with its tags, and what it said; nothing was said behind a thought that does not end."""
     text = completion.strip().replace("\r\n", "\n")
-    if "<" not in text:
-        return "", text
-    text = TOKENS.sub("", text).rstrip()
+    text = TOKENS.sub("", text).rstrip() if "<" in text else text
     said_from, said_to = 0, len(text)
-    for tag in _THOUGHT.finditer(text):
-        if tag["end"]:
+    for tag in THOUGHT.finditer(text):
+        if tag.lastgroup:
             said_from, said_to = tag.end(), len(text)
         elif said_to == len(text):
             said_to = tag.start()

@@ -1,11 +1,15 @@
-"""Sampled tokens -> text: end tokens left out, stop strings found and cut."""
+"""Sampled tokens -> text: special tokens left out but for the tags of thoughts, stop strings found and cut."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from star.sampling.base import Completion, FinishReason
+
+THOUGHTS = (("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"), ("<|channel|>", "<|message|>", "<|start|>", "<|end|>"))
+"""Tokens that say what is thought and what is answer, of models that have the first of them: `star.grading` reads them."""
 
 
 class StopStrings:
@@ -56,10 +60,21 @@ def finished_completions(
     """Completions of (token ids, log-probabilities, finish reason) triples: one decoding for both samplers."""
     ends = set(end_tokens)
     bodies = [ids[:-1] if ids and ids[-1] in ends else ids for ids, _, _ in sampled]
-    texts = tokenizer.batch_decode(
-        [list(body) for body in bodies], skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
+    texts = _decoded(tokenizer, bodies)
     return [
         Completion(stop.cut(text), tuple(ids), reason, tuple(logprobs))
         for text, (ids, logprobs, reason) in zip(texts, sampled, strict=True)
     ]
+
+
+def _decoded(tokenizer: Any, rows: Sequence[Sequence[int]]) -> list[str]:
+    """Texts of token ids without special tokens, but for those of THOUGHTS."""
+    shown: dict[int, str] = {}
+    for tags in THOUGHTS:
+        ids = tokenizer.convert_tokens_to_ids(list(tags))
+        if ids[0] not in (None, tokenizer.unk_token_id):
+            shown |= dict(zip(ids, tags, strict=True))
+    parts = [[(tag, list(ids)) for tag, ids in groupby(row, shown.get)] for row in rows]
+    plain = [ids for row in parts for tag, ids in row if tag is None]
+    texts = iter(tokenizer.batch_decode(plain, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    return ["".join(next(texts) if tag is None else tag * len(ids) for tag, ids in row) for row in parts]
