@@ -71,7 +71,7 @@ class Arguments:
     scorer: Specifications = ()
     """Scorers whose scores are added, for example file:scores.jsonl."""
     dry_run: bool = False
-    """Print what the scorers would take, in calls, tokens and money, and write nothing."""
+    """Print what the scorers would take, in calls, tokens, money and models to fetch. Nothing is fetched, loaded or written."""
     workers: int = 0
     """Ray actors that judge without a model, for many rationales; the scores are the same. Scorers of --scorer stay here."""
     scoring: tyro.conf.OmitArgPrefixes[ScorerOptions] = field(default_factory=ScorerOptions)
@@ -91,7 +91,8 @@ def score(arguments: Arguments) -> int:
     if arguments.workers < 0:
         raise UsageError(f"--workers {arguments.workers}: expected 0 (this process alone) or more.")
     output = output_path(arguments)
-    with open_scorers(sum(arguments.scorer, ()), arguments.scoring, Place(arguments.input, output, arguments.columns)) as scorers:
+    place = Place(arguments.input, output, arguments.columns, arguments.dry_run)
+    with open_scorers(sum(arguments.scorer, ()), arguments.scoring, place) as scorers:
         if arguments.dry_run:
             return plan(arguments, scorers)
         broken = score_file(arguments, output, scorers)
@@ -112,10 +113,12 @@ def plan(arguments: Arguments, scorers: Sequence[Scorer]) -> int:
     while items := [Item.of(record, place) for place, record in islice(records, CHUNK)]:
         for scorer in scorers:
             expected[scorer.name] += scorer.plan(items)
-    for name, most in expected.items():
+    for scorer in scorers:
+        most = expected[scorer.name]
         cost = "cost unknown: give --prices" if most.cost is None else f"cost at most {most.cost:.2f}"
         tokens = f"about {most.prompt_tokens:,} prompt tokens, at most {most.generated_tokens:,} generated tokens"
-        print(f"{name}: {most.calls:,} calls, {tokens}, {cost}")
+        fetched = f"; {scorer.to_fetch} is not a directory here: it is fetched or converted first" if scorer.to_fetch else ""
+        print(f"{scorer.name}: {most.calls:,} calls, {tokens}, {cost}{fetched}")
     return 0
 
 

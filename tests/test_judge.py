@@ -221,7 +221,7 @@ def test_a_dry_run_asks_nothing_and_writes_nothing(tmp_path: Path, capsys: pytes
         assert score.main(done) == 0 and score.main(planned) == 0
     assert "judge-openai-gpt: 0 calls" in capsys.readouterr().out, "what is remembered is not asked"
     local = [str(rows), "-o", str(tmp_path / "x.jsonl"), "--scorer", "judge:vllm:some/model", "--dry-run"]
-    assert score.main(local) == 0 and "judge-vllm-model: 12 calls" in capsys.readouterr().out, "the model is not loaded"
+    assert score.main(local) == 0 and "judge:vllm:some/model: 12 calls" in capsys.readouterr().out, "the model is not loaded"
 
 
 def test_money_runs_out_and_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from analysis.soundness.judging import judge
 from star.tasks import addition
 from tests.conftest import ROOT
 from tests.nasty_records import nasty_records
+from tests.run_factory import make_run
 from tests.timing import at_most
 
 PENS = "Ann has 48 pens and gives half of them to Bo. How many pens are left?"
@@ -59,6 +60,37 @@ def rows_of(path: Path) -> list[dict]:
 def source(tmp_path: Path) -> Path:
     write_records(tmp_path / "in.jsonl", RECORDS)
     return tmp_path / "in.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("specification", "calls"),
+    [
+        ("prm:their/base", 3),
+        ("prm:their/base@v1", 3),
+        ("prm:{folder}/base.gguf", 3),
+        ("likelihood:their/base", 3),
+        ("judge:vllm:their/base", 3),
+        ("judge:transformers:their/base", 3),
+        ("rollout:{run}", 11),
+    ],
+)
+def test_a_dry_run_fetches_nothing(
+    specification: str,
+    calls: int,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("download_model", "packaged_model", "converted"):
+        monkeypatch.setattr(f"star.setup.{name}", lambda *_: pytest.fail("fetched"))
+    run = make_run(tmp_path / "runs", method="few_shot", sections={"model": {"path": "their/base"}})
+    (tmp_path / "base.gguf").write_bytes(b"GGUF")
+    named = specification.replace("{run}", str(run)).replace("{folder}", str(tmp_path))
+    assert main([str(source), "-o", str(tmp_path / "out.jsonl"), "--scorer", named, "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{named}: {calls} calls, about " in shown and "fetched or converted first" in shown and "base" in shown
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_every_record_gets_a_row(source: Path, capsys: pytest.CaptureFixture[str]) -> None:

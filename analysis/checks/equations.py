@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 
 from analysis.checks.claims import equals, is_claimed, is_claimed_whole, marks_item, opens
-from analysis.checks.expressions import JOINING, Expression, ExpressionReader
+from analysis.checks.expressions import CALLS, JOINING, Expression, ExpressionReader
 from analysis.checks.numbers import Token, as_float, padded, tokenize
 from analysis.checks.other_meanings import may_mean_otherwise
 from analysis.checks.statements import FalseStatement, judge_bare, judge_congruence, judge_letters, read_modulus
@@ -130,7 +130,7 @@ class _TextReader:
         index = 0
         while index < last and len(self.equations) < _MAX_EQUATIONS:
             token = self.tokens[index]
-            may_start = token.kind in _STARTING or (token.kind == "word" and len(token.text) == 1)
+            may_start = token.kind in _STARTING or (token.kind == "word" and (len(token.text) == 1 or token.text in CALLS))
             left = self.expressions.read(index) if may_start and not marks_item(self.expressions, index) else None
             index = index + 1 if left is None else self._chain(left)
 

@@ -1,7 +1,8 @@
 """Tokens -> expressions and their exact values. Nothing is evaluated as code.
 
-`evaluate` works out tokens by operator precedence: + - * / ^, brackets, roots, factorials, C(n, k) and an implied product as in
-3(7 + 5). `ExpressionReader` finds where in a text such tokens stand: it passes over the units in "5 apples + 3 * (2 + 1) apples".
+`evaluate` works out tokens by operator precedence: + - * / ^, brackets, roots, factorials, C(n, k) and the other CALLS, and an
+implied product as in 3(7 + 5). `ExpressionReader` finds where in a text such tokens stand: it passes over the units in "5 apples +
+3 * (2 + 1) apples".
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ JOINING = words("is equals equal gives makes yields are")
 FUNCTIONS = words(
     "sin cos tan sec csc cot log ln exp lim mod sqrt root square cube cubed squared gcd lcm max min det floor"
 )
+CALLS = {name: name for name in words("C gcd lcm max min floor ceil abs logbase")}
+CALLS |= dict.fromkeys(words("GCD GCF HCF gcf hcf"), "gcd") | {"LCM": "lcm", "ceiling": "ceil"}
+"""Functions of arguments in brackets. logbase(b, n) is made by `plain_text.py`: in people's log(b, n) nobody knows the base."""
+_OF_ONE: Mapping[str, Any] = {"abs": abs, "floor": math.floor, "ceil": math.ceil}
 CONJUNCTIONS = words("because since and so then when if but as or that which")
 _ORDINALS = words("st nd rd th am pm")
 _RANKS = {"+": 1, "-": 1, "*": 2, "/": 2, "implied": 2, "sign": 3, "^": 4, "√": 5}
@@ -98,18 +103,32 @@ class _Calculation:
         if token.kind == "root":
             value = self._operation(self.ranks["√"], depth + 1)
             return None if value is None else calculate("√", None, value)
-        return self._bracket(token.text == "C(", depth) if token.kind in ("open", "choose") else self.names.get(token.text)
-
-    def _bracket(self, choose: bool, depth: int) -> Any:
+        if token.kind == "call":
+            return self._call(CALLS[token.text], depth)
+        if token.kind != "open":
+            return self.names.get(token.text)
         value = self._operation(0, depth + 1)
-        if choose and value is not None and self.tokens[self.at].text == ",":
-            self.at += 1
-            chosen = self._operation(0, depth + 1)
-            value = None if chosen is None or self.tokens[self.at].kind != "close" else calculate("C", value, chosen)
-        elif choose or self.tokens[self.at].text == ",":
+        if self.tokens[self.at].text == ",":
             return None
         self.at += self.tokens[self.at].kind == "close"
         return value
+
+    def _call(self, function: str, depth: int) -> Any:
+        begin, arguments = self.at, [self._operation(0, depth + 1)]
+        while arguments[-1] is not None and self.tokens[self.at].text == ",":
+            self.at += 1
+            arguments.append(self._operation(0, depth + 1))
+        if self.tokens[self.at].kind != "close" or not all(isinstance(each, Fraction) for each in arguments):
+            return None
+        if function in ("floor", "ceil") and self.at == begin + 1 and arguments[0].denominator == 1:
+            return None  # "the rooms on floor(3) = 15"
+        if any(token.kind == "number" and "," in token.text for token in self.tokens[begin : self.at]):
+            return None  # how many numbers are gcd(12,180, 24) of?
+        self.at += 1
+        behind = self.tokens[self.at]
+        if function == "logbase" and (behind.kind in ("number", "open", "root", "word", "call") or behind.text in ("^", "**", "!")):
+            return None  # of what?
+        return called(function, *arguments)
 
 
 def calculate(operator: str, left: Any, right: Any) -> Any:
@@ -127,6 +146,25 @@ def calculate(operator: str, left: Any, right: Any) -> Any:
     return value if not isinstance(value, Fraction) or _bits(value) <= MAX_BITS else None
 
 
+def called(function: str, *arguments: Fraction) -> Fraction | None:
+    """The value of one of CALLS; None for arguments that it does not take, and for a logarithm that is no whole number."""
+    first, count = arguments[0], len(arguments)
+    counting = all(each.denominator == 1 and each > 0 for each in arguments)
+    if max(map(_bits, arguments)) > 400:
+        return None
+    if count == 1:
+        return Fraction(_OF_ONE[function](first)) if function in _OF_ONE else None
+    if function in ("max", "min"):
+        return max(arguments) if function == "max" else min(arguments)
+    if function in ("gcd", "lcm") and counting:
+        return Fraction((math.gcd if function == "gcd" else math.lcm)(*map(int, arguments)))
+    if function == "C" and count == 2:
+        return _special("C", first, arguments[1])
+    if function == "logbase" and count == 2 and counting and first > 1:
+        return next((Fraction(k) for k in range(400) if first**k == arguments[1]), None)
+    return None
+
+
 def _bits(value: Fraction) -> int:
     return max(value.numerator.bit_length(), value.denominator.bit_length())
 
@@ -134,13 +172,25 @@ def _bits(value: Fraction) -> int:
 def _power(base: Any, exponent: Any) -> Any:
     if not isinstance(exponent, Fraction):
         return None
+    if exponent == Fraction(1, 2):
+        return _special("√", None, base)
     if exponent.denominator > 1:
-        return _special("√", None, base) if exponent == Fraction(1, 2) else None
+        base, exponent = _exact_root(base, exponent.denominator), Fraction(exponent.numerator)
+        if base is None:
+            return None
     if abs(exponent) > 1_000 or (base == 0 and exponent < 0):
         return None
     if not isinstance(base, Fraction):
         return base ** int(exponent) if abs(exponent) <= 12 else None
     return base ** int(exponent) if _bits(base) * abs(exponent) <= MAX_BITS else None
+
+
+def _exact_root(base: Any, degree: int) -> Fraction | None:
+    """The root of a fraction that has one; None for any other."""
+    if not isinstance(base, Fraction) or base < 0 or _bits(base) > 50 or degree > 12:
+        return None
+    root = Fraction(*(round(number ** (1 / degree)) for number in (base.numerator, base.denominator)))
+    return root if root**degree == base else None
 
 
 def _special(operator: str, left: Any, right: Any) -> Any:
@@ -174,7 +224,7 @@ class Expression:
     """What `evaluate` takes: without units, a percentage as a number."""
     operands: list[Operand]
     operators: str
-    """In the order of the text, out of + - * / ^ ! C √; a sign in front of a number is none."""
+    """In the order of the text, out of + - * / ^ ! √ and CALLS; a sign in front of a number is none."""
     start: int
     """Index of the first token, a currency sign included."""
     stop: int
@@ -240,7 +290,7 @@ class ExpressionReader:
         """Take what may stand where a number is due; returns the next place and whether a number is still due there."""
         token = self.tokens[index]
         following = self.tokens[index + 1]
-        chosen = token.kind == "digits" and brackets and self.tokens[brackets[-1] - 1].text == "C"  # C(5,2)
+        chosen = token.kind == "digits" and brackets and self.tokens[brackets[-1] - 1].text in CALLS  # C(5,2)
         if token.kind == "number" or chosen:
             return self._number(index, side), False
         if token.kind == "currency" and following.kind == "number":
@@ -256,10 +306,10 @@ class ExpressionReader:
                 side.operators += "√"
             side.atoms.append(token)
             return index + 1, True
-        elif token.text == "C" and following.text == "(" and following.start == token.end and index + 1 not in self._dead:
+        elif token.text in CALLS and following.text == "(" and following.start == token.end and index + 1 not in self._dead:
             brackets.append(index + 1)
-            side.atoms.append(token._replace(kind="choose", text="C("))
-            side.operators += "C"
+            side.atoms.append(token._replace(kind="call"))
+            side.operators += CALLS[token.text]
             return index + 2, True
         elif token.kind == "word" and self._is_symbol(index):
             side.atoms.append(token)
@@ -302,7 +352,7 @@ class ExpressionReader:
             brackets.pop()
             side.atoms.append(token)
             return index + 1, False
-        if token.text == "," and brackets and self.tokens[brackets[-1] - 1].text == "C":
+        if token.text == "," and brackets and self.tokens[brackets[-1] - 1].text in CALLS:
             side.atoms.append(token)
             return index + 1, True
         touching = token.start == before.end

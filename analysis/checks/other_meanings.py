@@ -6,6 +6,7 @@ An equation that may have meant something else is not judged ("24 + 12 = 3 dozen
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import takewhile
@@ -14,8 +15,9 @@ from analysis.checks.expressions import CONJUNCTIONS, JOINING, Expression, evalu
 from analysis.checks.numbers import MULTIPLES, Token, close, words
 from analysis.checks.units import UNITS, may_convert
 
-_AMBIGUOUS = re.compile(r"[x*]\s?10\s?-\s?\d|^-\s?\d+/\d+$|/\s?[\d.]+\s?[x*]\s?10\s?\^")
-"""A power of ten that lost its sign ("1.2 x 10-5") or its brackets ("/ 6 x 10^23"), or a label ("for m = -1/2 = ...")."""
+_AMBIGUOUS = re.compile(r"[x*]\s?10\s?-\s?\d|^-\s?\d+/\d+$|/\s?[\d.]+\s?[x*]\s?10\s?\^|\^\s?1\s?/")
+"""A power of ten that lost its sign ("1.2 x 10-5") or its brackets ("/ 6 x 10^23"), a label ("for m = -1/2 = ..."), or a root
+("64^1/3")."""
 _LINKING = CONJUNCTIONS | JOINING | words("in of per a an each every for to from by with on at after before")
 """A word behind one of these is no unit of the number before: "4 per hour", "36 in total"."""
 _RANGE = re.compile(r"(\d+)-(\d+)")
@@ -90,6 +92,8 @@ def _changes_unit(tokens: Sequence[Token], left: Expression, right: Expression, 
     """Whether the sides may count different things: "15 minutes * 4 = 1 hour", "3 dozen + 4 = 40 eggs"."""
     units, signs = left.units | right.units, left.operators + right.operators
     several = any(UNITS[word][0] == "several" for word in units)
+    if signs and not several and _cancel(tokens, left, right):
+        return False
     adds = {"+", "-"} & {*signs} or signs.count("/") > 1 or several
     if may_convert(units) or (adds and len({UNITS[word][1] for word in units}) > 1):
         return True
@@ -104,3 +108,20 @@ def _changes_unit(tokens: Sequence[Token], left: Expression, right: Expression, 
         return left.value == right.value * counted or right.value == left.value * counted
     priced = {"dollars"} if any(token.text == "$" for token in tokens[max(0, start - 1) : stop]) else set()
     return several or may_convert(units | behind | priced)
+
+
+def _cancel(tokens: Sequence[Token], left: Expression, right: Expression) -> bool:
+    """Whether the units of a product cancel to that of the result: "8 hours/day * 5 days/week = 40 hours/week"."""
+    if set(left.operators) != {"*"} or right.operators:
+        return False
+    powers: Counter[str] = Counter()
+    for sign, side in ((1, tokens[left.start : left.stop]), (-1, tokens[right.start : right.stop + 3])):
+        power = sign
+        for token in takewhile(lambda token: token.kind not in ("end", "close"), side):
+            if token.kind == "number":
+                power = sign
+            elif token.text in ("/", "per"):
+                power = -sign
+            elif token.text.lower() in UNITS:
+                powers[UNITS[token.text.lower()][1]] += power
+    return bool(powers) and not any(powers.values())

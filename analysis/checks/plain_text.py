@@ -13,6 +13,8 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+from star.grading.numbers import CARDINALS, parse_number
+
 MAX_CHARS = 20_000
 """Text of one step or question beyond this is not read."""
 UNREAD = "¿"
@@ -20,7 +22,7 @@ _ESCAPED_DOLLAR = "\x01"
 
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "‒": "-", "﹣": "-", "—": " , ", "×": "*", "✕": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/"}
-    | {"∗": "*", "✖": "*"}
+    | {"∗": "*", "✖": "*", "⌊": " floor(", "⌈": " ceil(", "⌋": ")", "⌉": ")"}
     | {"∕": "/", "⁄": "/", "’": "'", "°": " degrees ", "≅": "≈", "≃": "≈", "。": ". ", "、": ", ", "｡": ". ", "…": f" {UNREAD} "}
     | {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)}
 )
@@ -34,7 +36,9 @@ _COMMANDS = (
     | dict.fromkeys(("[", "]", "\\", "therefore", "because", "newline", "par"), "\n")
     | dict.fromkeys(("approx", "simeq", "cong"), "≈")
     | dict.fromkeys(("rightarrow", "Rightarrow", "implies", "to", "longrightarrow", "Longrightarrow"), "→")
-    | dict.fromkeys(("sin", "cos", "tan", "log", "ln", "exp", "gcd", "lcm", "max", "min", "det", "lim"), " log ")
+    | dict.fromkeys(("sin", "cos", "tan", "log", "ln", "exp", "det", "lim"), " log ")
+    | {"gcd": " gcd", "lcm": " lcm", "max": " max", "min": " min"}
+    | {"lfloor": " floor(", "lceil": " ceil(", "rfloor": ")", "rceil": ")"}
     | {"div": "/", "ne": "≠", "neq": "≠", "equiv": "≡", "mod": " mod ", "bmod": " mod ", "circ": " degrees ", "pi": "π"}
     | {"%": "%", "$": _ESCAPED_DOLLAR, "#": "#", "_": "_", "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "{": "(", "}": ")"}
 )
@@ -46,6 +50,16 @@ _BRACED: Mapping[str, tuple[tuple[str, str], ...]] = (
     | {"begin": (("\n\0", "\0"),), "end": (("\n\0", "\0"),)}
 )
 """What is written around each braced argument of a command."""
+_CALLED = (
+    ("right", re.compile(r"\\left\s?\|([^|\n]{1,100}?)\\right\s?\|"), r" abs(\1)"),
+    ("|", re.compile(r"(?<![\w)\]}|])\|(?=[^\s|])([-+*/0-9. ]{1,60}?)(?<=\S)\|"), r" abs(\1)"),
+    ("choose", re.compile(r"\{\s?(\d{1,4})\s?\\choose\s?(\d{1,4})\s?\}"), r" C(\1, \2)"),
+    ("choose", re.compile(r"\b(\d{1,4}) choose (\d{1,4})\b"), r" C(\1, \2)"),
+    ("log_", re.compile(r"\\?\blog_\{?(\d{1,3})\}?\s?(?:\\left)?\("), r" logbase(\1, "),
+    ("log_", re.compile(r"\\?\blog_\{?(\d{1,3})\}?\s?\{?(\d{1,9})\}?(?=\s?=)"), r" logbase(\1, \2)"),
+)
+"""Absolute values, binomial coefficients and logarithms -> CALLS of `expressions.py`; the first column is part of each spelling."""
+_INDEX = re.compile(r"\[(\d{1,2})\]")
 _LISTED = re.compile(r"\\\)\s{0,3}[-•]\s{0,3}\\\(")
 """Between the items of a list in one line: "\\\\(x = 3\\\\) - \\\\(x = 4\\\\)"."""
 _SHORT = (re.compile(r"\s?(\d)(?!\d)"), re.compile(r"\s?(\d)\s?(\d)"))
@@ -59,6 +73,15 @@ _BLANK_LINES = re.compile(r"[ \t]*\n[ \t\n]*")
 _SPOKEN = re.compile(
     r"(?:(?<=[\d)%\]])|(?<=\b[A-Z]))\s{1,5}((?i:plus|minus|times|multiplied by|divided by))\s{1,5}(?=[\d($\[-]|negative\b|[A-Z]\b)"
 )
+_NUMBER_WORD = "|".join((*CARDINALS, "hundred", "thousand", "million"))
+_NUMBER_WORDS = rf"(?:{_NUMBER_WORD})(?:[- ](?:and )?(?:{_NUMBER_WORD})){{0,5}}"
+_WORDED = re.compile(
+    rf"(?<!point )(?<!plus )(?<!minus )(?<!times )(?<! by )(?<![-\w])({_NUMBER_WORDS})"
+    rf" (plus|minus|times|multiplied by|divided by) ({_NUMBER_WORDS}) (is|equals|makes|gives) ({_NUMBER_WORDS})"
+    r"(?=\s*(?:[.;!\n]|$))",
+    re.I,
+)
+"""A sum in words that ends its sentence: "five plus seven is twelve."."""
 _NEGATIVE = re.compile(r"\bnegative\s{1,3}(?=[\d(\[])", re.I)
 _SPOKEN_SIGNS = {"plus": " + ", "minus": " - ", "times": " * ", "multiplied by": " * ", "divided by": " / "}
 _NAMED_SIGNS = re.compile(r"\b(sqrt)\s?(?=\()|\b(rs)\.?\s?(?=\d)|(?<=\d) (per ?cent)\b(?= of \d)", re.I)
@@ -72,6 +95,9 @@ def plain(text: str) -> str:
     if not text.isascii():
         text = _SUPERSCRIPT.sub(_power, text.translate(_SIGNS))
         text = "".join(map(_plain_character, text))[:MAX_CHARS] if not text.isascii() else text
+    for part, spelling, call in _CALLED:
+        if part in text:
+            text = spelling.sub(call, text)
     if "\\" in text or "^{" in text or "_{" in text:
         text = _without_latex(_LISTED.sub("\n- ", text))
     if "&" in text:
@@ -87,12 +113,21 @@ def plain(text: str) -> str:
         text = _BLANK_LINES.sub("\n", text).replace("\n=", " =")
     lower = text.lower()  # the patterns begin in several ways, which is slow to look for in each text
     if any(sign in lower for sign in _SPOKEN_SIGNS):
+        text = _WORDED.sub(_in_digits, text)
         text = _SPOKEN.sub(lambda spoken: _SPOKEN_SIGNS[spoken[1].lower()], text)
     if "negative" in lower:
         text = _NEGATIVE.sub("-", text)
     if "sqrt" in lower or "cent of" in lower or _RUPEES.search(lower):
         text = _NAMED_SIGNS.sub(lambda name: "√₹%"[(name.lastindex or 1) - 1], text)
     return _THOUSANDS.sub("", text) if " 000" in text else text
+
+
+def _in_digits(spoken: re.Match[str]) -> str:
+    numbers = [parse_number(spoken[part]) for part in (1, 3, 5)]
+    if any(number is None or number.scale for number in numbers):  # "two million": both written and scaled
+        return spoken[0]
+    one, other, result = (number.values[0] for number in numbers if number)
+    return f"{one} {spoken[2]} {other} {spoken[4]} {result}"
 
 
 def _power(superscript: re.Match[str]) -> str:
@@ -116,6 +151,7 @@ def _without_latex(text: str) -> str:
     written: list[str] = []
     waiting: tuple[tuple[str, str], ...] = ()
     open_braces: list[tuple[str, tuple[tuple[str, str], ...]]] = []
+    name = ""
     for match in _LATEX.finditer(text):
         piece = match.group()
         if piece == "{":
@@ -133,6 +169,8 @@ def _without_latex(text: str) -> str:
                 written.append(_COMMANDS.get(name, f" {UNREAD} " if len(name) != 1 or name.isalpha() else name))
                 if name == "left" and len(written) > 1:
                     written[-2] = written[-2].rstrip(" ")
+        elif waiting and name == "sqrt" and (index := _INDEX.fullmatch(piece)):
+            waiting = (("((", f")^(1/{index[1]}))"),)
         elif waiting and not piece.isspace():
             short = _SHORT[len(waiting) - 1].match(piece)
             digits = zip(short.groups(), waiting, strict=True) if short else [(UNREAD, ("", ""))]

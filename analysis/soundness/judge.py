@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 
 from analysis.memory import Memory
 from analysis.soundness.local_judge import LocalModel
-from analysis.soundness.openai_server import CHARACTERS_A_TOKEN, OpenAIServer, Reply, price
-from analysis.soundness.scorer import Failure, Item, Scorer, StepScores, Usage, safe_name
+from analysis.soundness.local_model import find_model
+from analysis.soundness.openai_server import OpenAIServer, Reply, price
+from analysis.soundness.scorer import Failure, Item, Scorer, StepScores, Usage, safe_name, tokens_of
 from analysis.soundness.scorers import MEMORY, Place, ScorerOptions
 from star.errors import UsageError
 from star.grading.extraction import THOUGHT, split_thought
@@ -75,6 +76,8 @@ class Judge(Scorer[Prompt]):
             OpenAIServer(model, options, self.sampling) if engine == "openai" else LocalModel(model, engine, options, self.sampling)
         )
         self.prices = options.prices if engine == "openai" else None
+        if place.dry_run and engine != "openai":
+            find_model(model, place, self._roughly)
         self.memory = Memory(place.memory or Path(MEMORY))
         self.paid: set[bytes] = set()
         """First keys of prompts whose usage stands in a result: one that several rationales share is asked once."""
@@ -84,16 +87,19 @@ class Judge(Scorer[Prompt]):
         self.memory.close()
 
     def plan(self, items: Sequence[Item]) -> Usage:
-        """Calls that are not remembered; of a local model that is not here yet, and is not fetched for this, all."""
-        here = isinstance(self.model, OpenAIServer) or Path(self.model.name).is_dir()
+        """Of calls that are not remembered."""
         readable = [item for item in items if any(step.strip() for step in item.steps)]
-        reserved = self.model.reserved if here else ()
-        prompts = dict.fromkeys((prompt_of(item, reserved, self.options.show_gold) for item in readable), self.options.votes)
-        if here:
-            prompts = {text: len(missing) for text, missing in self._missing(prompts).items()}
-        read, written = round(sum(map(len, prompts)) / CHARACTERS_A_TOKEN), sum(prompts.values()) * self.options.max_tokens
-        most = Usage(read, written, len(prompts))
+        missing = self._missing(self.prepared(item).text for item in readable)
+        return self._taken({text: len(votes) for text, votes in missing.items()})
+
+    def _taken(self, prompts: Mapping[str, int]) -> Usage:
+        """By prompts and the votes that each is asked for."""
+        most = Usage(sum(map(tokens_of, prompts)), sum(prompts.values()) * self.options.max_tokens, len(prompts))
         return replace(most, cost=None if self.engine == "openai" and self.prices is None else price(most, self.prices))
+
+    def _roughly(self, item: Item) -> Usage:
+        """Without the model's tokenizer."""
+        return self._taken({prompt_of(item, (), self.options.show_gold): self.options.votes})
 
     def prepared(self, item: Item) -> Prompt:
         return Prompt(prompt_of(item, self.model.reserved, self.options.show_gold), len(item.steps), code_of(item))

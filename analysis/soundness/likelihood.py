@@ -48,7 +48,7 @@ class Likelihood(LocalScorer[Laid]):
     """Leaves step_ok empty and p_unsound None: see StepScores.features. Reads the gold answer."""
 
     def __init__(self, specification: str, options: ScorerOptions, place: Place) -> None:
-        name, model_dir = find_model(specification)
+        name, model_dir = find_model(specification, place)
         self.asking = _asking(model_dir, place.input)
         super().__init__(f"likelihood-{name}", model_dir, f"{self.asking.task.name} {VERSION}", place)
         self.limit = model_files.context_length(model_dir) or 2**31

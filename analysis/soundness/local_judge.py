@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.soundness.local_model import Engine, find_model
 from analysis.soundness.openai_server import Keep, Reply
 from analysis.soundness.scorer import Failure, Usage
-from analysis.soundness.scorers import ScorerOptions
+from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class LocalModel:
     @cached_property
     def folder(self) -> Path:
         """The model's directory, fetched from the Hub where it is not here."""
-        return find_model(self.name)[1]
+        return find_model(self.name, Place())[1]
 
     @cached_property
     def tokenizer(self) -> Any:

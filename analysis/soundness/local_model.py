@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from analysis.memory import Memory
-from analysis.soundness.scorer import Failure, RowT, Scorer, StepScores, safe_name
-from analysis.soundness.scorers import Place
+from analysis.soundness.scorer import Failure, Item, RowT, Scorer, StepScores, Usage, safe_name, tokens_of
+from analysis.soundness.scorers import NotHereError, Place
 from star.errors import first_line
 from star.sampling.base import SamplerError
+
+if TYPE_CHECKING:
+    from star.recipe import ModelSettings
 
 EngineT = TypeVar("EngineT")
 ResultT = TypeVar("ResultT")
@@ -27,13 +30,27 @@ MOST_DEATHS = 16
 KEPT rows."""
 
 
-def find_model(specification: str) -> tuple[str, Path]:
-    """(name for files and columns, directory) of HUB_ID_OR_DIR[@revision], fetched where it is not here. Raises RecipeError."""
+def one_pass(item: Item) -> Usage:
+    """Over a rationale whose tokens are not counted."""
+    return Usage(prompt_tokens=tokens_of("\n".join([item.question, *item.steps])), calls=1)
+
+
+def find_model(specification: str, place: Place, roughly: Callable[[Item], Usage] = one_pass) -> tuple[str, Path]:
+    """(name for files and columns, directory) of HUB_ID_OR_DIR[@revision], fetched where it is not here. Raises RecipeError; in a
+    dry run, NotHereError in place of fetching."""
     from star.recipe import ModelSettings
-    from star.setup import resolve_model
 
     path, _, revision = (specification, "", "") if Path(specification).exists() else specification.partition("@")
-    return safe_name(Path(path).name), resolve_model(ModelSettings(path=path, revision=revision or None))
+    return safe_name(Path(path).name), resolved(ModelSettings(path=path, revision=revision or None), place, roughly)
+
+
+def resolved(settings: ModelSettings, place: Place, roughly: Callable[[Item], Usage]) -> Path:
+    """The model's directory, as `find_model` finds it."""
+    from star.setup import gguf_file, local_model, resolve_model
+
+    if place.dry_run and ((here := local_model(settings)) is None or gguf_file(here)):
+        raise NotHereError(settings.path, roughly)
+    return resolve_model(settings)
 
 
 class Engine(Generic[EngineT]):
@@ -108,11 +125,7 @@ class LocalScorer(Scorer[RowT]):
 
     def run(self, rows: Sequence[RowT]) -> list[StepScores]:
         """One result per row; only what is not remembered is asked."""
-        from pydantic import TypeAdapter
-
-        kept = TypeAdapter(StepScores)
-        keys = [hashlib.sha256(f"{self.fingerprint} {row!r}".encode("utf-8", "replace")).digest() for row in rows]
-        known = {key: kept.validate_python(content) for key, content in self.memory.read(keys).items()}
+        keys, known = self._known(rows)
         missing = [(key, row) for key, row in dict(zip(keys, rows, strict=True)).items() if key not in known]
         for begin in range(0, len(missing), KEPT):
             part = missing[begin : begin + KEPT]
@@ -122,6 +135,20 @@ class LocalScorer(Scorer[RowT]):
                 self.memory.keep({key: asdict(each) for key, each in found.items() if each.status != "error"})
                 known |= found
         return [known[key] for key in keys]
+
+    def plan(self, items: Sequence[Item]) -> Usage:
+        """Of what is not remembered."""
+        rows = [row for row in map(self.read, items) if not isinstance(row, StepScores)]
+        keys, known = self._known(rows)
+        return sum((self.takes(row) for key, row in dict(zip(keys, rows, strict=True)).items() if key not in known), Usage())
+
+    def _known(self, rows: Sequence[RowT]) -> tuple[list[bytes], dict[bytes, StepScores]]:
+        """(key of each row, what is remembered)."""
+        from pydantic import TypeAdapter
+
+        kept = TypeAdapter(StepScores)
+        keys = [hashlib.sha256(f"{self.fingerprint} {row!r}".encode("utf-8", "replace")).digest() for row in rows]
+        return keys, {key: kept.validate_python(content) for key, content in self.memory.read(keys).items()}
 
     def close(self) -> None:
         self.engine.close()

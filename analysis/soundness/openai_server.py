@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from analysis.soundness.scorer import Failure, Usage
+from analysis.soundness.scorer import Failure, Usage, tokens_of
 from analysis.soundness.scorers import ScorerOptions
 from star.errors import InputError, UsageError
 
@@ -30,8 +30,6 @@ TIMEOUT = 600.0
 """Seconds that a reply may take: it comes as a whole."""
 MOST_BYTES = 1 << 26
 """Of one response."""
-CHARACTERS_A_TOKEN = 3.3
-"""Of English with formulas; for estimates and for servers that do not count."""
 OPTIONAL = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "n")
 TOO_LONG = re.compile(r"context_length|context length|too many tokens|too large|too long", re.IGNORECASE)
 MOST_TOKENS = 1e9
@@ -203,15 +201,15 @@ def _replies(response: httpx.Response, prompt: str, n: int, seconds: float) -> l
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
     counted: Any = content.get("usage") if isinstance(content.get("usage"), dict) else {}
-    lengths = {"prompt_tokens": len(prompt), "completion_tokens": sum(len(str(each["message"])) for each in choices)}
-    read, written = (_count(counted.get(name), length) for name, length in lengths.items())
+    texts = {"prompt_tokens": prompt, "completion_tokens": "".join(str(each["message"]) for each in choices)}
+    read, written = (_count(counted.get(name), text) for name, text in texts.items())
     took = [Usage(read, written, 1, round(seconds, 3)), *[Usage()] * (len(choices) - 1)]
     return [Reply(choice=choice, usage=asdict(usage)) for choice, usage in zip(choices, took, strict=False)]
 
 
-def _count(counted: Any, length: int) -> int:
+def _count(counted: Any, text: str) -> int:
     """Tokens as the server counts them, else as the length of the text has them."""
-    return counted if type(counted) is int and 0 <= counted <= MOST_TOKENS else round(length / CHARACTERS_A_TOKEN)
+    return counted if type(counted) is int and 0 <= counted <= MOST_TOKENS else tokens_of(text)
 
 
 def _delay(response: httpx.Response | None, attempt: int) -> float:

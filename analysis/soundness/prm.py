@@ -30,7 +30,7 @@ class ProcessRewardModel(LocalScorer[Encoded]):
     """The model is loaded with the first score; raises InputError where it is not what its format needs."""
 
     def __init__(self, specification: str, options: ScorerOptions, place: Place) -> None:
-        name, model_dir = find_model(specification)
+        name, model_dir = find_model(specification, place)
         kind, form = format_of(name, architecture(model_dir), options.prm_format)
         super().__init__(name, model_dir, f"{kind} {VERSION}", place)
         self.wanted = options.engine

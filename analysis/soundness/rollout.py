@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from analysis.soundness.judging import inside
-from analysis.soundness.local_model import LocalScorer
-from analysis.soundness.scorer import Item, StepScores, Usage
+from analysis.soundness.local_model import LocalScorer, resolved
+from analysis.soundness.scorer import Item, StepScores, Usage, tokens_of
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import UsageError
 from star.grading import grade
@@ -140,7 +140,6 @@ class Rollouts(LocalScorer[Rationale]):
 
     def __init__(self, rest: str, options: ScorerOptions, place: Place) -> None:
         from star.sampling.model_files import load_tokenizer
-        from star.setup import resolve_model
         from star.tasks import load_task
 
         path = Path(rest) if rest else place.input
@@ -155,7 +154,7 @@ class Rollouts(LocalScorer[Rationale]):
         self.few = max(1, options.rollouts // 2)
         temperature, sampling = max(recipe.sampling.temperature_of(max(1, number)), recipe.evaluation.temperature), recipe.sampling
         self.decoding = Decoding(temperature, sampling.top_p, self.few, sampling.max_new_tokens, self.task.stop)
-        model_dir = run.model(number) if number else resolve_model(recipe.model)
+        model_dir = run.model(number) if number else resolved(recipe.model, place, self._roughly)
         super().__init__("rollout", model_dir, repr((self.decoding, shots, VERSION)), place)
         self.builder = PromptBuilder(self.task, load_tokenizer(model_dir), recipe.prompting)
         self.shots = shots
@@ -168,8 +167,15 @@ class Rollouts(LocalScorer[Rationale]):
 
     def takes(self, row: Rationale) -> Usage:
         """A few continuations from everywhere: those around drops come to it, those of hard questions are saved."""
-        n, prompt_tokens = len(row.prompts), self.few * sum(map(len, row.prompts))
-        return Usage(prompt_tokens, self.few * n * self.decoding.max_new_tokens, n)
+        return self._taken([len(prompt) for prompt in row.prompts])
+
+    def _taken(self, prompts: Sequence[int]) -> Usage:
+        """By the tokens of each prompt."""
+        return Usage(self.few * sum(prompts), self.few * len(prompts) * self.decoding.max_new_tokens, len(prompts))
+
+    def _roughly(self, item: Item) -> Usage:
+        """Without the model's tokenizer."""
+        return self._taken([tokens_of("\n".join([item.question, *item.steps[:end]])) for end in range(len(item.steps) + 1)])
 
     def ask(self, engine: Sampler, rows: Sequence[Rationale]) -> list[StepScores]:
         return [replace(scores_of(each.values, self.few), usage=each.usage) for each in self.measured(engine, rows)]

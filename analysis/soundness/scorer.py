@@ -29,6 +29,7 @@ STATUSES: dict[Status, str] = {
     "error": "the scorer failed",
 }
 """Status -> what a person reads."""
+CHARACTERS_A_TOKEN = 3.3
 Failure = tuple[Status, str]
 """Why there is no result, for the machine and for a person."""
 
@@ -160,6 +161,11 @@ def per_step(results: Mapping[str, Sequence[StepScores]], place: int, n_steps: i
     return said
 
 
+def tokens_of(text: str) -> int:
+    """About how many a text is: of English with formulas."""
+    return round(len(text) / CHARACTERS_A_TOKEN)
+
+
 def safe_name(text: str) -> str:
     """A name of a scorer that can name a file and a column: letters, digits, `.`, `_` and `-`."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-") or "scorer"
@@ -173,6 +179,8 @@ class Scorer(ABC, Generic[RowT]):
     """As it is shown, "flagged by NAME at 0.65", and as its file and columns are called: see `safe_name`."""
     fingerprint: str = ""
     """Of every result: see StepScores."""
+    to_fetch: str = ""
+    """A model that is not here, in a dry run."""
 
     @abstractmethod
     def prepared(self, item: Item) -> RowT | StepScores:

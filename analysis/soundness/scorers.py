@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from analysis.rationales.formats import Columns
-from analysis.soundness.scorer import Scorer
+from analysis.soundness.scorer import Item, Scorer, Usage
 from star.errors import UsageError
 
 SCORERS = {
@@ -67,6 +67,8 @@ class Place:
     """Where the scores go."""
     columns: Columns | None = None
     """What the columns of the input are called."""
+    dry_run: bool = False
+    """Nothing may be fetched."""
 
     @property
     def memory(self) -> Path | None:
@@ -77,6 +79,23 @@ class Place:
             if os.access(folder if folder.exists() else folder.parent, os.W_OK):
                 return folder / MEMORY
         return None if self.output is None else self.output.parent / MEMORY
+
+
+class NotHereError(Exception):
+    """In a dry run: (a model that would be fetched or converted first, what it takes of an item)."""
+
+
+class Unfetched(Scorer[Usage]):
+    """Stands for a scorer in a dry run whose model is not here."""
+
+    def __init__(self, specification: str, model: str, roughly: Callable[[Item], Usage]) -> None:
+        self.name, self.to_fetch, self.roughly = specification, model, roughly
+
+    def prepared(self, item: Item) -> Usage:
+        return self.roughly(item)
+
+    def takes(self, row: Usage) -> Usage:
+        return row
 
 
 @contextmanager
@@ -103,5 +122,8 @@ def _open(specification: str, options: ScorerOptions, place: Place) -> Scorer[An
         known = ", ".join(f"{name}:{example}" if example else name for name, (_, example) in SCORERS.items())
         raise UsageError(f"--scorer {specification}: expected one of the form {known}.")
     module, _, name = target.partition(":")
-    scorer: Scorer[Any] = getattr(importlib.import_module(module), name)(rest, options, place)
+    try:
+        scorer: Scorer[Any] = getattr(importlib.import_module(module), name)(rest, options, place)
+    except NotHereError as missing:
+        return Unfetched(specification, *missing.args)
     return scorer

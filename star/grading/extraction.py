@@ -3,12 +3,12 @@ r"""Completion -> answer span, under two contracts, and what else a task reads o
     marked   the last line is `#### SPAN`                    numbers, texts, mathematics (the form of GSM8K's own answers)
     stated   the last sentence is `The answer is SPAN.`      choices
 
-The strict span is what stands in that last line or sentence; text after it breaks the contract, unless it says the same
-answer again. What stands between the tags of a thought (<think>...</think>, see THOUGHT) is rationale, never an answer; `#### Step 1` is
-a heading. Two statements that differ are a correction if a sentence between them opens with "Wait", "Actually", "That is wrong" or the like: then the last one
-counts. Without one, or where a question or a line `Answer:` stands between them, nobody can say which was meant, so the
-strict span is everything from the first to the last one, which no grader accepts. A new question after the answer
-("Question: ...", "Q: ...") is run-on text of a model that did not stop: it is cut off first.
+The strict span is what stands in that last line or sentence; text after it breaks the contract, unless it says the same answer
+again. What stands between the tags of a thought (<think>...</think>, see THOUGHT) is rationale, never an answer; `#### Step 1`
+is a heading. Two statements that differ are a correction if a sentence between them opens with "Wait", "Actually", "That is
+wrong" or the like: then the last one counts. Without one, or where a question or a line `Answer:` stands between them, nobody
+can say which was meant, so the strict span is everything from the first to the last one, which no grader accepts. A new
+question after the answer ("Question: ...", "Q: ...") is run-on text of a model that did not stop: it is cut off first.
 
 The lenient span is the best guess from any text: statement, box, or last candidate. It never counts as an answer.
 """
