@@ -82,6 +82,8 @@ _WORDED = re.compile(
     re.I,
 )
 """A sum in words that ends its sentence: "five plus seven is twelve."."""
+_WORDED_PART = re.compile(rf" (?:plus|minus|times|by) (?:{_NUMBER_WORD})\b")
+"""What each of them holds, found faster."""
 _NEGATIVE = re.compile(r"\bnegative\s{1,3}(?=[\d(\[])", re.I)
 _SPOKEN_SIGNS = {"plus": " + ", "minus": " - ", "times": " * ", "multiplied by": " * ", "divided by": " / "}
 _NAMED_SIGNS = re.compile(r"\b(sqrt)\s?(?=\()|\b(rs)\.?\s?(?=\d)|(?<=\d) (per ?cent)\b(?= of \d)", re.I)
@@ -113,7 +115,8 @@ def plain(text: str) -> str:
         text = _BLANK_LINES.sub("\n", text).replace("\n=", " =")
     lower = text.lower()  # the patterns begin in several ways, which is slow to look for in each text
     if any(sign in lower for sign in _SPOKEN_SIGNS):
-        text = _WORDED.sub(_in_digits, text)
+        if _WORDED_PART.search(lower):
+            text = _WORDED.sub(_in_digits, text)
         text = _SPOKEN.sub(lambda spoken: _SPOKEN_SIGNS[spoken[1].lower()], text)
     if "negative" in lower:
         text = _NEGATIVE.sub("-", text)

@@ -18,14 +18,15 @@ from typing import Literal
 import numpy as np
 
 from analysis.checks.base import SOUND, Flag
-from analysis.soundness.hazard import SOMEWHERE, error_at, fit_weights, log_likelihood, logit, read_model, sigmoid
+from analysis.soundness.hazard import SOMEWHERE, error_at, fit_weights, logit, read_model, sigmoid
 from analysis.soundness.judging import first_proven
 from star.errors import InputError
 
 LEAST_LABELS = 30
 FOLDS = 5
-PULLS = (3.0, 10.0, 30.0, 100.0)
-"""Strengths of the pull that are tried, in units of one step's information; the cross-fitted likelihood chooses."""
+PULL = 100.0
+"""Strength of the pull, in units of one step's information. Chosen by cross-fitted likelihood it came out too weak: F1 was 2 points
+lower with thirty labels and no higher with 245 (made-up reward models on people's labels of three sets)."""
 SCALE_PULL = 3.0
 """The same of the scale of the scorers' word."""
 NEAR = 0.3
@@ -166,17 +167,11 @@ def fit(rows: Sequence[Labelled], scorers: Sequence[str]) -> tuple[Calibration, 
     questions = len({row.question for row in usable})
     if questions < FOLDS:
         raise CalibrationError(f"the labels are of {questions} questions; expected at least {FOLDS}: label other questions too.")
-
-    def unseen_likelihood(pull: float) -> float:
-        z = _unseen(usable, scorers, pull)
-        return float(log_likelihood(np.concatenate(z), *_layout(usable))[0])
-
-    pull = max(PULLS, key=unseen_likelihood)
     unseen: dict[int, Judged | None] = {}
     for inside, outside in _folds(rows):
-        model = _fit_one([rows[i] for i in inside], scorers, pull)
+        model = _fit_one([rows[i] for i in inside], scorers)
         unseen |= {i: model.judge(rows[i].evidence) for i in outside}
-    return _fit_one(rows, scorers, pull), [unseen[i] for i in range(len(rows))]
+    return _fit_one(rows, scorers), [unseen[i] for i in range(len(rows))]
 
 
 def _usable(rows: Sequence[Labelled], scorers: Sequence[str]) -> list[Labelled]:
@@ -184,14 +179,14 @@ def _usable(rows: Sequence[Labelled], scorers: Sequence[str]) -> list[Labelled]:
     return [row for row in rows if row.evidence.proven is None and row.evidence.judgeable(scorers)]
 
 
-def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> Calibration:
+def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str]) -> Calibration:
     """Weights from all rows; scaling and threshold from what the same fit says of rows that it has not seen."""
     usable = _usable(rows, scorers)
-    raw = logit(np.array([_survived(sigmoid(z))[0] for z in _unseen(usable, scorers, pull)]), EXTREME)
+    raw = logit(np.array([_survived(sigmoid(z))[0] for z in _unseen(usable, scorers)]), EXTREME)
     slope, offset = _platt(raw, np.array([row.unsound for row in usable]))
     return Calibration(
         scorers=tuple(scorers),
-        weights=_weights(usable, scorers, pull),
+        weights=_weights(usable, scorers),
         threshold=_best_threshold(sigmoid(offset + slope * raw)),
         slope=slope,
         offset=offset,
@@ -200,14 +195,14 @@ def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> C
     )
 
 
-def _weights(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> dict[str, float]:
+def _weights(rows: Sequence[Labelled], scorers: Sequence[str]) -> dict[str, float]:
     """Fitted around the scorers' word, whose own scale is fitted before: a few labels can correct that better than all weights."""
     tables = [features(row.evidence, scorers) for row in rows]
     names, x, layout = tables[0][0], np.concatenate([table for _, table in tables]), _layout(rows)
     trusted = [names.index(f"{name}:wrong") for name in scorers if ":" not in name]  # features say nothing by themselves
     prior = np.zeros(len(names))
     prior[trusted] = fit_weights(x[:, trusted], *layout, pull=SCALE_PULL, prior=1.0 / max(1, len(trusted)))[1]
-    intercept, weights = fit_weights(x, *layout, pull=pull, prior=prior)
+    intercept, weights = fit_weights(x, *layout, pull=PULL, prior=prior)
     return {"intercept": intercept, **dict(zip(names, weights.tolist(), strict=True))}
 
 
@@ -221,11 +216,11 @@ def _layout(rows: Sequence[Labelled]) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(np.arange(len(rows)), lengths), np.array(first)
 
 
-def _unseen(rows: Sequence[Labelled], scorers: Sequence[str], pull: float) -> list[np.ndarray]:
+def _unseen(rows: Sequence[Labelled], scorers: Sequence[str]) -> list[np.ndarray]:
     """The log-odds of the steps of each row, by weights that have not seen its question."""
     found: dict[int, np.ndarray] = {}
     for inside, outside in _folds(rows):
-        weights = _weights([rows[i] for i in inside], scorers, pull)
+        weights = _weights([rows[i] for i in inside], scorers)
         found |= {i: _log_odds(rows[i].evidence, scorers, weights) for i in outside}
     return [found[i] for i in range(len(rows))]
 
