@@ -140,11 +140,12 @@ def test_no_step_has_no_position_and_a_number_stands_once() -> None:
 
 def test_rows_that_cannot_be_scored_have_a_status_and_the_others_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = scorer(tiny_prm(tmp_path / "qwen", "qwen", context=300))
+    assert opened.plan(items(("word " * 400,), STEPS, STEPS)).calls == 1, "of equal rationales one is asked"
     long, none, fine = opened.score(items(("word " * 400,), (), STEPS))
     assert (long.status, long.step_ok, long.p_unsound) == ("too_long", (), None)
     assert none.status == "unparsed"
     assert (fine.status, len(fine.step_ok)) == ("ok", 2)
-    assert opened.plan(items(("word " * 400,), STEPS)).calls == 1
+    assert opened.plan(items(("word " * 400,), STEPS)).calls == 0, "what is remembered is not asked"
     read = opened.engine.opened.read
 
     def out_of_memory(rows: Any) -> Any:

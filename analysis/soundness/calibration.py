@@ -25,8 +25,8 @@ from star.errors import InputError
 LEAST_LABELS = 30
 FOLDS = 5
 PULL = 100.0
-"""Strength of the pull, in units of one step's information. Chosen by cross-fitted likelihood it came out too weak: F1 was 2 points
-lower with thirty labels and no higher with 245 (made-up reward models on people's labels of three sets)."""
+"""Strength of the pull, in units of one step's information. Chosen by cross-fitted likelihood it came out too weak: F1 was a
+point lower with thirty labels and no higher with 245 (made-up reward models on people's labels of three sets)."""
 SCALE_PULL = 3.0
 """The same of the scale of the scorers' word."""
 NEAR = 0.3
