@@ -21,7 +21,7 @@ from analysis.rationales.records import Record
 from analysis.soundness import fit, labelled
 from analysis.soundness.features import BASELINE
 from analysis.soundness.grades import GRADES, THRESHOLD, flagged
-from analysis.soundness.hazard import sigmoid
+from analysis.soundness.hazard import FOLDS, folds, sigmoid
 from analysis.soundness.judging import EXACT_CHECK, Judgement, judge
 from benchmarks import evaluation as ev
 from benchmarks.common import CommonArguments, parse, write_result
@@ -161,8 +161,8 @@ def calibration(rows: fit.Rows) -> dict[str, Any]:
     """Of labelled school problems, question left out of the fit and of the calibration: scores alone, and with proofs."""
     p = fit.questions_left_out(rows)
     mask = ~np.isnan(p)
-    fold, probability = fit.folds(rows.question), np.full(len(p), np.nan)
-    for number in range(fit.FOLDS):
+    fold, probability = folds(rows.question), np.full(len(p), np.nan)
+    for number in range(FOLDS):
         train, test = mask & (fold != number) & ~rows.proven, mask & (fold == number)
         probability[test] = sigmoid(fit.calibrate(p[train], rows.unsound[train]).log_odds(p[test]))
     whole, scored = np.where(rows.proven, 1.0, probability), mask & ~rows.proven

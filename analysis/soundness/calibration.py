@@ -18,12 +18,11 @@ from typing import Literal
 import numpy as np
 
 from analysis.checks.base import SOUND, Flag
-from analysis.soundness.hazard import SOMEWHERE, error_at, fit_weights, logit, read_model, sigmoid
+from analysis.soundness.hazard import FOLDS, SOMEWHERE, error_at, fit_weights, folds, logit, read_model, sigmoid
 from analysis.soundness.judging import first_proven
 from star.errors import InputError
 
 LEAST_LABELS = 30
-FOLDS = 5
 PULL = 100.0
 """Strength of the pull, in units of one step's information. Chosen by cross-fitted likelihood it came out too weak: F1 was a
 point lower with thirty labels and no higher with 245 (made-up reward models on people's labels of three sets)."""
@@ -238,13 +237,8 @@ def _survived(hazard: np.ndarray) -> tuple[float, int]:
 
 def _folds(rows: Sequence[Labelled]) -> list[tuple[list[int], list[int]]]:
     """(inside, outside) of each fold; the rows of one question are on one side."""
-    questions = sorted({row.question for row in rows})
-    np.random.default_rng(0).shuffle(questions)
-    fold = {question: place % FOLDS for place, question in enumerate(questions)}
-    split = []
-    for k in range(FOLDS):
-        outside = [i for i, row in enumerate(rows) if fold[row.question] == k]
-        split.append((sorted(set(range(len(rows))) - set(outside)), outside))
+    fold = folds(np.unique([row.question for row in rows], return_inverse=True)[1])
+    split = [(np.flatnonzero(fold != k).tolist(), np.flatnonzero(fold == k).tolist()) for k in range(FOLDS)]
     return [(inside, outside) for inside, outside in split if inside and outside]
 
 

@@ -24,7 +24,7 @@ from analysis.checks.reading import read
 from analysis.rationales.records import Record, matches_gold
 from analysis.soundness import labelled
 from analysis.soundness.features import BASELINE, FEATURES, describe
-from analysis.soundness.hazard import MODEL_FILE, SOMEWHERE, Hazard, Scaling, fit_weights, logit, sigmoid
+from analysis.soundness.hazard import FOLDS, MODEL_FILE, SOMEWHERE, Hazard, Scaling, fit_weights, folds, logit, sigmoid
 from analysis.soundness.judging import first_proven
 from analysis.soundness.quality import auroc
 
@@ -32,7 +32,6 @@ GAIN = 0.03
 """AUROC by which the score has to be better than position and length."""
 PULL = 10.0
 """Of the weights of standardised features towards 0."""
-FOLDS = 5
 KNOT = 0.8
 MOST = 1500
 """A source of more rationales than this counts as this many."""
@@ -137,11 +136,6 @@ def fit_hazard(rows: Rows, train: np.ndarray, names: Sequence[str] = FEATURES) -
         rows.columns(names)[steps], number[rows.record[steps]], rows.first[train], pull=PULL, weight=weight
     )
     return Hazard(round(intercept, 5), {name: round(float(w), 5) for name, w in zip(names, weights, strict=True)})
-
-
-def folds(question: np.ndarray, count: int = FOLDS) -> np.ndarray:
-    """The fold of each row; rows of one question share it."""
-    return (np.random.default_rng(0).permutation(question.max() + 1) % count)[question]
 
 
 def left_out(rows: Rows, names: Sequence[str] = FEATURES) -> np.ndarray:

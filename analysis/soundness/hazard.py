@@ -20,6 +20,7 @@ from star.parsing import parse_json
 
 SOMEWHERE = -2
 """First wrong step of a rationale that is wrong nobody says where."""
+FOLDS = 5
 MODEL_FILE = Path(__file__).with_name("hazard.json")
 ModelT = TypeVar("ModelT")
 
@@ -115,6 +116,11 @@ def log_likelihood(
     value = (each * (ok * right + wrong * error)).sum() + (weight * np.log1p(-survived))[first == SOMEWHERE].sum()
     odds = (survived / (1 - survived))[rationale]
     return float(value), each * np.select([right, error, vague], [-hazard, 1 - hazard, odds * hazard])
+
+
+def folds(question: np.ndarray) -> np.ndarray:
+    """The fold of each row; rows of one question share it."""
+    return (np.random.default_rng(0).permutation(question.max() + 1) % FOLDS)[question]
 
 
 def error_at(hazards: np.ndarray) -> np.ndarray:

@@ -136,11 +136,9 @@ class LocalScorer(Scorer[RowT]):
                 known |= found
         return [known[key] for key in keys]
 
-    def plan(self, items: Sequence[Item]) -> Usage:
-        """Of what is not remembered."""
-        rows = [row for row in map(self.read, items) if not isinstance(row, StepScores)]
+    def missing(self, rows: Sequence[RowT]) -> list[RowT]:
         keys, known = self._known(rows)
-        return sum((self.takes(row) for key, row in dict(zip(keys, rows, strict=True)).items() if key not in known), Usage())
+        return [row for key, row in dict(zip(keys, rows, strict=True)).items() if key not in known]
 
     def _known(self, rows: Sequence[RowT]) -> tuple[list[bytes], dict[bytes, StepScores]]:
         """(key of each row, what is remembered)."""

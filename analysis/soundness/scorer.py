@@ -206,7 +206,11 @@ class Scorer(ABC, Generic[RowT]):
     def plan(self, items: Sequence[Item]) -> Usage:
         """What `score` would take, without taking it."""
         rows = [row for row in map(self.read, items) if not isinstance(row, StepScores)]
-        return sum(map(self.takes, rows), Usage())
+        return sum(map(self.takes, self.missing(rows)), Usage())
+
+    def missing(self, rows: Sequence[RowT]) -> Sequence[RowT]:
+        """Those that are not remembered."""
+        return rows
 
     def close(self) -> None:
         """Free models and connections. Safe to call twice."""
