@@ -44,11 +44,18 @@ class RunError(InputError):
 def write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
     """Write rows under a temporary name and rename: a reader sees the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, stream = path.with_name(path.name + ".tmp"), iter(rows)
+    temporary = path.with_name(path.name + ".tmp")
     with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for batch in iter(lambda: list(islice(stream, BATCH)), []):
-            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+        for table in as_tables(rows, schema, BATCH):
+            writer.write_table(table)
     _replace(temporary, path)
+
+
+def as_tables(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
+    """Rows as tables of at most `size` of them."""
+    stream = iter(rows)
+    for batch in iter(lambda: list(islice(stream, size)), []):
+        yield pa.Table.from_pylist(batch, schema=schema)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -32,7 +32,7 @@ from star.curation import count_data, curate, gold_rows, soundness_of, training_
 from star.drawing import adaptive_order
 from star.files import StoredRows
 from star.ledger import Ledger
-from star.pairs import Choose, Text, pair_rows, walked
+from star.pairs import READ, Choose, Text, pair_rows, walked
 from star.pairs import drawn as drawn_pairs
 from star.pool import Pool
 from star.problem import Attempt, Problem, Verdict
@@ -99,10 +99,11 @@ class Loop:
         rows = self.training(number, attempts)
         counted = attempts.only("problem_id", "mode", "rationale", "sound", "kept", "drop_reason", "not_judged")
         facts["data"] = count_data(counted, rows.only("problem_id"), pool=len(self.setup.train))
-        job = self.job(number, rows)
-        if not job.rows:
+        output = self.stages.model_dir(number)
+        training = self.trained(output, self.job(number, rows, output), "training", f"round {number}")
+        if training is None:
             raise NothingKeptError(number, self.recipe, facts)
-        facts["training"] = self.trained(job, "training", f"round {number}")
+        facts["training"] = training
         return facts
 
     # ------------------------------------------------------------------ lines 4 to 7: generate, rationalize, filter
@@ -178,33 +179,39 @@ class Loop:
 
         return self.ledger.stored(self.ledger.run.folder(number) / "training.parquet", runs.TRAINING, compute)
 
-    def job(self, number: int, rows: StoredRows[TrainingRow]) -> Job:
-        """The fine-tuning of a round, from the base model or the round before: on `rows`, or under `training.objective: rpo` on
-        right and wrong attempts, walked together. Without rows where nothing can be learned.
+    def job(self, number: int, rows: StoredRows[TrainingRow], output: Path) -> Callable[[], Job]:
+        """What makes the fine-tuning of a round, from the base model or the round before: on `rows`, or under `training.objective:
+        rpo` on right and wrong attempts, walked together.
         """
         base = self.stages.model_dir(number - 1) if self.recipe.loop.start == "continue" else self.setup.base_dir
-        call, output = (self.recipe, self.builder, self.problems, number), self.stages.model_dir(number)
+        call = (self.recipe, self.builder, self.problems, number)
         if self.recipe.training.objective == "sft":
-            return row_job(*call, rows, base, output)
+            return partial(row_job, *call, rows, base, output)
         count, form = self.recipe.training.preference.pairs, partial(in_form, task=self.setup.task)
-        return pair_job(*call, self.pairs(self.ledger.run.folder(number), self.attempts(number), walked, count, form), base, output)
+        pairs = self.pairs(self.ledger.run.folder(number), [number], walked, count, form)
+        return partial(pair_job, *call, pairs, base, output)
 
     def pairs(
-        self, folder: Path, attempts: Iterable[Attempt], choose: Choose, count: int, winner: Text
+        self, folder: Path, rounds: Iterable[int], choose: Choose, count: int, winner: Text
     ) -> StoredRows[PairRow]:
-        """At most `count` pairs of a problem; `winner`: the text of one that was kept."""
+        """At most `count` pairs of a problem in these rounds; `winner`: the text of one that was kept."""
         shots = self.recipe.prompting.shots_in_training
 
-        def compute() -> list[PairRow]:
+        def compute() -> Iterator[PairRow]:
+            attempts = chain.from_iterable(self.attempts(number).only(*READ) for number in rounds)
             return pair_rows(attempts, self.problems, self.builder, choose, count, winner, shots=shots)
 
         return self.ledger.stored(folder / "pairs.parquet", tables.PAIRS, compute)
 
-    def trained(self, job: Job, stage: str, name: str) -> Training:
-        """Fine-tune, unless a run before this one did; returns the facts that stand beside the model."""
-        facts_file = Path(job.output) / "finetuning.json"
+    def trained(self, output: Path, make: Callable[[], Job], stage: str, name: str) -> Training | None:
+        """Fine-tune, unless a run before this one did; returns the facts that stand beside the model, None without rows."""
+        facts_file = output / "finetuning.json"
         facts = cast(Training | None, runs.whole_json(facts_file, schemas.Training))
         if facts is None:
+            job = make()
+            if not job.rows:
+                shutil.rmtree(job.scratch)
+                return None
             self.pool.sleep()
             facts = self.ledger.timed(stage, lambda: finetune(job))
             if dropped := facts.get("dropped_rows"):
@@ -244,14 +251,15 @@ class Loop:
         recipe, folder = self.recipe, self.ledger.run.folder(runs.VERIFIER)
         if recipe.verifier.kind == "off" or chosen == 0:
             return None
-        attempts = chain.from_iterable(self.attempts(line["round"]) for line in self.ledger.rounds if line["round"])
-        as_sampled = itemgetter("completion")
-        pairs = self.pairs(folder, attempts, drawn_pairs(recipe.seed), recipe.verifier.pairs, as_sampled)
-        job = verifier_job(recipe, self.builder, self.problems, pairs, self.stages.model_dir(1), folder / "model")
-        if not job.rows:
+        rounds, as_sampled = [line["round"] for line in self.ledger.rounds if line["round"]], itemgetter("completion")
+        pairs = self.pairs(folder, rounds, drawn_pairs(recipe.seed), recipe.verifier.pairs, as_sampled)
+        output = folder / "model"
+        make = partial(verifier_job, recipe, self.builder, self.problems, pairs, self.stages.model_dir(1), output)
+        training = self.trained(output, make, "verifier", "verifier")
+        if training is None:
             self.ledger.note("no problem has a right and a wrong attempt that differ: there is no verifier")
             return None
-        training, shots = self.trained(job, "verifier", "verifier"), recipe.prompting.shots_in_training
+        shots = recipe.prompting.shots_in_training
         asked = rows.only("attempt_id", "problem_id", "sample", "completion", "verdict")
         sampled = [row for row in asked if row["sample"] > 0]
         encoded = [
@@ -262,7 +270,7 @@ class Loop:
         ]
         self.pool.sleep()
         trust = recipe.model.trust_remote_code
-        scores = self.ledger.timed("ranking", lambda: completion_scores(folder / "model", encoded, trust_remote_code=trust))
+        scores = self.ledger.timed("ranking", lambda: completion_scores(output, encoded, trust_remote_code=trust))
         by_attempt = {row["attempt_id"]: score for row, score in zip(sampled, scores, strict=True)}
         return {"scores": by_attempt, "training": training, "tokens": sum(len(p) + len(c) for p, c in encoded)}
 

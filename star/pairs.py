@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import lcm
 
 from star.problem import Attempt, Problem, Verdict
 from star.prompting import PromptBuilder
 from star.tables import PairRow
 
+READ = (
+    "attempt_id", "problem_id", "round", "completion", "rationale", "answer", "gold", "verdict", "strict_verdict", "kept"
+)  # fmt: skip
+"""Columns of the attempts that pairs are made of, which are in memory at once."""
 Text = Callable[[Attempt], str]
 Choose = Callable[[Sequence[Attempt], Sequence[Attempt], int], list[tuple[Attempt, Attempt]]]
 
@@ -41,7 +45,7 @@ def pair_rows(
     text: Text,
     *,
     shots: bool,
-) -> list[PairRow]:
+) -> Iterator[PairRow]:
     """At most `count` pairs a problem. Winners are the attempts that were kept, losers other attempts with a wrong answer or none;
     of completions that say the same the first is taken. Losers are as they were sampled, winners as `text` has them, the prompts
     without a hint.
@@ -54,11 +58,12 @@ def pair_rows(
         if (attempt["kept"] or is_wrong) and key not in seen:
             seen.add(key)
             sides.setdefault(attempt["problem_id"], ([], []))[is_wrong].append(attempt)
-    rows: list[PairRow] = []
     for problem_id, (right, wrong) in sides.items():
-        prompt = builder.text(problems[problem_id], shots=shots) if right and wrong else ""
-        rows += [
-            {
+        if not (right and wrong):
+            continue
+        prompt = builder.text(problems[problem_id], shots=shots)
+        for won, lost in choose(right, wrong, count):
+            yield {
                 "problem_id": problem_id,
                 "from_round": won["round"],
                 "chosen_id": won["attempt_id"],
@@ -68,6 +73,3 @@ def pair_rows(
                 "rejected": lost["completion"],
                 "rejected_ended": lost["verdict"] != Verdict.truncated,
             }
-            for won, lost in (choose(right, wrong, count) if right and wrong else [])
-        ]
-    return rows

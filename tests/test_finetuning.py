@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -20,7 +21,7 @@ import pytest
 from star.recipe import SEEDS, RecipeError, TrainingSettings
 from star.training import sft
 from star.training.finetuning import AS_JSON, command_of, finetune
-from star.training.plan import FinetuningError, Job, count_sequences, prepare
+from star.training.plan import FinetuningError, Job, count_sequences, with_data
 from star.training.sft import weights_dtype
 from star.training.trackers import check_tracker, send
 from tests.tiny_models import tiny_model
@@ -35,17 +36,13 @@ ROWS = tuple(((5 + i, 6, 7), (*range(20 + i, 24 + i), END)) for i in range(8))
 def make_job(base: Path, output: Path, steps: int = 4, rows: Any = ROWS, **settings: Any) -> Job:
     values = {"learning_rate": 1e-2, "warmup_steps": 0, "batch_size": 8, "max_length": 64, **settings}
     made = TrainingSettings.model_validate(values)
-    return Job(base=str(base), output=str(output), rows=rows, steps=steps, seed=1, settings=made)
+    return with_data(Job(base=str(base), output=str(output), steps=steps, seed=1, settings=made), rows)
 
 
 def weights(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return load_file(folder / "model.safetensors")
-
-
-def prepared(job: Job) -> tuple[list[dict[str, list[int]]], int]:
-    return prepare(job.rows, job.settings)
 
 
 @pytest.fixture(scope="module")
@@ -60,24 +57,34 @@ def assert_swappable(base: Path, trained: Path) -> None:
         assert (trained / file.name).read_bytes() == file.read_bytes()
 
 
-def test_loss_is_on_the_completion_or_on_all() -> None:
-    job = make_job(Path("base"), Path("out"))
-    rows, truncated = prepared(job)
-    assert rows[0]["completion_mask"] == [0, 0, 0, 1, 1, 1, 1, 1] and truncated == 0
-    rows, _ = prepared(make_job(Path("base"), Path("out"), loss_on="all"))
-    assert rows[0]["completion_mask"] == [1] * 8
+def test_loss_is_on_the_completion_or_on_all(tmp_path: Path) -> None:
+    job = make_job(Path("base"), tmp_path / "out")
+    prompt, completion = ROWS[0]
+    assert job.data[0] == {"input_ids": [*prompt, *completion], "labels": [-100] * 3 + [*completion]}
+    assert (job.rows, job.truncated, job.dropped, job.shown) == (8, 0, 0, ROWS[:4])
+    assert make_job(Path("base"), tmp_path / "out", loss_on="all").data[0]["labels"] == [*prompt, *completion]
 
 
-def test_rows_cut_and_left_out_are_counted_and_only_none_left_is_refused() -> None:
+def test_rows_cut_and_left_out_are_counted_and_only_none_left_is_refused(tmp_path: Path) -> None:
     cut, prompt_alone = (tuple(range(5)), tuple(range(60))), (tuple(range(10)), (1, 2))
-    rows, truncated = prepared(make_job(Path("base"), Path("out"), rows=(prompt_alone, cut), max_length=10))
-    assert truncated == 1 and len(rows) == 1 and len(rows[0]["input_ids"]) == 10
-    rows, truncated = prepared(make_job(Path("base"), Path("out"), rows=(prompt_alone,), max_length=10, loss_on="all"))
-    assert truncated == 1 and len(rows) == 1
+    call = {"base": Path("base"), "output": tmp_path / "out", "max_length": 10}
+    job = make_job(**call, rows=(prompt_alone, cut))
+    assert (job.rows, job.truncated, job.dropped, job.shown) == (1, 1, 1, (cut,)) and len(job.data[0]["input_ids"]) == 10
+    job = make_job(**call, rows=(prompt_alone,), loss_on="all")
+    assert (job.rows, job.truncated, job.dropped) == (1, 1, 0)
     with pytest.raises(FinetuningError, match=r"the shortest prompt alone is 10 tokens and training\.max_length is 10"):
-        prepared(make_job(Path("base"), Path("out"), rows=(prompt_alone, prompt_alone), max_length=10))
-    with pytest.raises(FinetuningError, match="no training row"):
-        prepared(make_job(Path("base"), Path("out"), rows=()))
+        make_job(**call, rows=(prompt_alone, ((2,) * 12, (1, 2))))
+
+
+def test_rows_are_in_a_file_and_not_in_memory(tmp_path: Path) -> None:
+    count, prompt, completion = 40_000, range(1_000, 1_100), range(2_000, 2_100)
+    tracemalloc.start()
+    job = make_job(Path("base"), tmp_path / "out", rows=((tuple(prompt), tuple(completion)) for _ in range(count)), max_length=512)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert job.rows == len(job.data) == count and job.data[count - 1]["input_ids"] == [*prompt, *completion]
+    assert peak < 2**25 < 8 * 200 * count, "all of them are twice that in pointers alone"
+    assert len(AS_JSON.dump_json(job)) < 2**14, "a launch reads them from the file too"
 
 
 def test_a_model_learns_its_rows_ends_by_itself_and_loads_from_its_directory(base_model: Path, tmp_path: Path) -> None:
@@ -122,18 +129,18 @@ def test_a_diverged_launch_says_so_in_the_same_words(base_model: Path, tmp_path:
 
 
 @pytest.mark.parametrize("shape", ["short", "halves", "mixed", "one"])
-def test_packed_sequences_are_counted_as_trl_packs_them(shape: str) -> None:
+def test_packed_sequences_are_counted_as_trl_packs_them(shape: str, tmp_path: Path) -> None:
     import datasets
     from trl import pack_dataset
 
     lengths = {"short": [5, 6, 7] * 40, "halves": [33] * 20, "mixed": [*range(2, 90)] * 3, "one": [4]}[shape]
     rows = tuple(((7,), (9,) * (length - 1)) for length in lengths)
-    settings = TrainingSettings(max_length=64, packing=True)
     ids = [[*prompt, *completion][:64] for prompt, completion in rows]
     packed = pack_dataset(datasets.Dataset.from_dict({"input_ids": ids}), 64, "bfd")
-    assert count_sequences(rows, settings) == len(packed) >= sum(map(len, ids)) / 64
-    assert count_sequences(rows, settings.model_copy(update={"packing": False})) == len(rows)
-    assert count_sequences((*rows, ((7,) * 64, (9,))), settings) == len(packed), "what is left out takes no room"
+    left_out = ((7,) * 64, (9,))
+    job = make_job(Path("base"), tmp_path / "out", rows=(*rows, left_out), packing=True)
+    assert count_sequences(job) == len(packed) >= sum(map(len, ids)) / 64
+    assert count_sequences(make_job(Path("base"), tmp_path / "out", rows=rows)) == len(rows)
 
 
 def test_the_loss_on_logits_is_trls(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +168,7 @@ def test_a_step_sees_the_whole_batch(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     settings = TrainingSettings(batch_size=batch, micro_batch_size=micro)
-    told = sft.shared_arguments(make_job(Path("base"), tmp_path), settings, tmp_path)
+    told = sft.shared_arguments(make_job(Path("base"), tmp_path / "out"), settings)
     assert told["per_device_train_batch_size"] <= (micro or batch)
     assert told["per_device_train_batch_size"] * told["gradient_accumulation_steps"] * processes == batch
 
@@ -181,7 +188,7 @@ def test_lora_is_merged_into_a_full_model(base_model: Path, tmp_path: Path) -> N
 
 def test_packing_and_loss_on_all_train(base_model: Path, tmp_path: Path) -> None:
     result = finetune(make_job(base_model, tmp_path / "model", steps=2, packing=True, loss_on="all", batch_size=2))
-    assert result["loss"] > 0
+    assert result["loss"] > 0 and not list((tmp_path / "model").glob("*.arrow"))
 
 
 @pytest.mark.parametrize("machines", [1, 2])

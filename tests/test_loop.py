@@ -53,10 +53,11 @@ def scripted_finetune(job: Any) -> dict[str, Any]:
     if not job.rows:
         raise FinetuningError("no rows")
     output = Path(job.output)
-    shutil.rmtree(output, ignore_errors=True)
+    for folder in (output, job.scratch):
+        shutil.rmtree(folder, ignore_errors=True)
     output.mkdir(parents=True)
-    (output / "weights.txt").write_text(f"{job.base} {job.steps} {job.seed} {len(job.rows)}")
-    return {"steps": job.steps, "rows": len(job.rows), "tokens": 10, "loss": 0.5, "truncated_rows": 0, "ended": 4}
+    (output / "weights.txt").write_text(f"{job.base} {job.steps} {job.seed} {job.rows}")
+    return {"steps": job.steps, "rows": job.rows, "tokens": 10, "loss": 0.5, "truncated_rows": 0, "ended": 4}
 
 
 def run(recipe: Recipe, skill: float = 0.5, before: str = "") -> tuple[Setup, ScriptedSampler, dict[str, Any]]:
@@ -147,21 +148,22 @@ def test_the_steps_of_an_epoch_are_those_of_the_packed_sequences(
     base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs: list[Job] = []
+    tokens: list[int] = []
 
     def noted(job: Job) -> dict[str, Any]:
         jobs.append(job)
-        return {**scripted_finetune(job), "rows": len(job.rows) - 3, "dropped_rows": 3}
+        tokens.append(sum(map(len, job.data["input_ids"])))
+        return {**scripted_finetune(job), "rows": job.rows - 3, "dropped_rows": 3}
 
     monkeypatch.setattr(star_loop, "finetune", noted)
     training = {"batch_size": 2, "max_length": 256, "steps": {"epochs": 2}}
     for packing in (False, True):
         sections: dict[str, Any] = {"loop": {"rounds": 1}, "training": {**training, "packing": packing}}
         setup, _, _ = run(make_recipe(base_model, tmp_path, **sections))
-    rows = jobs[0].rows
-    assert jobs[0].steps == len(rows) and jobs[1].rows == rows
-    full = sum(len(prompt) + len(completion) for prompt, completion in rows) / 256
-    assert full <= jobs[1].steps < 1.5 * full < len(rows)
-    note = f"round 1: 3 of {len(rows)} training rows were left out: their prompts alone have training.max_length (256)"
+    rows, full = jobs[0].rows, tokens[0] / 256
+    assert jobs[0].steps == rows and jobs[1].rows == rows and tokens[1] == tokens[0]
+    assert full <= jobs[1].steps < 1.5 * full < rows
+    note = f"round 1: 3 of {rows} training rows were left out: their prompts alone have training.max_length (256)"
     assert note in (setup.run_dir / "notes.txt").read_text()
     assert runs.Run(setup.run_dir).rounds[1]["training"]["dropped_rows"] == 3
 

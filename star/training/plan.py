@@ -1,17 +1,39 @@
-"""What a fine-tuning gets: which rows fit `max_length`, cut to what is learned of them, and how many optimizer steps."""
+"""What a fine-tuning gets: which rows fit `max_length`, cut to what is learned of them, and how many optimizer steps.
+
+The rows are in a file, from which TRL reads what a step needs: so memory does not grow with them, and every process of a launch
+sees the same ones.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from star.errors import InputError
+from star.files import as_tables
 from star.settings import StepSchedule, TrainingSettings
 
-Encoded = tuple[tuple[int, ...], tuple[int, ...]]
+Ids = tuple[int, ...]
+Encoded = tuple[Ids, Ids]
 """(prompt ids, completion ids) of a training row."""
+Row = dict[str, Sequence[int]]
+ROW = ("input_ids", "labels")
+PAIR = ("prompt_ids", "chosen_ids", "rejected_ids")
+
+AT_A_TIME = 1_000
+"""Rows in memory while they are written."""
+SHOWN = 4
+"""Rows that a job holds itself."""
+NO_LOSS = -100
+"""The label of a token that carries none."""
 
 
 class FinetuningError(InputError):
@@ -20,13 +42,12 @@ class FinetuningError(InputError):
 
 @dataclass(frozen=True)
 class Job:
-    """One fine-tuning: everything a training process needs, so that it can be written to a file and launched."""
+    """One fine-tuning: everything a training process needs beside `data`, so that it can be written to a file and launched."""
 
     base: str
     """Model directory or Hub id to start from."""
     output: str
     """Directory to write; appears whole or not at all."""
-    rows: tuple[Encoded, ...]
     steps: int
     seed: int
     settings: TrainingSettings
@@ -35,14 +56,30 @@ class Job:
     run_name: str = "star"
     trained_on: str = "self-generated rationales"
     """What the completions are, for the model card."""
-    rejected: tuple[tuple[int, ...], ...] = ()
-    """The losing completion beside each row, where there are pairs."""
+    rows: int = 0
+    """How many rows or pairs `data` has."""
+    truncated: int = 0
+    """How many of them are cut to max_length."""
     dropped: int = 0
-    """Pairs that were left out, as they do not differ within max_length."""
+    """Rows that were left out, as their prompt alone is that long, or pairs, as they do not differ within it."""
+    shown: tuple[Encoded, ...] = ()
+    """The first rows, not cut, or the winners of the first pairs."""
     preference: dict[str, float] | None = None
     """`beta` and `nll` of training on pairs, see star/training/dpo.py; None: on rows alone."""
     generates: bool = True
     """Whether the model is there to generate, so that `sft.count_endings` tells something."""
+
+    @property
+    def scratch(self) -> Path:
+        """The directory that becomes `output`."""
+        return Path(self.output + ".tmp")
+
+    @property
+    def data(self) -> Any:
+        """What `with_data` has written, as a memory-mapped datasets.Dataset."""
+        import datasets
+
+        return datasets.Dataset.from_file(str(self.scratch / "rows.arrow"))
 
 
 def steps_of_round(schedule: StepSchedule, round_number: int, sequences: int, batch_size: int) -> int:
@@ -55,42 +92,59 @@ def steps_of_round(schedule: StepSchedule, round_number: int, sequences: int, ba
     return max(1, int(min(wanted, schedule.cap) if schedule.cap is not None else wanted))
 
 
-def count_sequences(rows: Sequence[Encoded], settings: TrainingSettings) -> int:
-    """Sequences of one pass over the rows that can be learned: one for each, or as TRL packs them."""
-    lengths = [min(len(p) + len(c), settings.max_length) for p, c in rows if has_target(p, c, settings)]
-    if not settings.packing:
-        return len(lengths)
-    import datasets
+def count_sequences(job: Job) -> int:
+    """Sequences of one pass over the rows: one for each, or as TRL packs them."""
+    if not job.settings.packing or job.preference is not None:
+        return job.rows
     from trl import pack_dataset
 
-    rows_of_zeros = datasets.Dataset.from_dict({"input_ids": [[0] * length for length in lengths]})
-    return len(pack_dataset(rows_of_zeros, settings.max_length, "bfd"))
+    return len(pack_dataset(job.data, job.settings.max_length, "bfd"))
 
 
-def has_target(prompt: Sequence[int], completion: Sequence[int], settings: TrainingSettings) -> bool:
-    """Whether max_length leaves a token that carries loss; the first of a row never does."""
-    first = 1 if settings.loss_on == "all" else max(1, len(prompt))
-    return min(len(prompt) + len(completion), settings.max_length) > first
-
-
-def prepare(encoded: Sequence[Encoded], settings: TrainingSettings) -> tuple[list[dict[str, list[int]]], int]:
-    """(rows for TRL, number of rows cut to max_length); rows whose prompt alone is that long are left out.
+def with_data(job: Job, examples: Iterable[tuple[Ids, ...]]) -> Job:
+    """The job, once its file is written. `examples`: (prompt, completion), or (prompt, chosen, rejected) where it has a preference;
+    they are cut to max_length, and left out where nothing is learned of them.
 
     Raises FinetuningError when no row is left.
     """
-    if not encoded:
-        raise FinetuningError("there is no training row: no rationale was kept")
-    fit = [row for row in encoded if has_target(*row, settings)]
-    if not fit:
-        shortest = min(len(prompt) for prompt, _ in encoded)
+    as_row: Callable[..., Row | None] = _row if job.preference is None else _pair
+    names = ROW if job.preference is None else PAIR
+    most, counted, shown, left_out = job.settings.max_length, Counter[str](), list[Encoded](), list[int]()
+
+    def rows() -> Iterator[Row]:
+        for prompt, *completions in examples:
+            if (row := as_row(job.settings, prompt, *completions)) is None:
+                left_out.append(len(prompt))
+                continue
+            counted["rows"] += 1
+            counted["truncated"] += len(prompt) + max(map(len, completions)) > most
+            if len(shown) < SHOWN:
+                shown.append((prompt, completions[0]))
+            yield row
+
+    schema = pa.schema([(name, pa.list_(pa.int32())) for name in names])
+    shutil.rmtree(job.scratch, ignore_errors=True)
+    job.scratch.mkdir(parents=True)
+    with pa.OSFile(str(job.scratch / "rows.arrow"), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        for table in as_tables(rows(), schema, AT_A_TIME):
+            writer.write_table(table)
+    if left_out and not counted["rows"] and job.preference is None:
         raise FinetuningError(
-            f"no training row has a token to learn from: the shortest prompt alone is {shortest} tokens and "
-            f"training.max_length is {settings.max_length}. Raise training.max_length or use fewer prompting.shots."
+            f"no training row has a token to learn from: the shortest prompt alone is {min(left_out)} tokens and "
+            f"training.max_length is {most}. Raise training.max_length or use fewer prompting.shots."
         )
-    rows, truncated = [], 0
-    for prompt, completion in fit:
-        ids = [*prompt, *completion]
-        mask = [int(settings.loss_on == "all")] * len(prompt) + [1] * len(completion)
-        truncated += len(ids) > settings.max_length
-        rows.append({"input_ids": ids[: settings.max_length], "completion_mask": mask[: settings.max_length]})
-    return rows, truncated
+    return replace(job, rows=counted["rows"], truncated=counted["truncated"], dropped=len(left_out), shown=tuple(shown))
+
+
+def _row(settings: TrainingSettings, prompt: Ids, completion: Ids) -> Row | None:
+    """None where max_length leaves no token that carries loss; the first of a row never does."""
+    ids = [*prompt, *completion][: settings.max_length]
+    silent = 0 if settings.loss_on == "all" else len(prompt)
+    return dict(zip(ROW, (ids, [NO_LOSS] * silent + ids[silent:]), strict=True)) if len(ids) > max(1, silent) else None
+
+
+def _pair(settings: TrainingSettings, prompt: Ids, chosen: Ids, rejected: Ids) -> Row | None:
+    """None where max_length leaves no difference."""
+    room = max(0, settings.max_length - len(prompt))
+    chosen, rejected = chosen[:room], rejected[:room]
+    return dict(zip(PAIR, (prompt, chosen, rejected), strict=True)) if chosen != rejected else None

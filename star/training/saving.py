@@ -34,8 +34,8 @@ def save_model(trainer: Any, tokenizer: Any, base: Path, folder: Path, card: str
         return
     _copy_tokenizer(base, folder, tokenizer)
     (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; everything in it is in the recipe
-    for reference in folder.glob("*.arrow"):  # log-probabilities, see dpo.py
-        reference.unlink()
+    for read in folder.glob("*.arrow"):  # the rows, and what TRL made of them
+        read.unlink()
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 

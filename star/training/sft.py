@@ -14,8 +14,8 @@ from star.recipe import TrainingSettings
 from star.sampling.gguf import origin_of
 from star.sampling.model_files import without_file_bars
 from star.schemas import Training
-from star.training.dpo import pair_facts, preference_trainer, prepare_pairs
-from star.training.plan import FinetuningError, Job, has_target, prepare
+from star.training.dpo import pair_facts, preference_trainer
+from star.training.plan import FinetuningError, Job
 from star.training.saving import publish, save_model
 from star.training.trackers import guard_tracker
 
@@ -50,7 +50,7 @@ def _load(job: Job, settings: TrainingSettings) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def shared_arguments(job: Job, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
+def shared_arguments(job: Job, settings: TrainingSettings) -> dict[str, Any]:
     """What every trainer is told."""
     import torch
 
@@ -61,7 +61,7 @@ def shared_arguments(job: Job, settings: TrainingSettings, folder: Path) -> dict
     most = min(settings.micro_batch_size or share, share)
     micro = next(size for size in range(most, 0, -1) if share % size == 0)  # else steps would see fewer rows than batch_size
     return {
-        "output_dir": str(folder),
+        "output_dir": str(job.scratch),
         "run_name": job.run_name,
         "max_steps": job.steps,
         "per_device_train_batch_size": micro,
@@ -87,8 +87,7 @@ def shared_arguments(job: Job, settings: TrainingSettings, folder: Path) -> dict
     }
 
 
-def _trainer(job: Job, settings: TrainingSettings, rows: list[dict[str, list[int]]], **common: Any) -> Any:
-    import datasets
+def _trainer(job: Job, settings: TrainingSettings, **common: Any) -> Any:
     from transformers import Trainer
     from trl import SFTConfig, SFTTrainer
 
@@ -96,15 +95,18 @@ def _trainer(job: Job, settings: TrainingSettings, rows: list[dict[str, list[int
         def compute_loss(self, model: Any, inputs: dict[str, Any], *more: Any, **named: Any) -> Any:
             return Trainer.compute_loss(self, model, {**inputs, "use_cache": False}, *more, **named)
 
-    arguments = shared_arguments(job, settings, Path(job.output + ".tmp"))
+    arguments = shared_arguments(job, settings)
     if job.preference is not None:
-        return preference_trainer(rows, job.preference, arguments, **common)
+        return preference_trainer(job.preference, arguments, **common)
     config = SFTConfig(
-        **arguments, completion_only_loss=True, packing=settings.packing, include_num_input_tokens_seen="non_padding"
+        **arguments,
+        packing=settings.packing,
+        dataset_kwargs={"skip_prepare_dataset": not settings.packing},  # with_data did
+        include_num_input_tokens_seen="non_padding",
     )
     logits = arguments["per_device_train_batch_size"] * settings.max_length * common["model"].config.get_text_config().vocab_size
     kind = OnLogits if logits <= MOST_LOGITS and not settings.packing else SFTTrainer
-    return kind(args=config, train_dataset=datasets.Dataset.from_list(rows), **common)
+    return kind(args=config, **common)
 
 
 def _lora(settings: TrainingSettings) -> Any:
@@ -120,16 +122,14 @@ def _lora(settings: TrainingSettings) -> Any:
 def train(job: Job) -> Training:
     """Train and save the model to `job.output`. Raises FinetuningError when training diverged."""
     started, settings = time.monotonic(), job.settings
-    rows, truncated = prepare(job.rows, settings) if job.preference is None else prepare_pairs(job, settings)
     import datasets
 
     datasets.disable_progress_bars()
     with without_file_bars():
         model, tokenizer = _load(job, settings)
     use_cache = getattr(model.config, "use_cache", True)
-    scratch = Path(job.output + ".tmp")
-    peft_config = _lora(settings) if settings.method == "lora" else None
-    trainer = _trainer(job, settings, rows, model=model, processing_class=tokenizer, peft_config=peft_config)
+    data, peft_config = job.data, _lora(settings) if settings.method == "lora" else None
+    trainer = _trainer(job, settings, model=model, processing_class=tokenizer, train_dataset=data, peft_config=peft_config)
     _show_progress(trainer, job.run_name)
     guard_tracker(trainer, settings.report_to, Path(job.output).parent)
     outcome = trainer.train()
@@ -137,27 +137,27 @@ def train(job: Job) -> Training:
     _assert_finite(trainer, losses, settings)
     facts: Training = {
         "steps": job.steps,
-        "rows": len(rows),
+        "rows": job.rows,
         "tokens": next(
             (int(entry["num_tokens"]) for entry in reversed(trainer.state.log_history) if "num_tokens" in entry),
             int(trainer.state.num_input_tokens_seen),
         ),
         "loss": float(losses[-1] if losses else outcome.training_loss),
         "loss_curve": losses,
-        "truncated_rows": truncated,
-        "dropped_rows": job.dropped + len(job.rows) - len(rows),
+        "truncated_rows": job.truncated,
+        "dropped_rows": job.dropped,
         "num_processes": trainer.accelerator.num_processes,
         "seconds": 0.0,
     }
-    facts.update(pair_facts(rows, trainer.state.log_history) if job.preference is not None else {})
+    facts.update(pair_facts(data, trainer.state.log_history) if job.preference is not None else {})
     trained = trainer.accelerator.unwrap_model(trainer.model)
     trained.config.use_cache = use_cache  # the trainer turns it off; saved so, every later generation would be slow
     with without_file_bars():
-        save_model(trainer, tokenizer, Path(job.base), scratch, _card(job, settings, len(rows)))
+        save_model(trainer, tokenizer, Path(job.base), job.scratch, _card(job, settings))
     if trainer.accelerator.is_main_process:
         if trainer.accelerator.num_processes == 1 and job.generates:
             facts["ended"] = count_endings(trained.eval(), job)
-        publish(scratch, Path(job.output))
+        publish(job.scratch, Path(job.output))
     facts["seconds"] = round(time.monotonic() - started, 2)
     return facts
 
@@ -200,7 +200,7 @@ def _show_progress(trainer: Any, name: str) -> None:
     trainer.add_callback(Bar())
 
 
-def _card(job: Job, settings: TrainingSettings, rows: int) -> str:
+def _card(job: Job, settings: TrainingSettings) -> str:
     pairs = job.preference is not None
     unit = "pairs" if pairs else "packed sequences" if settings.packing else "rows"
     loss = "" if pairs else f"loss on {settings.loss_on}, "
@@ -208,19 +208,19 @@ def _card(job: Job, settings: TrainingSettings, rows: int) -> str:
     quantised = f" Its base was converted from {origin['file']} ({origin['quantisation']})." if origin else ""
     return (
         "---\nlibrary_name: transformers\ntags: [star, self-taught-reasoner]\n---\n"
-        f"# {job.run_name}\n\nFine-tuned from `{Path(job.base).name}` on {rows} {job.trained_on} "
+        f"# {job.run_name}\n\nFine-tuned from `{Path(job.base).name}` on {job.rows} {job.trained_on} "
         f"({settings.method}, {job.steps} steps of {settings.batch_size} {unit}, learning rate {settings.learning_rate:g}, "
         f"{loss}seed {job.seed}) in a run of the STaR suite. The recipe, the training rows and their "
         f"provenance are in the run directory this model belongs to.{quantised}\n"
     )
 
 
-def count_endings(model: Any, job: Job, count: int = 4) -> int:
-    """How many of `count` training prompts get a greedy completion that ends by itself: none means a lost end token."""
+def count_endings(model: Any, job: Job) -> int:
+    """How many of the first training prompts get a greedy completion that ends by itself: none means a lost end token."""
     import torch
 
     ended = 0
-    for prompt, completion in [row for row in job.rows if has_target(*row, job.settings)][:count]:
+    for prompt, completion in job.shown:
         ids = torch.tensor([prompt], device=model.device)
         with torch.no_grad():
             out = model.generate(
