@@ -28,6 +28,7 @@ from star.shards import Shard
 TRIES = 3
 """Workers that a shard may cost."""
 
+
 class Pool(Protocol):
     """Samples and grades shards with one model at a time."""
 
@@ -49,15 +50,8 @@ class Pool(Protocol):
 
 def open_pool(recipe: Recipe, setup: Setup) -> Pool:
     """A pool with the base model loaded. Raises SamplerError when it cannot be started."""
-    builder = PromptBuilder(setup.task, setup.tokenizer, recipe.prompting)
-    if recipe.sampling.workers:
-        return OnRay(recipe, setup.base_dir, builder)
-    return Here(_open(recipe, setup.base_dir), builder)
-
-
-def _open(recipe: Recipe, model_dir: Path) -> Sampler:
-    trust = recipe.model.trust_remote_code
-    return sampling.open_sampler(recipe.sampling, model_dir, dtype=recipe.model.dtype, trust_remote_code=trust)
+    kind = OnRay if recipe.sampling.workers else Worker
+    return kind(recipe, setup.base_dir, PromptBuilder(setup.task, setup.tokenizer, recipe.prompting))
 
 
 class Here:
@@ -82,14 +76,11 @@ class Here:
 
 
 class Worker(Here):
-    """What an actor holds."""
+    """The sampler that a recipe asks for, in this process or in an actor."""
 
     def __init__(self, recipe: Recipe, model_dir: Path, builder: PromptBuilder) -> None:
-        super().__init__(_open(recipe, model_dir), builder)
-
-    def ready(self) -> int:
-        """Its process id, once it is up."""
-        return os.getpid()
+        dtype, trust = recipe.model.dtype, recipe.model.trust_remote_code
+        super().__init__(sampling.open_sampler(recipe.sampling, model_dir, dtype=dtype, trust_remote_code=trust), builder)
 
     def sample(self, shard: Shard) -> list[Attempt]:
         """One shard."""
@@ -106,13 +97,15 @@ class Chunk:
     advice: str = "Give fewer workers, or none to see its message."
 
 
+START = Chunk("the start", None, advice="`python -m star.doctor` says what Ray sees.")
+"""What a worker that takes another's place does first."""
 Part = TypeVar("Part", Chunk, Shard)
 """What an actor is given at a time: its stage and label are for people, its advice says what to do where it costs too many."""
 
 
 class Actors(Generic[Part]):
-    """Ray actors of one class, which has `ready() -> pid` and `sample(part) -> result`; one part each at a time. A dead one is
-    replaced, and its part given to another.
+    """Ray actors of one class, which has `sample(part) -> result`; one part each at a time. A dead one is replaced, and its part
+    given to another.
     """
 
     def __init__(self, kind: type, arguments: tuple[Any, ...], workers: int, gpus: int = 1) -> None:
@@ -147,10 +140,12 @@ class Actors(Generic[Part]):
                 except self.failures as error:
                     failed[id(taken)] += 1
                     if failed[id(taken)] == (TRIES if taken else TRIES * len(self.workers)):
-                        raise SamplerError(_no_use(taken, str(error).strip().rpartition("\n")[2].strip())) from error
+                        what, reason = taken or START, str(error).strip().rpartition("\n")[2].strip()
+                        cost = f"{what.label} cost {failed[id(taken)]} workers; the last one said: {reason}."
+                        raise SamplerError(f"{cost} {what.advice} What is finished is kept.") from error
                     waiting.extend([taken] if taken else [])
                     worker = self._replace(worker)
-                    busy[worker.ready.remote()] = worker, None
+                    busy[worker.__ray_ready__.remote()] = worker, None
                     continue
                 free.append(worker)
                 if taken is not None:
@@ -190,23 +185,14 @@ class OnRay(Actors[Shard]):
 
     def sleep(self) -> None:
         """See Pool.sleep. Before a training on several machines the actors end, as Ray keeps their GPUs as long as they live."""
+        end = self.recipe.training.launcher is not None
         try:
             self.ray.get([worker.sleep.remote() for worker in self.workers])
         except self.failures:
+            end = True
+        if end:
             self._end()
-        if self.recipe.training.launcher is not None:
-            self._end()
-
-    def _end(self) -> None:
-        super()._end()
-        self.model_dir = None
-
-
-def _no_use(part: Chunk | Shard | None, reason: str) -> str:
-    """Why a part, or starting workers, is given up."""
-    if part is None:
-        return f"workers cannot be started ({reason}). `python -m star.doctor` says what Ray sees."
-    return f"{part.label} cost {TRIES} workers; the last one said: {reason}. {part.advice} What is finished is kept."
+            self.model_dir = None
 
 
 def connect() -> Any:

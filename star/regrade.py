@@ -53,13 +53,10 @@ class Kept:
             asked = product(shard.problems, range(shard.first_sample, shard.first_sample + shard.decoding.samples))
             yield shard, [self.graded(shard.mode, problem, sample) for problem, sample in asked]
 
-    def load(self, model_dir: Path) -> None:
-        """Nothing is loaded."""
+    def sleep(self, *_: Any) -> None:
+        """Nothing is loaded, and nothing held."""
 
-    def sleep(self) -> None:
-        """Nothing is held."""
-
-    close = sleep
+    load = close = sleep
 
     def _of(self, mode: str) -> Iterator[Any]:
         return (row for row in self.kept if row["mode"] == mode)

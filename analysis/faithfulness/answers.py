@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -33,10 +32,6 @@ class Model:
         self._open_scorer, self._open_sampler = open_scorer, open_sampler
         self._scorer: Scorer | None = None
         self._sampler: Sampler | None = None
-
-    def ready(self) -> int:
-        """Its process id, once it is up."""
-        return os.getpid()
 
     def sample(self, part: Chunk) -> list[Any]:
         """What is remembered of each branch of trees, or where a decoding stands beside them of each prompt."""

@@ -6,7 +6,6 @@ model says something about the domains that it was validated on, and nothing els
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -66,10 +65,6 @@ class Judging:
 
     def __init__(self, use_gold: bool) -> None:
         self.use_gold = use_gold
-
-    def ready(self) -> int:
-        """Its process id, once it is up."""
-        return os.getpid()
 
     def sample(self, part: Chunk) -> list[Judgement]:
         return judge(part.content, use_gold=self.use_gold)
