@@ -98,7 +98,6 @@ class Chunk:
 
 
 START = Chunk("the start", None, advice="`python -m star.doctor` says what Ray sees.")
-"""What a worker that takes another's place does first."""
 Part = TypeVar("Part", Chunk, Shard)
 """What an actor is given at a time: its stage and label are for people, its advice says what to do where it costs too many."""
 
@@ -127,9 +126,8 @@ class Actors(Generic[Part]):
         """See Pool.map. A worker that starts in another's place takes parts once it is up."""
         waiting, free, failed = deque(parts), list(self.workers), Counter[int]()
         busy: dict[Any, tuple[Any, Part | None]] = {}
-        done = 0
         with bar(parts[0].stage, len(parts), "shard") as shown:
-            while done < len(parts):
+            while waiting or any(part for _, part in busy.values()):
                 while waiting and free:
                     worker, part = free.pop(), waiting.popleft()
                     busy[worker.sample.remote(part)] = worker, part
@@ -149,7 +147,6 @@ class Actors(Generic[Part]):
                     continue
                 free.append(worker)
                 if taken is not None:
-                    done += 1
                     shown.update(1)
                     yield taken, result
 

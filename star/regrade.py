@@ -3,19 +3,19 @@
     python -m star.regrade runs/addition-1a2b3c --curation.cap 1
     python -m star.train runs/addition-4d5e6f/recipe.yaml
 
-Flags are those of star.train, for what comes after sampling: --curation, --training, --loop.rounds, --loop.patience,
---loop.target; and --name, where only the grader has changed. The new directory has the base model's evaluation and round 1,
-graded and curated; star.train goes on from there. Attempts of later rounds are not taken over: the models that they were
-sampled from were trained on what the old run had kept.
+Flags are those of star.train, for what comes after the sampling of round 1: --curation, --training, --verifier and some others;
+and --name, where only the grader has changed. The new directory has the base model's evaluation and round 1, graded and curated;
+star.train goes on from there, and samples what a run that was stopped before has not. Attempts of later rounds are not taken
+over: the models that they were sampled from were trained on what the old run had kept.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from star.attempts import judge
 from star.command_line import run_command
@@ -24,15 +24,18 @@ from star.errors import UsageError
 from star.files import StoredRows
 from star.loop import Loop
 from star.problem import Attempt, Problem
-from star.recipe import DEFAULT_RECIPE, TRUST, load_recipe
+from star.recipe import DEFAULT_RECIPE, TRUST, load_recipe, parse_recipe
 from star.run import Run, RunError
 from star.sampling.base import Completion
 from star.setup import Setup, locked, prepare
-from star.shards import Shard
+from star.shards import Mode, Shard, parts_of
 from star.tables import ATTEMPTS
 from star.train import with_flags
 
-FREE = ("name", "curation.", "training.", "loop.rounds", "loop.patience", "loop.target")
+FREE = (
+    "name", "curation.", "training.", "verifier.", "loop.rounds", "loop.patience", "loop.target", "loop.start", "loop.gate",
+    "evaluation.samples", "evaluation.temperature", "prompting.keep_shots", "prompting.shots_in_training",
+)  # fmt: skip
 """Keys that say nothing about what is sampled in round 1."""
 
 
@@ -43,13 +46,13 @@ class Kept:
         self.run, self.setup = run, setup
         self.model_dir: Path | None = setup.base_dir
         names = ("round_00/evaluation.parquet", "round_01/probe.parquet", "round_01/attempts.parquet")
-        self.kept: StoredRows[Any] = StoredRows([file for file in map(run.file, names) if file.is_file()], ATTEMPTS)
-        self.unread: dict[str, Iterator[Any]] = {}
+        files = [[file] if file.is_file() else sorted(parts_of(file).glob("*.parquet")) for file in map(run.file, names)]
+        self.kept: StoredRows[Any] = StoredRows(chain.from_iterable(files), ATTEMPTS)
+        self.unread: dict[str, Iterator[Any]] = {mode: self._of(mode) for mode in get_args(Mode)}
 
     def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
         """See Pool.map. Raises RunError where an attempt is not there."""
         for shard in shards:
-            self.unread.setdefault(shard.mode, self._of(shard.mode))
             asked = product(shard.problems, range(shard.first_sample, shard.first_sample + shard.decoding.samples))
             yield shard, [self.graded(shard.mode, problem, sample) for problem, sample in asked]
 
@@ -79,9 +82,9 @@ def regrade(argv: Sequence[str]) -> None:
         with_flags(load_recipe(DEFAULT_RECIPE), ["--help"], __doc__)
     if not argv or argv[0].startswith("-"):
         raise UsageError("the run directory must come first. For all arguments: python -m star.regrade --help")
-    run = Run(Path(argv[0]))
-    _ = run.recipe  # says in better words what is no run directory
-    before = load_recipe(run.path / "recipe.yaml", trusted=TRUST in argv)
+    given = Path(argv[0])
+    run = Run(given if given.name else Path.cwd())  # "." has no parent
+    before = parse_recipe(dict(run.recipe), str(run.path / "recipe.yaml"), trusted=TRUST in argv)
     recipe = with_flags(before.model_copy(update={"runs_dir": str(run.path.parent)}), argv[1:], __doc__)
     changed = [key for key in recipe.differing_keys(before) if not key.startswith(FREE)]
     if changed or recipe.loop.method != "star":
@@ -100,7 +103,7 @@ def regrade(argv: Sequence[str]) -> None:
             raise RunError(f"graded so, the probe chooses temperature {now:g}, at which {run.path} has not sampled: use star.train")
         attempts = loop.attempts(1)
         loop.training(1, attempts)
-    before_kept, kept = (sum(bool(row["kept"]) for row in rows) for rows in (run.attempts(1, ["kept"]), attempts))
+    before_kept, kept = (sum(bool(row["kept"]) for row in rows) for rows in (run.attempts(1, ["kept"]), attempts.only("kept")))
     print(f"{setup.run_dir}: round 1 keeps {kept:,} of {len(attempts):,} attempts (was {before_kept:,})")
     print(f"to go on: python -m star.train {setup.run_dir}/recipe.yaml")
 

@@ -212,3 +212,37 @@ def test_what_cannot_be_regraded_is_said(
 ) -> None:
     setup = prepare(make_recipe(base_model, tmp_path), [])
     assert regrade([str(setup.run_dir), *flags]) == 2 and said in capsys.readouterr().err
+
+
+def test_a_run_that_was_stopped_gives_the_shards_that_it_has(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And `.` is the run directory that one is in."""
+    real = ScriptedSampler.sample
+
+    def killed(self: Any, prompts: Any, decoding: Any, *, progress: str | None = None) -> Any:
+        if progress == "round 1: generated (train), shard 2":
+            raise Killed
+        return real(self, prompts, decoding, progress=progress)
+
+    old, changed = make_recipe(base_model, tmp_path, **SMALL), {"curation": {"cap": 1}}
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(ScriptedSampler, "sample", killed)
+        run(old)
+    monkeypatch.chdir(old.run_dir)
+    assert regrade([".", "--curation.cap", "1"]) == 1
+    assert "has no generated attempt 0 of problem" in capsys.readouterr().err
+    setup, sampler, _ = run(make_recipe(base_model, tmp_path, **SMALL, **changed))
+    sampled = [label for label, _ in sampler.calls]
+    assert sampled[0] == "round 1: generated (train), shard 2" and setup.run_dir.parent == old.run_dir.parent
+    assert contents(setup) == contents(run(make_recipe(base_model, tmp_path / "fresh", **SMALL, **changed))[0])
+
+
+def test_what_is_not_sampled_in_round_1_may_change(base_model: Path, tmp_path: Path) -> None:
+    old, _, _ = run(make_recipe(base_model, tmp_path, **SMALL))
+    loop = SMALL["loop"] | {"start": "continue"}
+    changes: dict[str, Any] = {"loop": loop, "verifier": {"kind": "dpo"}, "evaluation": {"samples": 2}}
+    flags = ["--loop.start", "continue", "--verifier.kind", "dpo", "--evaluation.samples", "2"]
+    assert regrade([str(old.run_dir), *flags]) == 0
+    new = make_recipe(base_model, tmp_path, **SMALL | changes)
+    assert attempts_of(prepare(new, []), 1) == attempts_of(old, 1)
