@@ -90,7 +90,7 @@ def training(shape: str, arguments: Arguments, folder: Path) -> dict[str, Any]:
     import torch
 
     from star.training.finetuning import finetune
-    from star.training.plan import Job
+    from star.training.plan import Job, with_data
 
     model, draw = shaped(shape, arguments, folder), random.Random(0)
     settings = load_recipe(RECIPE).training.model_copy(update={"batch_size": 2, "max_length": 32} if arguments.quick else {})
@@ -98,7 +98,7 @@ def training(shape: str, arguments: Arguments, folder: Path) -> dict[str, Any]:
     ids = [tuple(draw.randrange(256) for _ in range(2 * part)) for _ in range(8 * settings.batch_size)]
     rows = tuple((row[:part], row[part:]) for row in ids)
     runs = [
-        finetune(Job(str(model), str(folder / f"{steps} steps"), rows, steps, 0, settings, generates=False))
+        finetune(with_data(Job(str(model), str(folder / f"{steps} steps"), steps, 0, settings, generates=False), rows))
         for steps in ((1, 2, 8) if arguments.quick else STEPS)
     ]
     tokens, seconds = (runs[2][name] - runs[1][name] for name in ("tokens", "seconds"))
