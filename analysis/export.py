@@ -22,7 +22,8 @@ import tyro
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis.pages.widgets.words import MODES, NO_REASON, measure_rows, measure_words
+from analysis.pages.widgets.measures import measure_rows, measure_words
+from analysis.pages.widgets.words import MODES, NO_REASON
 from analysis.soundness.grades import flag_words, score_words
 from analysis.sources import Source, run_labels, source_of, typed
 from star.command_line import parse, run_command

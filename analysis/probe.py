@@ -254,7 +254,7 @@ def _unlike(
 
 def print_report(content: ProbedRound, source: Source, asked: int) -> None:
     """Accuracy, then every measure beside its control, then what could not be probed."""
-    from analysis.pages.widgets.words import interval_words, measure_rows
+    from analysis.pages.widgets.measures import interval_words, measure_rows
     from star.report import print_table
 
     accuracy, total = content["accuracy"], content["n_rationales"]

@@ -23,7 +23,8 @@ from analysis.labels import Label, append, label_folder, read_labels
 from analysis.pages.faithfulness import commit_steps, probed_steps
 from analysis.pages.widgets import changes, text
 from analysis.pages.widgets.averages import curve_frame
-from analysis.pages.widgets.words import DROPPED, NO_REASON, VERDICTS, interval_words, outcome_words
+from analysis.pages.widgets.measures import interval_words, outcome_words
+from analysis.pages.widgets.words import DROPPED, NO_REASON, VERDICTS
 from analysis.rationales import table_reading
 from analysis.rationales.records import Record, write_records
 from analysis.rationales.table_reading import load_table

@@ -22,7 +22,7 @@ from analysis.faithfulness.running import prepare, probe_all
 from analysis.faithfulness.sources import plain_task
 from analysis.faithfulness.values import changed
 from analysis.memory import MemoryFileError
-from analysis.pages.widgets.words import measure_words, probe_words
+from analysis.pages.widgets.measures import measure_words, probe_words
 from analysis.probe import chosen_probes
 from benchmarks.probe_validity import apart, coverage, trained_measures
 from benchmarks.scripted_models import ScriptedModel, scripted_setup, scripted_subjects

@@ -14,7 +14,8 @@ from analysis import comparing as comparison
 from analysis.comparing import Arm
 from analysis.pages.widgets import changes, context, parts, state, text
 from analysis.pages.widgets.changes import Side
-from analysis.pages.widgets.words import explanations, interval_words, measure_words, p_words
+from analysis.pages.widgets.measures import explanations, interval_words, measure_words
+from analysis.pages.widgets.words import p_words
 from analysis.rationales.records import RecordError
 from analysis.rationales.table_reading import load_table
 from analysis.sources import Source

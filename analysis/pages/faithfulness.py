@@ -14,7 +14,7 @@ import streamlit as st
 
 from analysis.faithfulness.rows import row_schema
 from analysis.pages.widgets import averages, context, parts, rationale, state, text
-from analysis.pages.widgets.words import outcome_words, probe_words
+from analysis.pages.widgets.measures import outcome_words, probe_words
 from analysis.rationales.table import Table
 from analysis.sources import Source, typed
 from star.charts import COLOURS

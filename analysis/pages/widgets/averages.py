@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import parts, state
-from analysis.pages.widgets.words import (
+from analysis.pages.widgets.measures import (
     NATS,
     explanations,
     interval_words,
