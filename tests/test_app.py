@@ -375,6 +375,21 @@ def test_a_skip_pressed_before_the_rationale_was_on_screen_is_ignored(open_app: 
     assert len(read_labels(tmp_path / "sums.labels").skipped) == 1
 
 
+def test_a_key_that_is_ignored_does_not_lead_back_to_what_is_labelled(open_app: Any, tmp_path: Path) -> None:
+    app = healthy(open_app("label", "--records", str(sums(tmp_path / "sums.jsonl", {"one": range(3)})), who="ann"))
+    healthy(button(app, "verdict-sound").click().run())
+    (_, first), second = next(iter(read_labels(tmp_path / "sums.labels").latest)), link(app)["id"]
+    app.query_params["id"] = first  # the browser's link with the next key, which was pressed before the second was on screen
+    number, shown = app.session_state["turn"]
+    app.session_state["turn"], app.session_state["went"] = (number + 1, shown), (number + 1, {"id": second})
+    healthy(button(app, "verdict-sound").click().run())
+    assert link(app)["id"] == second != first and "It was ignored" in words(app)
+    healthy(button(app, "verdict-sound").click().run())
+    assert "It was ignored" in words(app)  # for a turn more: a key may come before it is drawn
+    healthy(button(app, "verdict-sound").click().run())
+    assert "It was ignored" not in words(app)
+
+
 def test_ranking_says_when_answers_may_be_wrong(open_app: Any, tmp_path: Path) -> None:
     path = tmp_path / "three.jsonl"
     wrong = [Record(m, question="1 + 1?", steps=(f"way {i}",), answer="3", answer_correct=False, generator=m)

@@ -246,6 +246,8 @@ def test_a_burst_of_presses_labels_nothing_that_was_not_on_screen(real: Server, 
     assert 1 <= len(labels) == len(lines) < 10  # no rationale was labelled twice
     seen = {shown(question) for question in page.evaluate("() => window.pressed")}
     assert set(questions_of(labels, records)) <= seen
+    assert parameter(page, "id") not in {quote(label.id, safe="") for label in labels}  # what is ignored leads not back
+    expect(page.get_by_text("was pressed before this was on screen")).to_be_visible()
 
 
 def test_ratings_of_steps_and_skips_outlive_the_page(real: Server, page: Any, browser: Any, records: Path) -> None:

@@ -37,14 +37,15 @@ def turn(shown: str) -> int:
     number, before = st.session_state.get("turn", (0, ""))
     number += before not in ("", shown)
     st.session_state["turn"] = (number, shown)
-    said_in, sentence = st.session_state.get("said", (None, ""))
-    if said_in == number:
+    said_in, sentence = st.session_state.get("said", (-2, ""))
+    if number - said_in <= 1:
         st.warning(sentence)
     return int(number)
 
 
 def say(sentence: str) -> None:
-    """Put a sentence above the buttons until their turn is over. In a fragment, a toast would take the place of the page's CSS."""
+    """Put a sentence above the buttons until the turn after this one is over: a key may end this one before the sentence is drawn.
+    In a fragment, a toast would take the place of the page's CSS."""
     st.session_state["said"] = (st.session_state["turn"][0], sentence)
 
 
@@ -53,9 +54,18 @@ def too_early(number: int) -> bool:
     current, _ = st.session_state["turn"]
     if number != current:
         say("A key was pressed before this was on screen. It was ignored.")
+        went_to, changes = st.session_state.get("went", (None, {}))
+        if went_to == current:
+            state.go(changes)  # the key came with the browser's link, which may be that of the turn before
         return True
     st.session_state["turn"] = (current + 1, "")
     return False
+
+
+def go(changes: Mapping[str, str | None]) -> None:
+    """Change the link for the turn that begins now."""
+    st.session_state["went"] = (st.session_state["turn"][0], changes)
+    state.go(changes)
 
 
 def step_notes(one: Rationale, labels: Labels) -> dict[int, str]:
@@ -187,7 +197,7 @@ def _noted(label: Label) -> Label:
 
 def _press(number: int, label: Label, after: str | None) -> None:
     if not too_early(number) and store(_noted(label)):
-        state.go({"id": label.id if label.kind == "draft" else after or label.id})
+        go({"id": label.id if label.kind == "draft" else after or label.id})
 
 
 def _later(number: int, label: Label, after: str | None) -> None:
@@ -220,7 +230,7 @@ def skip(number: int, identifier: str, labels: Labels, going: dict[str, str | No
     who = context.labeller()
     known = (who, identifier) in labels.skipped or (who, identifier) in labels.latest
     if known or store(Label(identifier, who, None, kind="skip")):
-        state.go(going)
+        go(going)
 
 
 def _undo_button(number: int, labels: Labels, draft: Label) -> None:
@@ -243,7 +253,7 @@ def _undo_button(number: int, labels: Labels, draft: Label) -> None:
 def _undo(number: int, back: Label, words: str) -> None:
     if too_early(number) or not store(back):
         return
-    state.go({"id": back.id})
+    go({"id": back.id})
     if words:
         st.session_state.pop(_note_key(back.id), None)
         say(f"Taken back: {words}.")

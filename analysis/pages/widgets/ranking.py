@@ -137,12 +137,12 @@ def _pick(number: int, order: list[int], tie: Ranking, first: str) -> None:
     if labelling.too_early(number):
         return
     if len(order) < 2:
-        state.go({"picked": str(order[0]), "ask": first})
+        labelling.go({"picked": str(order[0]), "ask": first})
         return
     places = [place - 1 for place in dict.fromkeys([*order, 1, 2, 3])]
     ids, origins = (tuple(names[place] for place in places) for names in (tie.order, tie.origins))
     if labelling.store(replace(tie, order=ids, origins=origins, tie=len(order) == 3)):
-        state.go({"picked": None, "ask": None})
+        labelling.go({"picked": None, "ask": None})
 
 
 def _ranking_results(labels: Labels) -> None:
