@@ -15,6 +15,7 @@ from typing import Literal
 from star.errors import InputError, counted
 from star.run import Overview, Run, stamp
 from star.schemas import Manifest
+from star.statistics import counted
 
 
 @dataclass(frozen=True)

@@ -662,6 +662,7 @@ def test_numbers_without_spread_get_no_bracket() -> None:
 def test_escaping() -> None:
     assert text.escaped(HOSTILE).count("<") == 0 and "\x00" not in text.escaped(HOSTILE)
     assert text.plain("**b** :red[x] $y$ <i> `c` [l](u)") == (r"\*\*b\*\* \:red\[x\] \$y\$ \<i\> \`c\` \[l\]\(u\)")
+    assert text.plain(":material/home: :streamlit: :material_home:") == r"\:material\/home\: `:streamlit:` `:material_home:`"
     left, right = text.diff("<b> 12 cats", "<i> 13 cats", "13")
     assert "<b>" not in left and "<i>" not in right
     assert '<span class="r-gone">12</span>' in left and '<span class="r-injected">13</span>' in right

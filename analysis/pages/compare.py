@@ -21,6 +21,7 @@ from analysis.rationales.table_reading import load_table
 from analysis.sources import Source
 from star.paired import Comparison
 from star.run import Run, RunError, stamp
+from star.statistics import counted
 
 MOST = 6
 """Arms side by side; more cannot be read."""
@@ -157,7 +158,7 @@ def _measures(arms: Sequence[Arm], who: str) -> None:
     ]
     frame = pd.DataFrame(rows).dropna(subset=["value"])
     several = frame[frame.groupby("measure")["label"].transform("nunique") > 1]
-    note = f"{len(questions):,} questions that {said}." if said else "Each on the questions of its kind."
+    note = f"{counted(len(questions), 'question')} that {said}." if said else "Each on the questions of its kind."
     probed = questions & comparison.probed_questions(arms)
     if any(arm.probed for arm in arms) and probed != questions:
         note += f" What changing the reasoning does is measured on the {len(probed):,} of these that were probed for all that were."

@@ -9,6 +9,7 @@ import streamlit as st
 
 from analysis.labels import SETTLED, Labels
 from analysis.pages.widgets import agreement_tab, context, labelling, parts, ranking, rationale, state, text
+from analysis.pages.widgets.words import right_words
 from analysis.rationales.filters import OVERLAP, QUEUES, View, base_mask, dealt, queue, select
 from analysis.rationales.table import Table
 from star.errors import counted
@@ -29,7 +30,7 @@ def page() -> None:
         tab = state.segments("What to do", "tab", list(TABS), "label", TABS, label_visibility="collapsed")
         state.words("Labelled by", "who", default=context.login(), width=170)
         blind = tab == "label" and state.switch("blind: hide the automatic score", "blind", True)
-        auto = tab == "label" and state.switch("go on by itself", "auto", True)
+        auto = tab == "label" and state.switch("next automatically", "auto", True)
         if tab == "label":
             _options()
     if labels.torn:
@@ -114,8 +115,7 @@ def _label(table: Table, *, blind: bool, auto: bool) -> None:
     with left:
         rationale.question(one)
         if blind:
-            right_word = {1: "right", 0: "wrong"}.get(one.row["right"], "not graded")
-            text.facts([("answer", f"{one.answer or 'none'}: {right_word}"), ("gold", one.gold)])
+            text.facts([("answer", f"{one.answer or 'none'}: {right_words(one.row['right'])}"), ("gold", one.gold)])
         else:
             rationale.judgement(one, table.scorers)
         own = labels.latest.get((who, one.id))
@@ -150,7 +150,7 @@ def _recent(table: Table, labels: Labels, who: str) -> None:
     last = [(label, row) for label in labels.recent(who, 10) if (row := table.row_of(label.id)) is not None]
     if not last:
         return
-    words = f"The last {len(last)} labels" if len(last) > 1 else "The last label"
+    words = f"The last {counted(len(last), 'label')}"
     recent = st.expander(words, icon=":material/history:", key="recent", on_change="rerun")
     with recent:
         for place, (label, row) in enumerate(last if recent.open else ()):  # a key draws all that is here again

@@ -128,7 +128,9 @@ def prepare() -> None:
     from star.run import RunError
 
     found = context.sources()
-    if found:
+    if not found:
+        print(f"There is no run in {context.arguments().root} yet; the page says how to make one.", file=sys.stderr)
+    else:
         try:
             warm(load_table(found[0]))
         except (RecordError, RunError) as error:

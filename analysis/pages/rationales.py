@@ -11,7 +11,7 @@ import streamlit as st
 
 from analysis import loading
 from analysis.labels import Labels, to_jsonl
-from analysis.pages.widgets import context, labelling, parts, rationale, state, text
+from analysis.pages.widgets import context, labelling, other_attempts, parts, rationale, state, text
 from analysis.pages.widgets.words import share
 from analysis.rationales.filters import JUDGES, Counts, View, base_mask, count_cells, judges, select
 from analysis.rationales.table import Table
@@ -20,7 +20,7 @@ from star.row_files import to_csv
 
 ON_PAGE = 200
 """Rationales on an exported page."""
-WIDTHS = {"question": 180, "answer right?": 90, "first error": 75, "steps": 50}
+WIDTHS = {"question": 165, "answer right?": 88, "first error": 75, "steps": 50}
 SORTED = "times sorted"
 """Another table each time: in the old one the head stays chosen, and a second click would only take the choice back."""
 OPTIONAL = ("suspicion", "reasoning", "evidence", "first error", "label", "made in")
@@ -116,7 +116,7 @@ def _four_way(counts: Counts, view: View) -> None:
                 )
     right = counts.cells["right-sound"] + counts.cells["right-unsound"]
     doubted = f"{share(counts.cells['right-unsound'], right)} are {parts.JUDGED[view.judge == 'score'][0]}"
-    of = f" Of {right:,} right answers, {doubted}." if right else ""
+    of = f" Of {counted(right, 'right answer')}, {doubted}." if right else ""
     rest = f" {counts.unjudged:,} more cannot be placed: answer or reasoning is not judged." if counts.unjudged else ""
     st.caption(
         f"n = {counted(judged, 'rationale')}, 95 % intervals in brackets; sound according to {JUDGES[view.judge]}.{of}{rest}"
@@ -210,7 +210,7 @@ def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
         st.caption("Labels")
         text.facts([(each.labeller, ": ".join(filter(None, [labelling.label_words(each), each.note]))) for each in given])
     rationale.provenance(one)
-    rationale.others(table, row)
+    other_attempts.show(table, row)
     rationale.everything(table, row, one)
     with st.container(horizontal=True):
         link = state.link(*context.KEPT, *parts.carried(), id=one.id, cell=view.cell)

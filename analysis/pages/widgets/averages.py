@@ -17,7 +17,7 @@ from analysis.pages.widgets.measures import (
     measure_unit,
     measure_words,
 )
-from star.statistics import wilson
+from star.statistics import counted, wilson
 
 
 def show(content: dict[str, Any]) -> None:
@@ -27,7 +27,7 @@ def show(content: dict[str, Any]) -> None:
     accuracy = interval_words(content.get("accuracy") or {})
     graded = "" if right is None else f", {right:,} with a right answer: {accuracy}"
     st.caption(
-        f"n = {content.get('n_rationales') or 0:,} rationales{graded}. Brackets: 95 % intervals, questions resampled."
+        f"n = {counted(content.get('n_rationales') or 0, 'rationale')}{graded}. Brackets: 95 % intervals, questions resampled."
     )
     scopes = {"all": "all", "right": "right answers only"}
     scope = "all" if right is None else state.segments("Counted", "scope", list(scopes), "all", scopes)

@@ -1,8 +1,6 @@
 """The bar of buttons that labels a rationale, each with a key, shared by the pages Rationales and Label.
 
-A key press belongs to the rationale that was on screen when it was pressed. The browser may still show one rationale while the
-server has gone on to the next, so buttons are made anew for every turn, and a press on a button of an earlier turn counts for
-nothing; the page says so. What is pressed is on the disk at once, ratings of single steps and skips as well.
+What is pressed is on the disk at once, ratings of single steps and skips as well; `turns` says which presses count.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from typing import TypeVar
 import streamlit as st
 
 from analysis.labels import SETTLED, Label, LabelError, Labels, Ranking, Verdict, append, label_folder
-from analysis.pages.widgets import context, state, text
+from analysis.pages.widgets import context, text, turns
 from analysis.rationales.table import Rationale
 
 ChoiceT = TypeVar("ChoiceT")
@@ -30,42 +28,6 @@ RATINGS: dict[str, tuple[int, str, str]] = {
 }
 """Key -> (rating of one step, words, icon)."""
 DIGITS = 9
-
-
-def turn(shown: str) -> int:
-    """Number of the turn of what is drawn now; another rationale, or the same one after a label, has another number."""
-    number, before = st.session_state.get("turn", (0, ""))
-    number += before not in ("", shown)
-    st.session_state["turn"] = (number, shown)
-    said_in, sentence = st.session_state.get("said", (-2, ""))
-    if number - said_in <= 1:
-        st.warning(sentence)
-    return int(number)
-
-
-def say(sentence: str) -> None:
-    """Put a sentence above the buttons until the turn after this one is over: a key may end this one before the sentence is drawn.
-    In a fragment, a toast would take the place of the page's CSS."""
-    st.session_state["said"] = (st.session_state["turn"][0], sentence)
-
-
-def too_early(number: int) -> bool:
-    """Whether a press comes from a turn that is over; if it does not, its turn is over now."""
-    current, _ = st.session_state["turn"]
-    if number != current:
-        say("A key was pressed before this was on screen. It was ignored.")
-        went_to, changes = st.session_state.get("went", (None, {}))
-        if went_to == current:
-            state.go(changes)  # the key came with the browser's link, which may be that of the turn before
-        return True
-    st.session_state["turn"] = (current + 1, "")
-    return False
-
-
-def go(changes: Mapping[str, str | None]) -> None:
-    """Change the link for the turn that begins now."""
-    st.session_state["went"] = (st.session_state["turn"][0], changes)
-    state.go(changes)
 
 
 def step_notes(one: Rationale, labels: Labels) -> dict[int, str]:
@@ -95,7 +57,7 @@ def bar(
     mine = labels.latest.get((who, one.id))
     by_step = by_step and bool(one.steps)
     draft = labels.drafts.get((who, one.id), ()) if by_step else ()
-    number = turn(f"{one.id} {len(draft)}")
+    number = turns.turn(f"{one.id} {len(draft)}")
     label = Label(one.id, who, None, blind=blind)
     with st.container(horizontal=True, vertical_alignment="center", key="ratings" if by_step else "verdicts"):
         if by_step:
@@ -196,8 +158,8 @@ def _noted(label: Label) -> Label:
 
 
 def _press(number: int, label: Label, after: str | None) -> None:
-    if not too_early(number) and store(_noted(label)):
-        go({"id": label.id if label.kind == "draft" else after or label.id})
+    if not turns.too_early(number) and store(_noted(label)):
+        turns.go({"id": label.id if label.kind == "draft" else after or label.id})
 
 
 def _later(number: int, label: Label, after: str | None) -> None:
@@ -218,19 +180,19 @@ def store(entry: Label | Ranking) -> bool:
     try:
         append(label_folder(context.source()), entry)
     except LabelError as error:
-        say(text.plain(error))
+        turns.say(text.plain(error))
         return False
     return True
 
 
 def skip(number: int, identifier: str, labels: Labels, going: dict[str, str | None]) -> None:
     """Put a rationale, or a problem to be ranked, off until nothing else is left, and change the link."""
-    if too_early(number):
+    if turns.too_early(number):
         return
     who = context.labeller()
     known = (who, identifier) in labels.skipped or (who, identifier) in labels.latest
     if known or store(Label(identifier, who, None, kind="skip")):
-        go(going)
+        turns.go(going)
 
 
 def _undo_button(number: int, labels: Labels, draft: Label) -> None:
@@ -251,9 +213,9 @@ def _undo_button(number: int, labels: Labels, draft: Label) -> None:
 
 
 def _undo(number: int, back: Label, words: str) -> None:
-    if too_early(number) or not store(back):
+    if turns.too_early(number) or not store(back):
         return
-    go({"id": back.id})
+    turns.go({"id": back.id})
     if words:
         st.session_state.pop(_note_key(back.id), None)
-        say(f"Taken back: {words}.")
+        turns.say(f"Taken back: {words}.")

@@ -23,7 +23,7 @@ _INLINE = re.compile(
     r"\\\((?P<round>.{1,1000}?)\\\)|(?<![\\$\w])\$(?P<dollar>(?! )(?:\\.|[^$\\\n]){1,1000}(?<! ))\$(?![\d$])", re.S
 )
 _ADDRESS = re.compile(
-    r":(?:material/\w+|streamlit):|(?:[a-z][a-z0-9+.-]{1,20}://|www\.)[^\s\U000f0000-\U0010ffff]+|[\w.+-]+@[\w-]+\.[\w.-]+", re.I
+    r":(?:material_\w+|streamlit):|(?:[a-z][a-z0-9+.-]{1,20}://|www\.)[^\s\U000f0000-\U0010ffff]+|[\w.+-]+@[\w-]+\.[\w.-]+", re.I
 )
 _BARE = re.compile(r"(?!.*\\[(\[])[^$`\n]{0,200}\\(?:d?frac|sqrt|pi|times|cdot|text|infty|left|begin)\b[^$`\n]{0,300}")
 """An answer or option that is a formula as a whole, without dollar signs."""
@@ -40,12 +40,13 @@ _ITALIC = re.compile(r"(?<![\w*])\*(?=[A-Za-z])([^*\n]{1,300}?)(?<=[A-Za-z.,!?])
 _HEADING = re.compile(r"^[ \t]{0,3}#{1,6}[ \t]+(.{1,300}?)[ \t]*#*$", re.M)
 _BULLET = re.compile(r"^([ \t]*)[-*+][ \t]+(?=\S)", re.M)
 _RULE = re.compile(r"\s*\|[\s:|-]+\|?\s*")
-_SPECIAL = re.compile(r"([\\`*_\[\]()#+\-.!~>$:])")
+_SPECIAL = re.compile(r"([\\`*_\[\]()#+\-.!~>$:]|(?<=material)/)")
 _MARKED = re.compile(r"\$[^$\n]+\$|\\[(\[]|\\begin\{|\\[a-z]{3,}|\*\*\S|^ {0,3}#{1,6} |^ {0,3}[-*] \S|`|^\|.*\|", re.M)
 _CODE_LINE = re.compile(
-    r"^\s*(?:def |class |import |from \w+ import |return\b|(?:for|while|if) .+:$|elif |else:|print\("
-    r"|#include|public |\w+ = |>>> |[}{]$|\"\"\")"
+    r"^\s*(?:(?P<program>def |class |import |from \w+ import |return\b|(?:for|while|if) .+:$|elif |else:|print\("
+    r"|#include|public |>>> |[}{]$|\"\"\")|\w+ = )"
 )
+"""`x = 3` stands in programs and in mathematics, the other beginnings in programs alone."""
 FIRST, LONGEST = 0xF0000, 0x20000
 """Private characters, as many as a text may have characters, stand for what is done already; longer texts are only escaped."""
 
@@ -61,10 +62,10 @@ def is_prose(text: str) -> bool:
 
 
 def is_code(text: str) -> bool:
-    """Whether at least a third of the lines, and two of them, look like a program."""
+    """Whether at least a third of the lines, and two of them, look like a program, and one like nothing else."""
     lines = [line for line in text.splitlines() if line.strip()]
-    like = sum(bool(_CODE_LINE.match(line)) for line in lines)
-    return like >= 2 and 3 * like >= len(lines) and "```" not in text
+    like = [found for line in lines if (found := _CODE_LINE.match(line))]
+    return len(like) >= 2 and 3 * len(like) >= len(lines) and any(found["program"] for found in like) and "```" not in text
 
 
 def fenced(text: str, language: str = "") -> str:

@@ -212,7 +212,7 @@ def ordering(table: Table, view: View) -> None:
 
 
 def window_frame(table: Table, view: View, rows: np.ndarray, labels: Mapping[str, str]) -> pd.DataFrame:
-    """The columns of the rows on show, in words."""
+    """The columns of the rows on show, in words; the first ones are all that a narrow screen shows."""
     part = table.frame.iloc[rows]
     asked = [text.shorten(markup.unmarked((table.texts.get("question", int(row)) or "")[:500]), 120) for row in rows]
     known = [EVIDENCE[name] for name in evidence(table, view.cut)[rows]]
@@ -220,12 +220,12 @@ def window_frame(table: Table, view: View, rows: np.ndarray, labels: Mapping[str
     first = part["first_error"].to_numpy()
     return pd.DataFrame(
         {
-            "suspicion": np.round(100 * part["p_unsound"].to_numpy()),
             "question": asked,
-            "answer": [text.shorten(value, 40) if isinstance(value, str) else "none" for value in part["answer"]],
             "answer right?": [{1: "right", 0: "wrong"}.get(value, "?") for value in part["right"]],
             "reasoning": [[] if view.judge == "score" or word == "?" else [word] for word in sound],
             "evidence": [[word] if table.scored else [] for word in known],
+            "suspicion": np.round(100 * part["p_unsound"].to_numpy()),
+            "answer": [text.shorten(value, 40) if isinstance(value, str) else "none" for value in part["answer"]],
             "first error": [f"step {step + 1}" if step >= 0 else "" for step in first],
             "steps": part["n_steps"].to_numpy(),
             "label": [labels.get(name, "") for name in part["id"]],

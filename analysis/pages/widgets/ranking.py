@@ -12,7 +12,7 @@ import streamlit as st
 
 from analysis import agreement
 from analysis.labels import Labels, Ranking, ranking_rows
-from analysis.pages.widgets import context, labelling, parts, rationale, state, text
+from analysis.pages.widgets import context, labelling, parts, rationale, state, text, turns
 from analysis.pages.widgets.words import share
 from analysis.rationales.filters import shuffled
 from analysis.rationales.table import Table
@@ -108,7 +108,7 @@ def _ranking(table: Table, triple: tuple[int, int, int], after: str | None, who:
     part = table.frame.iloc[shown]
     tie = Ranking(str(part["problem"].iat[0]), who, tuple(part["id"]), tuple(origin(row) for _, row in part.iterrows()), tie=True)
     first = str(table.frame["id"].iat[triple[0]])
-    number = labelling.turn(f"{first} {picked}")
+    number = turns.turn(f"{first} {picked}")
     for i, column in enumerate(st.columns(3, gap="medium", border=True)):
         with column:
             st.button(
@@ -134,15 +134,15 @@ def _ranking(table: Table, triple: tuple[int, int, int], after: str | None, who:
 
 def _pick(number: int, order: list[int], tie: Ranking, first: str) -> None:
     """`order`: places of `tie`, the ranking of what is on show, that are picked by now; all of them store it as it is."""
-    if labelling.too_early(number):
+    if turns.too_early(number):
         return
     if len(order) < 2:
-        labelling.go({"picked": str(order[0]), "ask": first})
+        turns.go({"picked": str(order[0]), "ask": first})
         return
     places = [place - 1 for place in dict.fromkeys([*order, 1, 2, 3])]
     ids, origins = (tuple(names[place] for place in places) for names in (tie.order, tie.origins))
     if labelling.store(replace(tie, order=ids, origins=origins, tie=len(order) == 3)):
-        labelling.go({"picked": None, "ask": None})
+        turns.go({"picked": None, "ask": None})
 
 
 def _ranking_results(labels: Labels) -> None:
@@ -150,7 +150,7 @@ def _ranking_results(labels: Labels) -> None:
         return
     people = len({name for name, _ in labels.rankings})
     n = len(labels.rankings)
-    with st.expander(f"Result of {n:,} ranking{'s' * (n > 1)} by {people} {'people' if people > 1 else 'person'}"):
+    with st.expander(f"Result of {counted(n, 'ranking')} by {people} {'people' if people > 1 else 'person'}"):
         rows = [
             {"from": origin, "ranked": n, "best of three": share(first, n), "mean place": round(mean, 2)}
             for origin, n, first, mean in agreement.ranking_results(labels.rankings.values())

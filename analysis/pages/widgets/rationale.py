@@ -7,11 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import numpy as np
 import streamlit as st
 
 from analysis.pages.widgets import markup, parts, state, text
-from analysis.pages.widgets.words import DROPPED, MODES, NO_REASON, VERDICTS
+from analysis.pages.widgets.words import DROPPED, MODES, NO_REASON, VERDICTS, right_words
 from analysis.rationales.scorer_columns import SAID
 from analysis.rationales.table import UNKNOWN, Rationale, Table, search_terms
 from analysis.soundness.grades import score_words
@@ -140,7 +139,7 @@ def _markdown_step(i: int, step: str, marks: Notes, reasons: Notes, hits: list[s
 
 def judgement(one: Rationale, scorers: Sequence[str] = ()) -> None:
     """Right or wrong, sound or unsound, how sure the score is, and what each scorer said."""
-    right = {1: "right", 0: "wrong"}.get(one.row["right"], "not graded")
+    right = right_words(one.row["right"])
     said = "none" if one.answer is None else text.shorten(one.answer, 200)
     gold = f" (expected {text.shorten(one.gold, 200)})" if one.gold is not None and right != "right" else ""
     exact = {1: "sound by the task's exact check", 0: "unsound by the task's exact check"}.get(one.row["exact"])
@@ -215,45 +214,4 @@ def everything(table: Table, row: int, one: Rationale) -> None:
     with found:
         recorded = table.texts.get("record", row) or json.dumps({**one.row, "steps": list(one.steps)}, default=str)
         content = json.dumps(json.loads(recorded), indent=1, ensure_ascii=False)
-        st.code(text.clean(content), language=None, wrap_lines=True, height=420)
-
-
-def others(table: Table, row: int) -> None:
-    """Other attempts at the same question, one of them beside this one with the words that differ marked."""
-    problems = table.frame["problem"].to_numpy()
-    rows = np.flatnonzero(problems == problems[row])
-    rows = rows[rows != row]
-    if not len(rows):
-        return
-    on = state.flip(
-        "others",
-        "Hide the other attempts",
-        f"Other attempts at this question ({len(rows):,})",
-        icon=":material/difference:",
-    )
-    if not on:
-        return
-    names = {str(i): f"{i + 1}: {_origin(table, int(found))}" for i, found in enumerate(rows[:200])}
-    picked = state.select("Held against", "other", list(names), default="0", show=names.__getitem__)
-    other = int(rows[int(picked or 0)])
-    before, after = ("\n".join(table.rationale(each).steps) for each in (row, other))
-    left, right = st.columns(2, gap="small")
-    for column, words, body in zip(
-        (left, right), ("this one", names[str(picked)]), text.diff(before, after), strict=True
-    ):
-        with column:
-            st.caption(text.plain(words))
-            text.marked(body)
-    text.key((COLOURS["accuracy"], "only in this one"), (COLOURS["rationalized"], "only in the other"))
-
-
-def _origin(table: Table, row: int) -> str:
-    """Who wrote it, in which round, and whether its answer is right."""
-    found = table.frame.iloc[row]
-    words = [
-        parts.made_in((found["round"], found["mode"])),
-        found["generator"] if isinstance(found["generator"], str) else "",
-    ]
-    answer = f"answer {text.shorten(found['answer'], 30)}" if isinstance(found["answer"], str) else "no answer"
-    right = {1: "right", 0: "wrong"}.get(found["right"], "not graded")
-    return ", ".join([*filter(None, words), answer, right])
+        st.code(text.clean(content), language=None, wrap_lines=True)

@@ -12,7 +12,8 @@ import streamlit as st
 from star.charts import COLOURS
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>$:&])")
+_MARKDOWN = re.compile(r":(?:material_\w+|streamlit):|[\\`*_{}\[\]()#+\-.!|~<>$:&/]")
+"""Marks, and names of icons, which the browser draws wherever they stand but in code."""
 LONGEST = 20_000
 """Characters of one step that are shown; a browser chokes on megabytes in one line."""
 
@@ -33,7 +34,7 @@ CSS = f"""
   .st-key-labelling .stTextInput {{ max-width: 50%; }}
   .st-key-browse > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"] {{ gap: 1rem; }}
   .st-key-browse > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"]:first-child {{
-    flex: 0 1 40%; }}
+    flex: 0 1 46%; }}
   .block-container:has(.st-key-labelling button) {{ padding-bottom: 14rem; }}
 }}
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] * {{ opacity: 1;
@@ -102,7 +103,7 @@ def escaped(text: object) -> str:
 
 def plain(text: object) -> str:
     """Ready to be put into a label, caption or button, which all read Markdown: every mark of it is escaped."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(clean(text).split()))
+    return _MARKDOWN.sub(lambda m: f"`{m[0]}`" if len(m[0]) > 1 else f"\\{m[0]}", " ".join(clean(text).split()))
 
 
 def shorten(text: object, length: int) -> str:

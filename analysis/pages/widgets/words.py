@@ -30,6 +30,11 @@ NO_REASON = "nothing is proven here; the score finds this step the likeliest to 
 """Beside the step that a score names and no check says anything about."""
 
 
+def right_words(right: int) -> str:
+    """Whether an answer is right: 1, 0, or -1 for unknown."""
+    return {1: "right", 0: "wrong"}.get(right, "not graded")
+
+
 def p_words(p: float) -> str:
     """A p-value; below 1e-10 its size says nothing."""
     return "" if math.isnan(p) else "below 1e-10" if p < 1e-10 else f"{p:.2g}"
