@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -69,3 +69,23 @@ def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openai_server, "BACK_OFF", 0.01)
     monkeypatch.setattr(openai_server, "RETRIES", 3)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory with everything in it."""
+    from tests.run_factory import make_run
+
+    return make_run(tmp_path_factory.mktemp("whole"), rounds=2, problems=45)
+
+
+@pytest.fixture
+def open_app(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Open a page of the app on a folder or a record file, at a link."""
+    from tests.app_factory import open_page
+
+    def opened(page: str, *arguments: str, **link: str) -> Any:
+        monkeypatch.setattr("sys.argv", ["app.py", *arguments])
+        return open_page(page, **link)
+
+    return opened
