@@ -378,7 +378,7 @@ def test_search_and_sort_of_all_rows(real: Server, page: Any, records: Path) -> 
     page.get_by_text(re.compile(rf"^2 of {len(found)}$")).wait_for()
     visit(page, f"{real.url}/rationales?cell=all")
     for order in ("asked", "asked-back", "asked"):  # a click on the head of the questions, and the next one the other way round
-        page.locator('[data-testid="stDataFrame"]').first.click(position={"x": 220, "y": 18})
+        page.locator('[data-testid="stDataFrame"]').first.click(position={"x": 120, "y": 18})
         wait_for_parameter(page, "sort", order)
     visit(page, f"{real.url}/rationales?cell=all&sort=asked&raw=on")
     page.keyboard.press("j")
@@ -429,6 +429,13 @@ def test_a_rationale_and_its_buttons_are_in_sight_at_900_pixels(real: Server, br
     page.set_default_timeout(PATIENCE)
     visit(page, f"{real.url}/rationales?labelling=on")
     assert page.locator(".st-key-question").bounding_box()["y"] < 800
+    visit(page, f"{real.url}/rationales?cell=all")
+    table = page.locator('[data-testid="stDataFrame"]').first
+    heads = table.locator("th").all_inner_texts()  # what screen readers get of the canvas
+    assert heads[:2] == ["question", "answer right?"] and heads[2] in ("reasoning", "evidence")
+    table.click(position={"x": 150, "y": 38 + 35 * 2 + 15})
+    wait_for_change(page, "id", None)
+    assert page.locator('[class*="st-key-steps-"]').bounding_box()["y"] < 900
     for address in ("rationales?labelling=on", "label"):
         visit(page, f"{real.url}/{address}")
         page.locator(".st-key-verdicts button").first.wait_for()
@@ -440,7 +447,8 @@ def test_a_rationale_and_its_buttons_are_in_sight_at_900_pixels(real: Server, br
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_no_serious_violation(real: Server, server: Server, browser: Any, theme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    from axe_playwright_python.sync_playwright import Axe
+
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme=theme)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
@@ -448,7 +456,11 @@ def test_axe_finds_no_serious_violation(real: Server, server: Server, browser: A
     tabs = ("label", "label?tab=agreement", "label?tab=rank", "label?tab=settle", "label?by_step=True&blind=False&id=made-code")
     for address in (*of_run, *(f"{real.url}/{name}" for name in ("", "rationales?labelling=on", *tabs))):
         visit(page, address)
-        found = axe.run(page).response["violations"]
+        for closed in page.get_by_text("Everything that is recorded").all():
+            closed.click()
+            settle(page)
+            page.locator('[data-testid="stCode"] code').first.wait_for()
+        found = Axe().run(page).response["violations"]
         grave = [one for one in found if one["impact"] in ("serious", "critical")]
         serious = [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in grave]
         assert not serious, (address, serious)

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from analysis.pages import main
 from tests.app_factory import ROOT
 
 
@@ -45,6 +48,15 @@ def test_bad_arguments_end_in_a_sentence() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["2"] * 3
     assert "Traceback" not in done.stderr and done.stderr.count("error: ") == 3
+
+
+def test_a_folder_without_runs_is_named_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["app.py", "--root", str(tmp_path / "nope")])
+    monkeypatch.setattr(main, "FIRST_VIEWS", 0)
+    main.prepare()
+    assert f"There is no run in {tmp_path / 'nope'} yet" in capsys.readouterr().err
 
 
 def test_only_local_addresses_are_served_by_default() -> None:

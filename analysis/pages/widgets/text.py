@@ -21,7 +21,8 @@ CSS = f"""
 <style>
 .block-container {{ padding: 3rem 2.4rem 4rem; max-width: 1500px; }}
 @media (max-width: 1000px) {{
-  .block-container {{ padding: 3rem 1.1rem 3rem; }}
+  .block-container {{ padding: 2.6rem 1.1rem 3rem; }}
+  .block-container h1 {{ font-size: 1.5rem !important; }}
   [class*="st-key-stack-"] > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"] {{
     flex-direction: column; }}
   [class*="st-key-stack-"] > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"]
