@@ -32,7 +32,7 @@ from star.report import cells, warnings
 from star.report_data import label, run_values
 from star.run import Run, write_text
 from star.run_summary import RunSummary, summarise_run
-from star.statistics import counted, percent, wilson
+from star.statistics import percent, wilson
 
 if TYPE_CHECKING:
     import pandas as pd

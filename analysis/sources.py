@@ -15,7 +15,6 @@ from typing import Literal
 from star.errors import InputError, counted
 from star.run import Overview, Run, stamp
 from star.schemas import Manifest
-from star.statistics import counted
 
 
 @dataclass(frozen=True)

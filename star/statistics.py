@@ -49,11 +49,6 @@ class Interval:
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
-def counted(n: int, noun: str) -> str:
-    """ "1 rationale", "2,300 rationales"."""
-    return f"{n:,} {noun}{'s' * (n != 1)}"
-
-
 def percent(share: float | None) -> str:
     """0.725 -> "72.5"; "-" where it is not known."""
     return "-" if share is None or math.isnan(share) else f"{100 * share:.1f}"

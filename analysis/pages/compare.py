@@ -19,9 +19,9 @@ from analysis.pages.widgets.words import p_words
 from analysis.rationales.records import RecordError
 from analysis.rationales.table_reading import load_table
 from analysis.sources import Source
+from star.errors import counted
 from star.paired import Comparison
 from star.run import Run, RunError, stamp
-from star.statistics import counted
 
 MOST = 6
 """Arms side by side; more cannot be read."""

@@ -24,7 +24,6 @@ from analysis.rationales.steps import split_steps
 from star.errors import InputError, counted
 from star.grading import is_right
 from star.row_files import BadRowError, Row, RowFileError, read_rows
-from star.statistics import counted
 
 WRITTEN = (".jsonl", ".jsonl.gz")
 

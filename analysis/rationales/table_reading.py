@@ -30,7 +30,6 @@ from star.parsing import ParseError, checked
 from star.row_files import read_rows
 from star.run import ATTEMPTS, PROBLEMS, SCORES, Run, RunError, Stamp, read_table, stamp
 from star.schemas import Score
-from star.statistics import counted
 
 SMALL_FILE = 2_000
 """A record file of at most this many rationales is scored when it is opened; that takes a few seconds."""

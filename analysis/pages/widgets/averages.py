@@ -17,7 +17,8 @@ from analysis.pages.widgets.measures import (
     measure_unit,
     measure_words,
 )
-from star.statistics import counted, wilson
+from star.errors import counted
+from star.statistics import wilson
 
 
 def show(content: dict[str, Any]) -> None:

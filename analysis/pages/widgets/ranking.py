@@ -16,6 +16,7 @@ from analysis.pages.widgets import context, labelling, parts, rationale, state, 
 from analysis.pages.widgets.words import share
 from analysis.rationales.filters import shuffled
 from analysis.rationales.table import Table
+from star.errors import counted
 from star.row_files import to_csv
 
 LETTERS = "ABC"
