@@ -195,22 +195,22 @@ class OnRay(Actors[Shard]):
 def connect() -> Any:
     """Ray: of the cluster that RAY_ADDRESS names, else started here, on loopback and without usage reports."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:  # read when ray is imported; without it the servers listen on every interface
+    address = os.environ.get("RAY_ADDRESS") or "local"  # else Ray waits for what was last started on this machine, dead or not
+    if local := address == "local":  # read when ray is imported; without it the servers listen on every interface
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
     except ImportError as error:
         raise SamplerError('workers need Ray: pip install -e ".[ray]", or leave it at 0.') from error
     failure: Exception | None = None
-    for _ in range(1 if address else 2):  # on a busy machine the first start may take longer than Ray waits
+    for _ in range(2 if local else 1):  # on a busy machine the first start may take longer than Ray waits
         try:
-            ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=None if address else False)
+            ray.init(address, logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False if local else None)
             return ray
         except Exception as error:  # Ray raises bare ones
             ray.shutdown()
             failure = error
-    where = f"no Ray answers at {address} (RAY_ADDRESS)" if address else "a local Ray cannot be started"
+    where = "a local Ray cannot be started" if local else f"no Ray answers at {address} (RAY_ADDRESS)"
     raise SamplerError(f"{where}: {str(failure).strip().partition(chr(10))[0]}") from failure
 
 

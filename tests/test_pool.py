@@ -217,22 +217,23 @@ def test_probes_of_workers_are_those_of_one_process(monkeypatch: pytest.MonkeyPa
 
 def test_a_wrong_address_is_tried_once_and_no_ray_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray itself waits most of a minute for a cluster that is not there."""
-    tried: list[int] = []
+    tried: list[str] = []
 
-    def init(**_: Any) -> None:
-        tried.append(1)
+    def init(address: str, **_: Any) -> None:
+        tried.append(address)
         raise ConnectionError("nobody there\nmore")
 
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: None))
     monkeypatch.setenv("RAY_ADDRESS", "head:1")
     with pytest.raises(SamplerError, match=r"^no Ray answers at head:1 \(RAY_ADDRESS\): nobody there$"):
         pools.connect()
-    assert tried == [1]
+    assert tried == ["head:1"]
     monkeypatch.setenv("RAY_ADDRESS", "")  # for Ray as good as none: a local one, which must stay on loopback
     monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", raising=False)
     with pytest.raises(SamplerError, match="a local Ray cannot be started"):
         pools.connect()
     assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+    assert tried[1:] == ["local"] * 2  # never a cluster that once ran here
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SamplerError, match=r"workers need Ray: pip install"):
         pools.connect()
