@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from star.attempts import judge
 from star.command_line import run_command
@@ -39,34 +39,45 @@ FREE = (
 """Keys that say nothing about what is sampled in round 1."""
 
 
+FILES: dict[Mode, str] = {"evaluated": "round_00/evaluation.parquet", "probed": "round_01/probe.parquet"}
+FILES |= dict.fromkeys(("generated", "rationalized"), "round_01/attempts.parquet")
+
+
 class Kept:
-    """A pool of a run's attempts, graded again. They are read once, in the order of their files, which is that of the shards."""
+    """A pool of a run's attempts, graded again: from a shard's own part, or from the file, which is read once and in order."""
 
     def __init__(self, run: Run, setup: Setup) -> None:
         self.run, self.setup = run, setup
         self.model_dir: Path | None = setup.base_dir
-        names = ("round_00/evaluation.parquet", "round_01/probe.parquet", "round_01/attempts.parquet")
-        files = [[file] if file.is_file() else sorted(parts_of(file).glob("*.parquet")) for file in map(run.file, names)]
-        self.kept: StoredRows[Any] = StoredRows(chain.from_iterable(files), ATTEMPTS)
-        self.unread: dict[str, Iterator[Any]] = {mode: self._of(mode) for mode in get_args(Mode)}
+        self.unread = {mode: self._of(mode) for mode in FILES}
 
     def map(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[Attempt]]]:
-        """See Pool.map. Raises RunError where an attempt is not there."""
+        """See Pool.map. Raises RunError at the end where an attempt is not there."""
+        missing: RunError | None = None
         for shard in shards:
-            asked = product(shard.problems, range(shard.first_sample, shard.first_sample + shard.decoding.samples))
-            yield shard, [self.graded(shard.mode, problem, sample) for problem, sample in asked]
+            part = shard.part(parts_of(self.run.file(FILES[shard.mode])))
+            rows = iter(StoredRows([part], ATTEMPTS)) if part.is_file() else self.unread[shard.mode]
+            samples = range(shard.first_sample, shard.first_sample + shard.decoding.samples)
+            try:
+                yield shard, [self.graded(rows, shard.mode, *asked) for asked in product(shard.problems, samples)]
+            except RunError as error:
+                missing = missing or error
+        if missing:
+            raise missing
 
     def sleep(self, *_: Any) -> None:
         """Nothing is loaded, and nothing held."""
 
     load = close = sleep
 
-    def _of(self, mode: str) -> Iterator[Any]:
-        return (row for row in self.kept if row["mode"] == mode)
+    def _of(self, mode: Mode) -> Iterator[Any]:
+        file = self.run.file(FILES[mode])
+        rows: StoredRows[Any] = StoredRows([file] if file.is_file() else [], ATTEMPTS)
+        return (row for row in rows if row["mode"] == mode)
 
-    def graded(self, mode: str, problem: Problem, sample: int) -> Attempt:
+    def graded(self, rows: Iterator[Any], mode: Mode, problem: Problem, sample: int) -> Attempt:
         """One attempt."""
-        row = next((row for row in self.unread[mode] if (row["problem_id"], row["sample"]) == (problem.id, sample)), None)
+        row = next((row for row in rows if (row["problem_id"], row["sample"]) == (problem.id, sample)), None)
         if row is None:
             raise RunError(
                 f"{self.run.path} has no {mode} attempt {sample} of problem {problem.id}: it was stopped before, or graded "
@@ -83,7 +94,7 @@ def regrade(argv: Sequence[str]) -> None:
     if not argv or argv[0].startswith("-"):
         raise UsageError("the run directory must come first. For all arguments: python -m star.regrade --help")
     given = Path(argv[0])
-    run = Run(given if given.name else Path.cwd())  # "." has no parent
+    run = Run(given.resolve() if given.name in ("", "..") else given)  # they do not name what they stand in
     before = parse_recipe(dict(run.recipe), str(run.path / "recipe.yaml"), trusted=TRUST in argv)
     recipe = with_flags(before.model_copy(update={"runs_dir": str(run.path.parent)}), argv[1:], __doc__)
     changed = [key for key in recipe.differing_keys(before) if not key.startswith(FREE)]

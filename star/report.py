@@ -154,8 +154,8 @@ def warnings(summaries: Sequence[RunSummary], comparisons: Sequence[Comparison] 
     for pair in comparisons:
         if pair.left_out:
             texts.append(
-                f"WARNING: {pair.a} against {pair.b} rests on {counted(pair.n, 'problem')}: {pair.left_out:,} more were not "
-                "answered by every run. Their test splits differ; compare runs of the same data and test limits."
+                f"WARNING: {pair.a} against {pair.b} rests on {counted(pair.n, 'problem')} and leaves out {pair.left_out:,}, "
+                "which not every run answered. Their test splits differ; compare runs of the same data and test limits."
             )
     return texts
 

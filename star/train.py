@@ -169,7 +169,7 @@ def explain(recipe: Recipe) -> None:
     print(f"run directory   {recipe.run_dir}")
     print(f"problems        {task.name}" + (f" from {task.path}" if task.path else ""))
     pool, selection = _show_problems(recipe) if task.path or task.name == "addition" else (None, None)
-    drawn = "every problem" if loop.problems is None else f"{counted(min(loop.problems, pool or loop.problems), 'problem')}"
+    drawn = "every problem" if loop.problems is None else counted(min(loop.problems, pool or loop.problems), "problem")
     until = " until the kept rows fill the steps" if loop.enough else ""
     if loop.method == "star":
         print(f"each round      {drawn} of train{until}, {counted(recipe.sampling.samples, 'sample')} each; {hinted}")

@@ -22,6 +22,7 @@ import yaml
 from star import loop as train
 from star import run as runs
 from star import sampling
+from star.errors import counted
 from star.recipe import SEEDS, Recipe, load_recipe
 from star.sampling.model_files import load_tokenizer
 from star.setup import prepare
@@ -470,5 +471,5 @@ def test_bad_rows_are_left_out_counted_and_reported(
         "answer is not one of the choices": 1,
     }
     shown = capsys.readouterr().out
-    assert all(f"left out: {count} problems ({reason})" in shown for reason, count in skipped.items())
+    assert all(f"left out: {counted(count, 'problem')} ({reason})" in shown for reason, count in skipped.items())
     assert len(runs.read_rows(run_dir / "problems.parquet")) == len(GOOD)

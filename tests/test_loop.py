@@ -317,10 +317,12 @@ def test_much_truncation_names_the_setting_once(
     assert capsys.readouterr().err.count("cut off at sampling.max_new_tokens") == 1
 
 
+@pytest.mark.parametrize("packing", [False, True])
 def test_nothing_kept_ends_the_run_and_says_why(
-    base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    packing: bool, base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    setup, _, result = run(make_recipe(base_model, tmp_path, loop={"rationalize": False}), skill=0.0)
+    recipe = make_recipe(base_model, tmp_path, loop={"rationalize": False}, training={"packing": packing})
+    setup, _, result = run(recipe, skill=0.0)
     assert "no rationale was kept" in capsys.readouterr().err
     assert result["chosen_round"] == 0
     assert result["gate"] == {"correct": 0, "lenient": 0, "n": 60, "chance": 0.0, "p_value": 1.0, "passed": False}

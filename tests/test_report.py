@@ -161,13 +161,13 @@ def test_problems_that_not_every_run_answered_are_spoken_of(
     summaries = [summarise_run(run) for run in (first, second, other)]
     (found,) = compare_runs(summaries)
     assert (found.n, found.left_out) == (35, 5)
-    assert "35 problems: 5 more were not answered by every run" in report.warnings(summaries, [found])[-1]
+    assert "35 problems and leaves out 5, which not every run answered" in report.warnings(summaries, [found])[-1]
     mean = next(row for row in report.table(all_values(summaries)) if "mean" in row["method"])
     assert mean["n"] == "35 to 40"
     report.main([*map(str, (first, second, other)), "--compare", "--format", "csv"])
     shown = capsys.readouterr()
     (row,) = csv.DictReader(io.StringIO(shown.out))
-    assert (row["problems"], row["problems_left_out"], row["p"]) == ("35", "5", "") and "5 more" in shown.err
+    assert (row["problems"], row["problems_left_out"], row["p"]) == ("35", "5", "") and "leaves out 5" in shown.err
     assert float(row["difference_low"]) <= float(row["difference"]) <= float(row["difference_high"])
 
 

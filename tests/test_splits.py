@@ -37,5 +37,5 @@ def test_selection_takes_at_most_half_of_a_slice_and_is_disjoint() -> None:
 
 
 def test_too_few_problems_are_refused() -> None:
-    with pytest.raises(RecipeError, match="1 training problems"):
+    with pytest.raises(RecipeError, match="1 training problem;"):
         cut_selection(PROBLEMS[:1], 10, seed=0)

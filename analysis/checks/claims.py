@@ -27,7 +27,7 @@ _CORRECTING = words("wait no oops sorry correction")
 """How a sentence begins that takes back the one before it."""
 _NAMED = words(
     "equation eq example case part line option method theorem lemma rule clue step problem question statement page pages room"
-    " rooms chapter chapters section sections figure figures won lost drew beat series"
+    " rooms chapter chapters section sections figure figures won lost drew beat series choose"
 )
 """Words whose number is a name: "Equation 1 - 5 * 4 = 20"."""
 _TAKEN_OF = FUNCTIONS | words(

@@ -28,7 +28,7 @@ JOINING = words("is equals equal gives makes yields are")
 FUNCTIONS = words(
     "sin cos tan sec csc cot log ln exp lim mod sqrt root square cube cubed squared gcd lcm max min det floor"
 )
-CALLS = {name: name for name in words("C gcd lcm max min floor ceil abs logbase")}
+CALLS = {name: name for name in words("C gcd lcm floor ceil abs logbase")}
 CALLS |= dict.fromkeys(words("GCD GCF HCF gcf hcf"), "gcd") | {"LCM": "lcm", "ceiling": "ceil"}
 """Functions of arguments in brackets. logbase(b, n) is made by `plain_text.py`: in people's log(b, n) nobody knows the base."""
 _OF_ONE: Mapping[str, Any] = {"abs": abs, "floor": math.floor, "ceil": math.ceil}
@@ -153,9 +153,8 @@ def called(function: str, *arguments: Fraction) -> Fraction | None:
     if max(map(_bits, arguments)) > 400:
         return None
     if count == 1:
-        return Fraction(_OF_ONE[function](first)) if function in _OF_ONE else None
-    if function in ("max", "min"):
-        return max(arguments) if function == "max" else min(arguments)
+        rounded = function != "abs" and 0 < abs(first - round(first)) <= abs(first) / 10**9  # of roots, which are rounded
+        return Fraction(_OF_ONE[function](first)) if function in _OF_ONE and not rounded else None
     if function in ("gcd", "lcm") and counting:
         return Fraction((math.gcd if function == "gcd" else math.lcm)(*map(int, arguments)))
     if function == "C" and count == 2:

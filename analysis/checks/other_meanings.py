@@ -18,6 +18,8 @@ from analysis.checks.units import UNITS, may_convert
 _AMBIGUOUS = re.compile(r"[x*]\s?10\s?-\s?\d|^-\s?\d+/\d+$|/\s?[\d.]+\s?[x*]\s?10\s?\^|\^\s?1\s?/")
 """A power of ten that lost its sign ("1.2 x 10-5") or its brackets ("/ 6 x 10^23"), a label ("for m = -1/2 = ..."), or a root
 ("64^1/3")."""
+_NAMED = re.compile(r"[a-z]")
+"""Of operators: a function such as gcd or floor."""
 _LINKING = CONJUNCTIONS | JOINING | words("in of per a an each every for to from by with on at after before")
 """A word behind one of these is no unit of the number before: "4 per hour", "36 in total"."""
 _RANGE = re.compile(r"(\d+)-(\d+)")
@@ -28,6 +30,8 @@ def may_mean_otherwise(tokens: Sequence[Token], left: Expression, right: Express
     return (
         _AMBIGUOUS.search(left.text) is not None
         or _is_range(left.text, right)
+        or (tokens[start - 1].text == "-" and _are_opposite(left, right))  # "-gcd(4, 6) = -2"
+        or (_NAMED.search(left.operators) is not None and "." in right.text)  # "ceil(10/3) = 3.33"
         or _takes_percent(left)
         or _counts_percents(left, right)
         or (tokens[right.start - 1].kind == "word" and (bool(right.operators) or _is_share(left, right)))  # "8 is 1.5 * 8 = 12"
@@ -69,6 +73,10 @@ def _is_range(left: str, right: Expression) -> bool:
     return ends is not None and int(ends[1]) < int(ends[2]) and right.value is not None and right.value > 0
 
 
+def _are_opposite(left: Expression, right: Expression) -> bool:
+    return left.value is not None and right.value is not None and left.value == -right.value
+
+
 def _is_share(left: Expression, right: Expression) -> bool:
     """ "4/7 is equal to $24": so much of something."""
     return left.operators == "/" and left.value is not None and right.value is not None and left.value < 1 < right.value
@@ -107,7 +115,8 @@ def _changes_unit(tokens: Sequence[Token], left: Expression, right: Expression, 
     if counted and not several:  # "24 + 12 = 3 dozen"
         return left.value == right.value * counted or right.value == left.value * counted
     priced = {"dollars"} if any(token.text == "$" for token in tokens[max(0, start - 1) : stop]) else set()
-    return several or may_convert(units | behind | priced)
+    named = _NAMED.search(left.operators) is not None  # "lcm(15, 20) = 1 hour"
+    return several or may_convert(units | behind | priced) or (named and bool(units | behind))
 
 
 def _cancel(tokens: Sequence[Token], left: Expression, right: Expression) -> bool:

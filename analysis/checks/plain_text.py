@@ -13,8 +13,6 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-from star.grading.numbers import CARDINALS, parse_number
-
 MAX_CHARS = 20_000
 """Text of one step or question beyond this is not read."""
 UNREAD = "¿"
@@ -22,7 +20,7 @@ _ESCAPED_DOLLAR = "\x01"
 
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "‒": "-", "﹣": "-", "—": " , ", "×": "*", "✕": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/"}
-    | {"∗": "*", "✖": "*", "⌊": " floor(", "⌈": " ceil(", "⌋": ")", "⌉": ")"}
+    | {"∗": "*", "✖": "*"}
     | {"∕": "/", "⁄": "/", "’": "'", "°": " degrees ", "≅": "≈", "≃": "≈", "。": ". ", "、": ", ", "｡": ". ", "…": f" {UNREAD} "}
     | {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)}
 )
@@ -36,9 +34,8 @@ _COMMANDS = (
     | dict.fromkeys(("[", "]", "\\", "therefore", "because", "newline", "par"), "\n")
     | dict.fromkeys(("approx", "simeq", "cong"), "≈")
     | dict.fromkeys(("rightarrow", "Rightarrow", "implies", "to", "longrightarrow", "Longrightarrow"), "→")
-    | dict.fromkeys(("sin", "cos", "tan", "log", "ln", "exp", "det", "lim"), " log ")
-    | {"gcd": " gcd", "lcm": " lcm", "max": " max", "min": " min"}
-    | {"lfloor": " floor(", "lceil": " ceil(", "rfloor": ")", "rceil": ")"}
+    | dict.fromkeys(("sin", "cos", "tan", "log", "ln", "exp", "max", "min", "det", "lim"), " log ")
+    | {"gcd": "gcd", "lcm": "lcm"}
     | {"div": "/", "ne": "≠", "neq": "≠", "equiv": "≡", "mod": " mod ", "bmod": " mod ", "circ": " degrees ", "pi": "π"}
     | {"%": "%", "$": _ESCAPED_DOLLAR, "#": "#", "_": "_", "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "{": "(", "}": ")"}
 )
@@ -51,14 +48,17 @@ _BRACED: Mapping[str, tuple[tuple[str, str], ...]] = (
 )
 """What is written around each braced argument of a command."""
 _CALLED = (
-    ("right", re.compile(r"\\left\s?\|([^|\n]{1,100}?)\\right\s?\|"), r" abs(\1)"),
-    ("|", re.compile(r"(?<![\w)\]}|])\|(?=[^\s|])([-+*/0-9. ]{1,60}?)(?<=\S)\|"), r" abs(\1)"),
-    ("choose", re.compile(r"\{\s?(\d{1,4})\s?\\choose\s?(\d{1,4})\s?\}"), r" C(\1, \2)"),
-    ("choose", re.compile(r"\b(\d{1,4}) choose (\d{1,4})\b"), r" C(\1, \2)"),
-    ("log_", re.compile(r"\\?\blog_\{?(\d{1,3})\}?\s?(?:\\left)?\("), r" logbase(\1, "),
-    ("log_", re.compile(r"\\?\blog_\{?(\d{1,3})\}?\s?\{?(\d{1,9})\}?(?=\s?=)"), r" logbase(\1, \2)"),
+    ("right", re.compile(r"\\left\s?\|([^|\n]{1,100}?)\\right\s?\|"), r"abs(\1)"),
+    ("|", re.compile(r"(?<![\w)\]}|])(?<!\|\n)\|(\d[\d.]{0,9})( ?)-\2(\d[\d.]{0,9})\|"), r"abs(\1 - \3)"),
+    ("choose", re.compile(r"\{\s?(\d{1,4})\s?\\choose\s?(\d{1,4})\s?\}"), r"C(\1, \2)"),
+    ("log_", re.compile(r"\\?\blog_\{?(\d{1,3})\}?\s?(?:\\left)?\("), r"logbase(\1, "),
+    ("⌊", re.compile(r"⌊([^⌊⌋⌈⌉\n]{1,80})⌋"), r"floor(\1)"),
+    ("⌈", re.compile(r"⌈([^⌊⌋⌈⌉\n]{1,80})⌉"), r"ceil(\1)"),
+    ("rfloor", re.compile(r"\\lfloor\b((?:(?!\\[lr](?:floor|ceil))[^\n]){1,80})\\rfloor\b"), r"floor(\1)"),
+    ("rceil", re.compile(r"\\lceil\b((?:(?!\\[lr](?:floor|ceil))[^\n]){1,80})\\rceil\b"), r"ceil(\1)"),
 )
-"""Absolute values, binomial coefficients and logarithms -> CALLS of `expressions.py`; the first column is part of each spelling."""
+"""Absolute values, binomial coefficients, logarithms and whole parts -> CALLS of `expressions.py`; the first column is part of each
+spelling. No blank is written before them: "(5) floor(" would begin with a label."""
 _INDEX = re.compile(r"\[(\d{1,2})\]")
 _LISTED = re.compile(r"\\\)\s{0,3}[-•]\s{0,3}\\\(")
 """Between the items of a list in one line: "\\\\(x = 3\\\\) - \\\\(x = 4\\\\)"."""
@@ -73,17 +73,6 @@ _BLANK_LINES = re.compile(r"[ \t]*\n[ \t\n]*")
 _SPOKEN = re.compile(
     r"(?:(?<=[\d)%\]])|(?<=\b[A-Z]))\s{1,5}((?i:plus|minus|times|multiplied by|divided by))\s{1,5}(?=[\d($\[-]|negative\b|[A-Z]\b)"
 )
-_NUMBER_WORD = "|".join((*CARDINALS, "hundred", "thousand", "million"))
-_NUMBER_WORDS = rf"(?:{_NUMBER_WORD})(?:[- ](?:and )?(?:{_NUMBER_WORD})){{0,5}}"
-_WORDED = re.compile(
-    rf"(?<!point )(?<!plus )(?<!minus )(?<!times )(?<! by )(?<![-\w])({_NUMBER_WORDS})"
-    rf" (plus|minus|times|multiplied by|divided by) ({_NUMBER_WORDS}) (is|equals|makes|gives) ({_NUMBER_WORDS})"
-    r"(?=\s*(?:[.;!\n]|$))",
-    re.I,
-)
-"""A sum in words that ends its sentence: "five plus seven is twelve."."""
-_WORDED_PART = re.compile(rf" (?:plus|minus|times|by) (?:{_NUMBER_WORD})\b")
-"""What each of them holds, found faster."""
 _NEGATIVE = re.compile(r"\bnegative\s{1,3}(?=[\d(\[])", re.I)
 _SPOKEN_SIGNS = {"plus": " + ", "minus": " - ", "times": " * ", "multiplied by": " * ", "divided by": " / "}
 _NAMED_SIGNS = re.compile(r"\b(sqrt)\s?(?=\()|\b(rs)\.?\s?(?=\d)|(?<=\d) (per ?cent)\b(?= of \d)", re.I)
@@ -115,22 +104,12 @@ def plain(text: str) -> str:
         text = _BLANK_LINES.sub("\n", text).replace("\n=", " =")
     lower = text.lower()  # the patterns begin in several ways, which is slow to look for in each text
     if any(sign in lower for sign in _SPOKEN_SIGNS):
-        if _WORDED_PART.search(lower):
-            text = _WORDED.sub(_in_digits, text)
         text = _SPOKEN.sub(lambda spoken: _SPOKEN_SIGNS[spoken[1].lower()], text)
     if "negative" in lower:
         text = _NEGATIVE.sub("-", text)
     if "sqrt" in lower or "cent of" in lower or _RUPEES.search(lower):
         text = _NAMED_SIGNS.sub(lambda name: "√₹%"[(name.lastindex or 1) - 1], text)
     return _THOUSANDS.sub("", text) if " 000" in text else text
-
-
-def _in_digits(spoken: re.Match[str]) -> str:
-    numbers = [parse_number(spoken[part]) for part in (1, 3, 5)]
-    if any(number is None or number.scale for number in numbers):  # "two million": both written and scaled
-        return spoken[0]
-    one, other, result = (number.values[0] for number in numbers if number)
-    return f"{one} {spoken[2]} {other} {spoken[4]} {result}"
 
 
 def _power(superscript: re.Match[str]) -> str:

@@ -94,7 +94,7 @@ def steps_of_round(schedule: StepSchedule, round_number: int, sequences: int, ba
 
 def count_sequences(job: Job) -> int:
     """Sequences of one pass over the rows: one for each, or as TRL packs them."""
-    if not job.settings.packing or job.preference is not None:
+    if not job.rows or not job.settings.packing or job.preference is not None:
         return job.rows
     from trl import pack_dataset
 
@@ -105,7 +105,7 @@ def with_data(job: Job, examples: Iterable[tuple[Ids, ...]]) -> Job:
     """The job, once its file is written. `examples`: (prompt, completion), or (prompt, chosen, rejected) where it has a preference;
     they are cut to max_length, and left out where nothing is learned of them.
 
-    Raises FinetuningError when no row is left.
+    Raises FinetuningError when none of some rows is left.
     """
     as_row: Callable[..., Row | None] = _row if job.preference is None else _pair
     names = ROW if job.preference is None else PAIR
@@ -124,7 +124,7 @@ def with_data(job: Job, examples: Iterable[tuple[Ids, ...]]) -> Job:
 
     schema = pa.schema([(name, pa.list_(pa.int32())) for name in names])
     shutil.rmtree(job.scratch, ignore_errors=True)
-    job.scratch.mkdir(parents=True)
+    job.scratch.mkdir(parents=True, exist_ok=True)  # a file that is still open elsewhere outlives its removal on a network's disk
     with pa.OSFile(str(job.scratch / "rows.arrow"), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
         for table in as_tables(rows(), schema, AT_A_TIME):
             writer.write_table(table)
