@@ -102,6 +102,8 @@ def _lists(tokens: list[Token], start: int, stop: int) -> bool:
 def opens(tokens: list[Token], start: int, spoken: bool) -> bool:
     """Whether nothing in front of a token can belong to its expression."""
     before, earlier = tokens[start - 1], tokens[start - 2]
+    if tokens[start].text in ("-", "+") and tokens[start].end < tokens[start + 1].start:
+        return False  # "radius - 2 * 3 = 4", "Cost: - 2 * 3 = 6"
     if before.text in (":", "!") and earlier.kind in ("number", "close") and _joins(tokens, start):
         return False
     if before.text == "." and earlier.end == before.start and earlier.kind == "number" and before.end == tokens[start].start:
