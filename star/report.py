@@ -87,7 +87,8 @@ def cells(row: Figures) -> Cells:
         mean, sd, low, high = (100 * shown.pop(f"accuracy{end}") for end in ("", "_sd", "_min", "_max"))
         sizes = [amount(n) for n in sorted(set(row["n"]))]
         shown["method"] = row["method"].replace("mean of", "mean ± sd of")
-        shown["run"] = "seeds " + ", ".join(map(str, shown.pop("seeds")))
+        recipes = sorted({name.rpartition("-")[0] for name in row["runs"]})
+        shown["run"] = f"{', '.join(recipes)}, seeds {', '.join(map(str, shown.pop('seeds')))}"
         shown["accuracy"] = f"{mean:.1f} ± {sd:.1f} ({low:.1f} to {high:.1f})"
         shown["n"] = sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     return {_title(name): _shown(name, value) for name, value in shown.items() if name not in ("seed", "runs")}

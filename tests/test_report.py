@@ -99,7 +99,7 @@ def test_seeds_of_one_recipe_are_one_group_with_mean_and_spread(tmp_path: Path) 
     mean = next(row for row in rows if "mean ± sd of 3 seeds" in row["method"])
     shares = [100 * s.accuracy.value for s in summaries[:3]]
     assert mean["accuracy % [95 %]"].startswith(f"{sum(shares) / 3:.1f} ± ")
-    assert mean["run"] == "seeds 0, 1, 2"
+    assert mean["run"] == f"{seeds[0].name.rpartition('-')[0]}, seeds 0, 1, 2"
     found = compare_runs(summaries)
     assert len(found) == 1 and found[0].only_a is None  # seeds are averaged per problem: no McNemar
     assert report.comparison_cells(found[0])["McNemar p"] == "-"
