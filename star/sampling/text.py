@@ -9,7 +9,7 @@ from typing import Any
 from star.sampling.base import Completion, FinishReason
 
 THOUGHTS = (("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"), ("<|channel|>", "<|message|>", "<|start|>", "<|end|>"))
-"""Tokens that say what is thought and what is answer, of models that have the first of them: `star.grading` reads them."""
+"""Tokens that say what is thought and what is answer, of models that have all of a row: `star.grading` reads them."""
 
 
 class StopStrings:
@@ -72,7 +72,7 @@ def _decoded(tokenizer: Any, rows: Sequence[Sequence[int]]) -> list[str]:
     shown: dict[int, str] = {}
     for tags in THOUGHTS:
         ids = tokenizer.convert_tokens_to_ids(list(tags))
-        if ids[0] not in (None, tokenizer.unk_token_id):
+        if not {None, tokenizer.unk_token_id} & {*ids}:
             shown |= dict(zip(ids, tags, strict=True))
     parts = [[(tag, list(ids)) for tag, ids in groupby(row, shown.get)] for row in rows]
     plain = [ids for row in parts for tag, ids in row if tag is None]
