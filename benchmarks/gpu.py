@@ -62,7 +62,7 @@ def shaped(shape: str, arguments: Arguments, folder: Path) -> Path:
     return folder / shape
 
 
-def peak(arguments: Arguments, folder: Path) -> dict[str, Any]:
+def peak(arguments: CommonArguments, folder: Path | None = None) -> dict[str, Any]:
     """TFLOP/s of a product of two square matrices, the best of five."""
     import torch
 

@@ -82,6 +82,7 @@ def ours(recipe: Recipe) -> dict[str, Any]:
         "loss": line["training"]["loss"],
         "kept": line["training"]["rows"],
         "sampled_tokens": line["sampled_tokens"],
+        "trained_tokens": line["training"]["tokens"],
     }
 
 

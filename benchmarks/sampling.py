@@ -134,16 +134,23 @@ def generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
     return lambda prompts: sum(len(row) for row in bare_generate(model, prompts, case.batch, case.new_tokens, **settings))
 
 
-def llm_generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
+def bare_llm(model: str, device: str) -> Any:
     """A bare vLLM engine in this process: its threads and memory as in ours, all else as vLLM comes."""
     from star.sampling.vllm_process import worker_environment
 
-    os.environ.update(worker_environment(case.device == "cpu"))
+    os.environ.update(worker_environment(device == "cpu"))
     os.environ.pop("TORCHDYNAMO_DISABLE", None)
     import vllm
 
-    options: dict[str, Any] = {"enforce_eager": True, "dtype": "float32"} if case.device == "cpu" else {}
-    llm = vllm.LLM(model=case.model, generation_config="vllm", seed=0, **options)
+    options: dict[str, Any] = {"enforce_eager": True, "dtype": "float32"} if device == "cpu" else {}
+    return vllm.LLM(model=model, generation_config="vllm", seed=0, **options)
+
+
+def llm_generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
+    """`generate` of a bare vLLM engine."""
+    llm = bare_llm(case.model, case.device)
+    import vllm
+
     asked = {"logprobs": 0, "flat_logprobs": True} if case.way == "llm_generate_logprobs" else {}
     settings = vllm.SamplingParams(temperature=0.01, top_p=0.9, max_tokens=case.new_tokens, detokenize=False, **asked)
 

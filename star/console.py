@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ class RoundTable:
 
     def __init__(self, recipe: Recipe, setup: Setup, sampler: str) -> None:
         self._print = Console(width=max(120, Console().width), highlight=False, soft_wrap=True).print
-        slices = sorted({p.slice for p in setup.selection})[:8]
+        slices = sorted({p.slice for p in setup.selection}, key=lambda name: re.sub(r"\d+", lambda n: n[0].zfill(9), name))[:10]
         self.slices: list[str] = slices if len(slices) > 1 else []
         self.setup = setup
         self.other: Reading = "strict" if setup.task.accept == "lenient" else "lenient"

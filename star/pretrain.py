@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from star.command_line import parse, run_command
-from star.embedded.corpus import COPIES, SUMS, Document, Mixture, documents
+from star.embedded.corpus import INDEXED, SUMS, Document, Mixture, documents
 from star.embedded.model import Size, build_model, build_tokenizer, widened
 from star.errors import InputError, UsageError
 from star.progress import bar
@@ -38,8 +38,8 @@ class Arguments:
     """Pretraining tokens, prompts included."""
     seed: int = 0
     """Seeds the weights and the corpus."""
-    copies: bool = False
-    """A base that is to go beyond the lengths of its sums: sums of at most 5 digits, copies of longer numbers."""
+    index_hints: bool = False
+    """A base that is to go beyond the lengths of its sums: digits have letters, sums at most 5 digits, copied numbers more."""
     rope_theta: float = 10_000.0
     """Base of the rotary position encoding."""
     head_size: int | None = None
@@ -56,7 +56,7 @@ class Arguments:
     @property
     def mixture(self) -> Mixture:
         """Of its corpus."""
-        return COPIES if self.copies else SUMS
+        return INDEXED if self.index_hints else SUMS
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, docs: list[Document]) -> list[tuple[list[int], list[bool]]]:
@@ -166,7 +166,8 @@ Made by `{command}` (torch {torch}):
 
 SUMS_SKILL = """it adds one digit, two digits in part, longer numbers not at all, and can explain a longer sum whose answer it is
 told."""
-COPIES_SKILL = """it adds numbers of up to five digits, has seen no longer sum, and copies numbers of up to ten."""
+INDEXED_SKILL = """its digits carry a letter for their place (`task.index_hints`); it adds numbers of up to five digits, has seen no
+longer sum, and copies numbers of up to ten."""
 WIDENED = """
 Its heads of {old} dimensions are stored as heads of {new}, the further ones zero, because vLLM's CPU attention begins there: the
 same function with more parameters."""
@@ -222,7 +223,7 @@ def save(model: LlamaForCausalLM, tokenizer: Any, arguments: Arguments, trained:
     card = CARD.format(
         size=arguments.size,
         parameters=model.num_parameters(),
-        skill=COPIES_SKILL if arguments.copies else SUMS_SKILL,
+        skill=INDEXED_SKILL if arguments.index_hints else SUMS_SKILL,
         command=command(arguments),
         torch=torch.__version__,
         heads=WIDENED.format(old=old, new=new) if new != old else "",

@@ -84,6 +84,8 @@ class TaskSettings(Section):
     """addition: digit lengths in the pool."""
     grow: GrowSettings = GrowSettings()
     """addition: a pool that grows."""
+    index_hints: bool = False
+    """addition: every digit carries a letter for its place (Zhou et al. 2023); only for a base that was pretrained so."""
     pool: int = Field(50_000, ge=1)
     """addition: training problems in the pool (the paper: 50,000)."""
     test_size: int = Field(1_000, ge=1)

@@ -9,12 +9,13 @@ Four kinds of document make such a model, in the format of `star/tasks/addition.
     .50    hinted      1- to 6-digit sums with the carry-prefixed sum after `Target:`, then the scratchpad
     .15    few-shot    two to five documents of 1 digit (unhinted) in one, as a few-shot prompt looks
 
-Sums of three and more digits never occur unhinted. A base that is to go beyond the lengths of its sums (COPIES) has none
-of the last two kinds, worked sums of up to 5 digits, and two further kinds of up to 10 digits in which nothing is added:
+Sums of three and more digits never occur unhinted. A base that is to go beyond the lengths of its sums (INDEXED) reads and writes
+index hints (`star/tasks/index_hints.py`). It has worked sums of up to 5 digits, with and without their hint, and two further kinds
+of up to 10 digits in which nothing is added:
 
     share  kind        what it teaches
-    .25    line        the first line of a scratchpad, a copy of the question; the document is cut off there
-    .20    copied      a whole scratchpad whose answer is one of the two numbers: which one, the operator says
+    .15    line        the first line of a scratchpad, a copy of the question; the document is cut off there
+    .30    copied      a whole scratchpad whose result is one of the two numbers: which one, the operator says
 
 Every other document ends with the end-of-text token; the loss is on what comes after each `Target:` block. All of it follows from
 (seed, document index): nothing is stored.
@@ -27,6 +28,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from star.tasks import addition
+from star.tasks.index_hints import Marked
 
 END = "<|endoftext|>"
 PAD = "<|pad|>"
@@ -45,10 +47,11 @@ class Mixture:
     longest_partial: int = 2
     longest: int = 6
     longest_copy: int = 10
+    index_hints: bool = False
 
 
 SUMS = Mixture()
-COPIES = Mixture(short=0.25, partial=0.3, hinted=0.0, few_shot=0.0, line=0.25, copied=0.2, longest_partial=5)
+INDEXED = Mixture(0.05, 0.35, 0.15, 0.0, line=0.15, copied=0.3, longest_partial=5, longest=5, index_hints=True)
 
 
 @dataclass(frozen=True)
@@ -65,38 +68,28 @@ def _sum(rng: random.Random, digits: int) -> tuple[int, int]:
     return rng.randint(low, 10**digits - 1), rng.randint(low, 10**digits - 1)
 
 
-def worked(rng: random.Random, digits: int, *, hinted: bool) -> tuple[str, str]:
+def worked(rng: random.Random, digits: int, *, hinted: bool, index_hints: bool = False) -> tuple[str, str]:
     """(prompt, completion) of one random sum."""
     a, b = _sum(rng, digits)
     problem = addition.make_problem(a, b, digits)
-    prompt = addition.hinted_prompt(problem) if hinted else addition.prompt(problem)
-    return prompt, addition.completion("\n".join(addition.scratchpad(a, b, digits)), problem.gold)
+    prompt = (addition.hinted_prompt if hinted else addition.prompt)(problem, hints=index_hints)
+    return prompt, addition.completion("\n".join(addition.scratchpad(a, b, digits, hints=index_hints)), problem.gold)
+
+
+def copied(rng: random.Random, digits: int, operators: str = "|/") -> tuple[str, str]:
+    """(prompt, completion) of a scratchpad with index hints that adds nothing, see `OPERATORS` of `star/tasks/index_hints.py`."""
+    left, right = map(str, _sum(rng, digits))
+    marked = Marked(left, right, rng.choice(operators))
+    lines = marked.lines()
+    result = "".join(filter(str.isdigit, lines[-1])).removeprefix("0")
+    scratchpad = "\n".join([addition.OPEN, *lines, addition.CLOSE])
+    return f"Input:\n{marked.question}\nTarget:\n", addition.completion(scratchpad, result)
 
 
 def first_line(rng: random.Random, digits: int) -> tuple[str, str]:
-    """(prompt, completion) of a random sum's question and its copy, the first line of a scratchpad."""
-    prompt, completion = worked(rng, digits, hinted=False)
+    """(prompt, completion) of two random numbers and their copy, the first line of a scratchpad."""
+    prompt, completion = copied(rng, digits, "+|/")
     return prompt, "\n".join(completion.split("\n")[:2])
-
-
-def copied(rng: random.Random, digits: int) -> tuple[str, str]:
-    """(prompt, completion) of a scratchpad that adds nothing: the answer is the number on the left of |, or on the right of /.
-
-    6 2 4 | 2 5 9 , C: 0
-    2 | 5 , 4 C: 0
-    6 | 2 , 2 4 C: 0
-    , 6 2 4 C: 0
-    0 6 2 4
-    """
-    operator, numbers = rng.choice("|/"), [str(number) for number in _sum(rng, digits)]
-    answer = numbers["|/".index(operator)]
-    pairs = [f" {operator} ".join(pair) + " " for pair in zip(*numbers, strict=True)]
-    question = f" {operator} ".join(map(" ".join, numbers))
-    lines = [addition.OPEN, f"{question} , C: 0"]
-    for place in range(digits - 1, -1, -1):
-        lines.append(f"{pairs[place - 1] if place else ''}, {' '.join(answer[place:])} C: 0")
-    lines += [f"0 {' '.join(answer)}", addition.CLOSE]
-    return f"Input:\n{question}\nTarget:\n", addition.completion("\n".join(lines), answer)
 
 
 def document(rng: random.Random, mixture: Mixture) -> Document:
@@ -107,14 +100,15 @@ def document(rng: random.Random, mixture: Mixture) -> Document:
     if (draw := draw - mixture.copied) < 0:
         return Document((copied(rng, rng.randint(1, mixture.longest_copy)),))
     if (draw := draw - mixture.short) < 0:
-        return Document((worked(rng, 1, hinted=False),))
+        return Document((worked(rng, 1, hinted=False, index_hints=mixture.index_hints),))
     if (draw := draw - mixture.partial) < 0:
         longest = mixture.longest_partial
-        return Document((worked(rng, 2 if longest == 2 else rng.randint(2, longest), hinted=False),))
+        digits = 2 if longest == 2 else rng.randint(2, longest)
+        return Document((worked(rng, digits, hinted=False, index_hints=mixture.index_hints),))
     if draw - mixture.hinted < 0:
         lengths = range(1, mixture.longest + 1)
         digits = rng.choices(lengths, weights=[length + 1 for length in lengths])[0]
-        return Document((worked(rng, digits, hinted=True),))
+        return Document((worked(rng, digits, hinted=True, index_hints=mixture.index_hints),))
     count = rng.randint(2, 5)
     parts = [worked(rng, 1, hinted=False) for _ in range(count)]
     spaced = [parts[0], *(("\n\n" + prompt, completion) for prompt, completion in parts[1:])]

@@ -37,7 +37,7 @@ def build_tokenizer(mixture: Mixture = SUMS, seed: int = 0) -> PreTrainedTokeniz
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=320,
+        vocab_size=384 if mixture.index_hints else 320,  # letters with and without their blank
         special_tokens=[END, PAD],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,

@@ -13,7 +13,8 @@ One problem of three digits, its prompt and a perfect completion:
 
 Each line holds the next pair of digits to add, the answer's digits so far and the carry; the carry-prefixed sum closes the
 scratchpad. The hint is that carry-prefixed sum, on a line of its own after `Target:`. The strict answer is the one line
-of digits after `</scratch>` (or the whole completion, where the model is asked for the answer alone).
+of digits after `</scratch>` (or the whole completion, where the model is asked for the answer alone). With `task.index_hints`
+prompts and scratchpads are those of `star/tasks/index_hints.py`.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 
 from star.errors import counted
 from star.problem import Example, Extraction, Problem, Splits, Task, problem_id
 from star.recipe import TaskSettings
 from star.schemas import SliceCounts
+from star.tasks.index_hints import Marked
 from star.tasks.loading import limited
 
 OPEN, CLOSE = "<scratch>", "</scratch>"
@@ -55,10 +57,12 @@ def question_of(a: int, b: int, digits: int = 0) -> str:
     return f"{spaced(a, width)} + {spaced(b, width)}"
 
 
-def scratchpad(a: int, b: int, digits: int = 0) -> list[str]:
-    """Lines of the one right rationale, `<scratch>` and `</scratch>` included (digits + 5 lines)."""
+def scratchpad(a: int, b: int, digits: int = 0, *, hints: bool = False) -> list[str]:
+    """Lines of the one right rationale, `<scratch>` and `</scratch>` included (digits + 4 lines); `hints`: with index hints."""
     width = digits or max(len(str(a)), len(str(b)))
     top, bottom = str(a).zfill(width), str(b).zfill(width)
+    if hints:
+        return [OPEN, *Marked(top, bottom).lines(), CLOSE]
     lines, done, carry = [OPEN, f"{question_of(a, b, width)} , C: 0"], "", 0
     for place in range(width - 1, -1, -1):
         total = int(top[place]) + int(bottom[place]) + carry
@@ -68,11 +72,15 @@ def scratchpad(a: int, b: int, digits: int = 0) -> list[str]:
     return [*lines, f"{carry} {' '.join(done)}", CLOSE]
 
 
-def check(problem: Problem, rationale: str) -> bool:
+def check(problem: Problem, rationale: str, *, hints: bool = False) -> bool:
     """True when the rationale is the right scratchpad, line by line."""
-    a, b = operands(problem.question)
-    width = (len(problem.question.strip().split(" + ")[0]) + 1) // 2
-    return [line.strip() for line in rationale.strip().splitlines()] == scratchpad(a, b, width)
+    right = scratchpad(*operands(problem.question), width_of(problem), hints=hints)
+    return [line.strip() for line in rationale.strip().splitlines()] == right
+
+
+def width_of(problem: Problem) -> int:
+    """Digits of each operand."""
+    return (len(problem.question.strip().split(" + ")[0]) + 1) // 2
 
 
 def extract(completion: str, problem: Problem) -> Extraction:
@@ -89,15 +97,20 @@ def extract(completion: str, problem: Problem) -> Extraction:
     )
 
 
-def prompt(problem: Problem) -> str:
+def prompt(problem: Problem, *, hints: bool = False) -> str:
     """The question block."""
-    return f"Input:\n{problem.question}\nTarget:\n"
+    question = _marked(problem).question if hints else problem.question
+    return f"Input:\n{question}\nTarget:\n"
 
 
-def hinted_prompt(problem: Problem) -> str:
+def hinted_prompt(problem: Problem, *, hints: bool = False) -> str:
     """The question block with the carry-prefixed sum (one digit wider than the operands) after `Target:`."""
-    width = (len(problem.question.split(" + ")[0]) + 1) // 2 + 1
-    return f"{prompt(problem)}{spaced(int(problem.gold), width)}\n"
+    total = _marked(problem).total(problem.gold) if hints else spaced(int(problem.gold), width_of(problem) + 1)
+    return f"{prompt(problem, hints=hints)}{total}\n"
+
+
+def _marked(problem: Problem) -> Marked:
+    return Marked(*problem.question.replace(" ", "").split("+"))
 
 
 def mentions_hint(text: str) -> bool:
@@ -198,7 +211,9 @@ def _load(settings: TaskSettings, seed: int, shown: tuple[Example, ...], test: t
     return Splits(tuple(train), tuple(left), {"equal to a few-shot example": skipped} if skipped else {})
 
 
-def examples(seed: int, digits: tuple[int, ...], per_length: int = 2, test: tuple[Problem, ...] = ()) -> tuple[Example, ...]:
+def examples(
+    seed: int, digits: tuple[int, ...], per_length: int = 2, test: tuple[Problem, ...] = (), *, hints: bool = False
+) -> tuple[Example, ...]:
     """Few-shot examples: `per_length` sums of each length, short ones first, none of them in `test`."""
     rng = random.Random(f"addition-examples-{seed}")
     tested = {problem.id for problem in test}
@@ -206,26 +221,27 @@ def examples(seed: int, digits: tuple[int, ...], per_length: int = 2, test: tupl
     for length in sorted(set(digits)):
         fresh = ((a, b) for a, b in _sums(length, rng) if make_problem(a, b, length).id not in tested)
         chosen += [
-            Example(make_problem(a, b, length), "\n".join(scratchpad(a, b, length))) for a, b in islice(fresh, per_length)
+            Example(make_problem(a, b, length), "\n".join(scratchpad(a, b, length, hints=hints)))
+            for a, b in islice(fresh, per_length)
         ]
     return tuple(chosen)
 
 
 def build(settings: TaskSettings, seed: int) -> Task:
     """The addition task over `settings.digits`."""
-    test = test_split(settings)
-    shown = examples(seed, settings.digits, test=test)
+    test, hints = test_split(settings), settings.index_hints
+    shown = examples(seed, settings.digits, test=test, hints=hints)
     return Task(
         name="addition",
         load=lambda: _load(settings, seed, shown, test),
         examples=shown,
-        prompt=prompt,
-        hinted_prompt=hinted_prompt,
+        prompt=partial(prompt, hints=hints),
+        hinted_prompt=partial(hinted_prompt, hints=hints),
         completion=completion,
         extract=extract,
         answer_type="addition",
         mentions_hint=mentions_hint,
-        check=check,
+        check=partial(check, hints=hints),
         instructions="Add the two numbers digit by digit inside <scratch> and </scratch>, then write the sum.",
         direct_instructions="Write the sum of the two numbers, with spaces between its digits, and nothing else.",
         stop=("\n\n",),

@@ -21,6 +21,7 @@ _SUM = re.compile(
 )
 _LINE = re.compile(r"^(?:(?P<top>\d)\+(?P<bottom>\d))?,(?P<digits>\d+)C:(?P<carry>\d)$", re.ASCII)
 _STATE = re.compile(r"(?:\d+\+\d+)?,(?P<digits>\d*)C:(?P<carry>\d)|(?P<sum>\d+)", re.ASCII)
+_HINTED = re.compile(r"^ ?[a-t] \d(?: [a-t] \d){0,20} \+ [A-T] \d", re.M | re.ASCII)
 _COMMENT = re.compile(r"#[^\n]*")
 _TAG = re.compile(r"</?scratch>")
 _DIGITS = re.compile(r"^\d(?: ?\d){0,400}$", re.ASCII)
@@ -94,8 +95,12 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     if parsed is None or not looks_like_scratchpad(steps):
         return None
     from star.tasks.addition import scratchpad
+    from star.tasks.index_hints import LETTERS
 
-    pad = _Pad(*parsed, scratchpad(int(parsed[0]), int(parsed[1]), len(parsed[0])), readable=1)
+    a, b, width = int(parsed[0]), int(parsed[1]), len(parsed[0])
+    if width <= len(LETTERS) and any(_HINTED.search(step[:500]) for step in steps[:5]):
+        return _check_hinted(scratchpad(a, b, width, hints=True), steps, answer)
+    pad = _Pad(*parsed, scratchpad(a, b, width), readable=1)
     for index, step in enumerate(steps):
         for line in _TAG.sub(r"\n\g<0>\n", _COMMENT.sub("", step)).splitlines():
             text = " ".join(line.split())
@@ -109,6 +114,25 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     elif not pad.wrong() and answer is not None:
         _check_answer(_plain_answer(answer), pad)
     return pad.conclude()
+
+
+def _check_hinted(expected: list[str], steps: Sequence[str], answer: str | None) -> Finding | None:
+    """First line that differs from the scratchpad with index hints, see `star/tasks/index_hints.py`."""
+    result = "".join(filter(str.isdigit, expected[-2])).removeprefix("0") or "0"
+    due = [line for line in expected if not _TAG.fullmatch(line)]
+    run, place = Run(readable=1), 0
+    for run.step, step in enumerate(steps):
+        for line in filter(None, (" ".join(line.split()) for line in _TAG.sub("\n", step).splitlines())):
+            wanted = due[place] if place < len(due) else " ".join(result)
+            if line != wanted:
+                run.flag("wrong_line", f'this line should be "{cut_middle(wanted)}"')
+                return run.conclude()
+            place += 1
+    if place < len(due):
+        run.flag("missing_line", f'the scratchpad ends without the line "{cut_middle(due[place])}"')
+    elif answer is not None and (_tight(_plain_answer(answer)).lstrip("0") or "0") != result:
+        run.flag("answer_differs", f"the scratchpad gives {cut_middle(result)}, the answer is given as {cut_middle(answer)}")
+    return run.conclude()
 
 
 def _plain_answer(answer: str) -> str:
