@@ -98,18 +98,22 @@ class Recipe(Section):
             raise ValueError(f"training.batch_size {training.batch_size} is not a multiple of training.micro_batch_size {micro}")
         if self.curation.scorer is not None and self.curation.require == "answer":
             raise ValueError("curation.scorer is asked for curation.require: sound alone: set that, or leave the scorer out")
-        if self.task.grow.to is not None and self.task.name != "addition":
-            raise ValueError(f"task.grow.to is for task.name addition, not {self.task.name}: leave it out")
+        for key, given in (("grow.to", self.task.grow.to is not None), ("index_hints", self.task.index_hints)):
+            if given and self.task.name != "addition":
+                raise ValueError(f"task.{key} is for task.name addition, not {self.task.name}: leave it out")
         if self.task.grow.to is not None and self.task.grow.to <= max(self.task.digits):
             raise ValueError(f"task.grow.to {self.task.grow.to}: expected more than the longest of task.digits {self.task.digits}")
         if training.launcher is not None and training.accelerate_config is None:
             raise ValueError("training.launcher needs training.accelerate_config, whose num_machines are its machines")
         if not (self.loop.first_pass or self.loop.rationalize):
             raise ValueError("loop.first_pass and loop.rationalize are both false: nothing would be sampled")
+        if self.loop.retries and not self.loop.first_pass:
+            raise ValueError("loop.retries samples again what the first pass fails: set loop.first_pass to true, or leave it out")
         sampling, method = self.sampling, self.loop.method
         temperatures = sampling.temperature if isinstance(sampling.temperature, tuple) else (sampling.temperature,)
-        if sampling.samples > 1 and 0 in (*temperatures, *sampling.try_temperatures):
-            raise ValueError(f"sampling.samples {sampling.samples} at temperature 0 would all be the same: change one of the two")
+        if (sampling.samples > 1 or self.loop.retries) and 0 in (*temperatures, *sampling.try_temperatures):
+            count = f"sampling.samples {sampling.samples}" + (f" and loop.retries {self.loop.retries}" if self.loop.retries else "")
+            raise ValueError(f"{count} at temperature 0 would all be the same: change one of the two")
         if sampling.try_temperatures and sampling.temperature != SamplingSettings().temperature:
             raise ValueError("sampling.temperature is not used where sampling.try_temperatures chooses: leave one of the two out")
         if method != "star" and (sampling.try_temperatures or training.objective == "rpo" or self.verifier.kind != "off"):

@@ -176,6 +176,8 @@ class LoopSettings(Section):
     """Stop sampling, shard by shard, as soon as the kept rows fill the round's optimizer steps."""
     first_pass: bool = True
     """Ask without a hint first; false: rationalize every problem (PPS)."""
+    retries: int = Field(0, ge=0)
+    """More samples, without a hint, of each problem that none of `sampling.samples` solved."""
     rationalize: bool = True
     """Retry failed problems with the answer as a hint."""
     rationalizer: Literal["current", "base"] = "current"

@@ -51,9 +51,11 @@ class SamplingStages:
         attempts: StoredRows[Attempt] = StoredRows([], runs.ATTEMPTS)
         if loop.first_pass:
             attempts = self.sample("sampling", current, problems, mode="generated", shots=shots, **call)
-        answered = attempts.only("problem_id", "verdict")
-        solved = {row["problem_id"] for row in answered if row["verdict"] == Verdict.correct}
-        failed = [problem for problem in problems if problem.id not in solved]
+        failed = unsolved(problems, attempts)
+        if loop.retries and failed:
+            more = self.sample("sampling", current, failed, mode="generated", shots=shots, again=True, **call)
+            attempts = StoredRows([*attempts.files, *more.files], runs.ATTEMPTS)
+            failed = unsolved(failed, more)
         if loop.rationalize and failed:
             base = loop.rationalizer == "base"
             model = self.setup.base_dir if base else current
@@ -79,12 +81,24 @@ class SamplingStages:
         return best_temperature(rows, settings.try_temperatures, settings.samples)
 
     def sample(
-        self, stage: str, model: Path, problems: Sequence[Problem], *, number: int, first: int, mode: Mode, shots: bool
+        self,
+        stage: str,
+        model: Path,
+        problems: Sequence[Problem],
+        *,
+        number: int,
+        first: int,
+        mode: Mode,
+        shots: bool,
+        again: bool = False,
     ) -> StoredRows[Attempt]:
-        """Attempts of `model` under the recipe's decoding; their seconds count for `stage`."""
+        """Attempts of `model` under the recipe's decoding; their seconds count for `stage`. `again`: those of `loop.retries`."""
         settings = self.recipe.sampling
-        decoding = self.decoding(f"{mode}-{number}", self.temperature(number), settings.top_p, settings.samples, settings.top_k)
-        shards = cut(problems, decoding, settings.shard, first, mode=mode, split="train", round_number=number, shots=shots)
+        samples, before = (self.recipe.loop.retries, settings.samples) if again else (settings.samples, 0)
+        label = f"{mode}-{number}" + "-again" * again
+        decoding = self.decoding(label, self.temperature(number), settings.top_p, samples, settings.top_k)
+        call: dict[str, Any] = {"mode": mode, "split": "train", "round_number": number, "shots": shots, "first_sample": before}
+        shards = cut(problems, decoding, settings.shard, first, **call)
         return self.sampled(self.ledger.run.folder(number) / "attempts.parquet", stage, model, shards)
 
     def sampled(self, file: Path, stage: str, model: Path, shards: Sequence[Shard]) -> StoredRows[Attempt]:
@@ -122,3 +136,9 @@ class SamplingStages:
         """Settings of one call, seeded by the recipe's seed and what the call is for."""
         seed = runs.derived_seed(self.recipe.seed, label)
         return Decoding(temperature, top_p, samples, self.recipe.sampling.max_new_tokens, self.stop, seed, top_k)
+
+
+def unsolved(problems: Sequence[Problem], attempts: StoredRows[Attempt]) -> list[Problem]:
+    """Those without a right answer."""
+    solved = {row["problem_id"] for row in attempts.only("problem_id", "verdict") if row["verdict"] == Verdict.correct}
+    return [problem for problem in problems if problem.id not in solved]

@@ -163,6 +163,7 @@ def explain(recipe: Recipe) -> None:
     print(recipe.to_yaml(defaults=False))
     which = "failed ones again" if loop.first_pass else "all of them"
     hinted = f"{which} with the answer shown, by the {loop.rationalizer} model" if loop.rationalize else "no retry"
+    again = f"up to {counted(loop.retries, 'more sample')} of failed ones, then " if loop.retries else ""
     steps = recipe.training.steps
     growing = f"{counted(steps.first, 'step')}, then x{steps.growth:g} and +{steps.add}"
     schedule = counted(steps.epochs, "epoch") if steps.epochs else growing
@@ -172,7 +173,7 @@ def explain(recipe: Recipe) -> None:
     drawn = "every problem" if loop.problems is None else counted(min(loop.problems, pool or loop.problems), "problem")
     until = " until the kept rows fill the steps" if loop.enough else ""
     if loop.method == "star":
-        print(f"each round      {drawn} of train{until}, {counted(recipe.sampling.samples, 'sample')} each; {hinted}")
+        print(f"each round      {drawn} of train{until}, {counted(recipe.sampling.samples, 'sample')} each; {again}{hinted}")
         print(f"kept            right answers{' with sound rationales' if recipe.curation.require == 'sound' else ''}")
     if loop.method != "few_shot":
         print(

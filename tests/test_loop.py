@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,22 @@ def test_samples_per_problem_and_the_cap(base_model: Path, tmp_path: Path) -> No
     kept = [row["problem_id"] for row in rows if row["kept"]]
     assert len(kept) == len(set(kept))
     assert {"duplicate", "cap"} & {row["drop_reason"] for row in rows}
+
+
+def test_what_no_first_sample_solves_is_sampled_again_before_the_hint(base_model: Path, tmp_path: Path) -> None:
+    sections = {"sampling": {"temperature": 0.7, "top_p": 1.0, "samples": 2}, "loop": {"retries": 3}}
+    setup, _, _ = run(make_recipe(base_model, tmp_path, **sections), skill=0.3)
+    by_problem: dict[str, dict[str, dict[int, str]]] = defaultdict(lambda: defaultdict(dict))
+    for row in attempts_of(setup, 1):
+        by_problem[row["problem_id"]][row["mode"]][row["sample"]] = row["verdict"]
+    solved_at = Counter[str]()
+    for modes in by_problem.values():
+        verdicts = modes["generated"]
+        solved = "correct" in (verdicts[0], verdicts[1])
+        assert list(verdicts) == list(range(2 if solved else 5))
+        assert ("rationalized" in modes) == ("correct" not in verdicts.values())
+        solved_at["first" if solved else "again" if "correct" in verdicts.values() else "never"] += 1
+    assert set(solved_at) == {"first", "again", "never"}
 
 
 def test_pass_and_majority_at_k_over_the_test_split(base_model: Path, tmp_path: Path) -> None:

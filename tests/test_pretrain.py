@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from star.embedded.corpus import COPIES, Mixture, copied, document, documents
+from star.embedded.corpus import INDEXED, Mixture, copied, document, documents
 from star.embedded.model import build_model, build_tokenizer, widened
 from star.errors import UsageError
 from star.pretrain import Arguments, PretrainError, command, encode, run
@@ -39,34 +40,35 @@ def test_the_corpus_is_seeded_and_never_shows_a_long_sum_without_its_hint() -> N
     assert 0.3 < hinted / len(docs) < 0.7
 
 
-def test_a_copying_base_sees_long_numbers_but_no_long_sum() -> None:
-    docs = list(islice(documents(7, COPIES), 3000))
-    questions = [(doc, doc.parts[0][0].splitlines()[1]) for doc in docs]
-    copies = [doc for doc, question in questions if "+" not in question]
-    lines = [(doc, question) for doc, question in questions if not doc.ends]
-    sums = [question for doc, question in questions if doc.ends and "+" in question]
-    assert len(copies) + len(lines) + len(sums) == len(docs)
-    assert 0.17 < len(copies) / len(docs) < 0.23 and 0.21 < len(lines) / len(docs) < 0.29
-    assert max(map(len, sums)) == len(addition.question_of(10**4, 10**4))
-    assert max(len(question) for _, question in lines) == len(addition.question_of(10**9, 10**9))
-    assert all(doc.parts[0][1] == f"{addition.OPEN}\n{question} , C: 0" for doc, question in lines)
+def test_a_base_with_index_hints_sees_long_numbers_but_no_long_sum_and_no_hint() -> None:
+    docs = list(islice(documents(7, INDEXED), 3000))
+    questions = [(doc, doc.parts[0][0].splitlines()) for doc in docs]
+    assert all(len(lines) == 3 for _, lines in questions), "a hint would be a line more"
+    copies = [doc for doc, lines in questions if doc.ends and " + " not in lines[1]]
+    firsts = [(doc, lines[1]) for doc, lines in questions if not doc.ends]
+    sums = [lines[1] for doc, lines in questions if doc.ends and " + " in lines[1]]
+    assert len(copies) + len(firsts) + len(sums) == len(docs)
+    assert 0.32 < len(copies) / len(docs) < 0.38 and 0.08 < len(firsts) / len(docs) < 0.12
+    assert max(question.count(" ") for question in sums) == len("a 1 " * 5 + "+ " + "A 1 " * 5) // 2 - 1
+    assert max(question.count(" ") for _, question in firsts) == len("a 1 " * 10 + "+ " + "A 1 " * 10) // 2 - 1
+    assert all(doc.parts[0][1] == f"{addition.OPEN}\n{question} , C: 0" for doc, question in firsts)
 
 
-def test_a_copy_is_a_scratchpad_of_the_same_shape_that_keeps_one_number() -> None:
+def test_a_copy_has_the_shape_of_a_sum_but_chooses_one_digit_of_each_place() -> None:
     rng, operators = random.Random(2), set()
     for digits in (1, 3, 10) * 4:
         prompt, completion = copied(rng, digits)
-        question = prompt.splitlines()[1]
+        question, (first, *lines, _, answer) = prompt.splitlines()[1], completion.splitlines()[1:]
         operator = "|" if "|" in question else "/"
         operators.add(operator)
-        numbers = [int(number.replace(" ", "")) for number in question.split(f" {operator} ")]
-        kept = numbers[operator == "/"]
-        lines, added = completion.splitlines(), addition.scratchpad(numbers[0], numbers[1], digits)
-        pairs = [line.partition(",")[0].replace(operator, "+") for line in lines[1:-3]]
-        assert pairs == [line.partition(",")[0] for line in added[1:-2]]
-        found = [line.partition(",")[2] for line in lines[2:-3]]
-        assert found == [line.partition(",")[2] for line in addition.scratchpad(kept, 0, digits)[2:-2]]
-        assert lines[-3:] == [f"0 {addition.spaced(kept)}", addition.CLOSE, addition.spaced(kept)]
+        left, right = (re.sub(r"\D", "", number) for number in question.split(operator))
+        assert first == f"{question} , C: 0" and len(lines) == digits
+        carry, chosen = 0, ""
+        for a, b, line in zip(left[::-1], right[::-1], lines, strict=True):
+            chosen = (b if (operator == "|") == bool(carry) else a) + chosen
+            carry = int(a > b)
+            assert re.fullmatch(rf"([a-t]) {a} [A-T] {b} \{operator} , {chosen[0]} C: {carry}", line)
+        assert re.sub(r"\D", "", answer) == f"{carry}{chosen}"
     assert operators == {"|", "/"}
 
 
@@ -114,7 +116,7 @@ def test_the_embedded_model_is_untied_small_and_has_a_card() -> None:
     assert "python -m star.pretrain" in (EMBEDDED / "README.md").read_text()
 
 
-@pytest.mark.parametrize("options", [{"size": "0.03m"}, {"size": "0.1m", "copies": True, "head_size": 32, "rope_theta": 100.0}])
+@pytest.mark.parametrize("options", [{"size": "0.03m"}, {"size": "0.1m", "index_hints": True, "head_size": 32, "rope_theta": 30.0}])
 def test_pretraining_lowers_the_loss_and_saves_a_loadable_model(options: dict[str, Any], tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -190,4 +192,4 @@ def test_a_folder_in_use_is_not_overwritten_unasked(tmp_path: Path) -> None:
 
 def test_the_card_names_the_command_that_was_run() -> None:
     assert command(Arguments(tokens=12e6)) == "python -m star.pretrain --size 0.2m --tokens 12000000 --seed 0"
-    assert command(Arguments(batch_tokens=512, copies=True, out=Path("x"))).endswith("--copies --batch-tokens 512")
+    assert command(Arguments(batch_tokens=512, index_hints=True, out=Path("x"))).endswith("--index-hints --batch-tokens 512")

@@ -10,12 +10,12 @@ Four kinds of document make such a model, in the format of `star/tasks/addition.
     .15    few-shot    two to five documents of 1 digit (unhinted) in one, as a few-shot prompt looks
 
 Sums of three and more digits never occur unhinted. A base that is to go beyond the lengths of its sums (INDEXED) reads and writes
-index hints (`star/tasks/index_hints.py`). It has worked sums of up to 5 digits, with and without their hint, and two further kinds
-of up to 10 digits in which nothing is added:
+index hints (`star/tasks/index_hints.py`). It has worked sums of up to 5 digits (.55), none with its hint, and two further kinds of
+up to 10 digits in which nothing is added:
 
     share  kind        what it teaches
-    .15    line        the first line of a scratchpad, a copy of the question; the document is cut off there
-    .30    copied      a whole scratchpad whose result is one of the two numbers: which one, the operator says
+    .10    line        the first line of a scratchpad, a copy of the question; the document is cut off there
+    .35    copied      a whole scratchpad in which each place chooses one of its two digits
 
 Every other document ends with the end-of-text token; the loss is on what comes after each `Target:` block. All of it follows from
 (seed, document index): nothing is stored.
@@ -51,7 +51,7 @@ class Mixture:
 
 
 SUMS = Mixture()
-INDEXED = Mixture(0.05, 0.35, 0.15, 0.0, line=0.15, copied=0.3, longest_partial=5, longest=5, index_hints=True)
+INDEXED = Mixture(0.15, 0.4, 0.0, 0.0, line=0.1, copied=0.35, longest_partial=5, index_hints=True)
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,16 @@ def worked(rng: random.Random, digits: int, *, hinted: bool, index_hints: bool =
     a, b = _sum(rng, digits)
     problem = addition.make_problem(a, b, digits)
     prompt = (addition.hinted_prompt if hinted else addition.prompt)(problem, hints=index_hints)
-    return prompt, addition.completion("\n".join(addition.scratchpad(a, b, digits, hints=index_hints)), problem.gold)
+    scratchpad = "\n".join(addition.scratchpad(a, b, digits, hints=index_hints))
+    return prompt, addition.completion(scratchpad, problem.gold, hints=index_hints)
 
 
 def copied(rng: random.Random, digits: int, operators: str = "|/") -> tuple[str, str]:
     """(prompt, completion) of a scratchpad with index hints that adds nothing, see `OPERATORS` of `star/tasks/index_hints.py`."""
     left, right = map(str, _sum(rng, digits))
     marked = Marked(left, right, rng.choice(operators))
-    lines = marked.lines()
-    result = "".join(filter(str.isdigit, lines[-1])).removeprefix("0")
-    scratchpad = "\n".join([addition.OPEN, *lines, addition.CLOSE])
-    return f"Input:\n{marked.question}\nTarget:\n", addition.completion(scratchpad, result)
+    *lines, answer = marked.lines()
+    return f"Input:\n{marked.question}\nTarget:\n", "\n".join([addition.OPEN, *lines, addition.CLOSE, answer])
 
 
 def first_line(rng: random.Random, digits: int) -> tuple[str, str]:

@@ -29,7 +29,7 @@ from star.errors import counted
 from star.problem import Example, Extraction, Problem, Splits, Task, problem_id
 from star.recipe import TaskSettings
 from star.schemas import SliceCounts
-from star.tasks.index_hints import Marked
+from star.tasks.index_hints import Marked, read_answer, write_answer
 from star.tasks.loading import limited
 
 OPEN, CLOSE = "<scratch>", "</scratch>"
@@ -58,11 +58,11 @@ def question_of(a: int, b: int, digits: int = 0) -> str:
 
 
 def scratchpad(a: int, b: int, digits: int = 0, *, hints: bool = False) -> list[str]:
-    """Lines of the one right rationale, `<scratch>` and `</scratch>` included (digits + 4 lines); `hints`: with index hints."""
+    """Lines of the one right rationale, `<scratch>` and `</scratch>` included (digits + 4 lines, with index hints digits + 3)."""
     width = digits or max(len(str(a)), len(str(b)))
     top, bottom = str(a).zfill(width), str(b).zfill(width)
     if hints:
-        return [OPEN, *Marked(top, bottom).lines(), CLOSE]
+        return [OPEN, *Marked(top, bottom).lines()[:-1], CLOSE]
     lines, done, carry = [OPEN, f"{question_of(a, b, width)} , C: 0"], "", 0
     for place in range(width - 1, -1, -1):
         total = int(top[place]) + int(bottom[place]) + carry
@@ -83,13 +83,14 @@ def width_of(problem: Problem) -> int:
     return (len(problem.question.strip().split(" + ")[0]) + 1) // 2
 
 
-def extract(completion: str, problem: Problem) -> Extraction:
+def extract(completion: str, problem: Problem, *, hints: bool = False) -> Extraction:
     """Answer span after the scratchpad; see the module docstring for the contract."""
     text = completion.strip()
     head, mark, tail = text.partition(CLOSE)
     tail = tail.strip()
     rationale = (head + mark).strip() if mark or OPEN in text else ""
     span = tail if mark else (text if not rationale else "")
+    span = (read_answer(span) or span) if hints and mark else span
     strict = span if _DIGITS.fullmatch(span) else None
     numbers = [line.strip() for line in (tail or text).splitlines() if _DIGITS.fullmatch(line.strip())]
     return Extraction(
@@ -105,7 +106,7 @@ def prompt(problem: Problem, *, hints: bool = False) -> str:
 
 def hinted_prompt(problem: Problem, *, hints: bool = False) -> str:
     """The question block with the carry-prefixed sum (one digit wider than the operands) after `Target:`."""
-    total = _marked(problem).total(problem.gold) if hints else spaced(int(problem.gold), width_of(problem) + 1)
+    total = _marked(problem).answer(problem.gold) if hints else spaced(int(problem.gold), width_of(problem) + 1)
     return f"{prompt(problem, hints=hints)}{total}\n"
 
 
@@ -119,9 +120,9 @@ def mentions_hint(text: str) -> bool:
     return bool(text) and not text.startswith(OPEN) and not _DIGITS.fullmatch(text)
 
 
-def completion(rationale: str, answer: str) -> str:
+def completion(rationale: str, answer: str, *, hints: bool = False) -> str:
     """Scratchpad, then the answer with spaces between its digits."""
-    digits = " ".join(answer.replace(" ", ""))
+    digits = write_answer(rationale, answer) if hints and rationale else " ".join(answer.replace(" ", ""))
     return f"{rationale.strip()}\n{digits}" if rationale else digits
 
 
@@ -237,8 +238,8 @@ def build(settings: TaskSettings, seed: int) -> Task:
         examples=shown,
         prompt=partial(prompt, hints=hints),
         hinted_prompt=partial(hinted_prompt, hints=hints),
-        completion=completion,
-        extract=extract,
+        completion=partial(completion, hints=hints),
+        extract=partial(extract, hints=hints),
         answer_type="addition",
         mentions_hint=mentions_hint,
         check=partial(check, hints=hints),

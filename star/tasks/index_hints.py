@@ -9,27 +9,27 @@ number. A prompt and a perfect completion:
     Target:                          d 4 D 9 + , 3 C: 1
                                      e 2 E 5 + , 8 C: 0
                                      f 6 F 2 + , 8 C: 0
-                                     0 f 8 e 8 d 3
                                      </scratch>
-                                     8 8 3
+                                     0 f 8 e 8 d 3
 
-The hint is the line before `</scratch>`, after `Target:`. All else is as in `star/tasks/addition.py`.
+The hint is the answer's line, after `Target:`. All else is as in `star/tasks/addition.py`.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 LETTERS = "abcdefghijklmnopqrst"
 OPERATORS: dict[str, Callable[[int, int, int], int]] = {
     "+": lambda left, right, carry: left + right + carry,
-    "|": lambda left, right, _: left + 10 * (left > right),
-    "/": lambda left, right, _: right + 10 * (left > right),
+    "|": lambda left, right, carry: (right if carry else left) + 10 * (left > right),
+    "/": lambda left, right, carry: (left if carry else right) + 10 * (left > right),
 }
-"""What a column gives, the carry as tens: the sum or, in what a base is pretrained on beside sums, the left or the right digit,
-with a carry that says whether the left one is larger."""
+"""What a column gives, the carry as tens: the sum or, in what a base is pretrained on beside sums, one of the two digits, which one
+the last carry says; the next says whether the left one is larger."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,33 @@ class Marked:
         return f"{self._with(self.left)} {self.operator} {self._with(self.right).upper()}"
 
     def lines(self) -> list[str]:
-        """Of the scratchpad: the question, one for each place, the result as `total` writes it."""
+        """Of the scratchpad: the question and one for each place; then the answer's."""
         lines, digits, carry = [f"{self.question} , C: 0"], "", 0
         for letter, left, right in zip(self.letters, self.left[::-1], self.right[::-1], strict=True):
             column = OPERATORS[self.operator](int(left), int(right), carry)
             digits, carry = str(column % 10) + digits, column // 10
             lines.append(f"{letter} {left} {letter.upper()} {right} {self.operator} , {column % 10} C: {carry}")
-        return [*lines, self.total(f"{carry}{digits}")]
+        return [*lines, self.answer(f"{carry}{digits}")]
 
-    def total(self, result: str) -> str:
+    def answer(self, result: str) -> str:
         """A result with its letters behind the last carry: "0 f 8 e 8 d 3"."""
         digits = result.zfill(len(self.left) + 1)
         return f"{digits[0]} {self._with(digits[1:])}"
 
     def _with(self, digits: str) -> str:
         return " ".join(f"{letter} {digit}" for letter, digit in zip(self.letters[::-1], digits, strict=True))
+
+
+_ANSWER = re.compile(r"\d(?: [a-t] \d){1,20}")
+
+
+def read_answer(line: str) -> str | None:
+    """ "0 f 8 e 8 d 3" -> "8 8 3"; None for anything else."""
+    return " ".join(re.sub(r"\D", "", line).removeprefix("0")) if _ANSWER.fullmatch(line) else None
+
+
+def write_answer(rationale: str, answer: str) -> str:
+    """ "883" behind a rationale -> "0 f 8 e 8 d 3", with the letters of its first line."""
+    letters = re.findall(r"[a-t](?= \d)", rationale.partition("+")[0])
+    digits = answer.replace(" ", "").zfill(len(letters) + 1)
+    return " ".join([digits[0], *(f"{letter} {digit}" for letter, digit in zip(letters, digits[1:], strict=False))])

@@ -99,7 +99,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
 
     a, b, width = int(parsed[0]), int(parsed[1]), len(parsed[0])
     if width <= len(LETTERS) and any(_HINTED.search(step[:500]) for step in steps[:5]):
-        return _check_hinted(scratchpad(a, b, width, hints=True), steps, answer)
+        return _check_hinted(scratchpad(a, b, width, hints=True), str(a + b), steps, answer)
     pad = _Pad(*parsed, scratchpad(a, b, width), readable=1)
     for index, step in enumerate(steps):
         for line in _TAG.sub(r"\n\g<0>\n", _COMMENT.sub("", step)).splitlines():
@@ -116,15 +116,16 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     return pad.conclude()
 
 
-def _check_hinted(expected: list[str], steps: Sequence[str], answer: str | None) -> Finding | None:
+def _check_hinted(expected: list[str], result: str, steps: Sequence[str], answer: str | None) -> Finding | None:
     """First line that differs from the scratchpad with index hints, see `star/tasks/index_hints.py`."""
-    result = "".join(filter(str.isdigit, expected[-2])).removeprefix("0") or "0"
+    from star.tasks.index_hints import read_answer
+
     due = [line for line in expected if not _TAG.fullmatch(line)]
     run, place = Run(readable=1), 0
     for run.step, step in enumerate(steps):
         for line in filter(None, (" ".join(line.split()) for line in _TAG.sub("\n", step).splitlines())):
             wanted = due[place] if place < len(due) else " ".join(result)
-            if line != wanted:
+            if (read_answer(line) or line) != wanted:
                 run.flag("wrong_line", f'this line should be "{cut_middle(wanted)}"')
                 return run.conclude()
             place += 1
