@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.addition import long_sums
-from benchmarks.arms import arm_recipe, cost, finished_run, made, made_by, over_seeds, test_rows
+from benchmarks.arms import SeedRows, arm_recipe, cost, finished_run, made, made_by, over_seeds, test_rows
 from benchmarks.common import CommonArguments, parse, write_result
 from star.command_line import run_command
 from star.run import Run
+from star.tasks.addition import slice_name
 
 LONGER = (11, 12, 15)
 QUICK: dict[str, Any] = {
@@ -37,33 +38,33 @@ class Arguments(CommonArguments):
 
 
 def round_figures(run: Run) -> list[dict[str, Any]]:
-    """By round: share right of each digit length on the selection split (0: the base), and how many were kept."""
-    return [
-        {
-            "round": line["round"],
-            **{name: part["correct"] / part["n"] for name, part in (line["selection"].get("slices") or {}).items()},
-            "kept": (line.get("data") or {}).get("generated"),
-            "kept_after_hint": (line.get("data") or {}).get("rationalized"),
-        }
-        for line in run.rounds
-    ]
+    """By round: share right of each length on the selection split (0: the base), 1 to 5 digits as one, and what was kept."""
+    rounds = []
+    for line in run.rounds:
+        right = {name: part["correct"] / part["n"] for name, part in (line["selection"].get("slices") or {}).items()}
+        short = [right.pop(name) for name in map(slice_name, range(1, 6)) if name in right]
+        data = line.get("data") or {}
+        kept = {"kept": data.get("generated"), "kept_after_hint": data.get("rationalized")}
+        rounds.append({"round": line["round"], "up_to_5": sum(short) / len(short), **right, **kept})
+    return rounds
 
 
 def main() -> None:
     arguments = parse(Arguments, __doc__, gpu=True)
     if arguments.quick:
         arguments = Arguments(quick=True, device=arguments.device, seeds=(0,), problems=5)
-    changes = QUICK if arguments.quick else None
-    file, where = "addition-growing.yaml", {"folder": "growing", "device": arguments.device}
-    recipes = {seed: arm_recipe(file, seed, changes, **where) for seed in arguments.seeds}
+    call: dict[str, Any] = {"changes": QUICK if arguments.quick else None, "folder": "growing", "device": arguments.device}
+    recipes = {seed: arm_recipe("addition-growing.yaml", seed, **call) for seed in arguments.seeds}
     folders = {seed: finished_run(recipe) for seed, recipe in recipes.items()}
-    rows = {seed: test_rows(folder) for seed, folder in folders.items()}
-    longer = {seed: long_sums(recipe, folders[seed], arguments.problems, LONGER) for seed, recipe in recipes.items()}
-    longest = f"{recipes[arguments.seeds[0]].task.grow.to} digits"
+    rows: SeedRows = {seed: test_rows(folder) for seed, folder in folders.items()}
+    longer: SeedRows = {seed: long_sums(recipe, folders[seed], arguments.problems, LONGER) for seed, recipe in recipes.items()}
+    sums: dict[str, SeedRows] = {"all of the pool": rows}
+    for digits in (*range(5, 11), *LONGER):
+        of_length = {seed: [*rows[seed], *longer[seed]] for seed in rows}
+        name = slice_name(digits)
+        sums[name] = {seed: [row for row in each if row["slice"] == name] for seed, each in of_length.items()}
     figures = {
-        "test": over_seeds(rows),
-        "longest": over_seeds({seed: [row for row in each if row["slice"] == longest] for seed, each in rows.items()}),
-        "beyond_the_pool": over_seeds({seed: [*each] for seed, each in longer.items()}),
+        "answers": {name: over_seeds(each) for name, each in sums.items() if all(each.values())},
         "rounds": round_figures(Run(folders[arguments.seeds[0]])),
         "cost": cost(list(folders.values())),
         "made": made([made_by(folder) for folder in folders.values()]),
