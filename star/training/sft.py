@@ -219,12 +219,14 @@ def count_endings(model: Any, job: Job) -> int:
     """How many of the first training prompts get a greedy completion that ends by itself: none means a lost end token."""
     import torch
 
-    ended = 0
-    for prompt, completion in job.shown:
-        ids = torch.tensor([prompt], device=model.device)
-        with torch.no_grad():
-            out = model.generate(
-                ids, attention_mask=torch.ones_like(ids), max_new_tokens=2 * len(completion) + 8, do_sample=False
-            )
-        ended += int(out.shape[1] < ids.shape[1] + 2 * len(completion) + 8)
-    return ended
+    if not job.shown:
+        return 0
+    prompts, limits = [prompt for prompt, _ in job.shown], [2 * len(completion) + 8 for _, completion in job.shown]
+    ends = model.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [ends]
+    width = max(map(len, prompts))
+    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=model.device)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
+    with torch.no_grad():
+        out = model.generate(ids, attention_mask=mask, max_new_tokens=max(limits), do_sample=False, pad_token_id=ends[0] or 0)
+    return sum(any(token in ends for token in row[width : width + limit].tolist()) for row, limit in zip(out, limits, strict=True))
