@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.memory import Memory
-from analysis.soundness.local_judge import LocalModel
-from analysis.soundness.local_model import find_model
+from analysis.soundness.local_model import LocalModel, find_model
 from analysis.soundness.openai_server import OpenAIServer, Reply, price
 from analysis.soundness.scorer import Failure, Item, Scorer, StepScores, Usage, safe_name, tokens_of
 from analysis.soundness.scorers import MEMORY, Place, ScorerOptions
@@ -88,8 +87,7 @@ class Judge(Scorer[Prompt]):
 
     def plan(self, items: Sequence[Item]) -> Usage:
         """Of calls that are not remembered."""
-        readable = [item for item in items if any(step.strip() for step in item.steps)]
-        missing = self._missing(self.prepared(item).text for item in readable)
+        missing = self._missing(row.text for row in map(self.read, items) if isinstance(row, Prompt))
         return self._taken({text: len(votes) for text, votes in missing.items()})
 
     def _taken(self, prompts: Mapping[str, int]) -> Usage:
@@ -112,7 +110,8 @@ class Judge(Scorer[Prompt]):
             with bar(self.name, sum(map(len, missing.values())), "vote") as shown:
 
                 def keep(text: str, votes: Sequence[int], replies: Sequence[Reply]) -> None:
-                    self.memory.keep({self._key(text, vote): reply for vote, reply in zip(votes, replies, strict=True)})
+                    keys = self._keys(text)
+                    self.memory.keep({keys[vote]: reply for vote, reply in zip(votes, replies, strict=True)})
                     shown.update(len(votes))
 
                 failed = self.model.ask(missing, keep)
@@ -123,7 +122,7 @@ class Judge(Scorer[Prompt]):
         ]
 
     def _result(self, row: Prompt, replies: Sequence[Reply], failure: Failure | None) -> StepScores:
-        usage, key = Usage(), self._key(row.text, 0)
+        usage, key = Usage(), self._keys(row.text)[0]
         if key not in self.paid:
             usage = sum((Usage(**reply["usage"]) for reply in replies), usage)
             usage = replace(usage, cost=price(usage, self.prices))
@@ -145,10 +144,9 @@ class Judge(Scorer[Prompt]):
         return {text: missing for text, missing in votes.items() if missing}
 
     def _keys(self, text: str) -> list[bytes]:
-        return [self._key(text, vote) for vote in range(self.options.votes)]
-
-    def _key(self, text: str, vote: int) -> bytes:
-        return hashlib.sha256(json.dumps([self.identity, text, vote]).encode()).digest()
+        """One for each vote."""
+        asked = [json.dumps([self.identity, text, vote]) for vote in range(self.options.votes)]
+        return [hashlib.sha256(each.encode()).digest() for each in asked]
 
     @cached_property
     def identity(self) -> str:

@@ -31,6 +31,7 @@ TIMEOUT = 600.0
 MOST_BYTES = 1 << 26
 """Of one response."""
 OPTIONAL = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "n")
+"""What can be left out of a request where a server refuses it by name."""
 TOO_LONG = re.compile(r"context_length|context length|too many tokens|too large|too long", re.IGNORECASE)
 MOST_TOKENS = 1e9
 """Of one call: what a server counts beyond this is no count."""
@@ -132,8 +133,9 @@ class OpenAIServer:
                 if replies := _replies(response, prompt, n, time.monotonic() - started):
                     return replies
                 why = f"{self.host} answers {response.status_code}: {self._plain(response.text)}"
-                refused = _refused(response, body)
-                if refused is not None:  # a rationale that leaves no room for a reply of --max-tokens says nothing of the others
+                named = (name for name in OPTIONAL if name in body and re.search(rf"(?<![\w\\]){name}\b", response.text))
+                if response.status_code in (400, 422) and (refused := next(named, None)):
+                    # A rationale that leaves no room for a reply of --max-tokens says nothing of the others.
                     (left_out if TOO_LONG.search(response.text) else self.dropped).add(refused)
                     continue
                 _give_up(response, why)
@@ -171,13 +173,6 @@ class OpenAIServer:
 def price(usage: Usage, prices: tuple[float, float] | None) -> float:
     """What a call cost; 0 without a price list."""
     return (usage.prompt_tokens * prices[0] + usage.generated_tokens * prices[1]) / 1e6 if prices else 0.0
-
-
-def _refused(response: httpx.Response, body: Mapping[str, Any]) -> str | None:
-    """The parameter of a request that it was refused for, where it can be left out."""
-    if response.status_code not in (400, 422):
-        return None
-    return next((name for name in OPTIONAL if name in body and re.search(rf"(?<![\w\\]){name}\b", response.text)), None)
 
 
 def _give_up(response: httpx.Response, why: str) -> None:

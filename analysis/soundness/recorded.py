@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from analysis.rationales.reading import read_records
 from analysis.rationales.records import BrokenLine
@@ -50,7 +50,18 @@ class RecordedScores(Scorer[StepScores]):
         self.fingerprint = hashlib.sha256(repr(self.lines).encode()).hexdigest()[:16]
 
     def prepared(self, item: Item) -> StepScores:
-        line = self._line(item)
+        line = self.lines[item.place] if self.by_id is None and item.place < len(self.lines) else None
+        if self.by_id is not None:
+            line, before = self.by_id.get(item.id), self.asked.setdefault(item.id, item.place)
+            if before != item.place and line is not None:
+                raise InputError(
+                    f"rationales {before + 1} and {item.place + 1} have the same id {item.id!r}, which {self.path} scores once: "
+                    "give it a line for every rationale, in their order."
+                )
+        elif line is None:
+            raise InputError(f"{self.path} has {len(self.lines):,} lines, and there are more rationales: expected one line each.")
+        elif line.id not in (None, item.id):
+            raise InputError(f"{self.path}, line {line.number} scores {line.id!r}, but rationale {item.place + 1} is {item.id!r}.")
         if line is None or line.step_ok is None:
             return StepScores("outside")
         if len(line.step_ok) != len(item.steps):
@@ -60,29 +71,10 @@ class RecordedScores(Scorer[StepScores]):
             )
         return StepScores.of_steps(line.step_ok)
 
-    def _line(self, item: Item) -> _Line | None:
-        if self.by_id is not None:
-            before = self.asked.setdefault(item.id, item.place)
-            if before != item.place and item.id in self.by_id:
-                raise InputError(
-                    f"rationales {before + 1} and {item.place + 1} have the same id {item.id!r}, which {self.path} scores once: "
-                    "give it a line for every rationale, in their order."
-                )
-            return self.by_id.get(item.id)
-        if item.place >= len(self.lines):
-            raise InputError(f"{self.path} has {len(self.lines):,} lines, and there are more rationales: expected one line each.")
-        line = self.lines[item.place]
-        if line.id not in (None, item.id):
-            raise InputError(f"{self.path}, line {line.number} scores {line.id!r}, but rationale {item.place + 1} is {item.id!r}.")
-        return line
-
 
 def _parsed(number: int, row: Row) -> _Line:
     said, name = row["step_ok"], row.get("id")
-    if said is not None and not (isinstance(said, list) and all(map(_is_probability, said))):
+    steps = [] if said is None else said
+    if not isinstance(steps, list) or not all(p is None or (type(p) in (int, float) and 0 <= p <= 1) for p in steps):
         raise ValueError("step_ok holds something else than numbers from 0 to 1 and nulls")
     return _Line(number, None if name is None else str(name), None if said is None else tuple(said))
-
-
-def _is_probability(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1)

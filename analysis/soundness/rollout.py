@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from analysis.soundness.judging import inside
-from analysis.soundness.local_model import LocalScorer, resolved
+from analysis.soundness.local_model import LocalScorer, find_model
 from analysis.soundness.scorer import Item, StepScores, Usage, tokens_of
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import UsageError
@@ -154,7 +154,7 @@ class Rollouts(LocalScorer[Rationale]):
         self.few = max(1, options.rollouts // 2)
         temperature, sampling = max(recipe.sampling.temperature_of(max(1, number)), recipe.evaluation.temperature), recipe.sampling
         self.decoding = Decoding(temperature, sampling.top_p, self.few, sampling.max_new_tokens, self.task.stop)
-        model_dir = run.model(number) if number else resolved(recipe.model, place, self._roughly)
+        model_dir = run.model(number) if number else find_model(recipe.model, place, self._roughly)[1]
         super().__init__("rollout", model_dir, repr((self.decoding, shots, VERSION)), place)
         self.builder = PromptBuilder(self.task, load_tokenizer(model_dir), recipe.prompting)
         self.shots = shots

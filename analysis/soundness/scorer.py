@@ -67,8 +67,7 @@ class Usage:
     """In the currency of the price list; 0 where nothing is paid; None: no prices are known."""
 
     def __add__(self, other: Usage) -> Usage:
-        pairs: Iterator[tuple[Any, Any]] = zip(astuple(self), astuple(other), strict=True)
-        sums: Iterator[Any] = (None if None in pair else sum(pair) for pair in pairs)
+        sums: Iterator[Any] = (None if None in pair else sum(pair) for pair in zip(astuple(self), astuple(other), strict=True))
         return Usage(*sums)
 
 
@@ -108,10 +107,9 @@ class StepScores:
     @property
     def first_error(self) -> int | None:
         """The verdict, else the likeliest first wrong step; None where no step is scored."""
-        chances = self.error_at
-        if self.verdict is not None:
+        if self.verdict is not None or not self.error_at:
             return self.verdict
-        return max(range(len(chances)), key=chances.__getitem__) if chances else None
+        return max(range(len(self.error_at)), key=self.error_at.__getitem__)
 
 
 @dataclass

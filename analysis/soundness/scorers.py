@@ -22,7 +22,7 @@ SCORERS = {
     "likelihood": ("analysis.soundness.likelihood:Likelihood", "MODEL"),
     "prm": ("analysis.soundness.prm:ProcessRewardModel", "HUB_ID_OR_DIR"),
     "rollout": ("analysis.soundness.rollout:Rollouts", "[RUN]"),
-    "verifier": ("analysis.soundness.verifier:RunVerifier", "RUN"),
+    "verifier": ("analysis.soundness.likelihood:RunVerifier", "RUN"),
 }
 """Kind -> (module and class, what follows the colon: "" for nothing, in brackets what may be left out). The class is called with
 that rest, the options and the place."""
@@ -107,23 +107,18 @@ def open_scorers(
     with ExitStack() as stack:
         opened: list[Scorer[Any]] = []
         for specification in specifications:
-            opened.append(_open(specification, options, place))
+            kind, _, rest = specification.partition(":")
+            target, wanted = SCORERS.get(kind, ("", ""))
+            if not target or (bool(rest) != bool(wanted) and not wanted.startswith("[")):
+                known = ", ".join(f"{name}:{example}" if example else name for name, (_, example) in SCORERS.items())
+                raise UsageError(f"--scorer {specification}: expected one of the form {known}.")
+            module, _, name = target.partition(":")
+            try:
+                opened.append(getattr(importlib.import_module(module), name)(rest, options, place))
+            except NotHereError as missing:
+                opened.append(Unfetched(specification, *missing.args))
             stack.callback(opened[-1].close)
         names = [scorer.name for scorer in opened]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise UsageError(f"two scorers are called {twice!r}: score with one after the other.")
         yield opened
-
-
-def _open(specification: str, options: ScorerOptions, place: Place) -> Scorer[Any]:
-    kind, _, rest = specification.partition(":")
-    target, wanted = SCORERS.get(kind, ("", ""))
-    if not target or (bool(rest) != bool(wanted) and not wanted.startswith("[")):
-        known = ", ".join(f"{name}:{example}" if example else name for name, (_, example) in SCORERS.items())
-        raise UsageError(f"--scorer {specification}: expected one of the form {known}.")
-    module, _, name = target.partition(":")
-    try:
-        scorer: Scorer[Any] = getattr(importlib.import_module(module), name)(rest, options, place)
-    except NotHereError as missing:
-        return Unfetched(specification, *missing.args)
-    return scorer
