@@ -85,37 +85,29 @@ class Rows:
 
 def load_rows(limit: int | None = None) -> Rows:
     """All labelled rationales; a GSM8K solution of two models counts as unsound where its answer is wrong."""
-    kept: list[tuple[Record, str, int, list[dict[str, float]], bool]] = []
+    kept = []
     for source in DOMAINS:
         for record in labelled.load(source, limit):
-            first = _first_error(record, by_answer=source == "gsm8k_model_solutions")
-            if first is None:
-                continue
+            first = record.first_error_step
+            sound = record.answer_correct if source == "gsm8k_model_solutions" else record.sound
+            if first is None and sound is not None:
+                first = -1 if sound else SOMEWHERE
             reading = read(record.question, record.steps, record.answer, record.choices)
             flags = generic_flags(reading)
-            rows = describe(reading, flags)
-            if rows:
-                kept.append((record, source, min(first, len(rows) - 1), rows, first_proven(flags) is not None))
-    records = [record for record, *_ in kept]
+            if first is not None and (steps := describe(reading, flags)):
+                kept.append((record, source, min(first, len(steps) - 1), first_proven(flags) is not None, steps))
+    records, sources, firsts, proven, rows = zip(*kept, strict=True)
     return Rows(
-        records=records,
-        matrix=np.array([[row.get(name, 0.0) for name in FEATURES] for *_, rows, _ in kept for row in rows]),
-        record=np.repeat(np.arange(len(kept)), [len(rows) for *_, rows, _ in kept]),
-        first=np.array([first for _, _, first, _, _ in kept]),
+        records=list(records),
+        matrix=np.array([[step.get(name, 0.0) for name in FEATURES] for steps in rows for step in steps]),
+        record=np.repeat(np.arange(len(kept)), [len(steps) for steps in rows]),
+        first=np.array(firsts),
         question=labelled.groups(records),
-        source=np.array([source for _, source, *_ in kept]),
+        source=np.array(sources),
         writer=np.array([_writer(record) for record in records]),
-        domain=np.array([DOMAINS[source] for _, source, *_ in kept]),
-        proven=np.array([proven for *_, proven in kept]),
+        domain=np.array([DOMAINS[source] for source in sources]),
+        proven=np.array(proven),
     )
-
-
-def _first_error(record: Record, *, by_answer: bool) -> int | None:
-    """The label of a rationale as in `Rows.first`; None where it has none."""
-    if record.first_error_step is not None:
-        return record.first_error_step
-    sound = record.answer_correct if by_answer else record.sound
-    return None if sound is None else -1 if sound else SOMEWHERE
 
 
 def _writer(record: Record) -> str:

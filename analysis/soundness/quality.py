@@ -17,8 +17,8 @@ def measures(rows: Sequence[Labelled], said: Sequence[Judged | None]) -> dict[st
     """Name -> value, of labels and what was said of each; of judged rows, except for coverage.
 
     f1: harmonic mean of accuracy_unsound (flagged, and at the labelled step where one is labelled) and accuracy_sound
-    (Zheng et al. 2024, ProcessBench, section 4). auroc; ece: expected calibration error, ten bins of equal size,
-    without an interval, for resampling inflates it; brier.
+    (Zheng et al. 2024, ProcessBench, section 4). auroc; ece: expected calibration error, the mean distance between predicted and
+    observed share over ten bins of equal size (Naeini et al. 2015), without an interval, for resampling inflates it; brier.
     right_unsound_precision, right_unsound_recall: of flagged among rationales with a right answer.
     """
     coverage = share([found is not None for found in said], [row.question for row in rows]) if rows else EMPTY
@@ -38,12 +38,14 @@ def measures(rows: Sequence[Labelled], said: Sequence[Judged | None]) -> dict[st
         return bootstrap(lambda c: c[:, 0] / c[:, 1], [(event & among).tolist(), among.tolist()], questions)
 
     f1 = bootstrap(_f1, [each.tolist() for each in (hit & unsound, unsound, clean & ~unsound, ~unsound)], questions)
+    bins = [part for part in np.array_split(np.argsort(p, kind="stable"), BINS) if len(part)]
+    ece = float(sum(abs(p[part].mean() - unsound[part].mean()) * len(part) for part in bins) / len(p))
     return {
         "f1": f1,
         "accuracy_unsound": ratio(hit, unsound),
         "accuracy_sound": ratio(clean, ~unsound),
         "auroc": clustered(lambda rows: auroc(p[rows], unsound[rows]), questions),
-        "ece": Interval(expected_calibration_error(p, unsound), math.nan, math.nan, len(set(questions))),
+        "ece": Interval(ece, math.nan, math.nan, len(set(questions))),
         "brier": bootstrap(lambda c: c[:, 0] / c[:, 1], [((p - unsound) ** 2).tolist(), [1.0] * len(p)], questions),
         "right_unsound_precision": ratio(unsound, flagged & right),
         "right_unsound_recall": ratio(flagged, unsound & right),
@@ -61,18 +63,10 @@ def auroc(p: np.ndarray, unsound: np.ndarray) -> float:
     from scipy.stats import rankdata
 
     unsound = np.asarray(unsound) == 1
-    positive = int(unsound.sum())
-    negative = len(p) - positive
+    positive, negative = int(unsound.sum()), int((~unsound).sum())
     if not positive or not negative:
-        return float("nan")
+        return math.nan
     return float((rankdata(p)[unsound].sum() - positive * (positive + 1) / 2) / (positive * negative))
-
-
-def expected_calibration_error(p: np.ndarray, unsound: np.ndarray) -> float:
-    """Mean distance between predicted and observed share, over bins of equal size (Naeini et al. 2015)."""
-    order = np.argsort(p, kind="stable")
-    bins = [part for part in np.array_split(order, BINS) if len(part)]
-    return float(sum(abs(p[part].mean() - unsound[part].mean()) * len(part) for part in bins) / len(p))
 
 
 def clustered(

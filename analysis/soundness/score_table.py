@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from analysis.rationales.records import Record, is_label
 from analysis.soundness.grades import THRESHOLD, flagged
 from analysis.soundness.judging import Judgement
+from analysis.soundness.scorer import STATUSES, Status
 
 MAX_ROWS = 30
 FITTED_ON = frozenset(("GSM8K example model solutions", "MR-GSM8K", "CoTErrorRecovery"))
@@ -23,17 +24,16 @@ class Tally:
 
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """(generator, answer, what is counted): records, label: unsound, proven, checked, flagged, ..."""
-    statuses: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[Status] = field(default_factory=Counter)
     """Of records that are not judged."""
     fitted_on: int = 0
     """Records of the sources that the shipped scores were fitted on."""
 
-    @property
-    def records(self) -> int:
-        return sum(count for (_, _, what), count in self.counts.items() if what == "records")
+    records: int = 0
 
     def add(self, records: Sequence[Record], judgements: Sequence[Judgement]) -> None:
         """Count a chunk. Labels and `answer_correct` are read here, for the table only."""
+        self.records += len(records)
         for record, judgement in zip(records, judgements, strict=True):
             row = (record.generator or "-", ANSWERS[record.answer_correct])
             counted = ["records", judgement.grade]
@@ -58,7 +58,13 @@ class Tally:
             rows += [self._row("all", answer, found) for answer, found in of_answer.items() if found]
         if rows:
             print_table(rows, f"Is it sound? (flagged: a score of {THRESHOLD:g} or more{note})")
-        print(self._caption(), end="")
+        for status, count in self.statuses.most_common():
+            print(f"Not judged: {count:,} {STATUSES[status]}.")
+        if self.fitted_on:
+            print(
+                f"{self.fitted_on:,} of these records are of sources that the scores were fitted on, so this table flatters them: "
+                "benchmarks/README.md has figures for what was left out."
+            )
 
     def _row(self, generator: str, answer: str, groups: Sequence[tuple[str, str]]) -> dict[str, str]:
         from star.statistics import wilson
@@ -71,14 +77,3 @@ class Tally:
             row["labelled unsound %"] = wilson(count["labelled unsound"], count["labelled"]).percent()
         row |= {"proven unsound": f"{count['proven']:,}", "checked": f"{count['checked']:,}"}
         return row | {"flagged / scored": f"{count['flagged']:,} / {count['scored']:,}", "not judged": f"{count['not_judged']:,}"}
-
-    def _caption(self) -> str:
-        from analysis.soundness.scorer import STATUSES
-
-        said = [f"Not judged: {count:,} {STATUSES[status]}." for status, count in self.statuses.most_common()]  # type: ignore[index]
-        if self.fitted_on:
-            said.append(
-                f"{self.fitted_on:,} of these records are of sources that the scores were fitted on, so this table flatters them: "
-                "benchmarks/README.md has figures for what was left out."
-            )
-        return "".join(f"{sentence}\n" for sentence in said)
