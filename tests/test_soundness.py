@@ -75,7 +75,7 @@ def test_one_threshold_and_it_falls_on_one_side_everywhere(p: float, counts: boo
     tally = Tally()
     grade = "scored" if judged else "not_judged"
     tally.add([GOOD], [judging.Judgement(p if judged else None, grade=grade)])  # type: ignore[arg-type]
-    assert tally.counts[("-", "unknown", "flagged")] == counts
+    assert tally.counts["-", "unknown"]["flagged"] == counts
 
 
 def test_no_other_place_has_a_threshold_of_its_own() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from analysis.soundness.calibration import Judged, Labelled
-from star.statistics import EMPTY, FEWEST_UNITS, Interval, bootstrap, share
+from star.statistics import EMPTY, Interval, bootstrap, clustered, share
 
 BINS = 10
 
@@ -67,20 +67,3 @@ def auroc(p: np.ndarray, unsound: np.ndarray) -> float:
     if not positive or not negative:
         return math.nan
     return float((rankdata(p)[unsound].sum() - positive * (positive + 1) / 2) / (positive * negative))
-
-
-def clustered(
-    measure: Callable[[np.ndarray], float], groups: Sequence[Hashable] | np.ndarray, *, resamples: int = 300, seed: int = 0
-) -> Interval:
-    """A measure of row numbers that is no function of sums (for those see `bootstrap`), with a 95 % percentile interval from
-    resampling whole groups: questions."""
-    if not len(groups):
-        return EMPTY
-    number = np.unique(np.array(groups), return_inverse=True)[1]
-    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
-    value, rng = measure(np.arange(len(number))), np.random.default_rng(seed)
-    if len(members) < FEWEST_UNITS or np.isnan(value):
-        return Interval(value, math.nan, math.nan, len(members))
-    drawn = [measure(np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))])) for _ in range(resamples)]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Interval(value, float(low), float(high), len(members))

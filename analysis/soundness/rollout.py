@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -211,21 +212,18 @@ class Rollouts(LocalScorer[Rationale]):
             raise ValueError(f"the task's grader does not accept its gold answer {problem.gold:.40}")
         right = grade(item.answer, problem, self.task.answer_type) == Verdict.correct
         text = self.written.get(item.id) or self.task.completion("\n".join(item.steps), item.answer or problem.gold)
-        whole, prompt = self._ids(text), tuple(self.builder.ids(problem, shots=self.shots))
+        ids_of = partial(self.builder.completion_ids, ended=False)
+        whole, prompt = ids_of(text), tuple(self.builder.ids(problem, shots=self.shots))
         rationale = Rationale(problem, [prompt], [""], right)
         end = 0
         for step in item.steps:
             end = text.index(step, end) + len(step)
             following = len(text) - len(text[end:].lstrip())
             # A cut is made where it splits no token, after the white space or before it.
-            cut = next((at for at in (following, end) if (ids := self._ids(text[:at])) == whole[: len(ids)]), end)
-            rationale.prompts.append((*prompt, *self._ids(text[:cut])))
+            cut = next((at for at in (following, end) if (ids := ids_of(text[:at])) == whole[: len(ids)]), end)
+            rationale.prompts.append((*prompt, *ids_of(text[:cut])))
             rationale.texts.append(text[:cut])
         return rationale
-
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.builder.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
 
     def _roll_out(self, sampler: Sampler, asked: Sequence[tuple[Rationale, int]], seed: int) -> None:
         began = time.monotonic()
