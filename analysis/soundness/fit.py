@@ -94,9 +94,11 @@ def load_rows(limit: int | None = None) -> Rows:
                 first = -1 if sound else SOMEWHERE
             reading = read(record.question, record.steps, record.answer, record.choices)
             flags = generic_flags(reading)
+            size = record.generator_params_b
+            writer = f"{size:g}B" if size and record.source.startswith("GSM8K") else record.generator or record.source
             if first is not None and (steps := describe(reading, flags)):
-                kept.append((record, source, min(first, len(steps) - 1), first_proven(flags) is not None, steps))
-    records, sources, firsts, proven, rows = zip(*kept, strict=True)
+                kept.append((record, source, min(first, len(steps) - 1), writer, first_proven(flags) is not None, steps))
+    records, sources, firsts, writers, proven, rows = zip(*kept, strict=True)
     return Rows(
         records=list(records),
         matrix=np.array([[step.get(name, 0.0) for name in FEATURES] for steps in rows for step in steps]),
@@ -104,15 +106,10 @@ def load_rows(limit: int | None = None) -> Rows:
         first=np.array(firsts),
         question=labelled.groups(records),
         source=np.array(sources),
-        writer=np.array([_writer(record) for record in records]),
+        writer=np.array(writers),
         domain=np.array([DOMAINS[source] for source in sources]),
         proven=np.array(proven),
     )
-
-
-def _writer(record: Record) -> str:
-    size = record.generator_params_b
-    return f"{size:g}B" if size and record.source.startswith("GSM8K") else record.generator or record.source
 
 
 def fit_hazard(rows: Rows, train: np.ndarray, names: Sequence[str] = FEATURES) -> Hazard:

@@ -8,7 +8,7 @@
            information gain; here as a number from 0 to 1, 1/2: the step changes nothing)
 
 The answer is the gold answer where there is one, else the rationale's own. Prompts are those of the run whose rationales are
-scored, or plain ones for a file, as `analysis.probe` asks them.
+scored; for a file plain ones, as `analysis.probe` asks them, or addition's own.
 
 `verifier:RUN` (RUN: one whose recipe has `verifier.kind: dpo`) judges the whole of a rationale and its answer; no step has a score:
 
@@ -61,8 +61,14 @@ class Likelihood(LocalScorer[Laid]):
     """Leaves step_ok empty and p_unsound None: see StepScores.features. Reads the gold answer."""
 
     def __init__(self, specification: str, options: ScorerOptions, place: Place) -> None:
-        name, model_dir = find_model(specification, place)
-        self.asking = _asking(model_dir, place.input)
+        (name, model_dir), scored = find_model(specification, place), place.input
+        tokenizer = model_files.load_tokenizer(model_dir)
+        if scored is not None and scored.is_dir():
+            self.asking = from_run(scored, None, 1, 0, own_model=False).layout(tokenizer)
+        else:
+            first = next(read_records(scored, broken=[]), None) if scored is not None else None
+            task = addition.build(TaskSettings(), 0) if first is not None and first.task == "addition" else plain_task()
+            self.asking = Layout(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=0)), shots=False)
         super().__init__(f"likelihood-{name}", model_dir, f"{self.asking.task.name} {VERSION}", place)
         self.limit = model_files.context_length(model_dir) or 2**31
 
@@ -102,16 +108,6 @@ class Likelihood(LocalScorer[Laid]):
             }
             found.append(StepScores(features=features, usage=self.takes(row)))
         return found
-
-
-def _asking(model_dir: Path, scored: Path | None) -> Layout:
-    """Texts as the run of the rationales has them, or plain ones (addition: the task's own)."""
-    tokenizer = model_files.load_tokenizer(model_dir)
-    if scored is not None and scored.is_dir():
-        return from_run(scored, None, 1, 0, own_model=False).layout(tokenizer)
-    first = next(read_records(scored, broken=[]), None) if scored is not None else None
-    task = addition.build(TaskSettings(), 0) if first is not None and first.task == "addition" else plain_task()
-    return Layout(task, PromptBuilder(task, tokenizer, PromptingSettings(shots=0)), shots=False)
 
 
 class RunVerifier(LocalScorer[Encoded]):

@@ -50,10 +50,6 @@ Keep = Callable[[str, Sequence[int], Sequence[Reply]], None]
 """Takes a prompt, votes and their replies as soon as they are there, from any thread."""
 
 
-class RowError(Exception):
-    """A `Failure`: one rationale that the server does not judge."""
-
-
 class OpenAIServer:
     """Asks POST /chat/completions. `sampling`: temperature and top_p of a request."""
 
@@ -102,20 +98,19 @@ class OpenAIServer:
                 if limit is not None and self.spent >= limit:
                     return "not_asked", f"--max-cost {limit:g} was reached"
                 replies = self._call(prompt, len(votes))
+                if isinstance(replies, tuple):
+                    return replies
                 keep(prompt, votes[: len(replies)], replies)
                 with self.lock:
                     self.spent += sum(price(Usage(**reply["usage"]), self.options.prices) for reply in replies)
                 votes = votes[len(replies) :]
-        except RowError as error:
-            status, why = error.args
-            return status, why
         except InputError:
             self.stopped.set()
             raise
         return None
 
-    def _call(self, prompt: str, n: int) -> list[Reply]:
-        """At least one reply and at most n. Raises RowError, InputError."""
+    def _call(self, prompt: str, n: int) -> list[Reply] | Failure:
+        """At least one reply and at most n, or why there is none. Raises InputError."""
         import httpx
 
         attempt, why = 0, "the command ends"
@@ -138,12 +133,13 @@ class OpenAIServer:
                     # A rationale that leaves no room for a reply of --max-tokens says nothing of the others.
                     (left_out if TOO_LONG.search(response.text) else self.dropped).add(refused)
                     continue
-                _give_up(response, why)
+                if failure := _lasting(response, why):
+                    return failure
             if attempt >= RETRIES:
                 break
             self.stopped.wait(_delay(response, attempt))
             attempt += 1
-        raise RowError("error", why)
+        return "error", why
 
     def _post(self, body: Mapping[str, Any]) -> httpx.Response:
         """A whole response. Raises RequestError, for one without an end too."""
@@ -175,17 +171,16 @@ def price(usage: Usage, prices: tuple[float, float] | None) -> float:
     return (usage.prompt_tokens * prices[0] + usage.generated_tokens * prices[1]) / 1e6 if prices else 0.0
 
 
-def _give_up(response: httpx.Response, why: str) -> None:
-    """Raise for an answer that will not change: InputError where that holds for every rationale, else RowError."""
+def _lasting(response: httpx.Response, why: str) -> Failure | None:
+    """What an answer that will not change means for its rationale; raises InputError where every one will be answered so."""
     code, text = response.status_code, response.text
     if code in (401, 402, 404) or (code == 429 and "insufficient_quota" in text):
         raise InputError(f"{why}. Check OPENAI_API_KEY, the model's name, --base-url and the account, then run this again.")
     if TOO_LONG.search(text) and code < 500:
-        raise RowError("too_long", why)
+        return "too_long", why
     if code == 403 or "content_filter" in text:
-        raise RowError("refused", why)
-    if 300 <= code < 500 and code not in (408, 409, 425, 429):
-        raise RowError("error", why)
+        return "refused", why
+    return ("error", why) if 300 <= code < 500 and code not in (408, 409, 425, 429) else None
 
 
 def _replies(response: httpx.Response, prompt: str, n: int, seconds: float) -> list[Reply]:

@@ -29,7 +29,6 @@ STATUSES: dict[Status, str] = {
     "error": "the scorer failed",
 }
 """Status -> what a person reads."""
-CHARACTERS_A_TOKEN = 3.3
 Failure = tuple[Status, str]
 """Why there is no result, for the machine and for a person."""
 
@@ -160,8 +159,8 @@ def per_step(results: Mapping[str, Sequence[StepScores]], place: int, n_steps: i
 
 
 def tokens_of(text: str) -> int:
-    """About how many a text is: of English with formulas."""
-    return round(len(text) / CHARACTERS_A_TOKEN)
+    """About how many a text is, at 3.3 characters each: those of English with formulas."""
+    return round(len(text) / 3.3)
 
 
 def safe_name(text: str) -> str:
