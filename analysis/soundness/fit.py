@@ -173,13 +173,12 @@ def _logistic(unsound: np.ndarray, *columns: np.ndarray) -> tuple[float, float, 
 def gains(rows: Rows, score: np.ndarray, baseline: np.ndarray) -> dict[str, dict[str, tuple[float, float, int]]]:
     """Domain -> writer (school) or area -> (AUROC of the score, of position and length, rationales), where nothing is proven."""
     found: dict[str, dict[str, tuple[float, float, int]]] = {}
-    for domain in sorted(set(rows.domain)):
-        inside = (rows.domain == domain) & ~rows.proven & (rows.source != ONE_SIDED)
-        for part in sorted(set(rows.writer[inside])) if domain == "school" else ["all"]:
-            mask = inside & (rows.writer == part) if domain == "school" else inside
-            measured = [auroc(p[mask], rows.unsound[mask]) for p in (score, baseline)]
-            if measured[0] == measured[0]:
-                found.setdefault(domain, {})[part] = (measured[0], measured[1], int(mask.sum()))
+    parts = np.where(rows.domain == "school", rows.writer, "all")
+    for domain, part in sorted(set(zip(rows.domain.tolist(), parts.tolist(), strict=True))):
+        mask = (rows.domain == domain) & (parts == part) & ~rows.proven & (rows.source != ONE_SIDED)
+        ours, plain = (auroc(p[mask], rows.unsound[mask]) for p in (score, baseline))
+        if ours == ours:
+            found.setdefault(domain, {})[part] = (ours, plain, int(mask.sum()))
     return found
 
 
