@@ -11,7 +11,7 @@ fitted before, which is what thirty labels can correct and no more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -34,10 +34,6 @@ NEAR = 0.3
 """Of the largest hazard. By the most probable first error F1 is 1 to 2 points lower (made-up scores, processbench_math_dev)."""
 EXTREME = 1e-3
 """P(step right) is read between this and 1 - this: a scorer's certainty is worth that much at most."""
-
-
-class CalibrationError(InputError):
-    """Labels that cannot be used; the message says what was found and what to do."""
 
 
 @dataclass(frozen=True)
@@ -119,15 +115,9 @@ class Calibration:
         p = float(sigmoid(np.array(self.offset + self.slope * logit(raw, EXTREME))))
         return Judged(p, SOUND, likeliest).at(self.threshold)
 
-    def save(self, path: Path) -> None:
-        """Write readable JSON, whole or not at all."""
-        from star.run import write_json
-
-        write_json(path, asdict(self))
-
     @classmethod
     def load(cls, path: Path) -> Calibration:
-        """Raises ModelError for a file that `save` did not write."""
+        """From the JSON of `analysis.calibrate`. Raises InputError for another file."""
         return read_model(path, cls, "analysis.calibrate")
 
 
@@ -154,20 +144,20 @@ def features(evidence: Evidence, scorers: Sequence[str]) -> tuple[list[str], np.
 def fit(rows: Sequence[Labelled], scorers: Sequence[str]) -> tuple[Calibration, list[Judged | None]]:
     """The model of all labels, and what models that have not seen its question say of each row (None: not judged).
 
-    Raises CalibrationError for fewer than LEAST_LABELS rows that a scorer judges, or labels of one kind.
+    Raises InputError for fewer than LEAST_LABELS rows that a scorer judges, or labels of one kind.
     """
     usable, proven = _usable(rows, scorers), sum(row.evidence.proven is not None for row in rows)
     if len(usable) + proven < LEAST_LABELS or len({row.unsound for row in usable}) < 2:
         unsound = sum(row.unsound for row in usable)
         decided = "Where a check decides, no scorer is needed." if proven and not unsound else ""
-        raise CalibrationError(
+        raise InputError(
             f"{len(usable)} labelled rationales of {len(rows)} can be used ({unsound} unsound; {proven} are left out because a "
             f"check proves a step false); expected at least {LEAST_LABELS}, sound and unsound ones among them. "
             f"{decided or 'Label more, or give a scorer that judges more of them.'}"
         )
     questions = len({row.question for row in usable})
     if questions < FOLDS:
-        raise CalibrationError(f"the labels are of {questions} questions; expected at least {FOLDS}: label other questions too.")
+        raise InputError(f"the labels are of {questions} questions; expected at least {FOLDS}: label other questions too.")
     return _fit_one(rows, scorers), _cross_fitted(rows, lambda others: _fit_one(others, scorers), Calibration.judge)
 
 

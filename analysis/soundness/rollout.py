@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -189,14 +189,14 @@ class Rollouts(LocalScorer[Rationale]):
         for each in in_order:
             each.values = [shared.setdefault((each.problem.gold, ids), Value()) for ids in each.prompts]
             each.usage = Usage()
-        searches, number = [(each, each.search(self.few, 4 * self.few)) for each in in_order], 0
-        while searches:
-            number += 1
-            turns = [(each, search, next(search, None)) for each, search in searches]
-            searches = [(each, search) for each, search, wanted in turns if wanted is not None]
+        searches = [(each, each.search(self.few, 4 * self.few)) for each in in_order]
+        for number in count(1):
+            turns: list[tuple[Rationale, Mapping[int, int]]] = [(each, next(search, {})) for each, search in searches]
+            if not any(wanted for _, wanted in turns):
+                break
             asked = []
-            for each, _, wanted in turns:
-                for place, total in sorted((wanted or {}).items()):
+            for each, wanted in turns:
+                for place, total in sorted(wanted.items()):
                     while each.values[place].asked < total:
                         each.values[place].asked += self.few
                         asked.append((each, place))
@@ -235,9 +235,8 @@ class Rollouts(LocalScorer[Rationale]):
                 right = self._right(each, place, completion)
                 each.values[place].n += right is not None
                 each.values[place].right += bool(right)
-            read = self.few * len(each.prompts[place])
             written = sum(len(completion.token_ids) for completion in completions)
-            each.usage += Usage(read, written, 1, seconds)
+            each.usage += Usage(self.few * len(each.prompts[place]), written, 1, seconds)
 
     def _right(self, rationale: Rationale, place: int, completion: Completion) -> bool | None:
         """Whether a continuation ends right; None where the context ended before the length that the run allows."""
