@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from analysis.memory import Memory
 from analysis.soundness.openai_server import Keep, Reply
-from analysis.soundness.scorer import Failure, Item, RowT, Scorer, StepScores, Usage, safe_name, tokens_of
+from analysis.soundness.scorer import Item, RowT, Scorer, StepScores, Usage, safe_name, tokens_of
 from analysis.soundness.scorers import NotHereError, Place, ScorerOptions
 from star.errors import InputError, first_line
 from star.sampling.base import SamplerError
@@ -70,14 +70,14 @@ class Engine(Generic[EngineT]):
 
     def ask(
         self, call: Callable[[EngineT, Sequence[RowT]], Sequence[ResultT]], rows: Sequence[RowT]
-    ) -> Iterator[Sequence[ResultT | Failure]]:
-        """`call(engine, rows)`; where that fails, the results of each half when it is done, and a row that fails alone has a
-        Failure. Raises InputError where the model cannot be opened, or fails again and again."""
+    ) -> Iterator[Sequence[ResultT | StepScores]]:
+        """`call(engine, rows)`; where that fails, the results of each half when it is done, and a row that fails alone has the
+        status `error`. Raises InputError where the model cannot be opened, or fails again and again."""
         if not rows:
             return
         if self.opened is None:
             self.opened = self.start()
-        results: Sequence[ResultT | Failure] | None = None
+        results: Sequence[ResultT | StepScores] | None = None
         try:
             results = call(self.opened, rows)
             self.deaths = 0
@@ -87,7 +87,7 @@ class Engine(Generic[EngineT]):
                 self.close()
                 self.deaths += 1
             if len(rows) == 1:
-                results = [("error", why)]
+                results = [StepScores("error", why=why)]
             elif self.deaths > MOST_DEATHS:
                 raise SamplerError(
                     f"{self.name} failed {self.deaths} times, at last with: {why} What it has scored is kept: when the cause is "
@@ -160,14 +160,11 @@ class LocalScorer(Scorer[RowT]):
         self.memory.close()
 
 
-def _checked(said: StepScores | Failure) -> StepScores:
-    """A failure, or a score that is no number, as a status."""
-    if not isinstance(said, StepScores):
-        return StepScores(said[0], why=said[1])
+def _checked(said: StepScores) -> StepScores:
+    """A score that is no number, as a status."""
     numbers = chain([said.p_unsound], *said.features.values())
-    if all(number is None or math.isfinite(number) for number in numbers):
-        return said
-    return StepScores("error", why="the model's output is not a number")
+    finite = all(number is None or math.isfinite(number) for number in numbers)
+    return said if finite else StepScores("error", why="the model's output is not a number")
 
 
 class LocalModel:
@@ -205,14 +202,14 @@ class LocalModel:
 
         return [model_fingerprint(self.folder)]
 
-    def ask(self, missing: Mapping[str, Sequence[int]], keep: Keep) -> dict[str, Failure]:
+    def ask(self, missing: Mapping[str, Sequence[int]], keep: Keep) -> dict[str, StepScores]:
         """Ask each prompt for the votes that are missing; returns what failed. Raises InputError where the model cannot run."""
         from star.sampling.model_files import context_length
 
         room = (context_length(self.folder, self.longest) or self.longest) - LEAST_REPLY
         ids = {prompt: self._ids(prompt) for prompt in missing}
-        failed: dict[str, Failure] = {
-            prompt: ("too_long", f"{len(found):,} tokens, more than the judge reads")
+        failed = {
+            prompt: StepScores("too_long", why=f"{len(found):,} tokens, more than the judge reads")
             for prompt, found in ids.items()
             if len(found) > min(LONGEST_PROMPT, room)
         }

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from analysis.soundness.scorer import Failure, Usage, tokens_of
+from analysis.soundness.scorer import StepScores, Usage, tokens_of
 from analysis.soundness.scorers import ScorerOptions
 from star.errors import InputError, UsageError
 
@@ -78,7 +78,7 @@ class OpenAIServer:
     def close(self) -> None:
         self.client.close()
 
-    def ask(self, missing: Mapping[str, Sequence[int]], keep: Keep) -> dict[str, Failure]:
+    def ask(self, missing: Mapping[str, Sequence[int]], keep: Keep) -> dict[str, StepScores]:
         """Ask each prompt for the votes that are missing; returns what failed. Raises InputError where the server is away, or
         refuses the key, the model or the account. Whatever ends this, calls under way are waited for: they are paid."""
         pool = ThreadPoolExecutor(self.options.concurrency)
@@ -91,14 +91,14 @@ class OpenAIServer:
             self.stopped.clear()
         return {prompt: failure for prompt, failure in ended.items() if failure is not None}
 
-    def _ask(self, prompt: str, votes: Sequence[int], keep: Keep) -> Failure | None:
+    def _ask(self, prompt: str, votes: Sequence[int], keep: Keep) -> StepScores | None:
         limit = self.options.max_cost
         try:
             while votes:
                 if limit is not None and self.spent >= limit:
-                    return "not_asked", f"--max-cost {limit:g} was reached"
+                    return StepScores("not_asked", why=f"--max-cost {limit:g} was reached")
                 replies = self._call(prompt, len(votes))
-                if isinstance(replies, tuple):
+                if isinstance(replies, StepScores):
                     return replies
                 keep(prompt, votes[: len(replies)], replies)
                 with self.lock:
@@ -109,7 +109,7 @@ class OpenAIServer:
             raise
         return None
 
-    def _call(self, prompt: str, n: int) -> list[Reply] | Failure:
+    def _call(self, prompt: str, n: int) -> list[Reply] | StepScores:
         """At least one reply and at most n, or why there is none. Raises InputError."""
         import httpx
 
@@ -139,7 +139,7 @@ class OpenAIServer:
                 break
             self.stopped.wait(_delay(response, attempt))
             attempt += 1
-        return "error", why
+        return StepScores("error", why=why)
 
     def _post(self, body: Mapping[str, Any]) -> httpx.Response:
         """A whole response. Raises RequestError, for one without an end too."""
@@ -171,16 +171,16 @@ def price(usage: Usage, prices: tuple[float, float] | None) -> float:
     return (usage.prompt_tokens * prices[0] + usage.generated_tokens * prices[1]) / 1e6 if prices else 0.0
 
 
-def _lasting(response: httpx.Response, why: str) -> Failure | None:
+def _lasting(response: httpx.Response, why: str) -> StepScores | None:
     """What an answer that will not change means for its rationale; raises InputError where every one will be answered so."""
     code, text = response.status_code, response.text
     if code in (401, 402, 404) or (code == 429 and "insufficient_quota" in text):
         raise InputError(f"{why}. Check OPENAI_API_KEY, the model's name, --base-url and the account, then run this again.")
     if TOO_LONG.search(text) and code < 500:
-        return "too_long", why
+        return StepScores("too_long", why=why)
     if code == 403 or "content_filter" in text:
-        return "refused", why
-    return ("error", why) if 300 <= code < 500 and code not in (408, 409, 425, 429) else None
+        return StepScores("refused", why=why)
+    return StepScores("error", why=why) if 300 <= code < 500 and code not in (408, 409, 425, 429) else None
 
 
 def _replies(response: httpx.Response, prompt: str, n: int, seconds: float) -> list[Reply]:

@@ -29,8 +29,6 @@ STATUSES: dict[Status, str] = {
     "error": "the scorer failed",
 }
 """Status -> what a person reads."""
-Failure = tuple[Status, str]
-"""Why there is no result, for the machine and for a person."""
 
 
 @dataclass(frozen=True)
