@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import tyro
 
 from analysis.rationales.formats import Columns
-from analysis.rationales.reading import read_records
 from analysis.rationales.records import BrokenLine
 from analysis.soundness.scorer import Item, Scorer, StepScores, Usage, safe_name
 from star.errors import InputError, UsageError
@@ -151,6 +150,8 @@ class RecordedScores(Scorer[StepScores]):
         ids = [line.id for line in self.lines]
         self.by_id = {line.id: line for line in self.lines} if None not in ids and len(set(ids)) == len(ids) else None
         if self.by_id is None and place is not None and place.input is not None:
+            from analysis.rationales.reading import read_records
+
             broken: list[BrokenLine] = []
             count = sum(1 for _ in read_records(place.input, broken=broken, columns=place.columns))
             if broken or count != len(self.lines):
