@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 RECOVERY = "error_recovery"
 """The task_kind of a record of a recovery from an injected error."""
-NO_MODEL = "the no-model score"
-RECOVERY_SCORE = "the recovery score"
 EXACT_CHECK = "the exact check"
 
 
@@ -99,7 +97,7 @@ def _judge(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:
     hazards = hazard.hazards(describe(reading, said.flags))
     p_unsound = inside(hazard.p_unsound(hazards, matches_gold(record) if use_gold else None))
     first = int(np.argmax(error_at(hazards))) if flagged(p_unsound) else SOUND
-    return replace(said, p_unsound=p_unsound, first_error_step=first, grade="scored", scorer=NO_MODEL)
+    return replace(said, p_unsound=p_unsound, first_error_step=first, grade="scored", scorer="the no-model score")
 
 
 def _judge_recovery(record: Record) -> Judgement | None:
@@ -113,7 +111,7 @@ def _judge_recovery(record: Record) -> Judgement | None:
     said = Judgement(task_kind=RECOVERY, n_steps=len(record.steps), flags=flags)
     if p_unsound is None:
         return replace(said, status="outside")
-    return replace(said, p_unsound=inside(p_unsound), grade="scored", scorer=RECOVERY_SCORE)
+    return replace(said, p_unsound=inside(p_unsound), grade="scored", scorer="the recovery score")
 
 
 def inside(p: float) -> float:

@@ -10,8 +10,6 @@ import numpy as np
 from analysis.soundness.calibration import Judged, Labelled
 from star.statistics import EMPTY, Interval, bootstrap, clustered, share
 
-BINS = 10
-
 
 def measures(rows: Sequence[Labelled], said: Sequence[Judged | None]) -> dict[str, Interval]:
     """Name -> value, of labels and what was said of each; of judged rows, except for coverage.
@@ -38,7 +36,7 @@ def measures(rows: Sequence[Labelled], said: Sequence[Judged | None]) -> dict[st
         return bootstrap(lambda c: c[:, 0] / c[:, 1], [(event & among).tolist(), among.tolist()], questions)
 
     f1 = bootstrap(_f1, [each.tolist() for each in (hit & unsound, unsound, clean & ~unsound, ~unsound)], questions)
-    bins = [part for part in np.array_split(np.argsort(p, kind="stable"), BINS) if len(part)]
+    bins = [part for part in np.array_split(np.argsort(p, kind="stable"), 10) if len(part)]
     ece = float(sum(abs(p[part].mean() - unsound[part].mean()) * len(part) for part in bins) / len(p))
     return {
         "f1": f1,
