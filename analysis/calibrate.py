@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,6 +81,7 @@ def calibrate(arguments: Arguments) -> Calibration:
     from analysis.rationales.records import is_label
     from analysis.soundness.calibration import fit
     from analysis.soundness.scorer import Item, Totals, per_step
+    from star.run import write_json
 
     if arguments.benchmark not in (None, *PUBLISHED):
         raise UsageError(f"--benchmark {arguments.benchmark}: expected one of {', '.join(PUBLISHED)}.")
@@ -116,7 +117,7 @@ def calibrate(arguments: Arguments) -> Calibration:
     model, unseen = fit(rows, names)
     show(rows, model, unseen, baselines(rows))
     if arguments.output is not None:
-        model.save(arguments.output)
+        write_json(arguments.output, asdict(model))
         made = f"The model of {counted(len(rows), 'label')} is in {arguments.output}"
         print(f"{made}: analysis.score --calibration {arguments.output}")
     return model

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.soundness.quality import auroc, clustered
-from star.statistics import Interval, wilson
+from analysis.soundness.quality import auroc
+from star.statistics import Interval, clustered, wilson
 
 
 def first_error_f1(named: np.ndarray, label: np.ndarray) -> dict[str, float]:

@@ -190,6 +190,23 @@ def bootstrap(
     return Interval(value, float(low), float(high), n)
 
 
+def clustered(
+    measure: Callable[[np.ndarray], float], groups: Sequence[Hashable] | np.ndarray, *, resamples: int = 300, seed: int = 0
+) -> Interval:
+    """A measure of row numbers that is no function of sums (for those see `bootstrap`), with a 95 % percentile interval from
+    resampling whole groups: questions."""
+    if not len(groups):
+        return EMPTY
+    number = np.unique(np.array(groups), return_inverse=True)[1]
+    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+    value, rng = measure(np.arange(len(number))), np.random.default_rng(seed)
+    if len(members) < FEWEST_UNITS or np.isnan(value):
+        return Interval(value, math.nan, math.nan, len(members))
+    drawn = [measure(np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))])) for _ in range(resamples)]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return Interval(value, float(low), float(high), len(members))
+
+
 def _sum_by(table: np.ndarray, clusters: Sequence[Hashable]) -> np.ndarray:
     if len(clusters) != len(table):
         raise ValueError(f"{len(clusters)} cluster labels for {len(table)} rows: expected one each")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,9 @@ import pytest
 
 from analysis.rationales.records import Record
 from analysis.soundness import labelled
-from analysis.soundness.calibration import (
-    Calibration,
-    CalibrationError,
-    Evidence,
-    Labelled,
-    features,
-    fit,
-)
-from analysis.soundness.hazard import ModelError
+from analysis.soundness.calibration import Calibration, Evidence, Labelled, features, fit
+from star.errors import InputError
+from star.run import write_json
 
 
 def scored(n: int, seed: int, *, right: tuple[float, float] = (8, 1.2), wrong: tuple[float, float] = (1.5, 2.5)) -> list[Labelled]:
@@ -131,25 +125,25 @@ def test_a_proof_decides_and_silence_is_no_verdict() -> None:
 
 def test_rows_of_one_question_are_on_one_side() -> None:
     rows = [replace(row, question="the same") for row in scored(60, 1)]
-    with pytest.raises(CalibrationError, match="questions"):
+    with pytest.raises(InputError, match="questions"):
         fit(rows, ["prm"])
 
 
 @pytest.mark.parametrize("n", [0, 29])
 def test_too_few_labels_are_refused(n: int) -> None:
-    with pytest.raises(CalibrationError, match=f"{n} labelled rationales.*at least 30"):
+    with pytest.raises(InputError, match=f"{n} labelled rationales.*at least 30"):
         fit(scored(n, 1), ["prm"])
 
 
 def test_labels_of_one_kind_are_refused() -> None:
-    with pytest.raises(CalibrationError, match="sound and"):
+    with pytest.raises(InputError, match="sound and"):
         fit([row for row in scored(200, 1) if row.unsound], ["prm"])
 
 
 def test_files_say_what_they_are(tmp_path: Path) -> None:
     model, _ = fit(scored(60, 1), ["prm"])
     path = tmp_path / "calibration.json"
-    model.save(path)
+    write_json(path, asdict(model))
     read = Calibration.load(path)
     evidence = Evidence(4, {"prm": [0.9, 0.4, 0.8, 0.9]}, hints=[0, 0.3, 0, 0])
     assert read == model and read.judge(evidence) == model.judge(evidence)
@@ -157,7 +151,7 @@ def test_files_say_what_they_are(tmp_path: Path) -> None:
     odd = [json.dumps(json.loads(whole) | {"threshold": value}) for value in ("NaN", math.nan, "0.5")]
     for text in ("", "[]", "{}", '{"version": 99}', '{"version": 1, "scorers": 3}', "[" * 100_000, *odd):
         path.write_text(text)
-        with pytest.raises(ModelError, match=r"calibration\.json.*analysis\.calibrate"):
+        with pytest.raises(InputError, match=r"calibration\.json.*analysis\.calibrate"):
             Calibration.load(path)
 
 

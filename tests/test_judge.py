@@ -19,7 +19,7 @@ import pytest
 from analysis import calibrate, score
 from analysis.memory import Memory, MemoryFileError
 from analysis.soundness.judge import Judge, code_of, prompt_of, shares, verdict_of
-from analysis.soundness.scorer import safe_name
+from analysis.soundness.scorer import StepScores, safe_name
 from analysis.soundness.scorers import MEMORY, Place, ScorerOptions
 from star.errors import InputError, UsageError
 from tests.conftest import ROOT
@@ -77,20 +77,20 @@ def test_what_a_reply_says(content: Any, expected: int | str) -> None:
     if isinstance(expected, int):
         assert verdict == expected
     else:
-        assert isinstance(verdict, tuple) and verdict[0] == "unparsed" and expected in verdict[1]
+        assert isinstance(verdict, StepScores) and verdict.status == "unparsed" and expected in verdict.why
 
 
 def test_a_reply_that_was_cut_off_is_not_read_and_a_refusal_is_one() -> None:
     cut = verdict_of({"message": {"content": r"\boxed{1}"}, "finish_reason": "length"}, 3, "")
-    assert isinstance(cut, tuple) and cut[0] == "unparsed" and "--max-tokens" in cut[1]
+    assert isinstance(cut, StepScores) and cut.status == "unparsed" and "--max-tokens" in cut.why
     for choice in (
         {"message": {"content": None, "refusal": "I cannot help"}, "finish_reason": "stop"},
         {"message": {"content": ""}, "finish_reason": "content_filter"},
     ):
         refused = verdict_of(choice, 3, "")
-        assert isinstance(refused, tuple) and refused[0] == "refused"
+        assert isinstance(refused, StepScores) and refused.status == "refused"
     thought = verdict_of({"message": {"content": "", "reasoning": r"\boxed{1}"}, "finish_reason": "stop"}, 3, "")
-    assert isinstance(thought, tuple) and "reasoning" in thought[1]
+    assert isinstance(thought, StepScores) and "reasoning" in thought.why
 
 
 def test_votes_are_a_distribution_and_ties_go_to_the_earliest_step() -> None:

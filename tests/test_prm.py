@@ -195,7 +195,7 @@ def test_a_row_that_ends_the_engine_is_found_among_many_however_often_one_did_be
     engine: Engine[object] = Engine("it", object)
     for _ in range(3):
         told = [each for part in engine.ask(call, range(KEPT)) for each in part]
-        assert told == [("error", "died") if row in bad else row for row in range(KEPT)]
+        assert told == [StepScores("error", why="died") if row in bad else row for row in range(KEPT)]
 
 
 def test_a_score_that_is_no_number_is_an_error_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,8 @@ from analysis.rationales.formats import Columns
 from analysis.rationales.reading import read_whole
 from analysis.rationales.records import Record, unique_ids
 from analysis.soundness.grades import flagged
-from analysis.soundness.recorded import RecordedScores
 from analysis.soundness.scorer import Item, Scorer, StepScores
-from analysis.soundness.scorers import SCORERS
+from analysis.soundness.scorers import SCORERS, RecordedScores
 from star.errors import InputError
 from star.run import Run
 from tests.run_factory import make_run

@@ -19,7 +19,7 @@ from analysis.recovery.fitting import fit
 from analysis.recovery.model import MODEL_FILE, case_of, find_injected, is_recovery, load_model, make_case, score_cases
 from analysis.recovery.outcomes import classify
 from analysis.recovery.values import evaluate, find_numbers, left_side
-from analysis.soundness.hazard import ModelError
+from star.errors import InputError
 from star.tasks.addition import scratchpad
 from tests.timing import at_most
 
@@ -217,7 +217,7 @@ def test_a_wrong_model_file_names_itself_and_the_remedy(change: dict[str, Any], 
     path = tmp_path / "recovery.json"
     if change:
         path.write_text(json.dumps(json.loads(MODEL_FILE.read_text(encoding="utf-8")) | change), encoding="utf-8")
-    with pytest.raises(ModelError, match=r"recovery\.json.*analysis\.recovery\.fitting"):
+    with pytest.raises(InputError, match=r"recovery\.json.*analysis\.recovery\.fitting"):
         load_model(path)
 
 

@@ -26,11 +26,12 @@ from analysis.rationales.records import Record
 from analysis.soundness import fit, judging
 from analysis.soundness.features import FEATURES, describe, domain_of
 from analysis.soundness.grades import THRESHOLD, flagged, score_words
-from analysis.soundness.hazard import MODEL_FILE, Hazard, ModelError, error_at, load, sigmoid
+from analysis.soundness.hazard import MODEL_FILE, Hazard, error_at, load, sigmoid
 from analysis.soundness.judging import judge
 from analysis.soundness.score_table import Tally
 from analysis.soundness.scorer import StepScores
 from benchmarks import evaluation as ev
+from star.errors import InputError
 from star.recipe import CurationSettings
 from tests.nasty_records import nasty_records
 
@@ -75,7 +76,7 @@ def test_one_threshold_and_it_falls_on_one_side_everywhere(p: float, counts: boo
     tally = Tally()
     grade = "scored" if judged else "not_judged"
     tally.add([GOOD], [judging.Judgement(p if judged else None, grade=grade)])  # type: ignore[arg-type]
-    assert tally.counts[("-", "unknown", "flagged")] == counts
+    assert tally.counts["-", "unknown"]["flagged"] == counts
 
 
 def test_no_other_place_has_a_threshold_of_its_own() -> None:
@@ -128,7 +129,7 @@ def test_the_shipped_score_is_readable_and_prefers_the_sound_solution() -> None:
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 0}', '{"format": 1, "weights": [1]}'])
 def test_a_damaged_model_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "hazard.json").write_text(content)
-    with pytest.raises(ModelError, match=r"hazard\.json.*analysis\.soundness\.fit"):
+    with pytest.raises(InputError, match=r"hazard\.json.*analysis\.soundness\.fit"):
         load(tmp_path / "hazard.json")
 
 

@@ -39,7 +39,7 @@ class RecoveryModel:
 
 @functools.cache
 def load_model(path: Path = MODEL_FILE) -> RecoveryModel:
-    """The shipped model. Raises ModelError when the file is missing or another version's."""
+    """The shipped model. Raises InputError when the file is missing or another version's."""
     return read_model(path, RecoveryModel, "analysis.recovery.fitting")
 
 

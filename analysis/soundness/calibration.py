@@ -10,10 +10,10 @@ fitted before, which is what thirty labels can correct and no more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from analysis.soundness.hazard import FOLDS, SOMEWHERE, error_at, fit_weights, f
 from analysis.soundness.judging import first_proven
 from star.errors import InputError
 
+FittedT = TypeVar("FittedT")
+SaidT = TypeVar("SaidT")
 LEAST_LABELS = 30
 PULL = 100.0
 """Strength of the pull, in units of one step's information. Chosen by cross-fitted likelihood it came out too weak: F1 was a
@@ -32,10 +34,6 @@ NEAR = 0.3
 """Of the largest hazard. By the most probable first error F1 is 1 to 2 points lower (made-up scores, processbench_math_dev)."""
 EXTREME = 1e-3
 """P(step right) is read between this and 1 - this: a scorer's certainty is worth that much at most."""
-
-
-class CalibrationError(InputError):
-    """Labels that cannot be used; the message says what was found and what to do."""
 
 
 @dataclass(frozen=True)
@@ -113,19 +111,13 @@ class Calibration:
             return Judged(1.0, evidence.proven, evidence.proven)
         if not evidence.judgeable(self.scorers):
             return None
-        raw, likeliest = _survived(sigmoid(_log_odds(evidence, self.scorers, self.weights)))
+        raw, likeliest = _raw(evidence, self.scorers, self.weights)
         p = float(sigmoid(np.array(self.offset + self.slope * logit(raw, EXTREME))))
         return Judged(p, SOUND, likeliest).at(self.threshold)
 
-    def save(self, path: Path) -> None:
-        """Write readable JSON, whole or not at all."""
-        from star.run import write_json
-
-        write_json(path, asdict(self))
-
     @classmethod
     def load(cls, path: Path) -> Calibration:
-        """Raises ModelError for a file that `save` did not write."""
+        """From the JSON of `analysis.calibrate`. Raises InputError for another file."""
         return read_model(path, cls, "analysis.calibrate")
 
 
@@ -152,25 +144,21 @@ def features(evidence: Evidence, scorers: Sequence[str]) -> tuple[list[str], np.
 def fit(rows: Sequence[Labelled], scorers: Sequence[str]) -> tuple[Calibration, list[Judged | None]]:
     """The model of all labels, and what models that have not seen its question say of each row (None: not judged).
 
-    Raises CalibrationError for fewer than LEAST_LABELS rows that a scorer judges, or labels of one kind.
+    Raises InputError for fewer than LEAST_LABELS rows that a scorer judges, or labels of one kind.
     """
     usable, proven = _usable(rows, scorers), sum(row.evidence.proven is not None for row in rows)
     if len(usable) + proven < LEAST_LABELS or len({row.unsound for row in usable}) < 2:
         unsound = sum(row.unsound for row in usable)
         decided = "Where a check decides, no scorer is needed." if proven and not unsound else ""
-        raise CalibrationError(
+        raise InputError(
             f"{len(usable)} labelled rationales of {len(rows)} can be used ({unsound} unsound; {proven} are left out because a "
             f"check proves a step false); expected at least {LEAST_LABELS}, sound and unsound ones among them. "
             f"{decided or 'Label more, or give a scorer that judges more of them.'}"
         )
     questions = len({row.question for row in usable})
     if questions < FOLDS:
-        raise CalibrationError(f"the labels are of {questions} questions; expected at least {FOLDS}: label other questions too.")
-    unseen: dict[int, Judged | None] = {}
-    for inside, outside in _folds(rows):
-        model = _fit_one([rows[i] for i in inside], scorers)
-        unseen |= {i: model.judge(rows[i].evidence) for i in outside}
-    return _fit_one(rows, scorers), [unseen[i] for i in range(len(rows))]
+        raise InputError(f"the labels are of {questions} questions; expected at least {FOLDS}: label other questions too.")
+    return _fit_one(rows, scorers), _cross_fitted(rows, lambda others: _fit_one(others, scorers), Calibration.judge)
 
 
 def _usable(rows: Sequence[Labelled], scorers: Sequence[str]) -> list[Labelled]:
@@ -181,7 +169,8 @@ def _usable(rows: Sequence[Labelled], scorers: Sequence[str]) -> list[Labelled]:
 def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str]) -> Calibration:
     """Weights from all rows; scaling and threshold from what the same fit says of rows that it has not seen."""
     usable = _usable(rows, scorers)
-    raw = logit(np.array([_survived(sigmoid(z))[0] for z in _unseen(usable, scorers)]), EXTREME)
+    unseen = _cross_fitted(usable, lambda others: _weights(others, scorers), lambda weights, row: _raw(row, scorers, weights)[0])
+    raw = logit(np.array(unseen), EXTREME)
     slope, offset = _platt(raw, np.array([row.unsound for row in usable]))
     return Calibration(
         scorers=tuple(scorers),
@@ -197,7 +186,11 @@ def _fit_one(rows: Sequence[Labelled], scorers: Sequence[str]) -> Calibration:
 def _weights(rows: Sequence[Labelled], scorers: Sequence[str]) -> dict[str, float]:
     """Fitted around the scorers' word, whose own scale is fitted before: a few labels can correct that better than all weights."""
     tables = [features(row.evidence, scorers) for row in rows]
-    names, x, layout = tables[0][0], np.concatenate([table for _, table in tables]), _layout(rows)
+    names, x, lengths = tables[0][0], np.concatenate([table for _, table in tables]), [row.evidence.n_steps for row in rows]
+    places = [SOUND if row.first_error is None else row.first_error for row in rows]
+    placed = [place if 0 <= place < n else SOMEWHERE for place, n in zip(places, lengths, strict=True)]
+    first = np.where([row.unsound for row in rows], placed, SOUND)
+    layout = np.repeat(np.arange(len(rows)), lengths), first
     trusted = [names.index(f"{name}:wrong") for name in scorers if ":" not in name]  # features say nothing by themselves
     prior = np.zeros(len(names))
     prior[trusted] = fit_weights(x[:, trusted], *layout, pull=SCALE_PULL, prior=1.0 / max(1, len(trusted)))[1]
@@ -205,41 +198,24 @@ def _weights(rows: Sequence[Labelled], scorers: Sequence[str]) -> dict[str, floa
     return {"intercept": intercept, **dict(zip(names, weights.tolist(), strict=True))}
 
 
-def _layout(rows: Sequence[Labelled]) -> tuple[np.ndarray, np.ndarray]:
-    """(the row that each step belongs to, the first wrong step of each row: SOUND, or SOMEWHERE where the label names none)."""
-    lengths = [row.evidence.n_steps for row in rows]
-    first = [
-        SOUND if not row.unsound else SOMEWHERE if row.first_error is None or not 0 <= row.first_error < n else row.first_error
-        for row, n in zip(rows, lengths, strict=True)
-    ]
-    return np.repeat(np.arange(len(rows)), lengths), np.array(first)
-
-
-def _unseen(rows: Sequence[Labelled], scorers: Sequence[str]) -> list[np.ndarray]:
-    """The log-odds of the steps of each row, by weights that have not seen its question."""
-    found: dict[int, np.ndarray] = {}
-    for inside, outside in _folds(rows):
-        weights = _weights([rows[i] for i in inside], scorers)
-        found |= {i: _log_odds(rows[i].evidence, scorers, weights) for i in outside}
-    return [found[i] for i in range(len(rows))]
-
-
-def _log_odds(evidence: Evidence, scorers: Sequence[str], weights: Mapping[str, float]) -> np.ndarray:
+def _raw(evidence: Evidence, scorers: Sequence[str], weights: Mapping[str, float]) -> tuple[float, int]:
+    """(P(some step is wrong) before scaling, the step that is called the first error)."""
     names, table = features(evidence, scorers)
-    log_odds: np.ndarray = table @ np.array([weights.get(name, 0.0) for name in names]) + weights.get("intercept", 0.0)
-    return log_odds
-
-
-def _survived(hazard: np.ndarray) -> tuple[float, int]:
-    """(P(some step is wrong), the step that is called the first error)."""
+    hazard = sigmoid(table @ np.array([weights.get(name, 0.0) for name in names]) + weights.get("intercept", 0.0))
     return float(error_at(hazard).sum()), int(np.argmax(hazard >= NEAR * hazard.max()))
 
 
-def _folds(rows: Sequence[Labelled]) -> list[tuple[list[int], list[int]]]:
-    """(inside, outside) of each fold; the rows of one question are on one side."""
-    fold = folds(np.unique([row.question for row in rows], return_inverse=True)[1])
-    split = [(np.flatnonzero(fold != k).tolist(), np.flatnonzero(fold == k).tolist()) for k in range(FOLDS)]
-    return [(inside, outside) for inside, outside in split if inside and outside]
+def _cross_fitted(
+    rows: Sequence[Labelled], fitted: Callable[[Sequence[Labelled]], FittedT], said_by: Callable[[FittedT, Evidence], SaidT]
+) -> list[SaidT]:
+    """What is said of each row by what was `fitted` on rows of other questions."""
+    fold, said = folds(np.unique([row.question for row in rows], return_inverse=True)[1]), dict[int, SaidT]()
+    for number in range(FOLDS):
+        inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        if len(inside) and len(outside):
+            model = fitted([rows[i] for i in inside])
+            said |= {i: said_by(model, rows[i].evidence) for i in outside.tolist()}
+    return [said[i] for i in range(len(rows))]
 
 
 def _platt(score: np.ndarray, unsound: np.ndarray) -> tuple[float, float]:

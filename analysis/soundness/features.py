@@ -73,15 +73,23 @@ def _is_competition(head: str) -> bool:
 
 def describe(reading: Reading, flags: Sequence[Flag]) -> list[dict[str, float]]:
     """The named features of each step; counts as log(1 + count), shares and yes/no in 0 to 1. `flags` are those of the reading."""
-    count = len(reading.steps)
-    whole = _of_rationale(reading) | {
+    count, answer, last = len(reading.steps), reading.answer, reading.last_equation
+    # 1 where the question counts in whole numbers, 100 where it counts in hundredths.
+    fine = 10.0 ** max((min(6, len(m.text.partition(".")[2])) for m in reading.question.mentions), default=0)
+    asked = {key(mention.value) for mention in reading.question.mentions}
+    said = {key(mention.value) for step in reading.steps for mention in step.mentions}
+    said |= {key(operand.value) for step in reading.steps for e in step.equations for operand in e.left.operands}
+    whole = {
         "steps": math.log1p(count),
         "words": math.log1p(sum(len(step.words) for step in reading.steps)),
+        "answer_fractional": float(answer is not None and _is_fractional(answer, fine)),
+        "answer_negative": float(answer is not None and answer < 0),
+        "answer_is_last_result": float(answer is not None and last is not None and abs(answer - last.result) < 1e-6),
+        "question_numbers_unused": len(asked - said - {key(1.0)}) / max(1, len(asked)),
     }
-    fine = _finest(reading)
-    rows = []
-    for index, step in enumerate(reading.steps):
-        own = {
+    rows = [
+        whole
+        | {
             "place": math.log1p(index),
             "steps_left": math.log1p(count - 1 - index),
             "is_last": float(index == count - 1),
@@ -90,31 +98,13 @@ def describe(reading: Reading, flags: Sequence[Flag]) -> list[dict[str, float]]:
             "equations": math.log1p(len(step.equations)),
             "fractional_result": float(any(_is_fractional(equation.result, fine) for equation in step.equations)),
         }
-        rows.append(own | whole)
+        for index, step in enumerate(reading.steps)
+    ]
     for flag in flags:
         if flag.severity < 1 and 0 <= flag.step < count:
             name, row = f"flag:{flag.check}", rows[flag.step]
             row[name] = max(row.get(name, 0.0), flag.severity)
     return rows
-
-
-def _of_rationale(reading: Reading) -> dict[str, float]:
-    """About the answer, and how much of the question is used."""
-    answer, last, fine = reading.answer, reading.last_equation, _finest(reading)
-    asked = {key(mention.value) for mention in reading.question.mentions}
-    said = {key(mention.value) for step in reading.steps for mention in step.mentions}
-    said |= {key(operand.value) for step in reading.steps for e in step.equations for operand in e.left.operands}
-    return {
-        "answer_fractional": float(answer is not None and _is_fractional(answer, fine)),
-        "answer_negative": float(answer is not None and answer < 0),
-        "answer_is_last_result": float(answer is not None and last is not None and abs(answer - last.result) < 1e-6),
-        "question_numbers_unused": len(asked - said - {key(1.0)}) / max(1, len(asked)),
-    }
-
-
-def _finest(reading: Reading) -> float:
-    """1 where the question counts in whole numbers, 100 where it counts in hundredths."""
-    return 10.0 ** max((min(6, len(m.text.partition(".")[2])) for m in reading.question.mentions), default=0)
 
 
 def _is_fractional(value: float, fine: float) -> bool:

@@ -85,42 +85,31 @@ class Rows:
 
 def load_rows(limit: int | None = None) -> Rows:
     """All labelled rationales; a GSM8K solution of two models counts as unsound where its answer is wrong."""
-    kept: list[tuple[Record, str, int, list[dict[str, float]], bool]] = []
+    kept = []
     for source in DOMAINS:
         for record in labelled.load(source, limit):
-            first = _first_error(record, by_answer=source == "gsm8k_model_solutions")
-            if first is None:
-                continue
+            first = record.first_error_step
+            sound = record.answer_correct if source == "gsm8k_model_solutions" else record.sound
+            if first is None and sound is not None:
+                first = -1 if sound else SOMEWHERE
             reading = read(record.question, record.steps, record.answer, record.choices)
             flags = generic_flags(reading)
-            rows = describe(reading, flags)
-            if rows:
-                kept.append((record, source, min(first, len(rows) - 1), rows, first_proven(flags) is not None))
-    records = [record for record, *_ in kept]
+            size = record.generator_params_b
+            writer = f"{size:g}B" if size and record.source.startswith("GSM8K") else record.generator or record.source
+            if first is not None and (steps := describe(reading, flags)):
+                kept.append((record, source, min(first, len(steps) - 1), writer, first_proven(flags) is not None, steps))
+    records, sources, firsts, writers, proven, rows = zip(*kept, strict=True)
     return Rows(
-        records=records,
-        matrix=np.array([[row.get(name, 0.0) for name in FEATURES] for *_, rows, _ in kept for row in rows]),
-        record=np.repeat(np.arange(len(kept)), [len(rows) for *_, rows, _ in kept]),
-        first=np.array([first for _, _, first, _, _ in kept]),
+        records=list(records),
+        matrix=np.array([[step.get(name, 0.0) for name in FEATURES] for steps in rows for step in steps]),
+        record=np.repeat(np.arange(len(kept)), [len(steps) for steps in rows]),
+        first=np.array(firsts),
         question=labelled.groups(records),
-        source=np.array([source for _, source, *_ in kept]),
-        writer=np.array([_writer(record) for record in records]),
-        domain=np.array([DOMAINS[source] for _, source, *_ in kept]),
-        proven=np.array([proven for *_, proven in kept]),
+        source=np.array(sources),
+        writer=np.array(writers),
+        domain=np.array([DOMAINS[source] for source in sources]),
+        proven=np.array(proven),
     )
-
-
-def _first_error(record: Record, *, by_answer: bool) -> int | None:
-    """The label of a rationale as in `Rows.first`; None where it has none."""
-    if record.first_error_step is not None:
-        return record.first_error_step
-    sound = record.answer_correct if by_answer else record.sound
-    return None if sound is None else -1 if sound else SOMEWHERE
-
-
-def _writer(record: Record) -> str:
-    size = record.generator_params_b
-    return f"{size:g}B" if size and record.source.startswith("GSM8K") else record.generator or record.source
 
 
 def fit_hazard(rows: Rows, train: np.ndarray, names: Sequence[str] = FEATURES) -> Hazard:
@@ -184,13 +173,12 @@ def _logistic(unsound: np.ndarray, *columns: np.ndarray) -> tuple[float, float, 
 def gains(rows: Rows, score: np.ndarray, baseline: np.ndarray) -> dict[str, dict[str, tuple[float, float, int]]]:
     """Domain -> writer (school) or area -> (AUROC of the score, of position and length, rationales), where nothing is proven."""
     found: dict[str, dict[str, tuple[float, float, int]]] = {}
-    for domain in sorted(set(rows.domain)):
-        inside = (rows.domain == domain) & ~rows.proven & (rows.source != ONE_SIDED)
-        for part in sorted(set(rows.writer[inside])) if domain == "school" else ["all"]:
-            mask = inside & (rows.writer == part) if domain == "school" else inside
-            measured = [auroc(p[mask], rows.unsound[mask]) for p in (score, baseline)]
-            if measured[0] == measured[0]:
-                found.setdefault(domain, {})[part] = (measured[0], measured[1], int(mask.sum()))
+    parts = np.where(rows.domain == "school", rows.writer, "all")
+    for domain, part in sorted(set(zip(rows.domain.tolist(), parts.tolist(), strict=True))):
+        mask = (rows.domain == domain) & (parts == part) & ~rows.proven & (rows.source != ONE_SIDED)
+        ours, plain = (auroc(p[mask], rows.unsound[mask]) for p in (score, baseline))
+        if ours == ours:
+            found.setdefault(domain, {})[part] = (ours, plain, int(mask.sum()))
     return found
 
 

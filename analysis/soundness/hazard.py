@@ -25,10 +25,6 @@ MODEL_FILE = Path(__file__).with_name("hazard.json")
 ModelT = TypeVar("ModelT")
 
 
-class ModelError(InputError):
-    """A file that holds no model of this version; the message says what to run."""
-
-
 @dataclass(frozen=True)
 class Scaling:
     """Platt's: log-odds of what the hazards say -> log-odds that labels bear out. A line with another slope above a knot, since the
@@ -130,12 +126,12 @@ def error_at(hazards: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def load(path: Path = MODEL_FILE) -> Hazard:
-    """The shipped score. Raises ModelError."""
+    """The shipped score. Raises InputError."""
     return read_model(path, Hazard, "analysis.soundness.fit")
 
 
 def read_model(path: Path, kind: type[ModelT], command: str) -> ModelT:
-    """A model from its JSON. Raises ModelError, which names the command that makes one."""
+    """A model from its JSON. Raises InputError for a file that holds none of this version; it names the command that makes one."""
     from pydantic import TypeAdapter
 
     try:
@@ -144,7 +140,7 @@ def read_model(path: Path, kind: type[ModelT], command: str) -> ModelT:
         return TypeAdapter(kind).validate_json(content, strict=True)
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path} holds no model that this version reads ({why}). `python -m {command}` makes one.") from error
+        raise InputError(f"{path} holds no model that this version reads ({why}). `python -m {command}` makes one.") from error
 
 
 def logit(p: Any, extreme: float = 1e-6) -> Any:

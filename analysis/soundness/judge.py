@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.memory import Memory
-from analysis.soundness.local_judge import LocalModel
-from analysis.soundness.local_model import find_model
+from analysis.soundness.local_model import LocalModel, find_model
 from analysis.soundness.openai_server import OpenAIServer, Reply, price
-from analysis.soundness.scorer import Failure, Item, Scorer, StepScores, Usage, safe_name, tokens_of
+from analysis.soundness.scorer import Item, Scorer, StepScores, Usage, safe_name, tokens_of
 from analysis.soundness.scorers import MEMORY, Place, ScorerOptions
 from star.errors import UsageError
 from star.grading.extraction import THOUGHT, split_thought
@@ -88,8 +87,7 @@ class Judge(Scorer[Prompt]):
 
     def plan(self, items: Sequence[Item]) -> Usage:
         """Of calls that are not remembered."""
-        readable = [item for item in items if any(step.strip() for step in item.steps)]
-        missing = self._missing(self.prepared(item).text for item in readable)
+        missing = self._missing(row.text for row in map(self.read, items) if isinstance(row, Prompt))
         return self._taken({text: len(votes) for text, votes in missing.items()})
 
     def _taken(self, prompts: Mapping[str, int]) -> Usage:
@@ -107,12 +105,13 @@ class Judge(Scorer[Prompt]):
     def run(self, rows: Sequence[Prompt]) -> list[StepScores]:
         """One result per row; only what is not remembered is asked."""
         self.fingerprint = hashlib.sha256(self.identity.encode()).hexdigest()[:16]
-        failed: dict[str, Failure] = {}
+        failed: dict[str, StepScores] = {}
         if missing := self._missing(row.text for row in rows):
             with bar(self.name, sum(map(len, missing.values())), "vote") as shown:
 
                 def keep(text: str, votes: Sequence[int], replies: Sequence[Reply]) -> None:
-                    self.memory.keep({self._key(text, vote): reply for vote, reply in zip(votes, replies, strict=True)})
+                    keys = self._keys(text)
+                    self.memory.keep({keys[vote]: reply for vote, reply in zip(votes, replies, strict=True)})
                     shown.update(len(votes))
 
                 failed = self.model.ask(missing, keep)
@@ -122,8 +121,8 @@ class Judge(Scorer[Prompt]):
             for row in rows
         ]
 
-    def _result(self, row: Prompt, replies: Sequence[Reply], failure: Failure | None) -> StepScores:
-        usage, key = Usage(), self._key(row.text, 0)
+    def _result(self, row: Prompt, replies: Sequence[Reply], failure: StepScores | None) -> StepScores:
+        usage, key = Usage(), self._keys(row.text)[0]
         if key not in self.paid:
             usage = sum((Usage(**reply["usage"]) for reply in replies), usage)
             usage = replace(usage, cost=price(usage, self.prices))
@@ -131,8 +130,7 @@ class Judge(Scorer[Prompt]):
         read = [verdict_of(reply["choice"], row.n_steps, row.code) for reply in replies]
         verdicts = [each for each in read if isinstance(each, int)]
         if not verdicts or 2 * len(verdicts) < self.options.votes:
-            status, why = failure or next(each for each in read if isinstance(each, tuple))
-            return StepScores(status, usage=usage, why=why)
+            return replace(failure or next(each for each in read if isinstance(each, StepScores)), usage=usage)
         step_ok, error_at, verdict = shares(verdicts, row.n_steps)
         p_unsound = sum(each != SOUND for each in verdicts) / len(verdicts)
         return StepScores("ok", p_unsound, step_ok, error_at, usage, verdict=verdict)
@@ -145,10 +143,9 @@ class Judge(Scorer[Prompt]):
         return {text: missing for text, missing in votes.items() if missing}
 
     def _keys(self, text: str) -> list[bytes]:
-        return [self._key(text, vote) for vote in range(self.options.votes)]
-
-    def _key(self, text: str, vote: int) -> bytes:
-        return hashlib.sha256(json.dumps([self.identity, text, vote]).encode()).digest()
+        """One for each vote."""
+        asked = [json.dumps([self.identity, text, vote]) for vote in range(self.options.votes)]
+        return [hashlib.sha256(each.encode()).digest() for each in asked]
 
     @cached_property
     def identity(self) -> str:
@@ -184,26 +181,27 @@ def prompt_of(item: Item, reserved: Sequence[str], show_gold: bool) -> str:
     return prompt.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be sent
 
 
-def verdict_of(choice: Mapping[str, Any], n_steps: int, code: str) -> int | Failure:
+def verdict_of(choice: Mapping[str, Any], n_steps: int, code: str) -> int | StepScores:
     """The step that a reply names, -1 for none, or why there is none: see the rules above. `choice`: see `Reply`."""
     message, finish = choice.get("message") or {}, choice.get("finish_reason")
     content = message.get("content")
     if isinstance(content, list):  # parts, as some servers send them
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     if message.get("refusal") or finish == "content_filter":
-        return "refused", f"the judge refused: {str(message.get('refusal') or finish)[:200]}"
+        return StepScores("refused", why=f"the judge refused: {str(message.get('refusal') or finish)[:200]}")
     if finish == "length":
-        return "unparsed", "the reply was cut off at its length: raise --max-tokens"
+        return StepScores("unparsed", why="the reply was cut off at its length: raise --max-tokens")
     if not isinstance(content, str) or not content.strip():
         thought = message.get("reasoning") or message.get("reasoning_content")
-        return "unparsed", f"the reply is empty{', all of it is in the server’s field for reasoning' if thought else ''}"
+        where = ", all of it is in the server’s field for reasoning" if thought else ""
+        return StepScores("unparsed", why=f"the reply is empty{where}")
     boxed = BOXED.findall(split_thought(content)[1])
     if not boxed:
-        return "unparsed", f"the reply has no \\boxed{{}}: ...{content[-100:]}"
+        return StepScores("unparsed", why=f"the reply has no \\boxed{{}}: ...{content[-100:]}")
     text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", boxed[-1].replace(f"-{code}", "").replace("−", "-"))
     text = re.sub(r"(?i)paragraph|[\s_<>$]|\\[_,]", "", text)
     if not re.fullmatch("-?[0-9]{1,6}", text) or not SOUND <= int(text) < n_steps:
-        return "unparsed", f"\\boxed{{{boxed[-1][:100]}}} is no paragraph of {n_steps}"
+        return StepScores("unparsed", why=f"\\boxed{{{boxed[-1][:100]}}} is no paragraph of {n_steps}")
     return int(text)
 
 

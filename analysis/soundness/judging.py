@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 RECOVERY = "error_recovery"
 """The task_kind of a record of a recovery from an injected error."""
-NO_MODEL = "the no-model score"
-RECOVERY_SCORE = "the recovery score"
 EXACT_CHECK = "the exact check"
 
 
@@ -56,8 +54,13 @@ def judge(records: Sequence[Record], *, use_gold: bool = False) -> list[Judgemen
 
     Labels are not read; with `use_gold`, whether the answer is the gold answer is, where the score without a model speaks.
     """
-    hazard = load()
-    return [_guarded(record, use_gold, hazard) for record in records]
+    hazard, judgements = load(), list[Judgement]()
+    for record in records:
+        try:
+            judgements.append(_judge(record, use_gold, hazard))
+        except Exception:  # whatever it is: one record never stops the others
+            judgements.append(Judgement(status="error", n_steps=len(record.steps)))
+    return judgements
 
 
 class Judging:
@@ -70,16 +73,9 @@ class Judging:
         return judge(part.content, use_gold=self.use_gold)
 
 
-def _guarded(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:
-    try:
-        return _judge(record, use_gold, hazard)
-    except Exception:  # whatever it is: one record never stops the others
-        return Judgement(status="error", n_steps=len(record.steps))
-
-
 def _judge(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:
-    if _is_recovery(record):
-        return _judge_recovery(record)
+    if record.meta.get("cot_prefix") and (recovery := _judge_recovery(record)):
+        return recovery
     kind = detect_kind(record.question, record.steps, record.choices)
     said = Judgement(task_kind=kind, n_steps=len(record.steps))
     if not any(step.strip() for step in record.steps):
@@ -101,27 +97,21 @@ def _judge(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:
     hazards = hazard.hazards(describe(reading, said.flags))
     p_unsound = inside(hazard.p_unsound(hazards, matches_gold(record) if use_gold else None))
     first = int(np.argmax(error_at(hazards))) if flagged(p_unsound) else SOUND
-    return replace(said, p_unsound=p_unsound, first_error_step=first, grade="scored", scorer=NO_MODEL)
+    return replace(said, p_unsound=p_unsound, first_error_step=first, grade="scored", scorer="the no-model score")
 
 
-def _is_recovery(record: Record) -> bool:
-    if not record.meta.get("cot_prefix"):
-        return False
-    from analysis.recovery.model import is_recovery
+def _judge_recovery(record: Record) -> Judgement | None:
+    """Of a recovery from an injected error (else None); what it does is a hint, whatever the score."""
+    from analysis.recovery.model import is_recovery, judge_recovery
 
-    return is_recovery(record)
-
-
-def _judge_recovery(record: Record) -> Judgement:
-    """Of a recovery from an injected error; what it does is a hint, whatever the score."""
-    from analysis.recovery.model import judge_recovery
-
+    if not is_recovery(record):
+        return None
     p_unsound, why = judge_recovery(record)
     flags = (Flag(0, "recovery", why, round(min(p_unsound or 0.0, 0.99), 2)),) if record.steps else ()
     said = Judgement(task_kind=RECOVERY, n_steps=len(record.steps), flags=flags)
     if p_unsound is None:
         return replace(said, status="outside")
-    return replace(said, p_unsound=inside(p_unsound), grade="scored", scorer=RECOVERY_SCORE)
+    return replace(said, p_unsound=inside(p_unsound), grade="scored", scorer="the recovery score")
 
 
 def inside(p: float) -> float:

@@ -1,4 +1,4 @@
-"""The labelled data: where it is, which questions are the same, which rows stay out of sight until the end."""
+"""The labelled data: where it is, and which questions are the same."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from star.errors import InputError
 from star.row_files import BadRowError, read_rows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-HIDDEN_SHARE = 0.2
-UNKNOWN = -9
 
 
 def data_dir() -> Path:
@@ -70,8 +68,3 @@ def groups(records: Sequence[Record]) -> np.ndarray:
     """One number per question."""
     known: dict[str, int] = {}
     return np.array([known.setdefault(normalised(record.question), len(known)) for record in records])
-
-
-def hidden(records: Sequence[Record]) -> np.ndarray:
-    """Mask of the rows that are kept out of sight: a fifth of the questions is, by a hash."""
-    return np.array([digest(f"hidden {record.question}") % 1000 < 1000 * HIDDEN_SHARE for record in records])

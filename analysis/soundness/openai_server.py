@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from analysis.soundness.scorer import Failure, Usage, tokens_of
+from analysis.soundness.scorer import StepScores, Usage, tokens_of
 from analysis.soundness.scorers import ScorerOptions
 from star.errors import InputError, UsageError
 
@@ -31,6 +31,7 @@ TIMEOUT = 600.0
 MOST_BYTES = 1 << 26
 """Of one response."""
 OPTIONAL = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "n")
+"""What can be left out of a request where a server refuses it by name."""
 TOO_LONG = re.compile(r"context_length|context length|too many tokens|too large|too long", re.IGNORECASE)
 MOST_TOKENS = 1e9
 """Of one call: what a server counts beyond this is no count."""
@@ -47,10 +48,6 @@ class Reply(TypedDict):
 
 Keep = Callable[[str, Sequence[int], Sequence[Reply]], None]
 """Takes a prompt, votes and their replies as soon as they are there, from any thread."""
-
-
-class RowError(Exception):
-    """A `Failure`: one rationale that the server does not judge."""
 
 
 class OpenAIServer:
@@ -81,7 +78,7 @@ class OpenAIServer:
     def close(self) -> None:
         self.client.close()
 
-    def ask(self, missing: Mapping[str, Sequence[int]], keep: Keep) -> dict[str, Failure]:
+    def ask(self, missing: Mapping[str, Sequence[int]], keep: Keep) -> dict[str, StepScores]:
         """Ask each prompt for the votes that are missing; returns what failed. Raises InputError where the server is away, or
         refuses the key, the model or the account. Whatever ends this, calls under way are waited for: they are paid."""
         pool = ThreadPoolExecutor(self.options.concurrency)
@@ -94,27 +91,26 @@ class OpenAIServer:
             self.stopped.clear()
         return {prompt: failure for prompt, failure in ended.items() if failure is not None}
 
-    def _ask(self, prompt: str, votes: Sequence[int], keep: Keep) -> Failure | None:
+    def _ask(self, prompt: str, votes: Sequence[int], keep: Keep) -> StepScores | None:
         limit = self.options.max_cost
         try:
             while votes:
                 if limit is not None and self.spent >= limit:
-                    return "not_asked", f"--max-cost {limit:g} was reached"
+                    return StepScores("not_asked", why=f"--max-cost {limit:g} was reached")
                 replies = self._call(prompt, len(votes))
+                if isinstance(replies, StepScores):
+                    return replies
                 keep(prompt, votes[: len(replies)], replies)
                 with self.lock:
                     self.spent += sum(price(Usage(**reply["usage"]), self.options.prices) for reply in replies)
                 votes = votes[len(replies) :]
-        except RowError as error:
-            status, why = error.args
-            return status, why
         except InputError:
             self.stopped.set()
             raise
         return None
 
-    def _call(self, prompt: str, n: int) -> list[Reply]:
-        """At least one reply and at most n. Raises RowError, InputError."""
+    def _call(self, prompt: str, n: int) -> list[Reply] | StepScores:
+        """At least one reply and at most n, or why there is none. Raises InputError."""
         import httpx
 
         attempt, why = 0, "the command ends"
@@ -132,16 +128,18 @@ class OpenAIServer:
                 if replies := _replies(response, prompt, n, time.monotonic() - started):
                     return replies
                 why = f"{self.host} answers {response.status_code}: {self._plain(response.text)}"
-                refused = _refused(response, body)
-                if refused is not None:  # a rationale that leaves no room for a reply of --max-tokens says nothing of the others
+                named = (name for name in OPTIONAL if name in body and re.search(rf"(?<![\w\\]){name}\b", response.text))
+                if response.status_code in (400, 422) and (refused := next(named, None)):
+                    # A rationale that leaves no room for a reply of --max-tokens says nothing of the others.
                     (left_out if TOO_LONG.search(response.text) else self.dropped).add(refused)
                     continue
-                _give_up(response, why)
+                if failure := _lasting(response, why):
+                    return failure
             if attempt >= RETRIES:
                 break
             self.stopped.wait(_delay(response, attempt))
             attempt += 1
-        raise RowError("error", why)
+        return StepScores("error", why=why)
 
     def _post(self, body: Mapping[str, Any]) -> httpx.Response:
         """A whole response. Raises RequestError, for one without an end too."""
@@ -173,24 +171,16 @@ def price(usage: Usage, prices: tuple[float, float] | None) -> float:
     return (usage.prompt_tokens * prices[0] + usage.generated_tokens * prices[1]) / 1e6 if prices else 0.0
 
 
-def _refused(response: httpx.Response, body: Mapping[str, Any]) -> str | None:
-    """The parameter of a request that it was refused for, where it can be left out."""
-    if response.status_code not in (400, 422):
-        return None
-    return next((name for name in OPTIONAL if name in body and re.search(rf"(?<![\w\\]){name}\b", response.text)), None)
-
-
-def _give_up(response: httpx.Response, why: str) -> None:
-    """Raise for an answer that will not change: InputError where that holds for every rationale, else RowError."""
+def _lasting(response: httpx.Response, why: str) -> StepScores | None:
+    """What an answer that will not change means for its rationale; raises InputError where every one will be answered so."""
     code, text = response.status_code, response.text
     if code in (401, 402, 404) or (code == 429 and "insufficient_quota" in text):
         raise InputError(f"{why}. Check OPENAI_API_KEY, the model's name, --base-url and the account, then run this again.")
     if TOO_LONG.search(text) and code < 500:
-        raise RowError("too_long", why)
+        return StepScores("too_long", why=why)
     if code == 403 or "content_filter" in text:
-        raise RowError("refused", why)
-    if 300 <= code < 500 and code not in (408, 409, 425, 429):
-        raise RowError("error", why)
+        return StepScores("refused", why=why)
+    return StepScores("error", why=why) if 300 <= code < 500 and code not in (408, 409, 425, 429) else None
 
 
 def _replies(response: httpx.Response, prompt: str, n: int, seconds: float) -> list[Reply]:

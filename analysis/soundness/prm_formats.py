@@ -98,10 +98,8 @@ class Encoded(NamedTuple):
     """Of each step: the token whose output says whether it is right."""
 
 
-class _Read(NamedTuple):
-    """Tokens of a tag or an assistant's word: the output at the first (tag) or before it (word) is a step's."""
-
-    ids: list[int]
+Part = str | int | None
+"""Text, a special token's id, or None: the tag or the assistant's word, whose output (before a word: that in front) is a step's."""
 
 
 class Reader:
@@ -133,7 +131,9 @@ class Reader:
 
     def encode(self, question: str, steps: Sequence[str]) -> Encoded:
         """Token ids and one position a step."""
-        parts = self._chat(question, steps) if self.chat else [*self._start(), *self._tagged(question, steps)]
+        start = self.tokenizer.encode("")[:1]
+        begin = start if start == [self.tokenizer.bos_token_id] else []
+        parts = self._chat(question, steps) if self.chat else [*begin, *self._tagged(question, steps)]
         ids: list[int] = []
         read: list[int] = []
         text = ""
@@ -143,47 +143,43 @@ class Reader:
                 continue
             ids += self._continued(text, ids)
             text = ""
-            if isinstance(part, _Read):
+            if part is None:
                 read.append(len(ids) - (self.form.tag is None))
-                ids += part.ids
+                ids += self.tag or self.word
             else:
                 ids.append(part)
         return Encoded(ids + self._continued(text, ids), read[len(read) - len(steps) :])
 
-    def _tagged(self, question: str, steps: Sequence[str]) -> list[str | int | _Read]:
-        parts: list[str | int | _Read] = []
+    def _tagged(self, question: str, steps: Sequence[str]) -> list[Part]:
+        parts: list[Part] = []
         if self.form.tag_after_question:
-            parts += [question.strip(), _Read(self.tag)]
+            parts += [question.strip(), None]
         inside = self.form.system is not None or self.form.tag_after_question
         for number, step in enumerate(steps, start=1):
             form = self.form.first if number == 1 and not inside else self.form.later
             if "{number}" in self.form.later:
                 step = _NUMBER.sub("", step)
-            parts += [form.format(question=question.strip(), step=step.strip(), number=number), _Read(self.tag)]
+            parts += [form.format(question=question.strip(), step=step.strip(), number=number), None]
         return parts
 
-    def _chat(self, question: str, steps: Sequence[str]) -> list[str | int | _Read]:
+    def _chat(self, question: str, steps: Sequence[str]) -> list[Part]:
         """The template is rendered around marks; then each mark becomes its content."""
         turns: list[tuple[str, list[Any]]] = []
         if self.form.system is None:
             texts = [self.form.first.format(question=question.strip(), step=steps[0].strip()), *(s.strip() for s in steps[1:])]
-            turns += [turn for text in texts for turn in (("user", [text]), ("assistant", [_Read(self.word)]))]
+            turns += [turn for text in texts for turn in (("user", [text]), ("assistant", [None]))]
         else:
             answer = self._tagged(question, steps)
             turns = [("system", [self.form.system]), ("user", [question.strip()]), ("assistant", answer)]
         messages = [{"role": role, "content": f"\ue000{number}\ue001"} for number, (role, _) in enumerate(turns)]
         rendered = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
-        parts: list[str | int | _Read] = []
+        parts: list[Part] = []
         for piece in self._split.split(rendered):
             if piece.startswith("\ue000"):
                 parts += turns[int(piece[1:-1])][1]
             else:
                 parts.append(self._special.get(piece, piece))
         return parts
-
-    def _start(self) -> list[int]:
-        first = self.tokenizer.encode("")[:1]
-        return first if first == [self.tokenizer.bos_token_id] else []
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)) if text else []

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from analysis.soundness.calibration import Judged, Labelled
-from star.statistics import EMPTY, FEWEST_UNITS, Interval, bootstrap, share
-
-BINS = 10
+from star.statistics import EMPTY, Interval, bootstrap, clustered, share
 
 
 def measures(rows: Sequence[Labelled], said: Sequence[Judged | None]) -> dict[str, Interval]:
     """Name -> value, of labels and what was said of each; of judged rows, except for coverage.
 
     f1: harmonic mean of accuracy_unsound (flagged, and at the labelled step where one is labelled) and accuracy_sound
-    (Zheng et al. 2024, ProcessBench, section 4). auroc; ece: expected calibration error, ten bins of equal size,
-    without an interval, for resampling inflates it; brier.
+    (Zheng et al. 2024, ProcessBench, section 4). auroc; ece: expected calibration error, the mean distance between predicted and
+    observed share over ten bins of equal size (Naeini et al. 2015), without an interval, for resampling inflates it; brier.
     right_unsound_precision, right_unsound_recall: of flagged among rationales with a right answer.
     """
     coverage = share([found is not None for found in said], [row.question for row in rows]) if rows else EMPTY
@@ -38,12 +36,14 @@ def measures(rows: Sequence[Labelled], said: Sequence[Judged | None]) -> dict[st
         return bootstrap(lambda c: c[:, 0] / c[:, 1], [(event & among).tolist(), among.tolist()], questions)
 
     f1 = bootstrap(_f1, [each.tolist() for each in (hit & unsound, unsound, clean & ~unsound, ~unsound)], questions)
+    bins = [part for part in np.array_split(np.argsort(p, kind="stable"), 10) if len(part)]
+    ece = float(sum(abs(p[part].mean() - unsound[part].mean()) * len(part) for part in bins) / len(p))
     return {
         "f1": f1,
         "accuracy_unsound": ratio(hit, unsound),
         "accuracy_sound": ratio(clean, ~unsound),
         "auroc": clustered(lambda rows: auroc(p[rows], unsound[rows]), questions),
-        "ece": Interval(expected_calibration_error(p, unsound), math.nan, math.nan, len(set(questions))),
+        "ece": Interval(ece, math.nan, math.nan, len(set(questions))),
         "brier": bootstrap(lambda c: c[:, 0] / c[:, 1], [((p - unsound) ** 2).tolist(), [1.0] * len(p)], questions),
         "right_unsound_precision": ratio(unsound, flagged & right),
         "right_unsound_recall": ratio(flagged, unsound & right),
@@ -61,32 +61,7 @@ def auroc(p: np.ndarray, unsound: np.ndarray) -> float:
     from scipy.stats import rankdata
 
     unsound = np.asarray(unsound) == 1
-    positive = int(unsound.sum())
-    negative = len(p) - positive
+    positive, negative = int(unsound.sum()), int((~unsound).sum())
     if not positive or not negative:
-        return float("nan")
+        return math.nan
     return float((rankdata(p)[unsound].sum() - positive * (positive + 1) / 2) / (positive * negative))
-
-
-def expected_calibration_error(p: np.ndarray, unsound: np.ndarray) -> float:
-    """Mean distance between predicted and observed share, over bins of equal size (Naeini et al. 2015)."""
-    order = np.argsort(p, kind="stable")
-    bins = [part for part in np.array_split(order, BINS) if len(part)]
-    return float(sum(abs(p[part].mean() - unsound[part].mean()) * len(part) for part in bins) / len(p))
-
-
-def clustered(
-    measure: Callable[[np.ndarray], float], groups: Sequence[Hashable] | np.ndarray, *, resamples: int = 300, seed: int = 0
-) -> Interval:
-    """A measure of row numbers that is no function of sums (for those see `bootstrap`), with a 95 % percentile interval from
-    resampling whole groups: questions."""
-    if not len(groups):
-        return EMPTY
-    number = np.unique(np.array(groups), return_inverse=True)[1]
-    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
-    value, rng = measure(np.arange(len(number))), np.random.default_rng(seed)
-    if len(members) < FEWEST_UNITS or np.isnan(value):
-        return Interval(value, math.nan, math.nan, len(members))
-    drawn = [measure(np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))])) for _ in range(resamples)]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Interval(value, float(low), float(high), len(members))

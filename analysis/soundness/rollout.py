@@ -14,14 +14,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from functools import partial
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from analysis.soundness.judging import inside
-from analysis.soundness.local_model import LocalScorer, resolved
+from analysis.soundness.local_model import LocalScorer, find_model
 from analysis.soundness.scorer import Item, StepScores, Usage, tokens_of
 from analysis.soundness.scorers import Place, ScorerOptions
 from star.errors import UsageError
@@ -154,7 +155,7 @@ class Rollouts(LocalScorer[Rationale]):
         self.few = max(1, options.rollouts // 2)
         temperature, sampling = max(recipe.sampling.temperature_of(max(1, number)), recipe.evaluation.temperature), recipe.sampling
         self.decoding = Decoding(temperature, sampling.top_p, self.few, sampling.max_new_tokens, self.task.stop)
-        model_dir = run.model(number) if number else resolved(recipe.model, place, self._roughly)
+        model_dir = run.model(number) if number else find_model(recipe.model, place, self._roughly)[1]
         super().__init__("rollout", model_dir, repr((self.decoding, shots, VERSION)), place)
         self.builder = PromptBuilder(self.task, load_tokenizer(model_dir), recipe.prompting)
         self.shots = shots
@@ -188,14 +189,14 @@ class Rollouts(LocalScorer[Rationale]):
         for each in in_order:
             each.values = [shared.setdefault((each.problem.gold, ids), Value()) for ids in each.prompts]
             each.usage = Usage()
-        searches, number = [(each, each.search(self.few, 4 * self.few)) for each in in_order], 0
-        while searches:
-            number += 1
-            turns = [(each, search, next(search, None)) for each, search in searches]
-            searches = [(each, search) for each, search, wanted in turns if wanted is not None]
+        searches = [(each, each.search(self.few, 4 * self.few)) for each in in_order]
+        for number in count(1):
+            turns: list[tuple[Rationale, Mapping[int, int]]] = [(each, next(search, {})) for each, search in searches]
+            if not any(wanted for _, wanted in turns):
+                break
             asked = []
-            for each, _, wanted in turns:
-                for place, total in sorted((wanted or {}).items()):
+            for each, wanted in turns:
+                for place, total in sorted(wanted.items()):
                     while each.values[place].asked < total:
                         each.values[place].asked += self.few
                         asked.append((each, place))
@@ -211,21 +212,18 @@ class Rollouts(LocalScorer[Rationale]):
             raise ValueError(f"the task's grader does not accept its gold answer {problem.gold:.40}")
         right = grade(item.answer, problem, self.task.answer_type) == Verdict.correct
         text = self.written.get(item.id) or self.task.completion("\n".join(item.steps), item.answer or problem.gold)
-        whole, prompt = self._ids(text), tuple(self.builder.ids(problem, shots=self.shots))
+        ids_of = partial(self.builder.completion_ids, ended=False)
+        whole, prompt = ids_of(text), tuple(self.builder.ids(problem, shots=self.shots))
         rationale = Rationale(problem, [prompt], [""], right)
         end = 0
         for step in item.steps:
             end = text.index(step, end) + len(step)
             following = len(text) - len(text[end:].lstrip())
             # A cut is made where it splits no token, after the white space or before it.
-            cut = next((at for at in (following, end) if (ids := self._ids(text[:at])) == whole[: len(ids)]), end)
-            rationale.prompts.append((*prompt, *self._ids(text[:cut])))
+            cut = next((at for at in (following, end) if (ids := ids_of(text[:at])) == whole[: len(ids)]), end)
+            rationale.prompts.append((*prompt, *ids_of(text[:cut])))
             rationale.texts.append(text[:cut])
         return rationale
-
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.builder.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
 
     def _roll_out(self, sampler: Sampler, asked: Sequence[tuple[Rationale, int]], seed: int) -> None:
         began = time.monotonic()
@@ -237,9 +235,8 @@ class Rollouts(LocalScorer[Rationale]):
                 right = self._right(each, place, completion)
                 each.values[place].n += right is not None
                 each.values[place].right += bool(right)
-            read = self.few * len(each.prompts[place])
             written = sum(len(completion.token_ids) for completion in completions)
-            each.usage += Usage(read, written, 1, seconds)
+            each.usage += Usage(self.few * len(each.prompts[place]), written, 1, seconds)
 
     def _right(self, rationale: Rationale, place: int, completion: Completion) -> bool | None:
         """Whether a continuation ends right; None where the context ended before the length that the run allows."""

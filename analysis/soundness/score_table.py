@@ -3,13 +3,14 @@ flagged or not judged, by generator, with intervals."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from analysis.rationales.records import Record, is_label
 from analysis.soundness.grades import THRESHOLD, flagged
 from analysis.soundness.judging import Judgement
+from analysis.soundness.scorer import STATUSES, Status
 
 MAX_ROWS = 30
 FITTED_ON = frozenset(("GSM8K example model solutions", "MR-GSM8K", "CoTErrorRecovery"))
@@ -21,27 +22,24 @@ ANSWERS = {True: "right", False: "wrong", None: "unknown"}
 class Tally:
     """Counts by generator and answer (right, wrong, unknown) of labels and judgements."""
 
-    counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """(generator, answer, what is counted): records, label: unsound, proven, checked, flagged, ..."""
-    statuses: Counter[str] = field(default_factory=Counter)
+    records: int = 0
+    counts: defaultdict[tuple[str, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """(generator, answer) -> records, labelled, labelled unsound, proven, checked, flagged, ..."""
+    statuses: Counter[Status] = field(default_factory=Counter)
     """Of records that are not judged."""
     fitted_on: int = 0
     """Records of the sources that the shipped scores were fitted on."""
 
-    @property
-    def records(self) -> int:
-        return sum(count for (_, _, what), count in self.counts.items() if what == "records")
-
     def add(self, records: Sequence[Record], judgements: Sequence[Judgement]) -> None:
         """Count a chunk. Labels and `answer_correct` are read here, for the table only."""
+        self.records += len(records)
         for record, judgement in zip(records, judgements, strict=True):
-            row = (record.generator or "-", ANSWERS[record.answer_correct])
             counted = ["records", judgement.grade]
             if judgement.grade == "scored" and flagged(judgement.p_unsound):
                 counted.append("flagged")
             if record.sound is not None and is_label(record):
                 counted += ["labelled", *(() if record.sound else ("labelled unsound",))]
-            self.counts.update((*row, what) for what in counted)
+            self.counts[record.generator or "-", ANSWERS[record.answer_correct]].update(counted)
             self.fitted_on += record.source in FITTED_ON
             if judgement.grade == "not_judged":
                 self.statuses[judgement.status] += 1
@@ -51,34 +49,27 @@ class Tally:
         from star.report import print_table
 
         note = "; the gold answers were used for scores" if used_gold else ""
-        groups = sorted({(generator, answer) for generator, answer, _ in self.counts})
+        groups = sorted(self.counts)
         rows = [self._row(generator, answer, [(generator, answer)]) for generator, answer in groups[:MAX_ROWS]]
         if len({generator for generator, _ in groups}) != 1 or len(groups) > MAX_ROWS:
             of_answer = {answer: [group for group in groups if group[1] == answer] for answer in ANSWERS.values()}
             rows += [self._row("all", answer, found) for answer, found in of_answer.items() if found]
         if rows:
             print_table(rows, f"Is it sound? (flagged: a score of {THRESHOLD:g} or more{note})")
-        print(self._caption(), end="")
+        for status, count in self.statuses.most_common():
+            print(f"Not judged: {count:,} {STATUSES[status]}.")
+        if self.fitted_on:
+            print(
+                f"{self.fitted_on:,} of these records are of sources that the scores were fitted on, so this table flatters them: "
+                "benchmarks/README.md has figures for what was left out."
+            )
 
     def _row(self, generator: str, answer: str, groups: Sequence[tuple[str, str]]) -> dict[str, str]:
         from star.statistics import wilson
 
-        count: Counter[str] = Counter()
-        for (writer, right, what), number in self.counts.items():
-            count[what] += number * ((writer, right) in groups)
+        count = sum((self.counts[group] for group in groups), Counter[str]())
         row = {"generator": generator, "answer": answer, "records": f"{count['records']:,}"}
-        if any(what == "labelled" for _, _, what in self.counts):
+        if any(counts["labelled"] for counts in self.counts.values()):
             row["labelled unsound %"] = wilson(count["labelled unsound"], count["labelled"]).percent()
         row |= {"proven unsound": f"{count['proven']:,}", "checked": f"{count['checked']:,}"}
         return row | {"flagged / scored": f"{count['flagged']:,} / {count['scored']:,}", "not judged": f"{count['not_judged']:,}"}
-
-    def _caption(self) -> str:
-        from analysis.soundness.scorer import STATUSES
-
-        said = [f"Not judged: {count:,} {STATUSES[status]}." for status, count in self.statuses.most_common()]  # type: ignore[index]
-        if self.fitted_on:
-            said.append(
-                f"{self.fitted_on:,} of these records are of sources that the scores were fitted on, so this table flatters them: "
-                "benchmarks/README.md has figures for what was left out."
-            )
-        return "".join(f"{sentence}\n" for sentence in said)

@@ -29,9 +29,6 @@ STATUSES: dict[Status, str] = {
     "error": "the scorer failed",
 }
 """Status -> what a person reads."""
-CHARACTERS_A_TOKEN = 3.3
-Failure = tuple[Status, str]
-"""Why there is no result, for the machine and for a person."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,7 @@ class Usage:
     """In the currency of the price list; 0 where nothing is paid; None: no prices are known."""
 
     def __add__(self, other: Usage) -> Usage:
-        pairs: Iterator[tuple[Any, Any]] = zip(astuple(self), astuple(other), strict=True)
-        sums: Iterator[Any] = (None if None in pair else sum(pair) for pair in pairs)
+        sums: Iterator[Any] = (None if None in pair else sum(pair) for pair in zip(astuple(self), astuple(other), strict=True))
         return Usage(*sums)
 
 
@@ -108,10 +104,9 @@ class StepScores:
     @property
     def first_error(self) -> int | None:
         """The verdict, else the likeliest first wrong step; None where no step is scored."""
-        chances = self.error_at
-        if self.verdict is not None:
+        if self.verdict is not None or not self.error_at:
             return self.verdict
-        return max(range(len(chances)), key=chances.__getitem__) if chances else None
+        return max(range(len(self.error_at)), key=self.error_at.__getitem__)
 
 
 @dataclass
@@ -162,8 +157,8 @@ def per_step(results: Mapping[str, Sequence[StepScores]], place: int, n_steps: i
 
 
 def tokens_of(text: str) -> int:
-    """About how many a text is: of English with formulas."""
-    return round(len(text) / CHARACTERS_A_TOKEN)
+    """About how many a text is, at 3.3 characters each: those of English with formulas."""
+    return round(len(text) / 3.3)
 
 
 def safe_name(text: str) -> str:
