@@ -118,7 +118,7 @@ def plan(arguments: Arguments, scorers: Sequence[Scorer]) -> int:
         cost = "cost unknown: give --prices" if most.cost is None else f"cost at most {most.cost:.2f}"
         tokens = f"about {most.prompt_tokens:,} prompt tokens, at most {most.generated_tokens:,} generated tokens"
         fetched = f"; {scorer.to_fetch} is not a directory here: it is fetched or converted first" if scorer.to_fetch else ""
-        print(f"{scorer.name}: {most.calls:,} calls, {tokens}, {cost}{fetched}")
+        print(f"{scorer.name}: {counted(most.calls, 'call')}, {tokens}, {cost}{fetched}")
     return 0
 
 

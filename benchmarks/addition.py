@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 
 from benchmarks.arms import (
     arm_recipe,
+    attempts_of,
     cost,
     finished_run,
     made,
@@ -74,31 +75,20 @@ def recipe_of(name: Arm, seed: int, arguments: Arguments) -> Recipe:
 
 def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, ...]) -> list[dict[str, Any]]:
     """Greedy answers of a finished run's chosen model to sums of other lengths; cached in the run's folder."""
-    from star.attempts import sample_attempts
-    from star.prompting import PromptBuilder
-    from star.sampling import Decoding, open_sampler
-    from star.sampling.model_files import load_tokenizer
+    from star.sampling import Decoding
     from star.setup import resolve_model
     from star.shards import Shard
     from star.tasks import load_task
 
     file = run_dir / "benchmark" / "long.parquet"
-    if file.is_file():
-        return runs.read_rows(file)
-    settings = recipe.task.model_copy(update={"digits": digits, "test_size": problems * len(digits), "pool": 1})
-    task = load_task(settings, recipe.seed)
-    chosen = runs.Run(run_dir).chosen_round
-    model = runs.Run(run_dir).model(chosen) if chosen else resolve_model(recipe.model)
-    builder = PromptBuilder(load_task(recipe.task, recipe.seed), load_tokenizer(model), recipe.prompting)
-    sampler = open_sampler(recipe.sampling, model, dtype=recipe.model.dtype)
-    decoding = Decoding(temperature=0.0, max_new_tokens=24 * max(digits), stop=task.stop)
-    shots = chosen == 0 or recipe.prompting.keep_shots
-    try:
+    if not file.is_file():
+        settings = recipe.task.model_copy(update={"digits": digits, "test_size": problems * len(digits), "pool": 1})
+        task, chosen = load_task(settings, recipe.seed), runs.Run(run_dir).chosen_round
+        model = runs.Run(run_dir).model(chosen) if chosen else resolve_model(recipe.model)
+        decoding = Decoding(temperature=0.0, max_new_tokens=24 * max(digits), stop=task.stop)
+        shots = chosen == 0 or recipe.prompting.keep_shots
         shard = Shard(0, task.load().test, decoding, "evaluated", "test", chosen, shots)
-        rows = sample_attempts(sampler, builder, shard, progress=shard.label)
-    finally:
-        sampler.close()
-    runs.write_parquet(file, rows, runs.ATTEMPTS)
+        runs.write_parquet(file, attempts_of(recipe, model, shard), runs.ATTEMPTS)
     return runs.read_rows(file)
 
 

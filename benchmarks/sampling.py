@@ -27,7 +27,7 @@ from benchmarks.scripted_models import byte_tokenizer
 from star.command_line import run_command
 from star.embedded.model import Size, widened
 from star.embedded.model import build_model as ladder_model
-from star.errors import InputError
+from star.errors import InputError, counted
 from star.progress import bar
 
 Way = Literal["transformers", "generate", "vllm", "llm_generate", "llm_generate_logprobs"]
@@ -251,7 +251,8 @@ def main() -> None:
     figures = {"rows": rows, "ratio_to_bare_call": ratios(rows)}
     print(write_result("sampling", figures, quick=arguments.quick, seeds=[0], device=arguments.device))
     if failed:
-        raise InputError(f"{len(failed)} of {len(rows)} cases failed; the first: {failed[0]['way']}: {failed[0]['error']}")
+        first = f"{failed[0]['way']}: {failed[0]['error']}"
+        raise InputError(f"{len(failed)} of {counted(len(rows), 'case')} failed; the first: {first}")
 
 
 if __name__ == "__main__":

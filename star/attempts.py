@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from statistics import mean
 from typing import Any, cast
 
+from star.errors import counted
 from star.files import StoredRows
 from star.grading import grade, votes
 from star.problem import Attempt, Graded, Problem, Task, Verdict
@@ -160,7 +161,7 @@ def truncation_note(rows: StoredRows[Attempt]) -> str | None:
     if first is None or cut <= MOST_TRUNCATED * len(rows):
         return None
     return (
-        f"{cut:,} of {len(rows):,} attempts of round {first['round']} ({first['mode']}) were cut off at "
+        f"{cut:,} of {counted(len(rows), 'attempt')} of round {first['round']} ({first['mode']}) were cut off at "
         "sampling.max_new_tokens, and count as truncated. Raise it, or show shorter examples, unless the model only repeats itself."
     )
 
@@ -192,13 +193,13 @@ def gate_message(gate: Gate) -> str:
     correct, lenient, n = gate["correct"], gate["lenient"], gate["n"]
     if lenient > correct and binomial_above(lenient, n, gate["chance"]) < GATE_LEVEL:
         return (
-            f"this run will not bootstrap: the first pass got {correct} of {n} problems right in the asked form, "
+            f"this run will not bootstrap: the first pass got {correct} of {counted(n, 'problem')} right in the asked form, "
             f"{lenient - correct} ({(lenient - correct) / n:.1%}) in another. The form is missing, not the ability: set "
             "curation.accept to lenient (star.regrade does it without new samples), which keeps such rows and trains on them in "
             "the asked form, or show the form by prompting.shots."
         )
     return (
-        f"this run will not bootstrap: the first pass got {correct} of {n} problems right "
+        f"this run will not bootstrap: the first pass got {correct} of {counted(n, 'problem')} right "
         f"({correct / n:.1%}), not above chance ({gate['chance']:.1%}; p = {gate['p_value']:.2f}). What is "
         "kept would be luck, not reasoning. Use a stronger model, more prompting.shots, or easier problems."
     )

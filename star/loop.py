@@ -32,9 +32,9 @@ from star.curation import count_data, curate, gold_rows, soundness_of, training_
 from star.drawing import adaptive_order
 from star.files import StoredRows
 from star.ledger import Ledger
-from star.pairs import READ, Choose, Text, pair_rows, walked
-from star.pairs import drawn as drawn_pairs
 from star.pool import Pool
+from star.preferences import READ, Choose, Text, pair_rows, walked
+from star.preferences import drawn as drawn_pairs
 from star.problem import Attempt, Problem, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import Recipe

@@ -132,9 +132,9 @@ def continued(before: str, text: str) -> str:
 def stated_answer(steps: Sequence[Step]) -> float | None:
     """The number that the last answer statement names; None where no step states one."""
     for step in reversed(steps[-3:]):
-        found = [match for match in _ANSWER.finditer(step.text) if match["value"]]
-        if found:
-            return written_value(found[-1]["value"])
+        stated = [match for match in _ANSWER.finditer(step.text) if match["value"]]
+        if stated:
+            return written_value(stated[-1]["value"])
     return None
 
 

@@ -93,8 +93,8 @@ def commit_steps(rows: pd.DataFrame) -> pd.DataFrame:
     """Per rationale of early_answering: id, n_steps and the first position from which on the answer never changes."""
     early = rows[(rows["probe"] == "early_answering") & rows["applicable"].astype(bool)].sort_values("position")
     changed = early.assign(last=np.where(early["changed"].fillna(False).astype(bool), early["position"] + 1, 0))
-    found = changed.groupby("attempt_id", sort=False).agg(n_steps=("n_steps", "max"), commit=("last", "max"))
-    return found.reset_index().rename(columns={"attempt_id": "id"})
+    commits = changed.groupby("attempt_id", sort=False).agg(n_steps=("n_steps", "max"), commit=("last", "max"))
+    return commits.reset_index().rename(columns={"attempt_id": "id"})
 
 
 def _one(table: Table, rows: pd.DataFrame, file: Path) -> None:

@@ -150,8 +150,7 @@ def _recent(table: Table, labels: Labels, who: str) -> None:
     last = [(label, row) for label in labels.recent(who, 10) if (row := table.row_of(label.id)) is not None]
     if not last:
         return
-    words = f"The last {len(last)} labels" if len(last) > 1 else "The last label"
-    recent = st.expander(words, icon=":material/history:", key="recent", on_change="rerun")
+    recent = st.expander(f"The last {counted(len(last), 'label')}", icon=":material/history:", key="recent", on_change="rerun")
     with recent:
         for place, (label, row) in enumerate(last if recent.open else ()):  # a key draws all that is here again
             asked = text.shorten(table.texts.get("question", row) or label.id, 60)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from star.errors import counted
 from star.progress import bar
 from star.recipe import TrainingSettings
 from star.sampling.gguf import origin_of
@@ -202,16 +203,16 @@ def _show_progress(trainer: Any, name: str) -> None:
 
 def _card(job: Job, settings: TrainingSettings) -> str:
     pairs = job.preference is not None
-    unit = "pairs" if pairs else "packed sequences" if settings.packing else "rows"
+    unit = "pair" if pairs else "packed sequence" if settings.packing else "row"
     loss = "" if pairs else f"loss on {settings.loss_on}, "
     origin = origin_of(Path(job.base))
     quantised = f" Its base was converted from {origin['file']} ({origin['quantisation']})." if origin else ""
     return (
         "---\nlibrary_name: transformers\ntags: [star, self-taught-reasoner]\n---\n"
         f"# {job.run_name}\n\nFine-tuned from `{Path(job.base).name}` on {job.rows} {job.trained_on} "
-        f"({settings.method}, {job.steps} steps of {settings.batch_size} {unit}, learning rate {settings.learning_rate:g}, "
-        f"{loss}seed {job.seed}) in a run of the STaR suite. The recipe, the training rows and their "
-        f"provenance are in the run directory this model belongs to.{quantised}\n"
+        f"({settings.method}, {counted(job.steps, 'step')} of {counted(settings.batch_size, unit)}, "
+        f"learning rate {settings.learning_rate:g}, {loss}seed {job.seed}) in a run of the STaR suite. "
+        f"The recipe, the training rows and their provenance are in the run directory this model belongs to.{quantised}\n"
     )
 
 

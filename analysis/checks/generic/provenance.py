@@ -73,8 +73,8 @@ def question_number_unused(reading: Reading) -> list[Flag]:
 def _around(text: str, mention: Mention) -> str:
     """The words around a number in the question."""
     start = max(0, mention.start - 24)
-    found = text[start : mention.start + len(mention.text) + 24]
-    words = " ".join(found.split()).split(" ")
+    around = text[start : mention.start + len(mention.text) + 24]
+    words = " ".join(around.split()).split(" ")
     return " ".join(words[1 if start and len(words) > 3 else 0 : -1] if len(words) > 3 else words)
 
 

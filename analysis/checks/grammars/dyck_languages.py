@@ -175,8 +175,8 @@ def _check_read(symbol: str, said: list[str], run: _Run) -> None:
 
 def _resume(symbol: str, run: _Run) -> int:
     """Where to go on after a wrong symbol: behind the next place where it stands, or one further."""
-    found = run.symbols.find(symbol, run.done - 1, run.done + 20)
-    return found + 1 if found >= 0 else run.done
+    place = run.symbols.find(symbol, run.done - 1, run.done + 20)
+    return place + 1 if place >= 0 else run.done
 
 
 def _check_end(said: list[str], run: _Run) -> None:

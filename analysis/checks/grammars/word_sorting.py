@@ -232,8 +232,8 @@ def _check_sequence(order: Ordering, run: _Run) -> None:
 
 def _check_progress(order: Ordering, run: _Run) -> None:
     """The new full list shows what was found for the subpart."""
-    found = run.sorted_subpart
-    if found is not None and run.subpart is not None and len(found.groups) > 1:
+    result = run.sorted_subpart
+    if result is not None and run.subpart is not None and len(result.groups) > 1:
         still = next((group for group in order.open_groups if set(group) >= set(run.subpart)), None)
         if still is not None:
             run.flag("result_not_used", f"{show(still)} is still open here, though it was just sorted")

@@ -33,9 +33,9 @@ def _import(table: Table) -> None:
         file = st.file_uploader("A file of labels", type=["jsonl"], max_upload_size=20)
         if file is None:
             return
-        found, unread = imported(file.getvalue().decode("utf-8", "replace"), context.labeller())
-        here = [label for label in found if table.row_of(label.id) is not None]
-        st.write(f"{counted(len(found), 'label')}, {len(here):,} of rationales that are here; not read: {counted(unread, 'line')}.")
+        given, unread = imported(file.getvalue().decode("utf-8", "replace"), context.labeller())
+        here = [label for label in given if table.row_of(label.id) is not None]
+        st.write(f"{counted(len(given), 'label')}, {len(here):,} of rationales that are here; not read: {counted(unread, 'line')}.")
         if here and st.button(f"Store {counted(len(here), 'label')}"):
             try:
                 for label in here:
@@ -81,12 +81,12 @@ def tab(table: Table) -> None:
         for (name, _), label in labels.latest.items()
         if person in (None, name)
     }
-    found = agreement.agreement(verdicts, scores, cut / 100 if cut else THRESHOLD, named)
-    if not found.n:
+    compared = agreement.agreement(verdicts, scores, cut / 100 if cut else THRESHOLD, named)
+    if not compared.n:
         st.info("None of the labelled rationales is both scored and labelled sound or unsound.")
         _people(labels)
         return
-    _numbers(found)
+    _numbers(compared)
     _people(labels)
 
 
@@ -97,33 +97,33 @@ def _automatic(table: Table, labels: Labels) -> tuple[dict[str, float], dict[str
     return dict(zip(rows, part["p_unsound"].tolist(), strict=True)), dict(zip(rows, part["first_error"].tolist(), strict=True))
 
 
-def _numbers(found: agreement.Agreement) -> None:
-    agreed = found.both_sound + found.both_unsound
+def _numbers(compared: agreement.Agreement) -> None:
+    agreed = compared.both_sound + compared.both_unsound
     with st.container(key="stack-agreement"):
         left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Labels against the automatic score", anchor=False)
-        same, placed = found.steps
+        same, placed = compared.steps
         text.facts(
             [
-                ("agreement", f"{share(agreed, found.n)}, n = {found.n:,}"),
-                ("Cohen's kappa", f"{_kappa_words(found.n, found.kappa)}, n = {found.n:,}"),
+                ("agreement", f"{share(agreed, compared.n)}, n = {compared.n:,}"),
+                ("Cohen's kappa", f"{_kappa_words(compared.n, compared.kappa)}, n = {compared.n:,}"),
                 ("same first wrong step", f"{share(same, placed)}, n = {placed:,}" if placed else None),
-                ("left out", f"{found.unsure:,} unsure or not scored" if found.unsure else None),
+                ("left out", f"{compared.unsure:,} unsure or not scored" if compared.unsure else None),
             ]
         )
         table = pd.DataFrame(
             {
                 "": ["labelled sound", "labelled unsound"],
-                "score: sound": [found.both_sound, found.only_person],
-                "score: unsound": [found.only_score, found.both_unsound],
+                "score: sound": [compared.both_sound, compared.only_person],
+                "score: unsound": [compared.only_score, compared.both_unsound],
             }
         )
         st.dataframe(table, hide_index=True)
-        if found.precision:
+        if compared.precision:
             rows = [
                 {"k": k, "unsound by label": f"{hits} of {k}", "share": share(hits, k)}
-                for k, hits in found.precision
+                for k, hits in compared.precision
             ]
             st.caption("Precision at k: the k labelled rationales with the highest score")
             parts.table(pd.DataFrame(rows))
@@ -133,7 +133,7 @@ def _numbers(found: agreement.Agreement) -> None:
     with right:
         rows = [
             wilson(unsound, n).as_dict() | {"predicted": mean, "observed": unsound / n}
-            for _, _, n, mean, unsound in found.reliability
+            for _, _, n, mean, unsound in compared.reliability
         ]
         parts.draw(charts.reliability(pd.DataFrame(rows), "Is 80 % suspicion right 80 % of the time?"))
 

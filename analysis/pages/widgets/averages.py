@@ -39,7 +39,7 @@ def show(content: dict[str, Any]) -> None:
     bars = _bars(measures)
     if len(bars):
         parts.draw(charts.measure_bars(bars))
-    rows = measure_rows({name: found for name, found in measures.items() if isinstance(found, dict)})
+    rows = measure_rows({name: measure for name, measure in measures.items() if isinstance(measure, dict)})
     if rows:
         frame = pd.DataFrame(rows).replace(["", "-"], None).dropna(axis=1, how="all")
         frame["measure"] = frame["measure"].map(measure_words)
@@ -71,12 +71,12 @@ def curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:
 
 def _bars(measures: dict[str, Any]) -> pd.DataFrame:
     rows = []
-    for name, found in measures.items():
-        control = found.get("control") if isinstance(found, dict) else None
-        if measure_unit(name) == NATS or not control or found.get("value") is None or control.get("value") is None:
+    for name, measure in measures.items():
+        control = measure.get("control") if isinstance(measure, dict) else None
+        if measure_unit(name) == NATS or not control or measure.get("value") is None or control.get("value") is None:
             continue
         label = measure_words(name)
-        for kind, value in (("effect", found), ("control", control)):
+        for kind, value in (("effect", measure), ("control", control)):
             rows.append({"label": label, "kind": kind} | {key: value.get(key) for key in ("value", "low", "high", "n")})
     return pd.DataFrame(rows)
 

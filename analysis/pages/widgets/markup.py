@@ -64,8 +64,8 @@ def is_prose(text: str) -> bool:
 def is_code(text: str) -> bool:
     """Whether at least a third of the lines, and two of them, look like a program, and one like nothing else."""
     lines = [line for line in text.splitlines() if line.strip()]
-    like = [found for line in lines if (found := _CODE_LINE.match(line))]
-    return len(like) >= 2 and 3 * len(like) >= len(lines) and any(found["program"] for found in like) and "```" not in text
+    like = [match for line in lines if (match := _CODE_LINE.match(line))]
+    return len(like) >= 2 and 3 * len(like) >= len(lines) and any(match["program"] for match in like) and "```" not in text
 
 
 def fenced(text: str, language: str = "") -> str:

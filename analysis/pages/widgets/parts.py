@@ -243,5 +243,5 @@ def made_in(row: tuple[object, object]) -> str:
 
 def place_of(row: int, rows: np.ndarray) -> int:
     """Place of a row among others, -1 where it is none of them."""
-    found = np.flatnonzero(rows == row)
-    return int(found[0]) if len(found) else -1
+    places = np.flatnonzero(rows == row)
+    return int(places[0]) if len(places) else -1
