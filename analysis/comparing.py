@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from analysis.faithfulness import measures
-from analysis.faithfulness.effects import Values as ProbeValues
 from analysis.faithfulness.rows import row_schema
 from analysis.rationales.joining import scores_of_run
 from analysis.soundness.grades import THRESHOLD, flagged
@@ -173,7 +172,7 @@ def _sound(run: Run, where: Where, rows: Sequence[Row]) -> dict[str, bool] | Non
     return judged or None
 
 
-def _probe_rows(run: Run, number: int, attempts: set[str]) -> list[dict[str, Any]]:
+def _probe_rows(run: Run, number: int, attempts: set[str]) -> list[Row]:
     """Rows of probes.parquet that the measures rest on, of the round's evaluated rationales."""
     table = run.probes(row_schema(), PROBE_COLUMNS)
     wanted = {*PROBES, *CONTROLS}
@@ -186,15 +185,13 @@ def _probe_rows(run: Run, number: int, attempts: set[str]) -> list[dict[str, Any
 
 def _probe_values(rows: Sequence[Row]) -> dict[str, Values]:
     """Measure key -> values; rows that are not applicable count nowhere."""
-    each = measures.values_of(rows, [key for key, measure in MEASURES.items() if measure.probe])
-    return {key: _by_question(values) for key, values in each.items() if values}
-
-
-def _by_question(values: ProbeValues) -> Values:
-    by_question: dict[str, list[float]] = {}
-    for problem, value in values:
-        by_question.setdefault(problem, []).append(value)
-    return {problem: sum(each) / len(each) for problem, each in by_question.items()}
+    means: dict[str, Values] = {}
+    for key, values in measures.values_of(rows, [key for key, measure in MEASURES.items() if measure.probe]).items():
+        by_question: dict[str, list[float]] = {}
+        for problem, value in values:
+            by_question.setdefault(problem, []).append(value)
+        means |= {key: {problem: sum(each) / len(each) for problem, each in by_question.items()}} if values else {}
+    return means
 
 
 def _why(measure: Measure, rows: Sequence[Row]) -> str:

@@ -30,6 +30,7 @@ from benchmarks.arms import (
 from benchmarks.common import RESULTS, CommonArguments, parse, result_path, write_result
 from star import run as runs
 from star.command_line import run_command
+from star.files import StoredRows
 from star.problem import Attempt
 from star.recipe import Recipe
 
@@ -73,7 +74,7 @@ def recipe_of(name: Arm, seed: int, arguments: Arguments) -> Recipe:
     return arm_recipe(ARMS[name], seed, QUICK if arguments.quick else None, device=arguments.device)
 
 
-def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, ...]) -> list[dict[str, Any]]:
+def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, ...]) -> list[Attempt]:
     """Greedy answers of a finished run's chosen model to sums of other lengths; cached in the run's folder."""
     from star.sampling import Decoding
     from star.setup import resolve_model
@@ -89,7 +90,8 @@ def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, .
         shots = chosen == 0 or recipe.prompting.keep_shots
         shard = Shard(0, task.load().test, decoding, "evaluated", "test", chosen, shots)
         runs.write_parquet(file, attempts_of(recipe, model, shard), runs.ATTEMPTS)
-    return runs.read_rows(file)
+    stored: StoredRows[Attempt] = StoredRows([file], runs.ATTEMPTS)
+    return [*stored]
 
 
 def arm_figures(name: Arm, arguments: Arguments) -> tuple[dict[str, Any], dict[int, list[Attempt]]]:

@@ -25,7 +25,8 @@ from typing import Any
 from analysis.labels import Label, append, label_folder
 from analysis.rationales.reading import read_records
 from analysis.rationales.records import write_records
-from analysis.score import Writer, schema, score_records
+from analysis.score import score_records
+from analysis.score_files import Writer, schema
 from analysis.soundness.labelled import data_dir
 from analysis.sources import source_of
 from benchmarks.app_browser import ARGUMENTS, INSTALL, Server, find_chromium

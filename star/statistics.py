@@ -201,10 +201,7 @@ def _sum_by(table: np.ndarray, clusters: Sequence[Hashable]) -> np.ndarray:
 
 
 def paired_difference(
-    a: Sequence[float | bool],
-    b: Sequence[float | bool],
-    clusters: Sequence[Hashable] | None = None,
-    seed: int = 0,
+    a: Sequence[float | bool], b: Sequence[float | bool], clusters: Sequence[Hashable] | None = None
 ) -> Interval:
     """mean(b) - mean(a) with a paired bootstrap interval: whole questions are resampled, both arms together.
 
@@ -212,7 +209,7 @@ def paired_difference(
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} outcomes against {len(b)}: a paired comparison needs the same questions")
-    return bootstrap_mean([float(y) - float(x) for x, y in zip(a, b, strict=True)], clusters, seed)
+    return bootstrap_mean([float(y) - float(x) for x, y in zip(a, b, strict=True)], clusters)
 
 
 def bootstrap_p(difference: Interval) -> float:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import takewhile
 
-from analysis.checks.expressions import CONJUNCTIONS, JOINING, Expression, evaluate
+from analysis.checks.calculation import evaluate
+from analysis.checks.expressions import CONJUNCTIONS, JOINING, Expression
 from analysis.checks.numbers import MULTIPLES, Token, close, words
 from analysis.checks.units import UNITS, may_convert
 

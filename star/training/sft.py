@@ -110,16 +110,6 @@ def _trainer(job: Job, settings: TrainingSettings, **common: Any) -> Any:
     return kind(args=config, **common)
 
 
-def _lora(settings: TrainingSettings) -> Any:
-    from peft import LoraConfig
-
-    lora = settings.lora
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    return LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
-    )
-
-
 def train(job: Job) -> Training:
     """Train and save the model to `job.output`. Raises FinetuningError when training diverged."""
     started, settings = time.monotonic(), job.settings
@@ -129,7 +119,15 @@ def train(job: Job) -> Training:
     with without_file_bars():
         model, tokenizer = _load(job, settings)
     use_cache = getattr(model.config, "use_cache", True)
-    data, peft_config = job.data, _lora(settings) if settings.method == "lora" else None
+    data, peft_config = job.data, None
+    if settings.method == "lora":
+        from peft import LoraConfig
+
+        lora = settings.lora
+        targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+        peft_config = LoraConfig(
+            r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+        )
     trainer = _trainer(job, settings, model=model, processing_class=tokenizer, train_dataset=data, peft_config=peft_config)
     _show_progress(trainer, job.run_name)
     guard_tracker(trainer, settings.report_to, Path(job.output).parent)

@@ -107,15 +107,9 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
         due = f'the line "{cut_middle(pad.due())}"' if pad.digits else "a line for each pair of digits"
         pad.flag("missing_line", f"the scratchpad ends without {due}")
     elif not pad.wrong() and answer is not None:
-        _check_answer(_plain_answer(answer), pad)
+        bare = " ".join(answer.split()).removesuffix(".").rstrip()  # how it was recorded is no line of the scratchpad
+        _check_answer(re.sub(r"(?<=\d),(?=\s?\d)", "", bare), pad)
     return pad.conclude()
-
-
-def _plain_answer(answer: str) -> str:
-    """A recorded answer without a full stop at its end and commas between its digits: how it was recorded is no line of
-    the scratchpad.
-    """
-    return re.sub(r"(?<=\d),(?=\s?\d)", "", " ".join(answer.split()).removesuffix(".").rstrip())
 
 
 def _tight(text: str) -> str:

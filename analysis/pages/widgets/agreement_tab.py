@@ -54,13 +54,15 @@ def tab(table: Table) -> None:
         st.info("Nobody has labelled anything here yet.", icon=":material/rate_review:")
         ranking.download(labels)
         return
-    scores, steps = _automatic(table, labels)
+    rows = {name: row for _, name in labels.latest if (row := table.row_of(name)) is not None}
+    scored = table.frame.iloc[list(rows.values())]
+    scores, steps = (dict(zip(rows, scored[column].tolist(), strict=True)) for column in ("p_unsound", "first_error"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         person = state.select("Labels of", "of", people, show=partial(text.shorten, length=40), anything="everybody", width=200)
         cut = state.whole("flagged from %", "cut", 1, 99, width=130, placeholder=f"{100 * THRESHOLD:.0f}")
-        rows = export_rows(labels, scores)
-        st.download_button("All labels as JSONL", lambda: to_jsonl(rows), "labels.jsonl")
-        st.download_button("All labels as CSV", lambda: to_csv(rows), "labels.csv")
+        exported = export_rows(labels, scores)
+        st.download_button("All labels as JSONL", lambda: to_jsonl(exported), "labels.jsonl")
+        st.download_button("All labels as CSV", lambda: to_csv(exported), "labels.csv")
         st.download_button("Steps, for TRL", lambda: to_jsonl(trl_rows(table, labels)), "trl.jsonl")
         st.download_button("Steps, as PRM800K", lambda: to_jsonl(prm800k_rows(table, labels)), "prm800k.jsonl")
         ranking.download(labels)
@@ -88,13 +90,6 @@ def tab(table: Table) -> None:
         return
     _numbers(compared)
     _people(labels)
-
-
-def _automatic(table: Table, labels: Labels) -> tuple[dict[str, float], dict[str, int]]:
-    """p_unsound and first error of the labelled rationales."""
-    rows = {name: row for _, name in labels.latest if (row := table.row_of(name)) is not None}
-    part = table.frame.iloc[list(rows.values())]
-    return dict(zip(rows, part["p_unsound"].tolist(), strict=True)), dict(zip(rows, part["first_error"].tolist(), strict=True))
 
 
 def _numbers(compared: agreement.Agreement) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 _FENCE = re.compile(
     r"^[ \t]{0,3}(```+|~~~+)[ \t]*([\w+#-]{0,20})[^\n]*\n(.*?)(?:^[ \t]{0,3}\1[`~]*[ \t]*$|\Z)", re.M | re.S
@@ -118,7 +118,10 @@ def markdown(text: str, hits: Sequence[str] = ()) -> str:
         )
     lines = [line if _RULE.fullmatch(line) else _escape(line.strip()) for line in text.split("\n")]
     joined = "\n".join(line if line.startswith("|") or not line else line + "  " for line in lines)
-    return _restored(joined, kept.__getitem__, len(kept))
+    marks = dict(enumerate(kept, FIRST))
+    for _ in range(3):  # a heading may hold bold text that holds a formula
+        joined = re.sub("[\U000f0000-\U0010ffff]", lambda m: marks.get(ord(m[0]), m[0]), joined)
+    return joined
 
 
 def unmarked(text: str) -> str:
@@ -144,12 +147,6 @@ def _inline_code(text: str) -> str:
     mark = "`" * (max(map(len, re.findall(r"`+", flat)), default=0) + 1)
     pad = " " if flat[:1] == "`" or flat[-1:] == "`" else ""
     return f"{mark}{pad}{flat}{pad}{mark}"
-
-
-def _restored(text: str, kept: Callable[[int], str], n: int) -> str:
-    for _ in range(3):  # a heading may hold bold text that holds a formula
-        text = re.sub("[\U000f0000-\U0010ffff]", lambda m: kept(ord(m[0]) - FIRST) if ord(m[0]) - FIRST < n else m[0], text)
-    return text
 
 
 def item(number: int, body: str) -> str:
