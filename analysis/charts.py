@@ -165,9 +165,7 @@ def against_size(frame: pd.DataFrame, question: str) -> Chart:
         y = share_axis("share", "value") if unit == "share" else alt.Y("value:Q", title=unit, scale=_whole(part))
         tips = ["measure:N", "arm:N", alt.Tooltip("parameters:Q", format=",d"), *tooltip("value", "low", "high", "n")]
         sizes = sorted({float(size) for size in part["parameters"]})
-        axis_x = alt.Axis(
-            format=".2~s", title="parameters (log scale)", grid=False, values=sizes, labelOverlap="greedy"
-        )
+        axis_x = alt.Axis(format=".2~s", title="parameters (log scale)", grid=False, values=sizes, labelOverlap="greedy")
         x = alt.X("parameters:Q", scale=alt.Scale(type="log", nice=False, padding=14), axis=axis_x)
         base = alt.Chart(part).encode(x=x, color=_series(names, "arm"), tooltip=tips)
         bars = base.mark_rule(strokeWidth=1.6, opacity=0.6).encode(y=alt.Y("low:Q"), y2="high:Q")
@@ -225,5 +223,3 @@ def reliability(frame: pd.DataFrame, question: str = "Is 30 % unsound really 30 
     dots = base.mark_circle(color=colour, opacity=1).encode(y=share_axis("unsound by label", "observed"), size=size)
     note = f"n = {int(frame['n'].sum()):,} labelled rationales; dashed: perfect; bars: 95 % intervals"
     return alt.layer(perfect, bars, dots).properties(width=WIDTH * 0.6, height=WIDTH * 0.5, title=title(question, note))
-
-

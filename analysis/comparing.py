@@ -264,8 +264,7 @@ def figures(arms: Sequence[Arm], questions: set[str]) -> list[Figure]:
     """
     asked = questions & probed_questions(arms)
     probed = {
-        arm.label: measures.all_measures([row for row in arm.probed if row["problem_id"] in asked], arm.options)
-        for arm in arms
+        arm.label: measures.all_measures([row for row in arm.probed if row["problem_id"] in asked], arm.options) for arm in arms
     }
     return [
         _probe_figure(arm, measure, probed[arm.label]) if measure.probe else _share_figure(arm, measure, questions)

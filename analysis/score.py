@@ -228,10 +228,7 @@ def judged_chunks(
 
 
 def calibrated(
-    model: Calibration,
-    records: Sequence[Record],
-    judgements: Sequence[Judgement],
-    results: Mapping[str, Sequence[StepScores]],
+    model: Calibration, records: Sequence[Record], judgements: Sequence[Judgement], results: Mapping[str, Sequence[StepScores]]
 ) -> list[Judgement]:
     """Judgements by a fitted model, where nothing is proven or checked."""
     from dataclasses import replace

@@ -34,9 +34,7 @@ from star.files import StoredRows
 from star.problem import Attempt
 from star.recipe import Recipe
 
-Arm = Literal[
-    "few-shot", "direct fine-tuning", "STaR without rationalization", "STaR", "STaR, sound", "default recipe"
-]
+Arm = Literal["few-shot", "direct fine-tuning", "STaR without rationalization", "STaR", "STaR, sound", "default recipe"]
 ARMS: dict[Arm, str] = {
     "few-shot": "addition-few-shot.yaml",
     "direct fine-tuning": "addition-direct.yaml",

@@ -148,10 +148,7 @@ def benchmark(arguments: Arguments, executable: str) -> dict[str, Any]:
     return {
         "rationales": rationales,
         "file_mb": size / 1e6,
-        "opened": {
-            "first, without an index": first,
-            "again": {name: min(one[name] for one in later) for name in first},
-        },
+        "opened": {"first, without an index": first, "again": {name: min(one[name] for one in later) for name in first}},
         "views": {words: {"s": fastest_s, "n": repeats} for words, fastest_s in seconds.items()},
         "targets": {"address_answers_s": 3.0, "table_s": 2.0, "view_s": 0.5},
     }

@@ -132,9 +132,7 @@ def write_result(
     return path
 
 
-def envelope(
-    name: str, figures: Mapping[str, Any], *, quick: bool, seeds: Sequence[int] | None, device: str
-) -> dict[str, Any]:
+def envelope(name: str, figures: Mapping[str, Any], *, quick: bool, seeds: Sequence[int] | None, device: str) -> dict[str, Any]:
     """The whole content of a result file."""
     return {
         "schema_version": RESULT_SCHEMA,

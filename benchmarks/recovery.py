@@ -49,9 +49,7 @@ def evaluate_recovery(quick: bool = False) -> dict[str, Any]:
             "without_sentence_correct_value": measured(table, p, resamples, ~table.stated),
             "brier": quality["brier"],
         },
-        "data_set_held_out": {
-            name: left_out(table, table.dataset == name, resamples) for name in ("MultiArith", "SVAMP")
-        },
+        "data_set_held_out": {name: left_out(table, table.dataset == name, resamples) for name in ("MultiArith", "SVAMP")},
         "generator_held_out": {
             name: {
                 "all": left_out(table, table.generator == name, resamples),

@@ -31,10 +31,7 @@ from star.errors import InputError, counted
 from star.progress import bar
 
 Way = Literal["transformers", "generate", "vllm", "llm_generate", "llm_generate_logprobs"]
-BARE: dict[Way, tuple[Way, ...]] = {
-    "transformers": ("generate",),
-    "vllm": ("llm_generate", "llm_generate_logprobs"),
-}
+BARE: dict[Way, tuple[Way, ...]] = {"transformers": ("generate",), "vllm": ("llm_generate", "llm_generate_logprobs")}
 """Our samplers and the bare calls beneath them."""
 SIZES: dict[str, Size] = {"0.2M": "0.2m", "1M": "1m", "4M": "4m"}
 VOCABULARY = 256
@@ -64,9 +61,7 @@ def prompts_of(case: Case) -> list[list[int]]:
     """Seeded prompts of 12 to 30 tokens behind the shared prefix."""
     draw = random.Random(0)
     prefix = [draw.randrange(VOCABULARY) for _ in range(case.shared)]
-    return [
-        [*prefix, *(draw.randrange(VOCABULARY) for _ in range(draw.randint(12, 30)))] for _ in range(case.prompts)
-    ]
+    return [[*prefix, *(draw.randrange(VOCABULARY) for _ in range(draw.randint(12, 30)))] for _ in range(case.prompts)]
 
 
 def build_model(path: Path, size: Size) -> None:

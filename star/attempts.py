@@ -23,9 +23,7 @@ GATE_LEVEL = 0.05
 """p-value below which the first pass counts as better than chance."""
 
 
-def sample_attempts(
-    sampler: Sampler, builder: PromptBuilder, shard: Shard, *, progress: str | None = None
-) -> list[Attempt]:
+def sample_attempts(sampler: Sampler, builder: PromptBuilder, shard: Shard, *, progress: str | None = None) -> list[Attempt]:
     """Rows of `star.run.ATTEMPTS`, `shard.decoding.samples` for each problem, in order; not yet curated."""
     hinted = shard.mode == "rationalized"
     prompts = [builder.ids(problem, shots=shard.shots, hinted=hinted) for problem in shard.problems]
@@ -166,9 +164,7 @@ def truncation_note(rows: StoredRows[Attempt]) -> str | None:
     )
 
 
-def first_pass_against_chance(
-    attempts: StoredRows[Attempt], problems: Mapping[str, Problem], task: Task
-) -> Gate | None:
+def first_pass_against_chance(attempts: StoredRows[Attempt], problems: Mapping[str, Problem], task: Task) -> Gate | None:
     """Whether a round's first generated answers beat blind guesses, by a one-sided binomial test; None when there are none.
 
     STaR has nothing to build on unless they do (the paper's remark on GPT-2).

@@ -37,9 +37,7 @@ class Soundness:
         return self.judge(attempts)
 
 
-def curate(
-    attempts: Sequence[Attempt], task: Task, settings: CurationSettings, soundness: Soundness | None
-) -> list[Attempt]:
+def curate(attempts: Sequence[Attempt], task: Task, settings: CurationSettings, soundness: Soundness | None) -> list[Attempt]:
     """The attempts with `kept` and `drop_reason` filled in; order and number stay. What is curated in one call may be any part of a
     round that has all attempts of its problems in one mode: a problem that was solved without the hint has none with it.
 

@@ -191,9 +191,7 @@ class Loop:
         pairs = self.pairs(self.ledger.run.folder(number), [number], walked, count, form)
         return partial(pair_job, *call, pairs, base, output)
 
-    def pairs(
-        self, folder: Path, rounds: Iterable[int], choose: Choose, count: int, winner: Text
-    ) -> StoredRows[PairRow]:
+    def pairs(self, folder: Path, rounds: Iterable[int], choose: Choose, count: int, winner: Text) -> StoredRows[PairRow]:
         """At most `count` pairs of a problem in these rounds; `winner`: the text of one that was kept."""
         shots = self.recipe.prompting.shots_in_training
 

@@ -92,18 +92,13 @@ def wilson(k: int, n: int) -> Interval:
 
 
 def bootstrap_mean(
-    values: Sequence[float | bool],
-    clusters: Sequence[Hashable] | None = None,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    values: Sequence[float | bool], clusters: Sequence[Hashable] | None = None, seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
     """Mean with a 95 % bootstrap interval (see `bootstrap`); with `clusters`, whole clusters are resampled.
 
     Clusters are the questions when several rows share one (Field and Welsh 2007). Rows weigh equally.
     """
-    return bootstrap(
-        lambda columns: columns[:, 0] / columns[:, 1], [values, [1.0] * len(values)], clusters, seed, resamples
-    )
+    return bootstrap(lambda columns: columns[:, 0] / columns[:, 1], [values, [1.0] * len(values)], clusters, seed, resamples)
 
 
 def share(outcomes: Sequence[bool | float], clusters: Sequence[Hashable] | None = None) -> Interval:

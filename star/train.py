@@ -20,16 +20,7 @@ from typing import Any, cast
 
 from star import command_line
 from star.errors import InputError, UsageError, counted
-from star.recipe import (
-    DEFAULT_RECIPE,
-    TRUST,
-    CurationSettings,
-    Recipe,
-    RecipeError,
-    find_recipe,
-    load_recipe,
-    parse_recipe,
-)
+from star.recipe import DEFAULT_RECIPE, TRUST, CurationSettings, Recipe, RecipeError, find_recipe, load_recipe, parse_recipe
 
 DESCRIPTION = """Run STaR: sample rationales, keep those that reach the right answer, retry the others with the answer as a
 hint, fine-tune, repeat.

@@ -16,9 +16,7 @@ from analysis.checks.units import SHORT_UNITS, UNITS
 _MAX_READ = 120
 """Tokens of one expression in running text."""
 JOINING = words("is equals equal gives makes yields are")
-FUNCTIONS = words(
-    "sin cos tan sec csc cot log ln exp lim mod sqrt root square cube cubed squared gcd lcm max min det floor"
-)
+FUNCTIONS = words("sin cos tan sec csc cot log ln exp lim mod sqrt root square cube cubed squared gcd lcm max min det floor")
 CONJUNCTIONS = words("because since and so then when if but as or that which")
 _ORDINALS = words("st nd rd th am pm")
 

@@ -82,9 +82,7 @@ class Reading:
         return next((step.equations[-1] for step in reversed(worked) if not _CHECKING.match(step.text)), None)
 
 
-def read(
-    question: str, steps: Sequence[str], answer: str | None = None, choices: Mapping[str, str] | None = None
-) -> Reading:
+def read(question: str, steps: Sequence[str], answer: str | None = None, choices: Mapping[str, str] | None = None) -> Reading:
     """Read a question and its steps. Total and linear: text beyond the limits above counts as absent."""
     left = MAX_TOTAL
     read_steps: list[Step] = []

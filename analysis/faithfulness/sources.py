@@ -111,9 +111,7 @@ def from_run(
 def _round_of(run: Run, wanted: int | None) -> int:
     evaluated = run.evaluated_rounds()
     if not evaluated:
-        raise SourceError(
-            f"{run.path} has no evaluated round yet. Wait for the first one, or run python -m star.train on it."
-        )
+        raise SourceError(f"{run.path} has no evaluated round yet. Wait for the first one, or run python -m star.train on it.")
     if wanted is None:
         return run.chosen_round if run.chosen_round in evaluated else evaluated[-1]
     if wanted not in evaluated:
@@ -125,9 +123,7 @@ def _subject(row: Attempt, problem: ProblemRow) -> Subject:
     question, gold, choices = problem["question"] or "", problem["gold"] or "", problem["choices"]
     posed = Problem(problem["problem_id"], question, gold, choices, problem["slice"] or "")
     answer = row["answer"] if row["answer"] is not None else row["lenient_answer"]
-    return Subject(
-        row["attempt_id"], posed, row["rationale"] or "", answer, row["round"], row["verdict"] == Verdict.correct
-    )
+    return Subject(row["attempt_id"], posed, row["rationale"] or "", answer, row["round"], row["verdict"] == Verdict.correct)
 
 
 def _draw(subjects: Sequence[Subject], n: int, seed: int) -> tuple[Subject, ...]:
@@ -206,9 +202,7 @@ def plain_task() -> Task:
         hinted_prompt=lambda problem: prompt(
             replace(problem, question=f"{problem.question.strip()}\n(Hint: the answer is {problem.gold}.)")
         ),
-        completion=lambda rationale, answer: (
-            f" {rationale.strip()}\nThe answer is {answer}." if rationale else f" {answer}"
-        ),
+        completion=lambda rationale, answer: f" {rationale.strip()}\nThe answer is {answer}." if rationale else f" {answer}",
         extract=extract,
         answer_type=None,
         chance=lambda problem: 1 / len(problem.choices) if problem.choices else 0.0,

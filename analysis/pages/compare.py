@@ -152,10 +152,7 @@ def _measures(arms: Sequence[Arm], who: str) -> None:
         st.info("There is no question that all of them answer right." if fair else "They share no question.")
         return
     said = "all answer right" if fair else who
-    rows = [
-        {"label": f.arm.label, "measure": _words(f.measure), "unit": f.measure.unit, **asdict(f.interval)}
-        for f in figures
-    ]
+    rows = [{"label": f.arm.label, "measure": _words(f.measure), "unit": f.measure.unit, **asdict(f.interval)} for f in figures]
     frame = pd.DataFrame(rows).dropna(subset=["value"])
     several = frame[frame.groupby("measure")["label"].transform("nunique") > 1]
     note = f"{counted(len(questions), 'question')} that {said}." if said else "Each on the questions of its kind."
@@ -216,9 +213,7 @@ def _differences(tests: Sequence[Comparison]) -> None:
         return
     with st.expander(f"Are the differences real? ({len(rows)} paired tests on the same questions)", expanded=True):
         parts.table(pd.DataFrame(rows))
-        st.caption(
-            "Paired bootstrap over questions, 95 %; McNemar where each question is right or wrong; corrected: Holm."
-        )
+        st.caption("Paired bootstrap over questions, 95 %; McNemar where each question is right or wrong; corrected: Holm.")
 
 
 if __name__ == "__main__":

@@ -96,9 +96,7 @@ def tree(trunk: Sequence[int], sequences: Iterable[tuple[Sequence[int], int]]) -
 class PackedScorer:
     """A causal language model that scores trees, packed where its attention allows it and sequence by sequence else."""
 
-    def __init__(
-        self, model: Any, *, mode: Literal["auto", "packed", "plain"] = "auto", batch_tokens: int = 8_192
-    ) -> None:
+    def __init__(self, model: Any, *, mode: Literal["auto", "packed", "plain"] = "auto", batch_tokens: int = 8_192) -> None:
         """`model` is a Hugging Face causal LM in evaluation mode; `batch_tokens` bounds tokens per forward pass.
 
         auto: packed if a start-up check on this very model finds the same log-probabilities as one call per sequence.

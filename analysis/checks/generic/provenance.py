@@ -54,9 +54,7 @@ def question_number_unused(reading: Reading) -> list[Flag]:
     if not any(step.equations for step in reading.steps):
         return []
     used = {key(mention.value) for step in reading.steps for mention in step.mentions}
-    used |= {
-        key(operand.value) for step in reading.steps for equation in step.equations for operand in equation.left.operands
-    }
+    used |= {key(operand.value) for step in reading.steps for equation in step.equations for operand in equation.left.operands}
     flags: list[Flag] = []
     seen: set[str] = set()
     for mention in reading.question.mentions:

@@ -27,9 +27,7 @@ MAX_TOTAL_READ = 60_000
 
 _LIST = re.compile(r"\b(?:there (?:are|were|is)|sells|has|have|had|with)\b[^:.\n]{0,80}:\s*([^.\n]{3,400})", re.I)
 _END = r"[\w-]+(?:\s+expensive)?"
-_FROM = re.compile(
-    rf"\bfrom\s+(?:the\s+)?(?P<start>{_END})\s+to\s+(?:the\s+)?(?P<end>{_END})\s*(?:[:,]|\bis\b)\s*:?", re.I
-)
+_FROM = re.compile(rf"\bfrom\s+(?:the\s+)?(?P<start>{_END})\s+to\s+(?:the\s+)?(?P<end>{_END})\s*(?:[:,]|\bis\b)\s*:?", re.I)
 _LOW_END = "left|above|top|first|oldest|cheapest|least expensive"
 _BETWEEN = re.compile(rf"\((?:{_LOW_END})\)(?P<row>[^()]{{3,300}})\(\w+(?: \w+)?\)", re.I)
 _PLACE = rf"(?:{ORDINAL}|last)"

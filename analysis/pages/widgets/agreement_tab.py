@@ -75,9 +75,7 @@ def tab(table: Table) -> None:
         )
     else:
         st.caption("Enough to calibrate a scorer with:")
-        parts.command(
-            f"python -m analysis.calibrate {typed(context.source().path)} --labels {folder} -o calibration.json"
-        )
+        parts.command(f"python -m analysis.calibrate {typed(context.source().path)} --labels {folder} -o calibration.json")
     named = {
         label.id: (label.error_step, steps.get(label.id, -1))
         for (name, _), label in labels.latest.items()
@@ -116,15 +114,10 @@ def _numbers(compared: agreement.Agreement) -> None:
         )
         st.dataframe(table, hide_index=True)
         if compared.precision:
-            rows = [
-                {"k": k, "unsound by label": f"{hits} of {k}", "share": share(hits, k)}
-                for k, hits in compared.precision
-            ]
+            rows = [{"k": k, "unsound by label": f"{hits} of {k}", "share": share(hits, k)} for k, hits in compared.precision]
             st.caption("Precision at k: the k labelled rationales with the highest score")
             parts.table(pd.DataFrame(rows))
-        st.caption(
-            "Brackets: 95 % intervals (Wilson; kappa: bootstrap). Labels given to picked rationales favour the score."
-        )
+        st.caption("Brackets: 95 % intervals (Wilson; kappa: bootstrap). Labels given to picked rationales favour the score.")
     with right:
         rows = [
             wilson(unsound, n).as_dict() | {"predicted": mean, "observed": unsound / n}
@@ -139,9 +132,7 @@ def _kappa_words(n: int, kappa: tuple[float, float, float]) -> str:
         return f"needs {agreement.LEAST_FOR_KAPPA} rationales that both have judged"
     value, low, high = kappa
     return (
-        "cannot be computed: one side says the same of all"
-        if math.isnan(value)
-        else f"{value:.2f} ({low:.2f} to {high:.2f})"
+        "cannot be computed: one side says the same of all" if math.isnan(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
     )
 
 

@@ -9,14 +9,7 @@ import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import parts, state
-from analysis.pages.widgets.measures import (
-    NATS,
-    explanations,
-    interval_words,
-    measure_rows,
-    measure_unit,
-    measure_words,
-)
+from analysis.pages.widgets.measures import NATS, explanations, interval_words, measure_rows, measure_unit, measure_words
 from star.errors import counted
 from star.schemas import CurvePoint, ProbedRound
 from star.statistics import wilson
@@ -72,4 +65,3 @@ def curve_frame(points: Sequence[CurvePoint]) -> pd.DataFrame:
     sums = nearest.groupby("place")[["kept", "n"]].sum().reset_index()
     intervals = [wilson(round(kept), int(n)).as_dict() for kept, n in zip(sums["kept"], sums["n"], strict=True)]
     return pd.DataFrame(intervals).assign(place=sums["place"], same=sums["kept"] / sums["n"])
-

@@ -44,9 +44,7 @@ def parse(argv: tuple[str, ...]) -> Arguments:
     description = "Browse rationales, and find those that are right for the wrong reason."
     given = command_line.parse(Arguments, description, argv, prog="rationale-app")
     if given.records is not None and not given.records.is_file():
-        raise UsageError(
-            f"--records {given.records}: there is no such file. Give a file ending in {', '.join(SUFFIXES)}."
-        )
+        raise UsageError(f"--records {given.records}: there is no such file. Give a file ending in {', '.join(SUFFIXES)}.")
     if given.root.exists() and not given.root.is_dir():
         raise UsageError(f"--root {given.root} is a file, not a folder. To open a rationale file, use --records.")
     return given

@@ -11,9 +11,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-_FENCE = re.compile(
-    r"^[ \t]{0,3}(```+|~~~+)[ \t]*([\w+#-]{0,20})[^\n]*\n(.*?)(?:^[ \t]{0,3}\1[`~]*[ \t]*$|\Z)", re.M | re.S
-)
+_FENCE = re.compile(r"^[ \t]{0,3}(```+|~~~+)[ \t]*([\w+#-]{0,20})[^\n]*\n(.*?)(?:^[ \t]{0,3}\1[`~]*[ \t]*$|\Z)", re.M | re.S)
 _CODE = re.compile(r"(?<!`)(`{1,2})(?!`)([^`\n]{1,500})\1(?!`)")
 _DISPLAY = re.compile(r"\$\$(?P<dollars>[^$]{1,5000})\$\$|\\\[(?P<square>.{1,5000}?)\\\]", re.S)
 _ENVIRONMENT = re.compile(
@@ -111,10 +109,7 @@ def markdown(text: str, hits: Sequence[str] = ()) -> str:
     text = _ITALIC.sub(lambda m: keep("*") + m[1] + keep("*"), text)
     if hits:
         text = re.sub(
-            "|".join(map(re.escape, hits)),
-            lambda m: keep(":orange-background[" + _escape(m[0]) + "]"),
-            text,
-            flags=re.I,
+            "|".join(map(re.escape, hits)), lambda m: keep(":orange-background[" + _escape(m[0]) + "]"), text, flags=re.I
         )
     lines = [line if _RULE.fullmatch(line) else _escape(line.strip()) for line in text.split("\n")]
     joined = "\n".join(line if line.startswith("|") or not line else line + "  " for line in lines)

@@ -19,10 +19,7 @@ def show(table: Table, row: int) -> None:
     if not len(rows):
         return
     on = state.flip(
-        "others",
-        "Hide the other attempts",
-        f"Other attempts at this question ({len(rows):,})",
-        icon=":material/difference:",
+        "others", "Hide the other attempts", f"Other attempts at this question ({len(rows):,})", icon=":material/difference:"
     )
     if not on:
         return
@@ -31,9 +28,7 @@ def show(table: Table, row: int) -> None:
     other = int(rows[int(picked or 0)])
     before, after = ("\n".join(table.rationale(each).steps) for each in (row, other))
     left, right = st.columns(2, gap="small")
-    for column, words, body in zip(
-        (left, right), ("this one", names[str(picked)]), text.diff(before, after), strict=True
-    ):
+    for column, words, body in zip((left, right), ("this one", names[str(picked)]), text.diff(before, after), strict=True):
         with column:
             st.caption(text.plain(words))
             text.marked(body)

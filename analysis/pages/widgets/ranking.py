@@ -126,9 +126,7 @@ def _ranking(table: Table, triple: tuple[int, int, int], after: str | None, who:
         tied, tip = (number, [1, 2, 3], tie, first), "None is better than another."
         st.button("Tie", key=f"tie-{number}", shortcut="T", help=tip, on_click=_pick, args=tied)
         skipped = (number, tie.problem, labels, {"picked": None, "ask": after})
-        st.button(
-            "Skip", key=f"skip-{number}", shortcut="J", disabled=after is None, on_click=labelling.skip, args=skipped
-        )
+        st.button("Skip", key=f"skip-{number}", shortcut="J", disabled=after is None, on_click=labelling.skip, args=skipped)
         if picked:
             st.button("Start again", shortcut="Z", type="tertiary", on_click=state.go, args=({"picked": None},))
 
