@@ -122,13 +122,6 @@ def bare_model(path: str | Path, device: str) -> Any:
     return AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
 
 
-def generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
-    """A bare `model.generate` with the settings of our sampler."""
-    model = bare_model(case.model, case.device)
-    settings: dict[str, Any] = {"do_sample": True, "temperature": 0.01, "top_p": 0.9, "top_k": 0, "pad_token_id": 0}
-    return lambda prompts: sum(len(row) for row in bare_generate(model, prompts, case.batch, case.new_tokens, **settings))
-
-
 def llm_generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
     """A bare vLLM engine in this process: its threads and memory as in ours, all else as vLLM comes."""
     from star.sampling.vllm_process import worker_environment
@@ -155,8 +148,12 @@ def measure(case: Case) -> dict[str, Any]:
     worker: Callable[[], int] = lambda: 0  # noqa: E731
     if case.way in ("transformers", "vllm"):
         call, worker = sampler_way(case)
+    elif case.way == "generate":  # with the settings of our sampler
+        model = bare_model(case.model, case.device)
+        given: dict[str, Any] = {"do_sample": True, "temperature": 0.01, "top_p": 0.9, "top_k": 0, "pad_token_id": 0}
+        call = lambda prompts: sum(map(len, bare_generate(model, prompts, case.batch, case.new_tokens, **given)))  # noqa: E731
     else:
-        call = generate_way(case) if case.way == "generate" else llm_generate_way(case)
+        call = llm_generate_way(case)
     prompts = prompts_of(case)
     call(prompts[: min(case.batch or 64, 64)])
     seconds, tokens = [], 0
