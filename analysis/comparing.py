@@ -267,23 +267,19 @@ def figures(arms: Sequence[Arm], questions: set[str]) -> list[Figure]:
         arm.label: measures.all_measures([row for row in arm.probed if row["problem_id"] in asked], arm.options) for arm in arms
     }
     return [
-        _probe_figure(arm, measure, probed[arm.label]) if measure.probe else _share_figure(arm, measure, questions)
+        _figure(arm, measure, questions, probed[arm.label])
         for measure in MEASURES.values()
         if any(measure.key in arm.values for arm in arms)
         for arm in arms
     ]
 
 
-def _share_figure(arm: Arm, measure: Measure, questions: set[str]) -> Figure:
+def _figure(arm: Arm, measure: Measure, questions: set[str], probed: Mapping[str, MeasureFigures]) -> Figure:
+    """A share of the questions, or what a probe found."""
     kept = [value for key, value in arm.values.get(measure.key, {}).items() if key in questions]
-    return Figure(arm, measure, share(kept) if kept else EMPTY)
-
-
-def _probe_figure(arm: Arm, measure: Measure, probed: Mapping[str, MeasureFigures]) -> Figure:
-    """The figure with what a probe found."""
-    own = probed.get(measure.key)
+    own = probed.get(measure.key) if measure.probe else None
     if own is None:
-        return Figure(arm, measure)
+        return Figure(arm, measure, share(kept) if kept and not measure.probe else EMPTY)
     value, low, high = (math.nan if each is None else each for each in (own["value"], own["low"], own["high"]))
     corrected, control = own["corrected"] or probed.get(f"{measure.key}_corrected"), own["control"]
     control_value, corrected_value = (each["value"] if each else None for each in (control, corrected))

@@ -14,7 +14,7 @@ from analysis.faithfulness.batch import Subject
 from analysis.faithfulness.layout import Layout
 from analysis.rationales.formats import Columns
 from analysis.rationales.reading import read_whole
-from analysis.rationales.records import Record
+from analysis.rationales.records import Record, unique_ids
 from star.errors import InputError
 from star.grading.hints import mentions_answer_hint
 from star.problem import Attempt, Extraction, Problem, Task, Verdict, problem_id
@@ -139,12 +139,7 @@ def from_records(path: Path, model: str, n: int, seed: int, out: Path | None, *,
     from star.tasks.addition import build
 
     records = read_whole(path, columns)
-    seen: Counter[str] = Counter()
-    subjects = []
-    for record in records:
-        seen[record.id] += 1
-        name = record.id if seen[record.id] == 1 else f"{record.id}#{seen[record.id]}"
-        subjects.append(_record_subject(record, name))
+    subjects = list(map(_record_subject, records, unique_ids([record.id for record in records])))
     addition = all(record.task == "addition" for record in records)
     return Source(
         subjects=_draw(subjects, n, seed),
