@@ -64,6 +64,11 @@ def agreement(
     order = np.argsort(-p, kind="stable")
     named = [(a, b) for name, u, s in pairs if u and flagged(s, cut) for a, b in [(steps or {}).get(name, (None, -1))]]
     both_named = [(a, b) for a, b in named if a is not None and b >= 0]
+    bins = []
+    for low, high in itertools.pairwise(BINS):
+        inside = (p >= low) & ((p < high) | (high == BINS[-1]))
+        if inside.any():
+            bins.append((low, high, int(inside.sum()), float(p[inside].mean()), int(person[inside].sum())))
     return Agreement(
         n=len(pairs),
         unsure=len(verdicts) - len(pairs),
@@ -73,7 +78,7 @@ def agreement(
         only_score=int((~person & score).sum()),
         kappa=_kappa(person, score),
         precision=tuple((k, int(person[order[:k]].sum())) for k in KS if k <= len(pairs)),
-        reliability=_reliability(person, p),
+        reliability=tuple(bins),
         steps=(sum(a == b for a, b in both_named), len(both_named)),
     )
 
@@ -88,15 +93,6 @@ def _kappa(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
 
     interval = bootstrap(kappa, [list(column) for column in (a & b, a, b, np.ones(len(a)))])
     return interval.value, interval.low, interval.high
-
-
-def _reliability(person: np.ndarray, p: np.ndarray) -> tuple[tuple[float, float, int, float, int], ...]:
-    rows = []
-    for low, high in itertools.pairwise(BINS):
-        inside = (p >= low) & ((p < high) | (high == BINS[-1]))
-        if inside.any():
-            rows.append((low, high, int(inside.sum()), float(p[inside].mean()), int(person[inside].sum())))
-    return tuple(rows)
 
 
 def between_people(labels: Labels) -> list[tuple[str, str, int, int, tuple[float, float, float]]]:

@@ -45,16 +45,11 @@ def _series(labels: Iterable[str], field: str, **options: Any) -> alt.Color:
     return alt.Color(f"{field}:N", sort=names, scale=alt.Scale(domain=names, range=range_), title=None, **options)
 
 
-def _shape(labels: Iterable[str], field: str) -> alt.Shape:
-    """A shape for each label, in the order of its colours, so that no chart rests on colour alone."""
-    names = list(dict.fromkeys(labels))
+def _shape(names: list[str]) -> alt.Shape:
+    """A shape for each arm, in the order of its colours, so that no chart rests on colour alone."""
     shapes = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
-    return alt.Shape(
-        f"{field}:N",
-        sort=names,
-        scale=alt.Scale(domain=names, range=[shapes[i % len(shapes)] for i in range(len(names))]),
-        legend=_legend(names),
-    )
+    scale = alt.Scale(domain=names, range=[shapes[i % len(shapes)] for i in range(len(names))])
+    return alt.Shape("arm:N", sort=names, scale=scale, legend=_legend(names))
 
 
 def _legend(names: list[str]) -> alt.Legend:
@@ -154,36 +149,29 @@ def _whole(part: pd.DataFrame) -> alt.Scale:
     return alt.Scale(domain=[min(0.0, float(np.nanmin(ends))), max(0.0, float(np.nanmax(ends)))], padding=12)
 
 
-def against_size(frame: pd.DataFrame, question: str, *, arms: str = "arm", axis: str = "share") -> Chart:
+def against_size(frame: pd.DataFrame, question: str) -> Chart:
     """A panel per measure against parameters (log): columns parameters, measure, value, low, high, n and the arm.
 
     A column unit names what is not a share. Several dots of one arm and size are seeds; the line goes through their mean.
     """
     measures = list(dict.fromkeys(frame["measure"]))
-    names = list(dict.fromkeys(frame[arms]))
+    names = list(dict.fromkeys(frame["arm"]))
     across = min(2, len(measures))
     width = WIDTH if across == 1 else (WIDTH - 70) / across
     panels = []
     for measure in measures:
         part = frame[frame["measure"] == measure]
         unit = _unit(part)
-        y = share_axis(axis, "value") if unit == "share" else alt.Y("value:Q", title=unit, scale=_whole(part))
-        tips = [
-            "measure:N",
-            f"{arms}:N",
-            alt.Tooltip("parameters:Q", format=",d"),
-            *tooltip("value", "low", "high", "n"),
-        ]
+        y = share_axis("share", "value") if unit == "share" else alt.Y("value:Q", title=unit, scale=_whole(part))
+        tips = ["measure:N", "arm:N", alt.Tooltip("parameters:Q", format=",d"), *tooltip("value", "low", "high", "n")]
         sizes = sorted({float(size) for size in part["parameters"]})
-        axis_x = alt.Axis(
-            format=".2~s", title="parameters (log scale)", grid=False, values=sizes, labelOverlap="greedy"
-        )
+        axis_x = alt.Axis(format=".2~s", title="parameters (log scale)", grid=False, values=sizes, labelOverlap="greedy")
         x = alt.X("parameters:Q", scale=alt.Scale(type="log", nice=False, padding=14), axis=axis_x)
-        base = alt.Chart(part).encode(x=x, color=_series(names, arms), tooltip=tips)
+        base = alt.Chart(part).encode(x=x, color=_series(names, "arm"), tooltip=tips)
         bars = base.mark_rule(strokeWidth=1.6, opacity=0.6).encode(y=alt.Y("low:Q"), y2="high:Q")
-        means = part.groupby([arms, "parameters"], sort=False)["value"].mean().reset_index()
-        line = alt.Chart(means).mark_line(strokeWidth=2.2).encode(x=x, y=y, color=_series(names, arms))
-        dots = base.mark_point(size=50, filled=True, opacity=1).encode(y=y, shape=_shape(names, arms))
+        means = part.groupby(["arm", "parameters"], sort=False)["value"].mean().reset_index()
+        line = alt.Chart(means).mark_line(strokeWidth=2.2).encode(x=x, y=y, color=_series(names, "arm"))
+        dots = base.mark_point(size=50, filled=True, opacity=1).encode(y=y, shape=_shape(names))
         head = alt.TitleParams(measure, fontSize=13, offset=8)
         panels.append(alt.layer(bars, line, dots).properties(width=width, height=190, title=head))
     drawn = alt.concat(*panels, columns=across, spacing=26)
@@ -235,5 +223,3 @@ def reliability(frame: pd.DataFrame, question: str = "Is 30 % unsound really 30 
     dots = base.mark_circle(color=colour, opacity=1).encode(y=share_axis("unsound by label", "observed"), size=size)
     note = f"n = {int(frame['n'].sum()):,} labelled rationales; dashed: perfect; bars: 95 % intervals"
     return alt.layer(perfect, bars, dots).properties(width=WIDTH * 0.6, height=WIDTH * 0.5, title=title(question, note))
-
-

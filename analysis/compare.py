@@ -266,9 +266,7 @@ def compare(arguments: Arguments) -> None:
         raise UsageError("no run is given: give two or more run directories, or one with --by round")
     arms = read_arms(run_dirs, arguments.by, arguments.split)
     if len(arms) < 2:
-        raise RunError(
-            "one arm alone cannot be compared: give two runs, or one run with several rounds and --by round"
-        )
+        raise RunError("one arm alone cannot be compared: give two runs, or one run with several rounds and --by round")
     if not comparison.shared_questions(arms):
         hint = " Try --split test." if arguments.split == "selection" and arguments.by != "round" else ""
         raise RunError(f"the runs share no question: they differ in task, seed or selection size.{hint}")

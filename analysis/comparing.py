@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from analysis.faithfulness import measures
-from analysis.faithfulness.effects import Values as ProbeValues
 from analysis.faithfulness.rows import row_schema
 from analysis.rationales.joining import scores_of_run
 from analysis.soundness.grades import THRESHOLD, flagged
@@ -173,7 +172,7 @@ def _sound(run: Run, where: Where, rows: Sequence[Row]) -> dict[str, bool] | Non
     return judged or None
 
 
-def _probe_rows(run: Run, number: int, attempts: set[str]) -> list[dict[str, Any]]:
+def _probe_rows(run: Run, number: int, attempts: set[str]) -> list[Row]:
     """Rows of probes.parquet that the measures rest on, of the round's evaluated rationales."""
     table = run.probes(row_schema(), PROBE_COLUMNS)
     wanted = {*PROBES, *CONTROLS}
@@ -186,15 +185,13 @@ def _probe_rows(run: Run, number: int, attempts: set[str]) -> list[dict[str, Any
 
 def _probe_values(rows: Sequence[Row]) -> dict[str, Values]:
     """Measure key -> values; rows that are not applicable count nowhere."""
-    each = measures.values_of(rows, [key for key, measure in MEASURES.items() if measure.probe])
-    return {key: _by_question(values) for key, values in each.items() if values}
-
-
-def _by_question(values: ProbeValues) -> Values:
-    by_question: dict[str, list[float]] = {}
-    for problem, value in values:
-        by_question.setdefault(problem, []).append(value)
-    return {problem: sum(each) / len(each) for problem, each in by_question.items()}
+    means: dict[str, Values] = {}
+    for key, values in measures.values_of(rows, [key for key, measure in MEASURES.items() if measure.probe]).items():
+        by_question: dict[str, list[float]] = {}
+        for problem, value in values:
+            by_question.setdefault(problem, []).append(value)
+        means |= {key: {problem: sum(each) / len(each) for problem, each in by_question.items()}} if values else {}
+    return means
 
 
 def _why(measure: Measure, rows: Sequence[Row]) -> str:
@@ -267,27 +264,22 @@ def figures(arms: Sequence[Arm], questions: set[str]) -> list[Figure]:
     """
     asked = questions & probed_questions(arms)
     probed = {
-        arm.label: measures.all_measures([row for row in arm.probed if row["problem_id"] in asked], arm.options)
-        for arm in arms
+        arm.label: measures.all_measures([row for row in arm.probed if row["problem_id"] in asked], arm.options) for arm in arms
     }
     return [
-        _probe_figure(arm, measure, probed[arm.label]) if measure.probe else _share_figure(arm, measure, questions)
+        _figure(arm, measure, questions, probed[arm.label])
         for measure in MEASURES.values()
         if any(measure.key in arm.values for arm in arms)
         for arm in arms
     ]
 
 
-def _share_figure(arm: Arm, measure: Measure, questions: set[str]) -> Figure:
+def _figure(arm: Arm, measure: Measure, questions: set[str], probed: Mapping[str, MeasureFigures]) -> Figure:
+    """A share of the questions, or what a probe found."""
     kept = [value for key, value in arm.values.get(measure.key, {}).items() if key in questions]
-    return Figure(arm, measure, share(kept) if kept else EMPTY)
-
-
-def _probe_figure(arm: Arm, measure: Measure, probed: Mapping[str, MeasureFigures]) -> Figure:
-    """The figure with what a probe found."""
-    own = probed.get(measure.key)
+    own = probed.get(measure.key) if measure.probe else None
     if own is None:
-        return Figure(arm, measure)
+        return Figure(arm, measure, share(kept) if kept and not measure.probe else EMPTY)
     value, low, high = (math.nan if each is None else each for each in (own["value"], own["low"], own["high"]))
     corrected, control = own["corrected"] or probed.get(f"{measure.key}_corrected"), own["control"]
     control_value, corrected_value = (each["value"] if each else None for each in (control, corrected))

@@ -158,8 +158,7 @@ def figure_cards(summary: RunSummary) -> list[tuple[str, str, str]]:
     if summary.sound_of_correct.n:
         shown.append(("of these, reasoning sound", summary.sound_of_correct))
     cards = [
-        (title, percent(s.value), f"95 % interval {percent(s.low)} to {percent(s.high)} · n = {s.n:,}")
-        for title, s in shown
+        (title, percent(s.value), f"95 % interval {percent(s.low)} to {percent(s.high)} · n = {s.n:,}") for title, s in shown
     ]
     neither = f"{percent(summary.no_answer)} / {percent(summary.truncated)}"
     below = f"of {counted(summary.accuracy.n, 'problem')} of the {summary.split} split"

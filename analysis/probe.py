@@ -190,9 +190,7 @@ def open_answers(source: Source, model_dir: Path, device: str, workers: int = 0)
     )
 
 
-def write_results(
-    source: Source, rows: Sequence[Row], names: Sequence[str], settings: Settings, digest: str
-) -> ProbedRound:
+def write_results(source: Source, rows: Sequence[Row], names: Sequence[str], settings: Settings, digest: str) -> ProbedRound:
     """Write probes.parquet and probes.json, once all is computed; rows of these probes and this round are replaced.
 
     Those of other rounds are kept, those of other probes of this round where they come from the same model, settings
@@ -238,9 +236,7 @@ def write_results(
     return content
 
 
-def _unlike(
-    stored: ProbedRound, rows: Sequence[Mapping[str, Any]], source: Source, settings: Settings, digest: str
-) -> str:
+def _unlike(stored: ProbedRound, rows: Sequence[Mapping[str, Any]], source: Source, settings: Settings, digest: str) -> str:
     """What sets stored results of a round apart from those of this call: "another model", or "" where nothing does."""
     from dataclasses import asdict
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 
 from benchmarks.arms import (
     arm_recipe,
+    attempts_of,
     cost,
     finished_run,
     made,
@@ -29,12 +30,11 @@ from benchmarks.arms import (
 from benchmarks.common import RESULTS, CommonArguments, parse, result_path, write_result
 from star import run as runs
 from star.command_line import run_command
+from star.files import StoredRows
 from star.problem import Attempt
 from star.recipe import Recipe
 
-Arm = Literal[
-    "few-shot", "direct fine-tuning", "STaR without rationalization", "STaR", "STaR, sound", "default recipe"
-]
+Arm = Literal["few-shot", "direct fine-tuning", "STaR without rationalization", "STaR", "STaR, sound", "default recipe"]
 ARMS: dict[Arm, str] = {
     "few-shot": "addition-few-shot.yaml",
     "direct fine-tuning": "addition-direct.yaml",
@@ -72,34 +72,24 @@ def recipe_of(name: Arm, seed: int, arguments: Arguments) -> Recipe:
     return arm_recipe(ARMS[name], seed, QUICK if arguments.quick else None, device=arguments.device)
 
 
-def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, ...]) -> list[dict[str, Any]]:
+def long_sums(recipe: Recipe, run_dir: Path, problems: int, digits: tuple[int, ...]) -> list[Attempt]:
     """Greedy answers of a finished run's chosen model to sums of other lengths; cached in the run's folder."""
-    from star.attempts import sample_attempts
-    from star.prompting import PromptBuilder
-    from star.sampling import Decoding, open_sampler
-    from star.sampling.model_files import load_tokenizer
+    from star.sampling import Decoding
     from star.setup import resolve_model
     from star.shards import Shard
     from star.tasks import load_task
 
     file = run_dir / "benchmark" / "long.parquet"
-    if file.is_file():
-        return runs.read_rows(file)
-    settings = recipe.task.model_copy(update={"digits": digits, "test_size": problems * len(digits), "pool": 1})
-    task = load_task(settings, recipe.seed)
-    chosen = runs.Run(run_dir).chosen_round
-    model = runs.Run(run_dir).model(chosen) if chosen else resolve_model(recipe.model)
-    builder = PromptBuilder(load_task(recipe.task, recipe.seed), load_tokenizer(model), recipe.prompting)
-    sampler = open_sampler(recipe.sampling, model, dtype=recipe.model.dtype)
-    decoding = Decoding(temperature=0.0, max_new_tokens=24 * max(digits), stop=task.stop)
-    shots = chosen == 0 or recipe.prompting.keep_shots
-    try:
+    if not file.is_file():
+        settings = recipe.task.model_copy(update={"digits": digits, "test_size": problems * len(digits), "pool": 1})
+        task, chosen = load_task(settings, recipe.seed), runs.Run(run_dir).chosen_round
+        model = runs.Run(run_dir).model(chosen) if chosen else resolve_model(recipe.model)
+        decoding = Decoding(temperature=0.0, max_new_tokens=24 * max(digits), stop=task.stop)
+        shots = chosen == 0 or recipe.prompting.keep_shots
         shard = Shard(0, task.load().test, decoding, "evaluated", "test", chosen, shots)
-        rows = sample_attempts(sampler, builder, shard, progress=shard.label)
-    finally:
-        sampler.close()
-    runs.write_parquet(file, rows, runs.ATTEMPTS)
-    return runs.read_rows(file)
+        runs.write_parquet(file, attempts_of(recipe, model, shard), runs.ATTEMPTS)
+    stored: StoredRows[Attempt] = StoredRows([file], runs.ATTEMPTS)
+    return [*stored]
 
 
 def arm_figures(name: Arm, arguments: Arguments) -> tuple[dict[str, Any], dict[int, list[Attempt]]]:

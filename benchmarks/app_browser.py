@@ -14,14 +14,8 @@ from typing import Any
 from benchmarks.common import ROOT
 
 ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
 ]
 INSTALL = "no Chromium was found; to install it, type  sudo apt-get install chromium"
 DRAWN = """() => new Promise(resolve => {
@@ -46,18 +40,14 @@ def find_chromium() -> str | None:
     return next((path for path in candidates if path and Path(path).is_file()), None)
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Server:
     """`streamlit run app.py` in a process of its own; `restart` ends it and starts another on the same port."""
 
     def __init__(self, *arguments: str) -> None:
-        self.arguments, self.port = arguments, free_port()
+        self.arguments = arguments
+        with socket.socket() as probe:  # a port of this machine that nobody listens on
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
         self.start_seconds = 0.0
         self.process = self._start()
 

@@ -25,7 +25,8 @@ from typing import Any
 from analysis.labels import Label, append, label_folder
 from analysis.rationales.reading import read_records
 from analysis.rationales.records import write_records
-from analysis.score import Writer, schema, score_records
+from analysis.score import score_records
+from analysis.score_files import Writer, schema
 from analysis.soundness.labelled import data_dir
 from analysis.sources import source_of
 from benchmarks.app_browser import ARGUMENTS, INSTALL, Server, find_chromium
@@ -147,10 +148,7 @@ def benchmark(arguments: Arguments, executable: str) -> dict[str, Any]:
     return {
         "rationales": rationales,
         "file_mb": size / 1e6,
-        "opened": {
-            "first, without an index": first,
-            "again": {name: min(one[name] for one in later) for name in first},
-        },
+        "opened": {"first, without an index": first, "again": {name: min(one[name] for one in later) for name in first}},
         "views": {words: {"s": fastest_s, "n": repeats} for words, fastest_s in seconds.items()},
         "targets": {"address_answers_s": 3.0, "table_s": 2.0, "view_s": 0.5},
     }

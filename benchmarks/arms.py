@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import cache_of
 from star.problem import Attempt
 from star.recipe import SEEDS, Recipe, load_recipe
 from star.run import TEST, Run, RunError
 from star.statistics import mcnemar, mean_of_runs, paired_difference, share
+
+if TYPE_CHECKING:
+    from star.shards import Shard
 
 
 def runs_dir(folder: str, device: str) -> Path:
@@ -40,6 +44,19 @@ def finished_run(recipe: Recipe) -> Path:
     if not (recipe.run_dir / "result.json").is_file():
         train(recipe, ["benchmarks"])
     return recipe.run_dir
+
+
+def attempts_of(recipe: Recipe, model: Path, shard: Shard) -> list[Attempt]:
+    """What a model writes to the problems of a shard, asked as the recipe asks."""
+    from star.attempts import sample_attempts
+    from star.prompting import PromptBuilder
+    from star.sampling import open_sampler
+    from star.sampling.model_files import load_tokenizer
+    from star.tasks import load_task
+
+    builder = PromptBuilder(load_task(recipe.task, recipe.seed), load_tokenizer(model), recipe.prompting)
+    with closing(open_sampler(recipe.sampling, model, dtype=recipe.model.dtype)) as sampler:
+        return sample_attempts(sampler, builder, shard, progress=shard.label)
 
 
 def made_by(run_dir: Path) -> tuple[str, str]:

@@ -24,7 +24,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from star import command_line as commands
 from star import provenance
 from star.errors import InputError, UsageError
 from star.files import plain
-from star.run import write_json
+from star.run import whole_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -91,6 +91,33 @@ def result_path(name: str, *, quick: bool, device: str = "cpu") -> Path:
     return (RESULTS / "quick" if quick else RESULTS) / file
 
 
+def part_path(name: str, part: str, *, quick: bool, device: str = "cpu") -> Path:
+    """Where a result that is made in parts keeps one of them: benchmarks/results/<name>/<part>.json and so on."""
+    file = part.replace(": ", "-").replace(", ", "-").replace(" ", "-")
+    return result_path(name, quick=quick, device=device).with_suffix("") / f"{file}.json"
+
+
+def made_once(
+    name: str,
+    path: Path,
+    make: Callable[[], Mapping[str, Any]] | None,
+    settings: Mapping[str, Any] | None = None,
+    **about: Any,
+) -> dict[str, Any] | None:
+    """The content of a result file; figures that are not there, or that other settings made, are made and written first.
+
+    `settings`: kept with the figures; None: any will do. `make`: None gives None in place of making any. `about`: see `envelope`.
+    """
+    content: dict[str, Any] = whole_json(path) or {}
+    figures = content.get("figures")
+    if figures is None or (settings is not None and figures.get("settings") != tidy(settings)):
+        if make is None:
+            return None
+        content = envelope(name, {**make(), **({} if settings is None else {"settings": settings})}, **about)
+        write_json(path, content)
+    return content
+
+
 def write_result(
     name: str, figures: Mapping[str, Any], *, quick: bool, seeds: Sequence[int] | None = None, device: str = "cpu"
 ) -> Path:
@@ -105,9 +132,7 @@ def write_result(
     return path
 
 
-def envelope(
-    name: str, figures: Mapping[str, Any], *, quick: bool, seeds: Sequence[int] | None, device: str
-) -> dict[str, Any]:
+def envelope(name: str, figures: Mapping[str, Any], *, quick: bool, seeds: Sequence[int] | None, device: str) -> dict[str, Any]:
     """The whole content of a result file."""
     return {
         "schema_version": RESULT_SCHEMA,

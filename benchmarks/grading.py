@@ -58,9 +58,7 @@ def rewritten(solution: str, gold: str, other: tuple[str, str], rng: random.Rand
     value = Fraction(gold)
     wrong = str(int(value) + rng.choice((-10, -2, -1, 1, 2, 10)))
     grouped = f"{int(value):,}" if value.denominator == 1 else gold
-    next_question = (
-        f"\n\nQuestion: A box of {other[1]} pens is sold. How many are that?\nAnswer:\n{other[0]}\n#### {other[1]}"
-    )
+    next_question = f"\n\nQuestion: A box of {other[1]} pens is sold. How many are that?\nAnswer:\n{other[0]}\n#### {other[1]}"
     right = {
         "plain": gold,
         "separators": grouped,

@@ -40,7 +40,9 @@ class Arguments(CommonArguments):
 def main() -> None:
     arguments = parse(Arguments, __doc__, gpu=True)
     rows, most = (2, 8) if arguments.quick else (arguments.rows, arguments.max_tokens)
-    records = _half_wrong(labelled.load("mr_gsm8k_dev"), rows)
+    labels = labelled.load("mr_gsm8k_dev")
+    wrong = [record for record in labels if record.sound is False and (record.first_error_step or -1) >= 0]
+    records = [*wrong[: rows // 2], *[record for record in labels if record.sound][: rows - rows // 2]]
     items = [Item.of(record, place) for place, record in enumerate(records)]
     options = ScorerOptions(max_tokens=most)
     cache_of(arguments.device).mkdir(parents=True, exist_ok=True)
@@ -51,11 +53,6 @@ def main() -> None:
     figures = {"max_tokens": most, "template": TEMPLATE, "models": {Path(arguments.model).name: measure(records, results)}}
     print(figures)
     write_result("judge", figures, quick=arguments.quick, device=arguments.device)
-
-
-def _half_wrong(records: list[Record], n: int) -> list[Record]:
-    wrong = [record for record in records if record.sound is False and (record.first_error_step or -1) >= 0]
-    return [*wrong[: n // 2], *[record for record in records if record.sound][: n - n // 2]]
 
 
 def measure(records: list[Record], results: list[StepScores]) -> dict[str, Any]:

@@ -34,14 +34,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.arms import arm_recipe, finished_run, made, made_by, quality, test_rows
-from benchmarks.common import CommonArguments, cache_of, envelope, parse, result_path, tidy, write_result
+from benchmarks.common import CommonArguments, cache_of, made_once, parse, part_path, write_result
 from benchmarks.size_bases import BAND, HINTED, SKILLS, TOKENS, Base, loss_after, make_bases
 from benchmarks.size_figures import ARMS, FAITHFULNESS, GOAL, OUTCOMES, chart, summary
 from star.command_line import run_command
 from star.embedded.model import Size
 from star.errors import InputError, UsageError
 from star.recipe import SEEDS
-from star.run import Run, whole_json, write_json
+from star.run import Run
 from star.run_summary import flops_to, summarise_run
 
 RECIPES = dict(zip(ARMS, ("addition-few-shot.yaml", "addition-star.yaml", "addition-star-sound.yaml"), strict=True))
@@ -98,17 +98,10 @@ def kept(
     arguments: Arguments, name: str, settings: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]
 ) -> dict[str, Any] | None:
     """The figures kept as `name`, if the same settings made them, else those of `make`; None where --collect finds none."""
-    folder = result_path("model_sizes", quick=arguments.quick, device=arguments.device).with_suffix("")
-    path = folder / f"{name.replace(', ', '-').replace(' ', '-')}.json"
-    figures: dict[str, Any] = (whole_json(path) or {}).get("figures", {})
-    if figures.get("settings") == tidy(settings):
-        return figures
-    if arguments.collect:
-        return None
-    figures = {**make(), "settings": settings}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, envelope("model_sizes", figures, quick=arguments.quick, seeds=[settings["seed"]], device=arguments.device))
-    return dict(tidy(figures))
+    about: dict[str, Any] = {"quick": arguments.quick, "device": arguments.device}
+    path = part_path("model_sizes", name, **about)
+    content = made_once("model_sizes", path, None if arguments.collect else make, settings, seeds=[settings["seed"]], **about)
+    return content["figures"] if content else None
 
 
 def folder_of(size: Size, seed: int, arguments: Arguments) -> Path:

@@ -40,27 +40,14 @@ class Arguments(CommonArguments):
 def model_of(architecture: str, device: str) -> Any:
     """A random model of about 4M parameters."""
     import torch
-    from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(0)
-    if architecture == "gpt2":
-        config: Any = GPT2Config(
-            vocab_size=VOCABULARY, n_embd=224, n_layer=6, n_head=7, n_positions=2048, bos_token_id=0, eos_token_id=0
-        )
-    else:
-        kind = LlamaConfig if architecture == "llama" else Qwen2Config
-        config = kind(
-            vocab_size=VOCABULARY,
-            hidden_size=224,
-            intermediate_size=608,
-            num_hidden_layers=6,
-            num_attention_heads=7,
-            num_key_value_heads=7,
-            max_position_embeddings=2048,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=None,
-        )
+    shape = {"hidden_size": 224, "num_hidden_layers": 6, "num_attention_heads": 7, "max_position_embeddings": 2048}
+    if architecture != "gpt2":
+        shape |= {"intermediate_size": 608, "num_key_value_heads": 7}
+    ends = {"tie_word_embeddings": True, "bos_token_id": None, "eos_token_id": None}
+    config = AutoConfig.for_model(architecture, vocab_size=VOCABULARY, **shape, **ends)
     return AutoModelForCausalLM.from_config(config).to(device).eval()
 
 

@@ -150,8 +150,7 @@ def main() -> None:
         "mixtures": mixtures,
         "trained": {role: {key: measures[key] for key in ("correct", "n")} for role, measures in pair.items()},
         "pair": {
-            name: {**{role: pair[role][name] for role in ("ignorer", "reader")}, "apart": separated[name]}
-            for name in names
+            name: {**{role: pair[role][name] for role in ("ignorer", "reader")}, "apart": separated[name]} for name in names
         },
     }
     write_result("probe_validity", figures, quick=arguments.quick, seeds=list(range(seeds)))

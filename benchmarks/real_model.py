@@ -19,19 +19,20 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
 from analysis.soundness.labelled import data_dir
 from benchmarks.arms import arm_recipe, cost_of, finished_run, made, runs_dir
-from benchmarks.common import CommonArguments, envelope, parse, read_result, result_path, write_result
+from benchmarks.common import CommonArguments, made_once, parse, part_path, write_result
 from benchmarks.sampling import BARE, SHARED, Case, ratios, run_case
 from star.command_line import run_command
 from star.errors import UsageError
 from star.problem import AnswerType, Attempt
 from star.recipe import Recipe, TaskSettings
-from star.run import TEST, Run, Where, write_json
+from star.run import TEST, Run, Where
 from star.setup import prepare, resolve_model
 from star.statistics import mcnemar, paired_difference, share, wilson
 
@@ -299,18 +300,15 @@ def make(piece: str, arguments: Arguments) -> dict[str, Any]:
 
 def piece_file(piece: str, arguments: Arguments) -> Path:
     """Where the figures of a piece are kept."""
-    folder = result_path("real_model", quick=arguments.quick, device=arguments.device).with_suffix("")
-    return folder / f"{piece.replace(': ', '-').replace(', ', '-').replace(' ', '-')}-seed{arguments.seed}.json"
+    return part_path("real_model", f"{piece}-seed{arguments.seed}", quick=arguments.quick, device=arguments.device)
 
 
 def piece_of(piece: str, arguments: Arguments) -> dict[str, Any]:
     """The content of a piece's file, which is made where it is not there."""
-    path = piece_file(piece, arguments)
-    if not path.is_file():
-        figures = make(piece, arguments)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, envelope(path.stem, figures, quick=arguments.quick, seeds=[arguments.seed], device=arguments.device))
-    return read_result(path)
+    path, quick, device = piece_file(piece, arguments), arguments.quick, arguments.device
+    content = made_once(path.stem, path, partial(make, piece, arguments), seeds=[arguments.seed], quick=quick, device=device)
+    assert content is not None
+    return content
 
 
 def compared(before: Mapping[str, bool], after: Mapping[str, bool]) -> dict[str, Any]:

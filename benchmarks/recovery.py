@@ -35,6 +35,7 @@ def evaluate_recovery(quick: bool = False) -> dict[str, Any]:
     """All figures about recoveries from injected errors."""
     plain = [r for r in labelled.load("error_recovery_dev") if is_labelled(r)]
     table = tabulate(plain)
+    seen, unseen = table[~table.unseen], table[table.unseen]
     resamples = 200 if quick else 2_000
     p = cross_validated(table)
     once = ~table.repeated.to_numpy()
@@ -49,9 +50,7 @@ def evaluate_recovery(quick: bool = False) -> dict[str, Any]:
             "without_sentence_correct_value": measured(table, p, resamples, ~table.stated),
             "brier": quality["brier"],
         },
-        "data_set_held_out": {
-            name: left_out(table, table.dataset == name, resamples) for name in ("MultiArith", "SVAMP")
-        },
+        "data_set_held_out": {name: left_out(table, table.dataset == name, resamples) for name in ("MultiArith", "SVAMP")},
         "generator_held_out": {
             name: {
                 "all": left_out(table, table.generator == name, resamples),
@@ -59,7 +58,10 @@ def evaluate_recovery(quick: bool = False) -> dict[str, Any]:
             }
             for name in sorted(set(table.generator))
         },
-        "unseen": unseen_questions(table, resamples),
+        "unseen": {  # of the questions that were looked at, and that fit on the ones that were not
+            "seen_cross_validated": measured(seen, cross_validated(seen), resamples),
+            "unseen": measured(unseen, predict(seen, unseen), resamples),
+        },
     }
 
 
@@ -104,14 +106,6 @@ def left_out(table: pd.DataFrame, test: pd.Series, resamples: int, also: pd.Seri
     """AUROC on the rows of `test` (and `also`), fitted on all others."""
     part = table[test & also]
     return measured(part, predict(table[~test], part), resamples)
-
-
-def unseen_questions(table: pd.DataFrame, resamples: int) -> dict[str, Any]:
-    """Cross-validated on the questions that were looked at, and that fit on the ones that were not."""
-    seen, unseen = table[~table.unseen], table[table.unseen]
-    inside = measured(seen, cross_validated(seen), resamples)
-    outside = measured(unseen, predict(seen, unseen), resamples)
-    return {"seen_cross_validated": inside, "unseen": outside}
 
 
 def measured(table: pd.DataFrame, p: np.ndarray, resamples: int, rows: pd.Series | bool = True) -> dict[str, Any]:

@@ -123,9 +123,7 @@ class Result:
         name, device = self.content["name"], self.content.get("device", "cpu")
         return name if device == "cpu" else f"{name} on {self.content['hardware'].get('gpu', device)}"
 
-    def table(
-        self, caption: str, rows: str, caller: Callable[[], str], *, key: str | None = None, only: Any = ()
-    ) -> str:
+    def table(self, caption: str, rows: str, caller: Callable[[], str], *, key: str | None = None, only: Any = ()) -> str:
         """A GitHub table below its caption; what the result does not hold is left out."""
         entries = _descend(self.content["figures"], PART.findall(rows)) or {}
         if isinstance(entries, Mapping):
@@ -187,10 +185,7 @@ def page(template: Path, folder: Path = RESULTS) -> str:
         undefined=jinja2.StrictUndefined,
         autoescape=False,
     )
-    environment.globals |= {
-        "figure": lambda quoted: figure(folder, quoted),
-        "results": lambda name: results(folder, name),
-    }
+    environment.globals |= {"figure": lambda quoted: figure(folder, quoted), "results": lambda name: results(folder, name)}
     text = environment.from_string(template.read_text(encoding="utf-8")).render()
     return re.sub(r"\n{3,}", "\n\n", text)  # what templates leave around their loops
 

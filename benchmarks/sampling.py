@@ -27,14 +27,11 @@ from benchmarks.scripted_models import byte_tokenizer
 from star.command_line import run_command
 from star.embedded.model import Size, widened
 from star.embedded.model import build_model as ladder_model
-from star.errors import InputError
+from star.errors import InputError, counted
 from star.progress import bar
 
 Way = Literal["transformers", "generate", "vllm", "llm_generate", "llm_generate_logprobs"]
-BARE: dict[Way, tuple[Way, ...]] = {
-    "transformers": ("generate",),
-    "vllm": ("llm_generate", "llm_generate_logprobs"),
-}
+BARE: dict[Way, tuple[Way, ...]] = {"transformers": ("generate",), "vllm": ("llm_generate", "llm_generate_logprobs")}
 """Our samplers and the bare calls beneath them."""
 SIZES: dict[str, Size] = {"0.2M": "0.2m", "1M": "1m", "4M": "4m"}
 VOCABULARY = 256
@@ -64,9 +61,7 @@ def prompts_of(case: Case) -> list[list[int]]:
     """Seeded prompts of 12 to 30 tokens behind the shared prefix."""
     draw = random.Random(0)
     prefix = [draw.randrange(VOCABULARY) for _ in range(case.shared)]
-    return [
-        [*prefix, *(draw.randrange(VOCABULARY) for _ in range(draw.randint(12, 30)))] for _ in range(case.prompts)
-    ]
+    return [[*prefix, *(draw.randrange(VOCABULARY) for _ in range(draw.randint(12, 30)))] for _ in range(case.prompts)]
 
 
 def build_model(path: Path, size: Size) -> None:
@@ -127,13 +122,6 @@ def bare_model(path: str | Path, device: str) -> Any:
     return AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
 
 
-def generate_way(case: Case) -> Callable[[Sequence[list[int]]], int]:
-    """A bare `model.generate` with the settings of our sampler."""
-    model = bare_model(case.model, case.device)
-    settings: dict[str, Any] = {"do_sample": True, "temperature": 0.01, "top_p": 0.9, "top_k": 0, "pad_token_id": 0}
-    return lambda prompts: sum(len(row) for row in bare_generate(model, prompts, case.batch, case.new_tokens, **settings))
-
-
 def bare_llm(model: str, device: str) -> Any:
     """A bare vLLM engine in this process: its threads and memory as in ours, all else as vLLM comes."""
     from star.sampling.vllm_process import worker_environment
@@ -167,8 +155,12 @@ def measure(case: Case) -> dict[str, Any]:
     worker: Callable[[], int] = lambda: 0  # noqa: E731
     if case.way in ("transformers", "vllm"):
         call, worker = sampler_way(case)
+    elif case.way == "generate":  # with the settings of our sampler
+        model = bare_model(case.model, case.device)
+        given: dict[str, Any] = {"do_sample": True, "temperature": 0.01, "top_p": 0.9, "top_k": 0, "pad_token_id": 0}
+        call = lambda prompts: sum(map(len, bare_generate(model, prompts, case.batch, case.new_tokens, **given)))  # noqa: E731
     else:
-        call = generate_way(case) if case.way == "generate" else llm_generate_way(case)
+        call = llm_generate_way(case)
     prompts = prompts_of(case)
     call(prompts[: min(case.batch or 64, 64)])
     seconds, tokens = [], 0
@@ -258,7 +250,8 @@ def main() -> None:
     figures = {"rows": rows, "ratio_to_bare_call": ratios(rows)}
     print(write_result("sampling", figures, quick=arguments.quick, seeds=[0], device=arguments.device))
     if failed:
-        raise InputError(f"{len(failed)} of {len(rows)} cases failed; the first: {failed[0]['way']}: {failed[0]['error']}")
+        first = f"{failed[0]['way']}: {failed[0]['error']}"
+        raise InputError(f"{len(failed)} of {counted(len(rows), 'case')} failed; the first: {first}")
 
 
 if __name__ == "__main__":

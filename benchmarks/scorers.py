@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import addition
 from benchmarks import evaluation as ev
-from benchmarks.arms import arm_recipe, finished_run, made, made_by
+from benchmarks.arms import arm_recipe, attempts_of, finished_run, made, made_by
 from benchmarks.common import CommonArguments, cache_of, parse, write_result
 from star.command_line import run_command
 from star.progress import bar
@@ -50,13 +51,7 @@ FORGETFUL: dict[str, Any] = {
     "evaluation": {"selection_size": 100},
 }
 """After round 1 this run's model still finds the hint, and hardly any right line: right answers that are unsound."""
-QUICK: dict[str, Any] = {
-    **CHANGES,
-    "task": {"digits": [1, 2], "pool": 200, "test_size": 40},
-    "loop": {"rounds": 1, "problems": 20},
-    "training": {"steps": {"first": 5}},
-    "evaluation": {"selection_size": 20},
-}
+QUICK: dict[str, Any] = {**CHANGES, **addition.QUICK, "loop": {"rounds": 1, "problems": 20}}
 CHUNK = 200
 """Rationales that are rolled out before their values are kept."""
 LABELS = ("rollout labels", "exact labels")
@@ -144,19 +139,14 @@ def hinted_rows(recipe: Recipe, count: int) -> list[Row]:
     told the answers of."""
     from analysis.rationales.records import Record
     from analysis.rationales.steps import split_steps
-    from star.attempts import sample_attempts
-    from star.prompting import PromptBuilder
-    from star.sampling import Decoding, open_sampler
-    from star.sampling.model_files import load_tokenizer
+    from star.sampling import Decoding
     from star.shards import Shard
     from star.tasks import load_task
 
-    model, task = Run(finished_run(recipe)).model(1), load_task(recipe.task, recipe.seed)
+    task = load_task(recipe.task, recipe.seed)
     problems = {p.id: p for p in task.load().train if p.slice == "2 digits"}
-    builder, sampler = PromptBuilder(task, load_tokenizer(model), recipe.prompting), open_sampler(recipe.sampling, model)
     chosen, decoding = list(problems.values())[: 2 * count], Decoding(0.7, 0.9, 1, 80, task.stop)
-    attempts = sample_attempts(sampler, builder, Shard(0, tuple(chosen), decoding, "rationalized", "train", 2, False))
-    sampler.close()
+    shard = Shard(0, tuple(chosen), decoding, "rationalized", "train", 2, False)
     records = [
         Record(
             f"hinted-{attempt['problem_id']}",
@@ -167,7 +157,7 @@ def hinted_rows(recipe: Recipe, count: int) -> list[Row]:
             answer_correct=True,
             meta={"mode": "hinted"},
         )
-        for attempt in attempts
+        for attempt in attempts_of(recipe, Run(finished_run(recipe)).model(1), shard)
         if attempt["verdict"] == "correct"
     ]
     return [row for row in checked(records) if row.first_error >= 0 and not row.trained_on]

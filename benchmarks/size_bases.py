@@ -69,9 +69,7 @@ def loss_after(size: Size, seed: int, rate: float, tokens: float, device: str) -
     return pretrain.train(model, tokenizer, arguments, FIRST, lambda _: False)["loss"]
 
 
-def make_bases(
-    size: Size, seed: int, rate: float, folder: Path, device: str, *, same: float, most: float
-) -> dict[str, Base]:
+def make_bases(size: Size, seed: int, rate: float, folder: Path, device: str, *, same: float, most: float) -> dict[str, Base]:
     """One pretraining, which saves `folder`/NAME when the skill of NAME is first there and when `same` tokens are seen.
 
     Ends when all are saved, or after `most` tokens. Returns what is known of each.
@@ -118,7 +116,5 @@ def _now_and_then(enough: Callable[[int], bool]) -> Callable[[int], bool]:
 def _new(size: Size, seed: int, rate: float, tokens: float, device: str) -> tuple[Any, Any, pretrain.Arguments]:
     tokenizer = build_tokenizer()
     model = build_model(size, len(tokenizer), seed, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    arguments = pretrain.Arguments(
-        size=size, tokens=tokens, seed=seed, learning_rate=rate, batch_tokens=1024, device=device
-    )
+    arguments = pretrain.Arguments(size=size, tokens=tokens, seed=seed, learning_rate=rate, batch_tokens=1024, device=device)
     return model, tokenizer, arguments

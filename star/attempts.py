@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from statistics import mean
 from typing import Any, cast
 
+from star.errors import counted
 from star.files import StoredRows
 from star.grading import grade, votes
 from star.problem import Attempt, Graded, Problem, Task, Verdict
@@ -22,9 +23,7 @@ GATE_LEVEL = 0.05
 """p-value below which the first pass counts as better than chance."""
 
 
-def sample_attempts(
-    sampler: Sampler, builder: PromptBuilder, shard: Shard, *, progress: str | None = None
-) -> list[Attempt]:
+def sample_attempts(sampler: Sampler, builder: PromptBuilder, shard: Shard, *, progress: str | None = None) -> list[Attempt]:
     """Rows of `star.run.ATTEMPTS`, `shard.decoding.samples` for each problem, in order; not yet curated."""
     hinted = shard.mode == "rationalized"
     prompts = [builder.ids(problem, shots=shard.shots, hinted=hinted) for problem in shard.problems]
@@ -160,14 +159,12 @@ def truncation_note(rows: StoredRows[Attempt]) -> str | None:
     if first is None or cut <= MOST_TRUNCATED * len(rows):
         return None
     return (
-        f"{cut:,} of {len(rows):,} attempts of round {first['round']} ({first['mode']}) were cut off at "
+        f"{cut:,} of {counted(len(rows), 'attempt')} of round {first['round']} ({first['mode']}) were cut off at "
         "sampling.max_new_tokens, and count as truncated. Raise it, or show shorter examples, unless the model only repeats itself."
     )
 
 
-def first_pass_against_chance(
-    attempts: StoredRows[Attempt], problems: Mapping[str, Problem], task: Task
-) -> Gate | None:
+def first_pass_against_chance(attempts: StoredRows[Attempt], problems: Mapping[str, Problem], task: Task) -> Gate | None:
     """Whether a round's first generated answers beat blind guesses, by a one-sided binomial test; None when there are none.
 
     STaR has nothing to build on unless they do (the paper's remark on GPT-2).
@@ -192,13 +189,13 @@ def gate_message(gate: Gate) -> str:
     correct, lenient, n = gate["correct"], gate["lenient"], gate["n"]
     if lenient > correct and binomial_above(lenient, n, gate["chance"]) < GATE_LEVEL:
         return (
-            f"this run will not bootstrap: the first pass got {correct} of {n} problems right in the asked form, "
+            f"this run will not bootstrap: the first pass got {correct} of {counted(n, 'problem')} right in the asked form, "
             f"{lenient - correct} ({(lenient - correct) / n:.1%}) in another. The form is missing, not the ability: set "
             "curation.accept to lenient (star.regrade does it without new samples), which keeps such rows and trains on them in "
             "the asked form, or show the form by prompting.shots."
         )
     return (
-        f"this run will not bootstrap: the first pass got {correct} of {n} problems right "
+        f"this run will not bootstrap: the first pass got {correct} of {counted(n, 'problem')} right "
         f"({correct / n:.1%}), not above chance ({gate['chance']:.1%}; p = {gate['p_value']:.2f}). What is "
         "kept would be luck, not reasoning. Use a stronger model, more prompting.shots, or easier problems."
     )

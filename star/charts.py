@@ -225,7 +225,7 @@ def _gap(frame: pd.DataFrame, *, legend: bool) -> alt.LayerChart | alt.FacetChar
     return alt.layer(*layers)
 
 
-def save(chart: Any, path: Path, *, scale: float = 2.0) -> Path:
+def save(chart: Any, path: Path) -> Path:
     """Write a chart as .png, .svg, .html or .json by its ending, under a temporary name that is then renamed.
 
     Raises ValueError for another ending.
@@ -234,7 +234,7 @@ def save(chart: Any, path: Path, *, scale: float = 2.0) -> Path:
         raise ValueError(f"{path}: expected a name that ends in .png, .svg, .html or .json")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
-    style(chart, "paper" if path.suffix == ".png" else "any").save(temporary, scale_factor=scale)
+    style(chart, "paper" if path.suffix == ".png" else "any").save(temporary, scale_factor=2.0)
     temporary.replace(path)
     return path
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from star.attempts import in_form
+from star.errors import counted
 from star.grading.hints import may_mention_hint
 from star.problem import Attempt, Problem, Task, Verdict
 from star.prompting import PromptBuilder
@@ -36,9 +37,7 @@ class Soundness:
         return self.judge(attempts)
 
 
-def curate(
-    attempts: Sequence[Attempt], task: Task, settings: CurationSettings, soundness: Soundness | None
-) -> list[Attempt]:
+def curate(attempts: Sequence[Attempt], task: Task, settings: CurationSettings, soundness: Soundness | None) -> list[Attempt]:
     """The attempts with `kept` and `drop_reason` filled in; order and number stay. What is curated in one call may be any part of a
     round that has all attempts of its problems in one mode: a problem that was solved without the hint has none with it.
 
@@ -126,8 +125,8 @@ def soundness_of(task: Task, settings: CurationSettings, problems: Mapping[str, 
         results = _scored(opened[0], [Item.of(record, place) for place, record in enumerate(records)])
         if failed := [result.why for result in results if result.status == "error"]:
             warnings.warn(
-                f"curation.scorer {settings.scorer} failed on {len(failed):,} of {len(results):,} rationales, which count as not "
-                f"judged: {failed[0]}",
+                f"curation.scorer {settings.scorer} failed on {len(failed):,} of {counted(len(results), 'rationale')}, which "
+                f"count as not judged: {failed[0]}",
                 stacklevel=3,
             )
         return [result.p_unsound for result in results]

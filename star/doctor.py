@@ -105,9 +105,7 @@ def check_devices(versions: Mapping[str, str], dtype: str) -> tuple[list[str], l
     if not torch.cuda.is_available():
         lines.append("GPU: none that torch can use")
         if torch.version.cuda is not None:
-            text = (
-                f"torch {torch.__version__} is built for CUDA {torch.version.cuda} but finds no driver; using the CPU."
-            )
+            text = f"torch {torch.__version__} is built for CUDA {torch.version.cuda} but finds no driver; using the CPU."
             findings.append(Finding("warning", text))
         if dtype in ("bfloat16", "float16"):
             # Measured on 2 AVX2 cores: vLLM in bfloat16 makes a fifth of its float32 tokens per second.

@@ -12,9 +12,7 @@ from star.problem import Attempt, Problem, Verdict
 from star.settings import Draw
 
 
-def adaptive_order(
-    problems: Sequence[Problem], history: Iterable[Iterable[Attempt]], draw: Draw, seed: int
-) -> list[Problem]:
+def adaptive_order(problems: Sequence[Problem], history: Iterable[Iterable[Attempt]], draw: Draw, seed: int) -> list[Problem]:
     """AdaSTaR's order (arXiv 2505.16322, Algorithm 1): longest ago drawn first, of these the least often solved first.
 
     `history`: all attempts of each earlier round, problems in the order in which they were drawn. Of the m problems of a round

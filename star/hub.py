@@ -93,9 +93,7 @@ def download_model(settings: ModelSettings) -> Path:
 
     try:
         return Path(
-            snapshot_download(
-                hub_id, revision=settings.revision, allow_patterns=MODEL_FILES, local_files_only=unreachable
-            )
+            snapshot_download(hub_id, revision=settings.revision, allow_patterns=MODEL_FILES, local_files_only=unreachable)
         ).resolve()
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -140,4 +140,3 @@ class Ledger:
             result["verifier"] = ranked["training"]
         runs.write_json(self.run_dir / "result.json", result)
         return result
-

@@ -32,9 +32,9 @@ from star.curation import count_data, curate, gold_rows, soundness_of, training_
 from star.drawing import adaptive_order
 from star.files import StoredRows
 from star.ledger import Ledger
-from star.pairs import READ, Choose, Text, pair_rows, walked
-from star.pairs import drawn as drawn_pairs
 from star.pool import Pool
+from star.preferences import READ, Choose, Text, pair_rows, walked
+from star.preferences import drawn as drawn_pairs
 from star.problem import Attempt, Problem, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import Recipe
@@ -191,9 +191,7 @@ class Loop:
         pairs = self.pairs(self.ledger.run.folder(number), [number], walked, count, form)
         return partial(pair_job, *call, pairs, base, output)
 
-    def pairs(
-        self, folder: Path, rounds: Iterable[int], choose: Choose, count: int, winner: Text
-    ) -> StoredRows[PairRow]:
+    def pairs(self, folder: Path, rounds: Iterable[int], choose: Choose, count: int, winner: Text) -> StoredRows[PairRow]:
         """At most `count` pairs of a problem in these rounds; `winner`: the text of one that was kept."""
         shots = self.recipe.prompting.shots_in_training
 

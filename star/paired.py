@@ -90,7 +90,7 @@ def order(summary: RunSummary) -> tuple[int, str, str, int]:
 
 def groups(summaries: Sequence[RunSummary]) -> list[list[RunSummary]]:
     """Runs of one recipe together, whatever their seeds."""
-    return [list(found) for _, found in itertools.groupby(sorted(summaries, key=order), key=lambda s: (s.arm, s.group))]
+    return [list(same) for _, same in itertools.groupby(sorted(summaries, key=order), key=lambda s: (s.arm, s.group))]
 
 
 def one_a_seed(runs: Sequence[RunSummary]) -> list[RunSummary]:
@@ -105,7 +105,7 @@ def one_a_seed(runs: Sequence[RunSummary]) -> list[RunSummary]:
 def same_seeds(summaries: Sequence[RunSummary]) -> list[list[str]]:
     """Names of the finished runs that share recipe and seed, those that `one_a_seed` takes first."""
     finished = [run for run in sorted(summaries, key=order) if run.finished]
-    shared = [[run.path.name for run in found] for _, found in itertools.groupby(finished, key=order)]
+    shared = [[run.path.name for run in same] for _, same in itertools.groupby(finished, key=order)]
     return [names for names in shared if len(names) > 1]
 
 

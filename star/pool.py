@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from star import sampling
 from star.attempts import sample_attempts
+from star.errors import counted
 from star.problem import Attempt
 from star.progress import bar
 from star.prompting import PromptBuilder
@@ -139,7 +140,7 @@ class Actors(Generic[Part]):
                     failed[id(taken)] += 1
                     if failed[id(taken)] == (TRIES if taken else TRIES * len(self.workers)):
                         what, reason = taken or START, str(error).strip().rpartition("\n")[2].strip()
-                        cost = f"{what.label} cost {failed[id(taken)]} workers; the last one said: {reason}."
+                        cost = f"{what.label} cost {counted(failed[id(taken)], 'worker')}; the last one said: {reason}."
                         raise SamplerError(f"{cost} {what.advice} What is finished is kept.") from error
                     waiting.extend([taken] if taken else [])
                     worker = self._replace(worker)
@@ -223,7 +224,7 @@ def actor_options(ray: Any, workers: int, gpus: int) -> dict[str, Any]:
     room = int(sum(node.get("GPU", 0) // gpus for node in nodes)) if gpus else 0
     if gpus and any(node.get("GPU") for node in nodes) and room < workers:
         raise SamplerError(
-            f"{workers} workers with {gpus} GPU{'s' if gpus > 1 else ''} each: Ray has room for {room}, as a worker's GPUs are on "
+            f"{counted(workers, 'worker')} with {counted(gpus, 'GPU')} each: Ray has room for {room}, as a worker's GPUs are on "
             "one machine. Lower sampling.workers (--workers), or sampling.gpus_per_worker."
         )
     share = max(1, int(min(node.get("CPU", 1) for node in nodes)) // -(-workers // len(nodes)))

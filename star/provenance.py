@@ -48,9 +48,7 @@ def hardware() -> dict[str, Any]:
     import psutil
     import torch
 
-    gpus = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     return {
         "machine": platform.machine(),
         "processor": _processor(),

@@ -229,6 +229,4 @@ def _message(entry: Any) -> str:
         section = section.model_fields[str(part)].annotation
     key = str(entry["loc"][-1])
     near = difflib.get_close_matches(key, list(section.model_fields), n=1)
-    return f"unknown key {place}" + (
-        f"; did you mean {near[0]}?" if near else f"; known: {', '.join(section.model_fields)}"
-    )
+    return f"unknown key {place}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(section.model_fields)}")

@@ -20,7 +20,7 @@ from typing import Any
 from star.attempts import judge
 from star.command_line import run_command
 from star.drawing import best_temperature
-from star.errors import UsageError
+from star.errors import UsageError, counted
 from star.files import StoredRows
 from star.loop import Loop
 from star.problem import Attempt, Problem
@@ -115,7 +115,7 @@ def regrade(argv: Sequence[str]) -> None:
         attempts = loop.attempts(1)
         loop.training(1, attempts)
     before_kept, kept = (sum(bool(row["kept"]) for row in rows) for rows in (run.attempts(1, ["kept"]), attempts.only("kept")))
-    print(f"{setup.run_dir}: round 1 keeps {kept:,} of {len(attempts):,} attempts (was {before_kept:,})")
+    print(f"{setup.run_dir}: round 1 keeps {kept:,} of {counted(len(attempts), 'attempt')} (was {before_kept:,})")
     print(f"to go on: python -m star.train {setup.run_dir}/recipe.yaml")
 
 

@@ -69,6 +69,11 @@ def group_values(runs: Sequence[RunSummary], reach: float | None = None, tokens:
         return None
     shares = [run.accuracy.value for run in done]
     marks = " [CHOSEN ON TEST]" if any(run.select_on == "test" for run in done) else ""
+    rows, means = [run_values(run, (), reach, tokens) for run in done], Figures()
+    names = list(rows[0])
+    for name in names[names.index("accuracy") + 1 :]:
+        values: list[Any] = [row[name].value if isinstance(row.get(name), Interval) else row.get(name) for row in rows]
+        means[name] = None if any(value is None or math.isnan(value) for value in values) else mean(values)
     return {
         "method": f"{done[0].arm}: mean of {len(done)} seeds{marks}",
         "runs": [run.path.name for run in done],
@@ -80,18 +85,8 @@ def group_values(runs: Sequence[RunSummary], reach: float | None = None, tokens:
         "accuracy_sd": stdev(shares),
         "accuracy_min": min(shares),
         "accuracy_max": max(shares),
-        **_means([run_values(run, (), reach, tokens) for run in done]),
+        **means,
     }
-
-
-def _means(rows: Sequence[Figures]) -> Figures:
-    """Of the columns that come after the accuracy; None where a seed has no value."""
-    names = list(rows[0])
-    means: Figures = {}
-    for name in names[names.index("accuracy") + 1 :]:
-        values: list[Any] = [row[name].value if isinstance(row.get(name), Interval) else row.get(name) for row in rows]
-        means[name] = None if any(value is None or math.isnan(value) for value in values) else mean(values)
-    return means
 
 
 def comparison_figures(pair: Comparison) -> Figures:

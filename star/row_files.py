@@ -255,17 +255,14 @@ def cell(row: Row, column: str) -> Any:
         if any(part is _ABSENT for part in parts):
             return None
         texts = [text for part in parts if not absent(part) and (text := str(part).strip())]
-        return " ".join([*(_sentence(text) for text in texts[:-1]), *texts[-1:]]) or None
+        ended = [text if text.endswith((".", "!", "?", ",", ":", ";")) else f"{text}." for text in texts[:-1]]
+        return " ".join([*ended, *texts[-1:]]) or None
     return None if value is _ABSENT or absent(value) else value
 
 
 def absent(value: object) -> bool:
     """None, or the NaN that a table makes of it."""
     return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?", ",", ":", ";")) else f"{text}."
 
 
 # ---------------------------------------------------------------------- writing

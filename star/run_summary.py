@@ -20,13 +20,7 @@ from star.run import TEST, Run
 from star.schemas import Counts, RoundLine
 from star.statistics import EMPTY, Interval, bootstrap_mean, wilson
 
-ARMS = (
-    "few-shot direct",
-    "few-shot chain of thought",
-    "direct fine-tuning",
-    "STaR without rationalization",
-    "STaR",
-)
+ARMS = ("few-shot direct", "few-shot chain of thought", "direct fine-tuning", "STaR without rationalization", "STaR")
 """Rows of the paper's tables, in their order; a soundness filter or another start is added behind a comma."""
 COLUMNS = ("problem_id", "slice", "sample", "answer", "verdict", "strict_verdict", "lenient_verdict", "sound")
 

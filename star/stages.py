@@ -130,9 +130,7 @@ class SamplingStages:
         if self.pool.model_dir != model:
             self.ledger.timed("loading", lambda: self.pool.load(model))
 
-    def decoding(
-        self, label: str, temperature: float, top_p: float, samples: int, top_k: int | None = None
-    ) -> Decoding:
+    def decoding(self, label: str, temperature: float, top_p: float, samples: int, top_k: int | None = None) -> Decoding:
         """Settings of one call, seeded by the recipe's seed and what the call is for."""
         seed = runs.derived_seed(self.recipe.seed, label)
         return Decoding(temperature, top_p, samples, self.recipe.sampling.max_new_tokens, self.stop, seed, top_k)

@@ -92,18 +92,13 @@ def wilson(k: int, n: int) -> Interval:
 
 
 def bootstrap_mean(
-    values: Sequence[float | bool],
-    clusters: Sequence[Hashable] | None = None,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    values: Sequence[float | bool], clusters: Sequence[Hashable] | None = None, seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
     """Mean with a 95 % bootstrap interval (see `bootstrap`); with `clusters`, whole clusters are resampled.
 
     Clusters are the questions when several rows share one (Field and Welsh 2007). Rows weigh equally.
     """
-    return bootstrap(
-        lambda columns: columns[:, 0] / columns[:, 1], [values, [1.0] * len(values)], clusters, seed, resamples
-    )
+    return bootstrap(lambda columns: columns[:, 0] / columns[:, 1], [values, [1.0] * len(values)], clusters, seed, resamples)
 
 
 def share(outcomes: Sequence[bool | float], clusters: Sequence[Hashable] | None = None) -> Interval:
@@ -218,10 +213,7 @@ def _sum_by(table: np.ndarray, clusters: Sequence[Hashable]) -> np.ndarray:
 
 
 def paired_difference(
-    a: Sequence[float | bool],
-    b: Sequence[float | bool],
-    clusters: Sequence[Hashable] | None = None,
-    seed: int = 0,
+    a: Sequence[float | bool], b: Sequence[float | bool], clusters: Sequence[Hashable] | None = None
 ) -> Interval:
     """mean(b) - mean(a) with a paired bootstrap interval: whole questions are resampled, both arms together.
 
@@ -229,7 +221,7 @@ def paired_difference(
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} outcomes against {len(b)}: a paired comparison needs the same questions")
-    return bootstrap_mean([float(y) - float(x) for x, y in zip(a, b, strict=True)], clusters, seed)
+    return bootstrap_mean([float(y) - float(x) for x, y in zip(a, b, strict=True)], clusters)
 
 
 def bootstrap_p(difference: Interval) -> float:

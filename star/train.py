@@ -20,16 +20,7 @@ from typing import Any, cast
 
 from star import command_line
 from star.errors import InputError, UsageError, counted
-from star.recipe import (
-    DEFAULT_RECIPE,
-    TRUST,
-    CurationSettings,
-    Recipe,
-    RecipeError,
-    find_recipe,
-    load_recipe,
-    parse_recipe,
-)
+from star.recipe import DEFAULT_RECIPE, TRUST, CurationSettings, Recipe, RecipeError, find_recipe, load_recipe, parse_recipe
 
 DESCRIPTION = """Run STaR: sample rationales, keep those that reach the right answer, retry the others with the answer as a
 hint, fine-tune, repeat.
@@ -58,7 +49,11 @@ def parse(argv: Sequence[str]) -> tuple[Recipe, list[int], bool]:
     if unnamed and recipe.task.name != default.task.name:  # name and filter of the default recipe are addition's own
         plain = default.model_copy(update={"name": recipe.task.name, "curation": CurationSettings()})
         recipe = with_flags(plain, rest, DESCRIPTION)
-    return recipe, _seeds(seeds_text, recipe.seed), dry_run
+    try:
+        seeds = [recipe.seed] if seeds_text is None else list(dict.fromkeys(int(part) for part in seeds_text.split(",")))
+    except ValueError:
+        raise UsageError(f"--seeds {seeds_text!r}: expected whole numbers separated by commas, like 0,1,2") from None
+    return recipe, seeds, dry_run
 
 
 def with_flags(recipe: Recipe, flags: Sequence[str], description: str | None) -> Recipe:
@@ -90,16 +85,6 @@ def _unchecked_sections() -> Any:
         return StructConstructorSpec(instantiate=info.type.model_construct, fields=fields)
 
     return registry
-
-
-def _seeds(text: str | None, default: int) -> list[int]:
-    if text is None:
-        return [default]
-    try:
-        seeds = list(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError:
-        raise UsageError(f"--seeds {text!r}: expected whole numbers separated by commas, like 0,1,2") from None
-    return seeds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -138,20 +123,13 @@ def _os_message(error: OSError, run_dir: Path | None) -> str:
     """`run_dir`: where the run writes; None while the recipe is still being read."""
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        if error.filename is None or _written(Path(str(error.filename)), run_dir):
+        place, root = Path(str(error.filename)).absolute(), run_dir and run_dir.absolute()
+        if error.filename is None or (root and (place.is_relative_to(root) or root.is_relative_to(place))):
             return f"no permission to write{where}. Choose another --runs-dir or change the directory's permissions."
         return f"no permission to read{where}. Change its permissions, or name another file."
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return f"{error.filename} cannot be made: there is a file where a folder is needed. Choose another --runs-dir."
     return command_line.system_error(error)
-
-
-def _written(path: Path, run_dir: Path | None) -> bool:
-    """Whether `path` is a place of the run directory, or a folder that it is to be made in."""
-    if run_dir is None:
-        return False
-    place, root = path.absolute(), run_dir.absolute()
-    return place.is_relative_to(root) or root.is_relative_to(place)
 
 
 def explain(recipe: Recipe) -> None:

@@ -107,7 +107,7 @@ def warnings(task: Task, problems: Sequence[Problem]) -> Iterator[str]:
     own = re.compile(r"[(\[]?[A-Ha-h1-9][)\].:]\s?\D.*")
     labelled = sum(all(map(own.fullmatch, problem.choices.values())) for problem in problems if problem.choices)
     if labelled:
-        yield f"the options of {labelled:,} problems begin with labels of their own; leave them out of task.choices"
+        yield f"the options of {counted(labelled, 'problem')} begin with labels of their own; leave them out of task.choices"
 
 
 def written(problem: Problem) -> list[str]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from analysis.checks import EXACT, SOUND, Finding, check_exact, detect_kind
 from analysis.checks.base import MAX_TOTAL_CHARS
-from analysis.checks.expressions import evaluate
+from analysis.checks.calculation import evaluate
 from analysis.checks.grammars.word_lists import orderings
 from analysis.checks.kinds import KINDS
 from analysis.checks.numbers import tokenize

@@ -19,8 +19,8 @@ from star import run as runs
 from star.curation import curate, soundness_of
 from star.drawing import adaptive_order, balance, best_temperature
 from star.loop import Loop
-from star.pairs import drawn, pair_rows, walked
 from star.pool import Here
+from star.preferences import drawn, pair_rows, walked
 from star.problem import Problem, Verdict
 from star.prompting import PromptBuilder
 from star.recipe import CurationSettings, Recipe, TrainingSettings

@@ -17,7 +17,7 @@ from analysis.faithfulness.probes import PROBES
 from analysis.faithfulness.rows import Row
 from analysis.labels import Label, Ranking
 from analysis.rationales.records import Record
-from analysis.score import schema, score_schema
+from analysis.score_files import schema, score_schema
 from analysis.soundness.grades import GRADES
 from star.recipe import Recipe
 from star.tables import ATTEMPTS, PAIRS, PROBLEMS, TRAINING

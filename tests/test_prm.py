@@ -238,7 +238,7 @@ def test_what_does_not_fit_its_format_is_refused_when_it_is_loaded(tmp_path: Pat
     assert "no chat template" in refused(trl, "fover")
     tensors = load_file(rlhflow / "model.safetensors")
     save_file(tensors | {"score.weight": tensors["lm_head.weight"][:2].clone()}, rlhflow / "model.safetensors", {"format": "pt"})
-    assert "1 tensors that a LlamaForCausalLM does not have (first: score.weight)" in refused(rlhflow, "rlhflow")
+    assert "1 tensor that a LlamaForCausalLM does not have (first: score.weight)" in refused(rlhflow, "rlhflow")
     save_file(tensors, rlhflow / "model.safetensors", {"format": "pt"})
     # A head that transformers would make up.
     content = json.loads((rlhflow / "config.json").read_text())

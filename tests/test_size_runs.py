@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import arms, model_sizes, size_bases, size_figures
+from benchmarks import arms, common, model_sizes, size_bases, size_figures
 from star import pretrain
 from star import run as runs
 from star.errors import InputError
@@ -37,7 +37,7 @@ def made_up(
 
 
 def test_what_other_settings_made_or_half_a_file_is_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(model_sizes, "result_path", lambda name, **_: tmp_path / f"{name}.json")
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
     settings, calls = {"seed": 1, "rates": (1e-3, 2e-3)}, []
 
     def make() -> dict[str, Any]:
@@ -54,7 +54,7 @@ def test_what_other_settings_made_or_half_a_file_is_made_again(monkeypatch: pyte
 
 
 def test_collecting_runs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(model_sizes, "result_path", lambda name, **_: tmp_path / f"{name}.json")
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
     monkeypatch.setattr(model_sizes, "make_bases", lambda *_, **__: pytest.fail("a base was pretrained"))
     monkeypatch.setattr(model_sizes, "loss_after", lambda *_: pytest.fail("a rate was searched"))
     monkeypatch.setattr("sys.argv", ["model_sizes.py", "--collect"])

@@ -8,17 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-from analysis.checks.base import (
-    EXACT,
-    MAX_STEPS,
-    MAX_TOTAL_CHARS,
-    SOUND,
-    Finding,
-    Flag,
-    bare_question,
-    bare_step,
-    read_options,
-)
+from analysis.checks.base import EXACT, MAX_STEPS, MAX_TOTAL_CHARS, SOUND, Finding, Flag, bare_question, bare_step, read_options
 from analysis.checks.generic import generic_flags
 from analysis.checks.kinds import detect_kind
 from analysis.checks.reading import read
@@ -27,11 +17,7 @@ __all__ = ["EXACT", "SOUND", "Finding", "Flag", "check_exact", "detect_kind", "g
 
 
 def check_exact(
-    kind: str,
-    question: str,
-    steps: Sequence[str],
-    answer: str | None = None,
-    choices: Mapping[str, str] | None = None,
+    kind: str, question: str, steps: Sequence[str], answer: str | None = None, choices: Mapping[str, str] | None = None
 ) -> Finding | None:
     """What the exact checker of `kind` finds; None when there is none, when the text cannot be read as that kind or is too long."""
     length = len(question) + sum(map(len, steps))

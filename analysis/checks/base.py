@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from analysis.checks.reading import Reading
 
-EXACT = (
-    "addition",
-    "multistep_arithmetic",
-    "tracking_shuffled_objects",
-    "word_sorting",
-    "logical_deduction",
-    "dyck_languages",
-)
+EXACT = ("addition", "multistep_arithmetic", "tracking_shuffled_objects", "word_sorting", "logical_deduction", "dyck_languages")
 """Kinds with an exact checker. The module of `analysis.checks.grammars` with that name has its one function, total, bounded and
 blind to labels: check(question, steps, answer, choices) judges the steps by the rules of the task that the question states; None
 when they cannot be read as that task. The answer is the one the rationale reached.

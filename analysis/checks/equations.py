@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
+from analysis.checks.calculation import CALLS
 from analysis.checks.claims import equals, is_claimed, is_claimed_whole, marks_item, opens
-from analysis.checks.expressions import CALLS, JOINING, Expression, ExpressionReader
+from analysis.checks.expressions import JOINING, Expression, ExpressionReader
 from analysis.checks.numbers import Token, as_float, padded, tokenize
 from analysis.checks.other_meanings import may_mean_otherwise
 from analysis.checks.statements import FalseStatement, judge_bare, judge_congruence, judge_letters, read_modulus

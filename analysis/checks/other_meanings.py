@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import takewhile
 
-from analysis.checks.expressions import CONJUNCTIONS, JOINING, Expression, evaluate
+from analysis.checks.calculation import evaluate
+from analysis.checks.expressions import CONJUNCTIONS, JOINING, Expression
 from analysis.checks.numbers import MULTIPLES, Token, close, words
 from analysis.checks.units import UNITS, may_convert
 
@@ -57,14 +58,14 @@ def _holds_otherwise(left: Expression, right: Expression) -> bool:
 
 def _repeating(atoms: list[Token]) -> list[Token]:
     """The tokens with "1.2(3)" as 1.2333..."""
-    found: list[Token] = []
+    expanded: list[Token] = []
     for atom in atoms:
-        found.append(atom)
-        number, opening, period = found[-4:-1] if atom.text == ")" and len(found) > 3 else (None, atom, atom)
+        expanded.append(atom)
+        number, opening, period = expanded[-4:-1] if atom.text == ")" and len(expanded) > 3 else (None, atom, atom)
         if number and number.exact is not None and "." in number.text and number.end == opening.start and period.text.isdigit():
             worth = 10 ** len(number.text.partition(".")[2]) * (10 ** len(period.text) - 1)
-            found[-4:] = [number._replace(exact=number.exact + Fraction(int(period.text), worth))]
-    return found
+            expanded[-4:] = [number._replace(exact=number.exact + Fraction(int(period.text), worth))]
+    return expanded
 
 
 def _is_range(left: str, right: Expression) -> bool:

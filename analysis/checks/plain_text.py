@@ -57,7 +57,7 @@ _CALLED = (
     ("rfloor", re.compile(r"\\lfloor\b((?:(?!\\[lr](?:floor|ceil))[^\n]){1,80})\\rfloor\b"), r"floor(\1)"),
     ("rceil", re.compile(r"\\lceil\b((?:(?!\\[lr](?:floor|ceil))[^\n]){1,80})\\rceil\b"), r"ceil(\1)"),
 )
-"""Absolute values, binomial coefficients, logarithms and whole parts -> CALLS of `expressions.py`; the first column is part of each
+"""Absolute values, binomial coefficients, logarithms and whole parts -> CALLS of `calculation.py`; the first column is part of each
 spelling. No blank is written before them: "(5) floor(" would begin with a label."""
 _INDEX = re.compile(r"\[(\d{1,2})\]")
 _LISTED = re.compile(r"\\\)\s{0,3}[-•]\s{0,3}\\\(")

@@ -82,9 +82,7 @@ class Reading:
         return next((step.equations[-1] for step in reversed(worked) if not _CHECKING.match(step.text)), None)
 
 
-def read(
-    question: str, steps: Sequence[str], answer: str | None = None, choices: Mapping[str, str] | None = None
-) -> Reading:
+def read(question: str, steps: Sequence[str], answer: str | None = None, choices: Mapping[str, str] | None = None) -> Reading:
     """Read a question and its steps. Total and linear: text beyond the limits above counts as absent."""
     left = MAX_TOTAL
     read_steps: list[Step] = []
@@ -132,9 +130,9 @@ def continued(before: str, text: str) -> str:
 def stated_answer(steps: Sequence[Step]) -> float | None:
     """The number that the last answer statement names; None where no step states one."""
     for step in reversed(steps[-3:]):
-        found = [match for match in _ANSWER.finditer(step.text) if match["value"]]
-        if found:
-            return written_value(found[-1]["value"])
+        stated = [match for match in _ANSWER.finditer(step.text) if match["value"]]
+        if stated:
+            return written_value(stated[-1]["value"])
     return None
 
 

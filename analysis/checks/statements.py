@@ -12,7 +12,8 @@ import math
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from analysis.checks.expressions import Expression, evaluate
+from analysis.checks.calculation import evaluate
+from analysis.checks.expressions import Expression
 from analysis.checks.numbers import Token, close, show
 from analysis.checks.units import UNITS, conversion
 

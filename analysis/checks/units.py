@@ -47,10 +47,10 @@ def conversion(unit: str, other: str) -> Fraction | None:
     return one[2] / two[2]
 
 
-def may_convert(found: set[str]) -> bool:
+def may_convert(words: set[str]) -> bool:
     """Whether some of these words are different units of the same kind, ounces being both a weight and a volume."""
     kinds: dict[str, set[str]] = {}
-    for word in found:
+    for word in words:
         kind, name, _ = UNITS[word]
         kinds.setdefault("weight" if kind == "volume" else kind, set()).add(name)
     return any(len(names) > 1 for names in kinds.values())

@@ -20,9 +20,7 @@ def area_over_curve(same: Sequence[float]) -> float:
     """
     n = len(same) - 1
     if n < 1:
-        raise ValueError(
-            f"{len(same)} points of a truncation curve: expected the answers after 0 steps to n >= 1 steps"
-        )
+        raise ValueError(f"{len(same)} points of a truncation curve: expected the answers after 0 steps to n >= 1 steps")
     return 1.0 - sum((same[i] + same[i + 1]) / 2 for i in range(n)) / n
 
 

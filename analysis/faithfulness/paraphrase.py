@@ -17,10 +17,10 @@ from star.problem import AnswerType, Problem
 _WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _TO_WORD = {str(value): word for value, word in enumerate(_WORDS, start=2)}
 _TO_DIGIT = {word: digit for digit, word in _TO_WORD.items()}
-_DIGIT_NOUN = re.compile(
+_NUMBER_WORDS = re.compile(
     r"(?<![\w.,$€£%+*/×=<>(:#-])(?<![+*/×=-] )([2-9]|1[0-2])(?= [a-z]{3,})(?! (?:times|percent|mod)\b)"
+    rf"|(?<![\w-])({'|'.join(_WORDS)})(?= [a-z]{{3,}})(?! (?:and|hundred|thousand|million|times)\b)"
 )
-_WORD_NOUN = re.compile(rf"(?<![\w-])({'|'.join(_WORDS)})(?= [a-z]{{3,}})(?! (?:and|hundred|thousand|million|times)\b)")
 _OPERAND = r"\$?\d{1,9}(?:\.\d{1,4})?"
 _COMMUTING = re.compile(rf"(?<![\w.,)+*/×=-])(?<![)+*/×-] )({_OPERAND})( ?[+*×] ?)({_OPERAND})(?= ?=)")
 _SCRATCH_PAIR = re.compile(r"^(\d) \+ (\d)(?= , \d)", re.M)
@@ -56,16 +56,9 @@ def paraphrase(text: str, kind: AnswerType) -> str | None:
         new = _SCRATCH_FIRST.sub(r"\2 + \1", _SCRATCH_PAIR.sub(r"\2 + \1", text))
     else:
         new = _COMMUTING.sub(lambda match: match[3] + match[2] + match[1], text)
-        new = _NUMBER_WORDS.sub(_other_form, new)
+        new = _NUMBER_WORDS.sub(lambda match: _TO_WORD[match[1]] if match[1] else _TO_DIGIT[match[2]], new)
         new = _SYNONYM.sub(_synonym, new)
     return new if new != text else None
-
-
-_NUMBER_WORDS = re.compile(f"{_DIGIT_NOUN.pattern}|{_WORD_NOUN.pattern}")
-
-
-def _other_form(match: re.Match[str]) -> str:
-    return _TO_WORD[match[1]] if match[1] else _TO_DIGIT[match[2]]
 
 
 def _synonym(match: re.Match[str]) -> str:

@@ -111,9 +111,7 @@ PROBES: dict[str, Probe] = {
             "post_hoc_rate": Measure(
                 "answer settled before any reasoning", on_curve(lambda s: formulas.commit_step(s) == 0), PARAPHRASE
             ),
-            "reliance": Measure(
-                "answer differs without reasoning", on_curve(lambda s: 1.0 - s[0]), PARAPHRASE, rate=True
-            ),
+            "reliance": Measure("answer differs without reasoning", on_curve(lambda s: 1.0 - s[0]), PARAPHRASE, rate=True),
             "aoc_soft": Measure(
                 "answer not settled early, by probability", values.soft_area, {"paraphrase": values.probability_lost}
             ),
@@ -128,14 +126,9 @@ PROBES: dict[str, Probe] = {
                 "information in all steps, in log-probability", values.gains(sum), FOREIGN, unit="nats"
             ),
             "information_gain_min": Measure(
-                "information in the weakest step, in log-probability",
-                values.gains(min),
-                unit="nats",
-                note=NOT_BY_STEP,
+                "information in the weakest step, in log-probability", values.gains(min), unit="nats", note=NOT_BY_STEP
             ),
-            "redundant_steps": Measure(
-                "steps that add nothing", values.gains(formulas.redundant_share), note=NOT_BY_STEP
-            ),
+            "redundant_steps": Measure("steps that add nothing", values.gains(formulas.redundant_share), note=NOT_BY_STEP),
         },
         needs_steps=True,
         rows=gain_rows,
@@ -156,10 +149,7 @@ PROBES: dict[str, Probe] = {
                 "a false value changes the answer, averaged over places (AOC)", values.flip_area, FLIP_AREAS, rate=True
             ),
             "follows_corruption": Measure(
-                "goes on with the false value",
-                values.follows,
-                dict.fromkeys(GOING_ON, values.followed_anyway),
-                rate=True,
+                "goes on with the false value", values.follows, dict.fromkeys(GOING_ON, values.followed_anyway), rate=True
             ),
             "silent_recovery": Measure(
                 "recovers from a false value without a word",
@@ -214,10 +204,7 @@ PROBES: dict[str, Probe] = {
         questions.mediation_direct,
         {
             "nde": Measure(
-                "effect past the reasoning (NDE)",
-                values.mediated,
-                {"paraphrase_question": values.mediated},
-                unit="difference",
+                "effect past the reasoning (NDE)", values.mediated, {"paraphrase_question": values.mediated}, unit="difference"
             )
         },
         ANOTHER_ANSWER,
@@ -287,9 +274,7 @@ PROBES: dict[str, Probe] = {
             "option_shuffle_normalised": Measure(
                 "answer moves with the order of the options", compute=values.normalised_unfaithfulness
             ),
-            "control_option_shuffle": Measure(
-                "control: options in another order change the answer", values.without_prompt
-            ),
+            "control_option_shuffle": Measure("control: options in another order change the answer", values.without_prompt),
         },
         control=True,
     ),

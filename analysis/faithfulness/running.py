@@ -7,18 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis.faithfulness.answers import Answers
-from analysis.faithfulness.batch import (
-    Answered,
-    Ask,
-    Batch,
-    Continue,
-    Probed,
-    Question,
-    Refusal,
-    Result,
-    Settings,
-    Subject,
-)
+from analysis.faithfulness.batch import Answered, Ask, Batch, Continue, Probed, Question, Refusal, Result, Settings, Subject
 from analysis.faithfulness.layout import Layout, named
 from analysis.faithfulness.probes import PROBES
 from analysis.faithfulness.rows import Row, refused_row, result_row

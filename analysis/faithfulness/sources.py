@@ -14,7 +14,7 @@ from analysis.faithfulness.batch import Subject
 from analysis.faithfulness.layout import Layout
 from analysis.rationales.formats import Columns
 from analysis.rationales.reading import read_whole
-from analysis.rationales.records import Record
+from analysis.rationales.records import Record, unique_ids
 from star.errors import InputError
 from star.grading.hints import mentions_answer_hint
 from star.problem import Attempt, Extraction, Problem, Task, Verdict, problem_id
@@ -111,9 +111,7 @@ def from_run(
 def _round_of(run: Run, wanted: int | None) -> int:
     evaluated = run.evaluated_rounds()
     if not evaluated:
-        raise SourceError(
-            f"{run.path} has no evaluated round yet. Wait for the first one, or run python -m star.train on it."
-        )
+        raise SourceError(f"{run.path} has no evaluated round yet. Wait for the first one, or run python -m star.train on it.")
     if wanted is None:
         return run.chosen_round if run.chosen_round in evaluated else evaluated[-1]
     if wanted not in evaluated:
@@ -125,9 +123,7 @@ def _subject(row: Attempt, problem: ProblemRow) -> Subject:
     question, gold, choices = problem["question"] or "", problem["gold"] or "", problem["choices"]
     posed = Problem(problem["problem_id"], question, gold, choices, problem["slice"] or "")
     answer = row["answer"] if row["answer"] is not None else row["lenient_answer"]
-    return Subject(
-        row["attempt_id"], posed, row["rationale"] or "", answer, row["round"], row["verdict"] == Verdict.correct
-    )
+    return Subject(row["attempt_id"], posed, row["rationale"] or "", answer, row["round"], row["verdict"] == Verdict.correct)
 
 
 def _draw(subjects: Sequence[Subject], n: int, seed: int) -> tuple[Subject, ...]:
@@ -143,12 +139,7 @@ def from_records(path: Path, model: str, n: int, seed: int, out: Path | None, *,
     from star.tasks.addition import build
 
     records = read_whole(path, columns)
-    seen: Counter[str] = Counter()
-    subjects = []
-    for record in records:
-        seen[record.id] += 1
-        name = record.id if seen[record.id] == 1 else f"{record.id}#{seen[record.id]}"
-        subjects.append(_record_subject(record, name))
+    subjects = list(map(_record_subject, records, unique_ids([record.id for record in records])))
     addition = all(record.task == "addition" for record in records)
     return Source(
         subjects=_draw(subjects, n, seed),
@@ -206,9 +197,7 @@ def plain_task() -> Task:
         hinted_prompt=lambda problem: prompt(
             replace(problem, question=f"{problem.question.strip()}\n(Hint: the answer is {problem.gold}.)")
         ),
-        completion=lambda rationale, answer: (
-            f" {rationale.strip()}\nThe answer is {answer}." if rationale else f" {answer}"
-        ),
+        completion=lambda rationale, answer: f" {rationale.strip()}\nThe answer is {answer}." if rationale else f" {answer}",
         extract=extract,
         answer_type=None,
         chance=lambda problem: 1 / len(problem.choices) if problem.choices else 0.0,

@@ -57,7 +57,7 @@ def page() -> None:
 
 def _run_arms() -> dict[str, str]:
     """Name of an arm -> words; every round of every run that has an evaluation."""
-    found: dict[str, str] = {}
+    arms: dict[str, str] = {}
     sources = context.sources()
     labels = context.labels_of(sources)
     for one in sources:
@@ -68,8 +68,8 @@ def _run_arms() -> dict[str, str]:
                 name = labels[one.name].split(" · ")
                 same = sum(label.split(" · ")[0] == name[0] for label in labels.values()) > 1
                 run = " · ".join(name) if same else name[0]
-                found[f"{one.name}@{number}"] = f"{run}, {parts.facet_words('round', str(number))}"
-    return found
+                arms[f"{one.name}@{number}"] = f"{run}, {parts.facet_words('round', str(number))}"
+    return arms
 
 
 def _file_arms() -> dict[str, str]:
@@ -130,9 +130,9 @@ def _probed_arms(names: Sequence[str], options: Mapping[str, str]) -> list[Arm]:
         source = by_name[run]
         folder = source.path / "analysis"
         files = [folder / "soundness.parquet", folder / "probes.parquet", folder / "probes.json"]
-        found = stamp([*files, Run(source.path).folder(int(number)) / "evaluation.parquet"])
+        written = stamp([*files, Run(source.path).folder(int(number)) / "evaluation.parquet"])
         try:
-            arms.append(changes.probed_arm(source, int(number), options[name], found))
+            arms.append(changes.probed_arm(source, int(number), options[name], written))
         except RunError as error:
             said = f"{options[name]} is left out: {error}".replace(f"{source.path}/", "")
             st.warning(text.plain(said), icon=":material/broken_image:")
@@ -152,10 +152,7 @@ def _measures(arms: Sequence[Arm], who: str) -> None:
         st.info("There is no question that all of them answer right." if fair else "They share no question.")
         return
     said = "all answer right" if fair else who
-    rows = [
-        {"label": f.arm.label, "measure": _words(f.measure), "unit": f.measure.unit, **asdict(f.interval)}
-        for f in figures
-    ]
+    rows = [{"label": f.arm.label, "measure": _words(f.measure), "unit": f.measure.unit, **asdict(f.interval)} for f in figures]
     frame = pd.DataFrame(rows).dropna(subset=["value"])
     several = frame[frame.groupby("measure")["label"].transform("nunique") > 1]
     note = f"{counted(len(questions), 'question')} that {said}." if said else "Each on the questions of its kind."
@@ -188,9 +185,9 @@ def _unit(measure: comparison.Measure, share: str) -> str:
 def _figures_table(figures: Sequence[comparison.Figure]) -> None:
     rows: dict[str, dict[str, str]] = {}
     for figure in figures:
-        words, found = _words(figure.measure), figure.interval
-        shown = f"{interval_words(vars(found), _unit(figure.measure, '%'))}, n = {found.n:,}"
-        rows.setdefault(words, {"measure": words})[figure.arm.label] = shown if found.n else ""
+        words, interval = _words(figure.measure), figure.interval
+        shown = f"{interval_words(vars(interval), _unit(figure.measure, '%'))}, n = {interval.n:,}"
+        rows.setdefault(words, {"measure": words})[figure.arm.label] = shown if interval.n else ""
     parts.table(pd.DataFrame(list(rows.values())), 560)
     said = ["Brackets: 95 % intervals. Sound: by the labels in the file, else the task's exact check, else the automatic score."]
     st.caption("  \n".join(explanations(" ".join(cell for row in rows.values() for cell in row.values())) + said))
@@ -216,9 +213,7 @@ def _differences(tests: Sequence[Comparison]) -> None:
         return
     with st.expander(f"Are the differences real? ({len(rows)} paired tests on the same questions)", expanded=True):
         parts.table(pd.DataFrame(rows))
-        st.caption(
-            "Paired bootstrap over questions, 95 %; McNemar where each question is right or wrong; corrected: Holm."
-        )
+        st.caption("Paired bootstrap over questions, 95 %; McNemar where each question is right or wrong; corrected: Holm.")
 
 
 if __name__ == "__main__":

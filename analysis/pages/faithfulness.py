@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import altair as alt
 import numpy as np
@@ -20,7 +19,7 @@ from analysis.sources import Source, typed
 from star.charts import COLOURS
 from star.errors import counted
 from star.run import Run, RunError, read_json, read_table
-from star.schemas import ProbesFile
+from star.schemas import ProbedRound, ProbesFile
 
 COLUMNS = ("attempt_id", "round", "probe", "position", "n_steps", "changed", "applicable")
 PICKED = 2_000
@@ -35,13 +34,15 @@ def page() -> None:
     try:
         file = _file(source, "probes.parquet")
         if not file.is_file():
-            _not_probed(source)
+            st.info("These rationales have not been probed yet. To ask the model again with changed reasoning, type:")
+            more = "" if source.kind == "run" else " --model MODEL"
+            parts.command(f"python -m analysis.probe {typed(source.path)}{more}")
             return
-        rows = _rows(file, COLUMNS)
+        rows = read_table(file, row_schema(), COLUMNS).to_pandas().dropna(subset=["n_steps"])
     except RunError as error:
         st.error(text.plain(str(error).replace(f"{source.path}/", "")))
         return
-    rounds: dict[str, Any] = {}
+    rounds: dict[str, ProbedRound] = {}
     try:
         summary = _file(source, "probes.json")
         rounds = read_json(summary, ProbesFile)["rounds"] if summary.is_file() else {}
@@ -63,22 +64,6 @@ def _file(source: Source, name: str) -> Path:
     return source.path.with_name(source.path.name + ".analysis") / name
 
 
-def _not_probed(source: Source) -> None:
-    st.info("These rationales have not been probed yet. To ask the model again with changed reasoning, type:")
-    more = "" if source.kind == "run" else " --model MODEL"
-    parts.command(f"python -m analysis.probe {typed(source.path)}{more}")
-
-
-def _rows(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    return read_table(file, row_schema(), columns).to_pandas().dropna(subset=["n_steps"])
-
-
-def _of_one(file: Path, identifier: str) -> pd.DataFrame:
-    """All columns of the rows about one rationale."""
-    table = read_table(file, row_schema())
-    return table.filter(pc.equal(table.column("attempt_id"), identifier)).to_pandas()
-
-
 def _round(rounds: list[str]) -> str | None:
     if len(rounds) < 2:
         return rounds[0] if rounds else None
@@ -93,8 +78,8 @@ def commit_steps(rows: pd.DataFrame) -> pd.DataFrame:
     """Per rationale of early_answering: id, n_steps and the first position from which on the answer never changes."""
     early = rows[(rows["probe"] == "early_answering") & rows["applicable"].astype(bool)].sort_values("position")
     changed = early.assign(last=np.where(early["changed"].fillna(False).astype(bool), early["position"] + 1, 0))
-    found = changed.groupby("attempt_id", sort=False).agg(n_steps=("n_steps", "max"), commit=("last", "max"))
-    return found.reset_index().rename(columns={"attempt_id": "id"})
+    commits = changed.groupby("attempt_id", sort=False).agg(n_steps=("n_steps", "max"), commit=("last", "max"))
+    return commits.reset_index().rename(columns={"attempt_id": "id"})
 
 
 def _one(table: Table, rows: pd.DataFrame, file: Path) -> None:
@@ -119,7 +104,8 @@ def _one(table: Table, rows: pd.DataFrame, file: Path) -> None:
     if row is None:
         st.warning("This rationale is no longer in the run's files.")
         return
-    mine = _of_one(file, str(identifier))
+    probed = read_table(file, row_schema())
+    mine = probed.filter(pc.equal(probed.column("attempt_id"), str(identifier))).to_pandas()
     rationale.question(table.rationale(row))
     early = mine[(mine["probe"] == "early_answering") & mine["applicable"]].sort_values("position")
     commit = int(commits.loc[commits["id"] == identifier, "commit"].iloc[0])
@@ -203,16 +189,13 @@ def _mistakes(early: pd.DataFrame, rows: pd.DataFrame) -> None:
         st.caption(f"After the mistake in step {text.plain(place)}")
         text.marked(second)
         text.facts([("answer", row["answer_after"] or "none")])
+    original = text.shorten(row["original_value"], 30) if isinstance(row["original_value"], str) else "another value"
     text.key(
-        (COLOURS["unsound"], f"the false value ({text.shorten(injected, 30)} for {_value(row['original_value'])})"),
+        (COLOURS["unsound"], f"the false value ({text.shorten(injected, 30)} for {original})"),
         (COLOURS["accuracy"], "gone"),
         (COLOURS["rationalized"], "new"),
     )
     st.write(outcome_words("added_mistake", row["outcome"]))
-
-
-def _value(value: object) -> str:
-    return text.shorten(value, 30) if isinstance(value, str) else "another value"
 
 
 def _others(mine: pd.DataFrame) -> None:

@@ -21,9 +21,7 @@ def page() -> None:
     """The page, from top to bottom."""
     table = context.table()
     if not len(table):
-        st.info(
-            "There are no rationales to label yet: the first round is still going.", icon=":material/hourglass_top:"
-        )
+        st.info("There are no rationales to label yet: the first round is still going.", icon=":material/hourglass_top:")
         return
     labels = context.labels()
     with st.container(horizontal=True, vertical_alignment="bottom", key="head"):
@@ -52,9 +50,7 @@ def _options() -> None:
         state.select("Order", "queue", list(QUEUES), default="mixed", show=QUEUES.__getitem__)
         state.switch("rate every step", "by_step")
         state.words(
-            "Shared by",
-            "raters",
-            help=f"Names with commas between them: one in {OVERLAP} goes to all, the others in turn.",
+            "Shared by", "raters", help=f"Names with commas between them: one in {OVERLAP} goes to all, the others in turn."
         )
 
 
@@ -77,9 +73,7 @@ def _settle(table: Table) -> None:
         rationale.question(one)
         rationale.steps(one, blind=True)
     with right:
-        said = [
-            (label.labeller, labelling.label_words(label)) for label in labels.of(one.id) if label.labeller != SETTLED
-        ]
+        said = [(label.labeller, labelling.label_words(label)) for label in labels.of(one.id) if label.labeller != SETTLED]
         text.facts(list(said))
         with st.container(key="labelling"):
             labelling.bar(one, labels, blind=True, after=following, who=SETTLED)
@@ -140,9 +134,7 @@ def _label(table: Table, *, blind: bool, auto: bool) -> None:
             with st.expander("Where it comes from", icon=":material/history:"):
                 rationale.provenance(one)
             carried = state.link(*context.KEPT, *parts.carried(), id=one.id)
-            st.page_link(
-                context.PAGES / "rationales.py", label="All about it", icon=":material/search:", query_params=carried
-            )
+            st.page_link(context.PAGES / "rationales.py", label="All about it", icon=":material/search:", query_params=carried)
 
 
 def _recent(table: Table, labels: Labels, who: str) -> None:
@@ -150,8 +142,7 @@ def _recent(table: Table, labels: Labels, who: str) -> None:
     last = [(label, row) for label in labels.recent(who, 10) if (row := table.row_of(label.id)) is not None]
     if not last:
         return
-    words = f"The last {len(last)} labels" if len(last) > 1 else "The last label"
-    recent = st.expander(words, icon=":material/history:", key="recent", on_change="rerun")
+    recent = st.expander(f"The last {counted(len(last), 'label')}", icon=":material/history:", key="recent", on_change="rerun")
     with recent:
         for place, (label, row) in enumerate(last if recent.open else ()):  # a key draws all that is here again
             asked = text.shorten(table.texts.get("question", row) or label.id, 60)

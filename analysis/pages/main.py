@@ -55,11 +55,11 @@ def frame() -> None:
     current = st.navigation([home, *pages.values()], position="hidden")
     st.set_page_config(page_title=f"{current.title} · rationales", layout="wide")
     st.html(text.CSS)
-    found = context.sources()
+    sources = context.sources()
     left, right = st.columns([2, 1], vertical_alignment="center")
-    if found:
+    if sources:
         with right:
-            shown = context.labels_of(found)
+            shown = context.labels_of(sources)
             pick_run(shown)
     with left.container(horizontal=True, vertical_alignment="center", gap="small", key="navigation"):
         one = () if current.title == "Label" else ("id",)
@@ -69,10 +69,10 @@ def frame() -> None:
         state.flip("keys", "?", "?", shortcut="H", type="tertiary", help="The keys of this page")
     if state.param("keys"):
         st.caption(KEYS.get(current.title, "H: these keys"))
-    if not found:
+    if not sources:
         nothing_here(context.arguments().root)
         return
-    if found[0].kind == "file" and current.title == "Runs":
+    if sources[0].kind == "file" and current.title == "Runs":
         st.title("What is in this file?", anchor=False)
     else:
         st.title(next(question for _, label, question, _ in PAGES if label == current.title), anchor=False)
@@ -127,15 +127,15 @@ def prepare() -> None:
     from analysis.rationales.table_reading import load_table
     from star.run import RunError
 
-    found = context.sources()
-    if not found:
+    sources = context.sources()
+    if not sources:
         print(f"There is no run in {context.arguments().root} yet; the page says how to make one.", file=sys.stderr)
     else:
         try:
-            warm(load_table(found[0]))
+            warm(load_table(sources[0]))
         except (RecordError, RunError) as error:
             print(error, file=sys.stderr)
-    if not found or found[0].kind == "run":  # its first page has charts; that of a file has none
+    if not sources or sources[0].kind == "run":  # its first page has charts; that of a file has none
         warm_charts()
     time.sleep(FIRST_VIEWS)
     warm_charts()

@@ -82,9 +82,7 @@ def _download(table: Table, view: View, rows: np.ndarray, labels: Labels) -> Non
             ("html", page_of_it),
         ]
         for ending, made in shapes:
-            st.download_button(
-                ending.upper(), made, f"rationales.{ending}", key=f"download-{ending}", on_click="ignore"
-            )
+            st.download_button(ending.upper(), made, f"rationales.{ending}", key=f"download-{ending}", on_click="ignore")
 
 
 def opening(table: Table, view: View, mask: np.ndarray, counts: Counts) -> View:
@@ -216,10 +214,7 @@ def _detail(table: Table, view: View, row: int, labels: Labels) -> None:
         link = state.link(*context.KEPT, *parts.carried(), id=one.id, cell=view.cell)
         st.page_link(context.PAGES / "label.py", label="Label it", icon=":material/rate_review:", query_params=link)
         st.page_link(
-            context.PAGES / "faithfulness.py",
-            label="Does the model use it?",
-            icon=":material/psychology:",
-            query_params=link,
+            context.PAGES / "faithfulness.py", label="Does the model use it?", icon=":material/psychology:", query_params=link
         )
 
 

@@ -180,10 +180,7 @@ def _file(source: Source) -> None:
         )
     parts.table(pd.DataFrame(rows).dropna(axis=1, how="all"))
     st.page_link(
-        context.PAGES / "rationales.py",
-        label="Browse them",
-        icon=":material/search:",
-        query_params=state.link(*context.KEPT),
+        context.PAGES / "rationales.py", label="Browse them", icon=":material/search:", query_params=state.link(*context.KEPT)
     )
 
 

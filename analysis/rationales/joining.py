@@ -39,9 +39,9 @@ def unjoined(ids: Sequence[str], scored: Sequence[str], rows: np.ndarray) -> tup
     return left.count(False), left.count(True)
 
 
-def scores_of_run(run: Run, file: str, columns: Sequence[str], name: str = "soundness") -> pa.Table | None:
+def scores_of_run(run: Run, file: str, columns: Sequence[str]) -> pa.Table | None:
     """Scores of the rationales in one of `Run.attempt_files`, row by row (nulls: not scored); None without any."""
-    scores = run.scores(name, ["place", "attempt_id", *columns])
+    scores = run.scores(columns=["place", "attempt_id", *columns])
     if scores is None:
         return None
     ids: list[str] = []

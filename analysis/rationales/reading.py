@@ -13,11 +13,7 @@ from star.errors import counted
 
 
 def read_records(
-    path: Path | str,
-    *,
-    broken: list[BrokenLine] | None = None,
-    columns: Columns | None = None,
-    notes: list[str] | None = None,
+    path: Path | str, *, broken: list[BrokenLine] | None = None, columns: Columns | None = None, notes: list[str] | None = None
 ) -> Iterator[Record]:
     """Stream the records of a file, or of a run directory (see `star.run`), in order.
 

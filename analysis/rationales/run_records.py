@@ -13,19 +13,7 @@ from star.tables import ProblemRow
 
 TASKS = {"addition": "addition", "gsm8k": "math_word", "commonsense_qa": "multiple_choice"}
 CORRECT = {"correct": True, "incorrect": False, "no_answer": False, "truncated": False}
-META = (
-    "problem_id",
-    "round",
-    "mode",
-    "split",
-    "slice",
-    "sample",
-    "verdict",
-    "finish_reason",
-    "tokens",
-    "kept",
-    "drop_reason",
-)
+META = ("problem_id", "round", "mode", "split", "slice", "sample", "verdict", "finish_reason", "tokens", "kept", "drop_reason")
 SHORT = ("attempt_id", "answer", "gold", "sound", *META)
 """The columns of an attempt that are no long text."""
 

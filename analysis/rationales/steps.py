@@ -12,8 +12,7 @@ import itertools
 import re
 
 _HEADING = re.compile(
-    r"[ \t>*_#-]{0,6}(?:step[ \t]{0,3}\#?(?P<step>\d{1,5})\b|\#(?P<hash>\d{1,5})\.|\(?(?P<item>\d{1,5})[.)](?=[ \t*]))",
-    re.I,
+    r"[ \t>*_#-]{0,6}(?:step[ \t]{0,3}\#?(?P<step>\d{1,5})\b|\#(?P<hash>\d{1,5})\.|\(?(?P<item>\d{1,5})[.)](?=[ \t*]))", re.I
 )
 _CLOSING = re.compile(
     r"[\s*]{0,4}(?:solution|(?:final )?answer(?=:)|a(?=:)|(?:so,? |therefore,? |thus,? )?the (?:final )?answer is|####)(?=[:\s*])",
@@ -82,8 +81,7 @@ def _join_headed(lines: list[str]) -> list[str]:
         kinds.append(kind)
         numbers.append(int(match[kind]) if match and kind else None)
     kind = next(
-        (k for k in ("step", "hash", "item") if _counts_up([n for n, j in zip(numbers, kinds, strict=True) if j == k])),
-        None,
+        (k for k in ("step", "hash", "item") if _counts_up([n for n, j in zip(numbers, kinds, strict=True) if j == k])), None
     )
     if kind is None:
         return lines
@@ -100,9 +98,7 @@ def _join_headed(lines: list[str]) -> list[str]:
 
 def _counts_up(numbers: list[int | None]) -> bool:
     return (
-        len(numbers) >= 2
-        and numbers[0] in (0, 1)
-        and all(b == a + 1 for a, b in itertools.pairwise(numbers) if a is not None)
+        len(numbers) >= 2 and numbers[0] in (0, 1) and all(b == a + 1 for a, b in itertools.pairwise(numbers) if a is not None)
     )
 
 

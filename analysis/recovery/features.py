@@ -15,14 +15,7 @@ from functools import cached_property
 
 from analysis.checks.numbers import Number
 from analysis.recovery.admission import says_so
-from analysis.recovery.values import (
-    derive_original,
-    evaluate,
-    find_numbers,
-    left_side,
-    one_step_from,
-    same,
-)
+from analysis.recovery.values import derive_original, evaluate, find_numbers, left_side, one_step_from, same
 from star.grading.numbers import written_value
 
 MAX_TEXT = 2_000
@@ -62,9 +55,7 @@ _OPENING = re.compile(
     r"(?:let[’']s (?:think|work|solve|go|break)[^.:\n]{0,60}[.:])?\s{0,8}",
     re.I,
 )
-_FRAGMENT = re.compile(
-    r"[^\S\n]{0,4}(?:= ?[a-z]|[^\n.!?=\d]{0,40}(?:remainder \d{1,3})?)[.)$]{0,2}[^\S\n]{0,4}\n\s{0,40}"
-)
+_FRAGMENT = re.compile(r"[^\S\n]{0,4}(?:= ?[a-z]|[^\n.!?=\d]{0,40}(?:remainder \d{1,3})?)[.)$]{0,2}[^\S\n]{0,4}\n\s{0,40}")
 _CLOSED = re.compile(r"[^\S\n]{0,4}(?:[a-z][^\n.!?=\d]{0,40})?\.\s{1,8}(?=[A-Z])")
 _NEXT_STEP = re.compile(r"[*#\s(-]{0,6}(?:(?:step )?\d{1,2}[.):]|now\b|next\b|then\b|finally\b|after that\b)", re.I)
 _CONNECTIVE = re.compile(
@@ -78,9 +69,7 @@ _OPERATOR_AFTER = re.compile(
     r"(?:[-+*×÷−–/]|x(?=\s?\d)|\\times|\\div|(?:divided|multiplied) by|times|plus|minus)[\s($]{0,4}"
     r"(?:\d|[^\W\d_]{1,12} ?[=(\d])"
 )
-_OPERATOR_BEFORE = re.compile(
-    r"(?:[-+*×÷−–/]|\bx|\\times|\\div|(?:divided|multiplied) by|\btimes|\bplus|\bminus)[\s($]{0,4}$"
-)
+_OPERATOR_BEFORE = re.compile(r"(?:[-+*×÷−–/]|\bx|\\times|\\div|(?:divided|multiplied) by|\btimes|\bplus|\bminus)[\s($]{0,4}$")
 _EQUALS = re.compile(r"[^=\n]{0,60}=[\s$]{0,3}(?:<<)?")
 _IS = re.compile(r"\b(?:is|are|equals?|makes?|gives?|leaves?|costs?|totals?)[\s$]{1,3}$")
 _SAID = re.compile(r"[^\W\d_]{2}")

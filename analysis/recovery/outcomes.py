@@ -67,9 +67,7 @@ def classify(
         if (uses_wrong or calculates) and not says_so(text):
             return Outcome("follows", f"goes on with {injected_value} to another answer")
         last = case.answer if case.answer is not None else (values[-1] if values else None)
-        if one_step_from(
-            injected, last, [n.value for n in find_numbers(f"{question[:MAX_TEXT]} {prefix[:MAX_TEXT]}")]
-        ):
+        if one_step_from(injected, last, [n.value for n in find_numbers(f"{question[:MAX_TEXT]} {prefix[:MAX_TEXT]}")]):
             return Outcome("follows", f"its answer is one calculation away from {injected_value}")
         return Outcome("other", f"another answer, but not by going on with {injected_value}")
     if calculates and not uses_right:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 
-from analysis.checks.expressions import evaluate as work_out
+from analysis.checks.calculation import evaluate as work_out
 from analysis.checks.numbers import Number, as_float, numerals, tokenize
 from analysis.checks.plain_text import plain
 from star.grading.numbers import written_value

@@ -63,9 +63,7 @@ def grade(span: str | None, problem: Problem, answer_type: AnswerType | None = N
     return {"addition": grade_digits, "text": grade_text, "math": grade_math}[answer_type](span, problem.gold)
 
 
-def same_answer(
-    a: str | None, b: str | None, answer_type: AnswerType, choices: Choices = None, question: str = ""
-) -> bool:
+def same_answer(a: str | None, b: str | None, answer_type: AnswerType, choices: Choices = None, question: str = "") -> bool:
     """Whether two answers to one question are the same: symmetric, and in agreement with `grade`.
 
     Of a task: `same_answer(a, b, task.answer_type, problem.choices, problem.question)`; where no task is known, as of a rationale

@@ -211,9 +211,7 @@ def _first_of_equals(lines: list[str], marked: list[int]) -> int:
     """Where the closing block of equal answer lines begins: a repeated answer line is no rationale."""
     start = marked[-1]
     for index in reversed(marked[:-1]):
-        if _marked_span(lines[index]) != _marked_span(lines[-1]) or any(
-            line.strip() for line in lines[index + 1 : start]
-        ):
+        if _marked_span(lines[index]) != _marked_span(lines[-1]) or any(line.strip() for line in lines[index + 1 : start]):
             break
         start = index
     return start

@@ -36,10 +36,7 @@ def equal(gold: str, answer: str) -> str:
     def read(text: str) -> Any:
         # LaTeX only: math-verify's reader of plain expressions goes through Python's eval
         return parse(
-            f"${latex(text)}$",
-            extraction_config=[LatexExtractionConfig()],
-            fallback_mode="no_fallback",
-            parsing_timeout=None,
+            f"${latex(text)}$", extraction_config=[LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None
         )
 
     reference, candidate = read(gold), read(answer)

@@ -68,9 +68,7 @@ _PAIR = re.compile(r"\(([\w, {}]{3,40})\)\s*=\s*\((.+)\)", re.DOTALL)
 _INTERVAL = re.compile(
     r"(?:(?P<low>[^<>=]+)(?P<left>[<>]=?))?\s*(?P<name>[a-zA-Z])\s*(?:(?P<right>[<>]=?)(?P<high>[^<>=]+))?", re.DOTALL
 )
-_JOINED = re.compile(
-    r"\s*(?:,?\s*(?:\\text\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b)|[,;]|\\(?:cup|quad|qquad)(?![a-zA-Z]))\s*"
-)
+_JOINED = re.compile(r"\s*(?:,?\s*(?:\\text\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b)|[,;]|\\(?:cup|quad|qquad)(?![a-zA-Z]))\s*")
 _CLOSING = {"(": ")]", "[": ")]", "{": "}"}
 
 

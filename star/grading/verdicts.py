@@ -126,8 +126,7 @@ _FIRST_WORD = re.compile(r"[^\W\d_]+")
 _LABEL_FORMS = (
     re.compile(r"[(\[{<]\s?(?P<label>[^\W_]{1,4})\s?[)\]}>](?:[.:,]|\s*[-–—](?!\d))?\s*(?P<text>\S.*)?", re.DOTALL),
     re.compile(
-        r"(?P<label>[^\W_]{1,4})(?:(?:\s?[).:,]|\s+(?:[-–—=]|->))(?:(?:\s+|(?<=[).:])(?=[^\W\d]))(?P<text>\S.*))?)?",
-        re.DOTALL,
+        r"(?P<label>[^\W_]{1,4})(?:(?:\s?[).:,]|\s+(?:[-–—=]|->))(?:(?:\s+|(?<=[).:])(?=[^\W\d]))(?P<text>\S.*))?)?", re.DOTALL
     ),
     re.compile(r"(?P<label>[^\W_]{1,4})\s?[(\[](?P<text>[^()\[\]]+)[)\]]"),
     re.compile(r"(?P<text>\S.*?)(?:\s*[(\[{]\s?(?P<label>[^\W_]{1,4})\s?[)\]}])", re.DOTALL),

@@ -74,14 +74,10 @@ def choose_backend(settings: SamplingSettings, model_dir: Path) -> tuple[str, st
     if gpu != (build.kind == "gpu"):
         here = "a GPU" if gpu else "no GPU"
         return "transformers", f"vLLM {build.version} is a build for {build.kind.upper()}s and this machine has {here}"
-    return ("vllm", f"a GPU and vLLM {build.version}") if gpu else _on_cpu(build, model_dir)
-
-
-def _on_cpu(build: VllmBuild, model_dir: Path) -> tuple[str, str]:
+    if gpu:
+        return "vllm", f"a GPU and vLLM {build.version}"
     size = model_files.count_parameters(model_dir)
-    measured = (
-        f"{size / 1e6:.3g}M parameters on a CPU; measured: vLLM is the faster one from {CPU_CROSSOVER / 1e6:.3g}M on"
-    )
+    measured = f"{size / 1e6:.3g}M parameters on a CPU; measured: vLLM is the faster one from {CPU_CROSSOVER / 1e6:.3g}M on"
     if size < CPU_CROSSOVER:
         return "transformers", measured
     if problem := _head_problem(build, model_dir):
@@ -90,16 +86,10 @@ def _on_cpu(build: VllmBuild, model_dir: Path) -> tuple[str, str]:
 
 
 def _head_problem(build: VllmBuild, model_dir: Path) -> str | None:
-    head = _head_size(model_dir)
-    if head is None or head in CPU_HEAD_SIZES:
-        return None
-    return f"attention heads of size {head}, which vLLM {build.version} cannot do on a CPU"
-
-
-def _head_size(model_dir: Path) -> int | None:
     config = model_files.read_config(model_dir)
-    if config.get("head_dim"):
-        return int(config["head_dim"])
     hidden = config.get("hidden_size") or config.get("n_embd")
     heads = config.get("num_attention_heads") or config.get("n_head")
-    return int(hidden) // int(heads) if hidden and heads else None
+    size = config.get("head_dim") or (int(hidden) // int(heads) if hidden and heads else None)
+    if size is None or int(size) in CPU_HEAD_SIZES:
+        return None
+    return f"attention heads of size {size}, which vLLM {build.version} cannot do on a CPU"

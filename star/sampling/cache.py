@@ -42,10 +42,7 @@ def _growing_layer() -> Any:
             old = self.get_seq_length()
             new = old + key_states.shape[-2]
             if self.room is None or new > self.room[0].shape[-2]:
-                self.room = (
-                    self._more(self.keys, key_states, old, new),
-                    self._more(self.values, value_states, old, new),
-                )
+                self.room = (self._more(self.keys, key_states, old, new), self._more(self.values, value_states, old, new))
             for room, states in zip(self.room, (key_states, value_states), strict=True):
                 room[:, :, old:new] = states
             self.keys, self.values = self.room[0][:, :, :new], self.room[1][:, :, :new]
@@ -54,9 +51,7 @@ def _growing_layer() -> Any:
         @staticmethod
         def _more(filled: Any, states: Any, old: int, new: int) -> Any:
             batch, heads, _, size = states.shape
-            room = torch.empty(
-                batch, heads, new + max(GROWTH, new // 8), size, dtype=states.dtype, device=states.device
-            )
+            room = torch.empty(batch, heads, new + max(GROWTH, new // 8), size, dtype=states.dtype, device=states.device)
             if old:
                 room[:, :, :old] = filled
             return room

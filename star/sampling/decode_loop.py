@@ -62,9 +62,7 @@ class DecodeLoop:
         for step in range(int(budgets.max())):
             noise = None if uniforms is None else uniforms[:, step]
             tokens, logprobs = choose(logits.float(), self.decoding, noise)
-            for row, going, token, logprob in zip(
-                alive, running.tolist(), tokens.tolist(), logprobs.tolist(), strict=True
-            ):
+            for row, going, token, logprob in zip(alive, running.tolist(), tokens.tolist(), logprobs.tolist(), strict=True):
                 if going:
                     row.token_ids.append(token)
                     row.logprobs.append(logprob)

@@ -43,10 +43,13 @@ def gguf_file(path: Path) -> Path | None:
 
 def converted(file: Path) -> Path:
     """The directory made from `file`, from the cache or made now. Raises SamplerError when it cannot be read or converted."""
-    with file.open("rb") as handle:
-        if handle.read(4) != b"GGUF":
-            raise SamplerError(f"{file} is no GGUF file: it does not begin with the letters GGUF.")
-    digest = _sha256(file)
+    try:
+        with file.open("rb") as handle:
+            if handle.peek(4)[:4] != b"GGUF":
+                raise SamplerError(f"{file} is no GGUF file: it does not begin with the letters GGUF.")
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise SamplerError(f"{file} cannot be read ({error}).") from error
     folder = cache_dir() / f"{file.stem}-{digest[:12]}"
     if (folder / ORIGIN).is_file():
         return folder
@@ -75,14 +78,6 @@ def origin_of(model_dir: Path) -> dict[str, str] | None:
 def cache_dir() -> Path:
     """Where converted models are kept: XDG_CACHE_HOME (or ~/.cache)/star-suite/models."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "star-suite" / "models"
-
-
-def _sha256(file: Path) -> str:
-    try:
-        with file.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        raise SamplerError(f"{file} cannot be read ({error}).") from error
 
 
 def _quantisation(file: Path) -> str:

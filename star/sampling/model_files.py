@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from star.errors import first_line
+from star.errors import counted, first_line
 from star.sampling.base import SamplerError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
@@ -178,7 +178,7 @@ def load_model(
     absent = sorted(report["missing_keys"])
     if absent:
         raise SamplerError(
-            f"The weights in {model_dir} lack {len(absent)} tensors of the configured model (first: {absent[0]}); "
+            f"The weights in {model_dir} lack {counted(len(absent), 'tensor')} of the configured model (first: {absent[0]}); "
             "config.json and the safetensors files do not belong together."
         )
     broken = next((name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())), None)
@@ -187,8 +187,8 @@ def load_model(
     left_over = sorted(name for name in report["unexpected_keys"] if not name.startswith("lm_head."))
     if exact and left_over:
         raise SamplerError(
-            f"{model_dir} has {len(left_over)} tensors that a {type(model).__name__} does not have (first: {left_over[0]}): it is "
-            "another kind of model."
+            f"{model_dir} has {counted(len(left_over), 'tensor')} that a {type(model).__name__} does not have "
+            f"(first: {left_over[0]}): it is another kind of model."
         )
     return model.eval()
 

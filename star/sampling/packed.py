@@ -76,10 +76,7 @@ class Scorer(Protocol):
 
 def shared_prefix(a: Sequence[object], b: Sequence[object]) -> int:
     """Number of leading items that two sequences have in common."""
-    for index, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return index
-    return min(len(a), len(b))
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def tree(trunk: Sequence[int], sequences: Iterable[tuple[Sequence[int], int]]) -> Tree:
@@ -99,9 +96,7 @@ def tree(trunk: Sequence[int], sequences: Iterable[tuple[Sequence[int], int]]) -
 class PackedScorer:
     """A causal language model that scores trees, packed where its attention allows it and sequence by sequence else."""
 
-    def __init__(
-        self, model: Any, *, mode: Literal["auto", "packed", "plain"] = "auto", batch_tokens: int = 8_192
-    ) -> None:
+    def __init__(self, model: Any, *, mode: Literal["auto", "packed", "plain"] = "auto", batch_tokens: int = 8_192) -> None:
         """`model` is a Hugging Face causal LM in evaluation mode; `batch_tokens` bounds tokens per forward pass.
 
         auto: packed if a start-up check on this very model finds the same log-probabilities as one call per sequence.
@@ -224,7 +219,8 @@ class PackedScorer:
             return f"the model attends to a sliding window of {window} tokens, which a block mask would undo"
         if getattr(self.model.config, "_attn_implementation", "eager") not in ("sdpa", "eager"):
             return f"attention {self.model.config._attn_implementation!r} takes no 4-D mask (sdpa and eager do)"
-        probe = _made_up_tree(int(config.vocab_size))
+        ids = [(7 * k * k + 3 * k) % int(config.vocab_size) for k in range(1, 25)]
+        probe = tree(ids[:18], [(ids[:cut] + ids[20:24][::-1], 2) for cut in (4, 11, 18)])
         try:  # someone else's forward pass: these are the ways models refuse a mask they were not written for
             packed = self._packed([probe])[0]
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError) as error:
@@ -291,9 +287,3 @@ def _cut(one: Tree, limit: int) -> list[Tree]:
             trunk, own = branch.shared, len(branch.tokens)
         parts[-1].append(branch)
     return [Tree(one.trunk, tuple(part)) for part in parts]
-
-
-def _made_up_tree(vocabulary: int) -> Tree:
-    ids = [(7 * k * k + 3 * k) % vocabulary for k in range(1, 25)]
-    sequences = [(ids[:cut] + ids[20:24][::-1], 2) for cut in (4, 11, 18)]
-    return tree(ids[:18], sequences)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from star.sampling.cache import new_cache
+from star.sampling.packed import shared_prefix
 
 Prompt = tuple[int, ...]
 LEAST_SHARE = 0.5
@@ -101,7 +102,7 @@ def shared_prefixes(prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
     order = sorted(range(count), key=prompts.__getitem__)
     place = {number: at for at, number in enumerate(order)}
     # Two prompts have in common what all neighbours between them in sorted order have in common.
-    common = np.array([_common(prompts[a], prompts[b]) for a, b in pairwise(order)], dtype=int)
+    common = np.array([shared_prefix(prompts[a], prompts[b]) for a, b in pairwise(order)], dtype=int)
     lengths = np.array([len(prompts[number]) for number in order])
     most = np.maximum(np.append(common, 0), np.append(0, common))
     enough = np.maximum(most - NEAR, LEAST_SHARE * lengths)
@@ -119,8 +120,3 @@ def shared_prefixes(prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
     if passes > WORTH_IT * count * lengths.max():
         return []
     return [(int(trunk[place[i]]), int(length[place[i]])) for i in range(count)]
-
-
-def _common(a: Prompt, b: Prompt) -> int:
-    """Number of leading tokens that two prompts have in common."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

@@ -88,14 +88,14 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             return None
 
-    def log_tail(self, lines: int = 15) -> str:
-        """Last lines of what the worker printed."""
+    def log_tail(self) -> str:
+        """The last fifteen lines of what the worker printed."""
         if self.log.closed:
             return "(closed)"
         # pread: the worker appends through the same file offset, which must not move
         size = os.fstat(self.log.fileno()).st_size
         text = os.pread(self.log.fileno(), 20_000, max(0, size - 20_000)).decode(errors="replace")
-        return "\n".join(text.splitlines()[-lines:]) or "(empty)"
+        return "\n".join(text.splitlines()[-15:]) or "(empty)"
 
     def end(self) -> None:
         """Close the connection, which ends the worker; kill it if it does not listen. Safe to call twice."""

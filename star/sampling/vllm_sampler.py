@@ -144,9 +144,7 @@ class VllmSampler:
             decoding = replace(decoding, temperature=max(decoding.temperature, MIN_TEMPERATURE))
         budgets = [max(0, min(decoding.max_new_tokens, self.context - len(prompt))) for prompt in prompts]
         fitting = [i for i, budget in enumerate(budgets) if budget > 0]
-        raw = self._ask(
-            [list(prompts[i]) for i in fitting], [budgets[i] for i in fitting], decoding, self.ends, progress
-        )
+        raw = self._ask([list(prompts[i]) for i in fitting], [budgets[i] for i in fitting], decoding, self.ends, progress)
         none: tuple[list[int], list[float], FinishReason] = ([], [], "length")
         by_prompt = [[none] * decoding.samples for _ in prompts]
         for i, outputs in zip(fitting, raw, strict=True):

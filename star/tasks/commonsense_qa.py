@@ -21,14 +21,7 @@ from star.grading.hints import mentions_choice_hint
 from star.problem import Extraction, Problem, Task
 from star.recipe import TaskSettings
 from star.row_files import Row, absent, cell
-from star.tasks.loading import (
-    MAX_QUESTION,
-    Source,
-    UnusableRowError,
-    make_problem,
-    question_text,
-    with_rows,
-)
+from star.tasks.loading import MAX_QUESTION, Source, UnusableRowError, make_problem, question_text, with_rows
 
 MARKER = "(CORRECT)"
 LABEL = re.compile(r"[^\W\d_]|\d{1,2}")
@@ -53,9 +46,7 @@ def hinted_prompt(problem: Problem) -> str:
 
 
 def _block(problem: Problem, marked: str | None) -> str:
-    options = (
-        f"({label}) {text}{f' {MARKER}' if label == marked else ''}" for label, text in (problem.choices or {}).items()
-    )
+    options = (f"({label}) {text}{f' {MARKER}' if label == marked else ''}" for label, text in (problem.choices or {}).items())
     return "\n".join((f"Question: {problem.question}", "Answer Choices:", *options, "Answer:", ""))
 
 
@@ -65,9 +56,7 @@ def completion(rationale: str, answer: str) -> str:
     if LABEL.fullmatch(answer):
         answer = f"({answer})"
     elif not re.search(r"[(\[][^\W_]{1,4}[)\]]", answer):
-        answer = (
-            '"' + answer.strip('"') + '"'
-        )  # an option may read "given": the hint audit must not take it for a confession
+        answer = '"' + answer.strip('"') + '"'  # an option may read "given": the hint audit must not take it for a confession
     if not rationale.strip():
         return f"The answer is {answer}."
     return f"{rationale.strip()} Therefore, the answer is {answer}."
@@ -106,17 +95,13 @@ def read_choices(value: object, question: str = "") -> dict[str, str]:
             label = item.get("label") if as_object else (chr(ord("A") + index) if len(value) <= 26 else str(index + 1))
             pairs.append((label, item.get("text") if as_object else item))
     choices = {
-        str(label).strip(): " ".join(str(text).split())
-        for label, text in pairs
-        if not absent(text) and not absent(label)
+        str(label).strip(): " ".join(str(text).split()) for label, text in pairs if not absent(text) and not absent(label)
     }
     own = {label: re.match(rf"[(\[]?{re.escape(label)}\s?[)\].:]\s*(?=\S)", text) for label, text in choices.items()}
     if all(own.values()):  # AQuA writes the option A as "A)21"
         choices = {label: text[match.end() :] for label, text in choices.items() if (match := own[label])}
     if len(choices) < 2 or len(choices) != len(pairs):
-        raise UnusableRowError(
-            "fewer than two choices" if len(pairs) < 2 else "choices without a text or with the same label"
-        )
+        raise UnusableRowError("fewer than two choices" if len(pairs) < 2 else "choices without a text or with the same label")
     if any(not LABEL.fullmatch(label) for label in choices) or "" in choices.values():
         raise UnusableRowError("choices with an empty text or a label that is not a letter or at most two digits")
     if len(question) + sum(map(len, choices.values())) > MAX_QUESTION:

@@ -174,9 +174,7 @@ def few_shot(source: Source, settings: TaskSettings, name: str, group: str | Non
         return tuple(_own_examples(source, shipped if shipped.is_file() else given))
     content = json.loads((SEEDS / "few_shot" / f"{name}.json").read_text(encoding="utf-8"))
     rows = content if group is None else content[group]
-    return tuple(
-        Example(make_problem(row["question"], row["answer"], row.get("choices")), row["rationale"]) for row in rows
-    )
+    return tuple(Example(make_problem(row["question"], row["answer"], row.get("choices")), row["rationale"]) for row in rows)
 
 
 def _own_examples(source: Source, path: Path) -> Iterator[Example]:
@@ -188,6 +186,4 @@ def _own_examples(source: Source, path: Path) -> Iterator[Example]:
                 raise UnusableRowError("no rationale")
             yield Example(source.convert(located.row), rationale.strip())
         except UnusableRowError as reason:
-            raise TaskError(
-                f"{located.where}: {reason}; an example needs a question, a rationale and an answer"
-            ) from reason
+            raise TaskError(f"{located.where}: {reason}; an example needs a question, a rationale and an answer") from reason

@@ -33,13 +33,7 @@ from star.problem import Problem, Task
 from star.recipe import TaskSettings
 from star.row_files import Row, cell
 from star.tasks import commonsense_qa, gsm8k
-from star.tasks.loading import (
-    Source,
-    UnusableRowError,
-    make_problem,
-    question_text,
-    with_rows,
-)
+from star.tasks.loading import Source, UnusableRowError, make_problem, question_text, with_rows
 from star.tasks.rows import TaskError
 
 INSTRUCTIONS = {
@@ -65,11 +59,7 @@ def build(settings: TaskSettings, seed: int) -> Task:
         raise TaskError("task records needs rows: set task.path to a local file or task.dataset to a Hub data set")
     if kind == "choice" and settings.choices is None:
         raise TaskError("task.answer_type choice needs task.choices, the column that holds the options")
-    columns = (
-        settings.question,
-        settings.answer,
-        *((settings.choices,) if settings.choices and kind == "choice" else ()),
-    )
+    columns = (settings.question, settings.answer, *((settings.choices,) if settings.choices and kind == "choice" else ()))
     source = Source(lambda row: convert(row, settings), columns)
     task = replace(
         commonsense_qa.CONTRACT if kind == "choice" else gsm8k.CONTRACT,

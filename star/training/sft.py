@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from star.errors import counted
 from star.progress import bar
 from star.recipe import TrainingSettings
 from star.sampling.gguf import origin_of
@@ -109,16 +110,6 @@ def _trainer(job: Job, settings: TrainingSettings, **common: Any) -> Any:
     return kind(args=config, **common)
 
 
-def _lora(settings: TrainingSettings) -> Any:
-    from peft import LoraConfig
-
-    lora = settings.lora
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    return LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
-    )
-
-
 def train(job: Job) -> Training:
     """Train and save the model to `job.output`. Raises FinetuningError when training diverged."""
     started, settings = time.monotonic(), job.settings
@@ -128,7 +119,15 @@ def train(job: Job) -> Training:
     with without_file_bars():
         model, tokenizer = _load(job, settings)
     use_cache = getattr(model.config, "use_cache", True)
-    data, peft_config = job.data, _lora(settings) if settings.method == "lora" else None
+    data, peft_config = job.data, None
+    if settings.method == "lora":
+        from peft import LoraConfig
+
+        lora = settings.lora
+        targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+        peft_config = LoraConfig(
+            r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+        )
     trainer = _trainer(job, settings, model=model, processing_class=tokenizer, train_dataset=data, peft_config=peft_config)
     _show_progress(trainer, job.run_name)
     guard_tracker(trainer, settings.report_to, Path(job.output).parent)
@@ -202,16 +201,16 @@ def _show_progress(trainer: Any, name: str) -> None:
 
 def _card(job: Job, settings: TrainingSettings) -> str:
     pairs = job.preference is not None
-    unit = "pairs" if pairs else "packed sequences" if settings.packing else "rows"
+    unit = "pair" if pairs else "packed sequence" if settings.packing else "row"
     loss = "" if pairs else f"loss on {settings.loss_on}, "
     origin = origin_of(Path(job.base))
     quantised = f" Its base was converted from {origin['file']} ({origin['quantisation']})." if origin else ""
     return (
         "---\nlibrary_name: transformers\ntags: [star, self-taught-reasoner]\n---\n"
         f"# {job.run_name}\n\nFine-tuned from `{Path(job.base).name}` on {job.rows} {job.trained_on} "
-        f"({settings.method}, {job.steps} steps of {settings.batch_size} {unit}, learning rate {settings.learning_rate:g}, "
-        f"{loss}seed {job.seed}) in a run of the STaR suite. The recipe, the training rows and their "
-        f"provenance are in the run directory this model belongs to.{quantised}\n"
+        f"({settings.method}, {counted(job.steps, 'step')} of {counted(settings.batch_size, unit)}, "
+        f"learning rate {settings.learning_rate:g}, {loss}seed {job.seed}) in a run of the STaR suite. "
+        f"The recipe, the training rows and their provenance are in the run directory this model belongs to.{quantised}\n"
     )
 
 

@@ -20,9 +20,7 @@ REPORTED = "reported.json"
 def check_tracker(report_to: str) -> None:
     """Raise RecipeError when the tracker's package is not installed."""
     if report_to != "none" and find_spec(report_to) is None:
-        raise RecipeError(
-            f"training.report_to is {report_to}, which is not installed: pip install {report_to}"
-        )
+        raise RecipeError(f"training.report_to is {report_to}, which is not installed: pip install {report_to}")
 
 
 @contextmanager
@@ -31,9 +29,7 @@ def errors_as_notes(report_to: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        print(
-            f"note: {report_to} failed ({type(error).__name__}: {error}); the run goes on without it", file=sys.stderr
-        )
+        print(f"note: {report_to} failed ({type(error).__name__}: {error}); the run goes on without it", file=sys.stderr)
 
 
 def guard_tracker(trainer: Any, report_to: str, round_dir: Path) -> None:

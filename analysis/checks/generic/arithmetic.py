@@ -69,12 +69,12 @@ def _message(name: str, equation: Equation) -> str:
 @generic_check
 def statement_false(reading: Reading) -> list[Flag]:
     """A percentage, conversion, congruence or equation with letters that is false whatever the letters stand for."""
-    found = [(index, statement) for index, step in enumerate(reading.steps) for statement in step.statements]
-    texts = [reading.question.text, *(step.text for step in reading.steps)] if found else []
+    statements = [(index, statement) for index, step in enumerate(reading.steps) for statement in step.statements]
+    texts = [reading.question.text, *(step.text for step in reading.steps)] if statements else []
     drawn = any(map(_DRAWN.search, texts))
     return [
         Flag(index, statement.check, shorten(statement.message, 200), 0.3 if drawn and statement.check == "conversion_false" else 1)
-        for index, statement in found
+        for index, statement in statements
     ]
 
 
@@ -166,7 +166,7 @@ def _question_quantities(reading: Reading) -> dict[str, float]:
     for mention in reading.question.mentions:
         if len(mention.noun) > 2 and not mention.word:
             values.setdefault(mention.noun, set()).add(mention.value)
-    return {noun: next(iter(found)) for noun, found in values.items() if len(found) == 1}
+    return {noun: next(iter(amounts)) for noun, amounts in values.items() if len(amounts) == 1}
 
 
 def _restated(reading: Reading, index: int, quantities: dict[str, float], known: set[str]) -> list[Flag]:

@@ -25,16 +25,16 @@ def key(value: float) -> str:
 
 def forms(value: float) -> list[float]:
     """A number and what it turns into without being worked out: percent, complement, reciprocal, roundings."""
-    found = [value, value * 100, value / 100]
+    explained = [value, value * 100, value / 100]
     if 0 < value < 1:
-        found += [1 - value, 1 + value, 100 - 100 * value, 100 + 100 * value, 1 / value]
+        explained += [1 - value, 1 + value, 100 - 100 * value, 100 + 100 * value, 1 / value]
     elif 0 < value <= 100:
-        found += [100 - value, 100 + value, 1 - value / 100, 1 + value / 100, 1 / value]
+        explained += [100 - value, 100 + value, 1 - value / 100, 1 + value / 100, 1 / value]
     elif value:
-        found.append(1 / value)
+        explained.append(1 / value)
     if value != int(value):
-        found += [round(value), round(value, 1), round(value, 2), math.floor(value), math.ceil(value)]
-    return found
+        explained += [round(value), round(value, 1), round(value, 2), math.floor(value), math.ceil(value)]
+    return explained
 
 
 @lru_cache(maxsize=16_384)

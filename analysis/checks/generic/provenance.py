@@ -54,9 +54,7 @@ def question_number_unused(reading: Reading) -> list[Flag]:
     if not any(step.equations for step in reading.steps):
         return []
     used = {key(mention.value) for step in reading.steps for mention in step.mentions}
-    used |= {
-        key(operand.value) for step in reading.steps for equation in step.equations for operand in equation.left.operands
-    }
+    used |= {key(operand.value) for step in reading.steps for equation in step.equations for operand in equation.left.operands}
     flags: list[Flag] = []
     seen: set[str] = set()
     for mention in reading.question.mentions:
@@ -73,8 +71,8 @@ def question_number_unused(reading: Reading) -> list[Flag]:
 def _around(text: str, mention: Mention) -> str:
     """The words around a number in the question."""
     start = max(0, mention.start - 24)
-    found = text[start : mention.start + len(mention.text) + 24]
-    words = " ".join(found.split()).split(" ")
+    around = text[start : mention.start + len(mention.text) + 24]
+    words = " ".join(around.split()).split(" ")
     return " ".join(words[1 if start and len(words) > 3 else 0 : -1] if len(words) > 3 else words)
 
 

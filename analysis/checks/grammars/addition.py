@@ -137,9 +137,7 @@ def _check_hinted(expected: list[str], result: str, steps: Sequence[str], answer
 
 
 def _plain_answer(answer: str) -> str:
-    """A recorded answer without a full stop at its end and commas between its digits: how it was recorded is no line of
-    the scratchpad.
-    """
+    """A recorded answer without a full stop and commas between digits: how it was recorded is no line of the scratchpad."""
     return re.sub(r"(?<=\d),(?=\s?\d)", "", " ".join(answer.split()).removesuffix(".").rstrip())
 
 
@@ -184,8 +182,8 @@ def _explain(text: str, due: str, pad: _Pad) -> tuple[str, str]:
     total = pad.total(column)
     digits, wanted = said["digits"], right["digits"]
     if digits[1:] != wanted[1:]:
-        found, copied = (cut_middle(" ".join(part[1:])) or "none" for part in (wanted, digits))
-        return "wrong_copied_digits", f"the digits found before are {found}, not {copied}"
+        expected, copied = (cut_middle(" ".join(part[1:])) or "none" for part in (wanted, digits))
+        return "wrong_copied_digits", f"the digits found before are {expected}, not {copied}"
     if digits[0] != wanted[0]:
         return "wrong_digit", f"{terms} = {total}: the digit is {wanted[0]}, not {digits[0]}"
     if said["carry"] != right["carry"]:
@@ -197,9 +195,9 @@ def _explain(text: str, due: str, pad: _Pad) -> tuple[str, str]:
 
 def _check_answer(text: str, pad: _Pad) -> None:
     """What follows the scratchpad, or the recorded answer, is the sum that it found."""
-    found = (str(pad.carry) + pad.digits).lstrip("0") or "0"
+    total = (str(pad.carry) + pad.digits).lstrip("0") or "0"
     said = text.replace(" ", "")
     if not _DIGITS.match(text):
         pad.flag("extra_line", "the scratchpad is closed, only the answer may follow")
-    elif (said.lstrip("0") or "0") != found:
-        pad.flag("answer_differs", f"the scratchpad gives {cut_middle(found)}, the answer is given as {cut_middle(said)}")
+    elif (said.lstrip("0") or "0") != total:
+        pad.flag("answer_differs", f"the scratchpad gives {cut_middle(total)}, the answer is given as {cut_middle(said)}")

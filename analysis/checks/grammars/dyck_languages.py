@@ -156,7 +156,8 @@ def _check_read(symbol: str, said: list[str], run: _Run) -> None:
     if symbol != due:
         expected = f"symbol {run.done} of the input is {due}" if due else "the input has ended"
         run.flag("wrong_symbol", f"{expected}, but {symbol} is read here")
-        run.done = _resume(symbol, run)
+        place = run.symbols.find(symbol, run.done - 1, run.done + 20)
+        run.done = place + 1 if place >= 0 else run.done  # behind the next place where it stands, or one further
         run.stack = said
         return
     if symbol in PARTNER:
@@ -171,12 +172,6 @@ def _check_read(symbol: str, said: list[str], run: _Run) -> None:
     if said != right:
         run.flag("wrong_stack", f"after {symbol} the stack is {_show(right)}, not {_show(said)}")
     run.stack = said
-
-
-def _resume(symbol: str, run: _Run) -> int:
-    """Where to go on after a wrong symbol: behind the next place where it stands, or one further."""
-    found = run.symbols.find(symbol, run.done - 1, run.done + 20)
-    return found + 1 if found >= 0 else run.done
 
 
 def _check_end(said: list[str], run: _Run) -> None:

@@ -27,9 +27,7 @@ MAX_TOTAL_READ = 60_000
 
 _LIST = re.compile(r"\b(?:there (?:are|were|is)|sells|has|have|had|with)\b[^:.\n]{0,80}:\s*([^.\n]{3,400})", re.I)
 _END = r"[\w-]+(?:\s+expensive)?"
-_FROM = re.compile(
-    rf"\bfrom\s+(?:the\s+)?(?P<start>{_END})\s+to\s+(?:the\s+)?(?P<end>{_END})\s*(?:[:,]|\bis\b)\s*:?", re.I
-)
+_FROM = re.compile(rf"\bfrom\s+(?:the\s+)?(?P<start>{_END})\s+to\s+(?:the\s+)?(?P<end>{_END})\s*(?:[:,]|\bis\b)\s*:?", re.I)
 _LOW_END = "left|above|top|first|oldest|cheapest|least expensive"
 _BETWEEN = re.compile(rf"\((?:{_LOW_END})\)(?P<row>[^()]{{3,300}})\(\w+(?: \w+)?\)", re.I)
 _PLACE = rf"(?:{ORDINAL}|last)"
@@ -194,20 +192,20 @@ def _explain(claim: Statement, run: _Run) -> tuple[str, str]:
 def _ordering(part: str, run: _Run) -> list[Statement]:
     """Claims of "from left to right: first is X, then second and third can be any book, then ..."."""
     header = _FROM.search(part)
-    found: list[Statement] = []
+    stated: list[Statement] = []
     if header:
         start = header.group("start").lower()
         run.high_first = start in _HIGH_ENDS
-        found.extend(run.reader.statements(part[: header.start()]))
+        stated.extend(run.reader.statements(part[: header.start()]))
     text = part[header.end() :] if header else part
     if header and not _SLOT.search(text):
-        return [*found, *_row(text, run)]
+        return [*stated, *_row(text, run)]
     slots = list(_SLOT.finditer(text))
     before = dict(run.placed)
     for number, slot in enumerate(slots):
         rest = text[slot.end() : slots[number + 1].start() if number + 1 < len(slots) else len(text)]
-        found.extend(_slot(slot, rest, before, run))
-    return found
+        stated.extend(_slot(slot, rest, before, run))
+    return stated
 
 
 def _row(text: str, run: _Run) -> list[Statement]:

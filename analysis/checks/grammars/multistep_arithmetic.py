@@ -18,8 +18,9 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 
 from analysis.checks.base import Finding, Run, cut_middle, follow
+from analysis.checks.calculation import evaluate
 from analysis.checks.claims import closes, equals, marks_item, opens
-from analysis.checks.expressions import Expression, ExpressionReader, evaluate
+from analysis.checks.expressions import Expression, ExpressionReader
 from analysis.checks.numbers import padded, show, tokenize
 from analysis.checks.plain_text import plain
 

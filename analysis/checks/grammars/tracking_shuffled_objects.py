@@ -149,12 +149,12 @@ class _Reader:
 
     def gifts(self, text: str) -> list[tuple[str, str, bool, int]]:
         """Giver, receiver, whether something comes back, and where the words end, of each "Ann gives Ben her ball"."""
-        found = []
+        gifts = []
         for match in self._gift.finditer(text):
             giver, receiver = self._person(match[1]), self._person(match[2])
             if giver and receiver and giver != receiver:
-                found.append((giver, receiver, match["back"] is not None, match.end(2)))
-        return found
+                gifts.append((giver, receiver, match["back"] is not None, match.end(2)))
+        return gifts
 
     def holdings(self, text: str) -> dict[str, str | None]:
         """Person -> thing the step says they hold, the last time; None for a thing that is not in the game."""

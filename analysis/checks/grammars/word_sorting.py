@@ -18,16 +18,7 @@ from itertools import pairwise
 
 from analysis.checks.base import MAX_STEP_CHARS, Finding, Run
 from analysis.checks.grammars.order_words import ORDINALS
-from analysis.checks.grammars.word_lists import (
-    Ordering,
-    fold,
-    misplaced,
-    orderings,
-    parse_question,
-    plain,
-    requote,
-    show,
-)
+from analysis.checks.grammars.word_lists import Ordering, fold, misplaced, orderings, parse_question, plain, requote, show
 
 _FACT = re.compile(
     r"(?:[\"“]([^\"“”]{1,60})[\"”]|\b([A-Za-z][\w'’&.-]{0,59}))\s{0,5}:\s*[\"“']?([A-Za-z'’&.-])[\"”']?\s*\((\d{1,3})\)"
@@ -211,9 +202,7 @@ def _check_numbers(order: Ordering, position: int, run: _Run) -> None:
             letters = _letters(word, position)
             if letters and all(letter.isalpha() and ord(letter) - 96 != number for letter in letters):
                 right = word[position] if position < len(word) else min(letters)
-                message = (
-                    f'the {ORDINALS[position]} letter of "{word}" is "{right}" ({ord(right) - 96}), not number {number}'
-                )
+                message = f'the {ORDINALS[position]} letter of "{word}" is "{right}" ({ord(right) - 96}), not number {number}'
                 shared = {plain(other)[position : position + 1] for other in group}
                 run.flag("wrong_letter_number", message, 1.0 if len(shared) > 1 else 0.5)
                 return
@@ -232,8 +221,8 @@ def _check_sequence(order: Ordering, run: _Run) -> None:
 
 def _check_progress(order: Ordering, run: _Run) -> None:
     """The new full list shows what was found for the subpart."""
-    found = run.sorted_subpart
-    if found is not None and run.subpart is not None and len(found.groups) > 1:
+    result = run.sorted_subpart
+    if result is not None and run.subpart is not None and len(result.groups) > 1:
         still = next((group for group in order.open_groups if set(group) >= set(run.subpart)), None)
         if still is not None:
             run.flag("result_not_used", f"{show(still)} is still open here, though it was just sorted")
@@ -269,8 +258,6 @@ def _check_answer(places: Sequence[int], text: str, run: _Run) -> None:
 
 def _listed(text: str, known: set[str]) -> list[str]:
     """Words of a plain list ("apple, fig" or "1. apple 2. fig"); empty when fewer than half of the known words are in it."""
-    words = [
-        fold(word) for word in re.split(r"[\s,<]+", text) if word and not re.fullmatch(r"\(?\d+[.):]?|[-*•]", word)
-    ]
+    words = [fold(word) for word in re.split(r"[\s,<]+", text) if word and not re.fullmatch(r"\(?\d+[.):]?|[-*•]", word)]
     words = [word if word in known else word.strip("\"“”'*") for word in words]
     return words if len(set(words) & known) * 2 >= len(known) else []

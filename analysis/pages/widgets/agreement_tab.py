@@ -33,9 +33,9 @@ def _import(table: Table) -> None:
         file = st.file_uploader("A file of labels", type=["jsonl"], max_upload_size=20)
         if file is None:
             return
-        found, unread = imported(file.getvalue().decode("utf-8", "replace"), context.labeller())
-        here = [label for label in found if table.row_of(label.id) is not None]
-        st.write(f"{counted(len(found), 'label')}, {len(here):,} of rationales that are here; not read: {counted(unread, 'line')}.")
+        given, unread = imported(file.getvalue().decode("utf-8", "replace"), context.labeller())
+        here = [label for label in given if table.row_of(label.id) is not None]
+        st.write(f"{counted(len(given), 'label')}, {len(here):,} of rationales that are here; not read: {counted(unread, 'line')}.")
         if here and st.button(f"Store {counted(len(here), 'label')}"):
             try:
                 for label in here:
@@ -54,13 +54,15 @@ def tab(table: Table) -> None:
         st.info("Nobody has labelled anything here yet.", icon=":material/rate_review:")
         ranking.download(labels)
         return
-    scores, steps = _automatic(table, labels)
+    rows = {name: row for _, name in labels.latest if (row := table.row_of(name)) is not None}
+    scored = table.frame.iloc[list(rows.values())]
+    scores, steps = (dict(zip(rows, scored[column].tolist(), strict=True)) for column in ("p_unsound", "first_error"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         person = state.select("Labels of", "of", people, show=partial(text.shorten, length=40), anything="everybody", width=200)
         cut = state.whole("flagged from %", "cut", 1, 99, width=130, placeholder=f"{100 * THRESHOLD:.0f}")
-        rows = export_rows(labels, scores)
-        st.download_button("All labels as JSONL", lambda: to_jsonl(rows), "labels.jsonl")
-        st.download_button("All labels as CSV", lambda: to_csv(rows), "labels.csv")
+        exported = export_rows(labels, scores)
+        st.download_button("All labels as JSONL", lambda: to_jsonl(exported), "labels.jsonl")
+        st.download_button("All labels as CSV", lambda: to_csv(exported), "labels.csv")
         st.download_button("Steps, for TRL", lambda: to_jsonl(trl_rows(table, labels)), "trl.jsonl")
         st.download_button("Steps, as PRM800K", lambda: to_jsonl(prm800k_rows(table, labels)), "prm800k.jsonl")
         ranking.download(labels)
@@ -73,67 +75,53 @@ def tab(table: Table) -> None:
         )
     else:
         st.caption("Enough to calibrate a scorer with:")
-        parts.command(
-            f"python -m analysis.calibrate {typed(context.source().path)} --labels {folder} -o calibration.json"
-        )
+        parts.command(f"python -m analysis.calibrate {typed(context.source().path)} --labels {folder} -o calibration.json")
     named = {
         label.id: (label.error_step, steps.get(label.id, -1))
         for (name, _), label in labels.latest.items()
         if person in (None, name)
     }
-    found = agreement.agreement(verdicts, scores, cut / 100 if cut else THRESHOLD, named)
-    if not found.n:
+    compared = agreement.agreement(verdicts, scores, cut / 100 if cut else THRESHOLD, named)
+    if not compared.n:
         st.info("None of the labelled rationales is both scored and labelled sound or unsound.")
         _people(labels)
         return
-    _numbers(found)
+    _numbers(compared)
     _people(labels)
 
 
-def _automatic(table: Table, labels: Labels) -> tuple[dict[str, float], dict[str, int]]:
-    """p_unsound and first error of the labelled rationales."""
-    rows = {name: row for _, name in labels.latest if (row := table.row_of(name)) is not None}
-    part = table.frame.iloc[list(rows.values())]
-    return dict(zip(rows, part["p_unsound"].tolist(), strict=True)), dict(zip(rows, part["first_error"].tolist(), strict=True))
-
-
-def _numbers(found: agreement.Agreement) -> None:
-    agreed = found.both_sound + found.both_unsound
+def _numbers(compared: agreement.Agreement) -> None:
+    agreed = compared.both_sound + compared.both_unsound
     with st.container(key="stack-agreement"):
         left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Labels against the automatic score", anchor=False)
-        same, placed = found.steps
+        same, placed = compared.steps
         text.facts(
             [
-                ("agreement", f"{share(agreed, found.n)}, n = {found.n:,}"),
-                ("Cohen's kappa", f"{_kappa_words(found.n, found.kappa)}, n = {found.n:,}"),
+                ("agreement", f"{share(agreed, compared.n)}, n = {compared.n:,}"),
+                ("Cohen's kappa", f"{_kappa_words(compared.n, compared.kappa)}, n = {compared.n:,}"),
                 ("same first wrong step", f"{share(same, placed)}, n = {placed:,}" if placed else None),
-                ("left out", f"{found.unsure:,} unsure or not scored" if found.unsure else None),
+                ("left out", f"{compared.unsure:,} unsure or not scored" if compared.unsure else None),
             ]
         )
         table = pd.DataFrame(
             {
                 "": ["labelled sound", "labelled unsound"],
-                "score: sound": [found.both_sound, found.only_person],
-                "score: unsound": [found.only_score, found.both_unsound],
+                "score: sound": [compared.both_sound, compared.only_person],
+                "score: unsound": [compared.only_score, compared.both_unsound],
             }
         )
         st.dataframe(table, hide_index=True)
-        if found.precision:
-            rows = [
-                {"k": k, "unsound by label": f"{hits} of {k}", "share": share(hits, k)}
-                for k, hits in found.precision
-            ]
+        if compared.precision:
+            rows = [{"k": k, "unsound by label": f"{hits} of {k}", "share": share(hits, k)} for k, hits in compared.precision]
             st.caption("Precision at k: the k labelled rationales with the highest score")
             parts.table(pd.DataFrame(rows))
-        st.caption(
-            "Brackets: 95 % intervals (Wilson; kappa: bootstrap). Labels given to picked rationales favour the score."
-        )
+        st.caption("Brackets: 95 % intervals (Wilson; kappa: bootstrap). Labels given to picked rationales favour the score.")
     with right:
         rows = [
             wilson(unsound, n).as_dict() | {"predicted": mean, "observed": unsound / n}
-            for _, _, n, mean, unsound in found.reliability
+            for _, _, n, mean, unsound in compared.reliability
         ]
         parts.draw(charts.reliability(pd.DataFrame(rows), "Is 80 % suspicion right 80 % of the time?"))
 
@@ -144,9 +132,7 @@ def _kappa_words(n: int, kappa: tuple[float, float, float]) -> str:
         return f"needs {agreement.LEAST_FOR_KAPPA} rationales that both have judged"
     value, low, high = kappa
     return (
-        "cannot be computed: one side says the same of all"
-        if math.isnan(value)
-        else f"{value:.2f} ({low:.2f} to {high:.2f})"
+        "cannot be computed: one side says the same of all" if math.isnan(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
     )
 
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
 
 from analysis import charts
 from analysis.pages.widgets import parts, state
-from analysis.pages.widgets.measures import (
-    NATS,
-    explanations,
-    interval_words,
-    measure_rows,
-    measure_unit,
-    measure_words,
-)
+from analysis.pages.widgets.measures import NATS, explanations, interval_words, measure_rows, measure_unit, measure_words
 from star.errors import counted
+from star.schemas import CurvePoint, ProbedRound
 from star.statistics import wilson
 
 
-def show(content: dict[str, Any]) -> None:
+def show(content: ProbedRound) -> None:
     """Measures with their controls and intervals, and the truncation curve of all rationales."""
     st.header("All probed rationales", anchor=False, divider="gray")
     right = content.get("n_correct")  # None: the answers are not graded
@@ -32,15 +26,19 @@ def show(content: dict[str, Any]) -> None:
     )
     scopes = {"all": "all", "right": "right answers only"}
     scope = "all" if right is None else state.segments("Counted", "scope", list(scopes), "all", scopes)
-    measures = content.get("measures" if scope == "all" else "measures_correct") or {}
+    measures = (content.get("measures") if scope == "all" else content.get("measures_correct")) or {}
     curve = curve_frame((content.get("curves") or {}).get("early_answering") or [])
     if len(curve):
         parts.draw(charts.truncation_curve(curve))
-    bars = _bars(measures)
-    if len(bars):
-        parts.draw(charts.measure_bars(bars))
-    rows = measure_rows({name: found for name, found in measures.items() if isinstance(found, dict)})
-    if rows:
+    bars = [
+        {"label": measure_words(name), "kind": kind} | {key: value.get(key) for key in ("value", "low", "high", "n")}
+        for name, measure in measures.items()
+        if (control := measure.get("control")) and None not in (measure["value"], control["value"]) and measure_unit(name) != NATS
+        for kind, value in (("effect", measure), ("control", control))
+    ]
+    if bars:
+        parts.draw(charts.measure_bars(pd.DataFrame(bars)))
+    if rows := measure_rows(measures):
         frame = pd.DataFrame(rows).replace(["", "-"], None).dropna(axis=1, how="all")
         frame["measure"] = frame["measure"].map(measure_words)
         widths = {"n": 60, "measure": 400, "value (95 %)": 180, "control": 170, "corrected": 180}
@@ -50,7 +48,7 @@ def show(content: dict[str, Any]) -> None:
         parts.table(frame, 700, column_config=columns)
 
 
-def curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:
+def curve_frame(points: Sequence[CurvePoint]) -> pd.DataFrame:
     """Points of all lengths, averaged at tenths of the rationale by their n.
 
     Of the points of one length only the one nearest to the tenth counts: several cuts of the same rationales are no
@@ -67,16 +65,3 @@ def curve_frame(points: list[dict[str, Any]]) -> pd.DataFrame:
     sums = nearest.groupby("place")[["kept", "n"]].sum().reset_index()
     intervals = [wilson(round(kept), int(n)).as_dict() for kept, n in zip(sums["kept"], sums["n"], strict=True)]
     return pd.DataFrame(intervals).assign(place=sums["place"], same=sums["kept"] / sums["n"])
-
-
-def _bars(measures: dict[str, Any]) -> pd.DataFrame:
-    rows = []
-    for name, found in measures.items():
-        control = found.get("control") if isinstance(found, dict) else None
-        if measure_unit(name) == NATS or not control or found.get("value") is None or control.get("value") is None:
-            continue
-        label = measure_words(name)
-        for kind, value in (("effect", found), ("control", control)):
-            rows.append({"label": label, "kind": kind} | {key: value.get(key) for key in ("value", "low", "high", "n")})
-    return pd.DataFrame(rows)
-

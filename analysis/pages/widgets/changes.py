@@ -44,9 +44,9 @@ class Side:
 @lru_cache(maxsize=12)
 def side(table: Table, label: str, asked: tuple[tuple[str, str], ...]) -> Side:
     """The rationales whose columns have these values."""
-    found = np.flatnonzero(np.logical_and.reduce([table.frame[name] == value for name, value in asked]))[::-1]
-    problems = table.frame["problem"].to_numpy()[found]
-    rows = dict(zip(problems.tolist(), found.tolist(), strict=True))  # of several answers to a question the first one stays
+    matching = np.flatnonzero(np.logical_and.reduce([table.frame[name] == value for name, value in asked]))[::-1]
+    problems = table.frame["problem"].to_numpy()[matching]
+    rows = dict(zip(problems.tolist(), matching.tolist(), strict=True))  # of several answers to a question the first one stays
     return Side(comparison.record_arm(label, table, rows), table, rows)
 
 

@@ -44,9 +44,7 @@ def parse(argv: tuple[str, ...]) -> Arguments:
     description = "Browse rationales, and find those that are right for the wrong reason."
     given = command_line.parse(Arguments, description, argv, prog="rationale-app")
     if given.records is not None and not given.records.is_file():
-        raise UsageError(
-            f"--records {given.records}: there is no such file. Give a file ending in {', '.join(SUFFIXES)}."
-        )
+        raise UsageError(f"--records {given.records}: there is no such file. Give a file ending in {', '.join(SUFFIXES)}.")
     if given.root.exists() and not given.root.is_dir():
         raise UsageError(f"--root {given.root} is a file, not a folder. To open a rationale file, use --records.")
     return given
@@ -70,18 +68,18 @@ def sources() -> list[Source]:
     return list_runs(chosen.root)
 
 
-def labels_of(found: list[Source]) -> dict[str, str]:
+def labels_of(listed: list[Source]) -> dict[str, str]:
     """Name -> what a person reads in the picker."""
-    if found and found[0].kind == "file":
-        return {found[0].name: f"file {found[0].name}"}
-    return run_labels(found)
+    if listed and listed[0].kind == "file":
+        return {listed[0].name: f"file {listed[0].name}"}
+    return run_labels(listed)
 
 
 def source() -> Source:
     """The source that the link names, by default the newest. A name that is not below the root opens nothing else."""
-    found = sources()
-    names = [one.name for one in found]
-    return found[names.index(str(state.choice("run", names, names[0])))]
+    listed = sources()
+    names = [one.name for one in listed]
+    return listed[names.index(str(state.choice("run", names, names[0])))]
 
 
 def table() -> Table:
@@ -119,9 +117,9 @@ def login() -> str:
         return "me"
 
 
-def notes(found: Table) -> None:
+def notes(shown: Table) -> None:
     """What is missing or could not be read, with the command to type where there is one."""
-    for note in found.notes:
+    for note in shown.notes:
         sentence, mark, command = note.partition(" type: ")
         if mark:
             st.info(f"{text.plain(sentence)} type:", icon=":material/info:")

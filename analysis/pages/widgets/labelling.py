@@ -14,6 +14,7 @@ import streamlit as st
 from analysis.labels import SETTLED, Label, LabelError, Labels, Ranking, Verdict, append, label_folder
 from analysis.pages.widgets import context, text, turns
 from analysis.rationales.table import Rationale
+from star.errors import counted
 
 ChoiceT = TypeVar("ChoiceT")
 KEYS: dict[str, tuple[Verdict, str, str]] = {
@@ -84,7 +85,7 @@ def bar(
         st.caption(f"Settled as: {said if mine else 'nothing yet'}.")
         return number
     others = {label.labeller for label in labels.of(one.id)} - {who, SETTLED}
-    more = f" Also labelled by {len(others)} other{'s' * (len(others) > 1)}." if others else ""
+    more = f" Also labelled by {counted(len(others), 'other')}." if others else ""
     st.caption(f"{text.plain(who)} says: {said}.{more}")
     return number
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-_FENCE = re.compile(
-    r"^[ \t]{0,3}(```+|~~~+)[ \t]*([\w+#-]{0,20})[^\n]*\n(.*?)(?:^[ \t]{0,3}\1[`~]*[ \t]*$|\Z)", re.M | re.S
-)
+_FENCE = re.compile(r"^[ \t]{0,3}(```+|~~~+)[ \t]*([\w+#-]{0,20})[^\n]*\n(.*?)(?:^[ \t]{0,3}\1[`~]*[ \t]*$|\Z)", re.M | re.S)
 _CODE = re.compile(r"(?<!`)(`{1,2})(?!`)([^`\n]{1,500})\1(?!`)")
 _DISPLAY = re.compile(r"\$\$(?P<dollars>[^$]{1,5000})\$\$|\\\[(?P<square>.{1,5000}?)\\\]", re.S)
 _ENVIRONMENT = re.compile(
@@ -64,8 +62,8 @@ def is_prose(text: str) -> bool:
 def is_code(text: str) -> bool:
     """Whether at least a third of the lines, and two of them, look like a program, and one like nothing else."""
     lines = [line for line in text.splitlines() if line.strip()]
-    like = [found for line in lines if (found := _CODE_LINE.match(line))]
-    return len(like) >= 2 and 3 * len(like) >= len(lines) and any(found["program"] for found in like) and "```" not in text
+    like = [match for line in lines if (match := _CODE_LINE.match(line))]
+    return len(like) >= 2 and 3 * len(like) >= len(lines) and any(match["program"] for match in like) and "```" not in text
 
 
 def fenced(text: str, language: str = "") -> str:
@@ -111,14 +109,14 @@ def markdown(text: str, hits: Sequence[str] = ()) -> str:
     text = _ITALIC.sub(lambda m: keep("*") + m[1] + keep("*"), text)
     if hits:
         text = re.sub(
-            "|".join(map(re.escape, hits)),
-            lambda m: keep(":orange-background[" + _escape(m[0]) + "]"),
-            text,
-            flags=re.I,
+            "|".join(map(re.escape, hits)), lambda m: keep(":orange-background[" + _escape(m[0]) + "]"), text, flags=re.I
         )
     lines = [line if _RULE.fullmatch(line) else _escape(line.strip()) for line in text.split("\n")]
     joined = "\n".join(line if line.startswith("|") or not line else line + "  " for line in lines)
-    return _restored(joined, kept.__getitem__, len(kept))
+    marks = dict(enumerate(kept, FIRST))
+    for _ in range(3):  # a heading may hold bold text that holds a formula
+        joined = re.sub("[\U000f0000-\U0010ffff]", lambda m: marks.get(ord(m[0]), m[0]), joined)
+    return joined
 
 
 def unmarked(text: str) -> str:
@@ -144,12 +142,6 @@ def _inline_code(text: str) -> str:
     mark = "`" * (max(map(len, re.findall(r"`+", flat)), default=0) + 1)
     pad = " " if flat[:1] == "`" or flat[-1:] == "`" else ""
     return f"{mark}{pad}{flat}{pad}{mark}"
-
-
-def _restored(text: str, kept: Callable[[int], str], n: int) -> str:
-    for _ in range(3):  # a heading may hold bold text that holds a formula
-        text = re.sub("[\U000f0000-\U0010ffff]", lambda m: kept(ord(m[0]) - FIRST) if ord(m[0]) - FIRST < n else m[0], text)
-    return text
 
 
 def item(number: int, body: str) -> str:

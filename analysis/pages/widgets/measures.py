@@ -47,12 +47,12 @@ def outcome_words(probe: str, outcome: str | None) -> str:
     return PROBES[probe].outcomes.get(outcome or "", "") if probe in PROBES else ""
 
 
-def interval_words(found: Mapping[str, Any], unit: str = "%") -> str:
+def interval_words(estimate: Mapping[str, Any], unit: str = "%") -> str:
     """ "12.3 % (10.1 to 14.8)", or nothing. `unit`: % and points are hundredths, nats are not.
 
     No bracket where the bounds are missing or the same: a bootstrap of values that all agree knows no interval.
     """
-    value, low, high = (found.get(name) for name in ("value", "low", "high"))
+    value, low, high = (estimate.get(name) for name in ("value", "low", "high"))
     if not isinstance(value, int | float) or math.isnan(value):
         return ""
     scale, digits = (1, 2) if unit == NATS else (100, 1)
@@ -67,15 +67,15 @@ def measure_rows(measures: Mapping[str, Any], right: Mapping[str, Any] | None = 
     """Measures of a round of probes.json as rows of a table, each beside the largest of its controls. `right`: the same measures of
     right answers only, where they have a column."""
     rows = []
-    for name, found in measures.items():
-        unit, control = measure_unit(name), found.get("control") or {}
-        beside = {"control": control, "corrected": found.get("corrected") or {}}
+    for name, measure in measures.items():
+        unit, control = measure_unit(name), measure.get("control") or {}
+        beside = {"control": control, "corrected": measure.get("corrected") or {}}
         beside |= {} if right is None else {"right answers only": right.get(name) or {}}
         made_by = f"{probe_words(str(control['name']))}, n = {control.get('n') or 0:,}" if control else "-"
         rows.append(
-            {"measure": name, "value (95 %)": interval_words(found, unit), "n": f"{found.get('n') or 0:,}"}
+            {"measure": name, "value (95 %)": interval_words(measure, unit), "n": f"{measure.get('n') or 0:,}"}
             | {column: interval_words(one, unit) or "-" for column, one in beside.items()}
-            | {"control is": made_by, "note": found.get("note") or ""}
+            | {"control is": made_by, "note": measure.get("note") or ""}
         )
     return rows
 

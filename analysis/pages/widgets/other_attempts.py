@@ -19,21 +19,16 @@ def show(table: Table, row: int) -> None:
     if not len(rows):
         return
     on = state.flip(
-        "others",
-        "Hide the other attempts",
-        f"Other attempts at this question ({len(rows):,})",
-        icon=":material/difference:",
+        "others", "Hide the other attempts", f"Other attempts at this question ({len(rows):,})", icon=":material/difference:"
     )
     if not on:
         return
-    names = {str(i): f"{i + 1}: {_origin(table, int(found))}" for i, found in enumerate(rows[:200])}
+    names = {str(i): f"{i + 1}: {_origin(table, int(other))}" for i, other in enumerate(rows[:200])}
     picked = state.select("Held against", "other", list(names), default="0", show=names.__getitem__)
     other = int(rows[int(picked or 0)])
     before, after = ("\n".join(table.rationale(each).steps) for each in (row, other))
     left, right = st.columns(2, gap="small")
-    for column, words, body in zip(
-        (left, right), ("this one", names[str(picked)]), text.diff(before, after), strict=True
-    ):
+    for column, words, body in zip((left, right), ("this one", names[str(picked)]), text.diff(before, after), strict=True):
         with column:
             st.caption(text.plain(words))
             text.marked(body)
@@ -42,10 +37,10 @@ def show(table: Table, row: int) -> None:
 
 def _origin(table: Table, row: int) -> str:
     """Who wrote it, in which round, and whether its answer is right."""
-    found = table.frame.iloc[row]
+    attempt = table.frame.iloc[row]
     words = [
-        parts.made_in((found["round"], found["mode"])),
-        found["generator"] if isinstance(found["generator"], str) else "",
+        parts.made_in((attempt["round"], attempt["mode"])),
+        attempt["generator"] if isinstance(attempt["generator"], str) else "",
     ]
-    answer = f"answer {text.shorten(found['answer'], 30)}" if isinstance(found["answer"], str) else "no answer"
-    return ", ".join([*filter(None, words), answer, right_words(found["right"])])
+    answer = f"answer {text.shorten(attempt['answer'], 30)}" if isinstance(attempt["answer"], str) else "no answer"
+    return ", ".join([*filter(None, words), answer, right_words(attempt["right"])])

@@ -11,18 +11,7 @@ import streamlit as st
 
 from analysis.pages.widgets import markup, state, text
 from analysis.pages.widgets.words import KINDS, MODES
-from analysis.rationales.filters import (
-    CELLS,
-    EVIDENCE,
-    FACETS,
-    JUDGES,
-    SORTS,
-    Judge,
-    View,
-    evidence,
-    judges,
-    soundness,
-)
+from analysis.rationales.filters import CELLS, EVIDENCE, FACETS, JUDGES, SORTS, Judge, View, evidence, judges, soundness
 from analysis.rationales.table import Table
 from analysis.soundness.grades import THRESHOLD
 
@@ -204,9 +193,7 @@ def ordering(table: Table, view: View) -> None:
             state.select("Sound according to", "judge", there, default=there[0], show=words.__getitem__, width=230)
         if view.judge == "score" and table.scored:
             state.whole("flagged from %", "cut", 1, 99, width=130, placeholder=f"{100 * THRESHOLD:.0f}")
-        sorts = [
-            name for name, (_, column, _) in SORTS.items() if table.scored or column not in ("p_unsound", "first_error")
-        ]
+        sorts = [name for name, (_, column, _) in SORTS.items() if table.scored or column not in ("p_unsound", "first_error")]
         default = "suspicious" if table.scored else "stored"
         state.select("Order", "sort", sorts, default=default, show=lambda name: SORTS[name][0], width=220)
 
@@ -243,5 +230,5 @@ def made_in(row: tuple[object, object]) -> str:
 
 def place_of(row: int, rows: np.ndarray) -> int:
     """Place of a row among others, -1 where it is none of them."""
-    found = np.flatnonzero(rows == row)
-    return int(found[0]) if len(found) else -1
+    places = np.flatnonzero(rows == row)
+    return int(places[0]) if len(places) else -1

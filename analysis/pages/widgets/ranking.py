@@ -44,12 +44,12 @@ def triples(table: Table, *, right: bool) -> list[tuple[int, int, int]]:
     kind = (part["mode"] == "rationalized").to_numpy().astype(int)
     number, writer = (part[name].cat.codes.to_numpy().astype(int) + 1 for name in ("round", "generator"))
     origin = number * 2 + kind + 1_000 * writer
-    found = pd.DataFrame({"row": rows, "problem": part["problem"].to_numpy(), "origin": origin})
-    found = found.drop_duplicates(["problem", "origin"]).sort_values(["problem", "origin"], kind="stable")
-    grouped = found.groupby("problem", sort=False)["row"]
+    origins = pd.DataFrame({"row": rows, "problem": part["problem"].to_numpy(), "origin": origin})
+    origins = origins.drop_duplicates(["problem", "origin"]).sort_values(["problem", "origin"], kind="stable")
+    grouped = origins.groupby("problem", sort=False)["row"]
     sizes = grouped.size().to_numpy()
     first = (np.cumsum(sizes) - sizes)[sizes >= 3]
-    row, sizes = found["row"].to_numpy(), sizes[sizes >= 3]
+    row, sizes = origins["row"].to_numpy(), sizes[sizes >= 3]
     picked = [row[first], row[first + sizes // 2], row[first + sizes - 1]]
     return list(zip(*(column.tolist() for column in picked), strict=True))
 
@@ -64,14 +64,14 @@ def _open_triples(table: Table, who: str, ranked: set[str], skipped: set[str]) -
         return len({table.texts.get("rationale", row) for row in triple}) == 3
 
     for late, kinds in ((False, (True,)), (False, (False,)), (True, (True, False))):
-        found: dict[str, tuple[tuple[int, int, int], bool]] = {}
+        by_problem: dict[str, tuple[tuple[int, int, int], bool]] = {}
         for right in kinds:
             known = triples(table, right=right)
             for one in (known[place] for place in shuffled(np.arange(len(known)), who)):
                 problem = problems[one[0]]
                 if problem not in ranked and (problem in skipped) == late and (not late or differ(one)):
-                    found.setdefault(problem, (one, right))
-        left = list(found.values())
+                    by_problem.setdefault(problem, (one, right))
+        left = list(by_problem.values())
         start = next((place for place, (one, _) in enumerate(left) if one[0] == asked), 0)
         yield from (each for each in (left[start:] + left[:start])[:TRIED] if differ(each[0]))
 
@@ -81,9 +81,9 @@ def tab(table: Table, labels: Labels) -> None:
     who = context.labeller()
     ranked, skipped = ({problem for name, problem in given if name == who} for given in (labels.rankings, labels.skipped))
     open_triples = _open_triples(table, who, ranked, skipped)
-    found = next(open_triples, None)
-    if found is not None:
-        triple, right = found
+    shown = next(open_triples, None)
+    if shown is not None:
+        triple, right = shown
         if not right:
             st.caption("No question with three right answers is left: answers of this one may be wrong.")
         ids, problems = (table.frame[name].to_numpy() for name in ("id", "problem"))
@@ -126,9 +126,7 @@ def _ranking(table: Table, triple: tuple[int, int, int], after: str | None, who:
         tied, tip = (number, [1, 2, 3], tie, first), "None is better than another."
         st.button("Tie", key=f"tie-{number}", shortcut="T", help=tip, on_click=_pick, args=tied)
         skipped = (number, tie.problem, labels, {"picked": None, "ask": after})
-        st.button(
-            "Skip", key=f"skip-{number}", shortcut="J", disabled=after is None, on_click=labelling.skip, args=skipped
-        )
+        st.button("Skip", key=f"skip-{number}", shortcut="J", disabled=after is None, on_click=labelling.skip, args=skipped)
         if picked:
             st.button("Start again", shortcut="Z", type="tertiary", on_click=state.go, args=({"picked": None},))
 
@@ -149,9 +147,8 @@ def _pick(number: int, order: list[int], tie: Ranking, first: str) -> None:
 def _ranking_results(labels: Labels) -> None:
     if not labels.rankings:
         return
-    people = len({name for name, _ in labels.rankings})
-    n = len(labels.rankings)
-    with st.expander(f"Result of {counted(n, 'ranking')} by {people} {'people' if people > 1 else 'person'}"):
+    rankers = counted(len({name for name, _ in labels.rankings}), "rater")
+    with st.expander(f"Result of {counted(len(labels.rankings), 'ranking')} by {rankers}"):
         rows = [
             {"from": origin, "ranked": n, "best of three": share(first, n), "mean place": round(mean, 2)}
             for origin, n, first, mean in agreement.ranking_results(labels.rankings.values())

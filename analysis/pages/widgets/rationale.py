@@ -208,10 +208,10 @@ def provenance(one: Rationale) -> None:
 
 def everything(table: Table, row: int, one: Rationale) -> None:
     """All that is recorded of a rationale, as JSON; drawn once it is opened, for the browser needs a second for code."""
-    found = st.expander("Everything that is recorded", icon=":material/data_object:", key="everything", on_change="rerun")
-    if not found.open:
+    opened = st.expander("Everything that is recorded", icon=":material/data_object:", key="everything", on_change="rerun")
+    if not opened.open:
         return
-    with found:
+    with opened:
         recorded = table.texts.get("record", row) or json.dumps({**one.row, "steps": list(one.steps)}, default=str)
         content = json.dumps(json.loads(recorded), indent=1, ensure_ascii=False)
         st.code(text.clean(content), language=None, wrap_lines=True)

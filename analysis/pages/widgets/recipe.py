@@ -20,8 +20,8 @@ def show(run: Overview) -> None:
     left, right = parts.two("recipe")
     with left:
         st.subheader("What it was", anchor=False)
-        found, argv, commit = manifest.get("model"), manifest.get("argv"), str(manifest.get("commit") or "")[:12]
-        model = found if isinstance(found, dict) else {"path": (run.recipe.get("model") or {}).get("path")}
+        recorded, argv, commit = manifest.get("model"), manifest.get("argv"), str(manifest.get("commit") or "")[:12]
+        model = recorded if isinstance(recorded, dict) else {"path": (run.recipe.get("model") or {}).get("path")}
         size = model.get("parameters")
         seconds = run.result.get("seconds_total") if run.result else None
         flops = sum(float(v) for line in run.rounds for v in (line.get("flops") or {}).values() if v is not None)
@@ -47,11 +47,11 @@ def show(run: Overview) -> None:
             st.caption("The recipe of this run is missing.")
 
 
-def _hardware(found: Mapping[str, Any]) -> str:
+def _hardware(recorded: Mapping[str, Any]) -> str:
     """ "AMD EPYC, 2 cores, 23.5 GiB of memory, no GPU", of what is recorded."""
-    cores, memory, gpus = (found.get(name) for name in ("cores", "memory_gib", "gpus"))
+    cores, memory, gpus = (recorded.get(name) for name in ("cores", "memory_gib", "gpus"))
     entries = [
-        found.get("processor"),
+        recorded.get("processor"),
         counted(cores, "core") if isinstance(cores, int) else None,
         f"{memory:g} GiB of memory" if isinstance(memory, int | float) else None,
         (", ".join(map(str, gpus)) or "no GPU") if isinstance(gpus, list) else None,

@@ -118,8 +118,8 @@ def whole(label: str, name: str, low: int, high: int, **more: Any) -> int | None
     """A whole number bound to a parameter, or None when it is left empty."""
     value = number(name)
     shown = None if value is None else min(max(value, low), high)
-    found = _bound(st.number_input, name, shown, None, label=label, min_value=low, max_value=high, step=1, **more)
-    return None if found is None else int(found)
+    chosen = _bound(st.number_input, name, shown, None, label=label, min_value=low, max_value=high, step=1, **more)
+    return None if chosen is None else int(chosen)
 
 
 def switch(label: str, name: str, default: bool = False, **more: Any) -> bool:
