@@ -6,7 +6,8 @@
 Asked: how should a small chat model be shown the form of an answer, does STaR teach a model of this size anything, and does it use
 its rationales? The pieces `form: ...` are greedy answers of the base model to selection problems under one prompting each; the
 others are the arms of the paper's tables by the recipe of `make real`, half an hour each on two quiet cores; `probes: ARM` are all
-probes on rationales of an arm's final model, and what it answers without any; `cost` sets our sampling beside bare calls.
+probes on rationales of an arm's final model, and what it answers without any; `cost` sets our sampling beside
+bare calls, `round` a small round.
 What comes out of a piece lies in a file of its own under benchmarks/results/real_model and is not made again while it is there, so
 that pieces can be made on several days; delete a file to measure it anew, also with other --problems or --probed. Runs are kept
 under benchmarks/cache.
@@ -15,18 +16,18 @@ under benchmarks/cache.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from analysis.soundness.labelled import data_dir
-from benchmarks.arms import arm_recipe, cost_of, finished_run, made, runs_dir
+from benchmarks.arms import arm_recipe, cost_of, finished_run, made
 from benchmarks.common import CommonArguments, made_once, parse, part_path, write_result
+from benchmarks.round_cost import round_cost
 from benchmarks.sampling import BARE, SHARED, Case, ratios, run_case
 from star.command_line import run_command
 from star.errors import UsageError
@@ -66,7 +67,7 @@ SIZE: Changes = {"loop": {"problems": 200}, "evaluation": {"selection_size": 300
 SMALLER: Changes = {"task": {"limit": 1_000, "test_limit": 150, "test_size": 150}, "evaluation": {"selection_size": 150}}
 """Of the tasks in `TASKS`, whose prompts are long."""
 PROBED = ("few-shot", "star", "CommonsenseQA, few-shot")
-PIECES = (*FORMS, *ARMS, *(f"probes: {arm}" for arm in PROBED), "cost")
+PIECES = (*FORMS, *ARMS, *(f"probes: {arm}" for arm in PROBED), "cost", "round")
 ARM_FIGURES = ("chosen_round", "strict", "lenient", "in_form", "truncated", "tokens", "cost")
 COLUMNS = ("problem_id", "mode", "sample", "verdict", "strict_verdict", "lenient_verdict", "tokens", "prompt_tokens")
 QUICK: Changes = {
@@ -220,32 +221,18 @@ def evidence_rows(arm: str, run: Run) -> list[dict[str, Any]]:
 
 
 def cost_figures(arguments: Arguments) -> dict[str, Any]:
-    """What sampling and a round cost beside bare calls, and what part of a matrix product's speed both reach."""
-    from benchmarks.gpu import peak
-    from star.sampling.model_files import count_parameters
-
-    model = resolve_model(recipe_of("star", arguments).model)
+    """Tokens per second of our vLLM sampler and of a bare `LLM.generate` on the same prompts; each way in its own process."""
+    model = str(resolve_model(recipe_of("star", arguments).model))
     amount, new_tokens = (8, 8) if arguments.quick else (128, 64)
     rows = []
     for way in ("vllm", *BARE["vllm"]):
-        case = Case(way, str(model), 0, SHARED, amount, new_tokens, arguments.device)
+        case = Case(way, model, 0, SHARED, amount, new_tokens, arguments.device)
         rows.append({"size": "135M", **{k: v for k, v in vars(case).items() if k not in ("model", "device")}, **run_case(case)})
-    best, one_round, parameters = peak(arguments)["tflops"], round_cost(arguments), count_parameters(model)
-    return {
-        "rows": rows,
-        "ratio_to_bare_call": ratios(rows),
-        "round": one_round,
-        "matrix_product_tflops": best,
-        "sampling_share": 2 * parameters * rows[0].get("tokens_per_second", 0.0) / best / 1e12,
-        "training_share": 6 * parameters * one_round["trained_tokens"] / one_round["ours"]["training"] / best / 1e12,
-    }
+    return {"rows": rows, "ratio_to_bare_call": ratios(rows)}
 
 
-def round_cost(arguments: Arguments) -> dict[str, Any]:
-    """Seconds of a small round, and of bare calls with its requests, of as many tokens each, and its training rows."""
-    from benchmarks.loop import begun, ours, sft
-    from benchmarks.sampling import bare_llm, bare_model
-
+def small_round(arguments: Arguments) -> Recipe:
+    """A round of STaR that takes minutes."""
     steps, problems = (1, 8) if arguments.quick else (12, 64)
     small: Changes = {
         "loop": {"problems": problems, "rounds": 1},
@@ -254,39 +241,7 @@ def round_cost(arguments: Arguments) -> dict[str, Any]:
     }
     content = recipe_of("star", arguments).model_dump(mode="json")
     changes = {section: {**content[section], **values} for section, values in small.items()}
-    recipe = Recipe.model_validate({**content, **changes, "name": "real-model-round"})
-    mine = ours(recipe)
-    run, (setup, builder, _) = Run(recipe.run_dir), begun(recipe)
-    problem_of = {problem.id: problem for problem in (*setup.train, *setup.selection)}
-    stages = [list(rows) for _, rows in groupby([*run.attempts(1, COLUMNS), *greedy(run, 1)], key=lambda row: row["mode"])]
-    llm, seconds = bare_llm(str(setup.base_dir), arguments.device), {}
-    import vllm
-
-    def asked(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any]]:
-        shots = rows[0]["mode"] != "evaluated" or recipe.prompting.keep_shots
-        hinted = rows[0]["mode"] == "rationalized"
-        ids = [builder.ids(problem_of[row["problem_id"]], shots=shots, hinted=hinted) for row in rows]
-        return [{"prompt_token_ids": prompt} for prompt in ids], [
-            vllm.SamplingParams(temperature=0.7, max_tokens=row["tokens"], ignore_eos=True, detokenize=False) for row in rows
-        ]
-
-    llm.generate(*asked(stages[-1][:8]), use_tqdm=False)  # warms up
-    for rows in stages:
-        started = time.monotonic()
-        llm.generate(*asked(rows), use_tqdm=False)
-        seconds[rows[0]["mode"]] = time.monotonic() - started
-    del llm
-    encoded = [builder.encoded(problem_of[row["problem_id"]], row["completion"], shots=False) for row in run.training(1)]
-    folder, started = runs_dir("real_model", arguments.device) / "bare", time.monotonic()
-    model = bare_model(setup.base_dir, arguments.device)
-    sft(model, setup.tokenizer, encoded, recipe, folder, arguments.device, gradient_checkpointing=False)
-    seconds["training"] = time.monotonic() - started
-    return {
-        "ours": {"total": mine["seconds"], **mine["stages"]},
-        "bare": {"total": sum(seconds.values()), **seconds},
-        "round_over_bare": mine["seconds"] / sum(seconds.values()),
-        "trained_tokens": mine["trained_tokens"],
-    }
+    return Recipe.model_validate({**content, **changes, "name": "real-model-round"})
 
 
 def make(piece: str, arguments: Arguments) -> dict[str, Any]:
@@ -295,7 +250,9 @@ def make(piece: str, arguments: Arguments) -> dict[str, Any]:
         return form_figures(piece, arguments)
     if piece.startswith("probes: "):
         return probe_figures(piece.removeprefix("probes: "), arguments)
-    return cost_figures(arguments) if piece == "cost" else arm_figures(piece, arguments)
+    if piece in ("cost", "round"):
+        return cost_figures(arguments) if piece == "cost" else round_cost(small_round(arguments), arguments)
+    return arm_figures(piece, arguments)
 
 
 def piece_file(piece: str, arguments: Arguments) -> Path:
@@ -329,6 +286,7 @@ def figures_of(pieces: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "comparisons": {f"{arm} minus few-shot": each["minus_few_shot"] for arm, each in arms.items() if each["minus_few_shot"]},
         "probes": {arm: of[f"probes: {arm}"] for arm in PROBED if f"probes: {arm}" in of},
         "cost": of.get("cost"),
+        "round": of.get("round"),
         "not_run": [piece for piece in PIECES if piece not in of],
         "made": made([(content["date"], content["commit"]) for content in pieces.values()]),
     }

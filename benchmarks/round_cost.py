@@ -1,0 +1,62 @@
+"""What a round with vLLM costs beside bare calls: the same requests, of as many tokens each, to a bare `vllm.LLM`, and the same
+training rows and steps to TRL's SFTTrainer. Used by real_model.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from benchmarks.common import CommonArguments
+from benchmarks.gpu import peak
+from benchmarks.loop import begun, ours, sft
+from benchmarks.sampling import bare_llm, bare_model
+from star.recipe import Recipe
+from star.run import Run
+from star.sampling.model_files import count_parameters
+
+READ = ("problem_id", "mode", "sample", "tokens")
+
+
+def round_cost(recipe: Recipe, arguments: CommonArguments) -> dict[str, Any]:
+    """Seconds of round 1, ours by stage and as bare calls, and what part of a matrix product's speed training reaches."""
+    mine = ours(recipe)
+    run, (setup, builder, _) = Run(recipe.run_dir), begun(recipe)
+    problem_of = {problem.id: problem for problem in (*setup.train, *setup.selection)}
+    stages = [list(rows) for _, rows in groupby([*run.attempts(1, READ), *run.evaluation(1, READ)], itemgetter("mode"))]
+    llm, seconds = bare_llm(str(setup.base_dir), arguments.device), {}
+    import vllm
+
+    def asked(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any]]:
+        shots = rows[0]["mode"] != "evaluated" or recipe.prompting.keep_shots
+        hinted = rows[0]["mode"] == "rationalized"
+        ids = [builder.ids(problem_of[row["problem_id"]], shots=shots, hinted=hinted) for row in rows]
+        return [{"prompt_token_ids": prompt} for prompt in ids], [
+            vllm.SamplingParams(temperature=0.7, max_tokens=row["tokens"], ignore_eos=True, detokenize=False) for row in rows
+        ]
+
+    llm.generate(*asked(stages[-1][:8]), use_tqdm=False)  # warms up
+    for rows in stages:
+        started = time.monotonic()
+        llm.generate(*asked(rows), use_tqdm=False)
+        seconds[rows[0]["mode"]] = time.monotonic() - started
+    del llm
+    encoded = [builder.encoded(problem_of[row["problem_id"]], row["completion"], shots=False) for row in run.training(1)]
+    folder, started = recipe.run_dir.with_name("bare"), time.monotonic()
+    model = bare_model(setup.base_dir, arguments.device)
+    sft(model, setup.tokenizer, encoded, recipe, folder, arguments.device, gradient_checkpointing=False)
+    seconds["training"] = time.monotonic() - started
+    best, parameters = peak(arguments)["tflops"], count_parameters(setup.base_dir)
+    trained, sampled = mine["trained_tokens"], sum(row["tokens"] for rows in stages for row in rows)
+    return {
+        "ours": {"total": mine["seconds"], **mine["stages"]},
+        "bare": {"total": sum(seconds.values()), **seconds},
+        "round_over_bare": mine["seconds"] / sum(seconds.values()),
+        "trained_tokens": trained,
+        "sampled_tokens": sampled,
+        "matrix_product_tflops": best,
+        "training_share": 6 * parameters * trained / mine["stages"]["training"] / best / 1e12,
+    }
