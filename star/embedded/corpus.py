@@ -68,13 +68,13 @@ def _sum(rng: random.Random, digits: int) -> tuple[int, int]:
     return rng.randint(low, 10**digits - 1), rng.randint(low, 10**digits - 1)
 
 
-def worked(rng: random.Random, digits: int, *, hinted: bool, index_hints: bool = False) -> tuple[str, str]:
+def worked(rng: random.Random, digits: int, *, hinted: bool, indexed: bool = False) -> tuple[str, str]:
     """(prompt, completion) of one random sum."""
     a, b = _sum(rng, digits)
     problem = addition.make_problem(a, b, digits)
-    prompt = (addition.hinted_prompt if hinted else addition.prompt)(problem, hints=index_hints)
-    scratchpad = "\n".join(addition.scratchpad(a, b, digits, hints=index_hints))
-    return prompt, addition.completion(scratchpad, problem.gold, hints=index_hints)
+    prompt = (addition.hinted_prompt if hinted else addition.prompt)(problem, indexed=indexed)
+    scratchpad = "\n".join(addition.scratchpad(a, b, digits, indexed=indexed))
+    return prompt, addition.completion(scratchpad, problem.gold, indexed=indexed)
 
 
 def copied(rng: random.Random, digits: int, operators: str = "|/") -> tuple[str, str]:
@@ -99,15 +99,15 @@ def document(rng: random.Random, mixture: Mixture) -> Document:
     if (draw := draw - mixture.copied) < 0:
         return Document((copied(rng, rng.randint(1, mixture.longest_copy)),))
     if (draw := draw - mixture.short) < 0:
-        return Document((worked(rng, 1, hinted=False, index_hints=mixture.index_hints),))
+        return Document((worked(rng, 1, hinted=False, indexed=mixture.index_hints),))
     if (draw := draw - mixture.partial) < 0:
         longest = mixture.longest_partial
         digits = 2 if longest == 2 else rng.randint(2, longest)
-        return Document((worked(rng, digits, hinted=False, index_hints=mixture.index_hints),))
+        return Document((worked(rng, digits, hinted=False, indexed=mixture.index_hints),))
     if draw - mixture.hinted < 0:
         lengths = range(1, mixture.longest + 1)
         digits = rng.choices(lengths, weights=[length + 1 for length in lengths])[0]
-        return Document((worked(rng, digits, hinted=True, index_hints=mixture.index_hints),))
+        return Document((worked(rng, digits, hinted=True, indexed=mixture.index_hints),))
     count = rng.randint(2, 5)
     parts = [worked(rng, 1, hinted=False) for _ in range(count)]
     spaced = [parts[0], *(("\n\n" + prompt, completion) for prompt, completion in parts[1:])]

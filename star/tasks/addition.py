@@ -57,11 +57,11 @@ def question_of(a: int, b: int, digits: int = 0) -> str:
     return f"{spaced(a, width)} + {spaced(b, width)}"
 
 
-def scratchpad(a: int, b: int, digits: int = 0, *, hints: bool = False) -> list[str]:
+def scratchpad(a: int, b: int, digits: int = 0, *, indexed: bool = False) -> list[str]:
     """Lines of the one right rationale, `<scratch>` and `</scratch>` included (digits + 4 lines, with index hints digits + 3)."""
     width = digits or max(len(str(a)), len(str(b)))
     top, bottom = str(a).zfill(width), str(b).zfill(width)
-    if hints:
+    if indexed:
         return [OPEN, *Marked(top, bottom).lines()[:-1], CLOSE]
     lines, done, carry = [OPEN, f"{question_of(a, b, width)} , C: 0"], "", 0
     for place in range(width - 1, -1, -1):
@@ -72,9 +72,9 @@ def scratchpad(a: int, b: int, digits: int = 0, *, hints: bool = False) -> list[
     return [*lines, f"{carry} {' '.join(done)}", CLOSE]
 
 
-def check(problem: Problem, rationale: str, *, hints: bool = False) -> bool:
+def check(problem: Problem, rationale: str, *, indexed: bool = False) -> bool:
     """True when the rationale is the right scratchpad, line by line."""
-    right = scratchpad(*operands(problem.question), width_of(problem), hints=hints)
+    right = scratchpad(*operands(problem.question), width_of(problem), indexed=indexed)
     return [line.strip() for line in rationale.strip().splitlines()] == right
 
 
@@ -83,14 +83,14 @@ def width_of(problem: Problem) -> int:
     return (len(problem.question.strip().split(" + ")[0]) + 1) // 2
 
 
-def extract(completion: str, problem: Problem, *, hints: bool = False) -> Extraction:
+def extract(completion: str, problem: Problem, *, indexed: bool = False) -> Extraction:
     """Answer span after the scratchpad; see the module docstring for the contract."""
     text = completion.strip()
     head, mark, tail = text.partition(CLOSE)
     tail = tail.strip()
     rationale = (head + mark).strip() if mark or OPEN in text else ""
     span = tail if mark else (text if not rationale else "")
-    span = (read_answer(span) or span) if hints and mark else span
+    span = (read_answer(span) or span) if indexed and mark else span
     strict = span if _DIGITS.fullmatch(span) else None
     numbers = [line.strip() for line in (tail or text).splitlines() if _DIGITS.fullmatch(line.strip())]
     return Extraction(
@@ -98,16 +98,16 @@ def extract(completion: str, problem: Problem, *, hints: bool = False) -> Extrac
     )
 
 
-def prompt(problem: Problem, *, hints: bool = False) -> str:
+def prompt(problem: Problem, *, indexed: bool = False) -> str:
     """The question block."""
-    question = _marked(problem).question if hints else problem.question
+    question = _marked(problem).question if indexed else problem.question
     return f"Input:\n{question}\nTarget:\n"
 
 
-def hinted_prompt(problem: Problem, *, hints: bool = False) -> str:
+def hinted_prompt(problem: Problem, *, indexed: bool = False) -> str:
     """The question block with the carry-prefixed sum (one digit wider than the operands) after `Target:`."""
-    total = _marked(problem).answer(problem.gold) if hints else spaced(int(problem.gold), width_of(problem) + 1)
-    return f"{prompt(problem, hints=hints)}{total}\n"
+    total = _marked(problem).answer(problem.gold) if indexed else spaced(int(problem.gold), width_of(problem) + 1)
+    return f"{prompt(problem, indexed=indexed)}{total}\n"
 
 
 def _marked(problem: Problem) -> Marked:
@@ -120,9 +120,9 @@ def mentions_hint(text: str) -> bool:
     return bool(text) and not text.startswith(OPEN) and not _DIGITS.fullmatch(text)
 
 
-def completion(rationale: str, answer: str, *, hints: bool = False) -> str:
+def completion(rationale: str, answer: str, *, indexed: bool = False) -> str:
     """Scratchpad, then the answer with spaces between its digits."""
-    digits = write_answer(rationale, answer) if hints and rationale else " ".join(answer.replace(" ", ""))
+    digits = write_answer(rationale, answer) if indexed and rationale else " ".join(answer.replace(" ", ""))
     return f"{rationale.strip()}\n{digits}" if rationale else digits
 
 
@@ -213,7 +213,7 @@ def _load(settings: TaskSettings, seed: int, shown: tuple[Example, ...], test: t
 
 
 def examples(
-    seed: int, digits: tuple[int, ...], per_length: int = 2, test: tuple[Problem, ...] = (), *, hints: bool = False
+    seed: int, digits: tuple[int, ...], per_length: int = 2, test: tuple[Problem, ...] = (), *, indexed: bool = False
 ) -> tuple[Example, ...]:
     """Few-shot examples: `per_length` sums of each length, short ones first, none of them in `test`."""
     rng = random.Random(f"addition-examples-{seed}")
@@ -222,7 +222,7 @@ def examples(
     for length in sorted(set(digits)):
         fresh = ((a, b) for a, b in _sums(length, rng) if make_problem(a, b, length).id not in tested)
         chosen += [
-            Example(make_problem(a, b, length), "\n".join(scratchpad(a, b, length, hints=hints)))
+            Example(make_problem(a, b, length), "\n".join(scratchpad(a, b, length, indexed=indexed)))
             for a, b in islice(fresh, per_length)
         ]
     return tuple(chosen)
@@ -230,19 +230,19 @@ def examples(
 
 def build(settings: TaskSettings, seed: int) -> Task:
     """The addition task over `settings.digits`."""
-    test, hints = test_split(settings), settings.index_hints
-    shown = examples(seed, settings.digits, test=test, hints=hints)
+    test, indexed = test_split(settings), settings.index_hints
+    shown = examples(seed, settings.digits, test=test, indexed=indexed)
     return Task(
         name="addition",
         load=lambda: _load(settings, seed, shown, test),
         examples=shown,
-        prompt=partial(prompt, hints=hints),
-        hinted_prompt=partial(hinted_prompt, hints=hints),
-        completion=partial(completion, hints=hints),
-        extract=partial(extract, hints=hints),
+        prompt=partial(prompt, indexed=indexed),
+        hinted_prompt=partial(hinted_prompt, indexed=indexed),
+        completion=partial(completion, indexed=indexed),
+        extract=partial(extract, indexed=indexed),
         answer_type="addition",
         mentions_hint=mentions_hint,
-        check=partial(check, hints=hints),
+        check=partial(check, indexed=indexed),
         instructions="Add the two numbers digit by digit inside <scratch> and </scratch>, then write the sum.",
         direct_instructions="Write the sum of the two numbers, with spaces between its digits, and nothing else.",
         stop=("\n\n",),

@@ -21,7 +21,7 @@ _SUM = re.compile(
 )
 _LINE = re.compile(r"^(?:(?P<top>\d)\+(?P<bottom>\d))?,(?P<digits>\d+)C:(?P<carry>\d)$", re.ASCII)
 _STATE = re.compile(r"(?:\d+\+\d+)?,(?P<digits>\d*)C:(?P<carry>\d)|(?P<sum>\d+)", re.ASCII)
-_HINTED = re.compile(r"^ ?[a-t] \d(?: [a-t] \d){0,20} \+ [A-T] \d", re.M | re.ASCII)
+_INDEXED = re.compile(r"^ ?[a-t] \d(?: [a-t] \d){0,20} \+ [A-T] \d", re.M | re.ASCII)
 _COMMENT = re.compile(r"#[^\n]*")
 _TAG = re.compile(r"</?scratch>")
 _DIGITS = re.compile(r"^\d(?: ?\d){0,400}$", re.ASCII)
@@ -98,8 +98,8 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     from star.tasks.index_hints import LETTERS
 
     a, b, width = int(parsed[0]), int(parsed[1]), len(parsed[0])
-    if width <= len(LETTERS) and any(_HINTED.search(step[:500]) for step in steps[:5]):
-        return _check_hinted(scratchpad(a, b, width, hints=True), str(a + b), steps, answer)
+    if width <= len(LETTERS) and any(_INDEXED.search(step[:500]) for step in steps[:5]):
+        return _check_indexed(scratchpad(a, b, width, indexed=True), str(a + b), steps, answer)
     pad = _Pad(*parsed, scratchpad(a, b, width), readable=1)
     for index, step in enumerate(steps):
         for line in _TAG.sub(r"\n\g<0>\n", _COMMENT.sub("", step)).splitlines():
@@ -116,7 +116,7 @@ def check(question: str, steps: Sequence[str], answer: str | None, choices: Mapp
     return pad.conclude()
 
 
-def _check_hinted(expected: list[str], result: str, steps: Sequence[str], answer: str | None) -> Finding | None:
+def _check_indexed(expected: list[str], result: str, steps: Sequence[str], answer: str | None) -> Finding | None:
     """First line that differs from the scratchpad with index hints, see `star/tasks/index_hints.py`."""
     from star.tasks.index_hints import read_answer
 
