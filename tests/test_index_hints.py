@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -77,6 +78,13 @@ def test_what_the_other_scratchpads_say_is_not_the_asked_form() -> None:
 )
 def test_answers_with_letters_are_read(line: str, answer: str | None) -> None:
     assert read_answer(line) == answer
+
+
+def test_what_a_probe_asks_is_asked_too() -> None:
+    problem = addition.make_problem(58, 67, 2)
+    assert TASK.prompt(replace(problem, question="What is 5 8 + 6 7?")) == "Input:\nWhat is 5 8 + 6 7?\nTarget:\n"
+    letters = Marked("58", "67").letters
+    assert TASK.hinted_prompt(replace(problem, gold="1234")).endswith(f"\n12 {letters[1]} 3 {letters[0]} 4\n"), "a wrong sum is shown"
 
 
 def test_letters_are_drawn_by_the_question_and_all_of_them_come_up() -> None:

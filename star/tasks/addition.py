@@ -100,7 +100,8 @@ def extract(completion: str, problem: Problem, *, indexed: bool = False) -> Extr
 
 def prompt(problem: Problem, *, indexed: bool = False) -> str:
     """The question block."""
-    question = _marked(problem).question if indexed else problem.question
+    marked = indexed and _QUESTION.match(problem.question)  # a probe may ask in words
+    question = _marked(problem).question if marked else problem.question
     return f"Input:\n{question}\nTarget:\n"
 
 

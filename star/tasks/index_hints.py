@@ -67,8 +67,9 @@ class Marked:
 
     def answer(self, result: str) -> str:
         """A result with its letters behind the last carry: "0 f 8 e 8 d 3"."""
-        digits = result.zfill(len(self.left) + 1)
-        return f"{digits[0]} {self._with(digits[1:])}"
+        width = len(self.left)
+        digits = result.zfill(width + 1)
+        return f"{digits[:-width]} {self._with(digits[-width:])}"
 
     def _with(self, digits: str) -> str:
         return " ".join(f"{letter} {digit}" for letter, digit in zip(self.letters[::-1], digits, strict=True))
