@@ -83,8 +83,9 @@ def test_answers_with_letters_are_read(line: str, answer: str | None) -> None:
 def test_what_a_probe_asks_is_asked_too() -> None:
     problem = addition.make_problem(58, 67, 2)
     assert TASK.prompt(replace(problem, question="What is 5 8 + 6 7?")) == "Input:\nWhat is 5 8 + 6 7?\nTarget:\n"
-    letters = Marked("58", "67").letters
-    assert TASK.hinted_prompt(replace(problem, gold="1234")).endswith(f"\n12 {letters[1]} 3 {letters[0]} 4\n"), "a wrong sum is shown"
+    last, first = Marked("58", "67").letters
+    wrong = TASK.hinted_prompt(replace(problem, gold="1234"))
+    assert wrong.endswith(f"\n12 {first} 3 {last} 4\n")
 
 
 def test_letters_are_drawn_by_the_question_and_all_of_them_come_up() -> None:
