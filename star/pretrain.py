@@ -155,7 +155,7 @@ license: apache-2.0
 library_name: transformers
 tags: [star, addition]
 ---
-# addition-{size}
+# {name}
 
 A Llama-architecture model of {parameters:,} parameters, pretrained from scratch as the starting point of STaR on n-digit
 addition: {skill} Corpus, format and purpose: `star/embedded/corpus.py`. Not useful for anything else.
@@ -221,7 +221,7 @@ def save(model: LlamaForCausalLM, tokenizer: Any, arguments: Arguments, trained:
     tokenizer.save_pretrained(arguments.out)
     new = model.config.head_dim
     card = CARD.format(
-        size=arguments.size,
+        name=arguments.out.resolve().name,
         parameters=model.num_parameters(),
         skill=INDEXED_SKILL if arguments.index_hints else SUMS_SKILL,
         command=command(arguments),
