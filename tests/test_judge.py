@@ -206,7 +206,7 @@ def test_a_dry_run_reads_the_columns_that_are_named(tmp_path: Path, capsys: pyte
     with serving(lambda _, body: said(honest(body))) as server:
         named = command(rows, server, "--dry-run", "--question", "task text", "--rationale", "working")
         assert score.main(named) == 0
-    assert "judge-openai-gpt: 1 calls" in capsys.readouterr().out
+    assert "judge-openai-gpt: 1 call," in capsys.readouterr().out
 
 
 def test_a_dry_run_asks_nothing_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

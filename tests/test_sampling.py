@@ -260,7 +260,7 @@ def _drop_tensor(path: Path) -> None:
         (lambda p: (p / "tokenizer.json").write_text("{}"), "tokenizer in .* cannot be loaded"),
         (lambda p: (p / "model.safetensors").unlink(), "no .safetensors"),
         (_cut_weights, "not a whole safetensors file"),
-        (_drop_tensor, "lack 1 tensors"),
+        (_drop_tensor, "lack 1 tensor of"),
     ],
 )
 def test_broken_model_directories(tmp_path: Path, damage: Any, message: str) -> None:
