@@ -141,7 +141,7 @@ def explain(recipe: Recipe) -> None:
     print(recipe.to_yaml(defaults=False))
     which = "failed ones again" if loop.first_pass else "all of them"
     hinted = f"{which} with the answer shown, by the {loop.rationalizer} model" if loop.rationalize else "no retry"
-    again = f"up to {counted(loop.retries, 'more sample')} of failed ones, then " if loop.retries else ""
+    again = f"{counted(loop.retries, 'more sample')} of each failed one, then " if loop.retries else ""
     steps = recipe.training.steps
     growing = f"{counted(steps.first, 'step')}, then x{steps.growth:g} and +{steps.add}"
     schedule = counted(steps.epochs, "epoch") if steps.epochs else growing

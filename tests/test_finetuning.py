@@ -22,7 +22,7 @@ from star.recipe import SEEDS, RecipeError, TrainingSettings
 from star.training import sft
 from star.training.finetuning import AS_JSON, command_of, finetune
 from star.training.plan import FinetuningError, Job, count_sequences, with_data
-from star.training.sft import weights_dtype
+from star.training.sft import count_endings, weights_dtype
 from star.training.trackers import check_tracker, send
 from tests.tiny_models import tiny_model
 
@@ -85,6 +85,22 @@ def test_rows_are_in_a_file_and_not_in_memory(tmp_path: Path) -> None:
     assert job.rows == len(job.data) == count and job.data[count - 1]["input_ids"] == [*prompt, *completion]
     assert peak < 2**25 < 8 * 200 * count, "all of them are twice that in pointers alone"
     assert len(AS_JSON.dump_json(job)) < 2**14, "a launch reads them from the file too"
+
+
+def test_endings_are_counted_within_the_length_of_each_prompt_of_a_batch() -> None:
+    import torch
+
+    class Answers:
+        device, generation_config = "cpu", SimpleNamespace(eos_token_id=[7, 8])
+
+        def generate(self, ids: torch.Tensor, *, max_new_tokens: int, **_: Any) -> torch.Tensor:
+            assert ids.tolist() == [[0, 0, 5], [4, 5, 6], [0, 7, 5]] and max_new_tokens == 14
+            new = torch.full((3, max_new_tokens), 9)
+            new[0, 9], new[1, 12], new[2, 13] = 7, 8, 9  # the first at its last place, the second behind its limit, the third never
+            return torch.cat([ids, new], dim=1)
+
+    shown = (((5,), (1,)), ((4, 5, 6), (1,)), ((7, 5), (1, 2, 3)))
+    assert count_endings(Answers(), SimpleNamespace(shown=shown)) == 1  # type: ignore[arg-type]
 
 
 def test_a_model_learns_its_rows_ends_by_itself_and_loads_from_its_directory(base_model: Path, tmp_path: Path) -> None:
