@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from star import run as runs
+from star.charts import slice_order
 from star.errors import counted
 from star.problem import Reading
 from star.recipe import Recipe
@@ -38,7 +38,7 @@ class RoundTable:
 
     def __init__(self, recipe: Recipe, setup: Setup, sampler: str) -> None:
         self._print = Console(width=max(120, Console().width), highlight=False, soft_wrap=True).print
-        slices = sorted({p.slice for p in setup.selection}, key=lambda name: re.sub(r"\d+", lambda n: n[0].zfill(9), name))[:10]
+        slices = slice_order(p.slice for p in setup.selection)[:10]
         self.slices: list[str] = slices if len(slices) > 1 else []
         self.setup = setup
         self.other: Reading = "strict" if setup.task.accept == "lenient" else "lenient"

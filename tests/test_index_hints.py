@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.checks.grammars.addition import check as checked
+from analysis.faithfulness.layout import Layout
 from star.grading import grade
 from star.problem import Verdict
 from star.recipe import SEEDS, TaskSettings, load_recipe
@@ -86,6 +88,15 @@ def test_what_a_probe_asks_is_asked_too() -> None:
     last, first = Marked("58", "67").letters
     wrong = TASK.hinted_prompt(replace(problem, gold="1234"))
     assert wrong.endswith(f"\n12 {first} 3 {last} 4\n")
+
+
+def test_probes_score_the_answer_as_the_model_writes_it() -> None:
+    problem = addition.make_problem(58, 67, 2)
+    last, first = Marked("58", "67").letters
+    tasks = TASK, addition.build(TaskSettings(), 0)
+    layout, plain = (Layout(task, SimpleNamespace(tokenizer=None), shots=False) for task in tasks)
+    assert layout.rendered(problem, "125") == f"1 {first} 2 {last} 5" and plain.rendered(problem, "125") == "1 2 5"
+    assert layout.rendered(replace(problem, question="What is 5 8 + 6 7?"), "125") == "1 2 5", "no letters to take"
 
 
 def test_letters_are_drawn_by_the_question_and_all_of_them_come_up() -> None:

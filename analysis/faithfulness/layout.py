@@ -90,7 +90,7 @@ class Layout:
     def rendered(self, problem: Problem, answer: str) -> str:
         """The answer as the task writes it ("883" -> "8 8 3")."""
         if self.task.name == "addition":
-            return self.task.completion("", answer)
+            return self.task.completion(self.task.prompt(problem), answer).splitlines()[-1]  # its letters, with index hints
         shape = self.shape(problem)
         after = self.task.completion(_MARK, answer).partition(_MARK)[2]
         return after[len(shape.cue) : len(after) - len(shape.suffix)] if shape.suffix else after[len(shape.cue) :]

@@ -84,7 +84,9 @@ def read_answer(line: str) -> str | None:
 
 
 def write_answer(rationale: str, answer: str) -> str:
-    """ "883" behind a rationale -> "0 f 8 e 8 d 3", with the letters of its first line."""
-    letters = re.findall(r"[a-t](?= \d)", rationale.partition("+")[0])
+    """ "883" behind a rationale -> "0 f 8 e 8 d 3", with the letters of its first line; "8 8 3" where it has none."""
+    letters = re.findall(r"\b[a-t](?= \d)", rationale.partition("+")[0])
+    if not letters:
+        return " ".join(answer.replace(" ", ""))
     digits = answer.replace(" ", "").zfill(len(letters) + 1)
     return " ".join([digits[0], *(f"{letter} {digit}" for letter, digit in zip(letters, digits[1:], strict=False))])
