@@ -53,7 +53,7 @@ ARMS: dict[str, Changes] = {
     "star": {},
     "star, sound": {"curation": {"require": "sound"}},
     "CommonsenseQA, few-shot": {"loop": {"method": "few_shot"}},
-    "CommonsenseQA, star": {},
+    "CommonsenseQA, star": {"loop": {"rounds": 1}},
     "addition, few-shot": {"loop": {"method": "few_shot"}},
     "addition, star": {},
 }
@@ -66,7 +66,7 @@ SIZE: Changes = {"loop": {"problems": 200}, "evaluation": {"selection_size": 300
 """Larger than in `make real`, where half an hour has to be enough."""
 SMALLER: Changes = {"task": {"limit": 1_000, "test_limit": 150, "test_size": 150}, "evaluation": {"selection_size": 150}}
 """Of the tasks in `TASKS`, whose prompts are long."""
-PROBED = ("few-shot", "star", "CommonsenseQA, few-shot")
+PROBED = ("few-shot", "star, sound", "CommonsenseQA, few-shot")
 PIECES = (*FORMS, *ARMS, *(f"probes: {arm}" for arm in PROBED), "cost", "round")
 ARM_FIGURES = ("chosen_round", "strict", "lenient", "in_form", "truncated", "tokens", "cost")
 COLUMNS = ("problem_id", "mode", "sample", "verdict", "strict_verdict", "lenient_verdict", "tokens", "prompt_tokens")
@@ -297,7 +297,7 @@ def main() -> None:
     if unknown := sorted(set(arguments.pieces) - set(PIECES)):
         raise UsageError(f"--pieces: no piece called {'; '.join(unknown)}. There are: {'; '.join(PIECES)}.")
     if arguments.quick:
-        arguments = Arguments(quick=True, device=arguments.device, pieces=("star", "probes: star"), problems=8, probed=2)
+        arguments = Arguments(quick=True, device=arguments.device, pieces=("star, sound", "probes: star, sound"), problems=8, probed=2)
         for piece in PIECES:
             piece_file(piece, arguments).unlink(missing_ok=True)  # quick mode tries what is there now
     for piece in arguments.pieces:
