@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.machinery
 import json
+import resource
 import shutil
 import signal
 import subprocess
@@ -17,12 +19,13 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from star.recipe import SEEDS, RecipeError, TrainingSettings
 from star.training import sft
 from star.training.finetuning import AS_JSON, command_of, finetune
 from star.training.plan import FinetuningError, Job, count_sequences, with_data
-from star.training.sft import count_endings, weights_dtype
+from star.training.sft import count_endings, freed_memory_kept, weights_dtype
 from star.training.trackers import check_tracker, send
 from tests.tiny_models import tiny_model
 
@@ -417,3 +420,15 @@ def test_full_fine_tuning_keeps_float32_weights_so_that_small_steps_count(tmp_pa
     after, before = weights(tmp_path / "model"), weights(base)
     moved = [(tensor - before[name]).abs().max().item() for name, tensor in after.items()]
     assert all(0 < distance < 1e-5 for distance in moved)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc can be told to keep freed memory")
+def test_freed_memory_is_kept_for_the_next_use_and_given_back_at_the_end():
+    def new_pages() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(2**26)  # 256 MB
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with freed_memory_kept():
+        _, _, kept = new_pages(), new_pages(), new_pages()  # the second may lie behind the first
+    assert kept < 50 < new_pages()

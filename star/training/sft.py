@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,28 @@ def weights_dtype(method: str, dtype: str, *, cuda: bool) -> str:
     if method == "full":
         return "float32"
     return dtype if dtype != "auto" else ("bfloat16" if cuda else "float32")
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Let the process keep large blocks that it frees, where glibc allocates.
+
+    By default the system takes each one and clears its pages again before the next use: a fifth of a CPU step at 135M parameters.
+    """
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(library, "mallopt"):
+        yield
+        return
+    assert library is not None
+    trim_threshold, most_mapped = -1, -4  # glibc's names and defaults: M_TRIM_THRESHOLD 128 KiB, M_MMAP_MAX 65,536
+    library.mallopt(trim_threshold, -1)
+    library.mallopt(most_mapped, 0)
+    try:
+        yield
+    finally:
+        library.mallopt(trim_threshold, 128 * 1024)
+        library.mallopt(most_mapped, 65_536)
+        library.malloc_trim(0)
 
 
 def _load(job: Job, settings: TrainingSettings) -> tuple[Any, Any]:
@@ -131,7 +156,8 @@ def train(job: Job) -> Training:
     trainer = _trainer(job, settings, model=model, processing_class=tokenizer, train_dataset=data, peft_config=peft_config)
     _show_progress(trainer, job.run_name)
     guard_tracker(trainer, settings.report_to, Path(job.output).parent)
-    outcome = trainer.train()
+    with freed_memory_kept():
+        outcome = trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     _assert_finite(trainer, losses, settings)
     facts: Training = {
