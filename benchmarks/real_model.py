@@ -18,7 +18,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -55,7 +55,7 @@ ARMS: dict[str, Changes] = {
     "CommonsenseQA, few-shot": {"loop": {"method": "few_shot"}},
     "CommonsenseQA, star": {"loop": {"rounds": 1}},
     "addition, few-shot": {"loop": {"method": "few_shot"}},
-    "addition, star": {},
+    "addition, star": {"loop": {"rounds": 1}},
 }
 """Of SVAMP where no task is named."""
 TASKS: dict[str, Changes] = {
@@ -297,7 +297,7 @@ def main() -> None:
     if unknown := sorted(set(arguments.pieces) - set(PIECES)):
         raise UsageError(f"--pieces: no piece called {'; '.join(unknown)}. There are: {'; '.join(PIECES)}.")
     if arguments.quick:
-        arguments = Arguments(quick=True, device=arguments.device, pieces=("star, sound", "probes: star, sound"), problems=8, probed=2)
+        arguments = replace(arguments, pieces=("star, sound", "probes: star, sound"), problems=8, probed=2)
         for piece in PIECES:
             piece_file(piece, arguments).unlink(missing_ok=True)  # quick mode tries what is there now
     for piece in arguments.pieces:
