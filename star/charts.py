@@ -161,7 +161,8 @@ def accuracy_by_round(frame: pd.DataFrame, question: str = "Does it learn?") -> 
     ]
     if len(order) > 1:
         domain, colours = ["all problems", *order], [blue, *slice_colours(len(order))]
-        colour = alt.Color("slice:N", scale=alt.Scale(domain=domain, range=colours), title=None)
+        legend = alt.Legend(title=None, columns=6 if len(domain) > 6 else 0)  # in one line, the last ones are cut off
+        colour = alt.Color("slice:N", scale=alt.Scale(domain=domain, range=colours), legend=legend)
         lines = alt.Chart(parts).mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=22))
         layers.insert(0, lines.encode(x=x, y=share_axis("answers right"), color=colour, tooltip=tips))
     note = f"answers right on the selection problems, {n_note(whole)}; band: 95 % interval"

@@ -145,6 +145,16 @@ def test_slices_are_in_reading_order() -> None:
     ]
 
 
+def test_the_names_of_many_slices_do_not_widen_the_chart(tmp_path: Path) -> None:
+    def width(slices: int) -> float:
+        names = ["all", *(f"{digits} digits" for digits in range(1, slices + 1))]
+        rows = [{"run": "r", "round": 0, "slice": name, "n": 9, "accuracy": 0.5, "low": 0.4, "high": 0.6} for name in names]
+        image = charts.save(charts.accuracy_by_round(pd.DataFrame(rows)), tmp_path / "chart.svg").read_text()
+        return float(image.partition(' width="')[2].partition('"')[0])
+
+    assert width(10) <= width(3) + 5
+
+
 def test_hostile_labels_stay_text(tmp_path: Path) -> None:
     frame = pd.DataFrame([{"label": "<script>alert(1)</script>", "measure": "answers right", **interval(0.4)}])
     text = charts.save(charts.comparison(frame), tmp_path / "x.svg").read_text()
