@@ -53,7 +53,7 @@ ARMS: dict[str, Changes] = {
     "star": {},
     "star, sound": {"curation": {"require": "sound"}},
     "CommonsenseQA, few-shot": {"loop": {"method": "few_shot"}},
-    "CommonsenseQA, star": {"loop": {"rounds": 1}},
+    "CommonsenseQA, star": {"loop": {"rounds": 1, "problems": 100}},
     "addition, few-shot": {"loop": {"method": "few_shot"}},
     "addition, star": {"loop": {"rounds": 1}},
 }
