@@ -60,6 +60,9 @@ def judge(task: Task, problem: Problem, completion: Completion) -> Graded:
         Verdict.truncated if completion.finish_reason == "length" else grade(span, problem, task.answer_type)
         for span in (extraction.strict, extraction.lenient)
     )
+    if lenient == Verdict.correct != strict:  # to be trained on in the asked form, it has to read as right in it
+        asked = task.extract(task.completion(extraction.rationale, problem.gold), problem).strict
+        lenient = lenient if grade(asked, problem, task.answer_type) == Verdict.correct else Verdict.ungradable
     return {
         "completion": completion.text,
         "rationale": extraction.rationale,

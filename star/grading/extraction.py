@@ -10,7 +10,8 @@ wrong" or the like: then the last one counts. Without one, or where a question o
 can say which was meant, so the strict span is everything from the first to the last one, which no grader accepts. A new
 question after the answer ("Question: ...", "Q: ...") is run-on text of a model that did not stop: it is cut off first.
 
-The lenient span is the best guess from any text: statement, box, or last candidate. It never counts as an answer.
+The lenient span is the best guess from any text: statement, box, bold text, or last candidate; `curation.accept` says whether it
+counts. It too is everything that was said where a statement behind the answer line says something else.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ _STARRED = re.compile(r"[^\W\d_]\*$|\^\*$")
 _SENTENCE_END = re.compile(r"[.!?](?=\s)")
 _BOXED = re.compile(r"\\boxed\s{0,3}\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,200}\}){0,200}\}){1,400})\}")
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s{0,9}")
-_ANSWER_WORD = re.compile(r"\banswer\b(?: is| was|:| =)*[ \t:]*(?P<span>[^\n]{1,200})", re.IGNORECASE)
+_ANSWER_WORD = re.compile(r"\banswer\b(?: is| was|:| =)*[ \t:]*(?P<span>(?:(?!\banswer\b)[^\n]){1,200})", re.IGNORECASE)
+_ASIDE = re.compile(r"[;(]|,(?!\d)|\b(?:because|since|which|not|instead|rather)\b", re.IGNORECASE)
+"""Begins what is said beside a number: "58 apples, not 60"."""
+_TWO = re.compile(r"\b(?:or|not|either)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"[-−]?[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?(?:\s?/\s?\d{1,30})?%?")
 _LABEL = re.compile(r"[(\[]([A-Za-z0-9]{1,2})[)\]]")
 
@@ -152,7 +156,8 @@ def last_boxed(text: str) -> str | None:
 def extract_marked(completion: str, *, numbers: bool) -> Extraction:
     """Spans after `####`; with `numbers` the lenient span is the last number rather than the last line."""
     thought, text = split_thought(completion)
-    lines = (text := cut_run_on(text, None)).split("\n")
+    stated = _STATEMENT.search(text) if MARK not in text else None
+    lines = (text := cut_run_on(text, stated.end() if stated else None)).split("\n")
     last = len(lines) - 1
     marked = [n for n, line in enumerate(lines) if MARK in line and _is_answer_line(line, is_last=n == last, numbers=numbers)]
     if marked:
@@ -171,6 +176,10 @@ def extract_marked(completion: str, *, numbers: bool) -> Extraction:
         doubtful = next((a for a, b in pairwise(marked) if not _agree(lines, a, b)), None)
         if doubtful is not None:
             strict = "\n".join(lines[doubtful:])[:MAX_LINE]
+    elif marked and all(_agree(lines, a, b) for a, b in pairwise(marked)):
+        rationale = "\n".join(line for index, line in enumerate(lines) if index not in marked)
+    elif MARK in lines[-1]:
+        rationale = text.rpartition(MARK)[0]
     return Extraction(_joined(thought, rationale), strict, strict or _lenient_marked(text, numbers))
 
 
@@ -229,16 +238,33 @@ def _lenient_marked(text: str, numbers: bool) -> str | None:
     boxes = _BOXED.findall(text)
     stated = [match["span"] for match in _ANSWER_WORD.finditer(text)]
     bold = [span for span in _BOLD.findall(text.rstrip().rpartition("\n")[2]) if not numbers or parse_number(span)]
-    for span in (after, *boxes[-1:], *stated[-1:], *bold[-1:]):
+    if after and (behind := text.rpartition(MARK)[2].partition("\n")[2]):
+        again = [each["span"] for each in _ANSWER_WORD.finditer(behind) if each[0][6 : -len(each["span"])].strip()]
+        again = [span for span in again if span.strip() and (not numbers or _NUMBER.search(span))]
+        if again and not _says((_number_said(again[-1]) if numbers else None) or _closed(again[-1]), after):
+            return f"{after}\n{behind}"[:MAX_LINE]
+    for span in (after, *boxes[-1:], *stated[:-4:-1], *bold[-1:]):
         if not numbers and span.strip():
             return span.strip().rstrip(".")
-        if candidates := _NUMBER.findall(span):
-            return str(candidates[0] if span in stated else candidates[-1])
+        if said := _number_said(span):
+            return said
     if numbers:
         candidates = _NUMBER.findall(text)
         return str(candidates[-1]) if candidates else None
     last = text.strip().split("\n")[-1].strip()
     return last[:MAX_LINE] or None
+
+
+def _number_said(span: str) -> str | None:
+    """The number that a statement or box names, as written: all of it, what follows its last "=", what stands before an aside. All
+    of it too where it names two or takes one back, which no grader accepts. Else its first number; None without one.
+    """
+    said = _SENTENCE_END.split(span, maxsplit=1)[0]
+    for part in (said, said.rpartition("=")[2], _ASIDE.split(said, maxsplit=1)[0], said.rpartition(" is ")[2]):
+        if parse_number(part) is not None:
+            return _closed(part)
+    numbers = _NUMBER.findall(said)
+    return said if len(numbers) > 1 and _TWO.search(said) else str(numbers[0]) if numbers else None
 
 
 def extract_stated(completion: str, marker: str | None = None) -> Extraction:
