@@ -4,6 +4,10 @@
 #   PYTHON=python3 benchmarks/gpu.sh      with an interpreter that has the dependencies already
 set -euo pipefail
 cd "$(dirname "$0")/.."
+if ! { nvidia-smi -L || test -e /dev/nvidia0; } >/dev/null 2>&1; then
+  echo "error: there is no GPU here, and benchmarks/gpu.sh measures one" >&2
+  exit 2
+fi
 if [ -z "${PYTHON:-}" ]; then
   make .venv/.installed
   PYTHON=.venv/bin/python

@@ -206,6 +206,10 @@ def main() -> None:
     arguments = parse(Arguments, __doc__, gpu=True)
     if arguments.quick and arguments.collect:
         raise UsageError("--collect reads kept runs, and --quick keeps none that mean anything; leave one of them out.")
+    if unknown := sorted(set(arguments.bases) - {*SKILLS, TOKENS}):
+        raise UsageError(f"--bases: no base called {'; '.join(unknown)}. There are: {'; '.join((*SKILLS, TOKENS))}.")
+    if min(arguments.seeds, default=0) < 0:
+        raise UsageError(f"--seeds: expected numbers of 0 or more, found {min(arguments.seeds)}")
     if arguments.ladder == "gpu" and arguments.device == "cpu":
         raise UsageError("--ladder gpu: needs a GPU; give --device cuda, or leave --ladder out.")
     if arguments.quick:

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import runpy
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -149,6 +150,12 @@ def test_a_device_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatc
         parse(CommonArguments, argv=["--device", "cuda"], gpu=True)
     with pytest.raises(UsageError, match="runs nothing on a GPU"):
         parse(CommonArguments, argv=["--device", "cuda"])
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")
+def test_the_gpu_script_says_that_there_is_none_before_it_sets_anything_up() -> None:
+    done = subprocess.run(["bash", "benchmarks/gpu.sh"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "") and "no GPU here" in done.stderr
 
 
 def test_only_benchmarks_that_run_models_are_run_on_a_gpu() -> None:

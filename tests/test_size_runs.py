@@ -11,7 +11,7 @@ import pytest
 from benchmarks import arms, common, model_sizes, size_bases, size_figures
 from star import pretrain
 from star import run as runs
-from star.errors import InputError
+from star.errors import InputError, UsageError
 from star.recipe import SEEDS
 from star.statistics import wilson
 from tests.run_factory import make_run
@@ -59,6 +59,22 @@ def test_collecting_runs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(model_sizes, "loss_after", lambda *_: pytest.fail("a rate was searched"))
     monkeypatch.setattr("sys.argv", ["model_sizes.py", "--collect"])
     with pytest.raises(InputError, match="no finished run"):
+        model_sizes.main()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--bases", "skill .9"], "no base called skill .9. There are: skill .3"),
+        (["--seeds", "-1"], "expected numbers of 0 or more"),
+    ],
+)
+def test_wrong_bases_and_seeds_are_refused_before_any_work(
+    flags: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_sizes, "outcome", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("sys.argv", ["model_sizes.py", *flags])
+    with pytest.raises(UsageError, match=message):
         model_sizes.main()
 
 
