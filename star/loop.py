@@ -98,7 +98,7 @@ class Loop:
             facts["temperature"] = self.stages.temperature(number)
         rows = self.training(number, attempts)
         counted = attempts.only("problem_id", "mode", "rationale", "sound", "kept", "drop_reason", "not_judged")
-        facts["data"] = count_data(counted, rows.only("problem_id"), pool=len(self.setup.train))
+        facts["data"] = count_data(counted, rows.only("problem_id"), pool=len(self.stages.drawable(number)))
         output = self.stages.model_dir(number)
         training = self.trained(output, self.job(number, rows, output), "training", f"round {number}")
         if training is None:

@@ -84,7 +84,7 @@ class RoundData(TypedDict, total=False):
     """Where a round's training rows come from."""
 
     pool: Whole | None
-    """Training problems there are."""
+    """Training problems that the round could draw from: fewer than there are while the pool of `task.grow` grows."""
     drawn: Whole
     generated: Whole
     rationalized: Whole

@@ -536,6 +536,8 @@ def test_the_pool_grows_when_the_longest_sums_are_solved(base_model: Path, tmp_p
             longest += 1
         assert slices == {"1 digit", *(f"{digits} digits" for digits in range(2, longest + 1))}
     assert longest > 2
+    pools = [line["data"]["pool"] for line in runs.Run(setup.run_dir).rounds[1:]]
+    assert pools == sorted(pools) and pools[0] < pools[-1] <= len(setup.train)
 
 
 def test_the_pool_does_not_grow_before() -> None:
