@@ -187,16 +187,22 @@ def first_pass_against_chance(attempts: StoredRows[Attempt], problems: Mapping[s
     return {"correct": correct, "lenient": counts["lenient"], "n": n, "chance": chance, "p_value": p_value, "passed": passed}
 
 
-def gate_message(gate: Gate) -> str:
-    """Why a first pass that is not above chance will not do, and what to change: the form of the answers, or the ability."""
+def gate_message(gate: Gate) -> str | None:
+    """What stands in the way of a first pass and what to change: the form of the answers, where it hides most of what is right, or
+    the ability, where answers are not above chance. None where nothing does.
+    """
     correct, lenient, n = gate["correct"], gate["lenient"], gate["n"]
-    if lenient > correct and binomial_above(lenient, n, gate["chance"]) < GATE_LEVEL:
+    hidden = lenient > (2 * correct if gate["passed"] else correct)
+    if hidden and binomial_above(lenient, n, gate["chance"]) < GATE_LEVEL:
+        start = "" if gate["passed"] else "this run will not bootstrap: "
         return (
-            f"this run will not bootstrap: the first pass got {correct} of {counted(n, 'problem')} right in the asked form, "
+            f"{start}the first pass got {correct} of {counted(n, 'problem')} right in the asked form, "
             f"{lenient - correct} ({(lenient - correct) / n:.1%}) in another. The form is missing, not the ability: set "
             "curation.accept to lenient (star.regrade does it without new samples), which keeps such rows and trains on them in "
             "the asked form, or show the form by prompting.shots."
         )
+    if gate["passed"]:
+        return None
     return (
         f"this run will not bootstrap: the first pass got {correct} of {counted(n, 'problem')} right "
         f"({correct / n:.1%}), not above chance ({gate['chance']:.1%}; p = {gate['p_value']:.2f}). What is "

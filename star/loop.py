@@ -152,10 +152,9 @@ class Loop:
     def gate(self, attempts: StoredRows[Attempt]) -> Gate | None:
         """The first pass against chance; warns, stops (RunError) or stays silent as `loop.gate` says."""
         gate = first_pass_against_chance(attempts, self.problems, self.setup.task)
-        if gate is None or gate["passed"] or self.recipe.loop.gate == "off":
+        if gate is None or self.recipe.loop.gate == "off" or not (message := gate_message(gate)):
             return gate
-        message = gate_message(gate)
-        if self.recipe.loop.gate == "stop":
+        if self.recipe.loop.gate == "stop" and not gate["passed"]:
             raise runs.RunError(message + " (loop.gate is stop)")
         self.ledger.note(message)
         return gate

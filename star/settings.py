@@ -96,7 +96,8 @@ class ModelSettings(Section):
     """Which model STaR starts from."""
 
     path: str = "seeds/models/addition-0.2m"
-    """A `from_pretrained` directory or a Hub id. A relative path that starts with seeds/ is looked up in the project too."""
+    """A `from_pretrained` directory, a .gguf file (converted once) or a Hub id, which is looked up in the folder STAR_MODELS first.
+    A relative path that starts with seeds/ is looked up in the project too."""
     revision: str | None = None
     """Branch, tag or commit of a model on the Hub; None takes its main branch."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from star.attempts import judge
 from star.grading import grade, math_process, same_answer
 from star.grading.extraction import extract_marked, extract_stated
 from star.grading.hints import mentions_answer_hint, mentions_choice_hint
@@ -25,6 +27,7 @@ from star.grading.numbers import canonical_number, parse_number, show_number
 from star.grading.verdicts import choice_of, grade_choice, grade_number, grade_text
 from star.problem import Problem, Task, Verdict
 from star.recipe import TaskSettings
+from star.sampling.base import Completion
 from star.tasks import load_task
 from tests.timing import at_most
 
@@ -46,6 +49,27 @@ def test_case(case: dict) -> None:
         assert grade(found.lenient, problem, task.answer_type) == case["lenient"], found
     if found.strict is not None:
         assert found.lenient == found.strict
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "gold", "verdict"),
+    [
+        ("choice", "I think the answer is (A).", "A", "correct"),
+        ("choice", "Therefore, the answer is (B).\nAnswer: A", "A", "ungradable"),
+        ("number", "9 + 9 = 18 #### 18", "18", "correct"),
+        ("number", "#### 15\nIt is\n#### 18\nI hope this helps!", "18", "ungradable"),
+    ],
+)
+def test_a_lenient_answer_counts_where_the_text_reads_right_in_the_asked_form(
+    kind: str, text: str, gold: str, verdict: str
+) -> None:
+    task = replace(records_task(kind), accept="lenient")
+    problem = Problem("id", "question", gold, CHOICES if kind == "choice" else None)
+    attempt = judge(task, problem, Completion(text, (), "stop", ()))
+    assert (attempt["verdict"], attempt["lenient_verdict"]) == (verdict, verdict)
+    asked = task.completion(attempt["rationale"], gold)
+    assert (grade(task.extract(asked, problem).strict, problem, task.answer_type) == "correct") == (verdict == "correct")
+    assert asked.count("####") <= 1 or verdict != "correct"
 
 
 def test_there_are_enough_cases_of_each_kind() -> None:

