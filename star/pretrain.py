@@ -182,7 +182,7 @@ def check(arguments: Arguments) -> None:
     import torch
 
     for name in ("tokens", "batch_tokens", "learning_rate", "rope_theta"):
-        if getattr(arguments, name) <= 0:
+        if not 0 < getattr(arguments, name) < math.inf:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(arguments, name):g}: expected a number above 0")
     if arguments.head_size is not None and (arguments.head_size < 2 or arguments.head_size % 2):
         raise UsageError(f"--head-size {arguments.head_size}: expected an even number above 0, as positions rotate pairs")

@@ -168,6 +168,8 @@ def test_vllm_runs_the_embedded_model_and_says_what_transformers_says() -> None:
     [
         ({"tokens": 0}, "--tokens 0: expected a number above 0"),
         ({"tokens": -5.0}, "--tokens -5"),
+        ({"tokens": float("inf")}, "--tokens inf: expected a number above 0"),
+        ({"learning_rate": float("nan")}, "--learning-rate nan: expected a number above 0"),
         ({"batch_tokens": 0}, "--batch-tokens 0"),
         ({"rope_theta": -5.0}, "--rope-theta -5: expected a number above 0"),
         ({"head_size": -4}, "--head-size -4: expected an even number"),
