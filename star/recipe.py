@@ -103,6 +103,11 @@ class Recipe(Section):
                 raise ValueError(f"task.{key} is for task.name addition, not {self.task.name}: leave it out")
         if self.task.grow.to is not None and self.task.grow.to <= max(self.task.digits):
             raise ValueError(f"task.grow.to {self.task.grow.to}: expected more than the longest of task.digits {self.task.digits}")
+        if self.evaluation.selection_size < (self.task.grow.to or 0):
+            raise ValueError(
+                f"evaluation.selection_size {self.evaluation.selection_size}: expected {self.task.grow.to} or more, since a "
+                "growing pool needs a selection problem of each length"
+            )
         if training.launcher is not None and training.accelerate_config is None:
             raise ValueError("training.launcher needs training.accelerate_config, whose num_machines are its machines")
         if not (self.loop.first_pass or self.loop.rationalize):

@@ -84,6 +84,10 @@ def test_the_digest_follows_what_is_computed_and_not_where() -> None:
         ({"sampling": {"temperature": float("inf")}}, "temperature: Input should be a finite number"),
         ({"training": {"learning_rate": float("nan")}}, "learning_rate: Input should be a finite number"),
         ({"task": {"name": "gsm8k", "grow": {"to": 7}}}, "task.grow.to is for task.name addition, not gsm8k"),
+        (
+            {"task": {"name": "addition", "digits": [1, 2], "grow": {"to": 7}}, "evaluation": {"selection_size": 6}},
+            "evaluation.selection_size 6: expected 7 or more, since a growing pool needs",
+        ),
         ({"training": {"steps": {"growth": float("inf"), "cap": None}}}, "growth: Input should be a finite number"),
         ({"training": {"steps": {"growth": 1e200, "cap": None}}}, "growth: Input should be less than or equal to 3"),
         ({"sampling": {"temperature": 0, "samples": 2}}, "at temperature 0 would all be the same"),
