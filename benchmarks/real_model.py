@@ -6,8 +6,8 @@
 Asked: how should a small chat model be shown the form of an answer, does STaR teach a model of this size anything, and does it use
 its rationales? The pieces `form: ...` are greedy answers of the base model to selection problems under one prompting each; the
 others are the arms of the paper's tables by the recipe of `make real`, half an hour each on two quiet cores; `probes: ARM` are all
-probes on rationales of an arm's final model, and what it answers without any; `cost` sets our sampling beside
-bare calls, `round` a small round.
+probes on rationales of an arm's final model, and what it answers without any; `cost` sets our sampling beside bare calls, `round` a
+small round with vLLM and `round, transformers` one with the other sampler.
 What comes out of a piece lies in a file of its own under benchmarks/results/real_model and is not made again while it is there, so
 that pieces can be made on several days; delete a file to measure it anew, also with other --problems or --probed. Runs are kept
 under benchmarks/cache.
@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from analysis.soundness.labelled import data_dir
 from benchmarks.arms import arm_recipe, cost_of, finished_run, made
@@ -67,7 +67,9 @@ SIZE: Changes = {"loop": {"problems": 200}, "evaluation": {"selection_size": 300
 SMALLER: Changes = {"task": {"limit": 1_000, "test_limit": 150, "test_size": 150}, "evaluation": {"selection_size": 150}}
 """Of the tasks in `TASKS`, whose prompts are long."""
 PROBED = ("few-shot", "star, sound", "CommonsenseQA, few-shot")
-PIECES = (*FORMS, *ARMS, *(f"probes: {arm}" for arm in PROBED), "cost", "round")
+ROUNDS: Mapping[str, Literal["vllm", "transformers"]] = {"round": "vllm", "round, transformers": "transformers"}
+"""Pieces that time a small round, with the sampler of each."""
+PIECES = (*FORMS, *ARMS, *(f"probes: {arm}" for arm in PROBED), "cost", *ROUNDS)
 ARM_FIGURES = ("chosen_round", "strict", "lenient", "in_form", "truncated", "tokens", "cost")
 COLUMNS = ("problem_id", "mode", "sample", "verdict", "strict_verdict", "lenient_verdict", "tokens", "prompt_tokens")
 QUICK: Changes = {
@@ -231,17 +233,18 @@ def cost_figures(arguments: Arguments) -> dict[str, Any]:
     return {"rows": rows, "ratio_to_bare_call": ratios(rows)}
 
 
-def small_round(arguments: Arguments) -> Recipe:
-    """A round of STaR that takes minutes."""
+def small_round(piece: str, arguments: Arguments) -> Recipe:
+    """A round of STaR that takes minutes, with the sampler of one of `ROUNDS`."""
     steps, problems = (1, 8) if arguments.quick else (12, 64)
     small: Changes = {
         "loop": {"problems": problems, "rounds": 1},
         "evaluation": {"selection_size": problems},
         "training": {"steps": {"first": steps}},
+        "sampling": {"backend": ROUNDS[piece]},
     }
     content = recipe_of("star", arguments).model_dump(mode="json")
     changes = {section: {**content[section], **values} for section, values in small.items()}
-    return Recipe.model_validate({**content, **changes, "name": "real-model-round"})
+    return Recipe.model_validate({**content, **changes, "name": f"real-model-round-{ROUNDS[piece]}"})
 
 
 def make(piece: str, arguments: Arguments) -> dict[str, Any]:
@@ -250,9 +253,9 @@ def make(piece: str, arguments: Arguments) -> dict[str, Any]:
         return form_figures(piece, arguments)
     if piece.startswith("probes: "):
         return probe_figures(piece.removeprefix("probes: "), arguments)
-    if piece in ("cost", "round"):
-        return cost_figures(arguments) if piece == "cost" else round_cost(small_round(arguments), arguments)
-    return arm_figures(piece, arguments)
+    if piece in ROUNDS:
+        return round_cost(small_round(piece, arguments), arguments)
+    return cost_figures(arguments) if piece == "cost" else arm_figures(piece, arguments)
 
 
 def piece_file(piece: str, arguments: Arguments) -> Path:
@@ -286,7 +289,7 @@ def figures_of(pieces: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "comparisons": {f"{arm} minus few-shot": each["minus_few_shot"] for arm, each in arms.items() if each["minus_few_shot"]},
         "probes": {arm: of[f"probes: {arm}"] for arm in PROBED if f"probes: {arm}" in of},
         "cost": of.get("cost"),
-        "round": of.get("round"),
+        "round": {sampler: of[piece] for piece, sampler in ROUNDS.items() if piece in of},
         "not_run": [piece for piece in PIECES if piece not in of],
         "made": made([(content["date"], content["commit"]) for content in pieces.values()]),
     }

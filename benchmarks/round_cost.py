@@ -1,26 +1,29 @@
-"""What a round with vLLM costs beside bare calls: the same requests, of as many tokens each, to a bare `vllm.LLM`, and the same
-training rows and steps to TRL's SFTTrainer. Used by real_model.py.
+"""What a round costs beside bare calls: the same requests to a bare `vllm.LLM`, of as many tokens each, or to `model.generate`, and
+the same training rows and steps to TRL's SFTTrainer. Used by real_model.py.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 from benchmarks.common import CommonArguments
 from benchmarks.gpu import peak
 from benchmarks.loop import begun, ours, sft
-from benchmarks.sampling import bare_llm, bare_model
+from benchmarks.sampling import bare_generate, bare_llm, bare_model
 from star.recipe import Recipe
 from star.run import Run
 from star.sampling.model_files import count_parameters
 
 MEMORY = 8 * 2**30
 """Bytes that are written once before anything is timed, about what training takes."""
+BATCH = 32
+"""Prompts of a bare `model.generate`."""
 READ = ("problem_id", "mode", "sample", "tokens")
 
 
@@ -32,6 +35,26 @@ def warm_up() -> None:
     torch.ones(MEMORY // 4)
 
 
+def bare_way(recipe: Recipe, model_dir: Path, device: str) -> Callable[[list[list[int]], list[int]], object]:
+    """A bare call of the recipe's sampler, given prompts and how many tokens ours wrote to each: vLLM writes as many, whereas
+    `model.generate` ends where it ends.
+    """
+    heat = recipe.sampling.temperature
+    if recipe.sampling.backend == "transformers":
+        model, limit = bare_model(model_dir, device), recipe.sampling.max_new_tokens
+        pad = model.generation_config.pad_token_id or 0
+        settings: dict[str, Any] = {"do_sample": True, "temperature": heat, "pad_token_id": pad}
+        return lambda prompts, lengths: bare_generate(model, prompts, BATCH, limit, **settings)
+    llm = bare_llm(str(model_dir), device)
+    import vllm
+
+    def generate(prompts: list[list[int]], lengths: list[int]) -> object:
+        fixed = [vllm.SamplingParams(temperature=heat, max_tokens=n, ignore_eos=True, detokenize=False) for n in lengths]
+        return llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], fixed, use_tqdm=False)
+
+    return generate
+
+
 def round_cost(recipe: Recipe, arguments: CommonArguments) -> dict[str, Any]:
     """Seconds of round 1, ours by stage and as bare calls, and what part of a matrix product's speed training reaches."""
     warm_up()
@@ -39,23 +62,20 @@ def round_cost(recipe: Recipe, arguments: CommonArguments) -> dict[str, Any]:
     run, (setup, builder, _) = Run(recipe.run_dir), begun(recipe)
     problem_of = {problem.id: problem for problem in (*setup.train, *setup.selection)}
     stages = [list(rows) for _, rows in groupby([*run.attempts(1, READ), *run.evaluation(1, READ)], itemgetter("mode"))]
-    llm, seconds = bare_llm(str(setup.base_dir), arguments.device), {}
-    import vllm
+    answer, seconds = bare_way(recipe, setup.base_dir, arguments.device), {}
 
-    def asked(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any]]:
+    def asked(rows: Sequence[Mapping[str, Any]]) -> tuple[list[list[int]], list[int]]:
         shots = rows[0]["mode"] != "evaluated" or recipe.prompting.keep_shots
         hinted = rows[0]["mode"] == "rationalized"
         ids = [builder.ids(problem_of[row["problem_id"]], shots=shots, hinted=hinted) for row in rows]
-        return [{"prompt_token_ids": prompt} for prompt in ids], [
-            vllm.SamplingParams(temperature=0.7, max_tokens=row["tokens"], ignore_eos=True, detokenize=False) for row in rows
-        ]
+        return ids, [row["tokens"] for row in rows]
 
-    llm.generate(*asked(stages[-1][:8]), use_tqdm=False)  # warms up
+    answer(*asked(stages[-1][:8]))  # warms up
     for rows in stages:
         started = time.monotonic()
-        llm.generate(*asked(rows), use_tqdm=False)
+        answer(*asked(rows))
         seconds[rows[0]["mode"]] = time.monotonic() - started
-    del llm
+    del answer
     encoded = [builder.encoded(problem_of[row["problem_id"]], row["completion"], shots=False) for row in run.training(1)]
     folder, started = recipe.run_dir.with_name("bare"), time.monotonic()
     model = bare_model(setup.base_dir, arguments.device)
