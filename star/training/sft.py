@@ -44,7 +44,7 @@ def weights_dtype(method: str, dtype: str, *, cuda: bool) -> str:
 def freed_memory_kept() -> Iterator[None]:
     """Let the process keep large blocks that it frees, where glibc allocates.
 
-    By default the system takes each one and clears its pages again before the next use: a fifth of a CPU step at 135M parameters.
+    By default the system takes each one and clears its pages again before the next use: a tenth of a CPU step at 135M parameters.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(library, "mallopt"):
