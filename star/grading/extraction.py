@@ -75,7 +75,7 @@ _STARRED = re.compile(r"[^\W\d_]\*$|\^\*$")
 _SENTENCE_END = re.compile(r"[.!?](?=\s)")
 _BOXED = re.compile(r"\\boxed\s{0,3}\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,200}\}){0,200}\}){1,400})\}")
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s{0,9}")
-_ANSWER_WORD = re.compile(r"\banswer\b(?: is| was|:| =)*[ \t:]*(?P<span>(?:(?!\banswer\b)[^\n]){1,200})", re.IGNORECASE)
+_ANSWER_WORD = re.compile(r"\banswer\b(?P<says>(?: is| was|:| =)*[ \t:]*)(?P<span>(?:(?!\banswer\b)[^\n]){1,200})", re.IGNORECASE)
 _ASIDE = re.compile(r"[;(]|,(?!\d)|\b(?:because|since|which|not|instead|rather)\b", re.IGNORECASE)
 """Begins what is said beside a number: "58 apples, not 60"."""
 _TWO = re.compile(r"\b(?:or|not|either)\b", re.IGNORECASE)
@@ -239,7 +239,7 @@ def _lenient_marked(text: str, numbers: bool) -> str | None:
     stated = [match["span"] for match in _ANSWER_WORD.finditer(text)]
     bold = [span for span in _BOLD.findall(text.rstrip().rpartition("\n")[2]) if not numbers or parse_number(span)]
     if after and (behind := text.rpartition(MARK)[2].partition("\n")[2]):
-        again = [each["span"] for each in _ANSWER_WORD.finditer(behind) if each[0][6 : -len(each["span"])].strip()]
+        again = [each["span"] for each in _ANSWER_WORD.finditer(behind) if each["says"].strip()]
         again = [span for span in again if span.strip() and (not numbers or _NUMBER.search(span))]
         if again and not _says((_number_said(again[-1]) if numbers else None) or _closed(again[-1]), after):
             return f"{after}\n{behind}"[:MAX_LINE]
