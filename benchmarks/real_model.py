@@ -56,12 +56,24 @@ ARMS: dict[str, Changes] = {
     "CommonsenseQA, star": {"loop": {"rounds": 1, "problems": 100}},
     "addition, few-shot": {"loop": {"method": "few_shot"}},
     "addition, star": {"loop": {"rounds": 1}},
+    "short sums, few-shot": {"loop": {"method": "few_shot"}},
+    "short sums, star, sound": {"curation": {"require": "sound"}},
+    "short sums, star": {},
 }
 """Of SVAMP where no task is named."""
 TASKS: dict[str, Changes] = {
     "CommonsenseQA": {"prompting": {"shots": 5}},
     "addition": {"prompting": {"shots": 5}, "sampling": {"max_new_tokens": 256}, "training": {"max_length": 640}},
+    "short sums": {
+        "task": {"digits": [1, 2, 3], "pool": 900},
+        "sampling": {"max_new_tokens": 112, "temperature": 0.3, "samples": 1},
+        "loop": {"rounds": 8, "problems": 150, "start": "continue"},
+        "curation": {"replay": 2},
+        "training": {"learning_rate": 1e-4, "steps": {"first": 12, "growth": 1.1}},
+        "evaluation": {"selection_size": 90},
+    },
 }
+"""Short sums are those of `model_sizes.py`: a round is short, so there can be many, each from the model of the one before."""
 SIZE: Changes = {"loop": {"problems": 200}, "evaluation": {"selection_size": 300}}
 """Larger than in `make real`, where half an hour has to be enough."""
 SMALLER: Changes = {"task": {"limit": 1_000, "test_limit": 150, "test_size": 150}, "evaluation": {"selection_size": 150}}
@@ -96,7 +108,7 @@ class Arguments(CommonArguments):
 def recipe_of(piece: str, arguments: Arguments) -> Recipe:
     """The recipe of `make real` with a piece's changes."""
     of_task = TASKS.get(piece.partition(",")[0], {})
-    sizes = (SIZE, of_task, SMALLER) if of_task else (SIZE,)
+    sizes = (SIZE, SMALLER, of_task) if of_task else (SIZE,)
     changes: dict[str, dict[str, Any]] = {"task": task_of(piece)}
     for more in (*sizes, {**FORMS, **ARMS}[piece], QUICK if arguments.quick else {}):
         for section, values in more.items():
@@ -109,7 +121,7 @@ def task_of(piece: str) -> dict[str, Any]:
     name = piece.partition(",")[0]
     if name == "CommonsenseQA":
         return TaskSettings(name="commonsense_qa", path=str(data_dir() / "commonsense_qa_train.jsonl.gz")).model_dump()
-    return TaskSettings(name="addition").model_dump() if name == "addition" else {"path": str(data_dir() / "svamp.jsonl.gz")}
+    return {"path": str(data_dir() / "svamp.jsonl.gz")} if name not in TASKS else TaskSettings(name="addition").model_dump()
 
 
 def form_figures(piece: str, arguments: Arguments) -> dict[str, Any]:
