@@ -65,15 +65,15 @@ TASKS: dict[str, Changes] = {
     "CommonsenseQA": {"prompting": {"shots": 5}},
     "addition": {"prompting": {"shots": 5}, "sampling": {"max_new_tokens": 256}, "training": {"max_length": 640}},
     "short sums": {
-        "task": {"digits": [1, 2, 3], "pool": 900},
-        "sampling": {"max_new_tokens": 112, "temperature": 0.3, "samples": 1},
-        "loop": {"rounds": 8, "problems": 150, "start": "continue"},
+        "task": {"digits": [1, 2], "grow": {"to": 3, "threshold": 0.8}, "pool": 450},
+        "sampling": {"max_new_tokens": 100, "temperature": 0.3},
+        "loop": {"rounds": 8, "problems": 120, "start": "continue"},
         "curation": {"replay": 2},
         "training": {"learning_rate": 1e-4, "steps": {"first": 12, "growth": 1.1}},
         "evaluation": {"selection_size": 90},
     },
 }
-"""Short sums are those of `model_sizes.py`: a round is short, so there can be many, each from the model of the one before."""
+"""Short sums are those of `model_sizes.py`, three digits once two are solved: short rounds, so there can be many."""
 SIZE: Changes = {"loop": {"problems": 200}, "evaluation": {"selection_size": 300}}
 """Larger than in `make real`, where half an hour has to be enough."""
 SMALLER: Changes = {"task": {"limit": 1_000, "test_limit": 150, "test_size": 150}, "evaluation": {"selection_size": 150}}
