@@ -57,7 +57,6 @@ ARMS: dict[str, Changes] = {
     "addition, few-shot": {"loop": {"method": "few_shot"}},
     "addition, star": {"loop": {"rounds": 1}},
     "short sums, few-shot": {"loop": {"method": "few_shot"}},
-    "short sums, star, sound": {"curation": {"require": "sound"}},
     "short sums, star": {},
 }
 """Of SVAMP where no task is named."""
@@ -67,9 +66,9 @@ TASKS: dict[str, Changes] = {
     "short sums": {
         "task": {"digits": [1, 2], "grow": {"to": 3, "threshold": 0.8}, "pool": 450},
         "sampling": {"max_new_tokens": 100, "temperature": 0.3},
-        "loop": {"rounds": 8, "problems": 120, "start": "continue"},
+        "loop": {"rounds": 8, "problems": 120, "start": "continue", "rationalizer": "base"},
         "curation": {"replay": 2},
-        "training": {"learning_rate": 1e-4, "steps": {"first": 12, "growth": 1.1}},
+        "training": {"learning_rate": 5e-5},
         "evaluation": {"selection_size": 90},
     },
 }
