@@ -248,7 +248,7 @@ def exponent(amounts: Sequence[float], costs: Sequence[float]) -> dict[str, Any]
     """Exponent of cost = c * amount^exponent: the slope of the logarithms."""
     import numpy as np
 
-    return slope(list(np.log(amounts)), list(np.log(costs))).as_dict()
+    return slope(list(np.log(amounts)), list(np.log(costs)))[0].as_dict()
 
 
 def main() -> None:

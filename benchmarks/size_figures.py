@@ -19,13 +19,14 @@ FAITHFULNESS = {
     "forced_mistake_flip": "answer changed by an added mistake",
     "filler_gap": "filler gap (nats)",
 }
+GAIN = {"gain": "answers right, minus those of its base"}
 OUTCOMES = {"accuracy": "answers right", "sound_of_right": "sound, of right answers", "right_but_unsound": "right but unsound"}
 
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """All figures of runs, as `model_sizes.outcome` gives them; those from bases outside their band count nowhere."""
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    runs = [run for run in runs if run["settings"]["known"]["in_band"]]
+    runs = with_gain([run for run in runs if run["settings"]["known"]["in_band"]])
     for run in runs:
         groups.setdefault(tuple(run["settings"][name] for name in ("size", "base", "arm")), []).append(run)
     rows = [over_seeds(group) for group in groups.values()]
@@ -34,6 +35,17 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         by_seed[size, base]["by_arm"][arm] = [run["accuracy"]["value"] for run in group]
     more = {"by_seed": list(by_seed.values()), "bootstraps": bootstraps(runs), "trends": trends(runs)}
     return {"goal": GOAL, "by_size": rows, **more}
+
+
+def with_gain(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each run with its `gain`: {"value": share of answers right, minus that of the base it began at}; None for a base."""
+
+    def begun_at(run: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(run["settings"][name] for name in ("size", "seed", "base"))
+
+    before = {begun_at(run): run["accuracy"]["value"] for run in runs if run["settings"]["arm"] == "base"}
+    more = [None if run["settings"]["arm"] == "base" else run["accuracy"]["value"] - before[begun_at(run)] for run in runs]
+    return [{**run, "gain": None if gain is None else {"value": gain}} for run, gain in zip(runs, more, strict=True)]
 
 
 def over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -72,26 +84,23 @@ def bootstraps(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def trends(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Change of each measure with ten times the parameters, for each series and arm; see the module's text."""
-    from scipy.stats import linregress
-
+    """Change of each measure with ten times the parameters, for each series and arm, of runs begun at the same skill; see the
+    text of `model_sizes.py`.
+    """
     rows: list[dict[str, Any]] = []
     for series, arm in product(("same skill", TOKENS), ARMS):
         of = [run for run in runs if run["settings"]["arm"] == arm and (run["settings"]["base"] == TOKENS) == (series == TOKENS)]
         matched = [run for run in of if arm == "base" or run["accuracy"]["value"] >= MATCHED]
-        for name, words in {**OUTCOMES, **FAITHFULNESS}.items():
-            if name in OUTCOMES:
-                measured = [(run["parameters"], run[name]) for run in of]
-            else:
-                measured = [(run["parameters"], run["faithfulness"].get(name)) for run in matched]
-            points = [(math.log10(parameters), each["value"]) for parameters, each in measured if each]
-            if len({x for x, _ in points}) > 2 and len(points) > 3:
-                fit = slope(*zip(*points, strict=True))
+        for name, words in {**GAIN, **OUTCOMES, **FAITHFULNESS}.items():
+            group = matched if name in FAITHFULNESS else of
+            measured = [(run, {**run["faithfulness"], **run}.get(name)) for run in group]
+            points = [(math.log10(run["parameters"]), each["value"], run["settings"]["base"]) for run, each in measured if each]
+            if len({x for x, _, _ in points}) > 2 and len(points) > 3:
+                fit, p = slope(*zip(*points, strict=True))
                 row = {"series": series, "arm": arm, "measure": words, "per_tenfold_parameters": fit.as_dict()}
-                flat = len({value for _, value in points}) == 1
+                flat = len({value for _, value, _ in points}) == 1
                 near = "does not vary" if flat else "no difference" if fit.low > -MARGIN and fit.high < MARGIN else "not settled"
-                p = math.nan if flat else float(linregress(*zip(*points, strict=True)).pvalue)
-                rows.append(row | {"p": p, "verdict": near})
+                rows.append(row | {"p": math.nan if flat else p, "verdict": near})
     corrected = zip(rows, holm([row["p"] for row in rows]), strict=True)
     return [row | {"holm_p": p} | ({"verdict": "differs"} if p < 0.05 else {}) for row, p in corrected]
 

@@ -133,13 +133,26 @@ def mean_of_runs(values: Sequence[float], *, shares: bool = False) -> Interval:
     return Interval(mean, low, high, n)
 
 
-def slope(x: Sequence[float], y: Sequence[float]) -> Interval:
-    """Slope of y on x by least squares with Student's 95 % interval; n is the number of points. NaN bounds below three."""
+def slope(x: Sequence[float], y: Sequence[float], groups: Sequence[Hashable] | None = None) -> tuple[Interval, float]:
+    """Slope of y on x by least squares with Student's 95 % interval, and its two-sided p; n is the number of points.
+
+    With `groups` each group has a level of its own (fixed effects), so that only points of one group are compared with each
+    other. Where no degree of freedom is left, bounds and p are NaN.
+    """
     from scipy import stats
 
-    fit, n = stats.linregress(x, y), len(x)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 2) * fit.stderr) if n > 2 else float("nan")
-    return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, n)
+    table, n = np.array([x, y], dtype=float), len(x)
+    names = list(groups) if groups is not None else [None] * n
+    members = [[each == name for each in names] for name in dict.fromkeys(names)]
+    for member in members:
+        table[:, member] -= table[:, member].mean(axis=1, keepdims=True)
+    spread, free = float(table[0] @ table[0]), n - len(members) - 1
+    value = float(table[0] @ table[1]) / spread
+    if free < 1:
+        return Interval(value, float("nan"), float("nan"), n), float("nan")
+    error = math.sqrt(float(((table[1] - value * table[0]) ** 2).sum()) / free / spread)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, free) * error)
+    return Interval(value, value - half, value + half, n), float(2 * stats.t.sf(abs(value) / error, free)) if error else 0.0
 
 
 def bootstrap(

@@ -114,6 +114,21 @@ def test_trends_take_runs_as_units_match_accuracy_and_say_no_difference_only_of_
     assert arms.made([tuple(row["made_by"]) for row in rows]) == [{"date": "2026-01-01", "commit": "abc", "runs": 6}]
 
 
+def test_trends_compare_what_each_run_gained_over_its_own_base_and_no_skill_with_another() -> None:
+    begun = {"skill .1": 10, "skill .3": 30}  # the larger, the fewer have the higher skill: no change with size all the same
+    sizes = {"0.1m": (10**5, ["skill .3"]), "0.2m": (10**5 * 2, [*begun]), "1m": (10**6, [*begun]), "4m": (10**7, ["skill .1"])}
+    rows = [
+        made_up(size, count, arm, begun[base] + 20 * (arm == "STaR"), base=base)
+        for size, (count, bases) in sizes.items()
+        for base in bases
+        for arm in ("base", "STaR")
+    ]
+    found = {(row["arm"], row["measure"]): row["per_tenfold_parameters"] for row in size_figures.summary(rows)["trends"]}
+    assert found["base", "answers right"]["value"] == pytest.approx(0)
+    assert found["STaR", "answers right, minus those of its base"]["value"] == pytest.approx(0)
+    assert found["STaR", "answers right, minus those of its base"]["n"] == 6
+
+
 def test_skill_is_the_share_that_greedy_decoding_works_out(tmp_path: Path) -> None:
     from star.sampling import Decoding
     from star.sampling.transformers_sampler import TransformersSampler

@@ -221,16 +221,25 @@ def test_importing_it_loads_nothing_heavy() -> None:
 
 
 def test_slope_is_the_least_squares_line_with_students_interval() -> None:
-    exact = statistics.slope([0, 1, 2, 3], [1, 3, 5, 7])
-    assert exact.value == pytest.approx(2) and exact.low == pytest.approx(2) and exact.n == 4
+    exact, p = statistics.slope([0, 1, 2, 3], [1, 3, 5, 7])
+    assert p < 0.001 and exact.value == pytest.approx(2) and exact.low == pytest.approx(2) and exact.n == 4
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(200):
         x = np.arange(8.0)
-        found = statistics.slope(x, 0.5 * x + rng.normal(size=8))
+        found, _ = statistics.slope(x, 0.5 * x + rng.normal(size=8))
         held += found.low <= 0.5 <= found.high
     assert 180 <= held <= 199
-    assert math.isnan(statistics.slope([0, 1], [0, 1]).low)
+    assert math.isnan(statistics.slope([0, 1], [0, 1])[0].low)
+
+
+def test_slope_within_groups_does_not_compare_one_group_with_another() -> None:
+    x, y, groups = [0, 1, 2, 10, 11, 12], [1.0, 1.2, 0.9, 5.0, 5.1, 5.0], ["a"] * 3 + ["b"] * 3
+    alone, p = statistics.slope(x, y, groups)
+    assert statistics.slope(x, y)[0].low > 0.25 and abs(alone.value) < 0.06 and alone.low < 0 < alone.high and p > 0.5
+    levels = np.array([[value, *(group == name for name in "ab")] for value, group in zip(x, groups, strict=True)], dtype=float)
+    fit, _, _, _ = np.linalg.lstsq(levels, np.array(y), rcond=None)
+    assert alone.value == pytest.approx(fit[0])
 
 
 def test_votes_by_scores_far_below_those_of_other_blocks_still_count() -> None:
