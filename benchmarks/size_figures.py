@@ -33,7 +33,12 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     by_seed = {(row["size"], row["base"]): {"size": row["size"], "base": row["base"], "by_arm": {}} for row in rows}
     for (size, base, arm), group in groups.items():
         by_seed[size, base]["by_arm"][arm] = [run["accuracy"]["value"] for run in group]
-    more = {"by_seed": list(by_seed.values()), "bootstraps": bootstraps(runs), "trends": trends(runs)}
+    ends = bootstraps(runs)
+    gained = {
+        base: {"runs": sum(skill in row["tried"] for row in ends), "gained": sum(skill in row["gained"] for row in ends)}
+        for base, skill in SKILLS.items()
+    }
+    more = {"by_seed": list(by_seed.values()), "bootstraps": ends, "gained": gained, "trends": trends(runs)}
     return {"goal": GOAL, "by_size": rows, **more}
 
 
@@ -106,12 +111,12 @@ def trends(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def chart(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Right answers against parameters before STaR and after it, from the bases of the skill that most sizes have."""
+    """Right answers against parameters before STaR and after it, from the bases of the skill that most runs began at."""
     import pandas as pd
 
     from analysis import charts
 
-    base = max(SKILLS, key=lambda name: sum(row["base"] == name for row in rows))
+    base = max(SKILLS, key=lambda name: sum(row["seeds"] for row in rows if row["base"] == name))
     about = {"measure": f"answers right, all sizes begun at {base}"}
     lines = [{**about, **{k: row[k] for k in ("parameters", "arm")}, **row["accuracy"]} for row in rows if row["base"] == base]
     if lines:

@@ -88,6 +88,8 @@ def test_a_size_bootstraps_where_star_ends_clear_above_its_base() -> None:
     found = {row["size"]: row for row in size_figures.bootstraps(listed)}
     assert (found["0.1m"]["tried"], found["0.1m"]["smallest"]) == ([0.1, 0.3], 0.3)
     assert found["4m"]["smallest"] is None
+    gained = size_figures.summary(listed)["gained"]
+    assert (gained["skill .3"], gained["skill .6"]) == ({"runs": 2, "gained": 1}, {"runs": 0, "gained": 0})
     row = size_figures.over_seeds([listed[3], made_up("0.1m", 1_000, "STaR", 75, seed=1)])
     assert (row["seeds"], row["reached_goal"], row["rounds_to_goal"]["value"], row["accuracy"]["value"]) == (2, 1, 2.0, 0.85)
 
