@@ -137,7 +137,7 @@ def slope(x: Sequence[float], y: Sequence[float], groups: Sequence[Hashable] | N
     """Slope of y on x by least squares with Student's 95 % interval, and its two-sided p; n is the number of points.
 
     With `groups` each group has a level of its own (fixed effects), so that only points of one group are compared with each
-    other. Where no degree of freedom is left, bounds and p are NaN.
+    other. Where no degree of freedom is left, bounds and p are NaN; where no x differs within a group, the slope is too.
     """
     from scipy import stats
 
@@ -147,12 +147,13 @@ def slope(x: Sequence[float], y: Sequence[float], groups: Sequence[Hashable] | N
     for member in members:
         table[:, member] -= table[:, member].mean(axis=1, keepdims=True)
     spread, free = float(table[0] @ table[0]), n - len(members) - 1
-    value = float(table[0] @ table[1]) / spread
-    if free < 1:
-        return Interval(value, float("nan"), float("nan"), n), float("nan")
+    value = float(table[0] @ table[1]) / spread if spread else math.nan
+    if free < 1 or not spread:
+        return Interval(value, math.nan, math.nan, n), math.nan
     error = math.sqrt(float(((table[1] - value * table[0]) ** 2).sum()) / free / spread)
     half = float(stats.t.ppf((1 + LEVEL) / 2, free) * error)
-    return Interval(value, value - half, value + half, n), float(2 * stats.t.sf(abs(value) / error, free)) if error else 0.0
+    p = float(2 * stats.t.sf(abs(value) / error, free)) if error else float(value == 0)
+    return Interval(value, value - half, value + half, n), p
 
 
 def bootstrap(

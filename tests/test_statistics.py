@@ -237,6 +237,8 @@ def test_slope_within_groups_does_not_compare_one_group_with_another() -> None:
     x, y, groups = [0, 1, 2, 10, 11, 12], [1.0, 1.2, 0.9, 5.0, 5.1, 5.0], ["a"] * 3 + ["b"] * 3
     alone, p = statistics.slope(x, y, groups)
     assert statistics.slope(x, y)[0].low > 0.25 and abs(alone.value) < 0.06 and alone.low < 0 < alone.high and p > 0.5
+    assert statistics.slope([0, 1, 0, 1, 2], [3, 3, 5, 5, 5], list("aabbb"))[1] == 1  # no group changes: nothing is shown
+    assert math.isnan(statistics.slope([0, 0, 1, 1], [1, 2, 3, 4], list("aabb"))[0].value)
     levels = np.array([[value, *(group == name for name in "ab")] for value, group in zip(x, groups, strict=True)], dtype=float)
     fit, _, _, _ = np.linalg.lstsq(levels, np.array(y), rcond=None)
     assert alone.value == pytest.approx(fit[0])
