@@ -115,6 +115,12 @@ def recipe_of(piece: str, arguments: Arguments) -> Recipe:
     return arm_recipe("svamp-smollm2-135m.yaml", arguments.seed, changes, folder="real_model", device=arguments.device)
 
 
+def base_of(arm: str) -> str:
+    """The arm of the same problems that is not trained."""
+    task = arm.partition(",")[0]
+    return f"{task}, few-shot" if task in TASKS else "few-shot"
+
+
 def task_of(piece: str) -> dict[str, Any]:
     """Where the problems of an arm come from."""
     name = piece.partition(",")[0]
@@ -172,7 +178,7 @@ def arm_figures(arm: str, arguments: Arguments) -> dict[str, Any]:
     run = Run(finished_run(recipe_of(arm, arguments)))
     rows = greedy(run, TEST)
     right = {row["problem_id"]: row["lenient_verdict"] == "correct" for row in rows}
-    base = f"{arm.partition(',')[0]}, few-shot" if arm.partition(",")[0] in TASKS else "few-shot"
+    base = base_of(arm)
     return {
         "chosen_round": run.chosen_round,
         **counted(rows),
@@ -269,14 +275,20 @@ def make(piece: str, arguments: Arguments) -> dict[str, Any]:
     return cost_figures(arguments) if piece == "cost" else arm_figures(piece, arguments)
 
 
-def piece_file(piece: str, arguments: Arguments) -> Path:
-    """Where the figures of a piece are kept."""
-    return part_path("real_model", f"{piece}-seed{arguments.seed}", quick=arguments.quick, device=arguments.device)
+def piece_file(piece: str, seed: int | str, arguments: Arguments) -> Path:
+    """Where the figures of a piece and seed are kept; seed "*": a pattern."""
+    return part_path("real_model", f"{piece}-seed{seed}", quick=arguments.quick, device=arguments.device)
+
+
+def seeds_there(piece: str, arguments: Arguments) -> list[int]:
+    """Seeds that a piece was made with, in order."""
+    pattern = piece_file(piece, "*", arguments)
+    return sorted(int(path.stem.rpartition("-seed")[2]) for path in pattern.parent.glob(pattern.name))
 
 
 def piece_of(piece: str, arguments: Arguments) -> dict[str, Any]:
     """The content of a piece's file, which is made where it is not there."""
-    path, quick, device = piece_file(piece, arguments), arguments.quick, arguments.device
+    path, quick, device = piece_file(piece, arguments.seed, arguments), arguments.quick, arguments.device
     content = made_once(path.stem, path, partial(make, piece, arguments), seeds=[arguments.seed], quick=quick, device=device)
     assert content is not None
     return content
@@ -288,21 +300,40 @@ def compared(before: Mapping[str, bool], after: Mapping[str, bool]) -> dict[str,
     return {"difference": paired_difference(first, second, list(before)).as_dict(), "mcnemar_p": mcnemar(first, second).p}
 
 
-def figures_of(pieces: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The whole result: `pieces` are the contents of the pieces' files."""
-    of = {piece: content["figures"] for piece, content in pieces.items()}
-    arms = {piece: of[piece] for piece in ARMS if piece in of}
+def over_seeds(before: Mapping[int, Mapping[str, bool]], after: Mapping[int, Mapping[str, bool]]) -> dict[str, Any]:
+    """after minus before where both were made with a seed, problems as units: all answers to one are resampled together."""
+    seeds = sorted(set(before) & set(after))
+    pairs = [(right, after[seed][problem], problem) for seed in seeds for problem, right in before[seed].items()]
+    return {"difference": paired_difference(*zip(*pairs, strict=True)).as_dict(), "seeds": len(seeds)}
+
+
+def figures_of(pieces: Mapping[str, Mapping[int, dict[str, Any]]]) -> dict[str, Any]:
+    """The whole result: `pieces` are the contents of the pieces' files by seed; what has no seed beside it is of the first."""
+    of = {piece: contents[min(contents)]["figures"] for piece, contents in pieces.items()}
+    runs = [(arm, seed, run["figures"]) for arm in ARMS for seed, run in pieces.get(arm, {}).items()]
+    right = {arm: {seed: run["figures"]["right"] for seed, run in pieces[arm].items()} for arm in ARMS if arm in pieces}
+    contents = [content for each in pieces.values() for content in each.values()]
+
+    def facts(figures: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in figures.items() if name in ARM_FIGURES}
+
+    def lines(name: str) -> list[dict[str, Any]]:
+        return [{"seed": seed, **line} for _, seed, figures in runs for line in figures[name]]
+
     return {
         "forms": {piece.removeprefix("form: "): of[piece] for piece in FORMS if piece in of},
-        "rounds": [line for each in arms.values() for line in each["rounds"]],
-        "arms": {arm: {k: v for k, v in each.items() if k in ARM_FIGURES} for arm, each in arms.items()},
-        "evidence": [line for each in arms.values() for line in each["evidence"]],
-        "comparisons": {f"{arm} minus few-shot": each["minus_few_shot"] for arm, each in arms.items() if each["minus_few_shot"]},
+        "rounds": lines("rounds"),
+        "arms": {arm: facts(of[arm]) for arm in right},
+        "tests": [{"arm": arm, "seed": seed, **facts(figures), **(figures["minus_few_shot"] or {})} for arm, seed, figures in runs],
+        "evidence": lines("evidence"),
+        "comparisons": {
+            f"{arm} minus few-shot": over_seeds(right[base_of(arm)], right[arm]) for arm in right if base_of(arm) != arm
+        },
         "probes": {arm: of[f"probes: {arm}"] for arm in PROBED if f"probes: {arm}" in of},
         "cost": of.get("cost"),
         "round": {sampler: of[piece] for piece, sampler in ROUNDS.items() if piece in of},
         "not_run": [piece for piece in PIECES if piece not in of],
-        "made": made([(content["date"], content["commit"]) for content in pieces.values()]),
+        "made": made([(content["date"], content["commit"]) for content in contents]),
     }
 
 
@@ -310,15 +341,18 @@ def main() -> None:
     arguments = parse(Arguments, __doc__, gpu=True)
     if unknown := sorted(set(arguments.pieces) - set(PIECES)):
         raise UsageError(f"--pieces: no piece called {'; '.join(unknown)}. There are: {'; '.join(PIECES)}.")
+    if arguments.seed < 0:
+        raise UsageError(f"--seed: expected 0 or more, found {arguments.seed}")
     if arguments.quick:
         arguments = replace(arguments, pieces=("star, sound", "probes: star, sound"), problems=8, probed=2)
         for piece in PIECES:
-            piece_file(piece, arguments).unlink(missing_ok=True)  # quick mode tries what is there now
+            piece_file(piece, arguments.seed, arguments).unlink(missing_ok=True)  # quick mode tries what is there now
     for piece in arguments.pieces:
         piece_of(piece, arguments)
-    there = [piece for piece in PIECES if piece_file(piece, arguments).is_file()]
-    figures = figures_of({piece: piece_of(piece, arguments) for piece in there})
-    write_result("real_model", figures, quick=arguments.quick, seeds=[arguments.seed], device=arguments.device)
+    there = {piece: seeds for piece in PIECES if (seeds := seeds_there(piece, arguments))}
+    pieces = {piece: {seed: piece_of(piece, replace(arguments, seed=seed)) for seed in seeds} for piece, seeds in there.items()}
+    seeds = sorted({seed for each in there.values() for seed in each})
+    write_result("real_model", figures_of(pieces), quick=arguments.quick, seeds=seeds, device=arguments.device)
 
 
 if __name__ == "__main__":
