@@ -301,17 +301,21 @@ def compared(before: Mapping[str, bool], after: Mapping[str, bool]) -> dict[str,
 
 
 def over_seeds(before: Mapping[int, Mapping[str, bool]], after: Mapping[int, Mapping[str, bool]]) -> dict[str, Any]:
-    """after minus before where both were made with a seed, problems as units: all answers to one are resampled together."""
+    """after minus before by the seeds of both, problems as units: all answers to one are resampled together."""
     seeds = sorted(set(before) & set(after))
     pairs = [(right, after[seed][problem], problem) for seed in seeds for problem, right in before[seed].items()]
     return {"difference": paired_difference(*zip(*pairs, strict=True)).as_dict(), "seeds": len(seeds)}
 
 
 def figures_of(pieces: Mapping[str, Mapping[int, dict[str, Any]]]) -> dict[str, Any]:
-    """The whole result: `pieces` are the contents of the pieces' files by seed; what has no seed beside it is of the first."""
+    """The whole result: `pieces` are the contents of the pieces' files by seed; what has no seed beside it is of the first.
+
+    Two arms of seed 0 are kept without their answers: they are among the tests and in no comparison over seeds.
+    """
     of = {piece: contents[min(contents)]["figures"] for piece, contents in pieces.items()}
     runs = [(arm, seed, run["figures"]) for arm in ARMS for seed, run in pieces.get(arm, {}).items()]
-    right = {arm: {seed: run["figures"]["right"] for seed, run in pieces[arm].items()} for arm in ARMS if arm in pieces}
+    right = {arm: {seed: right for each, seed, figures in runs if each == arm and (right := figures["right"])} for arm in ARMS}
+    compared_arms = [arm for arm in ARMS if base_of(arm) != arm and set(right[arm]) & set(right[base_of(arm)])]
     contents = [content for each in pieces.values() for content in each.values()]
 
     def facts(figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,12 +327,10 @@ def figures_of(pieces: Mapping[str, Mapping[int, dict[str, Any]]]) -> dict[str, 
     return {
         "forms": {piece.removeprefix("form: "): of[piece] for piece in FORMS if piece in of},
         "rounds": lines("rounds"),
-        "arms": {arm: facts(of[arm]) for arm in right},
+        "arms": {arm: facts(of[arm]) for arm in ARMS if arm in of},
         "tests": [{"arm": arm, "seed": seed, **facts(figures), **(figures["minus_few_shot"] or {})} for arm, seed, figures in runs],
         "evidence": lines("evidence"),
-        "comparisons": {
-            f"{arm} minus few-shot": over_seeds(right[base_of(arm)], right[arm]) for arm in right if base_of(arm) != arm
-        },
+        "comparisons": {f"{arm} minus few-shot": over_seeds(right[base_of(arm)], right[arm]) for arm in compared_arms},
         "probes": {arm: of[f"probes: {arm}"] for arm in PROBED if f"probes: {arm}" in of},
         "cost": of.get("cost"),
         "round": {sampler: of[piece] for piece, sampler in ROUNDS.items() if piece in of},
