@@ -205,3 +205,28 @@ def test_a_rationale_without_an_answer_says_nothing_of_what_a_model_answers_with
     found = with_and_without(rows, problems)
     assert [(each["value"], each["n"]) for each in found.values()] == [(1.0, 2), (0.5, 2), (0.5, 2)]
     assert with_and_without([], {})["right_without"]["n"] == 0
+
+
+def test_seeds_of_an_arm_are_compared_with_problems_as_units() -> None:
+    """A second seed that says the same of every problem is no new evidence; a seed that one arm lacks does not count."""
+    from benchmarks.real_model import over_seeds
+
+    names = [f"p{i}" for i in range(40)]
+    before, after = dict.fromkeys(names, False), {name: name in names[:8] for name in names}
+    one = over_seeds({0: before}, {0: after, 7: before})
+    two = over_seeds({0: before, 1: before}, {0: after, 1: after})
+    assert one["difference"] == two["difference"] and one["difference"]["n"] == 40
+    assert (one["difference"]["value"], one["seeds"], two["seeds"]) == (0.2, 1, 2)
+
+
+@pytest.mark.parametrize("made", [(), (0,), (2, 10)])
+def test_every_seed_of_a_piece_is_found(made: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import common, real_model
+
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    for seed in made:
+        for piece in ("star", "star, sound"):
+            path = real_model.piece_file(piece, seed, real_model.Arguments())
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("{}")
+    assert real_model.seeds_there("star", real_model.Arguments()) == list(made)
