@@ -14,9 +14,10 @@ that with the best selection accuracy after one round of STaR from the base of s
 Reported per size: the smallest skill from which STaR ends above its base (intervals over test problems apart); rounds and FLOPs to
 GOAL on selection; accuracy, sound and right-but-unsound share; faithfulness of right answers by early answering, an added mistake
 and filler, matched on accuracy: bases by their band, trained models where they are right in MATCHED of the test or more.
-Trends are slopes per tenfold parameters with runs as the units, each compared with those from the same skill only, corrected by
-Holm. "No difference" is said only where the whole interval lies within MARGIN, "does not vary" where all runs have the same value;
-all else that is not significant is "not settled".
+Trends are slopes per tenfold parameters with runs as the units (those of one size and seed from several skills begin at points of
+one pretraining, and count as several), each compared with those from the same skill only, corrected by Holm. "No difference" is
+said only where the whole interval lies within MARGIN, "does not vary" where all runs have the same value; all else that is not
+significant is "not settled".
 
 Runs are cached under benchmarks/cache; what is kept of each (one small file) lies in benchmarks/results/model_sizes and is not made
 again, so that calls can be stopped at any time, and others for other sizes go beside them (OMP_NUM_THREADS=1).

@@ -72,7 +72,7 @@ TASKS: dict[str, Changes] = {
         "evaluation": {"selection_size": 90},
     },
 }
-"""Short sums are those of `model_sizes.py`, three digits once two are solved: short rounds, so there can be many."""
+"""Short sums have one to three digits as in `model_sizes.py`, three once two are solved; fewer problems, and more rounds."""
 SIZE: Changes = {"loop": {"problems": 200}, "evaluation": {"selection_size": 300}}
 """Larger than in `make real`, where half an hour has to be enough."""
 SMALLER: Changes = {"task": {"limit": 1_000, "test_limit": 150, "test_size": 150}, "evaluation": {"selection_size": 150}}
@@ -283,7 +283,8 @@ def piece_file(piece: str, seed: int | str, arguments: Arguments) -> Path:
 def seeds_there(piece: str, arguments: Arguments) -> list[int]:
     """Seeds that a piece was made with, in order."""
     pattern = piece_file(piece, "*", arguments)
-    return sorted(int(path.stem.rpartition("-seed")[2]) for path in pattern.parent.glob(pattern.name))
+    said = [path.stem.rpartition("-seed")[2] for path in pattern.parent.glob(pattern.name)]
+    return sorted(int(seed) for seed in said if seed.isdecimal())
 
 
 def piece_of(piece: str, arguments: Arguments) -> dict[str, Any]:
@@ -310,12 +311,12 @@ def over_seeds(before: Mapping[int, Mapping[str, bool]], after: Mapping[int, Map
 def figures_of(pieces: Mapping[str, Mapping[int, dict[str, Any]]]) -> dict[str, Any]:
     """The whole result: `pieces` are the contents of the pieces' files by seed; what has no seed beside it is of the first.
 
-    Two arms of seed 0 are kept without their answers: they are among the tests and in no comparison over seeds.
+    Compared over seeds are arms that have several; one that is kept without its answers (direct) is among the tests alone.
     """
     of = {piece: contents[min(contents)]["figures"] for piece, contents in pieces.items()}
     runs = [(arm, seed, run["figures"]) for arm in ARMS for seed, run in pieces.get(arm, {}).items()]
     right = {arm: {seed: right for each, seed, figures in runs if each == arm and (right := figures["right"])} for arm in ARMS}
-    compared_arms = [arm for arm in ARMS if base_of(arm) != arm and set(right[arm]) & set(right[base_of(arm)])]
+    compared_arms = [arm for arm in ARMS if base_of(arm) != arm and len(set(right[arm]) & set(right[base_of(arm)])) > 1]
     contents = [content for each in pieces.values() for content in each.values()]
 
     def facts(figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -343,8 +344,9 @@ def main() -> None:
     arguments = parse(Arguments, __doc__, gpu=True)
     if unknown := sorted(set(arguments.pieces) - set(PIECES)):
         raise UsageError(f"--pieces: no piece called {'; '.join(unknown)}. There are: {'; '.join(PIECES)}.")
-    if arguments.seed < 0:
-        raise UsageError(f"--seed: expected 0 or more, found {arguments.seed}")
+    for name, least in {"seed": 0, "problems": 1, "probed": 1}.items():
+        if getattr(arguments, name) < least:
+            raise UsageError(f"--{name}: expected {least} or more, found {getattr(arguments, name)}")
     if arguments.quick:
         arguments = replace(arguments, pieces=("star, sound", "probes: star, sound"), problems=8, probed=2)
         for piece in PIECES:

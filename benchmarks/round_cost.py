@@ -24,6 +24,8 @@ MEMORY = 8 * 2**30
 """Bytes that are written once before anything is timed, about what training takes."""
 BATCH = 32
 """Prompts of a bare `model.generate`."""
+Heat = float | tuple[float, ...]
+"""Temperature, as recipes have it."""
 READ = ("problem_id", "mode", "sample", "tokens")
 
 
@@ -35,20 +37,23 @@ def warm_up() -> None:
     torch.ones(MEMORY // 4)
 
 
-def bare_way(recipe: Recipe, model_dir: Path, device: str) -> Callable[[list[list[int]], list[int]], object]:
-    """A bare call of the recipe's sampler, given prompts and how many tokens ours wrote to each: vLLM writes as many, whereas
-    `model.generate` ends where it ends.
+def bare_way(recipe: Recipe, model_dir: Path, device: str) -> Callable[[list[list[int]], list[int], Heat], object]:
+    """A bare call of the recipe's sampler, given prompts, how many tokens ours wrote to each and the temperature: vLLM writes as
+    many tokens, whereas `model.generate` ends where it ends.
     """
-    heat = recipe.sampling.temperature
     if recipe.sampling.backend == "transformers":
         model, limit = bare_model(model_dir, device), recipe.sampling.max_new_tokens
         pad = model.generation_config.pad_token_id or 0
-        settings: dict[str, Any] = {"do_sample": True, "temperature": heat, "pad_token_id": pad}
-        return lambda prompts, lengths: bare_generate(model, prompts, BATCH, limit, **settings)
+
+        def generated(prompts: list[list[int]], lengths: list[int], heat: Heat) -> object:
+            drawn: dict[str, Any] = {"do_sample": True, "temperature": heat} if heat else {"do_sample": False}
+            return bare_generate(model, prompts, BATCH, limit, pad_token_id=pad, **drawn)
+
+        return generated
     llm = bare_llm(str(model_dir), device)
     import vllm
 
-    def generate(prompts: list[list[int]], lengths: list[int]) -> object:
+    def generate(prompts: list[list[int]], lengths: list[int], heat: Heat) -> object:
         fixed = [vllm.SamplingParams(temperature=heat, max_tokens=n, ignore_eos=True, detokenize=False) for n in lengths]
         return llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], fixed, use_tqdm=False)
 
@@ -64,11 +69,12 @@ def round_cost(recipe: Recipe, arguments: CommonArguments) -> dict[str, Any]:
     stages = [list(rows) for _, rows in groupby([*run.attempts(1, READ), *run.evaluation(1, READ)], itemgetter("mode"))]
     answer, seconds = bare_way(recipe, setup.base_dir, arguments.device), {}
 
-    def asked(rows: Sequence[Mapping[str, Any]]) -> tuple[list[list[int]], list[int]]:
+    def asked(rows: Sequence[Mapping[str, Any]]) -> tuple[list[list[int]], list[int], Heat]:
         shots = rows[0]["mode"] != "evaluated" or recipe.prompting.keep_shots
         hinted = rows[0]["mode"] == "rationalized"
         ids = [builder.ids(problem_of[row["problem_id"]], shots=shots, hinted=hinted) for row in rows]
-        return ids, [row["tokens"] for row in rows]
+        heat = 0.0 if rows[0]["mode"] == "evaluated" else recipe.sampling.temperature
+        return ids, [row["tokens"] for row in rows], heat
 
     answer(*asked(stages[-1][:8]))  # warms up
     for rows in stages:

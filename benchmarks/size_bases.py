@@ -100,7 +100,7 @@ def make_bases(size: Size, seed: int, rate: float, folder: Path, device: str, *,
 
 
 def _now_and_then(enough: Callable[[int], bool]) -> Callable[[int], bool]:
-    """`enough`, asked about every 20,000 tokens, and every fiftieth of what was seen: at 4M skill rises by .17 in a twentieth."""
+    """`enough`, asked about every 20,000 tokens, and every fiftieth of what was seen: 4M can leave its band in a twentieth."""
     looked = 0
 
     def asked(seen: int) -> bool:
