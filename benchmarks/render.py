@@ -158,7 +158,7 @@ class Result:
         seeds = f"seeds {', '.join(map(str, self.content['seeds']))}; " if self.content.get("seeds") else ""
         made = f"`{self.content['command']}`, {self.content['date']}, commit {self.content['commit']}"
         if parts := self.content["figures"].get("made"):
-            made += f" (made of runs of {', '.join(f'{part["date"]} at {part["commit"]}' for part in parts)})"
+            made += f" (made of runs of {', '.join('{date} at {commit}'.format(**part) for part in parts)})"
         return f"<sub>{made}; {seeds}{hardware}; {versions}. File: [{self.path.name}](results/{self.path.name})</sub>"
 
 
