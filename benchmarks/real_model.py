@@ -77,7 +77,7 @@ SIZE: Changes = {"loop": {"problems": 200}, "evaluation": {"selection_size": 300
 """Larger than in `make real`, where half an hour has to be enough."""
 SMALLER: Changes = {"task": {"limit": 1_000, "test_limit": 150, "test_size": 150}, "evaluation": {"selection_size": 150}}
 """Of the tasks in `TASKS`, whose prompts are long."""
-PROBED = ("few-shot", "star, sound", "CommonsenseQA, few-shot")
+PROBED = ("few-shot", "star", "star, sound", "CommonsenseQA, few-shot", "CommonsenseQA, star")
 ROUNDS: Mapping[str, Literal["vllm", "transformers"]] = {"round": "vllm", "round, transformers": "transformers"}
 """Pieces that time a small round, with the sampler of each."""
 PIECES = (*FORMS, *ARMS, *(f"probes: {arm}" for arm in PROBED), "cost", *ROUNDS)
