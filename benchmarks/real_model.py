@@ -319,17 +319,16 @@ def figures_of(pieces: Mapping[str, Mapping[int, dict[str, Any]]]) -> dict[str, 
     compared_arms = [arm for arm in ARMS if base_of(arm) != arm and len(set(right[arm]) & set(right[base_of(arm)])) > 1]
     contents = [content for each in pieces.values() for content in each.values()]
 
-    def facts(figures: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in figures.items() if name in ARM_FIGURES}
-
     def lines(name: str) -> list[dict[str, Any]]:
         return [{"seed": seed, **line} for _, seed, figures in runs for line in figures[name]]
 
     return {
         "forms": {piece.removeprefix("form: "): of[piece] for piece in FORMS if piece in of},
         "rounds": lines("rounds"),
-        "arms": {arm: facts(of[arm]) for arm in ARMS if arm in of},
-        "tests": [{"arm": arm, "seed": seed, **facts(figures), **(figures["minus_few_shot"] or {})} for arm, seed, figures in runs],
+        "tests": [
+            {"arm": arm, "seed": seed, **{name: figures[name] for name in ARM_FIGURES}, **(figures["minus_few_shot"] or {})}
+            for arm, seed, figures in runs
+        ],
         "evidence": lines("evidence"),
         "comparisons": {f"{arm} minus few-shot": over_seeds(right[base_of(arm)], right[arm]) for arm in compared_arms},
         "probes": {arm: of[f"probes: {arm}"] for arm in PROBED if f"probes: {arm}" in of},
