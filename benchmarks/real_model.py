@@ -61,7 +61,7 @@ ARMS: dict[str, Changes] = {
 }
 """Of SVAMP where no task is named."""
 TASKS: dict[str, Changes] = {
-    "CommonsenseQA": {"prompting": {"shots": 5}},
+    "CommonsenseQA": {"prompting": {"shots": 5}, "evaluation": {"selection_size": 220}},
     "addition": {"prompting": {"shots": 5}, "sampling": {"max_new_tokens": 256}, "training": {"max_length": 640}},
     "short sums": {
         "task": {"digits": [1, 2], "grow": {"to": 3, "threshold": 0.8}, "pool": 450},
@@ -72,7 +72,9 @@ TASKS: dict[str, Changes] = {
         "evaluation": {"selection_size": 90},
     },
 }
-"""Short sums have one to three digits as in `model_sizes.py`, three once two are solved; fewer problems, and more rounds."""
+"""220 problems of CommonsenseQA are enough for 200 rationales.
+
+Short sums have one to three digits as in `model_sizes.py`, three once two are solved; fewer problems, and more rounds."""
 SIZE: Changes = {"loop": {"problems": 200}, "evaluation": {"selection_size": 300}}
 """Larger than in `make real`, where half an hour has to be enough."""
 SMALLER: Changes = {"task": {"limit": 1_000, "test_limit": 150, "test_size": 150}, "evaluation": {"selection_size": 150}}
