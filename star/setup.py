@@ -114,6 +114,8 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
     """Load and check everything; nothing is written before all of it is known to work. Raises InputError."""
     check_tracker(recipe.training.report_to)
     check_files(recipe)
+    if local_model(recipe.model):
+        check_model_dir(resolve_model(recipe.model))  # a broken model that is here is worth no data from elsewhere
     task = load_task(recipe.task, recipe.seed)
     loaded = task.load()
     base_dir = resolve_model(recipe.model)

@@ -18,7 +18,7 @@ from star.sampling.base import Decoding, SamplerError
 from star.sampling.gguf import converted, gguf_file, origin_of
 from star.sampling.model_files import count_parameters, load_tokenizer
 from star.sampling.packed import PackedScorer, tree
-from star.setup import resolve_model
+from star.setup import prepare, resolve_model
 from star.training.finetuning import finetune
 from star.training.plan import Job, with_data
 from tests.test_packed import one_call_each, random_trees
@@ -92,6 +92,10 @@ def test_a_broken_file_ends_in_one_message(content: bytes, tmp_path: Path, monke
     with pytest.raises(SamplerError, match=r"broken\.gguf"):
         converted(file)
     assert not list((tmp_path / "cache").rglob("config.json"))
+    recipe = Recipe(model=ModelSettings(path=str(file)))
+    monkeypatch.setattr("star.setup.load_task", lambda *_: pytest.fail("data were loaded for a model that is broken"))
+    with pytest.raises(SamplerError, match=r"broken\.gguf"):
+        prepare(recipe, [])
 
 
 def test_a_conversion_that_lost_a_file_is_made_again_and_a_whole_one_is_not(
