@@ -123,7 +123,10 @@ def shorten(text: str, limit: int = 90) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-_STATED = re.compile(r"\banswer\s*(?:is|:)\s*\(?([A-Za-z])\)?(?![A-Za-z])")
+_STATED = re.compile(
+    r"\b(?i:answer)\W{0,4}(?:is|:)\W{0,6}(?:option\s+)?\(?([A-Za-z])(?:\)|(?<=[B-HJ-Z])\b|\b(?!\s+(?!because\b|since\b|as\b)[a-z]))"
+)
+"""Before another word "a" is an article, and "I" a pronoun."""
 _OPTION = re.compile(r"(?:^|\n)[ \t]{0,8}\(([A-Za-z])\)[ \t]{0,8}([^\n]{1,400})")
 _INLINE_OPTION = re.compile(r"\(([A-Za-z])\)\s{0,8}((?:(?!\([A-Za-z]\))[^\n]){1,400})")
 _LEAD = re.compile(r"\A\s*(?:q|question|problem|input)\s?:\s*(?=\S)", re.I)

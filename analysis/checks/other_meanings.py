@@ -19,6 +19,8 @@ from analysis.checks.units import UNITS, may_convert
 _AMBIGUOUS = re.compile(r"[x*]\s?10\s?-\s?\d|^-\s?\d+/\d+$|/\s?[\d.]+\s?[x*]\s?10\s?\^|\^\s?1\s?/")
 """A power of ten that lost its sign ("1.2 x 10-5") or its brackets ("/ 6 x 10^23"), a label ("for m = -1/2 = ..."), or a root
 ("64^1/3")."""
+_MIXED = re.compile(r"(?<![\d.])\d+-\d+/\d+(?![\d.])")
+"""A whole number and a fraction: 2-1/2 for 2 1/2."""
 _NAMED = re.compile(r"[a-z]")
 """Of operators: a function such as gcd or floor."""
 _LINKING = CONJUNCTIONS | JOINING | words("in of per a an each every for to from by with on at after before")
@@ -30,6 +32,7 @@ def may_mean_otherwise(tokens: Sequence[Token], left: Expression, right: Express
     """Whether `left = right`, the tokens from `start` to `stop`, may have meant something else than it says."""
     return (
         _AMBIGUOUS.search(left.text) is not None
+        or _MIXED.search(f"{left.text} = {right.text}") is not None
         or _is_range(left.text, right)
         or (tokens[start - 1].text == "-" and _are_opposite(left, right))  # "-gcd(4, 6) = -2"
         or (_NAMED.search(left.operators) is not None and "." in right.text)  # "ceil(10/3) = 3.33"

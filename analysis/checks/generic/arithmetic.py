@@ -24,7 +24,11 @@ _OTHER_SUMS = re.compile(
     re.I,
 )
 """Numbers that are not added in the usual way: of another base, of a clock, by a sign that is given another meaning."""
-_DRAWN = re.compile(r"\bmaps?\b|\bscaled?\b|\bmodels?\b|\bdraw|\bblueprint|\brepresent|\bcorrespond|\bfloor plan", re.I)
+_DRAWN = re.compile(
+    r"\bmaps?\b|\bscaled?\b|\bmodels?\b|\bdraw|\bblueprint|\brepresent|\bcorrespond|\bfloor plan|\bdiagram|\bphoto|\bsketch"
+    r"|\bpicture|\bstands? for\b",
+    re.I,
+)
 """Where "1 cm = 10 km" is a scale."""
 _POINTED = re.compile(r"(?<![\d.])\d{1,3}\.\d{3}(?!\d)")
 """A thousand as German writes it."""

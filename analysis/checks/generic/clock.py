@@ -25,7 +25,10 @@ def clock_false(reading: Reading) -> list[Flag]:
         if ":" not in step.text:
             continue
         for match in _LATER.finditer(step.text):
-            right = _minutes(match, 1) + _length(match, 5) * (1 if match[4] == "+" else -1)
+            sign = 1 if match[4] == "+" else -1
+            right = _minutes(match, 1) + _length(match, 5) * sign
+            if not (match[3] or match[9]) and _minutes(match, 7) == _minutes(match, 1) + _length(match, 5) * 60 * sign:
+                continue  # minutes and seconds: 7:15 + 2 minutes = 9:15
             if _differs(right, _minutes(match, 7), bool(match[3] and match[9])):
                 hours, minutes = divmod(int(right) % _DAY, 60)
                 shown = f"{(hours - 1) % 12 + 1}:{minutes:02} {'ap'[hours >= 12]}m" if match[3] else f"{hours}:{minutes:02}"

@@ -126,7 +126,7 @@ def _check_step(text: str, run: _Run) -> None:
         if _brackets(start.group(1)):
             run.flag("wrong_stack", "the stack is empty at the start")
     final, pop, need, stated = _FINAL.search(text), _POP.search(text), _NEED.search(text), _ANSWER.search(text)
-    if final:
+    if final and final.group(1).strip():
         _check_end(_brackets(final.group(1)), run)
     if not run.done and (final or pop or need or stated) and not run.ended:
         run.stack, run.done, run.ended = _true_stack(run.symbols), len(run.symbols), True
@@ -134,7 +134,7 @@ def _check_step(text: str, run: _Run) -> None:
     closing = [PARTNER.get(symbol, symbol) for symbol in reversed(run.stack)] if need or stated else []
     if pop and len(run.flags) == before and (_brackets(pop.group(1)) or "nothing" in pop.group(1).lower()):
         _expect("wrong_pop", "to be popped", _brackets(pop.group(1)), run.stack[::-1], run)
-    if need and len(run.flags) == before:
+    if need and len(run.flags) == before and need.group(1).strip():
         _expect("wrong_closing", "still to be closed", _brackets(need.group(1)), closing, run)
     if stated and len(run.flags) == before and (_brackets(stated.group(1)) or run.readable):
         run.readable += 1

@@ -19,7 +19,7 @@ from itertools import accumulate, pairwise
 
 from analysis.checks.base import Finding, Run, cut_middle, follow
 from analysis.checks.calculation import evaluate
-from analysis.checks.claims import closes, equals, marks_item, opens
+from analysis.checks.claims import closes, equals, is_claimed, marks_item, opens
 from analysis.checks.expressions import Expression, ExpressionReader
 from analysis.checks.numbers import padded, show, tokenize
 from analysis.checks.plain_text import plain
@@ -120,7 +120,7 @@ def read_chains(text: str) -> list[list[Expression]]:
             index = side.stop
             behind = equals(tokens, side)
             side = reader.read(behind) if behind else None
-        if sides:
+        if sides and is_claimed(tokens, start, index):
             chains.append(sides[not opens(tokens, start, False) : len(sides) - (not closes(tokens, index))])
     return [chain for chain in chains if chain]
 

@@ -28,6 +28,7 @@ _ANSWER = re.compile(r"\b(?:answer|sorted list|final (?:list|order))\s*(?:is|:)\
 _RESULT = re.compile(r"\b(?:sorted(?: list| order| words)?|(?:alphabetical )?order(?: is)?)\s*:\s*(.+)", re.I | re.S)
 _ITEM = re.compile(r"[\s\-*•]{0,8}(?:\(?\d{1,3}[.):]?\s{1,4})?[\"“*]{0,3}([A-Za-z][\w'’&.-]{0,59}?)[\"”*,;.]{0,3}\s{0,8}")
 """A step that is one word of a list, perhaps numbered."""
+_NEXT_SENTENCE = re.compile(r"(?<=[a-z])[.!]\s+(?=[A-Z])")
 _SORTED = re.compile(r"\bsorted all\b|\banswer\b", re.I)
 
 
@@ -238,10 +239,11 @@ def _check_answer(places: Sequence[int], text: str, run: _Run) -> None:
     """The words of an answer, all of them, in order. `places` are the indices of its words, or the one of the whole."""
     stated = _ANSWER.search(text) or (None if "<" in text else _RESULT.search(text))
     unsorted = run.current.open_groups if run.current and _SORTED.search(text) else []
-    listed = _listed(stated.group(1), run.known) if stated else []
+    listed = _listed(_NEXT_SENTENCE.split(stated.group(1))[0], run.known) if stated else []
     if not stated and not {"<", "?"} & set(text):
         bare = _listed(text, run.known)
-        listed = bare if len(bare) == len(run.words) and set(bare) <= run.known else []
+        restated = run.step == 0 and bare == run.words != sorted(bare)
+        listed = bare if len(bare) == len(run.words) and set(bare) <= run.known and not restated else []
     if listed:
         run.readable += 1
         run.answered = True
@@ -260,4 +262,5 @@ def _listed(text: str, known: set[str]) -> list[str]:
     """Words of a plain list ("apple, fig" or "1. apple 2. fig"); empty when fewer than half of the known words are in it."""
     words = [fold(word) for word in re.split(r"[\s,<]+", text) if word and not re.fullmatch(r"\(?\d+[.):]?|[-*•]", word)]
     words = [word if word in known else word.strip("\"“”'*") for word in words]
+    words = [word for word in words if word in known or word != "and"]
     return words if len(set(words) & known) * 2 >= len(known) else []
