@@ -253,7 +253,8 @@ def test_step_schedules(schedule: StepSchedule, expected: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "rows", "steps"), [(1.1, 100, 11), (1.1, 101, 12), (0.1, 3, 1), (2, 100, 20), (0.7, 30, 3)]
+    ("epochs", "rows", "steps"),
+    [(1.1, 100, 11), (1.1, 101, 12), (0.1, 3, 1), (2, 100, 20), (0.7, 30, 3), (3, 100_000, 30_000)],  # more than the cap
 )
 def test_epochs_are_rounded_up_and_no_further(epochs: float, rows: int, steps: int) -> None:
     assert steps_of_round(StepSchedule(epochs=epochs), 1, sequences=rows, batch_size=10) == steps

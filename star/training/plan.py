@@ -86,9 +86,8 @@ def steps_of_round(schedule: StepSchedule, round_number: int, sequences: int, ba
     """Optimizer steps of round n (1-based): the paper's 40 x 1.2^(n-1), capped; or epochs over the sequences, rounded up."""
     if schedule.epochs is not None:
         # As a fraction: 1.1 * 100 is more than 110 in floating point.
-        wanted: float = math.ceil(Fraction(str(schedule.epochs)) * sequences / batch_size)
-    else:
-        wanted = schedule.uncapped(round_number)
+        return max(1, math.ceil(Fraction(str(schedule.epochs)) * sequences / batch_size))
+    wanted = schedule.uncapped(round_number)
     return max(1, int(min(wanted, schedule.cap) if schedule.cap is not None else wanted))
 
 
