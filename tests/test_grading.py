@@ -56,6 +56,10 @@ def test_case(case: dict) -> None:
     [
         ("choice", "I think the answer is (A).", "A", "correct"),
         ("choice", "Therefore, the answer is (B).\nAnswer: A", "A", "ungradable"),
+        ("choice", "- It is odd\n- Nobody minds\n\nTherefore, the answer is (A).", "A", "correct"),
+        ("choice", "It is odd.\n\nAnswer: A", "A", "correct"),
+        ("choice", "**Answer: (A) ignore**", "A", "correct"),
+        ("choice", "\\boxed{A}", "A", "correct"),
         ("number", "9 + 9 = 18 #### 18", "18", "correct"),
         ("number", "#### 15\nIt is\n#### 18\nI hope this helps!", "18", "ungradable"),
     ],

@@ -124,7 +124,7 @@ def _says(one: str, other: str) -> bool:
     a, b = parse_number(one), parse_number(other)
     if a and b:
         return a.values == b.values
-    return same_text(*(_BOXED.sub(r"\1", span).strip("()[]$. ") for span in (one, other)))
+    return same_text(*(_BOXED.sub(r"\1", span).strip("$. ") for span in (one, other)))
 
 
 def _joined(thought: str, rationale: str) -> str:
@@ -218,9 +218,9 @@ def without_emphasis(span: str) -> str:
 
 def _first_of_equals(lines: list[str], marked: list[int]) -> int:
     """Where the closing block of equal answer lines begins: a repeated answer line is no rationale."""
-    start = marked[-1]
+    start, said = marked[-1], _marked_span(lines[-1]) or ""
     for index in reversed(marked[:-1]):
-        if _marked_span(lines[index]) != _marked_span(lines[-1]) or any(line.strip() for line in lines[index + 1 : start]):
+        if not _says(_marked_span(lines[index]) or "", said) or any(line.strip() for line in lines[index + 1 : start]):
             break
         start = index
     return start
@@ -228,7 +228,8 @@ def _first_of_equals(lines: list[str], marked: list[int]) -> int:
 
 def _agree(lines: list[str], one: int, other: int) -> bool:
     """True when two answer lines say the same, or the second one corrects the first."""
-    return _marked_span(lines[one]) == _marked_span(lines[other]) or _corrects("\n".join(lines[one + 1 : other]))
+    said = [_marked_span(lines[index]) or "" for index in (one, other)]
+    return _says(*said) or _corrects("\n".join(lines[one + 1 : other]))
 
 
 def _lenient_marked(text: str, numbers: bool) -> str | None:
@@ -236,7 +237,7 @@ def _lenient_marked(text: str, numbers: bool) -> str | None:
     after = text.rpartition(MARK)[2].strip().split("\n")[0] if MARK in text else ""
     after = after if _is_answer_line(f"{MARK} {after}", is_last=False, numbers=numbers) else ""
     boxes = _BOXED.findall(text)
-    stated = [match["span"] for match in _ANSWER_WORD.finditer(text)]
+    stated = [match["span"] for match in _ANSWER_WORD.finditer(text) if match["says"].strip()]
     bold = [span for span in _BOLD.findall(text.rstrip().rpartition("\n")[2]) if not numbers or parse_number(span)]
     if after and (behind := text.rpartition(MARK)[2].partition("\n")[2]):
         again = [each["span"] for each in _ANSWER_WORD.finditer(behind) if each["says"].strip()]
@@ -282,9 +283,9 @@ def extract_stated(completion: str, marker: str | None = None) -> Extraction:
         strict = _closed(text[heads[-1].end() :][:MAX_LINE])
         between = [text[a.end() : b.start()].rstrip() for a, b in pairwise(heads)]
         said = [*(_closed(_LAST_MARKS.sub("", answer)) for answer in between), strict]
-        if len(heads) > 1 and said[-2] == strict:
+        if len(heads) > 1 and _says(said[-2], strict):
             start = heads[-2].start()
-        doubtful = next((n for n, (a, b) in enumerate(pairwise(said)) if a != b and not _corrects(a)), None)
+        doubtful = next((n for n, (a, b) in enumerate(pairwise(said)) if not _says(a, b) and not _corrects(a)), None)
         if doubtful is not None:
             strict = text[heads[doubtful].end() :][:MAX_LINE]
     if not strict or (marker is not None and marker in strict):
@@ -314,7 +315,7 @@ def _opens_sentence(text: str, start: int) -> bool:
 def _lenient_stated(text: str, marker: str | None) -> str | None:
     lines = [line for line in text[-20_000:].split("\n") if marker is None or marker not in line]
     text = "\n".join(lines)
-    stated = [match["span"] for match in _ANSWER_WORD.finditer(text)]
+    stated = [match["span"] for match in _ANSWER_WORD.finditer(text) if match["says"].strip()]
     for span in (*_BOXED.findall(text)[-1:], *stated[-1:]):
         labels = _LABEL.findall(span)
         return f"({labels[0]})" if labels else _closed(_SENTENCE_END.split(span, maxsplit=1)[0]) or None

@@ -57,9 +57,11 @@ def completion(rationale: str, answer: str) -> str:
         answer = f"({answer})"
     elif not re.search(r"[(\[][^\W_]{1,4}[)\]]", answer):
         answer = '"' + answer.strip('"') + '"'  # an option may read "given": the hint audit must not take it for a confession
-    if not rationale.strip():
+    rationale = rationale.strip()
+    if not rationale:
         return f"The answer is {answer}."
-    return f"{rationale.strip()} Therefore, the answer is {answer}."
+    joint = " " if rationale[-1] in ".!?:)\"”" else "\n"  # else the sentence would not open one, and could not be read back
+    return f"{rationale}{joint}Therefore, the answer is {answer}."
 
 
 def extract(text: str, problem: Problem) -> Extraction:
