@@ -39,9 +39,10 @@ class Soundness:
 
 def curate(attempts: Sequence[Attempt], task: Task, settings: CurationSettings, soundness: Soundness | None) -> list[Attempt]:
     """The attempts with `kept` and `drop_reason` filled in; order and number stay. What is curated in one call may be any part of a
-    round that has all attempts of its problems in one mode: a problem that was solved without the hint has none with it.
+    round that has all attempts of its problems in one mode, or all of their retries: a problem that was solved has neither retries
+    nor attempts with the hint.
 
-    Reasons, in the order they are tried: the verdict itself, mentions_hint, unsound, duplicate, cap. `soundness` judges
+    Reasons, in the order they are tried: the verdict itself, mentions_hint, not_mixed, unsound, duplicate, cap. `soundness` judges
     attempts and is called once, for those that are left by then; None when `require` is `answer`. What is not judged is
     kept, and marked as `not_judged`.
     """

@@ -12,7 +12,8 @@ from star.recipe import ModelSettings, RecipeError
 
 TIMEOUT = 10.0
 """Seconds in which the Hub has to answer at all."""
-MODEL_FILES = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
+FETCHED = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
+"""What is downloaded of a model; its Python code too where the call trusts it."""
 
 
 def endpoint() -> str:
@@ -87,13 +88,14 @@ def refusal(error: BaseException, hub_id: str, kind: str) -> str | None:
 def download_model(settings: ModelSettings) -> Path:
     """The local copy of a model on the Hub, fetched where there is none. Raises RecipeError."""
     hub_id = settings.path
+    patterns = [*FETCHED, "*.py"] if settings.trust_remote_code else FETCHED
     unreachable = not offline() and not hub_answers()
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(
-            snapshot_download(hub_id, revision=settings.revision, allow_patterns=MODEL_FILES, local_files_only=unreachable)
+            snapshot_download(hub_id, revision=settings.revision, allow_patterns=patterns, local_files_only=unreachable)
         ).resolve()
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -16,6 +16,7 @@ shard by shard (star/shards.py). So an interrupted run goes on where it stopped,
 from __future__ import annotations
 
 import math
+import random
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
@@ -132,7 +133,7 @@ class Loop:
             return []
         if not recipe.loop.enough:
             return [(0, problems)]
-        size = max(1, recipe.sampling.shard // recipe.sampling.samples)
+        size = max(1, recipe.sampling.shard // max(recipe.sampling.samples, recipe.loop.retries))  # one shard in each mode
         return [(at // size, problems[at : at + size]) for at in range(0, len(problems), size)]
 
     def rows_wanted(self, number: int) -> float:
@@ -144,7 +145,10 @@ class Loop:
         """The problems of a round, in the order in which they are sampled."""
         recipe, earlier, pool = self.recipe, range(1, number), self.stages.drawable(number)
         if recipe.loop.draw == "uniform":
-            return splits.draw(pool, recipe.loop.problems, f"round-{recipe.seed}-{number}")
+            drawn = splits.draw(pool, recipe.loop.problems, f"round-{recipe.seed}-{number}")
+            if recipe.loop.enough:  # a draw of all is in the order of the file, and sampling stops early
+                random.Random(f"order-{recipe.seed}-{number}").shuffle(drawn)
+            return drawn
         history = (self.attempts(past).only("problem_id", "verdict") for past in earlier)
         order = adaptive_order(pool, history, recipe.loop.draw, recipe.seed)
         return order[: recipe.loop.problems]

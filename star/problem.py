@@ -65,7 +65,7 @@ class Attempt(Asked, Graded):
 
     seed: int
     kept: bool | None  # became a training row; null for evaluated
-    drop_reason: str | None  # why not kept: verdict, unsound, mentions_hint, duplicate, cap; null when kept
+    drop_reason: str | None  # why not kept: verdict, mentions_hint, not_mixed, unsound, duplicate, cap; null when kept
     not_judged: NotRequired[bool | None]  # curation.require: sound asked, and nothing could be said; null where it did not ask
 
 

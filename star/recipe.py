@@ -138,6 +138,8 @@ class Recipe(Section):
                 "curation.problems mixed needs several attempts without a hint: set sampling.samples to 2 or more, and "
                 "loop.first_pass to true"
             )
+        if curation.problems == "mixed" and self.loop.retries:
+            raise ValueError("curation.problems mixed asks the first pass alone, without loop.retries: leave one of the two out")
         if self.loop.enough and training.steps.epochs is not None:
             raise ValueError("loop.enough needs a number of optimizer steps: leave training.steps.epochs out")
         if self.verifier.kind != "off" and self.evaluation.samples < 2:

@@ -62,6 +62,7 @@ class Kept:
                 yield shard, [self.graded(rows, shard.mode, *asked) for asked in product(shard.problems, samples)]
             except RunError as error:
                 missing = missing or error
+                self.unread[shard.mode] = self._of(shard.mode)  # the search went to the end of the file
         if missing:
             raise missing
 

@@ -44,7 +44,7 @@ class SamplingStages:
         return [problem for problem in self.setup.train if slices is None or problem.slice in slices]
 
     def attempted(self, number: int, problems: Sequence[Problem], first: int) -> StoredRows[Attempt]:
-        """Generated and rationalized attempts, not curated; a file holds all of a problem's in one mode."""
+        """Generated and rationalized attempts, not curated; a file holds all of a problem's in one mode, or all of its retries."""
         loop, current = self.recipe.loop, self.model_dir(number - 1)
         call: dict[str, Any] = {"number": number, "first": first}
         shots = self.shown(number)

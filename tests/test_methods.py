@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
@@ -266,6 +267,24 @@ def test_adaptive_drawing_stops_when_it_has_enough(
     wanted = names(adaptive_order(list(setup.train), history, "adaptive", recipe.seed))
     assert drawn_by[2] == wanted[: len(drawn_by[2])]
     assert set(drawn_by[0]) != set(drawn_by[1])
+
+
+def test_a_uniform_draw_that_stops_when_it_has_enough_is_another_each_round(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = {"enough": True, "problems": None, "rounds": 2, "rationalize": False}
+    training = {"steps": {"first": 2, "growth": 1.0}, "batch_size": 4}
+    setup, _, _ = run(make_recipe(base_model, tmp_path, loop=loop, training=training, sampling={"shard": 8}), monkeypatch, skill=0.9)
+    first, second = ([row["problem_id"] for row in attempts(setup, number)] for number in (1, 2))
+    assert set(first[:8]) != set(second[:8]) and len(first) < 60
+
+
+def test_more_retries_than_samples_are_no_two_shards_of_one_number(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = {"enough": True, "problems": None, "rounds": 1, "rationalize": False, "retries": 4}
+    setup, _, _ = run(make_recipe(base_model, tmp_path, loop=loop, sampling={"shard": 8, "temperature": 1.0}), monkeypatch, skill=0.0)
+    assert set(Counter(row["seed"] for row in attempts(setup, 1) if row["sample"]).values()) == {8}
 
 
 def test_temperatures_are_tried_counted_and_the_best_one_is_taken(

@@ -107,6 +107,7 @@ def test_the_digest_follows_what_is_computed_and_not_where() -> None:
         ({"training": {"objective": "rpo", "loss_on": "all"}}, "are for rows: leave them out"),
         ({"curation": {"problems": "mixed"}}, "set sampling.samples to 2 or more"),
         ({"curation": {"problems": "mixed"}, "sampling": {"samples": 2}, "loop": {"first_pass": False}}, "loop.first_pass to true"),
+        ({"curation": {"problems": "mixed"}, "sampling": {"samples": 2}, "loop": {"retries": 2}}, "leave one of the two out"),
         ({"loop": {"enough": True}, "training": {"steps": {"epochs": 1}}}, "leave training.steps.epochs out"),
         ({"loop": {"gate": True}}, "gate: Input should be 'warn', 'stop' or 'off'"),
     ],

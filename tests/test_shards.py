@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from star import attempts as star_attempts
@@ -238,6 +239,15 @@ def test_a_run_that_was_stopped_gives_the_shards_that_it_has(
     assert sampled[:2] == ["round 1: generated (train)", "round 1: generated (train), shard 2"]
     assert setup.run_dir.parent == old.run_dir.parent
     assert contents(setup) == contents(run(make_recipe(base_model, tmp_path / "fresh", **SMALL, **changed))[0])
+
+
+def test_an_attempt_that_is_missing_costs_its_shard_alone(base_model: Path, tmp_path: Path) -> None:
+    old, _, _ = run(make_recipe(base_model, tmp_path, **SMALL))
+    file = old.run_dir / "round_01" / "attempts.parquet"
+    pq.write_table(pq.read_table(file).slice(1), file)
+    assert regrade([str(old.run_dir), "--curation.cap", "1"]) == 1
+    parts = make_recipe(base_model, tmp_path, **SMALL, curation={"cap": 1}).run_dir / "round_01" / "attempts.parts"
+    assert sorted(part.name for part in parts.iterdir()) == [f"generated-0-{number:05d}.parquet" for number in range(1, 15)]
 
 
 def test_what_is_not_sampled_in_round_1_may_change(base_model: Path, tmp_path: Path) -> None:

@@ -166,6 +166,22 @@ def test_a_refused_model_is_one_sentence(monkeypatch: pytest.MonkeyPatch, error_
     assert words in str(raised.value) and "\n" not in str(raised.value) and asked["revision"] == "v1"
 
 
+def test_python_code_is_fetched_with_a_trusted_model_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+
+    asked = []
+
+    def fetch(hub_id: str, *, allow_patterns: list[str], **_: object) -> str:
+        asked.append("*.py" in allow_patterns)
+        return str(tmp_path)
+
+    monkeypatch.setattr(hub, "hub_answers", lambda: True)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    for trusted in (False, True):
+        hub.download_model(ModelSettings(path="their/model", trust_remote_code=trusted))
+    assert asked == [False, True]
+
+
 def test_a_revision_of_a_local_model_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"model\.revision is for models on the Hub"):
         resolve_model(ModelSettings(revision="v1"))
