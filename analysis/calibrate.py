@@ -21,6 +21,7 @@ import tyro
 
 from analysis.rationales.formats import Columns
 from analysis.soundness.scorers import Place, ScorerOptions, Specifications, open_scorers
+from analysis.sources import check_output
 from star.command_line import parse, run_command
 from star.errors import UsageError, counted
 from star.row_files import Row, parsed_rows
@@ -93,6 +94,8 @@ def calibrate(arguments: Arguments) -> Calibration:
         raise UsageError("nothing to calibrate on: give a run directory or a file of rationale records, or --benchmark.")
     if arguments.output is not None and not arguments.output.resolve().parent.is_dir():
         raise UsageError(f"--output {arguments.output}: its folder does not exist.")
+    if arguments.output is not None:
+        check_output(arguments.output, (arguments.input, arguments.labels), sum(arguments.scorer, ()))
     placed = enumerate(targets_of(records, arguments.labels))
     targets = {place: target for place, target in placed if target is not None}
     estimated = 0 if arguments.labels is not None else sum(not is_label(records[place]) for place in targets)

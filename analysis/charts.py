@@ -77,7 +77,7 @@ def data_frame(metrics: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["round", "kind", "label", "rows"])
 
 
-def data_by_round(frame: pd.DataFrame, question: str = "What did each round train on?") -> Chart:
+def data_by_round(frame: pd.DataFrame) -> Chart:
     """Stacked bars: rationales kept as generated, kept as rationalized, and dropped. Takes `data_frame`."""
     kinds = {kind: COLOURS.get(kind, COLOURS["neutral"]) for kind in ("generated", "rationalized", "dropped")}
     order = alt.Scale(domain=list(kinds), range=list(kinds.values()))
@@ -93,10 +93,10 @@ def data_by_round(frame: pd.DataFrame, question: str = "What did each round trai
         detail="label:N",
     )
     note = "sampled rationales by what became of them"
-    return bars.properties(width=WIDTH, height=HEIGHT, title=title(question, note))
+    return bars.properties(width=WIDTH, height=HEIGHT, title=title("What did each round train on?", note))
 
 
-def truncation_curve(frame: pd.DataFrame, question: str = "How much of the rationale does the answer need?") -> Chart:
+def truncation_curve(frame: pd.DataFrame) -> Chart:
     """Share of answers unchanged when the rationale is cut: columns place (0..1), same, low, high, n."""
     tips = [alt.Tooltip("place:Q", format=".0%", title="part shown"), *tooltip("same", "low", "high", "n")]
     base = alt.Chart(frame).encode(
@@ -112,10 +112,11 @@ def truncation_curve(frame: pd.DataFrame, question: str = "How much of the ratio
     line = base.mark_line(strokeWidth=2.5, point=alt.OverlayMarkDef(size=36))
     line = line.encode(y=share_axis("answer as with the whole rationale", "same"), tooltip=tips)
     note = f"{n_note(frame)} rationales; high on the left: the answer was settled before the reasoning; band: 95 %"
-    return alt.layer(band, line).properties(width=WIDTH, height=HEIGHT, title=title(question, note))
+    heading = title("How much of the rationale does the answer need?", note)
+    return alt.layer(band, line).properties(width=WIDTH, height=HEIGHT, title=heading)
 
 
-def measure_bars(frame: pd.DataFrame, question: str = "Does changing the rationale change the answer?") -> Chart:
+def measure_bars(frame: pd.DataFrame) -> Chart:
     """Each effect beside its control: columns label, kind (effect, control), value, low, high, n."""
     kinds = {"effect": COLOURS["faithfulness"], "control": COLOURS["neutral"]}
     tips = ["label:N", "kind:N", *tooltip("value", "low", "high", "n")]
@@ -127,7 +128,8 @@ def measure_bars(frame: pd.DataFrame, question: str = "Does changing the rationa
     )
     drawn = _dots_across(base, alt.X("low:Q", title="share", **_across(frame)))
     note = "grey: what a change that should not matter does; bars: 95 % intervals"
-    return drawn.properties(width=WIDTH - 160, height=alt.Step(14), title=title(question, note))
+    heading = title("Does changing the rationale change the answer?", note)
+    return drawn.properties(width=WIDTH - 160, height=alt.Step(14), title=heading)
 
 
 def _across(frame: pd.DataFrame) -> dict[str, Any]:
@@ -178,10 +180,10 @@ def against_size(frame: pd.DataFrame, question: str) -> Chart:
     return drawn.properties(title=title(question, f"{n_note(frame)}; bars: 95 % intervals"))
 
 
-def arms_by_round(panels: Mapping[str, pd.DataFrame], question: str = "Which arm learns what, and when?") -> Chart:
+def arms_by_round(panels: Mapping[str, pd.DataFrame]) -> Chart:
     """A panel like `accuracy_by_round` for each arm, two in a row; takes `rounds_frame` of each."""
     drawn = [accuracy_by_round(frame, name).properties(width=(WIDTH - 70) / 2, height=200) for name, frame in panels.items()]
-    return alt.concat(*drawn, columns=2, spacing=26).properties(title=title(question))
+    return alt.concat(*drawn, columns=2, spacing=26).properties(title=title("Which arm learns what, and when?"))
 
 
 def comparison(frame: pd.DataFrame, question: str = "Do they differ?", counted: str = "questions") -> Chart:

@@ -24,8 +24,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis.pages.widgets.measures import measure_rows, measure_words
 from analysis.pages.widgets.words import MODES, NO_REASON
-from analysis.soundness.grades import flag_words, score_words
-from analysis.sources import Source, run_labels, source_of, typed
+from analysis.soundness.grades import FLAGGED, score_words
+from analysis.sources import Source, check_output, run_labels, source_of, typed
 from star.command_line import parse, run_command
 from star.errors import UsageError, counted
 from star.report import cells, warnings
@@ -46,7 +46,7 @@ MAX_STEPS = 60
 JUDGED: dict[Judge, str] = {
     "human": "rest on unsound reasoning, by the labels in the file",
     "exact": "rest on unsound reasoning, by the task's exact check",
-    "score": f"are proven unsound or {flag_words()}",
+    "score": f"are proven unsound or {FLAGGED}",
 }
 
 
@@ -263,10 +263,12 @@ def file_page(path: Path, most: int) -> str:
     from analysis.rationales.table_reading import load_table
 
     table = load_table(source_of(path))
-    view = View(cell="right-unsound", judge=(judges(table) or ["score"])[0])
+    heading = "Right answer, wrong reasoning"
+    if not (known := judges(table)):
+        return table_page(table, [], heading, " ".join(["Soundness is not known yet.", *table.notes]))
+    view = View(cell="right-unsound", judge=known[0])
     rows = select(table, view, base_mask(table, view))
-    about = f"{counted(len(rows), 'right answer')} {JUDGED[view.judge]}."
-    return table_page(table, rows[:most].tolist(), "Right answer, wrong reasoning", about)
+    return table_page(table, rows[:most].tolist(), heading, f"{counted(len(rows), 'right answer')} {JUDGED[view.judge]}.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -278,6 +280,7 @@ def export(arguments: Arguments) -> None:
     """Write the page. Raises UsageError, RunError."""
     if arguments.cases < 0:
         raise UsageError(f"--cases {arguments.cases}: expected how many rationales to show, 0 or more")
+    check_output(arguments.output, (arguments.run,))
     made = file_page if arguments.run.is_file() else page
     content = made(arguments.run, arguments.cases)
     write_text(arguments.output, content)

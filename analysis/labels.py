@@ -16,7 +16,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,13 +109,13 @@ class Labels:
                 said.setdefault(identifier, set()).add((label.verdict, label.error_step))
         return sorted(identifier for identifier, verdicts in said.items() if len(verdicts) > 1)
 
-    def error_steps(self) -> dict[str, int]:
+    def error_steps(self, labeller: str | None = None) -> dict[str, int]:
         """Id -> first wrong step, 0-based, of what `verdicts` calls unsound, where everybody who named one named the same, or
         where it is settled."""
         named: dict[str, set[int]] = {}
-        verdicts = self.verdicts()
-        for (name, identifier), label in self.latest.items():
-            if label.error_step is not None and ((SETTLED, identifier) not in self.latest or name == SETTLED):
+        verdicts = self.verdicts(labeller)
+        for identifier, label in self._counting(labeller):
+            if label.error_step is not None:
                 named.setdefault(identifier, set()).add(label.error_step)
         return {name: steps.pop() for name, steps in named.items() if len(steps) == 1 and verdicts[name] == "unsound"}
 
@@ -131,11 +131,16 @@ class Labels:
     def verdicts(self, labeller: str | None = None) -> dict[str, str]:
         """Id -> verdict of one person, or of everybody: what is settled, else the majority, unsure where there is none."""
         votes: dict[str, list[str]] = {}
-        for (name, identifier), label in self.latest.items():
-            settled = labeller is None and name != SETTLED and (SETTLED, identifier) in self.latest
-            if label.verdict and labeller in (None, name) and not settled:
+        for identifier, label in self._counting(labeller):
+            if label.verdict:
                 votes.setdefault(identifier, []).append(label.verdict)
         return {identifier: _majority(given) for identifier, given in votes.items()}
+
+    def _counting(self, labeller: str | None) -> Iterator[tuple[str, Label]]:
+        """(id, label) of one person, or of everybody: what settles a difference alone, where one is settled."""
+        for (name, identifier), label in self.latest.items():
+            if name == labeller or (labeller is None and (name == SETTLED or (SETTLED, identifier) not in self.latest)):
+                yield identifier, label
 
 
 def _majority(votes: Sequence[str]) -> str:

@@ -23,6 +23,12 @@ from analysis.rationales.table_reading import load_table
 from analysis.soundness.grades import THRESHOLD
 from analysis.sources import source_of
 
+ALWAYS = (
+    *("id", "problem", "question", "choices", "rationale", "steps", "answer", "gold", "right", "exact", "human", "human_step"),
+    *("program_step", "p_unsound", "evidence", "first_error", "flags", "label", "label_step"),
+)
+"""Columns that are there also where nothing is known."""
+
 
 def load(path: Path | str) -> pd.DataFrame:
     """All rationales of a run directory or a record file. Raises RecordError, RunError.
@@ -57,7 +63,8 @@ def frame_of(table: Table, labels: Labels, rows: np.ndarray | None = None, cut: 
     verdicts, named = labels.verdicts(), labels.error_steps()
     frame["label"] = [verdicts.get(name) for name in frame["id"]]
     frame["label_step"] = pd.array([named.get(name) for name in frame["id"]], dtype="Int32")
-    return frame.dropna(axis=1, how="all") if len(frame) else frame
+    empty = [name for name in frame if name not in ALWAYS and frame[name].isna().all()] if len(frame) else []
+    return frame.drop(columns=empty)
 
 
 def _column(table: Table, name: str, places: pa.Array) -> list[Any]:

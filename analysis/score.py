@@ -40,6 +40,7 @@ import tyro
 from analysis.rationales.formats import Columns
 from analysis.score_files import Writer, output_rows, row_of, schema, score_row, score_schema
 from analysis.soundness.scorers import Place, ScorerOptions, Specifications, open_scorers
+from analysis.sources import check_output
 from star.command_line import parse, run_command
 from star.errors import UsageError, counted
 from star.progress import bar
@@ -131,8 +132,7 @@ def output_path(arguments: Arguments) -> Path:
         return Run(arguments.input).file("analysis/soundness.parquet")
     if not output.name.endswith((".jsonl", ".parquet")):
         raise UsageError(f"{output} has an unknown ending. Scores are written to .jsonl or .parquet.")
-    if output.resolve() == arguments.input.resolve():
-        raise UsageError(f"{output} is the input itself. Give another name for the scores.")
+    check_output(output, (arguments.input,), sum(arguments.scorer, ()))
     return output
 
 
@@ -267,6 +267,7 @@ def score_records(records: Iterable[Record], *, use_gold: bool = False) -> pd.Da
     for chunk, judgements in judged_chunks(iter(records), use_gold):
         rows += map(row_of, chunk, judgements)
     frame = pd.DataFrame(rows, columns=schema(is_run=False, used_gold=False).names)
+    frame["place"] = range(len(frame))
     frame["p_unsound"] = frame["p_unsound"].astype(float)
     frame["first_error_step"] = frame["first_error_step"].astype("Int32")
     return frame

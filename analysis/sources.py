@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from star.errors import InputError, counted
+from star.errors import InputError, UsageError, counted
 from star.run import Overview, Run, stamp
 from star.schemas import Manifest
 
@@ -35,6 +36,13 @@ def source_of(path: Path | str) -> Source:
     if Run(resolved).exists:
         return Source("run", resolved, resolved.name)
     raise InputError(f"{path} is neither a run directory nor a file. Give one such as runs/addition-1a2b3c or theirs.jsonl.")
+
+
+def check_output(output: Path, inputs: Iterable[Path | None], scorers: Iterable[str] = ()) -> None:
+    """Raises UsageError for an output that would replace one of the inputs, or the file of a scorer "file:PATH"."""
+    files = [Path(name.removeprefix("file:")) for name in scorers if name.startswith("file:")]
+    if output.resolve() in {path.resolve() for path in (*inputs, *files) if path is not None}:
+        raise UsageError(f"{output} is an input itself. Give another name for the output.")
 
 
 def list_runs(root: Path) -> list[Source]:

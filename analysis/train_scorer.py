@@ -68,7 +68,10 @@ def row_of(content: Mapping[str, Any]) -> Row:
         raise ValueError("no question, or steps that are not a list of texts")
     given = content.get("labels", content.get("step_ok"))
     if given is None:
-        given = [place != int(content["first_error_step"]) for place in range(len(steps))]
+        first = int(content["first_error_step"])
+        if not -1 <= first < len(steps):
+            raise ValueError(f"first_error_step {first} of {counted(len(steps), 'step')}: expected 0 for the first, or -1 for none")
+        given = [place != first for place in range(len(steps))]
     labels = [None if label is None else float(label) for label in given]
     if len(labels) != len(steps) or not all(label is None or 0 <= label <= 1 for label in labels):
         raise ValueError(f"{counted(len(labels), 'label')} for {counted(len(steps), 'step')}, or some that are not from 0 to 1")

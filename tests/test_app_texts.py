@@ -191,6 +191,8 @@ def test_a_frame_of_a_run_and_of_nothing(tmp_path: Path) -> None:
     assert {"question", "rationale", "verdict", "p_unsound", "evidence", "round"} <= set(frame) and len(frame) > 9
     with pytest.raises(InputError, match="neither a run directory nor a file"):
         analysis.load(tmp_path / "absent")
+    write_records(path := tmp_path / "odd.jsonl", [Record("a", steps=("It is so.",))])
+    assert set(loading.ALWAYS) <= set(analysis.load(path))  # also where nothing is judged
     assert issubclass(RunError, InputError) and source_of(run).kind == "run"
 
 

@@ -13,6 +13,7 @@ import pytest
 from analysis.rationales.records import Record
 from analysis.soundness import labelled
 from analysis.soundness.calibration import Calibration, Evidence, Labelled, features, fit
+from analysis.soundness.hazard import folds
 from star.errors import InputError
 from star.run import write_json
 
@@ -126,6 +127,15 @@ def test_a_proof_decides_and_silence_is_no_verdict() -> None:
 def test_rows_of_one_question_are_on_one_side() -> None:
     rows = [replace(row, question="the same") for row in scored(60, 1)]
     with pytest.raises(InputError, match="questions"):
+        fit(rows, ["prm"])
+
+
+def test_usable_questions_that_are_all_but_one_in_one_part_are_too_few() -> None:
+    fold = folds(np.arange(30))
+    usable = [*np.flatnonzero(fold == 0)[:4], np.flatnonzero(fold == 1)[0]]
+    rows = [replace(row, question=f"q{place:02}") for place, row in enumerate(scored(30, 1))]
+    rows = [row if place in usable else replace(row, evidence=replace(row.evidence, proven=0)) for place, row in enumerate(rows)]
+    with pytest.raises(InputError, match="too few questions"):
         fit(rows, ["prm"])
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from analysis import agreement
 from analysis.labels import (
+    SETTLED,
     Label,
     LabelError,
     Labels,
@@ -119,6 +120,15 @@ def test_a_first_wrong_step_is_named_only_where_the_verdict_is_unsound() -> None
     people = [Label("x", "ann", "sound"), Label("x", "bo", "sound"), Label("x", "cy", "unsound", 1)]
     assert Labels({(label.labeller, "x"): label for label in people}).error_steps() == {}
     assert Labels({(label.labeller, "x"): label for label in people[2:]}).error_steps() == {"x": 1}
+
+
+def test_a_first_wrong_step_of_everybody_is_not_that_of_the_last_one() -> None:
+    people = [Label("x", "ann", "unsound", 1), Label("x", "bo", "unsound", 1), Label("x", "zoe", "sound")]
+    labels = Labels({(label.labeller, "x"): label for label in people})
+    assert (labels.error_steps(), labels.error_steps("ann"), labels.error_steps("zoe")) == ({"x": 1}, {"x": 1}, {})
+    people = [Label("x", SETTLED, "unsound", 1), Label("x", "zoe", "unsound", 4)]
+    settled = Labels({(label.labeller, "x"): label for label in people})
+    assert (settled.error_steps(), settled.error_steps("zoe")) == ({"x": 1}, {"x": 4})
 
 
 def test_many_writers_of_one_file_lose_nothing(tmp_path: Path) -> None:

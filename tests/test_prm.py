@@ -322,6 +322,8 @@ def test_rows_of_a_scorer_are_read_in_three_forms_and_nothing_after_the_first_er
     [
         ("[]", "no labelled rationale"),
         ('{"question": "q", "steps": ["a"]}', "first_error_step"),
+        ('{"question": "q", "steps": ["a", "b"], "first_error_step": 2}', "first_error_step 2 of 2 steps"),
+        ('{"question": "q", "steps": ["a", "b"], "first_error_step": -2}', "-1 for none"),
         ('{"question": "q", "steps": ["a"], "labels": [true, true]}', "2 labels for 1 step"),
         ('{"question": "q", "steps": ["a"], "labels": [2]}', "from 0 to 1"),
         ('{"question": "q", "steps": "a", "labels": [1]}', "no question, or steps"),

@@ -64,6 +64,10 @@ def test_pieces_join_to_the_rationale(rationale: str) -> None:
         (["The answer is b, because bread is sold there."], ["The answer is b, because bread is sold there."]),
         (["5 + 6 = 11", "So the answer must be even"], ["5 + 6 = 11", "So the answer must be even"]),
         (["#### 11"], []),
+        (["5 + 6 = 11", "\\boxed{11}"], ["5 + 6 = 11"]),
+        (["5 + 6 = 11", "$\\boxed{11}$"], ["5 + 6 = 11"]),
+        (["5 + 6 = 11", "The correct answer is 11"], ["5 + 6 = 11"]),
+        (["So \\boxed{5 + 6 = 11}."], ["So \\boxed{5 + 6 = 11}."]),
         ([], []),
     ],
 )

@@ -202,7 +202,8 @@ def test_a_broken_line_is_named_and_the_exit_status_says_so(source: Path, capsys
         (["missing.jsonl", "-o", "x.jsonl"], "does not exist"),
         (["in.jsonl"], "-o"),
         (["in.jsonl", "-o", "x.csv"], ".parquet"),
-        (["in.jsonl", "-o", "in.jsonl"], "the input itself"),
+        (["in.jsonl", "-o", "in.jsonl"], "in.jsonl is an input itself"),
+        (["in.jsonl", "-o", "prm.jsonl", "--scorer", "file:prm.jsonl"], "prm.jsonl is an input itself"),
         (["in.jsonl", "-o", "x.jsonl", "--workers", "-1"], "--workers -1: expected 0"),
     ],
 )

@@ -63,6 +63,14 @@ def test_words_say_unsound_of_proofs_only() -> None:
     assert "unsound" not in score_words(0.99) and "unsound" not in score_words(0.0)
 
 
+@pytest.mark.parametrize(
+    "steps", [["First, 3 * 4 = 11.", "2 + 12 = 14"], ["2 + 12 = 14", "That is so because 2 + 2 = 5."]], ids=["its own", "beside it"]
+)
+def test_what_a_task_s_checker_does_not_read_can_still_be_proven(steps: list[str]) -> None:
+    (found,) = judging.judge([Record("a", question="2 + 3 * 4 =", steps=tuple(steps))])
+    assert found.grade == "proven"
+
+
 @pytest.mark.parametrize(("p", "counts"), [(THRESHOLD, True), (math.nextafter(THRESHOLD, 0), False), (math.nan, False)])
 def test_one_threshold_and_it_falls_on_one_side_everywhere(p: float, counts: bool) -> None:
     assert flagged(p) is counts and bool(flagged(np.array([p]))[0]) is counts

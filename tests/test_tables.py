@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import score, sources
+from analysis import export, score, sources
 from analysis.rationales import filters as browsing
 from analysis.rationales import scorer_columns, table_reading
 from analysis.rationales.filters import View
@@ -226,7 +226,7 @@ def test_the_scores_of_the_score_command_are_read_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
 def test_record_files(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table_reading, "SMALL_FILE", 0)
-    path = tmp_path / f"mine{suffix}"
+    path = tmp_path / f"mine.v2{suffix}"
     records = [
         Record("a", question="2 + 2?", steps=("2 + 2 = 5",), answer="4", answer_correct=True, sound=False, task="sums"),
         Record("b", question=HOSTILE, steps=(HOSTILE, "so 3"), choices={"A": "3"}, generator="m1"),
@@ -237,7 +237,19 @@ def test_record_files(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPat
     assert table.frame["right"].tolist() == [1, -1] and table.frame["human"].tolist() == [0, -1]
     assert table.rationale(1).choices == {"A": "3"}
     assert table.search("SO 3").tolist() == [False, True]
-    assert f"python -m analysis.score {path} -o {tmp_path / 'mine.scores.parquet'}" in table.notes[-1]
+    assert f"python -m analysis.score {path} -o {tmp_path / 'mine.v2.scores.parquet'}" in table.notes[-1]
+
+
+def test_a_page_of_a_file_that_nobody_judged_says_so_and_replaces_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_reading, "SMALL_FILE", 0)
+    path = tmp_path / "mine.jsonl"
+    write_records(path, [Record("a", question="2 + 2?", steps=("2 + 2 = 5",), answer="4", answer_correct=True)])
+    assert export.main([str(path), "-o", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "Soundness is not known yet. Not scored yet" in page and "0 right answers" not in page
+    before = path.read_bytes()
+    assert export.main([str(path), "-o", str(path)]) != 0 and path.read_bytes() == before
+
 
 
 def test_labels_of_a_file_are_people_s_and_a_run_s_own_check_is_the_exact_one(tmp_path: Path) -> None:
@@ -254,7 +266,7 @@ def test_a_small_record_file_is_scored_on_the_spot(tmp_path: Path, monkeypatch: 
     def stub(records: list[Record]) -> pd.DataFrame:
         flags = [[{"step": 0, "check": "x", "message": "why", "severity": 1.0}], []]
         first = pd.array([0, None], dtype="Int32")
-        scores = {"id": ["a", "b"], "p_unsound": [0.9, np.nan], "first_error_step": first, "n_steps": [1, 1]}
+        scores = {"id": ["a", "b"], "p_unsound": [0.9, np.nan], "first_error_step": first, "n_steps": [1, 1], "place": [0, 1]}
         return pd.DataFrame(scores | {"status": ["ok", "outside"], "checks": [["x"], []], "flags": flags})
 
     monkeypatch.setattr("analysis.score.score_records", stub)

@@ -25,9 +25,9 @@ from star.tables import ProblemRow
 
 _ANSWER = re.compile(r"\b(?:the )?(?:final )?answer is:?\s*(.{1,200}?)[.\s]*$", re.I | re.S)
 _STATEMENT = re.compile(
-    r"(?:\A\s{0,9}|(?<=[.!?])\s{1,9})(?:step\s{0,3}\d{1,3}\s?[:.)]|#?\d{1,3}[.)])?[\s*]{0,4}"
-    r"(?:####|(?:answer|solution)\s?:|a\s?:(?!.{0,100}:)|"
-    r"(?:(?:so|therefore|thus|hence),? )?(?:the )?(?:final )?answer(?: to (?:the|this) question)? is)"
+    r"(?:\A\s{0,9}|(?<=[.!?])\s{1,9})(?:step\s{0,3}\d{1,3}\s?[:.)]|#?\d{1,3}[.)])?[\s*$]{0,4}"
+    r"(?:####|\\boxed\b|(?:answer|solution)\s?:|a\s?:(?!.{0,100}:)|"
+    r"(?:(?:so|therefore|thus|hence),? )?(?:the )?(?:final |correct )?answer(?: to (?:the|this) question)? is)"
     r"(?!.{0,100}(?:=|\bbecause\b|\bsince\b)).{0,100}\Z",
     re.I | re.S,
 )

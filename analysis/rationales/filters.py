@@ -58,7 +58,7 @@ EVIDENCE: dict[str, str] = {
     "proven": "proven unsound",
     "flagged": "flagged by the score",
     "clear": "not flagged",
-    "checked": "every step checked",
+    "checked": "checked, none wrong",
     "none": "not judged",
 }
 """Name in a link -> what a person reads: the grades of `analysis.soundness.grades`, scores on both sides of the threshold."""

@@ -27,7 +27,7 @@ from analysis.rationales.table import UNKNOWN, Table, Texts, parse_flags
 from analysis.sources import Source, typed
 from star.errors import counted, first_line
 from star.parsing import ParseError, checked
-from star.row_files import read_rows
+from star.row_files import read_rows, stem
 from star.run import ATTEMPTS, PROBLEMS, SCORES, Run, RunError, Stamp, read_table, stamp
 from star.schemas import Score
 
@@ -251,7 +251,7 @@ def read_file(source: Source) -> Table:
     if not scored and len(frame) <= SMALL_FILE:
         scored = _add_scores(_scores_now(records, notes), frame, texts, notes, joined)
     elif not scored:
-        scores = source.path.with_name(source.path.name.split(".")[0] + ".scores.parquet")
+        scores = source.path.with_name(stem(source.path) + ".scores.parquet")
         notes.append(
             f"Not scored yet: {counted(len(frame), 'rationale')}. To score them, type: "
             f"python -m analysis.score {typed(source.path)} -o {typed(scores)}"
@@ -350,6 +350,5 @@ def _scores_now(records: list[Record], notes: list[str]) -> pa.Table | None:
         notes.append(f"These rationales could not be scored: {first_line(error)}")
         return None
     notes.append(f"Scored just now, {counted(len(records), 'rationale')}; the scores are not stored.")
-    named = scores.rename(columns={"id": "attempt_id"})[[name for name in SCORES.names if name != "place"]]
-    named = named.assign(place=range(len(records)), flags=scores["flags"].map(json.dumps))
+    named = scores.rename(columns={"id": "attempt_id"})[SCORES.names].assign(flags=scores["flags"].map(json.dumps))
     return pa.Table.from_pandas(named, preserve_index=False)

@@ -215,6 +215,8 @@ def _cross_fitted(
         if len(inside) and len(outside):
             model = fitted([rows[i] for i in inside])
             said |= {i: said_by(model, rows[i].evidence) for i in outside.tolist()}
+    if not rows or len(said) < len(rows):
+        raise InputError("the labels that can be used are of too few questions: label rationales of other questions too.")
     return [said[i] for i in range(len(rows))]
 
 

@@ -22,6 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from analysis.checks.base import SOUND
 from analysis.memory import Memory
 from analysis.soundness.local_model import LocalModel, find_model
 from analysis.soundness.openai_server import OpenAIServer, Reply, price
@@ -42,7 +43,6 @@ the index of that paragraph in \\boxed{}, or with \\boxed{-1} if no paragraph ho
 TEMPLATE = hashlib.sha256((INTRODUCTION + TASK).encode()).hexdigest()[:8]
 """Version of the prompt."""
 RESERVED = ("<paragraph_", "</paragraph_", "<|")
-SOUND = -1
 BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 SURE = {"temperature": 0.0}
 VARIED = {"temperature": 1.0, "top_p": 0.9}

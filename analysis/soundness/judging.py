@@ -81,15 +81,16 @@ def _judge(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:
     if not any(step.strip() for step in record.steps):
         return replace(said, status="unparsed")
     finding = check_exact(kind, record.question, record.steps, record.answer, record.choices)
-    if finding is not None:
-        wrong = finding.first_error_step != SOUND
-        said = replace(said, flags=finding.flags, grade="proven" if wrong else "checked", scorer=EXACT_CHECK)
-        return replace(said, p_unsound=float(wrong), first_error_step=finding.first_error_step)
+    if finding is not None and finding.first_error_step != SOUND:
+        said = replace(said, flags=finding.flags, grade="proven", scorer=EXACT_CHECK)
+        return replace(said, p_unsound=1.0, first_error_step=finding.first_error_step)
     reading = read(record.question, record.steps, record.answer, record.choices)
     said = replace(said, flags=generic_flags(reading))
     proven = first_proven(said.flags)
     if proven is not None:
         return replace(said, p_unsound=1.0, first_error_step=proven, grade="proven")
+    if finding is not None:
+        return replace(said, flags=finding.flags, p_unsound=0.0, first_error_step=SOUND, grade="checked", scorer=EXACT_CHECK)
     if said.n_steps > MAX_STEPS or sum(map(len, record.steps)) > MAX_TOTAL:  # nothing is said about the whole of it
         return replace(said, status="too_long")
     if domain_of(record.question, reading, kind) not in hazard.speaks_for:

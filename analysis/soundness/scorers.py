@@ -42,7 +42,7 @@ class ScorerOptions:
     prm_format: str | None = None
     """How a process reward model reads a rationale, where its name and its config.json do not tell."""
     engine: Literal["auto", "transformers", "vllm"] = "auto"
-    """What runs the models of prm, rollout and likelihood."""
+    """What runs the models of prm and rollout."""
     base_url: str | None = None
     """Address of an OpenAI-compatible server, such as http://localhost:8000/v1. The key is read from OPENAI_API_KEY."""
     votes: int = 1

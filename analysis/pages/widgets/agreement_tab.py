@@ -76,11 +76,7 @@ def tab(table: Table) -> None:
     else:
         st.caption("Enough to calibrate a scorer with:")
         parts.command(f"python -m analysis.calibrate {typed(context.source().path)} --labels {folder} -o calibration.json")
-    named = {
-        label.id: (label.error_step, steps.get(label.id, -1))
-        for (name, _), label in labels.latest.items()
-        if person in (None, name)
-    }
+    named = {name: (step, steps.get(name, -1)) for name, step in labels.error_steps(person).items()}
     compared = agreement.agreement(verdicts, scores, cut / 100 if cut else THRESHOLD, named)
     if not compared.n:
         st.info("None of the labelled rationales is both scored and labelled sound or unsound.")
