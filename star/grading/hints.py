@@ -52,7 +52,7 @@ _COMMON = (
     # who says so
     rf"\bthe {_SOURCE}(?: itself)?(?: already| also)? {_SAYS}(?: us| me)?(?: that)? (?:the |its ){_ANSWER}\b",
     rf"\bthe {_SOURCE}(?: already| also)? (?:{_SAYS}|ends with)(?: us| me)?(?: that)? (?:the {_KIND}answer|{_VALUE})"
-    r"(?: in (?:parentheses|brackets)| as the| is (?:the )?(?:correct|right)|\s*(?:[.,;:!]|$))",
+    r"(?: in (?:parentheses|brackets)| as the| is (?:the )?(?:correct|right)|\s*(?:[.;:!]|,(?! ?(?:and )?[$€£]?\d)|$))",
     rf"\bthe prompt(?: already)? {_SAYS}\b|\b(?:in|by|from) the prompt\b",
     rf"\bas the {_SOURCE}(?: already| also)? {_SAYS}(?: us)?, (?:the {_ANSWER}|it (?:is|must be) {_VALUE})",
     rf"\b(?:that|it|this)(?:'s| is) what the {_SOURCE} {_SAYS}\b|\bsays so\b",

@@ -37,6 +37,7 @@ MAX_ITEMS = 20
 
 _SIZED = re.compile(r"\\(?:left|right)(?![a-zA-Z])")
 _SPACE = re.compile(r"(?<!\\)\\[,;: ]")
+_REPEATING = re.compile(r"(\d+)\.(\d*)\\overline\s?\{\s?(\d{1,20})\s?\}")
 _PRIME = re.compile(r"\^\s?(?:\{\s?)?\\prime(?![a-zA-Z])(?:\s?\})?|[’′]")
 _COMMAND = re.compile(r"\\(?:text|textrm|mathrm|mbox)\s?\{[^{}]*\}|\\[a-zA-Z]+")
 _VARIABLE = re.compile(r"(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])")
@@ -60,7 +61,7 @@ _RELATIONS = (
     (re.compile(r"\\gt(?![a-zA-Z])"), ">"),
 )
 _NAME = (
-    r"[a-zA-Z]{1,3}'{0,2}(?:_\s?\{?\w{1,3}\}?)?(?:\([^()=]{1,20}\))?"
+    r"[a-zA-Z]{1,3}'{0,2}(?:_\s?\{?\w{1,3}\}?)?(?:(?:\^\{-1\})?\([^()=]{1,20}\))?"
     r"|\\(?:angle|overline|text|mathrm)\s?\{?[a-zA-Z ]{1,20}\}?|\\[a-z]{2,7}"
 )
 _ASSIGNED = re.compile(rf"(?P<name>{_NAME})\s*(?:=|\\in(?![a-z]))\s*(?P<value>[^=].*)", re.DOTALL)
@@ -104,10 +105,18 @@ def _is_single(items: list[Item]) -> bool:
 def _plain(text: str) -> str:
     """One spelling of signs and relations, nothing around the answer."""
     text = unwrap(text if text.isascii() else plain_powers(text).translate(_SIGNS), brackets=False)
-    text = _SIZED.sub("", _PRIME.sub("'", _SPACE.sub(" ", text.replace("\\!", ""))))
+    text = _SIZED.sub("", _PRIME.sub("'", _SPACE.sub(" ", text.replace("\\!", "").replace("\\varnothing", "\\emptyset"))))
+    text = _REPEATING.sub(_fraction, text)
     for pattern, sign in _RELATIONS:
         text = pattern.sub(sign, text)
     return text.strip()
+
+
+def _fraction(repeating: re.Match[str]) -> str:
+    r"""`0.1\overline{6}` as `\frac{15}{90}`."""
+    whole, digits, again = repeating.groups()
+    numerator = int(whole + digits + again) - int(whole + digits)
+    return rf"\frac{{{numerator}}}{{{(10 ** len(again) - 1) * 10 ** len(digits)}}}"
 
 
 def _same_value(answer: str, reference: str) -> Verdict:
@@ -147,7 +156,8 @@ def _items(text: str) -> list[Item] | None:
     for part in parts:
         named = _ASSIGNED.fullmatch(part)
         value = named["value"].strip() if named else part
-        inner = _items(value[2:-2]) if value.startswith("\\{") and value.endswith("\\}") else None
+        braced = value.replace("\\{", "{").replace("\\}", "}")  # Markdown eats the backslashes
+        inner = _items(braced[1:-1]) if braced.startswith("{") and braced.endswith("}") else None
         if inner is not None:
             items += [replace(item, name=_as_written(named["name"])) if named and not item.name else item for item in inner]
             continue

@@ -47,7 +47,7 @@ _NO_UNIT = frozenset(
     )
 ).union(CARDINALS)
 """Words that make a second answer, a doubt or another number of what follows a number."""
-_NO_FIRST_UNIT = frozenset(re.findall(r"\w+", "squared cubed pi π factorial point times alpha beta theta n mil mill grand"))
+_NO_FIRST_UNIT = frozenset(re.findall(r"\w+", "squared cubed pi π factorial point alpha beta theta n mil mill grand"))
 _SHORT_UNITS = frozenset(
     re.findall(
         r"\w+",
