@@ -96,6 +96,7 @@ def test_endings_are_counted_within_the_length_of_each_prompt_of_a_batch() -> No
 
     class Answers:
         device, generation_config = "cpu", SimpleNamespace(eos_token_id=[7, 8])
+        config = SimpleNamespace(get_text_config=lambda: None)
 
         def generate(self, ids: torch.Tensor, *, max_new_tokens: int, **_: Any) -> torch.Tensor:
             assert ids.tolist() == [[0, 0, 5], [4, 5, 6], [0, 7, 5]] and max_new_tokens == 14
@@ -105,6 +106,14 @@ def test_endings_are_counted_within_the_length_of_each_prompt_of_a_batch() -> No
 
     shown = (((5,), (1,)), ((4, 5, 6), (1,)), ((7, 5), (1, 2, 3)))
     assert count_endings(Answers(), SimpleNamespace(shown=shown)) == 1  # type: ignore[arg-type]
+
+
+def test_endings_are_looked_for_within_the_context(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model(tmp_path / "model", "gpt2", context=64))
+    shown = ((tuple(range(5, 35)), tuple(range(5, 35))),)
+    assert count_endings(model, SimpleNamespace(shown=shown)) in (0, 1)  # type: ignore[arg-type]
 
 
 def test_a_model_learns_its_rows_ends_by_itself_and_loads_from_its_directory(base_model: Path, tmp_path: Path) -> None:

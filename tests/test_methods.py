@@ -274,7 +274,8 @@ def test_a_uniform_draw_that_stops_when_it_has_enough_is_another_each_round(
 ) -> None:
     loop = {"enough": True, "problems": None, "rounds": 2, "rationalize": False}
     training = {"steps": {"first": 2, "growth": 1.0}, "batch_size": 4}
-    setup, _, _ = run(make_recipe(base_model, tmp_path, loop=loop, training=training, sampling={"shard": 8}), monkeypatch, skill=0.9)
+    recipe = make_recipe(base_model, tmp_path, loop=loop, training=training, sampling={"shard": 8})
+    setup, _, _ = run(recipe, monkeypatch, skill=0.9)
     first, second = ([row["problem_id"] for row in attempts(setup, number)] for number in (1, 2))
     assert set(first[:8]) != set(second[:8]) and len(first) < 60
 
@@ -283,7 +284,8 @@ def test_more_retries_than_samples_are_no_two_shards_of_one_number(
     base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = {"enough": True, "problems": None, "rounds": 1, "rationalize": False, "retries": 4}
-    setup, _, _ = run(make_recipe(base_model, tmp_path, loop=loop, sampling={"shard": 8, "temperature": 1.0}), monkeypatch, skill=0.0)
+    recipe = make_recipe(base_model, tmp_path, loop=loop, sampling={"shard": 8, "temperature": 1.0})
+    setup, _, _ = run(recipe, monkeypatch, skill=0.0)
     assert set(Counter(row["seed"] for row in attempts(setup, 1) if row["sample"]).values()) == {8}
 
 

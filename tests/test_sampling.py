@@ -333,6 +333,15 @@ def test_parameters_are_counted_from_the_header(models: dict[str, Path]) -> None
         assert model_files.count_parameters(path) == sum(p.numel() for p in model.parameters())
 
 
+def test_weights_that_the_index_does_not_name_are_not_counted(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    for name in ("model-00001-of-00001", "consolidated"):
+        save_file({"x": torch.zeros(10, 10)}, tmp_path / f"{name}.safetensors")
+    (tmp_path / model_files.INDEX).write_text('{"weight_map": {"x": "model-00001-of-00001.safetensors"}}')
+    assert model_files.count_parameters(tmp_path) == 100
+
+
 def test_probe_sees_other_weights(models: dict[str, Path]) -> None:
     """The comparison itself, with transformers in the place of an engine: right weights pass, stale ones do not."""
     from star.sampling.swap_proof import Reference

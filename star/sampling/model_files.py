@@ -97,8 +97,10 @@ def _shapes(path: Path) -> list[list[int]]:
 
 
 def count_parameters(model_dir: Path) -> int:
-    """Stored parameters, from the safetensors headers (tied embeddings count once)."""
-    return sum(math.prod(shape) for shard in sorted(model_dir.glob("*.safetensors")) for shape in _shapes(shard))
+    """Stored parameters, from the safetensors headers (tied embeddings count once); where there is an index, of its files alone."""
+    index = _read_json(model_dir / INDEX)
+    shards = {model_dir / name for name in index["weight_map"].values()} if index else model_dir.glob("*.safetensors")
+    return sum(math.prod(shape) for shard in shards for shape in _shapes(shard))
 
 
 def context_length(model_dir: Path, limit: int | None = None) -> int | None:

@@ -250,8 +250,10 @@ def count_endings(model: Any, job: Job) -> int:
     ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
     width = max(map(len, prompts))
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", math.inf)
+    most = min(max(limits), context - width)
     ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
     with torch.no_grad():
-        out = model.generate(ids, attention_mask=mask, max_new_tokens=max(limits), do_sample=False, pad_token_id=ends[0] or 0)
+        out = model.generate(ids, attention_mask=mask, max_new_tokens=most, do_sample=False, pad_token_id=ends[0] or 0)
     return sum(any(token in ends for token in row[width : width + limit].tolist()) for row, limit in zip(out, limits, strict=True))
