@@ -56,6 +56,8 @@ def rounds_frame(metrics: Iterable[Mapping[str, Any]], run: str = "") -> pd.Data
         share = selection.get("sound_of_correct")
         rows.append(_row(run, line, "all", n, correct, None if share is None else round(share * correct)))
         for name, part in (selection.get("slices") or {}).items():
+            if name == "all":
+                continue  # of a task without slices
             sound = part.get("sound") if share is not None else None  # without a check the count is a plain 0
             rows.append(_row(run, line, str(name), int(part.get("n") or 0), int(part.get("correct") or 0), sound))
     return pd.DataFrame(rows, columns=list(_row(run, {"round": 0}, "all", 0, 0, None)))

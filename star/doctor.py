@@ -114,7 +114,7 @@ def check_devices(versions: Mapping[str, str], dtype: str) -> tuple[list[str], l
 
 
 def check_sampler(model: Path | None) -> tuple[str, list[Finding]]:
-    """A line on the sampler that `sampler: auto` takes for `model`, and what is wrong with the model."""
+    """A line on the sampler that `sampling.backend: auto` takes for `model`, and what is wrong with the model."""
     from star.recipe import SEEDS, SamplingSettings
     from star.sampling import SamplerError, backends, model_files
 

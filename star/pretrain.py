@@ -186,6 +186,8 @@ def check(arguments: Arguments) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(arguments, name):g}: expected a number above 0")
     if arguments.head_size is not None and (arguments.head_size < 2 or arguments.head_size % 2):
         raise UsageError(f"--head-size {arguments.head_size}: expected an even number above 0, as positions rotate pairs")
+    if arguments.device not in ("cpu", "cuda"):
+        raise UsageError(f"--device {arguments.device}: expected cpu or cuda")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch sees no GPU here; use --device cpu")
     if arguments.out.is_dir() and any(arguments.out.iterdir()) and not arguments.overwrite:

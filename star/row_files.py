@@ -60,12 +60,12 @@ def stem(path: Path) -> str:
     return path.name[: path.name.lower().rindex(ending(path))] if ending(path) else path.name
 
 
-def read_rows(path: Path, choose: Choose = lambda names: None) -> Iterator[Numbered]:
+def read_rows(path: Path, choose: Choose = lambda names: None, answer: str | None = None) -> Iterator[Numbered]:
     """(number from 1, row), in order; of a table with a header its first row is number 2. After a BadRowError the rest goes on as
     far as it can be read.
 
-    `choose`: of the names of parquet columns those to read (None: all). Raises RowFileError for a file that is missing, has
-    another ending, or is no parquet file.
+    `choose`: of the names of parquet columns those to read (None: all). `answer`: the column of a table in which [0, 1] is text, no
+    list. Raises RowFileError for a file that is missing, has another ending, or is no parquet file.
     """
     kind = ending(path)
     if not path.is_file():
@@ -76,7 +76,7 @@ def read_rows(path: Path, choose: Choose = lambda names: None) -> Iterator[Numbe
         return enumerate(_parquet_rows(path, choose), start=1)
     if kind == ".eval":
         return enumerate(_packed_rows(path), start=1)
-    return _text_rows(path, kind)
+    return _text_rows(path, kind, answer)
 
 
 def parsed_rows(path: Path, parse: Callable[[int, Row], ParsedT], what: str, expected: str) -> list[ParsedT]:
@@ -93,14 +93,15 @@ def parsed_rows(path: Path, parse: Callable[[int, Row], ParsedT], what: str, exp
     return parsed
 
 
-def _text_rows(path: Path, kind: str) -> Iterator[Numbered]:
+def _text_rows(path: Path, kind: str, answer: str | None) -> Iterator[Numbered]:
     number = 0
     opener: Any = gzip.open if path.name.lower().endswith(".gz") else Path.open
     with opener(path, "rb") as handle:
         try:
             start = handle.peek(4)[:4]
             encoding = next((name for mark, name in _BOMS.items() if start.startswith(mark)), "utf-8-sig")
-            rows = _table_rows(handle, encoding, kind) if kind in (".csv", ".tsv") else _json_rows(handle, encoding, kind)
+            is_table = kind in (".csv", ".tsv")
+            rows = _table_rows(handle, encoding, kind, answer) if is_table else _json_rows(handle, encoding, kind)
             for number, row in rows:
                 yield number, row
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -164,7 +165,7 @@ def _object(row: Any) -> Row | BadRowError:
 # ---------------------------------------------------------------------- tables
 
 
-def _table_rows(handle: Any, encoding: str, kind: str) -> Iterator[Numbered]:
+def _table_rows(handle: Any, encoding: str, kind: str, answer: str | None) -> Iterator[Numbered]:
     text = io.TextIOWrapper(handle, encoding, newline="")
     header = text.readline()
     comma = ";" if ";" in header and "," not in header else ","
@@ -183,12 +184,14 @@ def _table_rows(handle: Any, encoding: str, kind: str) -> Iterator[Numbered]:
         if None in row:
             yield number, BadRowError(f"it has more cells than the header ({len(names)})")
         else:
-            yield number, {name: _cell(value) for name, value in row.items()}
+            yield number, {name: _cell(value, is_answer=name == answer) for name, value in row.items()}
 
 
-def _cell(text: str | None) -> Any:
-    """The value of a table's cell: a list or an object where it holds JSON, nothing where it is empty."""
-    if text and text.startswith(("[", "{")):
+def _cell(text: str | None, *, is_answer: bool) -> Any:
+    """The value of a table's cell: a list or an object where it holds JSON, nothing where it is empty. An answer is JSON only where
+    it has texts: [0, 1] is an interval.
+    """
+    if text and text.startswith(("[", "{")) and not (is_answer and '"' not in text):
         try:
             return parse_json(text)
         except ParseError:

@@ -136,7 +136,8 @@ def validate(arguments: Arguments) -> int:
         print(f"warning: {warning}")
     for problem, what in failed[: arguments.show]:
         print(f"FAILS {loaded.places.get(problem.id, problem.id)}: {what} ({problem.question[:80]!r})")
-    accepted = len(problems) - sum(problem.id in {p.id for p in problems} for problem, _ in failed)
+    ids = {problem.id for problem in problems}
+    accepted = len(problems) - sum(problem.id in ids for problem, _ in failed)
     print(f"accepted {accepted:,} of {len(problems):,} gold answers ({100 * accepted / len(problems):.2f} %)")
     return 1 if failed else 0
 

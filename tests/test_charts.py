@@ -73,6 +73,12 @@ def test_frame_counts_what_metrics_say(tmp_path: Path) -> None:
     assert parts["correct"].sum() == whole.loc[2, "correct"] and parts["sound"].sum() == whole.loc[2, "sound"]
 
 
+def test_a_task_without_slices_has_one_row_a_round() -> None:
+    whole = {"n": 10, "correct": 5}
+    frame = charts.rounds_frame([{"round": 0, "selection": whole | {"slices": {"all": whole}}}])
+    assert frame[["round", "slice", "n", "correct"]].to_numpy().tolist() == [[0, "all", 10, 5]]
+
+
 def test_data_frame_counts_every_sampled_rationale(tmp_path: Path) -> None:
     run = make_run(tmp_path, rounds=2, problems=30, require="sound")
     frame = charts.data_frame(Run(run).rounds)

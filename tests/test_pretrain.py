@@ -174,9 +174,10 @@ def test_vllm_runs_the_embedded_model_and_says_what_transformers_says() -> None:
         ({"rope_theta": -5.0}, "--rope-theta -5: expected a number above 0"),
         ({"head_size": -4}, "--head-size -4: expected an even number"),
         ({"head_size": 7}, "--head-size 7: expected an even number"),
+        ({"device": "gpu"}, "--device gpu: expected cpu or cuda"),
     ],
 )
-def test_impossible_options_are_sentences(options: dict[str, float], message: str, tmp_path: Path) -> None:
+def test_impossible_options_are_sentences(options: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
         run(Arguments(out=tmp_path / "model", **options))  # type: ignore[arg-type]
     assert not (tmp_path / "model").exists()

@@ -66,6 +66,12 @@ def test_records_of_text_and_math(tmp_path: Path) -> None:
         assert sorted(p.gold for p in (*loaded.train, *loaded.test)) == [f"x_{n}" for n in range(6)]
 
 
+def test_an_interval_in_a_table_is_text_and_a_list_of_texts_is_none(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text('question,answer\na?,"[0, 1]"\nb?,"[0, 1)"\nc?,"[""x"", ""y""]"\n')
+    loaded = records(str(tmp_path / "r.csv"), answer_type="math")
+    assert {p.gold for p in (*loaded.train, *loaded.test)} == {"[0, 1]", "[0, 1)"} and list(loaded.skipped.values()) == [1]
+
+
 def test_records_settings_that_do_not_fit() -> None:
     with pytest.raises(TaskError, match=r"task\.path .* task\.dataset"):
         load_task(settings("records"), 0)

@@ -43,7 +43,7 @@ def read_file(path: Path, columns: Sequence[str] = ()) -> list[Located]:
     """Rows of a file. Raises TaskError naming file and row."""
     rows = []
     try:
-        for number, row in read_rows(path, lambda names: _needed(names, columns)):
+        for number, row in read_rows(path, lambda names: _needed(names, columns), columns[1] if columns else None):
             if isinstance(row, BadRowError):
                 raise TaskError(f"{path}, row {number}: {row}")
             rows.append(Located(f"{path}, row {number}", row))
