@@ -179,9 +179,7 @@ def slice_colours(count: int) -> list[str]:
     return ["#" + "".join(f"{round(value):02x}" for value in colour) for colour in zip(*mixed, strict=True)]
 
 
-def soundness_by_round(
-    frame: pd.DataFrame, question: str = "Are the right answers right for the right reason?"
-) -> alt.VConcatChart | alt.LayerChart | alt.FacetChart | None:
+def soundness_by_round(frame: pd.DataFrame) -> alt.VConcatChart | alt.LayerChart | alt.FacetChart | None:
     """Right answers, right and sound ones, and the gap between; below, the same by slice. None without a check."""
     import altair as alt
 
@@ -191,7 +189,8 @@ def soundness_by_round(
         return None
     note = f"share of the selection problems, {n_note(whole)}, with 95 % intervals"
     more = "right but unsound: right answer, wrong reasoning"
-    top = _gap(whole, legend=True).properties(width=WIDTH, height=HEIGHT, title=title(question, note, more))
+    asked = title("Are the right answers right for the right reason?", note, more)
+    top = _gap(whole, legend=True).properties(width=WIDTH, height=HEIGHT, title=asked)
     order = slice_order(parts["slice"])
     if len(order) < 2:
         return top

@@ -200,7 +200,7 @@ def bootstrap(
 
 
 def clustered(
-    measure: Callable[[np.ndarray], float], groups: Sequence[Hashable] | np.ndarray, *, resamples: int = 300, seed: int = 0
+    measure: Callable[[np.ndarray], float], groups: Sequence[Hashable] | np.ndarray, *, resamples: int = 300
 ) -> Interval:
     """A measure of row numbers that is no function of sums (for those see `bootstrap`), with a 95 % percentile interval from
     resampling whole groups: questions."""
@@ -208,7 +208,7 @@ def clustered(
         return EMPTY
     number = np.unique(np.array(groups), return_inverse=True)[1]
     members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
-    value, rng = measure(np.arange(len(number))), np.random.default_rng(seed)
+    value, rng = measure(np.arange(len(number))), np.random.default_rng(0)
     if len(members) < FEWEST_UNITS or np.isnan(value):
         return Interval(value, math.nan, math.nan, len(members))
     drawn = [measure(np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))])) for _ in range(resamples)]

@@ -37,9 +37,8 @@ class TransformersSampler:
     ) -> None:
         import torch
 
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        default = "bfloat16" if self.device.startswith("cuda") else "float32"
-        self.dtype = getattr(torch, default if dtype == "auto" else dtype)
+        dtype, self.device = model_files.numerics(dtype, device or "auto")
+        self.dtype = getattr(torch, dtype)
         self.batch_size = batch_size
         self.trust_remote_code = trust_remote_code
         self.max_context = max_context

@@ -213,10 +213,8 @@ def _load(settings: TaskSettings, seed: int, shown: tuple[Example, ...], test: t
     return Splits(tuple(train), tuple(left), {"equal to a few-shot example": skipped} if skipped else {})
 
 
-def examples(
-    seed: int, digits: tuple[int, ...], per_length: int = 2, test: tuple[Problem, ...] = (), *, indexed: bool = False
-) -> tuple[Example, ...]:
-    """Few-shot examples: `per_length` sums of each length, short ones first, none of them in `test`."""
+def examples(seed: int, digits: tuple[int, ...], test: tuple[Problem, ...], *, indexed: bool) -> tuple[Example, ...]:
+    """Few-shot examples: two sums of each length, short ones first, none of them in `test`."""
     rng = random.Random(f"addition-examples-{seed}")
     tested = {problem.id for problem in test}
     chosen = []
@@ -224,7 +222,7 @@ def examples(
         fresh = ((a, b) for a, b in _sums(length, rng) if make_problem(a, b, length).id not in tested)
         chosen += [
             Example(make_problem(a, b, length), "\n".join(scratchpad(a, b, length, indexed=indexed)))
-            for a, b in islice(fresh, per_length)
+            for a, b in islice(fresh, 2)
         ]
     return tuple(chosen)
 
@@ -232,7 +230,7 @@ def examples(
 def build(settings: TaskSettings, seed: int) -> Task:
     """The addition task over `settings.digits`."""
     test, indexed = test_split(settings), settings.index_hints
-    shown = examples(seed, settings.digits, test=test, indexed=indexed)
+    shown = examples(seed, settings.digits, test, indexed=indexed)
     return Task(
         name="addition",
         load=lambda: _load(settings, seed, shown, test),
