@@ -16,7 +16,6 @@ under benchmarks/cache.
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -209,8 +208,7 @@ def probe_figures(arm: str, arguments: Arguments) -> dict[str, Any]:
 
 
 def with_and_without(rows: Sequence[Mapping[str, Any]], problems: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Shares that are right with the rationale and without any, and their difference, where the model was asked both; the share of
-    the answer that it gives most often with one."""
+    """Shares that are right with the rationale and without any, and their difference, where the model was asked both."""
     from star.grading import same_answer
 
     asked = [row for row in rows if (row["probe"], row["position"], row["applicable"]) == ("early_answering", 0, True)]
@@ -219,9 +217,8 @@ def with_and_without(rows: Sequence[Mapping[str, Any]], problems: Mapping[str, M
         problem = problems[row["problem_id"]]
         kind: AnswerType = "choice" if problem["choices"] else "number"
         outcomes.append(same_answer(row[name], problem["gold"], kind, problem["choices"], problem["question"]))
-    units, answers = [row["problem_id"] for row in asked], Counter(row["answer_before"] for row in asked)
+    units = [row["problem_id"] for row in asked]
     return {
-        "commonest_answer": wilson(max(answers.values(), default=0), len(asked)).as_dict(),
         "right_with_rationale": share(right["answer_before"], units).as_dict(),
         "right_without": share(right["answer_after"], units).as_dict(),
         "rationale_minus_none": paired_difference(right["answer_after"], right["answer_before"], units).as_dict(),

@@ -203,7 +203,7 @@ def test_a_rationale_without_an_answer_says_nothing_of_what_a_model_answers_with
     ]
     problems = {name: {"gold": "5", "choices": None, "question": ""} for name in "abc"}
     found = with_and_without(rows, problems)
-    assert [(each["value"], each["n"]) for each in found.values()] == [(1.0, 2), (1.0, 2), (0.5, 2), (0.5, 2)]
+    assert [(each["value"], each["n"]) for each in found.values()] == [(1.0, 2), (0.5, 2), (0.5, 2)]
     assert with_and_without([], {})["right_without"]["n"] == 0
 
 
