@@ -92,9 +92,9 @@ def calibrate(arguments: Arguments) -> Calibration:
         records = benchmark_records(arguments.benchmark)
     else:
         raise UsageError("nothing to calibrate on: give a run directory or a file of rationale records, or --benchmark.")
-    if arguments.output is not None and not arguments.output.resolve().parent.is_dir():
-        raise UsageError(f"--output {arguments.output}: its folder does not exist.")
     if arguments.output is not None:
+        if not arguments.output.resolve().parent.is_dir():
+            raise UsageError(f"--output {arguments.output}: its folder does not exist.")
         check_output(arguments.output, (arguments.input, arguments.labels), sum(arguments.scorer, ()))
     placed = enumerate(targets_of(records, arguments.labels))
     targets = {place: target for place, target in placed if target is not None}

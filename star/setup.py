@@ -114,11 +114,11 @@ def prepare(recipe: Recipe, argv: Sequence[str]) -> Setup:
     """Load and check everything; nothing is written before all of it is known to work. Raises InputError."""
     check_tracker(recipe.training.report_to)
     check_files(recipe)
-    if local_model(recipe.model):
-        check_model_dir(resolve_model(recipe.model))  # a broken model that is here is worth no data from elsewhere
+    # A model that is here may be broken, and data may have to be fetched; of one that is to be fetched it is the other way round.
+    base_dir = resolve_model(recipe.model) if local_model(recipe.model) else None
     task = load_task(recipe.task, recipe.seed)
     loaded = task.load()
-    base_dir = resolve_model(recipe.model)
+    base_dir = base_dir or resolve_model(recipe.model)
     check_model_dir(base_dir)
     tokenizer = load_tokenizer(base_dir, trust_remote_code=recipe.model.trust_remote_code)
     choose_backend(recipe.sampling, base_dir)

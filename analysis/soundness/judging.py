@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.checks import check_exact, detect_kind
-from analysis.checks.base import SOUND, Flag
+from analysis.checks.base import SOUND, Finding, Flag
 from analysis.checks.generic import generic_flags
 from analysis.checks.reading import MAX_STEPS, MAX_TOTAL, read
 from analysis.rationales.records import Record, matches_gold
@@ -81,16 +81,15 @@ def _judge(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:
     if not any(step.strip() for step in record.steps):
         return replace(said, status="unparsed")
     finding = check_exact(kind, record.question, record.steps, record.answer, record.choices)
-    if finding is not None and finding.first_error_step != SOUND:
-        said = replace(said, flags=finding.flags, grade="proven", scorer=EXACT_CHECK)
-        return replace(said, p_unsound=1.0, first_error_step=finding.first_error_step)
+    if finding is not None and (finding.first_error_step != SOUND or kind == "addition"):  # of a scratchpad it reads every line
+        return _by_checker(said, finding)
     reading = read(record.question, record.steps, record.answer, record.choices)
     said = replace(said, flags=generic_flags(reading))
     proven = first_proven(said.flags)
     if proven is not None:
         return replace(said, p_unsound=1.0, first_error_step=proven, grade="proven")
     if finding is not None:
-        return replace(said, flags=finding.flags, p_unsound=0.0, first_error_step=SOUND, grade="checked", scorer=EXACT_CHECK)
+        return _by_checker(said, finding)
     if said.n_steps > MAX_STEPS or sum(map(len, record.steps)) > MAX_TOTAL:  # nothing is said about the whole of it
         return replace(said, status="too_long")
     if domain_of(record.question, reading, kind) not in hazard.speaks_for:
@@ -99,6 +98,12 @@ def _judge(record: Record, use_gold: bool, hazard: Hazard) -> Judgement:
     p_unsound = inside(hazard.p_unsound(hazards, matches_gold(record) if use_gold else None))
     first = int(np.argmax(error_at(hazards))) if flagged(p_unsound) else SOUND
     return replace(said, p_unsound=p_unsound, first_error_step=first, grade="scored", scorer="the no-model score")
+
+
+def _by_checker(said: Judgement, finding: Finding) -> Judgement:
+    wrong = finding.first_error_step != SOUND
+    said = replace(said, flags=finding.flags, grade="proven" if wrong else "checked", scorer=EXACT_CHECK)
+    return replace(said, p_unsound=float(wrong), first_error_step=finding.first_error_step)
 
 
 def _judge_recovery(record: Record) -> Judgement | None:
