@@ -1,6 +1,7 @@
 """Model sizes: do larger models gain more from their own rationales, and do they use them less? A ladder of sizes on addition.
 
     python benchmarks/model_sizes.py [--quick] [--ladder cpu|gpu] [--sizes 0.03m 0.1m ...] [--bases "skill .3" ...] [--seeds 0 1 2]
+    python benchmarks/model_sizes.py --lower        # only what a lower learning rate gives instead
     python benchmarks/model_sizes.py --collect      # runs nothing: the result of what is kept
 
 Design. A size is only compared with another one where both start from the same point. So there are two series of bases, all from
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -44,6 +45,7 @@ from star.errors import InputError, UsageError
 from star.recipe import SEEDS
 from star.run import Run
 from star.run_summary import flops_to, summarise_run
+from star.statistics import mean_of_runs
 
 RECIPES = dict(zip(ARMS, ("addition-few-shot.yaml", "addition-star.yaml", "addition-star-sound.yaml"), strict=True))
 LADDERS: dict[str, tuple[Size, ...]] = {
@@ -51,6 +53,9 @@ LADDERS: dict[str, tuple[Size, ...]] = {
     "gpu": ("0.2m", "1m", "4m", "16m", "100m"),
 }
 RATES = (1e-3, 3e-3, 1e-2)
+LOWER = 3e-4
+"""A learning rate below RATES, of which the lowest is chosen for most sizes; tried by --lower on the bases of LOWER_FROM."""
+LOWER_FROM = "skill .3"
 SEARCH_SEED = 99
 TUNED_ON = 0
 """Seed of the bases that the search of a learning rate for fine-tuning starts from."""
@@ -91,6 +96,8 @@ class Arguments(CommonArguments):
     """Pretraining tokens of the search for a learning rate."""
     probed: int = 100
     """Rationales probed per run."""
+    lower: bool = False
+    """Only set LOWER beside the learning rates that were chosen."""
     collect: bool = False
     """Run nothing: the result of the runs that are kept."""
 
@@ -164,7 +171,9 @@ def run_of(size: Size, base: str, arm: str, seed: int, rate: float, arguments: A
     return finished_run(arm_recipe(RECIPES[arm], seed, changes, folder="sizes", device=arguments.device))
 
 
-def outcome(size: Size, base: str, arm: str, seed: int, arguments: Arguments) -> dict[str, Any] | None:
+def outcome(
+    size: Size, base: str, arm: str, seed: int, arguments: Arguments, another_rate: float | None = None
+) -> dict[str, Any] | None:
     """Figures of a finished and probed run, as kept or made now; None also where its base is not reached."""
     from analysis.probe import Arguments as ProbeArguments
     from analysis.probe import probe
@@ -176,9 +185,10 @@ def outcome(size: Size, base: str, arm: str, seed: int, arguments: Arguments) ->
     searched = tuning_rate(size, *next(iter(tuned_on.items())), arguments)
     if searched is None:
         return None
+    rate = another_rate or searched["rate"]
 
     def make() -> dict[str, Any]:
-        run_dir = run_of(size, base, arm, seed, searched["rate"], arguments)
+        run_dir = run_of(size, base, arm, seed, rate, arguments)
         probe(ProbeArguments(run_dir, probes=(PROBES,), n=arguments.probed, device=arguments.device))
         (probed,), summary = Run(run_dir).probed_rounds().values(), summarise_run(run_dir)
         right = probed["measures_correct"]
@@ -198,8 +208,27 @@ def outcome(size: Size, base: str, arm: str, seed: int, arguments: Arguments) ->
 
     recipe = hashlib.sha256((SEEDS / "recipes" / RECIPES[arm]).read_bytes()).hexdigest()[:12]
     settings = {"size": size, "base": base, "arm": arm, "seed": seed, "recipe": recipe, "changes": changes_of(arguments)}
-    settings |= {"rate": searched["rate"], "known": known, "probed": arguments.probed}
-    return kept(arguments, f"{size}-{base}-{arm}-seed{seed}", settings, make)
+    settings |= {"rate": rate, "known": known, "probed": arguments.probed}
+    name = f"{size}-{base}-{arm}-seed{seed}" + (f"-at-{rate:g}" if another_rate else "")
+    return kept(arguments, name, settings, make)
+
+
+def lower_rate(sizes: Sequence[Size], arguments: Arguments) -> dict[str, Any]:
+    """LOWER beside the rates chosen: loss after the short pretraining, and right answers after STaR from the same bases."""
+    losses, pairs = [], []
+    for size in sizes:
+        about = {"size": size, "seed": SEARCH_SEED, "rate": LOWER, "tokens": arguments.searched}
+        short = partial(loss_after, size, SEARCH_SEED, LOWER, arguments.searched, arguments.device)
+        found = kept(arguments, f"pretraining-at-{LOWER:g}-{size}", about, lambda short=short: {"loss": short()})  # type: ignore[misc]
+        searched = pretraining_rate(size, arguments)
+        if found and searched:
+            losses.append({"size": size, "chosen": min(searched["loss"].values()), "lower": found["loss"]})
+    for seed, size in product(arguments.seeds, sizes):
+        chosen, lower = (outcome(size, LOWER_FROM, "STaR", seed, arguments, rate) for rate in (None, LOWER))
+        if chosen and lower:
+            right = {"chosen": chosen["accuracy"]["value"], "lower": lower["accuracy"]["value"]}
+            pairs.append({"size": size, "seed": seed, **right, "gain": right["lower"] - right["chosen"]})
+    return {"losses": losses, "pairs": pairs, "gain": mean_of_runs([pair["gain"] for pair in pairs]).as_dict()}
 
 
 def main() -> None:
@@ -218,6 +247,9 @@ def main() -> None:
         arguments = replace(Arguments(quick=True, device=arguments.device), **small)
     runs: dict[tuple[Size, str, int, str], dict[str, Any]] = {}
     sizes = arguments.sizes or LADDERS[arguments.ladder]
+    if arguments.lower:
+        lower_rate(sizes, arguments)
+        return
     for base, seed, size in product(arguments.bases, arguments.seeds, sizes):
         arms = {arm: outcome(size, base, arm, seed, arguments) for arm in ARMS}
         if all(arms.values()):  # arms are compared seed by seed
@@ -238,6 +270,7 @@ def write(runs: Mapping[tuple[Size, str, int, str], dict[str, Any]], arguments: 
             {"size": size, "pretraining": (pretraining_rate(size, read_only) or {}).get("rate"), "fine_tuning": rate}
             for size, rate in {size: run["settings"]["rate"] for (size, *_), run in runs.items()}.items()
         ],
+        "lower": lower_rate(LADDERS[arguments.ladder], read_only),
         "bases": [
             {"size": size, "seed": seed, "base": base, **known}
             for size, seed in product(LADDERS[arguments.ladder], arguments.seeds)
