@@ -55,6 +55,14 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture(scope="module")
+def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of a few thousand parameters."""
+    from tests.tiny_models import tiny_model
+
+    return tiny_model(tmp_path_factory.mktemp("base") / "model")
+
+
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training on the CPU, one thread a process."""

@@ -37,11 +37,6 @@ ROOT = SEEDS.parent
 Command = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("base") / "model")
-
-
 @pytest.fixture
 def own_model(base_model: Path, tmp_path: Path) -> Path:
     """A copy to break."""

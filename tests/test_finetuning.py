@@ -48,11 +48,6 @@ def weights(folder: Path) -> dict[str, Any]:
     return load_file(folder / "model.safetensors")
 
 
-@pytest.fixture(scope="module")
-def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("base") / "model")
-
-
 def assert_swappable(base: Path, trained: Path) -> None:
     """Same configuration and tokenizer, to the letter: else vLLM's engine is built anew instead of reloaded."""
     assert json.loads((trained / "config.json").read_text()) == json.loads((base / "config.json").read_text())

@@ -38,11 +38,6 @@ FAST: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("base") / "model")
-
-
 def make_recipe(base_model: Path, folder: Path, **sections: Any) -> Recipe:
     content = {**FAST, "runs_dir": str(folder), "model": {"path": str(base_model)}}
     for name, values in sections.items():

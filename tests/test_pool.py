@@ -31,7 +31,6 @@ from star.setup import prepare
 from star.shards import Shard
 from tests.scripted import ScriptedSampler
 from tests.test_loop import contents, make_recipe, run, scripted_finetune
-from tests.tiny_models import tiny_model
 
 SECTIONS: dict[str, Any] = {"loop": {"rounds": 2}, "evaluation": {"samples": 2}}
 
@@ -93,11 +92,6 @@ class FakeActor:
             return answer
 
         return SimpleNamespace(remote=call)
-
-
-@pytest.fixture(scope="module")
-def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("base") / "model")
 
 
 @pytest.fixture(autouse=True)

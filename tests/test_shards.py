@@ -27,14 +27,8 @@ from star.setup import Setup, prepare
 from star.shards import Shard, cut
 from tests.scripted import ScriptedSampler
 from tests.test_loop import Killed, attempts_of, contents, make_recipe, run, scripted_finetune
-from tests.tiny_models import tiny_model
 
 SMALL: dict[str, Any] = {"loop": {"rounds": 2}, "sampling": {"shard": 8, "samples": 2}, "evaluation": {"samples": 3}}
-
-
-@pytest.fixture(scope="module")
-def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("base") / "model")
 
 
 @pytest.fixture(autouse=True)
