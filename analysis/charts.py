@@ -177,7 +177,8 @@ def against_size(frame: pd.DataFrame, question: str) -> Chart:
         head = alt.TitleParams(measure, fontSize=13, offset=8)
         panels.append(alt.layer(bars, line, dots).properties(width=width, height=190, title=head))
     drawn = alt.concat(*panels, columns=across, spacing=26)
-    return drawn.properties(title=title(question, f"{n_note(frame)}; bars: 95 % intervals"))
+    seeds = "; a dot per seed, lines through their means" if frame.duplicated(["measure", "arm", "parameters"]).any() else ""
+    return drawn.properties(title=title(question, f"{n_note(frame)}; bars: 95 % intervals{seeds}"))
 
 
 def arms_by_round(panels: Mapping[str, pd.DataFrame]) -> Chart:

@@ -279,7 +279,7 @@ def write(runs: Mapping[tuple[Size, str, int, str], dict[str, Any]], arguments: 
         **summary(list(runs.values())),
     }
     path = write_result("model_sizes", figures, quick=arguments.quick, seeds=arguments.seeds, device=arguments.device)
-    chart(figures["by_size"], path.with_suffix(".png"))
+    chart(list(runs.values()), path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -110,14 +111,19 @@ def trends(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [row | {"holm_p": p} | ({"verdict": "differs"} if p < 0.05 else {}) for row, p in corrected]
 
 
-def chart(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Right answers against parameters before STaR and after it, from the bases of the skill that most runs began at."""
+def chart(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Right answers of every run against parameters, before STaR and after it, from the skill in whose band most runs began."""
     import pandas as pd
 
     from analysis import charts
 
-    base = max(SKILLS, key=lambda name: sum(row["seeds"] for row in rows if row["base"] == name))
-    about = {"measure": f"answers right, all sizes begun at {base}"}
-    lines = [{**about, **{k: row[k] for k in ("parameters", "arm")}, **row["accuracy"]} for row in rows if row["base"] == base]
+    within = [run for run in runs if run["settings"]["known"]["in_band"] and run["settings"]["arm"] in ARMS[:2]]
+    begun = Counter(run["settings"]["base"] for run in within if run["settings"]["base"] in SKILLS)
+    lines = [
+        {"measure": f"answers right, all sizes begun at {base}", "parameters": run["parameters"], "arm": run["settings"]["arm"]}
+        | run["accuracy"]
+        for (base, _), run in product(begun.most_common(1), within)
+        if run["settings"]["base"] == base
+    ]
     if lines:
         charts.save(charts.against_size(pd.DataFrame(lines), "Does a larger model gain more from its own rationales?"), path)

@@ -297,3 +297,4 @@ def test_the_line_goes_through_the_mean_of_the_seeds() -> None:
     values = [row["value"] for row in found["datasets"][line["data"]["name"]]]
     assert values == pytest.approx([0.3, 0.9])
     assert dots["encoding"]["y"]["field"] == "value"
+    assert "a dot per seed" in str(found["title"]) and "a dot per seed" not in str(charts.against_size(frame[1:], "?").to_dict())
