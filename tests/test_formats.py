@@ -16,7 +16,7 @@ from analysis.rationales.formats import Columns
 from analysis.rationales.reading import read_records
 from analysis.rationales.records import BrokenLine, Record, RecordError
 from star import train
-from star.row_files import BadRowError, RowFileError, read_rows
+from star.row_files import BadRowError, Row, RowFileError, read_rows
 from star.tasks.rows import TaskError
 from tests.task_rows import records, write
 
@@ -240,6 +240,25 @@ FOREIGN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a chat (messages)": ({"messages": chat("Q?", "2 + 2 = 4\nSo 6.")}, {"steps": ("2 + 2 = 4", "So 6.")}),
     "prompt and response": ({"prompt": "Q?", "response": "2 + 2 = 4\nSo 6."}, {"steps": ("2 + 2 = 4", "So 6.")}),
 }
+STATED: list[tuple[Row, str | None, bool | None]] = [
+    ({"question": "Q?", "response": "2 + 3 = 6. The answer is 5.", "gold": "5"}, "5", True),
+    ({"question": "Q?", "response": "So \\boxed{6}", "gold": 5}, "6", False),
+    ({"question": "Q?", "response": "2 + 3 = 5\n#### 5"}, "5", None),
+    ({"question": "Q?", "response": "2 + 3 = 5 apples in all", "gold": "5"}, None, None),  # states none: nothing is guessed
+    ({"question": "Q?", "response": "#### 5", "answer": "7", "gold": "5"}, "7", False),
+    ({"problem": "Q?", "answer": "2 + 3 = 5\n#### 5", "gold": "5"}, "5", True),
+    ({"problem": "Q?", "answer": "It is five.", "gold": "5"}, None, None),
+    ({"messages": chat("Q?", "<think>The answer is 4.</think>The answer is **5**."), "gold": "5"}, "5", True),
+    ({"doc": {"question": "Q?"}, "target": "#### 5", "resps": [["The answer is 5."] * 2]}, "5", True),
+]
+
+
+@pytest.mark.parametrize(("row", "answer", "right"), STATED)
+def test_the_answer_that_a_response_states_is_read_where_no_column_has_it(
+    row: Row, answer: str | None, right: bool | None, tmp_path: Path
+) -> None:
+    for record in read_records(Path(write(tmp_path / "r.jsonl", [row]))):
+        assert (record.answer, record.answer_correct) == (answer, right)
 
 
 @pytest.mark.parametrize("name", FOREIGN)

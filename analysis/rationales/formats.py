@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from star.grading import answer_type_of
+from star.grading.extraction import stated_answer
 from star.layouts import exchange, said, text_of
 from star.row_files import Row, cell, has
 
@@ -136,8 +138,11 @@ def lm_eval(row: Row) -> list[Fields]:
     if len(texts) == 1:
         right = next((row[name] for name in METRICS if isinstance(row.get(name), int | float)), None)
         answer = next((each for each in row.get("filtered_resps") or [] if isinstance(each, str)), None)
-        own |= {"answer": answer, "answer_correct": None if right is None else right > 0}
-    return [own | {"rationale": text, "meta": {"sample": place, "filter": row.get("filter")}} for place, text in enumerate(texts)]
+        read: list[Fields] = [{"answer": answer, "answer_correct": None if right is None else right > 0}]
+    else:
+        read = [{"answer": answer_in(text, own.get("gold"))} for text in texts]
+    samples = [{"rationale": text, "meta": {"sample": place, "filter": row.get("filter")}} for place, text in enumerate(texts)]
+    return [own | answered | sample for answered, sample in zip(read, samples, strict=True)]
 
 
 def inspect_log(row: Row) -> list[Fields]:
@@ -157,7 +162,16 @@ def inspect_log(row: Row) -> list[Fields]:
 def written_answer(row: Row) -> list[Fields]:
     """A chat, prompt and response, instruction and output: the forms of `star.layouts`."""
     asked = exchange(row)
-    return [] if asked is None else [{"question": asked.question, "rationale": asked.response}]
+    if asked is None:
+        return []
+    given = None if "answer" in asked.columns else row.get("answer")
+    answer = answer_in(asked.response, row.get("gold")) if given is None else given
+    return [{"question": asked.question, "rationale": asked.response, "answer": answer}]
+
+
+def answer_in(text: Any, gold: Any) -> str | None:
+    """The answer that a text states, a number where the gold answer is one."""
+    return stated_answer(text, numbers=answer_type_of(str(gold or "")) == "number") if isinstance(text, str) else None
 
 
 RIGHT = tuple(f"model_output_{what}" for what in ("answer_correctness", "solution_correctness", "solution_first_error_step"))

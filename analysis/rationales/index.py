@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from star.run import stamp
 
-VERSION = "4"
-"""Changes with the columns, so that indexes of earlier versions are made anew."""
+VERSION = "5"
+"""Changes with the columns and with what is read into them, so that indexes of earlier versions are made anew."""
 TEXTS = ("rationale", "steps", "question", "choices", "record")
 Columns = tuple[pd.DataFrame, dict[str, Callable[[], pa.Array]], list[str]]
 """Short columns, loaders of the long ones, and messages about what was left out."""

@@ -133,7 +133,7 @@ def records_from(row: Row, layout: Format | None, *, default_id: str) -> list[Re
     """The records of one row of a format, or of the record's own. Raises RecordError."""
     if layout is None:
         return [record_from(row, default_id=default_id)]
-    shared = {name: row[name] for name in _SHARED if name in row}
+    shared = {name: row[name] for name in _SHARED if name in row and name not in layout.known_by}
     try:
         parts = layout.read(row)
     except ValueError as error:

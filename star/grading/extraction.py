@@ -232,8 +232,25 @@ def _agree(lines: list[str], one: int, other: int) -> bool:
     return _says(*said) or _corrects("\n".join(lines[one + 1 : other]))
 
 
+def stated_answer(text: str, *, numbers: bool) -> str | None:
+    """What a text states as its answer in any of the usual forms: `#### 5`, a box, "the answer is 5", a bold end; None where it
+    states none. `numbers`: only what is a number counts.
+    """
+    return extract_marked(text, numbers=numbers).strict or _stated(split_thought(text)[1][-20_000:], numbers)
+
+
 def _lenient_marked(text: str, numbers: bool) -> str | None:
     text = text[-20_000:]
+    if stated := _stated(text, numbers):
+        return stated
+    if numbers:
+        candidates = _NUMBER.findall(text)
+        return str(candidates[-1]) if candidates else None
+    last = text.strip().split("\n")[-1].strip()
+    return last[:MAX_LINE] or None
+
+
+def _stated(text: str, numbers: bool) -> str | None:
     after = text.rpartition(MARK)[2].strip().split("\n")[0] if MARK in text else ""
     after = after if _is_answer_line(f"{MARK} {after}", is_last=False, numbers=numbers) else ""
     boxes = _BOXED.findall(text)
@@ -249,11 +266,7 @@ def _lenient_marked(text: str, numbers: bool) -> str | None:
             return span.strip().rstrip(".")
         if said := _number_said(span):
             return said
-    if numbers:
-        candidates = _NUMBER.findall(text)
-        return str(candidates[-1]) if candidates else None
-    last = text.strip().split("\n")[-1].strip()
-    return last[:MAX_LINE] or None
+    return None
 
 
 def _number_said(span: str) -> str | None:
