@@ -26,7 +26,7 @@ from star.paired import Comparison, corrected, paired
 from star.run import TEST, Run, RunError, Where
 from star.run_summary import arm_name
 from star.schemas import MeasureFigures
-from star.statistics import EMPTY, Interval, share
+from star.statistics import EMPTY, Interval, bootstrap_mean, share
 
 if TYPE_CHECKING:
     from analysis.rationales.table import Table
@@ -221,8 +221,8 @@ def _probe_command(run: Run, number: int, probes: Sequence[str]) -> str:
     return " ".join([command, "--probes", *probes, *given])
 
 
-def record_arm(label: str, table: Table, rows: Mapping[str, int]) -> Arm:
-    """The arm of some rationales of a table: problem -> its row. What is not graded or not judged has no value."""
+def record_arm(label: str, table: Table, rows: Mapping[str, Sequence[int]]) -> Arm:
+    """The arm of some rationales of a table: problem -> its rows, whose mean counts. What is not graded or judged has no value."""
     from analysis.rationales.filters import judges, soundness  # brings pandas, which the command does without
 
     judged = {"accuracy": table.graded()}
@@ -231,7 +231,11 @@ def record_arm(label: str, table: Table, rows: Mapping[str, int]) -> Arm:
         both = (judged["accuracy"] >= 0) & (sound >= 0)
         judged |= {"sound": sound, "right_unsound": np.where(both, (judged["accuracy"] == 1) & (sound == 0), -1)}
     values = {
-        key: {problem: float(column[row]) for problem, row in rows.items() if column[row] >= 0}
+        key: {
+            problem: float(known.mean())
+            for problem, places in rows.items()
+            if len(known := column[places][column[places] >= 0])
+        }
         for key, column in judged.items()
     }
     return Arm(label, {key: each for key, each in values.items() if each})
@@ -279,7 +283,8 @@ def _figure(arm: Arm, measure: Measure, questions: set[str], probed: Mapping[str
     kept = [value for key, value in arm.values.get(measure.key, {}).items() if key in questions]
     own = probed.get(measure.key) if measure.probe else None
     if own is None:
-        return Figure(arm, measure, share(kept) if kept and not measure.probe else EMPTY)
+        whole = share if {*kept} <= {0, 1} else bootstrap_mean  # several answers to a question
+        return Figure(arm, measure, whole(kept) if kept and not measure.probe else EMPTY)
     value, low, high = (math.nan if each is None else each for each in (own["value"], own["low"], own["high"]))
     corrected, control = own["corrected"] or probed.get(f"{measure.key}_corrected"), own["control"]
     control_value, corrected_value = (each["value"] if each else None for each in (control, corrected))

@@ -254,7 +254,8 @@ def print_report(content: ProbedRound, source: Source, asked: int) -> None:
     from star.report import print_table
 
     accuracy, total = content["accuracy"], content["n_rationales"]
-    shown = f"accuracy {interval_words(accuracy)} of {accuracy['n']}" if accuracy and accuracy["n"] else "answers not graded"
+    whose = "accuracy" if source.round is not None else "recorded answers right"
+    shown = f"{whose} {interval_words(accuracy)} of {accuracy['n']}" if accuracy and accuracy["n"] else "answers not graded"
     where = f"round {source.round}" if source.round is not None else "record file"
     notes: dict[str, list[str]] = {}
     title = f"{source.model.path}, {where}: {counted(total, 'rationale')}, {shown}"

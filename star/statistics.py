@@ -44,7 +44,7 @@ class Interval:
         """ "0.725 [0.701, 0.749]", or "-" when it rests on nothing."""
         if self.n == 0 or math.isnan(self.value):
             return "-"
-        if math.isnan(self.low):
+        if math.isnan(self.low) or self.low == self.high:
             return f"{self.value:.{digits}f} [-]"
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
@@ -115,7 +115,8 @@ def share(outcomes: Sequence[bool | float], clusters: Sequence[Hashable] | None 
 
 
 def mean_of_runs(values: Sequence[float], *, shares: bool = False) -> Interval:
-    """Mean over training runs with Student's 95 % interval; n is the number of runs. NaN bounds for a single one.
+    """Mean over training runs with Student's 95 % interval; n is the number of runs. NaN bounds for a single one, and where
+    all have one value, which would claim certainty.
 
     For what another seed would give; intervals over questions say what these same models would do on other questions.
     `shares`: the values lie within 0 and 1, so the bounds are kept there.
@@ -125,10 +126,10 @@ def mean_of_runs(values: Sequence[float], *, shares: bool = False) -> Interval:
     n = len(values)
     if n == 0:
         return EMPTY
-    mean = float(np.mean(values))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+    mean, vary = float(np.mean(values)), len(set(values)) > 1
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n)) if vary else math.nan
     low, high = mean - half, mean + half
-    if shares and n > 1:
+    if shares and vary:
         low, high = max(0.0, low), min(1.0, high)
     return Interval(mean, low, high, n)
 
@@ -142,11 +143,13 @@ def slope(x: Sequence[float], y: Sequence[float], groups: Sequence[Hashable] | N
     from scipy import stats
 
     table, n = np.array([x, y], dtype=float), len(x)
+    rounded = 1e-12 * float(table[0] @ table[0])  # what equal x may still differ by once their mean is taken off
     names = list(groups) if groups is not None else [None] * n
     members = [[each == name for each in names] for name in dict.fromkeys(names)]
     for member in members:
         table[:, member] -= table[:, member].mean(axis=1, keepdims=True)
     spread, free = float(table[0] @ table[0]), n - len(members) - 1
+    spread = spread if spread > rounded else 0.0
     value = float(table[0] @ table[1]) / spread if spread else math.nan
     if free < 1 or not spread:
         return Interval(value, math.nan, math.nan, n), math.nan
@@ -168,7 +171,7 @@ def bootstrap(
     `columns` are c sequences over the same rows; `statistic` maps sums of shape (resamples, c) to (resamples,). That
     covers means, ratios and differences of shares at the cost of one matrix product. Plain percentiles are too narrow for
     few units, by sqrt((n - 1) / n) and by the normal in Student's place; the levels make up for both. Fewer than
-    FEWEST_UNITS give no interval: its bounds are NaN.
+    FEWEST_UNITS give no interval, nor do units that all agree, which would claim certainty: its bounds are NaN.
     """
     table = np.asarray(columns, dtype=float).T if len(columns[0]) else np.empty((0, len(columns)))
     if clusters is not None:
@@ -195,8 +198,12 @@ def bootstrap(
 
     student = float(stdtrit(n - 1, (1 + LEVEL) / 2))
     level = NormalDist().cdf(-math.sqrt(n / (n - 1)) * student)
-    low, high = np.quantile(sampled, [level, 1 - level])
-    return Interval(value, float(low), float(high), n)
+    return Interval(value, *_bounds(sampled, [level, 1 - level]), n)
+
+
+def _bounds(sampled: np.ndarray, levels: Sequence[float]) -> tuple[float, float]:
+    low, high = map(float, np.nanquantile(sampled, levels))
+    return (low, high) if np.nanmin(sampled) < np.nanmax(sampled) else (math.nan, math.nan)
 
 
 def clustered(
@@ -212,8 +219,7 @@ def clustered(
     if len(members) < FEWEST_UNITS or np.isnan(value):
         return Interval(value, math.nan, math.nan, len(members))
     drawn = [measure(np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))])) for _ in range(resamples)]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Interval(value, float(low), float(high), len(members))
+    return Interval(value, *_bounds(np.array(drawn), [0.025, 0.975]), len(members))
 
 
 def _sum_by(table: np.ndarray, clusters: Sequence[Hashable]) -> np.ndarray:
@@ -229,29 +235,51 @@ def _sum_by(table: np.ndarray, clusters: Sequence[Hashable]) -> np.ndarray:
 def paired_difference(
     a: Sequence[float | bool], b: Sequence[float | bool], clusters: Sequence[Hashable] | None = None
 ) -> Interval:
-    """mean(b) - mean(a) with a paired bootstrap interval: whole questions are resampled, both arms together.
+    """mean(b) - mean(a) of outcomes `a[i]` and `b[i]` on the same question, with a 95 % interval.
 
-    `a[i]` and `b[i]` are outcomes on the same question. Raises ValueError when the lengths differ.
+    Right or wrong on one row a question: Newcombe's (1998, Statistics in Medicine 17, method 10), which stays open where few
+    questions differ. Else a bootstrap of whole questions, both arms together. Raises ValueError when the lengths differ.
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} outcomes against {len(b)}: a paired comparison needs the same questions")
+    if len(a) and {*a, *b} <= {0, 1} and (clusters is None or len(set(clusters)) == len(a)):
+        return _newcombe(np.array(a, dtype=float), np.array(b, dtype=float))
     return bootstrap_mean([float(y) - float(x) for x, y in zip(a, b, strict=True)], clusters)
 
 
-def bootstrap_p(difference: Interval) -> float:
-    """Two-sided p-value of "no difference" from an interval, by Student's t of its half width; NaN without an interval.
+def _newcombe(a: np.ndarray, b: np.ndarray) -> Interval:
+    """Difference of two paired shares from Wilson's interval of each and the correlation of both, corrected for continuity."""
+    n, (x, y) = len(a), (wilson(int(each.sum()), len(each)) for each in (a, b))
+    cross = float((a * b).sum() * ((1 - a) * (1 - b)).sum() - (a * (1 - b)).sum() * ((1 - a) * b).sum())
+    scale = math.sqrt(float(a.sum() * (n - a.sum()) * b.sum() * (n - b.sum())))
+    phi = (max(cross - n / 2, 0.0) if cross > 0 else cross) / scale if scale else 0.0
 
-    For measures that have no exact test of their own, so that Holm's correction can take them in.
+    def reach(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one**2 - 2 * phi * one * other + other**2))
+
+    value = y.value - x.value
+    below = reach(y.value - y.low, x.high - x.value)
+    return Interval(value, max(-1.0, value - below), min(1.0, value + reach(x.value - x.low, y.high - y.value)), n)
+
+
+def bootstrap_p(difference: Interval) -> float:
+    """Two-sided p-value of "no difference" from an interval, by Student's t of its width on the side of zero; NaN without one.
+
+    Where FEWEST_UNITS or more all differ by the same amount, which has no interval either, it is the sign test's. For measures
+    that have no exact test of their own, so that Holm's correction can take them in.
     """
     from scipy.stats import t
 
-    if difference.n < 2 or math.isnan(difference.high - difference.low):
+    if difference.n < 2 or math.isnan(difference.value):
         return math.nan
-    degrees = difference.n - 1
-    sd = (difference.high - difference.low) / (2 * float(t.ppf((1 + LEVEL) / 2, degrees)))
-    if sd == 0:  # every unit differs by the same amount: the sign test's p-value
+    if math.isnan(difference.low):
+        if difference.n < FEWEST_UNITS:
+            return math.nan
         return 1.0 if difference.value == 0 else 2.0 ** (1 - difference.n)
-    return float(2 * t.sf(abs(difference.value) / sd, degrees))
+    degrees = difference.n - 1
+    half = difference.value - difference.low if difference.value > 0 else difference.high - difference.value
+    error = half / float(t.ppf((1 + LEVEL) / 2, degrees))
+    return float(2 * t.sf(abs(difference.value) / error, degrees)) if error else float(difference.value == 0)
 
 
 def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> McNemar:

@@ -63,6 +63,21 @@ def test_writers_are_compared_on_the_questions_that_they_share(open_app: Any, tm
     assert (changes.compared.cache_info().hits, changes.side.cache_info().hits) == (remembered[0] + 1, remembered[1] + 2)
 
 
+def test_all_answers_of_a_writer_to_a_question_count(open_app: Any, tmp_path: Path) -> None:
+    """One is right on all samples but the first, the other on the first alone."""
+    records = [
+        Record(f"{who}{i}-{k}", question=f"{i} + 1?", steps=("So.",), answer="1", generator=who, answer_correct=(k == 0) == first)
+        for who, first in (("one", False), ("two", True))
+        for i in range(8)
+        for k in range(4)
+    ]
+    write_records(tmp_path / "samples.jsonl", records)
+    app = healthy(open_app("compare", "--records", str(tmp_path / "samples.jsonl")))
+    figures = app.dataframe[0].value.set_index("measure").loc["answers right"]
+    assert [figures[name].split(" %")[0] for name in ("one", "two")] == ["75.0", "25.0"]
+    assert "Some questions have several answers: here the first one counts, above their mean." in words(app)
+
+
 def test_writers_whose_answers_are_not_graded_are_compared_by_soundness(open_app: Any, tmp_path: Path) -> None:
     records = [
         Record(f"{who}{i}", question=f"{i} + 1?", steps=(f"{i} + 1 = {i + off}",), answer="1", generator=who, sound=off == 1)

@@ -272,6 +272,16 @@ def test_a_known_format_is_detected_and_named(name: str, tmp_path: Path) -> None
     assert record.question == "Q?" and {key: getattr(record, key) for key in expected} == expected
 
 
+def test_labels_as_tables_write_them_and_empty_steps_beside_a_rationale(tmp_path: Path) -> None:
+    rows = [
+        {"question": "Q?", "steps": [], "rationale": "3 + 4 = 8", "answer_correct": 1, "sound": 0.0},
+        {"question": "Q?", "steps": "", "rationale": "3 + 4 = 8", "answer_correct": "1", "sound": "0"},
+        {"question": "Q?", "rationale": "3 + 4 = 8", "answer_correct": True, "sound": False},
+    ]
+    found = list(read_records(Path(write(tmp_path / "r.jsonl", rows))))
+    assert [(each.steps, each.answer_correct, each.sound) for each in found] == [(("3 + 4 = 8",), True, False)] * 3
+
+
 def test_what_is_not_read_is_listed(tmp_path: Path) -> None:
     notes: list[str] = []
     path = write(tmp_path / "r.jsonl", [{"question": "Q?", "rationale": "a", "first_mistake": 2}, GRADED])

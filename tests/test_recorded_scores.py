@@ -69,6 +69,15 @@ def test_what_does_not_fit_is_refused(rows: list[object], asked: list[str], mess
         recorded(tmp_path, *rows).score(items(*asked))
 
 
+@pytest.mark.parametrize("rows", [[], [{"id": "other", "step_ok": [0.5]}]])
+def test_scores_of_other_rationales_are_refused(rows: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given, scores = tmp_path / "rows.jsonl", tmp_path / "prm.jsonl"
+    given.write_text('{"id": "a", "question": "Q?", "steps": ["one"]}\n')
+    scores.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert score.main([str(given), "-o", str(tmp_path / "o.jsonl"), "--scorer", f"file:{scores}"]) == 1
+    assert f"none of its {len(rows)} ids is that of a rationale" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("second", ['{"torn', None])
 def test_by_place_every_rationale_has_a_line(second: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A rationale that cannot be read moves all places behind it."""

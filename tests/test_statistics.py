@@ -208,9 +208,47 @@ def test_gate_against_chance() -> None:
 
 def test_p_value_agrees_with_the_interval() -> None:
     assert statistics.bootstrap_p(statistics.Interval(0.196, 0.0, 0.392, 9)) == pytest.approx(0.05, abs=1e-3)
-    assert statistics.bootstrap_p(statistics.Interval(0.0, 0.0, 0.0, 9)) == 1.0
+    assert statistics.bootstrap_p(statistics.Interval(1.0, 0.1, 1.2, 10)) < 0.05 < statistics.bootstrap_p(
+        statistics.Interval(1.0, -0.1, 1.2, 10)
+    ), "only the side of zero counts"
     assert math.isnan(statistics.bootstrap_p(statistics.EMPTY))
-    assert statistics.bootstrap_p(statistics.Interval(0.2, 0.2, 0.2, 3)) == 0.25  # three equal differences: sign test
+    assert statistics.bootstrap_p(statistics.bootstrap_mean([0.2] * 6)) == 2.0**-5  # six equal differences: sign test
+    assert statistics.bootstrap_p(statistics.bootstrap_mean([0.0] * 6)) == 1.0
+    assert math.isnan(statistics.bootstrap_p(statistics.bootstrap_mean([0.2] * 4)))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        statistics.bootstrap_mean([0.25] * 20),
+        statistics.mean_of_runs([0.0] * 3, shares=True),
+        statistics.clustered(lambda rows: 1.0, list(range(20))),
+        statistics.Interval(0.25, 0.25, 0.25, 20),
+    ],
+)
+def test_values_that_all_agree_claim_no_certainty(found: statistics.Interval) -> None:
+    assert found.plain().endswith(" [-]")
+
+
+def test_equal_sizes_have_no_slope() -> None:
+    for x, n in ((math.log10(203_840), 12), (0.1, 3), (7e9, 7)):
+        found, p = statistics.slope([x] * n, list(range(n)))
+        assert math.isnan(found.value) and math.isnan(p)
+
+
+def test_paired_shares_have_an_open_interval_where_few_questions_differ() -> None:
+    """Method 10 is the interval of two unpaired shares where the outcomes are not correlated, and covers where one is rare."""
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
+    a, b = [1, 1, 1, 0, 0, 0] * 4, [1, 1, 0, 1, 1, 0] * 4
+    found = statistics.paired_difference(a, b)
+    assert (found.low, found.high) == pytest.approx(confint_proportions_2indep(sum(b), 24, sum(a), 24, method="newcomb"))
+    none = statistics.paired_difference([1, 0] * 15, [1, 0] * 15)
+    assert none.low < none.value == 0.0 < none.high
+    rng = np.random.default_rng(0)
+    for n, rate in ((50, 0.02), (100, 0.01), (300, 0.005)):
+        ends = [statistics.paired_difference([0] * n, (rng.random(n) < rate).astype(int).tolist()) for _ in range(300)]
+        assert np.mean([each.low <= rate <= each.high for each in ends]) > 0.93
 
 
 def test_importing_it_loads_nothing_heavy() -> None:

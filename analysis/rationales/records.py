@@ -193,10 +193,11 @@ def _text(row: Mapping[str, Any], name: str) -> str | None:
 
 
 def _flag(row: Mapping[str, Any], name: str) -> bool | None:
-    value = {"true": True, "false": False}.get(str(row.get(name)).lower(), row.get(name))  # as tables write it
+    written = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False, "nan": None}  # as tables write it
+    value = written.get(str(row.get(name)).lower(), row.get(name))
     if value is None or isinstance(value, bool):
         return value
-    raise RecordError(f"{name}: expected true, false or null, found {type(value).__name__}")
+    raise RecordError(f"{name}: expected true, false, 1, 0 or null, found {type(value).__name__}")
 
 
 def _whole(row: Mapping[str, Any], name: str) -> int | None:
@@ -241,10 +242,13 @@ def _choices(value: Any) -> dict[str, str] | None:
 
 def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:
     steps = row.get("steps")
-    if steps is None:
+    if not steps and (steps is None or row.get("rationale")):
         text = _text(row, "rationale")
         if text is None:
-            raise RecordError("expected `steps` (a list of texts) or `rationale` (one text), found neither")
+            raise RecordError(
+                "expected `steps` (a list of texts) or `rationale` (one text), found neither. Where the columns have other names, "
+                "analysis.score, probe and calibrate take --question and --rationale; for the app and analysis.export rename them."
+            )
         return tuple(split_steps(text))
     if isinstance(steps, str):
         return tuple(split_steps(clean(steps)))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.soundness.calibration import Judged, Labelled
-from star.statistics import EMPTY, Interval, bootstrap, clustered, share
+from star.statistics import EMPTY, FEWEST_UNITS, Interval, bootstrap, clustered, share
 
 
 def measures(rows: Sequence[Labelled], said: Sequence[Judged | None]) -> dict[str, Interval]:
@@ -31,18 +31,23 @@ def measures(rows: Sequence[Labelled], said: Sequence[Judged | None]) -> dict[st
     p = np.array([found.p_unsound for _, found in judged], dtype=float)
 
     def ratio(event: np.ndarray, among: np.ndarray) -> Interval:
-        if not among.any():
-            return EMPTY
-        return bootstrap(lambda c: c[:, 0] / c[:, 1], [(event & among).tolist(), among.tolist()], questions)
+        own = np.flatnonzero(among)
+        return share(event[own].tolist(), [questions[place] for place in own]) if len(own) else EMPTY
+
+    of_both = min(len({q for q, one in zip(questions, unsound, strict=True) if one == kind}) for kind in (True, False))
+
+    def if_enough(found: Interval) -> Interval:
+        """Without bounds where either kind is of too few questions to be resampled."""
+        return found if of_both >= FEWEST_UNITS else Interval(found.value, math.nan, math.nan, found.n)
 
     f1 = bootstrap(_f1, [each.tolist() for each in (hit & unsound, unsound, clean & ~unsound, ~unsound)], questions)
     bins = [part for part in np.array_split(np.argsort(p, kind="stable"), 10) if len(part)]
     ece = float(sum(abs(p[part].mean() - unsound[part].mean()) * len(part) for part in bins) / len(p))
     return {
-        "f1": f1,
+        "f1": if_enough(f1),
         "accuracy_unsound": ratio(hit, unsound),
         "accuracy_sound": ratio(clean, ~unsound),
-        "auroc": clustered(lambda rows: auroc(p[rows], unsound[rows]), questions),
+        "auroc": if_enough(clustered(lambda rows: auroc(p[rows], unsound[rows]), questions)),
         "ece": Interval(ece, math.nan, math.nan, len(set(questions))),
         "brier": bootstrap(lambda c: c[:, 0] / c[:, 1], [((p - unsound) ** 2).tolist(), [1.0] * len(p)], questions),
         "right_unsound_precision": ratio(unsound, flagged & right),

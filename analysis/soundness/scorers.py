@@ -138,9 +138,9 @@ class RecordedScores(Scorer[StepScores]):
     """What another scorer has said; "outside" where the file says nothing of a rationale.
 
     Joined by id where ids are unique in the file, else by place: then line n of the file is rationale n, with the same id where it
-    has one. Raises InputError for a file that cannot be read, values that are no probabilities, step counts that differ from
-    the rationale's, ids of rationales that repeat while the file's do not, and by place another number of rationales, one that
-    cannot be read, or another id.
+    has one. Raises InputError for a file that cannot be read or has the id of no rationale, values that are no probabilities, step
+    counts that differ from the rationale's, ids of rationales that repeat while the file's do not, and by place another number of
+    rationales, one that cannot be read, or another id.
     """
 
     def __init__(self, path: str | Path, options: ScorerOptions | None = None, place: Place | None = None) -> None:
@@ -149,19 +149,28 @@ class RecordedScores(Scorer[StepScores]):
         self.lines = parsed_rows(path, _parsed, "step score", EXPECTED)
         ids = [line.id for line in self.lines]
         self.by_id = {line.id: line for line in self.lines} if None not in ids and len(set(ids)) == len(ids) else None
-        if self.by_id is None and place is not None and place.input is not None:
-            from analysis.rationales.reading import read_records
-
-            broken: list[BrokenLine] = []
-            count = sum(1 for _ in read_records(place.input, broken=broken, columns=place.columns))
-            if broken or count != len(self.lines):
-                unread = f" and {len(broken):,} that cannot be read" if broken else ""
-                raise InputError(
-                    f"{path} has {len(self.lines):,} lines for {count:,} rationales{unread}: expected one line for each, in their "
-                    "order, or an `id` of its own on every line."
-                )
+        if place is not None and place.input is not None:
+            self._check_belongs(place.input, place.columns)
         self.asked: dict[str, int] = {}
         self.fingerprint = hashlib.sha256(repr(self.lines).encode()).hexdigest()[:16]
+
+    def _check_belongs(self, file: Path, columns: Columns | None) -> None:
+        """By id one at least is that of a rationale; by place there are as many lines as rationales."""
+        from analysis.rationales.reading import read_records
+
+        broken: list[BrokenLine] = []
+        records = read_records(file, broken=broken, columns=columns)
+        if self.by_id is not None:
+            if not any(record.id in self.by_id for record in records):
+                raise InputError(f"{self.path}: none of its {len(self.lines):,} ids is that of a rationale of {file}.")
+            return
+        count = sum(1 for _ in records)
+        if broken or count != len(self.lines):
+            unread = f" and {len(broken):,} that cannot be read" if broken else ""
+            raise InputError(
+                f"{self.path} has {len(self.lines):,} lines for {count:,} rationales{unread}: expected one line for each, in their "
+                "order, or an `id` of its own on every line."
+            )
 
     def prepared(self, item: Item) -> StepScores:
         line = self.lines[item.place] if self.by_id is None and item.place < len(self.lines) else None
@@ -177,7 +186,7 @@ class RecordedScores(Scorer[StepScores]):
         elif line.id not in (None, item.id):
             raise InputError(f"{self.path}, line {line.number} scores {line.id!r}, but rationale {item.place + 1} is {item.id!r}.")
         if line is None or line.step_ok is None:
-            return StepScores("outside")
+            return StepScores("outside", why=f"{self.path.name} has no score of it")
         if len(line.step_ok) != len(item.steps):
             raise InputError(
                 f"{self.path}, line {line.number}: {len(line.step_ok)} step scores for rationale {item.id}, which has "

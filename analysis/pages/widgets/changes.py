@@ -38,16 +38,27 @@ class Side:
     arm: Arm
     table: Table
     rows: Mapping[str, int]
-    """Problem -> row of its rationale."""
+    """Problem -> row of its rationale, of several the first."""
+    several: bool
+    """Whether a problem has more than one."""
+
+    def right(self) -> dict[str, float]:
+        """Problem -> whether the answer of its row is right; without those that are not graded."""
+        graded = self.table.graded()
+        return {problem: float(graded[row]) for problem, row in self.rows.items() if graded[row] >= 0}
 
 
 @lru_cache(maxsize=12)
 def side(table: Table, label: str, asked: tuple[tuple[str, str], ...]) -> Side:
-    """The rationales whose columns have these values."""
-    matching = np.flatnonzero(np.logical_and.reduce([table.frame[name] == value for name, value in asked]))[::-1]
-    problems = table.frame["problem"].to_numpy()[matching]
-    rows = dict(zip(problems.tolist(), matching.tolist(), strict=True))  # of several answers to a question the first one stays
-    return Side(comparison.record_arm(label, table, rows), table, rows)
+    """The rationales whose columns have these values. Of several in a round only the first counts: the others are for pass@k."""
+    matching = np.flatnonzero(np.logical_and.reduce([table.frame[name] == value for name, value in asked]))
+    rows: dict[str, list[int]] = {}
+    for problem, row in zip(table.frame["problem"].to_numpy()[matching].tolist(), matching.tolist(), strict=True):
+        rows.setdefault(problem, []).append(row)
+    if table.source.kind == "run":
+        rows = {problem: places[:1] for problem, places in rows.items()}
+    first, several = {problem: places[0] for problem, places in rows.items()}, any(len(places) > 1 for places in rows.values())
+    return Side(comparison.record_arm(label, table, rows), table, first, several)
 
 
 @lru_cache(maxsize=64)
@@ -71,11 +82,12 @@ def show(sides: Sequence[Side]) -> None:
     fixed from one model to another: only rounds of the same run are called so."""
     before, after = sides[0], sides[-1]
     labels = before.arm.label, after.arm.label
-    first, second = (side.arm.values.get("accuracy", {}) for side in (before, after))
+    first, second = before.right(), after.right()
     compared = paired(labels, [first], [second])
     if compared is None:
         st.caption("The first and the last of them share no question whose answers are graded.")
         return
+    several = before.several or after.several
     rounds = before.table is after.table and before.table.source.kind == "run"
     head = "What got fixed and what broke, from {} to {}" if rounds else "Where only one of them is right: {} and {}"
     st.subheader(head.format(*map(text.plain, labels)), anchor=False)
@@ -102,6 +114,7 @@ def show(sides: Sequence[Side]) -> None:
     st.caption(
         f"n = {counted(compared.n, 'question')}; {names['fixed']} {fixed}, {names['broke']} {broke}, 95 % intervals in brackets; "
         f"McNemar's exact test that both are as frequent: p {'' if compared.p < 1e-10 else '= '}{p_words(compared.p)}."
+        + (" Some questions have several answers: here the first one counts, above their mean." if several else "")
     )
     _question(sides, groups[picked] if picked else [problem for group in groups.values() for problem in group])
 
