@@ -46,6 +46,7 @@ import tyro
 if TYPE_CHECKING:
     from analysis.faithfulness.answers import Answers
     from analysis.faithfulness.batch import Settings
+    from analysis.faithfulness.layout import Layout
     from analysis.faithfulness.rows import Row
     from analysis.faithfulness.sources import Source
     from star.schemas import ProbedRound
@@ -125,6 +126,8 @@ def probe(arguments: Arguments) -> None:
         answers.close()
     content = write_results(source, rows, names, settings, answers.model)
     print_report(content, source, asked)
+    if source.round is None:
+        print_reached(rows, source, asking)
 
 
 def chosen_probes(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -276,6 +279,19 @@ def print_report(content: ProbedRound, source: Source, asked: int) -> None:
         which = "any probe" if len(probes) == len(content["applicability"]) else ", ".join(probes)
         print(f"Not on {count} of {counted(total, 'rationale')}: {reason} ({which})")
     print(f"{counted(asked, 'question')} put to the model; written to {source.out / 'probes.json'}")
+
+
+def print_reached(rows: Sequence[Row], source: Source, asking: Layout) -> None:
+    """How often a model that did not write the rationales answers as recorded when it is shown them."""
+    from analysis.faithfulness.layout import named
+
+    own = [row for row in rows if not row.probe.startswith("information_gain")]  # those are of the gold answer
+    answers = {row.attempt_id: row.answer_before for row in own if row.answer_before}
+    asked = [subject for subject in source.subjects if subject.attempt_id in answers]
+    same = sum(asking.same(answers[s.attempt_id], named(s.answer, s.problem), s.problem) for s in asked)
+    warning = "; where it does not, changes of its answer say little about the rationale" if 2 * same < len(asked) else ""
+    if asked:
+        print(f"Shown a whole rationale, the model gives the recorded answer in {same} of {len(asked)}{warning}.")
 
 
 if __name__ == "__main__":

@@ -110,7 +110,11 @@ def test_the_command_on_a_file_of_records(tmp_path: Path, capsys: pytest.Capture
     assert main([str(path), "--model", str(model), "--out", str(tmp_path / "out"), "--max-new-tokens", "20"]) == 0
     rows = pq.read_table(tmp_path / "out" / "probes.parquet").to_pylist()
     assert {row["attempt_id"] for row in rows} == {"a", "a#2", "c"}
-    assert "reliance" in capsys.readouterr().out  # multiple choice: even a random model has an answer
+    printed = capsys.readouterr().out
+    assert "reliance" in printed  # multiple choice: even a random model has an answer
+    told = {row["attempt_id"]: row["answer_before"] for row in rows if row["probe"] == "filler" and row["answer_before"]}
+    wanted = sum(told[name] == answer for name, answer in (("a", "12"), ("a#2", "b"), ("c", "snow")) if name in told)
+    assert f"the model gives the recorded answer in {wanted} of {len(told)}" in printed
     assert main([str(path)]) == 1
     assert "--model" in capsys.readouterr().err
 
