@@ -276,10 +276,12 @@ def test_labels_as_tables_write_them_and_empty_steps_beside_a_rationale(tmp_path
     rows = [
         {"question": "Q?", "steps": [], "rationale": "3 + 4 = 8", "answer_correct": 1, "sound": 0.0},
         {"question": "Q?", "steps": "", "rationale": "3 + 4 = 8", "answer_correct": "1", "sound": "0"},
-        {"question": "Q?", "rationale": "3 + 4 = 8", "answer_correct": True, "sound": False},
+        {"question": "Q?", "rationale": "3 + 4 = 8", "answer_correct": True, "sound": False, "gold": float("nan")},
+        {"question": "Q?", "steps": float("nan"), "rationale": "3 + 4 = 8", "answer": True, "gold": True, "sound": 0},
     ]
     found = list(read_records(Path(write(tmp_path / "r.jsonl", rows))))
-    assert [(each.steps, each.answer_correct, each.sound) for each in found] == [(("3 + 4 = 8",), True, False)] * 3
+    assert [(each.steps, each.answer_correct, each.sound) for each in found] == [(("3 + 4 = 8",), True, False)] * 4
+    assert [each.gold for each in found] == [None, None, None, "true"]
 
 
 def test_what_is_not_read_is_listed(tmp_path: Path) -> None:

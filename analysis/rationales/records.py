@@ -23,7 +23,7 @@ from analysis.rationales.formats import Columns, Format, format_of
 from analysis.rationales.steps import split_steps
 from star.errors import InputError, counted
 from star.grading import is_right
-from star.row_files import BadRowError, Row, RowFileError, read_rows
+from star.row_files import BadRowError, Row, RowFileError, absent, read_rows
 
 WRITTEN = (".jsonl", ".jsonl.gz")
 
@@ -185,8 +185,12 @@ def clean(text: str) -> str:
 
 def _text(row: Mapping[str, Any], name: str) -> str | None:
     value = row.get(name)
-    if value is None or isinstance(value, str):
-        return None if value is None else clean(value)
+    if absent(value):
+        return None
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, bool) and name in ("answer", "gold"):  # of yes-or-no questions
+        return str(value).lower()
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise RecordError(f"{name}: expected text, found {type(value).__name__}")
@@ -242,7 +246,7 @@ def _choices(value: Any) -> dict[str, str] | None:
 
 def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:
     steps = row.get("steps")
-    if not steps and (steps is None or row.get("rationale")):
+    if absent(steps) or (not steps and row.get("rationale")):
         text = _text(row, "rationale")
         if text is None:
             raise RecordError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from fractions import Fraction
+from functools import cache
 
 from analysis.checks.base import Flag, generic_check, shorten
 from analysis.checks.equations import Equation
@@ -32,6 +33,8 @@ _DRAWN = re.compile(
 """Where "1 cm = 10 km" is a scale."""
 _POINTED = re.compile(r"(?<![\d.])\d{1,3}\.\d{3}(?!\d)")
 """A thousand as German writes it."""
+_BULLETED = re.compile(r"(?:^|\n)\s*[-−–]$")
+"""A minus that opens a line may be a bullet: "-5 + 3 = 8"."""
 _SIGNED_POWER = re.compile(r"(?:^|[-+*/^(])\s?-\s?[\d.,]{1,40}\s?(?:\^|\*\*)")
 """Many write -2^2 for (-2)^2."""
 _SHIFTS = frozenset(Fraction(10) ** power for power in (-9, -6, -3, -2, 2, 3, 6, 9))
@@ -46,6 +49,7 @@ def equation_false(reading: Reading) -> list[Flag]:
     A whole number where a fraction is due is a soft finding (`equation_rounded`).
     """
     flags: list[Flag] = []
+    other_sums = cache(lambda: _OTHER_SUMS.search(reading.question.text))  # once, and only where an equation is false
     for index, step in enumerate(reading.steps):
         for equation in step.equations:
             if not equation.checkable:
@@ -55,7 +59,7 @@ def equation_false(reading: Reading) -> list[Flag]:
                     flags.append(Flag(index, "equation_undefined", f"{shorten(equation.left.text)} divides by zero"))
                 continue
             name, severity = judge(equation, step.text)
-            if name == "equation_false" and _OTHER_SUMS.search(reading.question.text):
+            if name == "equation_false" and other_sums():
                 severity = 0.3
             if name:
                 flags.append(Flag(index, name, _message(name, equation), severity))
@@ -89,6 +93,8 @@ def judge(equation: Equation, text: str) -> tuple[str, float]:
     if value == right:
         return "", 0.0
     start = equation.start
+    positive = -value if {*equation.left.operators} <= {*"*/"} else value + 2 * abs(equation.left.operands[0].value or 0)
+    bulleted = right == positive > 0 and _BULLETED.search(text[: start + 1])
     text = text[max(0, start - 120) : start + len(equation.left.text) + 120]  # what is near, not a whole page
     readings = [value]
     if equation.percent_result or any(operand.percent for operand in equation.left.operands) or _PERCENT.search(text):
@@ -103,7 +109,7 @@ def judge(equation: Equation, text: str) -> tuple[str, float]:
     if (right and value / right in _SHIFTS) or (first == value and equation.right.operators):
         return "equation_false", 0.6  # the second: "8 * 45 = 360 / 5 = 72", written as one talks
     pointed = _POINTED.search(equation.left.text) and _POINTED.search(equation.right.text)
-    loose = pointed or _SIGNED_POWER.search(equation.left.text) or _OTHER_SUMS.search(text)
+    loose = pointed or bulleted or _SIGNED_POWER.search(equation.left.text) or _OTHER_SUMS.search(text)
     return "equation_false", 0.3 if loose else 1.0
 
 
