@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -112,17 +111,17 @@ def trends(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def chart(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Right answers of every run against parameters, before STaR and after it, from the skill in whose band most runs began."""
+    """Right answers of every run against parameters, before STaR and after it, from bases of the first skill that has any."""
     import pandas as pd
 
     from analysis import charts
 
     within = [run for run in runs if run["settings"]["known"]["in_band"] and run["settings"]["arm"] in ARMS[:2]]
-    begun = Counter(run["settings"]["base"] for run in within if run["settings"]["base"] in SKILLS)
+    base = next((name for name in SKILLS if any(run["settings"]["base"] == name for run in within)), None)
+    about = {"measure": f"answers right, all sizes begun at {base}"}
     lines = [
-        {"measure": f"answers right, all sizes begun at {base}", "parameters": run["parameters"], "arm": run["settings"]["arm"]}
-        | run["accuracy"]
-        for (base, _), run in product(begun.most_common(1), within)
+        {**about, "parameters": run["parameters"], "arm": run["settings"]["arm"], **run["accuracy"]}
+        for run in within
         if run["settings"]["base"] == base
     ]
     if lines:
