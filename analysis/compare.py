@@ -90,6 +90,15 @@ def read_arms(run_dirs: Sequence[Path], by: By, split: comparison.Split) -> list
     return sorted(arms, key=lambda arm: arm.parameters or 0) if by == "size" else arms
 
 
+def alike_to(first: Arm, arms: Sequence[Arm]) -> list[Arm]:
+    """The arms, `first` among them, that all share questions, in their order."""
+    alike = [first]
+    for arm in arms:
+        if arm is not first and comparison.shared_questions([*alike, arm]):
+            alike.append(arm)
+    return [arm for arm in arms if arm in alike]
+
+
 def sections(arms: Sequence[Arm], by: By) -> list[Section]:
     """All shared questions, then those that every arm gets right."""
     compared = comparison.pairs(arms, every=by == "recipe" and len(arms) <= 4)
@@ -264,13 +273,19 @@ def compare(arguments: Arguments) -> None:
     run_dirs = list({run.resolve(): run for run in arguments.runs}.values())
     if not run_dirs:
         raise UsageError("no run is given: give two or more run directories, or one with --by round")
+    finished = [run for run in run_dirs if Run(run).rounds or Run(run).result or not Run(run).exists]
+    waiting = [run for run in run_dirs if run not in finished] if len(finished) > 1 else []
+    run_dirs = [run for run in run_dirs if run not in waiting]
     arms = read_arms(run_dirs, arguments.by, arguments.split)
     if len(arms) < 2:
         raise RunError("one arm alone cannot be compared: give two runs, or one run with several rounds and --by round")
-    if not comparison.shared_questions(arms):
+    alike = max((alike_to(arm, arms) for arm in arms), key=len)
+    if len(alike) < 2:
         hint = " Try --split test." if arguments.split == "selection" and arguments.by != "round" else ""
         raise RunError(f"the runs share no question: they differ in task, seed or selection size.{hint}")
-    shown, said = sections(arms, arguments.by), notes(arms, arguments.split, arguments.by)
+    left_out = [f"{run} has no finished round yet and is left out." for run in waiting]
+    left_out += [f"{arm.label} shares no question with the others and is left out." for arm in arms if arm not in alike]
+    shown, said = sections(alike, arguments.by), [*left_out, *notes(alike, arguments.split, arguments.by)]
     folder = arguments.output or Run(run_dirs[0]).file("analysis/comparison")
     written = write(folder, shown, said, arguments.by)
     for note in said:

@@ -60,14 +60,21 @@ class CommonArguments:
     """Where models run; results of cuda are stored beside those of cpu, never mixed."""
 
 
+COUNTS = ("problems", "long_problems", "rows", "rationales", "repeats", "probed")
+"""Arguments of the scripts that count something."""
+
+
 def parse(
     kind: type[ArgumentsT], doc: str | None = None, argv: Sequence[str] | None = None, *, gpu: bool = False
 ) -> ArgumentsT:
     """Arguments from the command line; `doc` is the script's module docstring. A measurement of the CPU sees no GPU.
 
-    `gpu`: the script can measure a GPU. Raises UsageError when it cannot, or when there is none.
+    `gpu`: the script can measure a GPU. Raises UsageError when it cannot, or when there is none, and for a count below 1.
     """
     arguments = commands.parse(kind, doc, argv)
+    for name in COUNTS:
+        if getattr(arguments, name, 1) < 1:
+            raise UsageError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: expected 1 or more")
     if arguments.device == "cuda" and not gpu:
         raise UsageError("--device cuda: this benchmark runs nothing on a GPU; leave the flag out.")
     if arguments.device == "cpu":

@@ -26,7 +26,6 @@ from benchmarks.common import CommonArguments, parse, write_result
 from benchmarks.sampling import bare_generate, bare_model
 from star import run as runs
 from star.command_line import run_command
-from star.errors import UsageError
 from star.grading import grade
 from star.recipe import Recipe
 
@@ -232,8 +231,6 @@ def median_of(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     arguments = parse(Arguments, __doc__, gpu=True)
-    if arguments.repeats < 1:
-        raise UsageError(f"--repeats {arguments.repeats}: expected 1 or more")
     scratch = runs_dir("loop", arguments.device) / "plain"
     measured: dict[str, list[dict[str, Any]]] = {"ours": [], "bare calls": [], "by hand": []}
     import trl  # noqa: F401 - takes seconds, which would be counted to whoever comes first

@@ -242,7 +242,7 @@ def paired_difference(
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} outcomes against {len(b)}: a paired comparison needs the same questions")
-    if len(a) and {*a, *b} <= {0, 1} and (clusters is None or len(set(clusters)) == len(a)):
+    if len(a) >= FEWEST_UNITS and {*a, *b} <= {0, 1} and (clusters is None or len(set(clusters)) == len(a)):
         return _newcombe(np.array(a, dtype=float), np.array(b, dtype=float))
     return bootstrap_mean([float(y) - float(x) for x, y in zip(a, b, strict=True)], clusters)
 

@@ -37,6 +37,13 @@ ODD_LINKS: dict[str, list[dict[str, str]]] = {
 }
 
 
+@pytest.mark.parametrize("page", ["rationales", "label"])
+def test_an_empty_file_is_called_so(page: str, open_app: Any, tmp_path: Path) -> None:
+    (tmp_path / "nothing.jsonl").write_text("")
+    said = words(healthy(open_app(page, "--records", str(tmp_path / "nothing.jsonl"))))
+    assert "holds no rationale." in said and "first round" not in said
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_whole_run(open_app: Any, whole: Path, page: str) -> None:
     app = healthy(open_app(page, "--root", str(whole.parent)))

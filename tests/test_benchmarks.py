@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -125,6 +126,13 @@ def test_methods_are_compared_with_the_seeds_as_units() -> None:
     assert across(accuracies) == pytest.approx({"value": 0.7, "low": 0.7 - 4.3027 * 0.2 / 3**0.5, "high": 1.0, "n": 3}, abs=1e-3)
     gap = {"value": -0.2, "low": -0.2 - 4.3027 * 0.1 / 3**0.5, "high": -0.2 + 4.3027 * 0.1 / 3**0.5, "n": 3}
     assert minus(star, other) == {"accuracy_over_seeds": pytest.approx(gap, abs=1e-3)}
+
+
+@pytest.mark.parametrize(("kind", "flag"), [("loop", "--repeats"), ("grading", "--problems"), ("real_model", "--probed")])
+def test_counts_below_one_are_refused(kind: str, flag: str) -> None:
+    script = importlib.import_module(f"benchmarks.{kind}")
+    with pytest.raises(UsageError, match=f"{flag} 0: expected 1 or more"):
+        parse(script.Arguments, None, [flag, "0"])
 
 
 def test_every_script_is_named_on_the_page() -> None:

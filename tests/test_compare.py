@@ -248,7 +248,7 @@ def test_rounds_have_no_test_split_of_their_own(pair: tuple[Path, Path], capsys:
 
 
 @pytest.mark.parametrize(
-    ("flags", "hint"), [((), True), (("--by", "size"), True), (("--by", "round"), False), (("--split", "test"), False)]
+    ("flags", "hint"), [((), True), (("--by", "size"), True), (("--split", "test"), False)]
 )
 def test_the_test_split_is_named_where_it_can_help(
     pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], hint: bool
@@ -257,6 +257,23 @@ def test_the_test_split_is_named_where_it_can_help(
     assert compare.main([str(pair[0]), str(other), *flags]) == 1
     said = capsys.readouterr().err
     assert "share no question" in said and ("Try --split test." in said) is hint
+
+
+def test_runs_that_cannot_be_compared_do_not_stop_the_others(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after `make train` and `make real`: one of another task, and one that has only begun."""
+    other = make_run(tmp_path / "other", task="gsm8k", rounds=1, problems=9)
+    begun = make_run(tmp_path / "begun", rounds=1, problems=9)
+    for name in ("metrics.jsonl", "result.json"):
+        (begun / name).unlink()
+    assert compare.main([*map(str, (other, begun, *pair)), "-o", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert f"{begun} has no finished round yet and is left out." in printed
+    assert printed.count("shares no question with the others and is left out.") == 1
+    arms = json.loads((tmp_path / "out" / "comparison.json").read_text())["sections"][0]["figures"]
+    assert {Path(figure["run"]).name for figure in arms} == {run.name for run in pair}
+    assert compare.main([str(pair[0]), str(begun)]) == 1 and "has no finished round yet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("case", ["none", "one", "twice the same", "nothing", "other questions"])

@@ -21,7 +21,7 @@ def page() -> None:
     """The page, from top to bottom."""
     table = context.table()
     if not len(table):
-        st.info("There are no rationales to label yet: the first round is still going.", icon=":material/hourglass_top:")
+        st.info(context.nothing_yet(table), icon=":material/hourglass_top:")
         return
     labels = context.labels()
     with st.container(horizontal=True, vertical_alignment="bottom", key="head"):

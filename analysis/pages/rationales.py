@@ -31,7 +31,7 @@ def page() -> None:
     """The page, from top to bottom."""
     table = context.table()
     if not len(table):
-        st.info("This run has no rationales yet: its first round is still going.", icon=":material/hourglass_top:")
+        st.info(context.nothing_yet(table), icon=":material/hourglass_top:")
         return
     labels = context.labels()
     verdicts = labels.verdicts()

@@ -92,6 +92,13 @@ def table() -> Table:
         st.stop()
 
 
+def nothing_yet(table: Table) -> str:
+    """Why a table has no row."""
+    if table.source.kind == "file":
+        return f"{text.plain(table.source.name)} holds no rationale."
+    return "This run has no rationales yet: its first round is still going."
+
+
 def labels() -> Labels:
     """Labels of the source, as they are on the disk now."""
     folder = label_folder(source())
