@@ -75,6 +75,8 @@ def test_rows_cut_and_left_out_are_counted_and_only_none_left_is_refused(tmp_pat
 
 
 def test_rows_are_in_a_file_and_not_in_memory(tmp_path: Path) -> None:
+    import datasets  # noqa: F401 - what loading it takes is not counted
+
     count, prompt, completion = 40_000, range(1_000, 1_100), range(2_000, 2_100)
     tracemalloc.start()
     job = make_job(Path("base"), tmp_path / "out", rows=((tuple(prompt), tuple(completion)) for _ in range(count)), max_length=512)
