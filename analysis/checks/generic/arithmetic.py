@@ -94,7 +94,7 @@ def judge(equation: Equation, text: str) -> tuple[str, float]:
         return "", 0.0
     start = equation.start
     positive = -value if {*equation.left.operators} <= {*"*/"} else value + 2 * abs(equation.left.operands[0].value or 0)
-    bulleted = right == positive > 0 and _BULLETED.search(text[: start + 1])
+    bulleted = right == positive > 0 and _BULLETED.search(text[max(0, start - 40) : start + 1])
     text = text[max(0, start - 120) : start + len(equation.left.text) + 120]  # what is near, not a whole page
     readings = [value]
     if equation.percent_result or any(operand.percent for operand in equation.left.operands) or _PERCENT.search(text):
