@@ -213,7 +213,7 @@ def _differences(tests: Sequence[Comparison]) -> None:
         return
     with st.expander(f"Are the differences real? ({len(rows)} paired tests on the same questions)", expanded=True):
         parts.table(pd.DataFrame(rows))
-        st.caption("Paired bootstrap over questions, 95 %; McNemar where each question is right or wrong; corrected: Holm.")
+        st.caption("95 %: Newcombe and McNemar for right or wrong answers, else a bootstrap over questions; corrected: Holm.")
 
 
 if __name__ == "__main__":
