@@ -29,7 +29,7 @@ from star.problem import Problem, Task, Verdict
 from star.recipe import TaskSettings
 from star.sampling.base import Completion
 from star.tasks import load_task
-from tests.timing import at_most
+from tests.timing import at_most, slowness
 
 CASES = json.loads((Path(__file__).parent / "grade_cases.json").read_text(encoding="utf-8"))
 CHOICES = {"A": "ignore", "B": "enforce", "C": "avoid"}
@@ -352,6 +352,18 @@ def test_math_worker_is_killed_and_starts_again() -> None:
         worker.close()
         worker.close()
     assert worker.process is None
+
+
+def test_the_first_pair_does_not_pay_for_imports() -> None:
+    """A slow machine spent the computing time of one pair on them, and the first pair was ungradable."""
+    worker = MathWorker(time_limit=60)
+    try:
+        worker._running()
+        started = time.monotonic()
+        assert worker.compare("2x", "3x") == Verdict.incorrect
+        assert time.monotonic() - started < 0.1 * slowness()  # 0.3 with the imports
+    finally:
+        worker.close()
 
 
 def test_math_worker_from_threads() -> None:

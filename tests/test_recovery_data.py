@@ -13,6 +13,7 @@ from analysis.rationales.reading import read_records
 from analysis.rationales.records import Record, record_from
 from analysis.recovery.fitting import fit, is_labelled
 from analysis.recovery.model import case_of, load_model, score_cases
+from tests.timing import slowness
 
 LABELS_IN_META = (
     "recovery_behavior", "faithful_recovery", "error_type_annotation", "annotator_notes", "error_position", "perturbation",
@@ -54,7 +55,7 @@ def test_five_thousand_records_a_second(recoveries: list[Record]) -> None:
         start = time.process_time()
         score_cases(list(map(case_of, rows)))
         best = min(best, time.process_time() - start)
-    assert len(rows) / best > 3_500  # 5,000 and more on an idle core; shared ones are slower
+    assert len(rows) / best * slowness() > 3_500  # 5,000 and more on an idle core; shared ones are slower
 
 
 def test_shipped_model_is_the_fit_of_the_data(recoveries: list[Record]) -> None:

@@ -25,7 +25,7 @@ from star.tasks import addition
 from tests.conftest import ROOT
 from tests.nasty_records import nasty_records
 from tests.run_factory import make_run
-from tests.timing import at_most
+from tests.timing import at_most, slowness
 
 PENS = "Ann has 48 pens and gives half of them to Bo. How many pens are left?"
 RECORDS = [
@@ -351,7 +351,7 @@ def test_five_thousand_solutions_in_ten_seconds_of_processor_time(data_dir: Path
     subprocess.run([*command, "-o", str(tmp_path / "out.jsonl")], check=True, capture_output=True, env=environment)
     after = os.times()
     spent = after.children_user + after.children_system - before.children_user - before.children_system
-    assert spent < (10 if os.getloadavg()[0] < 1.5 else 20)
+    assert spent < (10 if os.getloadavg()[0] < 1.5 else 20) * slowness()
 
 
 @pytest.mark.parametrize("record", nasty_records(), ids=lambda record: record.id)

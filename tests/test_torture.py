@@ -24,6 +24,7 @@ from star.setup import prepare
 from star.training.saving import publish
 from tests.nasty_records import hostile_records
 from tests.test_loop import contents, make_recipe, run, scripted_finetune
+from tests.timing import slowness
 from tests.tiny_models import tiny_model
 
 ROOT = SEEDS.parent
@@ -206,4 +207,4 @@ def test_hostile_records_are_scored_one_and_all_within_a_second(
         times.append((took if took < 0.5 else min(took, seconds(record)), record.id))
     record_property("tried", f"{count:,} hostile records, none fails")
     record_property("slowest_seconds", f"{max(times)[0]:.2f}")
-    assert max(times) < (1, ""), max(times)
+    assert max(times) < (slowness(), ""), max(times)

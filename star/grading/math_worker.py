@@ -75,7 +75,7 @@ def main() -> None:
     except (ImportError, ValueError, OSError):  # not on this system, or a lower limit is set already
         pass
     logging.disable(logging.CRITICAL)
-    import math_verify  # noqa: F401  (seconds; the parent waits for "ready" with a limit of its own)
+    equal("2x+1", "3x+1")  # imports for seconds, which the parent waits for with a limit of its own: no pair's time pays for it
 
     parent: Connection[Any, Any] = Connection(int(sys.argv[1]))
     parent.send("ready")

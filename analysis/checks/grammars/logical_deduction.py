@@ -152,8 +152,8 @@ def _check_claims(text: str, run: _Run) -> None:
         run.high_first = False
         claims.extend(_row(between.group("row"), run))
     claims.extend(_numbered(text, run))
-    if not claims and run.readable == before:
-        run.unread |= len(run.reader.lexicon.objects(text)) > 1
+    if not run.unread and not claims and run.readable == before:
+        run.unread = len(run.reader.lexicon.objects(text)) > 1
     for claim in claims:
         run.readable += 1
         if (claim.mask | ~(run.known if run.used else run.solution)).all():
