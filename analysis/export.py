@@ -14,7 +14,7 @@ import base64
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis.pages.widgets.measures import measure_rows, measure_words
 from analysis.pages.widgets.words import MODES, NO_REASON
+from analysis.rationales.formats import Columns
 from analysis.soundness.grades import FLAGGED, score_words
 from analysis.sources import Source, check_output, run_labels, source_of, typed
 from star.command_line import parse, run_command
@@ -58,6 +59,7 @@ class Arguments:
     """Run directory or record file."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("report.html")
     """The page to write."""
+    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
     cases: int = 20
     """Right-but-unsound rationales to show, 0 or more."""
 
@@ -104,7 +106,7 @@ def run_cases(table: Table, summary: RunSummary, most: int) -> tuple[list[CaseVi
     if evaluated.empty:
         return [], "No evaluated rationales."
     if not (known := judges(table)):
-        return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {typed(table.source.path)}"
+        return [], f"Soundness is not known yet. To find out, run: python -m analysis.score {table.source.typed}"
     final = frame.index.isin(evaluated.index)
     answers = (frame["mode"] != "evaluated") | (frame["sample"] == 0)  # further samples of an evaluation are no other answers
     right = ((frame["right"] == 1) & (frame["n_steps"] > 0) & answers & (final | (number <= last))).to_numpy()
@@ -257,12 +259,12 @@ def table_page(table: Table, rows: Sequence[int], heading: str, about: str) -> s
     )
 
 
-def file_page(path: Path, most: int) -> str:
+def file_page(source: Source, most: int) -> str:
     """The page of a record file: its right answers of unsound reasoning, the strongest evidence first. Raises RecordError."""
     from analysis.rationales.filters import View, base_mask, judges, select
     from analysis.rationales.table_reading import load_table
 
-    table = load_table(source_of(path))
+    table = load_table(source)
     heading = "Right answer, wrong reasoning"
     if not (known := judges(table)):
         return table_page(table, [], heading, " ".join(["Soundness is not known yet.", *table.notes]))
@@ -281,8 +283,8 @@ def export(arguments: Arguments) -> None:
     if arguments.cases < 0:
         raise UsageError(f"--cases {arguments.cases}: expected how many rationales to show, 0 or more")
     check_output(arguments.output, (arguments.run,))
-    made = file_page if arguments.run.is_file() else page
-    content = made(arguments.run, arguments.cases)
+    is_file, most = arguments.run.is_file(), arguments.cases
+    content = file_page(source_of(arguments.run, arguments.columns), most) if is_file else page(arguments.run, most)
     write_text(arguments.output, content)
     print(f"wrote {arguments.output} ({len(content) / 1024:,.0f} KB)")
 

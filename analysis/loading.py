@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from analysis.labels import Labels, label_folder, read_labels
 from analysis.rationales.filters import evidence
+from analysis.rationales.formats import Columns
 from analysis.rationales.steps import split_steps
 from analysis.rationales.table import UNKNOWN, Table, choices_from
 from analysis.rationales.table_reading import load_table
@@ -30,8 +31,8 @@ ALWAYS = (
 """Columns that are there also where nothing is known."""
 
 
-def load(path: Path | str) -> pd.DataFrame:
-    """All rationales of a run directory or a record file. Raises RecordError, RunError.
+def load(path: Path | str, columns: Columns | None = None) -> pd.DataFrame:
+    """All rationales of a run directory or a record file, whose columns may be called otherwise. Raises RecordError, RunError.
 
     Columns: id, problem, question, choices (dictionary), rationale, steps (list), answer, gold; right, exact and human (1, 0; -1:
     not known) with human_step (0-based; -1: none; missing: not known) and program_step (the same by a label with `label_source`
@@ -39,7 +40,7 @@ def load(path: Path | str) -> pd.DataFrame:
     flags (list of {step, check, message}); label (what most people said in the app: sound, unsound, unsure) and label_step; round,
     mode, split, slice, verdict, generator, meta (dictionary) and meta.NAME, a filter of the app, as far as there are any.
     """
-    source = source_of(path)
+    source = source_of(path, columns)
     return frame_of(load_table(source), read_labels(label_folder(source)))
 
 

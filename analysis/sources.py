@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from analysis.rationales.formats import Columns
 from star.errors import InputError, UsageError, counted
 from star.run import Overview, Run, stamp
 from star.schemas import Manifest
@@ -26,13 +27,21 @@ class Source:
     path: Path
     name: str
     """What a link says: the path below the root, or the name of the record file."""
+    columns: Columns = field(default_factory=Columns)
+    """Of a record file that calls them otherwise."""
+
+    @property
+    def typed(self) -> str:
+        """As one would type it behind a command of `analysis`."""
+        named = (f" --{field} {shlex.quote(column)}" for field, column in self.columns.given.items())
+        return typed(self.path) + "".join(named)
 
 
-def source_of(path: Path | str) -> Source:
+def source_of(path: Path | str, columns: Columns | None = None) -> Source:
     """A run directory or a record file. Raises InputError where it is neither."""
     resolved = Path(path).resolve()
     if resolved.is_file():
-        return Source("file", resolved, resolved.name)
+        return Source("file", resolved, resolved.name, columns or Columns())
     if Run(resolved).exists:
         return Source("run", resolved, resolved.name)
     raise InputError(f"{path} is neither a run directory nor a file. Give one such as runs/addition-1a2b3c or theirs.jsonl.")

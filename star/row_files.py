@@ -167,11 +167,11 @@ def _object(row: Any) -> Row | BadRowError:
 
 def _table_rows(handle: Any, encoding: str, kind: str, answer: str | None) -> Iterator[Numbered]:
     text = io.TextIOWrapper(handle, encoding, newline="")
-    header = text.readline()
+    header = next((line for line in text if line.strip()), "")
     comma = ";" if ";" in header and "," not in header else ","
     reader = csv.DictReader(chain([header], text), delimiter="\t" if kind == ".tsv" else comma, strict=True)
     csv.field_size_limit(MOST)
-    names = reader.fieldnames or ()
+    names = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
     for number in count(2):
         line = reader.line_num + 1
         try:

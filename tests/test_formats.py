@@ -5,17 +5,22 @@ from __future__ import annotations
 import gzip
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from analysis import calibrate, score
+import analysis
+from analysis import calibrate, export, score
+from analysis.pages.widgets import context
+from analysis.rationales import table_reading
 from analysis.rationales.formats import Columns
 from analysis.rationales.reading import read_records
-from analysis.rationales.records import BrokenLine, Record, RecordError
+from analysis.rationales.records import BrokenLine, Record, RecordError, record_from
 from star import train
+from star.errors import UsageError
 from star.row_files import BadRowError, Row, RowFileError, read_rows
 from star.tasks.rows import TaskError
 from tests.task_rows import records, write
@@ -351,9 +356,39 @@ def test_columns_named_on_the_command_line(tmp_path: Path, capsys: pytest.Captur
     said = capsys.readouterr().err
     assert "line 4: no column 'meta.text'; the row has prompt" in said and "not read are the columns other" in said
     named = Columns("prompt", "meta.text", "final")
-    assert [(r.question, r.steps, r.answer) for r in read_records(path, broken=[], columns=named)] == [
-        (f"2 + {n}?", (f"2 + {n} = {n + 2}",), str(n + 2)) for n in range(3)
-    ]
+    expected = [(f"2 + {n}?", (f"2 + {n} = {n + 2}",), str(n + 2)) for n in range(3)]
+    assert [(r.question, r.steps, r.answer) for r in read_records(path, broken=[], columns=named)] == expected
+    assert analysis.load(path, named)["rationale"].tolist() == [steps[0] for _, steps, _ in expected]
+    assert export.main([path, *COLUMNS, "-o", str(tmp_path / "page.html")]) == 0
+    assert "3 rationales" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert export.main([path, "-o", str(tmp_path / "page.html")]) == 1
+    assert "give --question and --rationale" in capsys.readouterr().err
+
+
+def test_columns_of_the_app_and_in_what_it_says_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "r.jsonl", [{"q": f"{n}?", "steps": "no", "my text": f"{n}"} for n in range(9)])
+    given = context.parse(("--records", path, "--question", "q", "--rationale", "my text"))
+    monkeypatch.setattr(context, "arguments", lambda: given)
+    (source,) = context.sources()
+    monkeypatch.setattr(table_reading, "SMALL_FILE", 5)
+    for _ in range(2):  # the second from the index
+        table = table_reading.read_file(source)
+        assert table.frame["problem"].tolist()[:2] == ["0?", "1?"] and table.rationale(1).steps == ("1",)
+        assert f"analysis.score {path} --question q --rationale 'my text' -o" in table.notes[-1]
+    assert table_reading.read_file(replace(source, columns=Columns())).rationale(1).steps == ("no",)
+    with pytest.raises(UsageError, match="--question names a column"):
+        context.parse(("--question", "q"))
+
+
+@pytest.mark.parametrize(("size", "read"), [(7, 7.0), ("7B", 7.0), ("0.5", 0.5), ("large", None), ([7], None), (None, None)])
+def test_no_rationale_is_lost_over_what_judges_nothing(size: object, read: float | None) -> None:
+    record = record_from({"steps": ["a"], "meta": "from the web", "generator_params_b": size}, default_id="x")
+    assert (record.meta, record.generator_params_b) == ({"meta": "from the web"}, read)
+
+
+def test_the_header_of_a_table_as_people_write_it(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("\n question , rationale\nQ?,a\n")
+    assert [(r.question, r.steps) for r in read_records(tmp_path / "r.csv")] == [("Q?", ("a",))]
 
 
 def test_a_table_of_records_with_labels(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from analysis.faithfulness.rows import row_schema
 from analysis.pages.widgets import averages, context, parts, rationale, state, text
 from analysis.pages.widgets.measures import outcome_words, probe_words
 from analysis.rationales.table import Table
-from analysis.sources import Source, typed
+from analysis.sources import Source
 from star.charts import COLOURS
 from star.errors import counted
 from star.run import Run, RunError, read_json, read_table
@@ -36,7 +36,7 @@ def page() -> None:
         if not file.is_file():
             st.info("These rationales have not been probed yet. To ask the model again with changed reasoning, type:")
             more = "" if source.kind == "run" else " --model MODEL"
-            parts.command(f"python -m analysis.probe {typed(source.path)}{more}")
+            parts.command(f"python -m analysis.probe {source.typed}{more}")
             return
         rows = read_table(file, row_schema(), COLUMNS).to_pandas().dropna(subset=["n_steps"])
     except RunError as error:

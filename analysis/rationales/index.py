@@ -18,12 +18,13 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from analysis.sources import Source
 from star.run import stamp
 
 VERSION = "5"
 """Changes with the columns and with what is read into them, so that indexes of earlier versions are made anew."""
 TEXTS = ("rationale", "steps", "question", "choices", "record")
-Columns = tuple[pd.DataFrame, dict[str, Callable[[], pa.Array]], list[str]]
+Kept = tuple[pd.DataFrame, dict[str, Callable[[], pa.Array]], list[str]]
 """Short columns, loaders of the long ones, and messages about what was left out."""
 
 
@@ -33,17 +34,17 @@ def index_file(path: Path) -> Path:
     return cache / "rationales" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:24]}.arrow"
 
 
-def _of(path: Path) -> str:
+def _of(source: Source) -> str:
     """What an index must be of."""
-    return json.dumps([VERSION, *stamp([path])])
+    return json.dumps([VERSION, source.columns.given, *stamp([source.path])])
 
 
-def read_index(path: Path) -> Columns | None:
+def read_index(source: Source) -> Kept | None:
     """What `write_index` kept of this file as it is now, None where there is no such index."""
     try:
-        with pa.memory_map(str(index_file(path))) as file, pa.ipc.open_file(file) as reader:
+        with pa.memory_map(str(index_file(source.path))) as file, pa.ipc.open_file(file) as reader:
             known = json.loads((reader.schema.metadata or {}).get(b"rationales", b"{}"))
-            if known.get("of") != _of(path):
+            if known.get("of") != _of(source):
                 return None
             table = reader.read_all()
     except (OSError, ValueError, pa.ArrowException):
@@ -59,15 +60,15 @@ def read_index(path: Path) -> Columns | None:
     return frame, {name: loader(name) for name in TEXTS}, list(known.get("notes", []))
 
 
-def write_index(path: Path, frame: pd.DataFrame, texts: dict[str, Callable[[], pa.Array]], notes: list[str]) -> None:
+def write_index(source: Source, frame: pd.DataFrame, texts: dict[str, Callable[[], pa.Array]], notes: list[str]) -> None:
     """Keep the columns of a file; where the cache folder cannot be written, nothing is kept."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     for name in TEXTS:
         table = table.append_column(name, texts[name]())
     categories = [name for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)]
-    known: dict[str, Any] = {"of": _of(path), "notes": notes, "categories": categories}
+    known: dict[str, Any] = {"of": _of(source), "notes": notes, "categories": categories}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"rationales": json.dumps(known).encode()})
-    file = index_file(path)
+    file = index_file(source.path)
     temporary = file.with_suffix(f".{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

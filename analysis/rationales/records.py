@@ -167,8 +167,8 @@ def record_from(row: Any, *, default_id: str) -> Record:
         sound=first_error < 0 if sound is None and first_error is not None else sound,
         label_source=_text(row, "label_source"),
         generator=_text(row, "generator"),
-        generator_params_b=_real(row, "generator_params_b"),
-        meta=_object(row.get("meta"), "meta") or {},
+        generator_params_b=_size(row),
+        meta=_meta(row.get("meta")),
     )
     return replace(record, answer_correct=matches_gold(record)) if record.answer_correct is None else record
 
@@ -223,6 +223,22 @@ def _real(row: Mapping[str, Any], name: str) -> float | None:
     return float(value)
 
 
+def _size(row: Mapping[str, Any]) -> float | None:
+    """Parameters of the generator in billions, 7 or "7B"; None where it says something else, which judges nothing."""
+    value = row.get("generator_params_b")
+    with suppress(RecordError):
+        return _real({"size": value.strip().rstrip("Bb") if isinstance(value, str) else value}, "size")
+    return None
+
+
+def _meta(value: Any) -> dict[str, Any]:
+    """What else is known; a value that is no object becomes one, {"meta": value}: no rationale is lost over it."""
+    try:
+        return _object(value, "meta") or {}
+    except RecordError:
+        return {"meta": value}
+
+
 def _object(value: Any, name: str) -> dict[str, Any] | None:
     """A JSON object, given as such or (in parquet) as its text."""
     if isinstance(value, str):
@@ -249,9 +265,10 @@ def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:
     if absent(steps) or (not steps and row.get("rationale")):
         text = _text(row, "rationale")
         if text is None:
+            found = ", ".join(map(str, row))[:200] or "nothing"
             raise RecordError(
-                "expected `steps` (a list of texts) or `rationale` (one text), found neither. Where the columns have other names, "
-                "analysis.score, probe and calibrate take --question and --rationale; for the app and analysis.export rename them."
+                f"expected `steps` (a list of texts) or `rationale` (one text), found {found}. "
+                "Where the columns have other names, give --question and --rationale."
             )
         return tuple(split_steps(text))
     if isinstance(steps, str):

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.rationales.index import Columns, read_index, write_index
+from analysis.rationales.index import Kept, read_index, write_index
 from analysis.rationales.joining import rows_of_scores, unjoined
 from analysis.rationales.reading import read_records
 from analysis.rationales.records import BrokenLine, Record, RecordError, is_label, record_to, unique_ids
@@ -91,7 +91,7 @@ def read_run(source: Source) -> Table:
         notes.append(_short(str(error), source.path))
     scored = _add_scores(scores, frame, texts, notes, rationales)
     if not scored and len(frame):
-        notes.append(f"These rationales are not scored yet. To score them, type: python -m analysis.score {typed(source.path)}")
+        notes.append(f"These rationales are not scored yet. To score them, type: python -m analysis.score {source.typed}")
     return _table(source, frame, texts, scored, notes)
 
 
@@ -242,10 +242,10 @@ def _table(
 def read_file(source: Source) -> Table:
     """The table of a record file; a large one is read once, see `analysis.rationales.index`. Raises RecordError when it is none."""
     records: list[Record] = []
-    known = read_index(source.path)
-    frame, texts, notes = known or _read_columns(source.path, records)
+    known = read_index(source)
+    frame, texts, notes = known or _read_columns(source, records)
     if known is None and len(records) > SMALL_FILE:
-        write_index(source.path, frame, texts, notes)
+        write_index(source, frame, texts, notes)
     joined = texts["rationale"]
     scored = _add_scores(_read_scores(score_files(source.path), notes), frame, texts, notes, joined)
     if not scored and len(frame) <= SMALL_FILE:
@@ -254,16 +254,17 @@ def read_file(source: Source) -> Table:
         scores = source.path.with_name(stem(source.path) + ".scores.parquet")
         notes.append(
             f"Not scored yet: {counted(len(frame), 'rationale')}. To score them, type: "
-            f"python -m analysis.score {typed(source.path)} -o {typed(scores)}"
+            f"python -m analysis.score {source.typed} -o {typed(scores)}"
         )
     return _table(source, frame, texts, scored, notes)
 
 
-def _read_columns(path: Path, records: list[Record]) -> Columns:
+def _read_columns(source: Source, records: list[Record]) -> Kept:
     """The columns of a file, whose records are put into the list."""
     broken: list[BrokenLine] = []
     notes: list[str] = []
-    records += read_records(path, broken=broken, notes=notes)
+    path = source.path
+    records += read_records(path, broken=broken, columns=source.columns, notes=notes)
     notes += [f"{path.name}, line {line.line} is left out: {line.reason}" for line in broken[:3]]
     if len(broken) > 3:
         notes.append(f"{path.name}: {counted(len(broken) - 3, 'more line')} left out.")

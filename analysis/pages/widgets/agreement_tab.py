@@ -75,7 +75,7 @@ def tab(table: Table) -> None:
         )
     else:
         st.caption("Enough to calibrate a scorer with:")
-        parts.command(f"python -m analysis.calibrate {typed(context.source().path)} --labels {folder} -o calibration.json")
+        parts.command(f"python -m analysis.calibrate {context.source().typed} --labels {folder} -o calibration.json")
     named = {name: (step, steps.get(name, -1)) for name, step in labels.error_steps(person).items()}
     compared = agreement.agreement(verdicts, scores, cut / 100 if cut else THRESHOLD, named)
     if not compared.n:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import streamlit as st
+import tyro
 
 from analysis.labels import Labels, label_folder, read_labels
 from analysis.pages.widgets import state, text
+from analysis.rationales.formats import Columns
 from analysis.rationales.records import RecordError
 from analysis.rationales.table import Table
 from analysis.rationales.table_reading import load_table
-from analysis.sources import Source, list_runs, run_labels
+from analysis.sources import Source, list_runs, run_labels, source_of
 from star import command_line
 from star.errors import UsageError
 from star.row_files import SUFFIXES
@@ -36,6 +38,7 @@ class Arguments:
     """Folder with run directories; only what lies below it is opened."""
     records: Path | None = None
     """A rationale file from somewhere else, shown in place of the runs."""
+    columns: tyro.conf.OmitArgPrefixes[Columns] = field(default_factory=Columns)
 
 
 @lru_cache(maxsize=1)
@@ -45,6 +48,8 @@ def parse(argv: tuple[str, ...]) -> Arguments:
     given = command_line.parse(Arguments, description, argv, prog="rationale-app")
     if given.records is not None and not given.records.is_file():
         raise UsageError(f"--records {given.records}: there is no such file. Give a file ending in {', '.join(SUFFIXES)}.")
+    if given.records is None and given.columns.given:
+        raise UsageError(f"--{next(iter(given.columns.given))} names a column of a rationale file. Give the file with --records.")
     if given.root.exists() and not given.root.is_dir():
         raise UsageError(f"--root {given.root} is a file, not a folder. To open a rationale file, use --records.")
     return given
@@ -64,7 +69,7 @@ def sources() -> list[Source]:
     """Everything that can be opened, newest first."""
     chosen = arguments()
     if chosen.records is not None:
-        return [Source("file", chosen.records.resolve(), chosen.records.name)]
+        return [source_of(chosen.records, chosen.columns)]
     return list_runs(chosen.root)
 
 
