@@ -30,7 +30,7 @@ from star.tasks import load_task
 from star.train import main
 from tests.scripted import ScriptedSampler
 from tests.scripted_answers import ScriptedAnswers
-from tests.test_loop import scripted_finetune
+from tests.scripted_loop import scripted_finetune
 from tests.tiny_models import tiny_model
 
 ROOT = SEEDS.parent
@@ -307,7 +307,7 @@ from star import sampling, train
 from star.train import main
 from tests.scripted import ScriptedSampler
 from tests.test_bad_input import open_scripted
-from tests.test_loop import scripted_finetune
+from tests.scripted_loop import scripted_finetune
 
 real = ScriptedSampler.sample
 def slow(self, *arguments, **options):

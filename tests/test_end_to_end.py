@@ -23,7 +23,7 @@ from star.sampling.model_files import load_tokenizer
 from star.tasks import load_task
 from star.train import main
 from tests.scripted_answers import ScriptedAnswers
-from tests.test_loop import scripted_finetune
+from tests.scripted_loop import scripted_finetune
 from tests.tiny_models import tiny_model
 
 open_real = sampling.open_sampler

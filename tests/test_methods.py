@@ -24,8 +24,8 @@ from star.setup import prepare
 from star.statistics import best_of_k, maj_at_k, pass_at_k
 from star.training.plan import Job
 from tests.scripted import ScriptedSampler
-from tests.test_loop import Killed, contents, make_recipe, scripted_finetune
-from tests.test_loop import run as run_loop
+from tests.scripted_loop import Killed, contents, make_recipe, scripted_finetune
+from tests.scripted_loop import run as run_loop
 
 
 def attempt(problem: str, right: bool, **more: Any) -> Any:

@@ -31,8 +31,8 @@ from star.training.plan import Job, with_data
 from star.training.sft import shared_arguments
 from star.verifier import completion_scores
 from tests.scripted import ScriptedSampler
-from tests.test_loop import Killed, contents, make_recipe
-from tests.test_loop import run as run_loop
+from tests.scripted_loop import Killed, contents, make_recipe
+from tests.scripted_loop import run as run_loop
 from tests.test_methods import PAIRED, attempt, attempts, run
 
 

@@ -30,7 +30,9 @@ from star.sampling.base import SamplerError
 from star.setup import prepare
 from star.shards import Shard
 from tests.scripted import ScriptedSampler
-from tests.test_loop import contents, make_recipe, run, scripted_finetune
+from tests.scripted_loop import contents, make_recipe, run, scripted_finetune
+
+pytestmark = pytest.mark.usefixtures("no_training")
 
 SECTIONS: dict[str, Any] = {"loop": {"rounds": 2}, "evaluation": {"samples": 2}}
 
@@ -92,11 +94,6 @@ class FakeActor:
             return answer
 
         return SimpleNamespace(remote=call)
-
-
-@pytest.fixture(autouse=True)
-def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("star.loop.finetune", scripted_finetune)
 
 
 def recipe_of(base_model: Path, folder: Path, workers: int = 3, **training: Any) -> Recipe:

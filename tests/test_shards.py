@@ -26,14 +26,11 @@ from star.sampling.base import Decoding
 from star.setup import Setup, prepare
 from star.shards import Shard, cut
 from tests.scripted import ScriptedSampler
-from tests.test_loop import Killed, attempts_of, contents, make_recipe, run, scripted_finetune
+from tests.scripted_loop import Killed, attempts_of, contents, make_recipe, run
+
+pytestmark = pytest.mark.usefixtures("no_training")
 
 SMALL: dict[str, Any] = {"loop": {"rounds": 2}, "sampling": {"shard": 8, "samples": 2}, "evaluation": {"samples": 3}}
-
-
-@pytest.fixture(autouse=True)
-def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(star_loop, "finetune", scripted_finetune)
 
 
 class Shuffled(Here):

@@ -23,7 +23,7 @@ from star.recipe import SEEDS, Recipe, load_recipe
 from star.setup import prepare
 from star.training.saving import publish
 from tests.nasty_records import hostile_records
-from tests.test_loop import contents, make_recipe, run, scripted_finetune
+from tests.scripted_loop import contents, make_recipe, run, scripted_finetune
 from tests.timing import slowness
 from tests.tiny_models import tiny_model
 
