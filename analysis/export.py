@@ -197,13 +197,13 @@ def images(run: Run) -> list[tuple[str, str]]:
     return [(title, image(chart)) for title, chart in drawn.items() if chart is not None]
 
 
-def page(run: Path, most: int) -> str:
-    """The whole page. Raises RunError for a directory that is no run."""
+def page(source: Source, most: int) -> str:
+    """The page of a run. Raises RunError where its files are damaged."""
     from analysis.rationales.table_reading import load_table
 
-    summary, folder = summarise_run(run), Run(run)
+    summary, folder = summarise_run(source.path), Run(source.path)
     manifest = folder.manifest
-    cases, about_cases = run_cases(load_table(source_of(run)), summary, most)
+    cases, about_cases = run_cases(load_table(source), summary, most)
     about_probes, probes = probe_rows(folder, summary.round)
     model = (folder.recipe.get("model") or {}).get("path", "")
     size = f", {summary.parameters:,} parameters" if summary.parameters else ""
@@ -211,7 +211,7 @@ def page(run: Path, most: int) -> str:
     round_ = f"round {summary.round}" + ("" if summary.finished else " so far")
     return render(
         heading="Right answer, wrong reasoning",
-        name=run_labels([Source("run", run, run.name)])[run.name],
+        name=run_labels([source])[source.name],
         about=f"{label(summary)}, {round_}, from {model}{size}; commit {commit}",
         warnings=warnings([summary]),
         cards=figure_cards(summary),
@@ -283,8 +283,8 @@ def export(arguments: Arguments) -> None:
     if arguments.cases < 0:
         raise UsageError(f"--cases {arguments.cases}: expected how many rationales to show, 0 or more")
     check_output(arguments.output, (arguments.run,))
-    is_file, most = arguments.run.is_file(), arguments.cases
-    content = file_page(source_of(arguments.run, arguments.columns), most) if is_file else page(arguments.run, most)
+    source = source_of(arguments.run, arguments.columns)
+    content = file_page(source, arguments.cases) if source.kind == "file" else page(source, arguments.cases)
     write_text(arguments.output, content)
     print(f"wrote {arguments.output} ({len(content) / 1024:,.0f} KB)")
 

@@ -33,6 +33,9 @@ _BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BO
 _WHOLE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*(?:\{|$)|\{\s*$)")
 """A first line with which a document begins, not a row."""
 
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
+"""How Python holds the bytes of a text that could not be decoded."""
+
 Row = Mapping[str, Any]
 
 
@@ -166,11 +169,14 @@ def _object(row: Any) -> Row | BadRowError:
 
 
 def _table_rows(handle: Any, encoding: str, kind: str, answer: str | None) -> Iterator[Numbered]:
-    text = io.TextIOWrapper(handle, encoding, newline="")
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"  # bytes that are no UTF-8 cost their row only
+    text = io.TextIOWrapper(handle, encoding, errors, newline="")
     header = next((line for line in text if line.strip()), "")
     comma = ";" if ";" in header and "," not in header else ","
     reader = csv.DictReader(chain([header], text), delimiter="\t" if kind == ".tsv" else comma, strict=True)
     csv.field_size_limit(MOST)
+    if bad := _NO_UTF8.search(header):
+        raise UnicodeError(f"byte 0x{ord(bad[0]) - 0xDC00:02x} of the header is not UTF-8")
     names = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
     for number in count(2):
         line = reader.line_num + 1
@@ -181,7 +187,9 @@ def _table_rows(handle: Any, encoding: str, kind: str, answer: str | None) -> It
         except csv.Error as error:
             yield number, BadRowError(f"its cells cannot be told apart ({error}); see the quotation marks from line {line} on")
             continue
-        if None in row:
+        if bad := next((bad for value in row.values() if isinstance(value, str) and (bad := _NO_UTF8.search(value))), None):
+            yield number, BadRowError(f"byte 0x{ord(bad[0]) - 0xDC00:02x} is not UTF-8; convert the file to UTF-8")
+        elif None in row:
             yield number, BadRowError(f"it has more cells than the header ({len(names)})")
         else:
             yield number, {name: _cell(value, is_answer=name == answer) for name, value in row.items()}

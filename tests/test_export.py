@@ -145,5 +145,5 @@ def test_a_number_of_cases_below_zero_is_a_sentence(tmp_path: Path, capsys: pyte
 
 def test_bad_input_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export.main([str(tmp_path), "-o", str(tmp_path / "x.html")]) == 1
-    assert "not a run directory" in capsys.readouterr().err
+    assert "neither a run directory nor a file" in capsys.readouterr().err
     assert not (tmp_path / "x.html").exists()

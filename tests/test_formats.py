@@ -63,7 +63,8 @@ def test_the_same_rows_from_any_usual_file(name: str, content: bytes, tmp_path: 
     [
         ("r.csv", b"q,a\n1,2\n1,2,3\n4,5\n", 3, "more cells than the header"),
         ("r.csv", b'q,a\n1,2\n1,"2\n4,5\n', 3, "quotation marks from line 3 on"),
-        ("r.csv", b"q,a\n1,\xff\n", 1, "cannot be read any further"),
+        ("r.csv", b"q,a\n1,\xff\n3,4\n", 2, "byte 0xff is not UTF-8"),
+        ("r.csv", b"q,\xe9\n1,2\n", 1, "byte 0xe9 of the header is not UTF-8"),
         ("r.json", b'[{"q": 1}, [2]]', 2, "found a JSON list"),
         ("r.json", b'[{"q": 1}, {"q"', 1, "not JSON"),
         ("r.json", b'{"a":' * 100_000, 1, "not JSON"),
