@@ -72,7 +72,8 @@ def _unboxed(text: str) -> str:
     """The first paragraph of the box that tyro draws around an error, in one line."""
     lines = [line.strip("│ ") for line in text.splitlines() if line[:1] not in "╭╰"]
     rule = next((i for i, line in enumerate(lines) if re.fullmatch("─+", line)), len(lines))
-    return " ".join(line for line in lines[:rule] if line).rstrip(".")
+    said = " ".join(line for line in lines[:rule] if line).rstrip(".")
+    return re.sub(r"^Unrecognized options: (?=[^-])", "One at a time; not expected: ", said)
 
 
 def run_command(body: Callable[[], int | None], *, stopped: str = "") -> int:

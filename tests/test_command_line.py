@@ -62,6 +62,11 @@ def test_an_unknown_flag_is_wrong_usage(
     assert said.startswith("error: ") and said.count("\n") == 1 and "--help" in said and "│" not in said
 
 
+def test_a_second_run_is_no_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    status, said = call("analysis.score", ["runs/a", "runs/b"], capsys, monkeypatch)
+    assert status == 2 and said.startswith("error: One at a time; not expected: runs/b.")
+
+
 @pytest.mark.parametrize("module", COMMANDS)
 def test_input_that_cannot_be_used_is_named(
     module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
