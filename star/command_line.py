@@ -69,10 +69,10 @@ def program() -> str:
 
 
 def _unboxed(text: str) -> str:
-    """The first paragraph of the box that tyro draws around an error, in one line."""
-    lines = [line.strip("│ ") for line in text.splitlines() if line[:1] not in "╭╰"]
-    rule = next((i for i, line in enumerate(lines) if re.fullmatch("─+", line)), len(lines))
-    said = " ".join(line for line in lines[:rule] if line).rstrip(".")
+    """The first paragraph below the title of the box that tyro draws around an error, in one line."""
+    lines = [line.strip("│ ") for line in text.splitlines()]
+    rules = [i for i, line in enumerate(lines) if re.match("╭|[─-]+$", line)]  # hyphens where the terminal has no UTF-8
+    said = " ".join(line for line in lines[rules[0] + 1 : rules[1] if rules[1:] else -1] if line).rstrip(".")
     return re.sub(r"^Unrecognized options: (?=[^-])", "One at a time; not expected: ", said)
 
 

@@ -64,7 +64,7 @@ def test_an_unknown_flag_is_wrong_usage(
 
 def test_a_second_run_is_no_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     status, said = call("analysis.score", ["runs/a", "runs/b"], capsys, monkeypatch)
-    assert status == 2 and said.startswith("error: One at a time; not expected: runs/b.")
+    assert status == 2 and said.startswith("error: One at a time; not expected: runs/b. For all")
 
 
 @pytest.mark.parametrize("module", COMMANDS)
