@@ -256,6 +256,10 @@ STATED: list[tuple[Row, str | None, bool | None]] = [
     ({"problem": "Q?", "answer": "It is five.", "gold": "5"}, None, None),
     ({"messages": chat("Q?", "<think>The answer is 4.</think>The answer is **5**."), "gold": "5"}, "5", True),
     ({"doc": {"question": "Q?"}, "target": "#### 5", "resps": [["The answer is 5."] * 2]}, "5", True),
+    ({"question": "Q?", "rationale": "2 + 3 = 6. The answer is 5.", "gold": "5"}, "5", True),
+    ({"question": "Q?", "steps": ["2 + 3 = 6", "#### 6"], "gold": 5}, "6", False),
+    ({"question": "Q?", "rationale": "#### 5", "answer": None, "gold": "5"}, None, None),
+    ({"question": "Q?", "rationale": "#### 5"}, None, None),
 ]
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 from analysis.sources import Source
 from star.run import stamp
 
-VERSION = "5"
+VERSION = "6"
 """Changes with the columns and with what is read into them, so that indexes of earlier versions are made anew."""
 TEXTS = ("rationale", "steps", "question", "choices", "record")
 Kept = tuple[pd.DataFrame, dict[str, Callable[[], pa.Array]], list[str]]

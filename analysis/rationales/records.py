@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.rationales.formats import Columns, Format, format_of
+from analysis.rationales.formats import Columns, Format, answer_in, format_of
 from analysis.rationales.steps import split_steps
 from star.errors import InputError, counted
 from star.grading import is_right
@@ -132,7 +132,7 @@ def read_file(path: Path, columns: Columns, broken: list[BrokenLine], notes: lis
 def records_from(row: Row, layout: Format | None, *, default_id: str) -> list[Record]:
     """The records of one row of a format, or of the record's own. Raises RecordError."""
     if layout is None:
-        return [record_from(row, default_id=default_id)]
+        return [record_from(_answered(row), default_id=default_id)]
     shared = {name: row[name] for name in _SHARED if name in row and name not in layout.known_by}
     try:
         parts = layout.read(row)
@@ -142,6 +142,14 @@ def records_from(row: Row, layout: Format | None, *, default_id: str) -> list[Re
         raise RecordError(f"it is not as {layout.name} writes it: it lacks {error}, or has it in another form") from error
     given = [shared | {name: value for name, value in each.items() if value is not None} for each in parts]
     return [record_from(each, default_id=default_id) for each in given]
+
+
+def _answered(row: Row) -> Row:
+    """A row that has a gold answer but no column `answer`: with the one that its rationale states."""
+    if "answer" in row or absent(row.get("gold")):
+        return row
+    text = row.get("steps") or row.get("rationale")
+    return {**row, "answer": answer_in("\n".join(map(str, text)) if isinstance(text, list) else text, row["gold"])}
 
 
 def record_from(row: Any, *, default_id: str) -> Record:
@@ -268,7 +276,7 @@ def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:
             found = ", ".join(map(str, row))[:200] or "nothing"
             raise RecordError(
                 f"expected `steps` (a list of texts) or `rationale` (one text), found {found}. "
-                "Where the columns have other names, give --question and --rationale."
+                "Where the columns have other names, give --question and --rationale"
             )
         return tuple(split_steps(text))
     if isinstance(steps, str):
