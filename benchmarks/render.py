@@ -124,7 +124,7 @@ class Result:
         return name if device == "cpu" else f"{name} on {self.content['hardware'].get('gpu', device)}"
 
     def table(self, caption: str, rows: str, caller: Callable[[], str], *, key: str | None = None, only: Any = ()) -> str:
-        """A GitHub table below its caption; what the result does not hold is left out."""
+        """A GitHub table below its caption, if it has one; what the result does not hold is left out."""
         entries = _descend(self.content["figures"], PART.findall(rows)) or {}
         if isinstance(entries, Mapping):
             named = {name: entries[name] for name in only or entries if name in entries}
@@ -142,7 +142,8 @@ class Result:
             if any(line.get(head) is not None for line in lines)
         ]
         grid = [heads, ["---"] * len(heads), *([line.get(head) or "-" for head in heads] for line in lines)]
-        return "\n".join([f"**{caption}**", "", *(f"| {' | '.join(row)} |" for row in grid), "", ""]) if lines else ""
+        above = [f"**{caption}**", ""] if caption else []
+        return "\n".join([*above, *(f"| {' | '.join(row)} |" for row in grid), "", ""]) if lines else ""
 
     def charts(self) -> list[Path]:
         device = self.content.get("device", "cpu")
