@@ -1,7 +1,7 @@
 """Rationale files of other projects: which format a row has, and the fields of a record that it gives.
 
 A format names the keys by which its rows are known and those that it reads; its function gives the fields of each rationale
-(`analysis.rationales.records.record_from` checks them). Labels count from 0 here. A label that is not understood raises ValueError:
+(`analysis.rationales.records.record_from` checks them); an answer of None is then read from the rationale. Labels count from 0 here. A label that is not understood raises ValueError:
 its row is listed, never read without it.
 """
 
@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from star.grading import answer_type_of
-from star.grading.extraction import stated_answer
 from star.layouts import exchange, said, text_of
 from star.row_files import Row, cell, has
 
@@ -140,7 +138,7 @@ def lm_eval(row: Row) -> list[Fields]:
         answer = next((each for each in row.get("filtered_resps") or [] if isinstance(each, str)), None)
         read: list[Fields] = [{"answer": answer, "answer_correct": None if right is None else right > 0}]
     else:
-        read = [{"answer": answer_in(text, own.get("gold"))} for text in texts]
+        read = [{"answer": None} for _ in texts]
     samples = [{"rationale": text, "meta": {"sample": place, "filter": row.get("filter")}} for place, text in enumerate(texts)]
     return [own | answered | sample for answered, sample in zip(read, samples, strict=True)]
 
@@ -165,23 +163,31 @@ def written_answer(row: Row) -> list[Fields]:
     if asked is None:
         return []
     given = None if "answer" in asked.columns else row.get("answer")
-    answer = answer_in(asked.response, row.get("gold")) if given is None else given
-    return [{"question": asked.question, "rationale": asked.response, "answer": answer}]
+    return [{"question": asked.question, "rationale": asked.response, "answer": given}]
 
 
-def answer_in(text: Any, gold: Any) -> str | None:
-    """The answer that a text states, a number where the gold answer is one."""
-    return stated_answer(text, numbers=answer_type_of(str(gold or "")) == "number") if isinstance(text, str) else None
+def gsm8k(row: Row) -> list[Fields]:
+    """{"question", "answer": "She sold 48/2 = <<48/2=24>>24 ... \n#### 72"}: a worked solution."""
+    return [{"question": row["question"], "rationale": row["answer"], "answer": None}]
 
 
+def worked_problem(row: Row) -> list[Fields]:
+    """{"problem", "solution": "... $\\boxed{12}$.", "answer": "12"}, as MATH and NuminaMath have it."""
+    return [{"question": row["problem"], "rationale": row["solution"], "answer": row["answer"]}]
+
+
+OWN_TEXT = {"steps", "rationale", "response", "solution", "model_output_steps"}
+"""Keys of a rationale; a row that has one of them is not GSM8K's."""
 RIGHT = tuple(f"model_output_{what}" for what in ("answer_correctness", "solution_correctness", "solution_first_error_step"))
 ASKED = ("question", "problem", "query", "input", "text")
 METRICS = ("exact_match", "acc", "math_verify")
 FORMATS = (
+    Format("GSM8K", ("question", "answer"), gsm8k, also=lambda row: "####" in str(row["answer"]) and not row.keys() & OWN_TEXT),
     Format(
         "ProcessBench", ("problem", "steps", "label"), process_bench, ("final_answer_correct",), lambda row: "question" not in row
     ),  # what the app exports has both
     Format("PRM800K", ("question", "label"), prm800k, also=lambda row: isinstance(row["label"], dict) and "steps" in row["label"]),
+    Format("problem, solution and answer", ("problem", "solution", "answer"), worked_problem),
     Format("MR-GSM8K", ("question", "model_output_steps"), mr_gsm8k, ("uuid", "ground_truth_answer", *RIGHT)),
     Format("TRL stepwise supervision", ("prompt", "completions", "labels"), stepwise),
     Format("Math-Shepherd", ("input", "label"), math_shepherd, also=lambda row: MARK in str(row["input"])),

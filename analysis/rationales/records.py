@@ -19,10 +19,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.rationales.formats import Columns, Format, answer_in, format_of
+from analysis.rationales.formats import Columns, Format, format_of
+from analysis.rationales.stated import answer_in
 from analysis.rationales.steps import split_steps
 from star.errors import InputError, counted
 from star.grading import is_right
+from star.grading.extraction import MARK
 from star.row_files import BadRowError, Row, RowFileError, absent, read_rows
 
 WRITTEN = (".jsonl", ".jsonl.gz")
@@ -72,7 +74,7 @@ def is_label(record: Record) -> bool:
 
 
 _OWN = {item.name for item in fields(Record)} | {"rationale"}
-_SHARED = ("id", "answer", "gold", "generator")
+_SHARED = ("id", "choices", "answer", "gold", "answer_correct", "first_error_step", "sound", "label_source", "generator")
 """Fields of a record that other formats call the same."""
 
 
@@ -132,7 +134,8 @@ def read_file(path: Path, columns: Columns, broken: list[BrokenLine], notes: lis
 def records_from(row: Row, layout: Format | None, *, default_id: str) -> list[Record]:
     """The records of one row of a format, or of the record's own. Raises RecordError."""
     if layout is None:
-        return [record_from(_answered(row), default_id=default_id)]
+        has_gold = "answer" not in row and not absent(row.get("gold"))
+        return [record_from(_answered(row) if has_gold else row, default_id=default_id)]
     shared = {name: row[name] for name in _SHARED if name in row and name not in layout.known_by}
     try:
         parts = layout.read(row)
@@ -141,15 +144,16 @@ def records_from(row: Row, layout: Format | None, *, default_id: str) -> list[Re
     except (LookupError, TypeError, AttributeError) as error:
         raise RecordError(f"it is not as {layout.name} writes it: it lacks {error}, or has it in another form") from error
     given = [shared | {name: value for name, value in each.items() if value is not None} for each in parts]
-    return [record_from(each, default_id=default_id) for each in given]
+    unread = ["answer" in each and "answer" not in whole for each, whole in zip(parts, given, strict=True)]
+    rows = [_answered(whole) if states else whole for states, whole in zip(unread, given, strict=True)]
+    return [record_from(each, default_id=default_id) for each in rows]
 
 
 def _answered(row: Row) -> Row:
-    """A row that has a gold answer but no column `answer`: with the one that its rationale states."""
-    if "answer" in row or absent(row.get("gold")):
-        return row
-    text = row.get("steps") or row.get("rationale")
-    return {**row, "answer": answer_in("\n".join(map(str, text)) if isinstance(text, list) else text, row["gold"])}
+    """A row without an answer: with the one that its rationale states."""
+    with suppress(RecordError):  # which `record_from` will raise
+        return {**row, "answer": answer_in("\n".join(_steps(row)), _span(row, "gold"), _choices(row.get("choices")))}
+    return row
 
 
 def record_from(row: Any, *, default_id: str) -> Record:
@@ -168,8 +172,8 @@ def record_from(row: Any, *, default_id: str) -> Record:
         question=_text(row, "question") or "",
         choices=_choices(row.get("choices")),
         steps=steps,
-        answer=_text(row, "answer"),
-        gold=_text(row, "gold"),
+        answer=_span(row, "answer"),
+        gold=_span(row, "gold"),
         answer_correct=_flag(row, "answer_correct"),
         first_error_step=first_error,
         sound=first_error < 0 if sound is None and first_error is not None else sound,
@@ -202,6 +206,12 @@ def _text(row: Mapping[str, Any], name: str) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise RecordError(f"{name}: expected text, found {type(value).__name__}")
+
+
+def _span(row: Mapping[str, Any], name: str) -> str | None:
+    """An answer; of a worked one in GSM8K's form what stands behind its mark."""
+    text = _text(row, name)
+    return text.rpartition(MARK)[2].strip() if text and MARK in text else text
 
 
 def _flag(row: Mapping[str, Any], name: str) -> bool | None:

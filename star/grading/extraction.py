@@ -17,7 +17,7 @@ counts. It too is everything that was said where a statement behind the answer l
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from star.grading.numbers import TOKENS, parse_number
 from star.grading.verdicts import same_text
@@ -135,22 +135,30 @@ def _joined(thought: str, rationale: str) -> str:
     return "\n".join(part for part in (thought.strip(), rationale.strip()) if part)
 
 
-def _corrects(between: str) -> bool:
+def corrects(between: str) -> bool:
     """True when the text between two answers takes the first one back, and is not the next question."""
     return bool(_CORRECTION.search(between.replace("’", "'"))) and not _RUN_ON.search(between)
 
 
+def boxes(text: str) -> list[tuple[int, int, str]]:
+    r"""(start, end, content) of each \boxed{}, \fbox{} or `\boxed 2`, braces matched; one that does not end is left out."""
+    found = []
+    for box in _BOX.finditer(text):
+        rest = text[box.end() : box.end() + MAX_LINE]
+        if rest.startswith("{"):
+            depths = accumulate((character == "{") - (character == "}") for character in rest)
+            stop = next((place for place, depth in enumerate(depths) if depth == 0), None)
+            content = rest[1:stop].strip() if stop is not None else ""
+        else:
+            stop = len(content := re.split(r"[$\s]", rest, maxsplit=1)[0].rstrip(".,"))
+        if stop is not None and content:
+            found.append((box.start(), box.end() + stop + 1, content))
+    return found
+
+
 def last_boxed(text: str) -> str | None:
-    r"""What stands in the last \boxed{}, \fbox{} or `\boxed 2` of a worked solution, braces matched; None where there is none."""
-    rest = _BOX.split(text)[-1] if _BOX.search(text) else ""
-    if not rest.startswith("{"):
-        return re.split(r"[$\s]", rest, maxsplit=1)[0].rstrip(".,") or None
-    depth = 0
-    for place, character in enumerate(rest):
-        depth += (character == "{") - (character == "}")
-        if depth == 0:
-            return rest[1:place].strip() or None
-    return None
+    """What stands in the last box of a worked solution; None where there is none."""
+    return found[-1][2] if (found := boxes(text)) else None
 
 
 def extract_marked(completion: str, *, numbers: bool) -> Extraction:
@@ -229,14 +237,7 @@ def _first_of_equals(lines: list[str], marked: list[int]) -> int:
 def _agree(lines: list[str], one: int, other: int) -> bool:
     """True when two answer lines say the same, or the second one corrects the first."""
     said = [_marked_span(lines[index]) or "" for index in (one, other)]
-    return _says(*said) or _corrects("\n".join(lines[one + 1 : other]))
-
-
-def stated_answer(text: str, *, numbers: bool) -> str | None:
-    """What a text states as its answer in any of the usual forms: `#### 5`, a box, "the answer is 5", a bold end; None where it
-    states none. `numbers`: only what is a number counts.
-    """
-    return extract_marked(text, numbers=numbers).strict or _stated(split_thought(text)[1][-20_000:], numbers)
+    return _says(*said) or corrects("\n".join(lines[one + 1 : other]))
 
 
 def _lenient_marked(text: str, numbers: bool) -> str | None:
@@ -298,7 +299,7 @@ def extract_stated(completion: str, marker: str | None = None) -> Extraction:
         said = [*(_closed(_LAST_MARKS.sub("", answer)) for answer in between), strict]
         if len(heads) > 1 and _says(said[-2], strict):
             start = heads[-2].start()
-        doubtful = next((n for n, (a, b) in enumerate(pairwise(said)) if not _says(a, b) and not _corrects(a)), None)
+        doubtful = next((n for n, (a, b) in enumerate(pairwise(said)) if not _says(a, b) and not corrects(a)), None)
         if doubtful is not None:
             strict = text[heads[doubtful].end() :][:MAX_LINE]
     if not strict or (marker is not None and marker in strict):
