@@ -27,7 +27,7 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".json", ".csv", ".tsv", ".parquet
 """Endings as they are listed in messages; each but the last two may have .gz behind it."""
 MOST = 1 << 26
 """Bytes of one sample of a packed .eval file, and characters of one cell of a table."""
-ROWS = ("samples", "data", "rows", "examples", "instances")
+ROWS = ("samples", "data", "rows", "examples", "instances", "results")
 """Keys under which a .json file with one object may hold its rows."""
 _BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _WHOLE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*(?:\{|$)|\{\s*$)")
@@ -155,6 +155,8 @@ def _rows_in(document: Any) -> list[Any]:
         columns = list(document.values())  # as pandas writes a table
         if columns and all(isinstance(each, dict) and each and each.keys() == columns[0].keys() for each in columns):
             return [{name: column[place] for name, column in document.items()} for place in columns[0]]
+        if len(columns) > 1 and all(isinstance(each, list) and len(each) == len(columns[0]) for each in columns):
+            return [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)]  # as datasets writes one
     return document if isinstance(document, list) else [document]
 
 
@@ -172,12 +174,18 @@ def _table_rows(handle: Any, encoding: str, kind: str, answer: str | None) -> It
     errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"  # bytes that are no UTF-8 cost their row only
     text = io.TextIOWrapper(handle, encoding, errors, newline="")
     header = next((line for line in text if line.strip()), "")
-    comma = ";" if ";" in header and "," not in header else ","
+    if given := re.fullmatch(r"sep=(.)\s*", header):  # Excel's own first line
+        header = text.readline()
+    comma = given[1] if given else max(",;\t|", key=re.sub('"[^"]*"', "", header).count)
     reader = csv.DictReader(chain([header], text), delimiter="\t" if kind == ".tsv" else comma, strict=True)
     csv.field_size_limit(MOST)
     if bad := _NO_UTF8.search(header):
-        raise UnicodeError(f"byte 0x{ord(bad[0]) - 0xDC00:02x} of the header is not UTF-8")
+        yield 1, BadRowError(f"byte 0x{ord(bad[0]) - 0xDC00:02x} of the header is not UTF-8; convert the file to UTF-8")
+        return
     names = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        yield 1, BadRowError(f"two columns are called {twice!r}; rename one")
+        return
     for number in count(2):
         line = reader.line_num + 1
         try:
@@ -185,7 +193,11 @@ def _table_rows(handle: Any, encoding: str, kind: str, answer: str | None) -> It
         except StopIteration:
             return
         except csv.Error as error:
-            yield number, BadRowError(f"its cells cannot be told apart ({error}); see the quotation marks from line {line} on")
+            lost = f"; lines {line} to {reader.line_num} are lost" if reader.line_num > line else ""
+            said = f"its cells cannot be told apart ({error}){lost}; see the quotation marks from line {line} on"
+            yield number, BadRowError(said)
+            continue
+        if not any(row.values()):
             continue
         if bad := next((bad for value in row.values() if isinstance(value, str) and (bad := _NO_UTF8.search(value))), None):
             yield number, BadRowError(f"byte 0x{ord(bad[0]) - 0xDC00:02x} is not UTF-8; convert the file to UTF-8")
@@ -265,7 +277,8 @@ def cell(row: Row, column: str) -> Any:
         parts = [lookup(row, part.strip()) for part in column.split("+")]
         if any(part is _ABSENT for part in parts):
             return None
-        texts = [text for part in parts if not absent(part) and (text := str(part).strip())]
+        texts = ["\n".join(map(str, part)) if isinstance(part, list) else str(part) for part in parts if not absent(part)]
+        texts = [text for each in texts if (text := each.strip())]
         ended = [text if text.endswith((".", "!", "?", ",", ":", ";")) else f"{text}." for text in texts[:-1]]
         return " ".join([*ended, *texts[-1:]]) or None
     return None if value is _ABSENT or absent(value) else value

@@ -63,7 +63,7 @@ BROKEN = {
     "a list": "[1, 2]",
     "no rationale": '{"id": "x"}',
     "steps of numbers": '{"id": "x", "steps": [1]}',
-    "a text as flag": '{"id": "x", "steps": ["a"], "sound": "yes"}',
+    "a text as flag": '{"id": "x", "steps": ["a"], "sound": "perhaps"}',
     "a list as question": '{"id": "x", "steps": ["a"], "question": []}',
     "half a step": '{"id": "x", "steps": ["a"], "first_error_step": 1.5}',
     "a step that is not there": '{"id": "x", "steps": ["a"], "first_error_step": 1}',

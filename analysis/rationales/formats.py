@@ -1,8 +1,8 @@
 """Rationale files of other projects: which format a row has, and the fields of a record that it gives.
 
 A format names the keys by which its rows are known and those that it reads; its function gives the fields of each rationale
-(`analysis.rationales.records.record_from` checks them); an answer of None is then read from the rationale. Labels count from 0 here. A label that is not understood raises ValueError:
-its row is listed, never read without it.
+(`analysis.rationales.records.record_from` checks them); an answer of None is then read from the rationale. Labels count from 0.
+A label that is not understood raises ValueError: its row is listed, never read without it.
 """
 
 from __future__ import annotations
@@ -74,10 +74,11 @@ def first_false(flags: Sequence[Any], steps: Sequence[str]) -> int:
 
 def process_bench(row: Row) -> list[Fields]:
     """{"id", "generator", "problem", "steps": [...], "final_answer_correct": true, "label": 2}; label -1: no error."""
-    if type(row["label"]) is not int:
-        raise ValueError(f"label: expected the first wrong step or -1, found {row['label']!r:.80}")
+    label = row["label"]
+    if isinstance(label, bool) or not isinstance(label, int | float) or label != int(label):  # 1.0 as pandas writes it
+        raise ValueError(f"label: expected the first wrong step or -1, found {label!r:.80}")
     own = {"question": row["problem"], "answer_correct": row.get("final_answer_correct")}
-    return [own | labelled(row["steps"], row["label"], "human")]
+    return [own | labelled(row["steps"], int(label), "human")]
 
 
 def prm800k(row: Row) -> list[Fields]:

@@ -9,6 +9,7 @@ their keys (`analysis.rationales.formats`), or `Columns` names what a record's f
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 import math
@@ -16,6 +17,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +76,13 @@ def is_label(record: Record) -> bool:
     return record.label_source != "auto"
 
 
+UNKNOWN = ("", "none", "null", "nan", "na", "n/a")
+"""How tables write that nothing is known."""
+FLAGS: dict[str, bool | None] = {
+    **dict.fromkeys(("true", "yes", "1", "1.0", "correct"), True),
+    **dict.fromkeys(("false", "no", "0", "0.0", "incorrect"), False),
+    **dict.fromkeys(UNKNOWN),
+}
 _OWN = {item.name for item in fields(Record)} | {"rationale"}
 _SHARED = ("id", "choices", "answer", "gold", "answer_correct", "first_error_step", "sound", "label_source", "generator")
 """Fields of a record that other formats call the same."""
@@ -125,6 +135,7 @@ def read_file(path: Path, columns: Columns, broken: list[BrokenLine], notes: lis
             yield from records
     except RowFileError as error:
         raise RecordError(str(error)) from error
+    del unread[""]  # a comma too many
     notes += [f"{path.name}: {counted(count, 'row')} read as {name}." for name, count in formats.items()]
     if unread:
         named = ", ".join(sorted(map(str, unread))[:12]) + (" and more" if len(unread) > 12 else "")
@@ -165,6 +176,8 @@ def record_from(row: Any, *, default_id: str) -> Record:
     steps = _steps(row)
     if first_error is not None and not -1 <= first_error < len(steps):
         raise RecordError(f"first_error_step: the label names step {first_error} (from 0) of {counted(len(steps), 'step')}")
+    if sound is not None and first_error is not None and sound != (first_error < 0):
+        raise RecordError(f"the labels contradict each other: sound {sound}, first_error_step {first_error} (-1: free of errors)")
     record = Record(
         id=_text(row, "id") or default_id,
         source=_text(row, "source") or "",
@@ -177,7 +190,7 @@ def record_from(row: Any, *, default_id: str) -> Record:
         answer_correct=_flag(row, "answer_correct"),
         first_error_step=first_error,
         sound=first_error < 0 if sound is None and first_error is not None else sound,
-        label_source=_text(row, "label_source"),
+        label_source=(_text(row, "label_source") or "").strip().lower() or None,
         generator=_text(row, "generator"),
         generator_params_b=_size(row),
         meta=_meta(row.get("meta")),
@@ -203,7 +216,9 @@ def _text(row: Mapping[str, Any], name: str) -> str | None:
         return clean(value)
     if isinstance(value, bool) and name in ("answer", "gold"):  # of yes-or-no questions
         return str(value).lower()
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, list) and name in ("answer", "gold"):  # an interval, or a point
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, int | float | Decimal | date) and not isinstance(value, bool):
         return str(value)
     raise RecordError(f"{name}: expected text, found {type(value).__name__}")
 
@@ -215,11 +230,10 @@ def _span(row: Mapping[str, Any], name: str) -> str | None:
 
 
 def _flag(row: Mapping[str, Any], name: str) -> bool | None:
-    written = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False, "nan": None}  # as tables write it
-    value = written.get(str(row.get(name)).lower(), row.get(name))
-    if value is None or isinstance(value, bool):
-        return value
-    raise RecordError(f"{name}: expected true, false, 1, 0 or null, found {type(value).__name__}")
+    value = str(row.get(name)).strip().lower()
+    if value in FLAGS:
+        return FLAGS[value]
+    raise RecordError(f"{name}: expected true, false, yes, no, 1, 0 or null, found {row.get(name)!r:.80}")
 
 
 def _whole(row: Mapping[str, Any], name: str) -> int | None:
@@ -233,7 +247,7 @@ def _real(row: Mapping[str, Any], name: str) -> float | None:
     value = row.get(name)
     if isinstance(value, str):
         with suppress(ValueError):  # as tables write it
-            value = float(value)
+            value = None if value.strip().lower() in UNKNOWN else float(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
@@ -242,10 +256,12 @@ def _real(row: Mapping[str, Any], name: str) -> float | None:
 
 
 def _size(row: Mapping[str, Any]) -> float | None:
-    """Parameters of the generator in billions, 7 or "7B"; None where it says something else, which judges nothing."""
-    value = row.get("generator_params_b")
-    with suppress(RecordError):
-        return _real({"size": value.strip().rstrip("Bb") if isinstance(value, str) else value}, "size")
+    """Parameters of the generator in billions: 7, "7B", "350M", a count of them; None for all else, which judges nothing."""
+    text = str(row.get("generator_params_b")).strip().upper()
+    factor = {"M": 1e-3, "K": 1e-6}.get(text[-1:], 1)
+    with suppress(ValueError):
+        size = float(text.rstrip("BMK")) * factor
+        return (size / 1e9 if size > 1e5 else size) if 0 < size < math.inf else None
     return None
 
 
@@ -270,6 +286,13 @@ def _object(value: Any, name: str) -> dict[str, Any] | None:
 
 
 def _choices(value: Any) -> dict[str, str] | None:
+    if absent(value) or (isinstance(value, str) and value.strip().lower() in UNKNOWN):
+        return None
+    value = _parsed(value)
+    if isinstance(value, list) and value and all(isinstance(each, tuple) and len(each) == 2 for each in value):
+        value = dict(value)  # a map of parquet
+    if isinstance(value, list) and value and all(isinstance(each, Mapping) and {"label", "text"} <= each.keys() for each in value):
+        value = {each["label"]: each["text"] for each in value}
     if isinstance(value, list):
         return {chr(ord("A") + index): clean(str(text)) for index, text in enumerate(value)}
     options = _object(value, "choices")
@@ -281,19 +304,29 @@ def _choices(value: Any) -> dict[str, str] | None:
 def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:
     steps = row.get("steps")
     if absent(steps) or (not steps and row.get("rationale")):
-        text = _text(row, "rationale")
-        if text is None:
+        steps = row.get("rationale")
+        if absent(steps) or (isinstance(steps, str) and not steps.strip()):
             found = ", ".join(map(str, row))[:200] or "nothing"
             raise RecordError(
                 f"expected `steps` (a list of texts) or `rationale` (one text), found {found}. "
                 "Where the columns have other names, give --question and --rationale"
             )
-        return tuple(split_steps(text))
+    steps = _parsed(steps)
     if isinstance(steps, str):
         return tuple(split_steps(clean(steps)))
     if isinstance(steps, list) and all(isinstance(step, str) for step in steps):
         return tuple(clean(step) for step in steps)
     raise RecordError("steps: expected a list of texts")
+
+
+def _parsed(value: Any) -> Any:
+    """A list of texts that was written as text, as JSON or as Python writes it; all else as it is."""
+    if isinstance(value, str) and value.lstrip().startswith(("['", '["')):
+        for read in (json.loads, ast.literal_eval):
+            with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                parsed = read(value.strip())
+                return parsed if isinstance(parsed, list) and all(isinstance(each, str) for each in parsed) else value
+    return value
 
 
 def record_to(record: Record) -> dict[str, Any]:

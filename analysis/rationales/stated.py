@@ -20,6 +20,7 @@ from star.problem import AnswerType
 
 MOST = 20_000
 """Characters at the end of a text that are looked at."""
+MOST_SPANS = 30
 LONGEST = 300
 """Characters of an answer."""
 _STATEMENT = re.compile(
@@ -92,11 +93,11 @@ def _stated(text: str, kind: AnswerType, choices: Mapping[str, str] | None, want
     if not spans and thought and "\n" not in said:
         spans = [(0, len(said), said)]
     answer, ended = None, 0
-    for start, end, span in sorted(spans):
+    for start, end, span in sorted(spans)[-MOST_SPANS:]:
         read = _readable(span, kind, choices, wanted)
         if read is None:
             return None
-        if answer is not None and is_right(read, answer, choices) is not True and not corrects(said[ended:start]):
+        if answer not in (None, read) and is_right(read, answer, choices) is not True and not corrects(said[ended:start]):
             return None
         answer, ended = read, end
     return answer

@@ -247,7 +247,13 @@ def read_file(source: Source) -> Table:
     if known is None and len(records) > SMALL_FILE:
         write_index(source, frame, texts, notes)
     joined = texts["rationale"]
-    scored = _add_scores(_read_scores(score_files(source.path), notes), frame, texts, notes, joined)
+    files = score_files(source.path)
+    scored = _add_scores(_read_scores(files, notes), frame, texts, notes, joined)
+    if scored and (older := [file for file in files if file.stat().st_mtime_ns < source.path.stat().st_mtime_ns]):
+        notes.append(
+            f"{older[0].name} is older than {source.path.name}: its scores may be of other texts. To score them again, type: "
+            f"python -m analysis.score {source.typed} -o {typed(older[0])}"
+        )
     if not scored and len(frame) <= SMALL_FILE:
         scored = _add_scores(_scores_now(records, notes), frame, texts, notes, joined)
     elif not scored:

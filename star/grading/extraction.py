@@ -26,6 +26,7 @@ from star.problem import Extraction
 MARK = "####"
 STOP = ("\nQuestion:",)
 """Ends a completion of a base model, which goes on with the next question of its own accord."""
+MAX_BOXES = 30
 MAX_LINE = 2_000
 """Characters of an answer line that are looked at: more is no answer."""
 
@@ -78,7 +79,8 @@ _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s{0,9}")
 _ANSWER_WORD = re.compile(r"\banswer\b(?P<says>(?: is| was|:| =)*[ \t:]*)(?P<span>(?:(?!\banswer\b)[^\n]){1,200})", re.IGNORECASE)
 _ASIDE = re.compile(r"[;(]|,(?!\d)|\b(?:because|since|which|not|instead|rather)\b", re.IGNORECASE)
 """Begins what is said beside a number: "58 apples, not 60"."""
-_TWO = re.compile(r"\b(?:or|not|either)\b", re.IGNORECASE)
+_MORE = re.compile(r"\\(?:sqrt|[dt]?frac|pi|cdot|times)|[\^√!<>]|\d[a-zA-Z]\b|\b(?:or|not|either|half|twice|double)\b|n['’]t\b", re.IGNORECASE)
+"""Makes another number of one, or takes it back."""
 _NUMBER = re.compile(r"[-−]?[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?(?:\s?/\s?\d{1,30})?%?")
 _LABEL = re.compile(r"[(\[]([A-Za-z0-9]{1,2})[)\]]")
 
@@ -141,9 +143,9 @@ def corrects(between: str) -> bool:
 
 
 def boxes(text: str) -> list[tuple[int, int, str]]:
-    r"""(start, end, content) of each \boxed{}, \fbox{} or `\boxed 2`, braces matched; one that does not end is left out."""
+    r"""(start, end, content) of the last boxes: \boxed{}, \fbox{} or `\boxed 2`, braces matched; one without an end is left out."""
     found = []
-    for box in _BOX.finditer(text):
+    for box in list(_BOX.finditer(text))[-MAX_BOXES:]:
         rest = text[box.end() : box.end() + MAX_LINE]
         if rest.startswith("{"):
             depths = accumulate((character == "{") - (character == "}") for character in rest)
@@ -271,15 +273,15 @@ def _stated(text: str, numbers: bool) -> str | None:
 
 
 def _number_said(span: str) -> str | None:
-    """The number that a statement or box names, as written: all of it, what follows its last "=", what stands before an aside. All
-    of it too where it names two or takes one back, which no grader accepts. Else its first number; None without one.
+    """The number that a statement or box names, as written: all of it, what follows its last "=", what stands before an aside, or
+    its only number. All of it too where it names several, takes one back or calculates, which no grader accepts; None without one.
     """
     said = _SENTENCE_END.split(span, maxsplit=1)[0]
     for part in (said, said.rpartition("=")[2], _ASIDE.split(said, maxsplit=1)[0], said.rpartition(" is ")[2]):
         if parse_number(part) is not None:
             return _closed(part)
     numbers = _NUMBER.findall(said)
-    return said if len(numbers) > 1 and _TWO.search(said) else str(numbers[0]) if numbers else None
+    return said if len(numbers) > 1 or (numbers and _MORE.search(said)) else str(numbers[0]) if numbers else None
 
 
 def extract_stated(completion: str, marker: str | None = None) -> Extraction:
