@@ -79,7 +79,9 @@ _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s{0,9}")
 _ANSWER_WORD = re.compile(r"\banswer\b(?P<says>(?: is| was|:| =)*[ \t:]*)(?P<span>(?:(?!\banswer\b)[^\n]){1,200})", re.IGNORECASE)
 _ASIDE = re.compile(r"[;(]|,(?!\d)|\b(?:because|since|which|not|instead|rather)\b", re.IGNORECASE)
 """Begins what is said beside a number: "58 apples, not 60"."""
-_MORE = re.compile(r"\\(?:sqrt|[dt]?frac|pi|cdot|times)|[\^√!<>]|\d[a-zA-Z]\b|\b(?:or|not|either|half|twice|double)\b|n['’]t\b", re.IGNORECASE)
+_MORE = re.compile(
+    r"\\(?:sqrt|[dt]?frac|pi|cdot|times)|[\^√!<>]|\d[a-zA-Z]\b|\b(?:or|not|either|half|twice|double)\b|n['’]t\b", re.IGNORECASE
+)
 """Makes another number of one, or takes it back."""
 _NUMBER = re.compile(r"[-−]?[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?(?:\s?/\s?\d{1,30})?%?")
 _LABEL = re.compile(r"[(\[]([A-Za-z0-9]{1,2})[)\]]")
