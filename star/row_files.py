@@ -193,7 +193,8 @@ def _table_rows(handle: Any, encoding: str, kind: str, answer: str | None) -> It
         except StopIteration:
             return
         except csv.Error as error:
-            lost = f"; lines {line} to {reader.line_num} are lost" if reader.line_num > line else ""
+            last = reader.reader.line_num
+            lost = f"; lines {line} to {last} are lost" if last > line else ""
             said = f"its cells cannot be told apart ({error}){lost}; see the quotation marks from line {line} on"
             yield number, BadRowError(said)
             continue

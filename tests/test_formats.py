@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
+import os
+import time
 import zipfile
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +21,10 @@ import analysis
 from analysis import calibrate, export, score
 from analysis.pages.widgets import context
 from analysis.rationales import table_reading
-from analysis.rationales.formats import Columns
+from analysis.rationales.formats import Columns, format_of
 from analysis.rationales.reading import read_records
-from analysis.rationales.records import BrokenLine, Record, RecordError, record_from
+from analysis.rationales.records import BrokenLine, Record, RecordError, record_from, records_from
+from analysis.sources import source_of
 from star import train
 from star.errors import UsageError
 from star.row_files import BadRowError, Row, RowFileError, read_rows
@@ -72,9 +78,7 @@ def test_the_same_rows_from_any_usual_file(name: str, content: bytes, tmp_path: 
         ("r.jsonl", LINES.encode("utf-16")[:-1], 12, "cannot be read any further"),
     ],
 )
-def test_a_row_that_cannot_be_read_is_named(
-    name: str, content: bytes, number: int, message: str, tmp_path: Path
-) -> None:
+def test_a_row_that_cannot_be_read_is_named(name: str, content: bytes, number: int, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     bad = [(place, str(row)) for place, row in read_rows(tmp_path / name) if isinstance(row, BadRowError)]
     assert len(bad) == 1 and bad[0][0] >= min(number, 2) - 1 and message in bad[0][1]
@@ -125,9 +129,7 @@ LAYOUTS: list[tuple[str, list[dict[str, Any]]]] = [
 
 
 @pytest.mark.parametrize(("layout", "rows"), LAYOUTS, ids=[name for name, _ in LAYOUTS])
-def test_questions_in_other_layouts(
-    layout: str, rows: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_questions_in_other_layouts(layout: str, rows: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = records(write(tmp_path / "r.jsonl", rows))
     assert len(loaded.train) == len(loaded.test) == 1 and not loaded.skipped
     assert f"read from {layout}" in capsys.readouterr().err
@@ -135,9 +137,7 @@ def test_questions_in_other_layouts(
 
 
 def test_chats_of_several_questions_are_counted_not_lost(tmp_path: Path) -> None:
-    rows = [{"messages": chat(f"{n}?", f"#### {n}")} for n in range(2)] + [
-        {"messages": chat("5?", "5") + chat("6?", "6")}
-    ]
+    rows = [{"messages": chat(f"{n}?", f"#### {n}")} for n in range(2)] + [{"messages": chat("5?", "5") + chat("6?", "6")}]
     assert records(write(tmp_path / "r.jsonl", rows)).skipped == {"no question": 1}
 
 
@@ -173,11 +173,7 @@ SAMPLE = {
     "output": {
         "model": "m",
         "choices": [
-            {
-                "message": {
-                    "content": [{"type": "reasoning", "reasoning": "2 + 2 = 4"}, {"type": "text", "text": "So 6."}]
-                }
-            }
+            {"message": {"content": [{"type": "reasoning", "reasoning": "2 + 2 = 4"}, {"type": "text", "text": "So 6."}]}}
         ],
     },
 }
@@ -315,9 +311,7 @@ BAD_LABELS = [
 
 
 @pytest.mark.parametrize(("name", "change", "message"), BAD_LABELS)
-def test_a_label_that_is_not_understood_is_listed(
-    name: str, change: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_a_label_that_is_not_understood_is_listed(name: str, change: dict[str, Any], message: str, tmp_path: Path) -> None:
     row, _ = FOREIGN[name]
     broken: list[BrokenLine] = []
     read = list(read_records(write(tmp_path / "r.jsonl", [{**row, **change}, row]), broken=broken))
@@ -334,9 +328,7 @@ def test_an_inspect_log_as_it_is_written(kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"log.{kind}"
     if kind == "json":
         path.write_text(
-            json.dumps(
-                {"version": 2, "status": "success", "eval": {"model": "m"}, "samples": [SAMPLE, SAMPLE]}, indent=2
-            )
+            json.dumps({"version": 2, "status": "success", "eval": {"model": "m"}, "samples": [SAMPLE, SAMPLE]}, indent=2)
         )
     else:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -353,9 +345,7 @@ COLUMNS = ["--question", "prompt", "--rationale", "meta.text", "--answer", "fina
 
 
 def test_columns_named_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [
-        {"prompt": f"2 + {n}?", "meta": {"text": f"2 + {n} = {n + 2}"}, "final": n + 2, "other": 1} for n in range(3)
-    ]
+    rows = [{"prompt": f"2 + {n}?", "meta": {"text": f"2 + {n} = {n + 2}"}, "final": n + 2, "other": 1} for n in range(3)]
     path = write(tmp_path / "r.jsonl", [*rows, {"prompt": "x"}])
     assert score.main([path, *COLUMNS, "-o", str(tmp_path / "s.jsonl")]) == 1
     said = capsys.readouterr().err
@@ -385,10 +375,97 @@ def test_columns_of_the_app_and_in_what_it_says_to_type(tmp_path: Path, monkeypa
         context.parse(("--question", "q"))
 
 
-@pytest.mark.parametrize(("size", "read"), [(7, 7.0), ("7B", 7.0), ("0.5", 0.5), ("large", None), ([7], None), (None, None)])
+TOWNS = {"A": "Paris", "B": "London"}
+ROWS_OF_OTHERS: list[tuple[Row, dict[str, Any]]] = [
+    (
+        {"prompt": "Q?", "response": "The answer is London.", "choices": TOWNS, "gold": "B"},
+        {"choices": TOWNS, "answer_correct": True},
+    ),
+    ({"question": "Q?", "response": "5", "sound": False, "answer_correct": False}, {"sound": False, "answer_correct": False}),
+    (
+        {"problem": "Q?", "solution": "3*4=13, so $\\boxed{12}$.", "answer": "12"},
+        {"answer": "12", "steps": ("3*4=13, so $\\boxed{12}$.",)},
+    ),
+    ({"question": "Q?", "answer": "3*4=12 pens.\n#### 12"}, {"answer": "12", "steps": ("3*4=12 pens.", "#### 12")}),
+    (
+        {"question": "Q?", "response": "The answer is 5.", "gold": "She has five.\n#### 5"},
+        {"gold": "5", "answer_correct": True},
+    ),
+    ({"steps": ["a"], "answer": "#### 72", "gold": "72"}, {"answer_correct": True}),
+    (
+        {"steps": ["a"], "sound": "Yes ", "answer_correct": "incorrect", "first_error_step": "None"},
+        {"sound": True, "answer_correct": False},
+    ),
+    ({"steps": ["a"], "sound": True, "label_source": "AUTO "}, {"label_source": "auto"}),
+    ({"problem": "Q?", "steps": ["a", "b"], "label": 1.0}, {"first_error_step": 1}),
+    ({"steps": "['3*4=12', 'So 12']"}, {"steps": ("3*4=12", "So 12")}),
+    ({"steps": '["3*4=12", "So 12"]'}, {"steps": ("3*4=12", "So 12")}),
+    ({"rationale": ["3*4=12", "So 12"]}, {"steps": ("3*4=12", "So 12")}),
+    ({"steps": math.nan, "rationale": "The answer is 12.", "gold": "12"}, {"answer": "12"}),
+    ({"steps": ["a"], "gold": Decimal("12.5"), "answer": date(2020, 1, 2)}, {"gold": "12.5", "answer": "2020-01-02"}),
+    ({"steps": ["a"], "gold": [1, 2], "answer": "[1, 2]"}, {"gold": "[1, 2]", "answer_correct": True}),
+    ({"steps": ["a"], "choices": math.nan}, {"choices": None}),
+    ({"steps": ["a"], "choices": "['x', 'y']"}, {"choices": {"A": "x", "B": "y"}}),
+    ({"steps": ["a"], "choices": [("A", "x"), ("B", "y")]}, {"choices": {"A": "x", "B": "y"}}),
+    ({"steps": ["a"], "choices": [{"label": "A", "text": "x"}]}, {"choices": {"A": "x"}}),
+]
+
+
+@pytest.mark.parametrize(("row", "fields"), ROWS_OF_OTHERS, ids=lambda each: repr(each)[:50])
+def test_rows_as_other_people_write_them(row: Row, fields: dict[str, Any]) -> None:
+    (record,) = records_from(row, format_of(row), default_id="x")
+    assert {name: getattr(record, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ("sep=;\na;b\n1;2\n", [{"a": "1", "b": "2"}]),
+        ('"a, b";c;d\n1;2;3\n', [{"a, b": "1", "c": "2", "d": "3"}]),
+        ("a\tb\n1,5\t2\n", [{"a": "1,5", "b": "2"}]),
+        ("a,b,\n1,2,\n,,\n3,4,\n", [{"a": "1", "b": "2", "": None}, {"a": "3", "b": "4", "": None}]),
+    ],
+)
+def test_tables_as_spreadsheets_write_them(content: str, rows: list[Row], tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text(content)
+    assert [row for _, row in read_rows(tmp_path / "r.csv")] == rows
+
+
+def test_what_would_be_read_wrongly_is_said(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("question,answer,answer\nQ?,1,2\n")
+    ((number, bad),) = read_rows(tmp_path / "r.csv")
+    assert number == 1 and "two columns are called 'answer'" in str(bad)
+    (tmp_path / "r.csv").write_text('q,a\n1,"2\n' + "3,4\n" * 9)
+    assert "lines 2 to 11 are lost" in str(next(iter(read_rows(tmp_path / "r.csv")))[1])
+    with pytest.raises(RecordError, match="labels contradict each other"):
+        record_from({"steps": ["a"], "sound": True, "first_error_step": 0}, default_id="x")
+
+
+def test_scores_that_are_older_than_their_file_are_named(tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "r.jsonl", [{"id": "a", "question": "Q?", "rationale": "3*4=13"}]))
+    assert score.main([str(path), "-o", str(tmp_path / "r.scores.parquet")]) == 0
+    assert not any("older" in note for note in table_reading.read_file(source_of(path)).notes)
+    os.utime(path, (time.time() + 9, time.time() + 9))
+    assert any("r.scores.parquet is older than r.jsonl" in note for note in table_reading.read_file(source_of(path)).notes)
+
+
+@pytest.mark.parametrize(
+    ("size", "read"),
+    [
+        ("350M", 0.35),
+        (7_000_000_000, 7.0),
+        (-1, None),
+        (7, 7.0),
+        ("7B", 7.0),
+        ("0.5", 0.5),
+        ("large", None),
+        ([7], None),
+        (None, None),
+    ],
+)
 def test_no_rationale_is_lost_over_what_judges_nothing(size: object, read: float | None) -> None:
     record = record_from({"steps": ["a"], "meta": "from the web", "generator_params_b": size}, default_id="x")
-    assert (record.meta, record.generator_params_b) == ({"meta": "from the web"}, read)
+    assert record.meta == {"meta": "from the web"} and record.generator_params_b == pytest.approx(read)
 
 
 def test_the_header_of_a_table_as_people_write_it(tmp_path: Path) -> None:
@@ -397,9 +474,7 @@ def test_the_header_of_a_table_as_people_write_it(tmp_path: Path) -> None:
 
 
 def test_a_table_of_records_with_labels(tmp_path: Path) -> None:
-    (tmp_path / "r.csv").write_text(
-        'question,steps,sound,first_error_step\nQ?,"[""a"", ""b""]",False,1\nQ?,"c\nd",TRUE,-1\n'
-    )
+    (tmp_path / "r.csv").write_text('question,steps,sound,first_error_step\nQ?,"[""a"", ""b""]",False,1\nQ?,"c\nd",TRUE,-1\n')
     first, second = read_records(tmp_path / "r.csv")
     assert (first.steps, first.sound, first.first_error_step) == (("a", "b"), False, 1)
     assert (second.steps, second.sound, second.first_error_step) == (("c", "d"), True, -1)
