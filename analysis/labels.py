@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from analysis.rationales.records import clean
+from analysis.rationales.fields import clean
 from analysis.sources import Source
 from star.errors import InputError
 from star.row_files import stem

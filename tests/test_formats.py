@@ -407,6 +407,8 @@ ROWS_OF_OTHERS: list[tuple[Row, dict[str, Any]]] = [
     ({"steps": ["a"], "choices": math.nan}, {"choices": None}),
     ({"steps": ["a"], "choices": "['x', 'y']"}, {"choices": {"A": "x", "B": "y"}}),
     ({"steps": ["a"], "choices": [("A", "x"), ("B", "y")]}, {"choices": {"A": "x", "B": "y"}}),
+    ({"steps": ["a"], "choices": ["x", "y", "z"], "gold": 2, "answer": "C"}, {"gold": "C", "answer_correct": True}),
+    ({"steps": ["a"], "choices": ["1", "2", "3"], "gold": 2, "answer": "B"}, {"gold": "2", "answer_correct": True}),
     ({"steps": ["a"], "choices": [{"label": "A", "text": "x"}]}, {"choices": {"A": "x"}}),
 ]
 

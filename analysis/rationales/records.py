@@ -9,32 +9,34 @@ their keys (`analysis.rationales.formats`), or `Columns` names what a record's f
 
 from __future__ import annotations
 
-import ast
 import gzip
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from analysis.rationales.fields import (
+    RecordError,
+    answer_of,
+    choices_of,
+    flag_of,
+    gold_of,
+    meta_of,
+    size_of,
+    steps_of,
+    text_of,
+    whole_of,
+)
 from analysis.rationales.formats import Columns, Format, format_of
 from analysis.rationales.stated import answer_in
-from analysis.rationales.steps import split_steps
-from star.errors import InputError, counted
+from star.errors import counted
 from star.grading import is_right
-from star.grading.extraction import MARK
 from star.row_files import BadRowError, Row, RowFileError, absent, read_rows
 
 WRITTEN = (".jsonl", ".jsonl.gz")
-
-
-class RecordError(InputError):
-    """Input that cannot be read as rationale records; the message names the file and, where there is one, the line."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,6 @@ def is_label(record: Record) -> bool:
     return record.label_source != "auto"
 
 
-UNKNOWN = ("", "none", "null", "nan", "na", "n/a")
-"""How tables write that nothing is known."""
-FLAGS: dict[str, bool | None] = {
-    **dict.fromkeys(("true", "yes", "1", "1.0", "correct"), True),
-    **dict.fromkeys(("false", "no", "0", "0.0", "incorrect"), False),
-    **dict.fromkeys(UNKNOWN),
-}
 _OWN = {item.name for item in fields(Record)} | {"rationale"}
 _SHARED = ("id", "choices", "answer", "gold", "answer_correct", "first_error_step", "sound", "label_source", "generator")
 """Fields of a record that other formats call the same."""
@@ -163,7 +158,7 @@ def records_from(row: Row, layout: Format | None, *, default_id: str) -> list[Re
 def _answered(row: Row) -> Row:
     """A row without an answer: with the one that its rationale states."""
     with suppress(RecordError):  # which `record_from` will raise
-        return {**row, "answer": answer_in("\n".join(_steps(row)), _span(row, "gold"), _choices(row.get("choices")))}
+        return {**row, "answer": answer_in("\n".join(steps_of(row)), gold_of(row), choices_of(row.get("choices")))}
     return row
 
 
@@ -172,28 +167,28 @@ def record_from(row: Any, *, default_id: str) -> Record:
     if not isinstance(row, Mapping):
         kind = "null" if row is None else type(row).__name__
         raise RecordError(f"expected a JSON object with the fields of a record, found {kind}")
-    first_error, sound = _whole(row, "first_error_step"), _flag(row, "sound")
-    steps = _steps(row)
+    first_error, sound = whole_of(row, "first_error_step"), flag_of(row, "sound")
+    steps = steps_of(row)
     if first_error is not None and not -1 <= first_error < len(steps):
         raise RecordError(f"first_error_step: the label names step {first_error} (from 0) of {counted(len(steps), 'step')}")
     if sound is not None and first_error is not None and sound != (first_error < 0):
         raise RecordError(f"the labels contradict each other: sound {sound}, first_error_step {first_error} (-1: free of errors)")
     record = Record(
-        id=_text(row, "id") or default_id,
-        source=_text(row, "source") or "",
-        task=_text(row, "task") or "",
-        question=_text(row, "question") or "",
-        choices=_choices(row.get("choices")),
+        id=text_of(row, "id") or default_id,
+        source=text_of(row, "source") or "",
+        task=text_of(row, "task") or "",
+        question=text_of(row, "question") or "",
+        choices=choices_of(row.get("choices")),
         steps=steps,
-        answer=_span(row, "answer"),
-        gold=_span(row, "gold"),
-        answer_correct=_flag(row, "answer_correct"),
+        answer=answer_of(row, "answer"),
+        gold=gold_of(row),
+        answer_correct=flag_of(row, "answer_correct"),
         first_error_step=first_error,
         sound=first_error < 0 if sound is None and first_error is not None else sound,
-        label_source=(_text(row, "label_source") or "").strip().lower() or None,
-        generator=_text(row, "generator"),
-        generator_params_b=_size(row),
-        meta=_meta(row.get("meta")),
+        label_source=(text_of(row, "label_source") or "").strip().lower() or None,
+        generator=text_of(row, "generator"),
+        generator_params_b=size_of(row),
+        meta=meta_of(row.get("meta")),
     )
     return replace(record, answer_correct=matches_gold(record)) if record.answer_correct is None else record
 
@@ -201,132 +196,6 @@ def record_from(row: Any, *, default_id: str) -> Record:
 def matches_gold(record: Record) -> bool | None:
     """Whether the answer is the gold answer, as graders have it; None where one is missing or cannot be read."""
     return is_right(record.answer, record.gold, record.choices, record.question)
-
-
-def clean(text: str) -> str:
-    """Half a surrogate pair cannot be written as UTF-8: replace it."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _text(row: Mapping[str, Any], name: str) -> str | None:
-    value = row.get(name)
-    if absent(value):
-        return None
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, bool) and name in ("answer", "gold"):  # of yes-or-no questions
-        return str(value).lower()
-    if isinstance(value, list) and name in ("answer", "gold"):  # an interval, or a point
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, int | float | Decimal | date) and not isinstance(value, bool):
-        return str(value)
-    raise RecordError(f"{name}: expected text, found {type(value).__name__}")
-
-
-def _span(row: Mapping[str, Any], name: str) -> str | None:
-    """An answer; of a worked one in GSM8K's form what stands behind its mark."""
-    text = _text(row, name)
-    return text.rpartition(MARK)[2].strip() if text and MARK in text else text
-
-
-def _flag(row: Mapping[str, Any], name: str) -> bool | None:
-    value = str(row.get(name)).strip().lower()
-    if value in FLAGS:
-        return FLAGS[value]
-    raise RecordError(f"{name}: expected true, false, yes, no, 1, 0 or null, found {row.get(name)!r:.80}")
-
-
-def _whole(row: Mapping[str, Any], name: str) -> int | None:
-    value = _real(row, name)
-    if value is None or (value == int(value) and abs(value) < 2**31):
-        return None if value is None else int(value)
-    raise RecordError(f"{name}: expected a whole number, found {value}")
-
-
-def _real(row: Mapping[str, Any], name: str) -> float | None:
-    value = row.get(name)
-    if isinstance(value, str):
-        with suppress(ValueError):  # as tables write it
-            value = None if value.strip().lower() in UNKNOWN else float(value)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
-        raise RecordError(f"{name}: expected a number, found {type(value).__name__}")
-    return float(value)
-
-
-def _size(row: Mapping[str, Any]) -> float | None:
-    """Parameters of the generator in billions: 7, "7B", "350M", a count of them; None for all else, which judges nothing."""
-    text = str(row.get("generator_params_b")).strip().upper()
-    factor = {"M": 1e-3, "K": 1e-6}.get(text[-1:], 1)
-    with suppress(ValueError):
-        size = float(text.rstrip("BMK")) * factor
-        return (size / 1e9 if size > 1e5 else size) if 0 < size < math.inf else None
-    return None
-
-
-def _meta(value: Any) -> dict[str, Any]:
-    """What else is known; a value that is no object becomes one, {"meta": value}: no rationale is lost over it."""
-    try:
-        return _object(value, "meta") or {}
-    except RecordError:
-        return {"meta": value}
-
-
-def _object(value: Any, name: str) -> dict[str, Any] | None:
-    """A JSON object, given as such or (in parquet) as its text."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise RecordError(f"{name}: expected a JSON object, found text that is none ({error})") from error
-    if value is None or isinstance(value, Mapping):
-        return None if value is None else dict(value)
-    raise RecordError(f"{name}: expected a JSON object, found {type(value).__name__}")
-
-
-def _choices(value: Any) -> dict[str, str] | None:
-    if absent(value) or (isinstance(value, str) and value.strip().lower() in UNKNOWN):
-        return None
-    value = _parsed(value)
-    if isinstance(value, list) and value and all(isinstance(each, tuple) and len(each) == 2 for each in value):
-        value = dict(value)  # a map of parquet
-    if isinstance(value, list) and value and all(isinstance(each, Mapping) and {"label", "text"} <= each.keys() for each in value):
-        value = {each["label"]: each["text"] for each in value}
-    if isinstance(value, list):
-        return {chr(ord("A") + index): clean(str(text)) for index, text in enumerate(value)}
-    options = _object(value, "choices")
-    if options and set(options) == {"text", "label"} and all(isinstance(part, list) for part in options.values()):
-        options = dict(zip(map(str, options["label"]), options["text"], strict=False))  # as data sets of Hugging Face have it
-    return {clean(str(k)): clean(str(v)) for k, v in options.items() if v is not None} if options else None
-
-
-def _steps(row: Mapping[str, Any]) -> tuple[str, ...]:
-    steps = row.get("steps")
-    if absent(steps) or (not steps and row.get("rationale")):
-        steps = row.get("rationale")
-        if absent(steps) or (isinstance(steps, str) and not steps.strip()):
-            found = ", ".join(map(str, row))[:200] or "nothing"
-            raise RecordError(
-                f"expected `steps` (a list of texts) or `rationale` (one text), found {found}. "
-                "Where the columns have other names, give --question and --rationale"
-            )
-    steps = _parsed(steps)
-    if isinstance(steps, str):
-        return tuple(split_steps(clean(steps)))
-    if isinstance(steps, list) and all(isinstance(step, str) for step in steps):
-        return tuple(clean(step) for step in steps)
-    raise RecordError("steps: expected a list of texts")
-
-
-def _parsed(value: Any) -> Any:
-    """A list of texts that was written as text, as JSON or as Python writes it; all else as it is."""
-    if isinstance(value, str) and value.lstrip().startswith(("['", '["')):
-        for read in (json.loads, ast.literal_eval):
-            with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-                parsed = read(value.strip())
-                return parsed if isinstance(parsed, list) and all(isinstance(each, str) for each in parsed) else value
-    return value
 
 
 def record_to(record: Record) -> dict[str, Any]:
