@@ -1,6 +1,6 @@
 r"""The answer that somebody else's rationale states, where no column has it.
 
-    #### 5     \boxed{5}     <answer>5</answer>     The answer is 5.     Final Answer:\n5     **5**     </think>5
+    #### 5     \boxed{5}     <answer>5</answer>     The answer is 5.     Final Answer:\n5     **5**     A: 5     </think>5
 
 Nothing is guessed: where a text states none, states two that differ, takes one back or hedges ("I think the answer is 7, but"),
 or where what it states cannot be read whole, the answer is not known, and so is whether it is right. A run's own attempts are
@@ -32,7 +32,12 @@ _STATEMENT = re.compile(
 _ASIDE = re.compile(r"\b(?:this|that|its|his|her|their|each|another|wrong|incorrect|previous)\s+$", re.IGNORECASE)
 """What stands before "answer" where nothing is answered: "this answer is greater than 10"."""
 _TAGGED = re.compile(r"<answer>\s*(.{1,300}?)\s*</answer>", re.IGNORECASE | re.DOTALL)
-_BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*[.!]?$")
+_BOLD = re.compile(r"\*\*(?P<span>[^*\n]{1,80})\*\*[.!]?$")
+_LAST_LINE = re.compile(
+    r"(?:^|\n)[ \t]*(?:(?:step \d{1,3}: *)?#### *|(?:A|ans|solution|result): *(?:(?:choice|option)[ _])?)(?P<span>[^\n]{1,300})$",
+    re.IGNORECASE,
+)
+"""The closing line of a solution: "A: 26", "Solution: Choice_B", "Step 6: #### 81"."""
 _HEDGED = re.compile(
     r"\b(?:if|not|but|either|maybe|perhaps|possibly|probably|think|thought|guess|assum\w+|suppose|would|might|may|could|wrong)\b|n['’]t\b",
     re.IGNORECASE,
@@ -41,7 +46,7 @@ _TAKEN_BACK = re.compile(r"\W*(?:but|or|if|wait|not|no|unless|is|was|isn['’]t)
 _SENTENCE = re.compile(r"[.!?](?=\s)")
 _MARKS: Mapping[AnswerType, str] = {
     "text": r"[,;](?=\s)|\s[-–—]+\s|\s\((?=[a-z]+ [a-z])",
-    "choice": r"[,;](?=\s)|\s[-–—]+\s",
+    "choice": r"\s[-–—]+\s",
     "number": r"[,;](?=\s+[A-Za-z]{2})|\s\(",
     "math": r"[,;](?=\s+[A-Za-z]{2})",
     "addition": r"[,;]",
@@ -88,8 +93,8 @@ def _stated(text: str, kind: AnswerType, choices: Mapping[str, str] | None, want
             return None
         if not boxes(found["span"]):  # which are there already
             spans.append((found.start(), found.start("span"), found["span"]))
-    if not spans and (bold := _BOLD.search(said.rstrip())):
-        spans = [(bold.start(), bold.end(), bold[1])]
+    if not spans and (last := _BOLD.search(said.rstrip()) or _LAST_LINE.search(said.rstrip())):
+        spans = [(last.start(), last.end(), last["span"])]
     if not spans and thought and "\n" not in said:
         spans = [(0, len(said), said)]
     answer, ended = None, 0
