@@ -69,11 +69,14 @@ def program() -> str:
 
 
 def _unboxed(text: str) -> str:
-    """The first paragraph below the title of the box that tyro draws around an error, in one line."""
+    """In one line the first paragraph below the title of the box that tyro draws around an error, and the flags that it suggests."""
     lines = [line.strip("│ ") for line in text.splitlines()]
     rules = [i for i, line in enumerate(lines) if re.match("╭|[─-]+$", line)]  # hyphens where the terminal has no UTF-8
     said = " ".join(line for line in lines[rules[0] + 1 : rules[1] if rules[1:] else -1] if line).rstrip(".")
-    return re.sub(r"^Unrecognized options: (?=[^-])", "One at a time; not expected: ", said)
+    similar = lines[lines.index("Perhaps you meant:") + 1 :] if "Perhaps you meant:" in lines else []
+    flags = [line.split()[0] for line in similar if re.match(r"--\w", line)]
+    said = re.sub(r"^Unrecognized options: (?=[^-])", "One at a time; not expected: ", said)
+    return f"{said}. Perhaps you meant {' or '.join(flags[:3])}" if flags else said
 
 
 def run_command(body: Callable[[], int | None], *, stopped: str = "") -> int:
