@@ -69,7 +69,7 @@ def program() -> str:
 
 
 def _unboxed(text: str) -> str:
-    """In one line: the first paragraph of the box that tyro draws around an error, below its title, and the flags that it suggests."""
+    """In one line: what stands first in the box that tyro draws around an error, and the flags that it suggests."""
     lines = [line.strip("│ ") for line in text.splitlines()]
     rules = [i for i, line in enumerate(lines) if re.match("╭|[─-]+$", line)]  # hyphens where the terminal has no UTF-8
     said = " ".join(line for line in lines[rules[0] + 1 : rules[1] if rules[1:] else -1] if line).rstrip(".")
