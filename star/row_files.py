@@ -27,8 +27,10 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".json", ".csv", ".tsv", ".parquet
 """Endings as they are listed in messages; each but the last two may have .gz behind it."""
 MOST = 1 << 26
 """Bytes of one sample of a packed .eval file, and characters of one cell of a table."""
-ROWS = ("samples", "data", "rows", "examples", "instances", "results")
+ROWS = ("samples", "data", "rows", "examples", "instances")
 """Keys under which a .json file with one object may hold its rows."""
+LISTS = ("steps", "messages", "conversations", "conversation")
+"""Keys under which a single row holds a list."""
 _BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _WHOLE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*(?:\{|$)|\{\s*$)")
 """A first line with which a document begins, not a row."""
@@ -155,7 +157,8 @@ def _rows_in(document: Any) -> list[Any]:
         columns = list(document.values())  # as pandas writes a table
         if columns and all(isinstance(each, dict) and each and each.keys() == columns[0].keys() for each in columns):
             return [{name: column[place] for name, column in document.items()} for place in columns[0]]
-        if len(columns) > 1 and all(isinstance(each, list) and len(each) == len(columns[0]) for each in columns):
+        one = any(isinstance(each := document.get(name), list) and each and not isinstance(each[0], list) for name in LISTS)
+        if not one and len(columns) > 1 and all(isinstance(each, list) and len(each) == len(columns[0]) for each in columns):
             return [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)]  # as datasets writes one
     return document if isinstance(document, list) else [document]
 
@@ -176,16 +179,15 @@ def _table_rows(handle: Any, encoding: str, kind: str, answer: str | None) -> It
     header = next((line for line in text if line.strip()), "")
     if given := re.fullmatch(r"sep=(.)\s*", header):  # Excel's own first line
         header = text.readline()
-    comma = given[1] if given else max(",;\t|", key=re.sub('"[^"]*"', "", header).count)
+    bare = re.sub('"[^"]*("|$)', "", header)
+    commas = ";," if bare.count(";") > bare.count(",") else ",;"
+    comma = given[1] if given else next((each for each in f"{commas}\t|" if each in bare), ",")
     reader = csv.DictReader(chain([header], text), delimiter="\t" if kind == ".tsv" else comma, strict=True)
     csv.field_size_limit(MOST)
     if bad := _NO_UTF8.search(header):
         yield 1, BadRowError(f"byte 0x{ord(bad[0]) - 0xDC00:02x} of the header is not UTF-8; convert the file to UTF-8")
         return
-    names = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-    if twice := next((name for name in names if name and names.count(name) > 1), None):
-        yield 1, BadRowError(f"two columns are called {twice!r}; rename one")
-        return
+    names = reader.fieldnames = _unique(name.strip() for name in reader.fieldnames or ())
     for number in count(2):
         line = reader.line_num + 1
         try:
@@ -206,6 +208,15 @@ def _table_rows(handle: Any, encoding: str, kind: str, answer: str | None) -> It
             yield number, BadRowError(f"it has more cells than the header ({len(names)})")
         else:
             yield number, {name: _cell(value, is_answer=name == answer) for name, value in row.items()}
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    """Names of columns; a second one of the same name becomes "answer (2)", which nobody reads by mistake."""
+    unique: list[str] = []
+    for name in names:
+        more = (f"{name} ({number})" for number in count(2))
+        unique.append(next(each for each in chain([name], more) if not name or each not in unique))
+    return unique
 
 
 def _cell(text: str | None, *, is_answer: bool) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date
@@ -57,10 +58,11 @@ def answer_of(row: Mapping[str, Any], name: str) -> str | None:
 
 
 def gold_of(row: Mapping[str, Any]) -> str | None:
-    """The reference answer; where it is the place of an option from 0, as in MMLU, that option's label."""
-    gold, options = row.get("gold"), row.get("choices")
+    """The reference answer; that option's label where it is the place of one from 0, as in MMLU, and the answer is a label."""
+    gold, options = row.get("gold"), _parsed(row.get("choices"))
     if type(gold) is int and isinstance(options, list) and 0 <= gold < len(options) and str(gold) not in map(str, options):
-        return chr(ord("A") + gold)
+        labels = [chr(ord("A") + place) for place in range(len(options))]
+        return labels[gold] if str(row.get("answer", "A")).strip("() .") in labels else str(gold)
     return answer_of(row, "gold")
 
 
@@ -107,7 +109,7 @@ def meta_of(value: Any) -> dict[str, Any]:
     try:
         return _object(value, "meta") or {}
     except RecordError:
-        return {"meta": value}
+        return {"meta": value if isinstance(value, str | int | float | bool) else str(value)}
 
 
 def _object(value: Any, name: str) -> dict[str, Any] | None:
@@ -130,7 +132,9 @@ def choices_of(value: Any) -> dict[str, str] | None:
     if isinstance(value, list) and value and all(isinstance(each, tuple) and len(each) == 2 for each in value):
         value = dict(value)  # a map of parquet
     if isinstance(value, list) and value and all(isinstance(each, Mapping) and {"label", "text"} <= each.keys() for each in value):
-        value = {each["label"]: each["text"] for each in value}
+        value = {str(each["label"]): each["text"] for each in value}
+    if isinstance(value, list) and any(isinstance(each, Mapping | list | tuple) for each in value):
+        return None  # a server's reply
     if isinstance(value, list):
         return {chr(ord("A") + index): clean(str(text)) for index, text in enumerate(value)}
     options = _object(value, "choices")
@@ -144,13 +148,13 @@ def steps_of(row: Mapping[str, Any]) -> tuple[str, ...]:
     steps = row.get("steps")
     if absent(steps) or (not steps and row.get("rationale")):
         steps = row.get("rationale")
-        if absent(steps) or (isinstance(steps, str) and not steps.strip()):
+        if absent(steps):
             found = ", ".join(map(str, row))[:200] or "nothing"
             raise RecordError(
                 f"expected `steps` (a list of texts) or `rationale` (one text), found {found}. "
                 "Where the columns have other names, give --question and --rationale"
             )
-    steps = _parsed(steps)
+    steps = _parsed(str(steps) if isinstance(steps, int | float) and not isinstance(steps, bool) else steps)
     if isinstance(steps, str):
         return tuple(split_steps(clean(steps)))
     if isinstance(steps, list) and all(isinstance(step, str) for step in steps):
@@ -160,7 +164,8 @@ def steps_of(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _parsed(value: Any) -> Any:
     """A list of texts that was written as text, as JSON or as Python writes it; all else as it is."""
-    if isinstance(value, str) and value.lstrip().startswith(("['", '["')):
+    glued = re.compile(r"['\"]\s+['\"]")  # as numpy prints texts, without commas
+    if isinstance(value, str) and value.lstrip().startswith(("['", '["')) and not glued.search(value):
         for read in (json.loads, ast.literal_eval):
             with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
                 parsed = read(value.strip())

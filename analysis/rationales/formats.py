@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from star.layouts import exchange, said, text_of
+from star.layouts import CHATS, exchange, said, text_of
 from star.row_files import Row, cell, has
 
 Fields = dict[str, Any]
@@ -75,7 +75,7 @@ def first_false(flags: Sequence[Any], steps: Sequence[str]) -> int:
 def process_bench(row: Row) -> list[Fields]:
     """{"id", "generator", "problem", "steps": [...], "final_answer_correct": true, "label": 2}; label -1: no error."""
     label = row["label"]
-    if isinstance(label, bool) or not isinstance(label, int | float) or label != int(label):  # 1.0 as pandas writes it
+    if type(label) is not int and not (isinstance(label, float) and label.is_integer()):  # 1.0 as pandas writes it
         raise ValueError(f"label: expected the first wrong step or -1, found {label!r:.80}")
     own = {"question": row["problem"], "answer_correct": row.get("final_answer_correct")}
     return [own | labelled(row["steps"], int(label), "human")]
@@ -103,7 +103,7 @@ def mr_gsm8k(row: Row) -> list[Fields]:
     steps = steps if isinstance(steps, list) else str(steps).strip().split("\n")
     right = {"correct": True, "wrong": False, None: None}
     whole, answer = (right[row.get(f"model_output_{part}_correctness")] for part in ("solution", "answer"))
-    made = labelled(steps, -1 if whole else None if first in ("N/A", None, "") else int(first) - 1, "human")
+    made = labelled(steps, -1 if whole else None if first in ("N/A", None, "") or int(first) < 1 else int(first) - 1, "human")
     own = {"id": row.get("uuid"), "question": row["question"], "gold": row.get("ground_truth_answer"), "answer_correct": answer}
     return [own | made | {"sound": whole, "label_source": None if whole is None else "human"}]
 
@@ -177,18 +177,23 @@ def worked_problem(row: Row) -> list[Fields]:
     return [{"question": row["problem"], "rationale": row["solution"], "answer": row["answer"]}]
 
 
-OWN_TEXT = {"steps", "rationale", "response", "solution", "model_output_steps"}
-"""Keys of a rationale; a row that has one of them is not GSM8K's."""
+MODELS = {
+    *("steps", "rationale", "response", "completion", "completions", "output", "outputs", "prediction", "predictions", "generated"),
+    *("generation", "generations", "generated_text", "model_output", "model_output_steps", "resps", *CHATS),
+}
+"""Keys of what a model wrote: in a row with one of them the data set's own solution is no rationale to judge."""
 RIGHT = tuple(f"model_output_{what}" for what in ("answer_correctness", "solution_correctness", "solution_first_error_step"))
 ASKED = ("question", "problem", "query", "input", "text")
 METRICS = ("exact_match", "acc", "math_verify")
 FORMATS = (
-    Format("GSM8K", ("question", "answer"), gsm8k, also=lambda row: "####" in str(row["answer"]) and not row.keys() & OWN_TEXT),
+    Format("GSM8K", ("question", "answer"), gsm8k,
+           also=lambda row: "####" in str(row["answer"]) and not row.keys() & {*MODELS, "solution"}),
     Format(
         "ProcessBench", ("problem", "steps", "label"), process_bench, ("final_answer_correct",), lambda row: "question" not in row
     ),  # what the app exports has both
     Format("PRM800K", ("question", "label"), prm800k, also=lambda row: isinstance(row["label"], dict) and "steps" in row["label"]),
-    Format("problem, solution and answer", ("problem", "solution", "answer"), worked_problem),
+    Format("problem, solution and answer", ("problem", "solution", "answer"), worked_problem,
+           also=lambda row: not row.keys() & MODELS),
     Format("MR-GSM8K", ("question", "model_output_steps"), mr_gsm8k, ("uuid", "ground_truth_answer", *RIGHT)),
     Format("TRL stepwise supervision", ("prompt", "completions", "labels"), stepwise),
     Format("Math-Shepherd", ("input", "label"), math_shepherd, also=lambda row: MARK in str(row["input"])),

@@ -77,12 +77,15 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s)")
 _BOXED = re.compile(r"\\boxed\s{0,3}\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,200}\}){0,200}\}){1,400})\}")
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s{0,9}")
 _ANSWER_WORD = re.compile(r"\banswer\b(?P<says>(?: is| was|:| =)*[ \t:]*)(?P<span>(?:(?!\banswer\b)[^\n]){1,200})", re.IGNORECASE)
-_ASIDE = re.compile(r"[;(]|,(?!\d)|\b(?:because|since|which|not|instead|rather)\b", re.IGNORECASE)
+_ASIDE = re.compile(
+    r"[;(]|,(?!\d)|\b(?:because|since|which|not|instead|rather)\b|(?<=[a-z] )(?:in|per|every|for|over|during)\b", re.IGNORECASE
+)
 """Begins what is said beside a number: "58 apples, not 60"."""
 _MORE = re.compile(
     r"\\(?:sqrt|[dt]?frac|pi|cdot|times)|[\^√!<>]|\d[a-zA-Z]\b|\b(?:or|not|either|half|twice|double)\b|n['’]t\b", re.IGNORECASE
 )
 """Makes another number of one, or takes it back."""
+_TAG = re.compile(r"</?\w{1,9}>")
 _NUMBER = re.compile(r"[-−]?[$€£]?\d(?:[\d,]{0,60}\d)?(?:\.\d{1,60})?(?:\s?/\s?\d{1,30})?%?")
 _LABEL = re.compile(r"[(\[]([A-Za-z0-9]{1,2})[)\]]")
 
@@ -146,23 +149,24 @@ def corrects(between: str) -> bool:
 
 def boxes(text: str) -> list[tuple[int, int, str]]:
     r"""(start, end, content) of the last boxes: \boxed{}, \fbox{} or `\boxed 2`, braces matched; one without an end is left out."""
-    found = []
-    for box in list(_BOX.finditer(text))[-MAX_BOXES:]:
-        rest = text[box.end() : box.end() + MAX_LINE]
-        if rest.startswith("{"):
-            depths = accumulate((character == "{") - (character == "}") for character in rest)
-            stop = next((place for place, depth in enumerate(depths) if depth == 0), None)
-            content = rest[1:stop].strip() if stop is not None else ""
-        else:
-            stop = len(content := re.split(r"[$\s]", rest, maxsplit=1)[0].rstrip(".,"))
-        if stop is not None and content:
-            found.append((box.start(), box.end() + stop + 1, content))
-    return found
+    last = list(_BOX.finditer(text))[-MAX_BOXES:]
+    found = [(box.start(), box.end(), _boxed(text[box.end() : box.end() + MAX_LINE])) for box in last]
+    return [(start, end + len(content), content) for start, end, content in found if content]
 
 
 def last_boxed(text: str) -> str | None:
-    """What stands in the last box of a worked solution; None where there is none."""
-    return found[-1][2] if (found := boxes(text)) else None
+    """What stands in the last box of a worked solution; None where there is none, or it has no end."""
+    rest = _BOX.split(text)[-1] if _BOX.search(text) else ""
+    return _boxed(rest)
+
+
+def _boxed(rest: str) -> str | None:
+    """The content of a box from its brace on, or of one without braces."""
+    if not rest.startswith("{"):
+        return re.split(r"[$\s]", rest, maxsplit=1)[0].rstrip(".,") or None
+    depths = accumulate((character == "{") - (character == "}") for character in rest)
+    stop = next((place for place, depth in enumerate(depths) if depth == 0), None)
+    return None if stop is None else rest[1:stop].strip() or None
 
 
 def extract_marked(completion: str, *, numbers: bool) -> Extraction:
@@ -278,8 +282,9 @@ def _number_said(span: str) -> str | None:
     """The number that a statement or box names, as written: all of it, what follows its last "=", what stands before an aside, or
     its only number. All of it too where it names several, takes one back or calculates, which no grader accepts; None without one.
     """
-    said = _SENTENCE_END.split(span, maxsplit=1)[0]
-    for part in (said, said.rpartition("=")[2], _ASIDE.split(said, maxsplit=1)[0], said.rpartition(" is ")[2]):
+    said = _SENTENCE_END.split(_TAG.sub("", span), maxsplit=1)[0]
+    before = _ASIDE.split(said, maxsplit=1)[0]
+    for part in (said, said.rpartition("=")[2], before, said.rpartition(" is ")[2], before.partition("=")[0]):
         if parse_number(part) is not None:
             return _closed(part)
     numbers = _NUMBER.findall(said)

@@ -69,7 +69,7 @@ SPELLINGS = str.maketrans(
 """Dashes and products in one spelling each, and no characters without a width."""
 _RAISED = re.compile("([⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+)|([₀₁₂₃₄₅₆₇₈₉]+)")
 _BASE = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻₀₁₂₃₄₅₆₇₈₉", "0123456789+-0123456789")
-_GROUPED_BY_SPACE = re.compile(r"(?<=\d)(?:[\u00a0\u2009\u202f]|,?\\[,!;]|\{,\}|['’])(?=\d{3}(?!\d))")
+_GROUPED_BY_SPACE = re.compile(r"(?<=\d)(?:[\u00a0\u2009\u202f]|,\\!|\\[,!;]|\{,\}|['’])(?=\d{3}(?!\d))")
 _GROUPED_BY_BLANK = re.compile(r"(?<![\d.,/] )(?<![\d.,/])[1-9]\d{0,2}(?: \d{3})+(?![\d,/]| ?/| \d)")
 _VULGAR = re.compile("([\u00bc-\u00be\u2150-\u215e])")
 _LATEX = (
