@@ -30,6 +30,9 @@ from typing import Any, TypeVar
 from star.errors import InputError, UsageError
 
 ArgumentsT = TypeVar("ArgumentsT")
+SPINS = ("GOMP_SPINCOUNT", "1000")
+"""How long torch's threads wait for each other at full speed. By default it is so long that training beside another job, which has
+one of two cores, runs at a twentieth of its speed; so it runs at half, and alone a few percent slower (benchmarks/notes.md)."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -84,6 +87,7 @@ def run_command(body: Callable[[], int | None], *, stopped: str = "") -> int:
 
     `stopped`: what a person is told after Ctrl-C or SIGTERM, such as that the same command goes on.
     """
+    os.environ.setdefault(*SPINS)
     if not sys.stderr.isatty():  # their bars would fill a log file
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

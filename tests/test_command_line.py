@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from star.command_line import run_command
+from star.command_line import SPINS, run_command
 from star.errors import InputError, UsageError, counted
 from star.recipe import SEEDS
+from star.sampling.vllm_process import worker_environment
 from tests.timing import slowness
 
 ROOT = SEEDS.parent
@@ -60,6 +61,15 @@ def test_an_unknown_flag_is_wrong_usage(
     status, said = call(module, ["--no-such-flag", "1"], capsys, monkeypatch)
     assert status == 2
     assert said.startswith("error: ") and said.count("\n") == 1 and "--help" in said and "│" not in said
+
+
+def test_threads_do_not_wait_at_full_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside another job on one of two cores torch trained at a twentieth of its speed. vLLM's threads are left alone."""
+    monkeypatch.delenv(SPINS[0], raising=False)
+    assert run_command(lambda: int(os.environ[SPINS[0]] != SPINS[1])) == 0
+    assert SPINS[0] not in worker_environment(cpu=True)
+    monkeypatch.setenv(SPINS[0], "7")
+    assert run_command(lambda: int(os.environ[SPINS[0]])) == 7 and worker_environment(cpu=True)[SPINS[0]] == "7"
 
 
 def test_a_second_run_is_no_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +161,7 @@ def test_what_is_not_expected_keeps_its_traceback() -> None:
 
 SLEEPER = """
 import sys, time
-from star.command_line import run_command
+from star.command_line import SPINS, run_command
 def body():
     try:
         print("ready", flush=True)

@@ -11,6 +11,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
+from star.command_line import SPINS
 from star.sampling.base import SamplerError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def worker_environment(cpu: bool) -> dict[str, str]:
     """Environment of the worker: engine in one process, no usage statistics, no look-ups on the network."""
-    environment = dict(os.environ)
+    environment = {name: value for name, value in os.environ.items() if (name, value) != SPINS}  # vLLM binds its threads itself
     environment.update(
         VLLM_ENABLE_V1_MULTIPROCESSING="0",
         VLLM_NO_USAGE_STATS="1",
