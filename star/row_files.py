@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from star.errors import InputError, first_line
+from star.layouts import CHATS
 from star.parsing import ParseError, parse_json
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".eval")
@@ -29,7 +30,7 @@ MOST = 1 << 26
 """Bytes of one sample of a packed .eval file, and characters of one cell of a table."""
 ROWS = ("samples", "data", "rows", "examples", "instances")
 """Keys under which a .json file with one object may hold its rows."""
-LISTS = ("steps", "messages", "conversations", "conversation")
+LISTS = ("steps", *CHATS)
 """Keys under which a single row holds a list."""
 _BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _WHOLE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*(?:\{|$)|\{\s*$)")
@@ -176,12 +177,7 @@ def _object(row: Any) -> Row | BadRowError:
 def _table_rows(handle: Any, encoding: str, kind: str, answer: str | None) -> Iterator[Numbered]:
     errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"  # bytes that are no UTF-8 cost their row only
     text = io.TextIOWrapper(handle, encoding, errors, newline="")
-    header = next((line for line in text if line.strip()), "")
-    if given := re.fullmatch(r"sep=(.)\s*", header):  # Excel's own first line
-        header = text.readline()
-    bare = re.sub('"[^"]*("|$)', "", header)
-    commas = ";," if bare.count(";") > bare.count(",") else ",;"
-    comma = given[1] if given else next((each for each in f"{commas}\t|" if each in bare), ",")
+    header, comma = _header(text)
     reader = csv.DictReader(chain([header], text), delimiter="\t" if kind == ".tsv" else comma, strict=True)
     csv.field_size_limit(MOST)
     if bad := _NO_UTF8.search(header):
@@ -208,6 +204,16 @@ def _table_rows(handle: Any, encoding: str, kind: str, answer: str | None) -> It
             yield number, BadRowError(f"it has more cells than the header ({len(names)})")
         else:
             yield number, {name: _cell(value, is_answer=name == answer) for name, value in row.items()}
+
+
+def _header(text: io.TextIOWrapper) -> tuple[str, str]:
+    """The first line that is not blank, and what separates its cells."""
+    header = next((line for line in text if line.strip()), "")
+    if given := re.fullmatch(r"sep=(.)\s*", header):  # Excel's own first line
+        return text.readline(), given[1]
+    bare = re.sub('"[^"]*("|$)', "", header)
+    commas = ";," if bare.count(";") > bare.count(",") else ",;"
+    return header, next((each for each in f"{commas}\t|" if each in bare), ",")
 
 
 def _unique(names: Iterable[str]) -> list[str]:

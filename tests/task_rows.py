@@ -28,6 +28,14 @@ def write(path: Path, content: Sequence[Any]) -> str:
     return str(path)
 
 
+def chat(question: str, answer: str) -> list[dict[str, Any]]:
+    return [
+        {"role": "system", "content": "Add."},
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": answer},
+    ]
+
+
 def sums(count: int, start: int = 0) -> list[dict[str, Any]]:
     return [
         {"question": f"What is {n} plus one?", "answer": f"{n} + 1 = {n + 1}\n#### {n + 1}"}

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.rationales.formats import format_of
 from analysis.rationales.reading import read_records
-from analysis.rationales.records import BrokenLine, Record, RecordError, write_records
+from analysis.rationales.records import BrokenLine, Record, RecordError, record_from, records_from, write_records
+from star.row_files import Row
 
 FULL = Record(
     id="a1",
@@ -161,3 +167,81 @@ def test_a_half_finished_run_reads_as_far_as_it_got(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="not a run directory"):
         list(read_records(tmp_path))
+
+
+TOWNS = {"A": "Paris", "B": "London"}
+ROWS_OF_OTHERS: list[tuple[Row, dict[str, Any]]] = [
+    (
+        {"prompt": "Q?", "response": "The answer is London.", "choices": TOWNS, "gold": "B"},
+        {"choices": TOWNS, "answer_correct": True},
+    ),
+    ({"question": "Q?", "response": "5", "sound": False, "answer_correct": False}, {"sound": False, "answer_correct": False}),
+    (
+        {"problem": "Q?", "solution": "3*4=13, so $\\boxed{12}$.", "answer": "12"},
+        {"answer": "12", "steps": ("3*4=13, so $\\boxed{12}$.",)},
+    ),
+    ({"question": "Q?", "answer": "3*4=12 pens.\n#### 12"}, {"answer": "12", "steps": ("3*4=12 pens.", "#### 12")}),
+    (
+        {"question": "Q?", "response": "The answer is 5.", "gold": "She has five.\n#### 5"},
+        {"gold": "5", "answer_correct": True},
+    ),
+    ({"steps": ["a"], "answer": "#### 72", "gold": "72"}, {"answer_correct": True}),
+    (
+        {"steps": ["a"], "sound": "Yes ", "answer_correct": "incorrect", "first_error_step": "None"},
+        {"sound": True, "answer_correct": False},
+    ),
+    ({"steps": ["a"], "sound": True, "label_source": "AUTO "}, {"label_source": "auto"}),
+    ({"problem": "Q?", "steps": ["a", "b"], "label": 1.0}, {"first_error_step": 1}),
+    ({"steps": "['3*4=12', 'So 12']"}, {"steps": ("3*4=12", "So 12")}),
+    ({"steps": '["3*4=12", "So 12"]'}, {"steps": ("3*4=12", "So 12")}),
+    ({"rationale": ["3*4=12", "So 12"]}, {"steps": ("3*4=12", "So 12")}),
+    ({"steps": math.nan, "rationale": "The answer is 12.", "gold": "12"}, {"answer": "12"}),
+    ({"steps": ["a"], "gold": Decimal("12.5"), "answer": date(2020, 1, 2)}, {"gold": "12.5", "answer": "2020-01-02"}),
+    ({"steps": ["a"], "gold": [1, 2], "answer": "[1, 2]"}, {"gold": "[1, 2]", "answer_correct": True}),
+    ({"steps": ["a"], "choices": math.nan}, {"choices": None}),
+    ({"steps": ["a"], "choices": "['x', 'y']"}, {"choices": {"A": "x", "B": "y"}}),
+    ({"steps": ["a"], "choices": [("A", "x"), ("B", "y")]}, {"choices": {"A": "x", "B": "y"}}),
+    ({"steps": ["a"], "choices": ["x", "y", "z"], "gold": 2, "answer": "C"}, {"gold": "C", "answer_correct": True}),
+    ({"steps": ["a"], "choices": ["1", "2", "3"], "gold": 2, "answer": "B"}, {"gold": "2", "answer_correct": True}),
+    ({"steps": ["a"], "choices": [{"label": "A", "text": "x"}]}, {"choices": {"A": "x"}}),
+    ({"steps": ["a"], "choices": [{"label": ["A"], "text": "x"}]}, {"choices": {"['A']": "x"}}),
+    ({"prompt": "Q?", "response": "The answer is 5.", "gold": "5", "choices": [{"index": 0}]}, {"answer_correct": True}),
+    ({"steps": ["a"], "choices": ["w", "x", "y"], "gold": 2, "answer": 2}, {"gold": "2", "answer_correct": True}),
+    ({"steps": ["a"], "choices": '["w", "x", "y"]', "gold": 2, "answer": "C"}, {"gold": "C", "answer_correct": True}),
+    (
+        {"problem": "Q?", "solution": "so $\\boxed{12}$.", "rationale": "mine is 13", "answer": "13"},
+        {"steps": ("mine is 13",)},
+    ),
+    (
+        {"question": "Q?", "answer": "a\n#### 24", "prompt": "Q?", "completion": "so 30\n#### 30"},
+        {"steps": ("so 30", "#### 30")},
+    ),
+    ({"rationale": 5}, {"steps": ("5",)}),
+    ({"steps": ["a"], "meta": date(2020, 1, 2)}, {"meta": {"meta": "2020-01-02"}}),
+    ({"steps": "['a' 'b']"}, {"steps": ("['a' 'b']",)}),
+]
+
+
+@pytest.mark.parametrize(("row", "fields"), ROWS_OF_OTHERS, ids=lambda each: repr(each)[:50])
+def test_rows_as_other_people_write_them(row: Row, fields: dict[str, Any]) -> None:
+    (record,) = records_from(row, format_of(row), default_id="x")
+    assert {name: getattr(record, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("size", "read"),
+    [
+        ("350M", 0.35),
+        (7_000_000_000, 7.0),
+        (-1, None),
+        (7, 7.0),
+        ("7B", 7.0),
+        ("0.5", 0.5),
+        ("large", None),
+        ([7], None),
+        (None, None),
+    ],
+)
+def test_no_rationale_is_lost_over_what_judges_nothing(size: object, read: float | None) -> None:
+    record = record_from({"steps": ["a"], "meta": "from the web", "generator_params_b": size}, default_id="x")
+    assert record.meta == {"meta": "from the web"} and record.generator_params_b == pytest.approx(read)

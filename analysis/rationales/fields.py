@@ -24,6 +24,8 @@ _FLAGS: dict[str, bool | None] = {
     **dict.fromkeys(("false", "no", "0", "0.0", "incorrect"), False),
     **dict.fromkeys(_NOTHING),
 }
+_GLUED = re.compile(r"['\"]\s+['\"]")
+"""Texts as numpy prints them, without commas: Python would read them as one."""
 
 
 class RecordError(InputError):
@@ -164,9 +166,8 @@ def steps_of(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _parsed(value: Any) -> Any:
     """A list of texts that was written as text, as JSON or as Python writes it; all else as it is."""
-    glued = re.compile(r"['\"]\s+['\"]")  # as numpy prints texts, without commas
-    if isinstance(value, str) and value.lstrip().startswith(("['", '["')) and not glued.search(value):
-        for read in (json.loads, ast.literal_eval):
+    if isinstance(value, str) and value.lstrip().startswith(("['", '["')):
+        for read in (json.loads, ast.literal_eval) if not _GLUED.search(value) else (json.loads,):
             with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
                 parsed = read(value.strip())
                 return parsed if isinstance(parsed, list) and all(isinstance(each, str) for each in parsed) else value

@@ -149,10 +149,12 @@ def records_from(row: Row, layout: Format | None, *, default_id: str) -> list[Re
         raise RecordError(str(error)) from error
     except (LookupError, TypeError, AttributeError) as error:
         raise RecordError(f"it is not as {layout.name} writes it: it lacks {error}, or has it in another form") from error
-    given = [shared | {name: value for name, value in each.items() if value is not None} for each in parts]
-    unread = ["answer" in each and "answer" not in whole for each, whole in zip(parts, given, strict=True)]
-    rows = [_answered(whole) if states else whole for states, whole in zip(unread, given, strict=True)]
-    return [record_from(each, default_id=default_id) for each in rows]
+    records = []
+    for each in parts:
+        whole = shared | {name: value for name, value in each.items() if value is not None}
+        stated = "answer" in each and "answer" not in whole
+        records.append(record_from(_answered(whole) if stated else whole, default_id=default_id))
+    return records
 
 
 def _answered(row: Row) -> Row:

@@ -27,6 +27,7 @@ MARK = "####"
 STOP = ("\nQuestion:",)
 """Ends a completion of a base model, which goes on with the next question of its own accord."""
 MAX_BOXES = 30
+"""Boxes of a text that are looked at, from its end."""
 MAX_LINE = 2_000
 """Characters of an answer line that are looked at: more is no answer."""
 
